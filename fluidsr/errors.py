@@ -1,0 +1,55 @@
+"""The tree of errors a user can meet.
+
+Every message has the same three parts, `where: what; remedy`, and every error knows the exit code of the
+command that meets it: 2 for bad usage or bad input, 1 for a run that failed.
+"""
+
+from __future__ import annotations
+
+
+class FluidsrError(Exception):
+    """Base of all errors that end as one line on the terminal; `str()` is `where: what; remedy`."""
+
+    exit_code = 1
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        super().__init__(f"{where}: {what}; {remedy}")
+        self.where, self.what, self.remedy = where, what, remedy
+
+    def __reduce__(self) -> tuple[type[FluidsrError], tuple[str, str, str]]:
+        # Errors cross process borders in data-set workers; the default would lose two of the three parts.
+        return type(self), (self.where, self.what, self.remedy)
+
+
+class InputError(FluidsrError):
+    """What the user gave cannot be used: an option, a path, a name, an array."""
+
+    exit_code = 2
+
+
+class SceneError(InputError):
+    """A scene, recipe or override is wrong; `where` is `file:line: key`."""
+
+
+class VolumeError(InputError):
+    """A volume file is damaged, unsupported, or lacks what was asked for."""
+
+
+class ModelError(InputError):
+    """A model file is missing, damaged, or does not fit its use."""
+
+
+class DatasetError(InputError):
+    """A data set is missing, damaged, or does not fit its use."""
+
+
+class RunError(FluidsrError):
+    """A run that started well could not go on."""
+
+
+class SolverError(RunError):
+    """A simulation diverged: a NaN, or a pressure solve that did not converge."""
+
+
+class TrainingError(RunError):
+    """Training diverged or lost its data."""

@@ -1,0 +1,115 @@
+"""Frame: the one thing that passes between solver, models and files.
+
+Axes, units and the meaning of `origin` are explained once, in docs/conventions.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+# numpy.ndarray or torch.Tensor. A frame keeps what it was given, so that a frame on a GPU stays there.
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One instant of smoke: cell-centred float32 fields on a box of cubic cells.
+
+    `density [x, y, z]` (or `[x, y]`), `velocity [d, x, y, z]` in m/s, `temperature` in kelvin above ambient;
+    further scalar fields in `others`. `cell_size` in m; `origin` is the position of the box's lower corner in m
+    (the corner of cell 0, not its centre); `time` in s; `dt` is the time to the next frame in s.
+    All fields have the same grid and live in one kind of array. Raises InputError where they do not.
+    """
+
+    density: Array
+    velocity: Array | None = None
+    temperature: Array | None = None
+    cell_size: float = 1.0
+    origin: tuple[float, ...] = ()
+    time: float = 0.0
+    dt: float = 1.0 / 24.0
+    others: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.density.shape)
+        dim = len(shape)
+        if dim not in (2, 3) or min(shape) < 1:
+            raise InputError("density", f"shape {shape} is not a 2-D or 3-D grid", "give [x, y] or [x, y, z]")
+        if not (self.cell_size > 0 and math.isfinite(self.cell_size)):
+            raise InputError("cell_size", f"{self.cell_size} m is not a size", "give a positive number of metres")
+        origin = tuple(float(x) for x in self.origin) or (0.0,) * dim
+        if len(origin) != dim:
+            raise InputError("origin", f"{origin} has not {dim} numbers", "give one number per axis")
+        object.__setattr__(self, "origin", origin)
+        object.__setattr__(self, "others", MappingProxyType(dict(self.others)))
+        for name, array in self.fields().items():
+            expected = (dim, *shape) if name == "velocity" else shape
+            if tuple(array.shape) != expected:
+                raise InputError(
+                    name, f"shape {tuple(array.shape)} does not fit density's {shape}", f"give {expected}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cells along each axis."""
+        return tuple(int(n) for n in self.density.shape)
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.shape)
+
+    def fields(self) -> dict[str, Array]:
+        """The fields that are present, by name, `density` first."""
+        named = {"density": self.density, "velocity": self.velocity, "temperature": self.temperature}
+        return {name: array for name, array in (named | dict(self.others)).items() if array is not None}
+
+    def replace(self, **changes: Any) -> Frame:
+        """A copy with some of its attributes changed."""
+        return dataclasses.replace(self, **changes)
+
+    def with_fields(self, fields: Mapping[str, Array], **changes: Any) -> Frame:
+        """A copy that holds exactly `fields` (`density` among them); fields not named are dropped."""
+        rest = dict(fields)
+        core = {name: rest.pop(name, None) for name in ("density", "velocity", "temperature")}
+        return dataclasses.replace(self, **core, others=rest, **changes)
+
+    def numpy(self) -> Frame:
+        """The same frame with contiguous float32 NumPy fields on the host; nothing is copied that already is."""
+        return self.with_fields({name: _as_numpy(array) for name, array in self.fields().items()})
+
+    def torch(self, device: str = "cpu") -> Frame:
+        """The same frame with contiguous float32 torch fields on `device`; nothing is copied that already is."""
+        return self.with_fields({name: _as_torch(array, device) for name, array in self.fields().items()})
+
+    def velocity_in_cells(self) -> Array:
+        """Velocity in *cells per frame*, `[d, ...]`: what the networks see. The only conversion from m/s.
+
+        Raises InputError where the frame has no velocity.
+        """
+        if self.velocity is None:
+            raise InputError("velocity", "the frame has none", "give a velocity field, or zeros of its shape")
+        return self.velocity * np.float32(self.dt / self.cell_size).item()
+
+
+def _as_numpy(array: Array) -> np.ndarray:
+    if hasattr(array, "detach"):
+        array = array.detach().cpu().numpy()
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _as_torch(array: Array, device: str) -> Array:
+    import torch
+
+    if not isinstance(array, torch.Tensor):
+        array = torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    return array.to(device=device, dtype=torch.float32).contiguous()
