@@ -1,1 +1,448 @@
-"""cli."""
+"""The command line: parse, call one pipeline function, print.
+
+Nothing heavy is imported at module level, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fluidsr.errors import FluidsrError, InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def _options(*names: str) -> Callable[[F], F]:
+    """Attach the common options called `names`: each is spelled and explained once, here."""
+    shelf = {
+        "output": click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the result goes."),
+        "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        "seed": click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
+        "format": click.option(
+            "--format", "formats", multiple=True, type=click.Choice(["vdb", "vti", "npz"]), help="Repeatable."
+        ),
+        "set": click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key; dotted, repeatable."
+        ),
+        "frames": click.option("--frames", metavar="N|A-B", help="A count, or a range for farm splits."),
+        "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
+        "dry-run": click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the cost."),
+        "scheduler": click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler."),
+    }
+
+    def attach(function: F) -> F:
+        function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
+        function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(function)
+        for name in reversed(names):
+            function = shelf[name](function)
+        return function
+
+    return attach
+
+
+@click.group(context_settings=_HELP)
+@click.version_option(package_name="fluidsr")
+def cli() -> None:
+    """Render-ready smoke out of coarse smoke."""
+
+
+@cli.command()
+@click.argument("scene")
+@click.option("--model", metavar="NAME|PATH|none", help="The generator; none writes the coarse frames.")
+@click.option("--preview/--no-preview", default=True, show_default=True, help="preview.png and preview.mp4.")
+@_options("output", "frames", "format", "set", "seed", "device", "overwrite", "dry-run")
+def simulate(
+    scene: str,
+    model: str | None,
+    preview: bool,
+    output: Path | None,
+    frames: str | None,
+    formats: tuple[str, ...],
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Simulate SCENE (a built-in name or a YAML file) and raise it to fine smoke."""
+    from fluidsr.pipeline import simulate as story
+
+    job = story.Job.of(
+        scene,
+        frames_wanted=frames,
+        model=model,
+        device=device,
+        seed=seed,
+        overrides=overrides,
+        formats=formats,
+    )
+    if dry_run:
+        click.echo(story.describe(job), nl=False)
+        return
+    folder = story.simulate(
+        job, output or Path("runs") / job.scene.name, preview=preview, overwrite=overwrite, quiet=quiet
+    )
+    _say(f"{folder}: {len(job.frames)} frames", quiet)
+
+
+@cli.command("generate-dataset")
+@click.option("--dim", type=click.Choice(["2", "3"]), default="2", show_default=True)
+@click.option("--resolution", type=click.IntRange(8, 4096), default=64, show_default=True, help="Coarse cells.")
+@click.option("--factor", type=click.Choice(["2", "4", "8"]), default="4", show_default=True)
+@click.option("--simulations", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
+@click.option("--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation.")
+@click.option("--pairs", type=click.Choice(["filtered", "coupled"]), default="filtered", show_default=True)
+@click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes.")
+@_options("output", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
+def generate_dataset(
+    dim: str,
+    resolution: int,
+    factor: str,
+    simulations: int,
+    frames: int,
+    pairs: str,
+    workers: int,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    scheduler: str | None,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Make randomised pairs of coarse and fine smoke."""
+    from fluidsr.pipeline import make_dataset as story
+
+    config = story.configure(
+        dim=int(dim),
+        resolution=resolution,
+        factor=int(factor),
+        simulations=simulations,
+        frames=frames,
+        pairs=pairs,
+        seed=seed,
+        device=device,
+        overrides=overrides,
+    )
+    target = output or Path("data") / f"smoke{dim}d-x{factor}.zarr"
+    if dry_run:
+        click.echo(story.describe(config), nl=False)
+        return
+    story.make_dataset(
+        config, target, workers=workers, scheduler=scheduler, overwrite=overwrite, quiet=quiet
+    )
+    _say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
+@click.option("--recipe", metavar="NAME|PATH", required=True, help="smoke2d-x4, smoke3d-x4, or a YAML file.")
+@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's own.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on later.")
+@_options("output", "set", "seed", "device", "overwrite", "dry-run")
+def train(
+    data: Path,
+    recipe: str,
+    steps: int | None,
+    minutes: float | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Train a generator; the same command again goes on."""
+    from fluidsr.pipeline import train as story
+
+    job = story.Job.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
+    if dry_run:
+        click.echo(story.describe(job), nl=False)
+        return
+    model = story.train(
+        job, output or Path("runs") / job.recipe.name, minutes=minutes, overwrite=overwrite, quiet=quiet
+    )
+    _say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data}'", quiet)
+
+
+@cli.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--model", metavar="NAME|PATH", default="smoke3d-x4", show_default=True)
+@click.option("--velocity-scale", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option("--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile.")
+@click.option("--max-memory", metavar="SIZE", help="Bound on working memory, such as 4GB.")
+@click.option("--density-grid", metavar="NAME")
+@click.option("--velocity-grid", metavar="NAME")
+@click.option("--zero-velocity", is_flag=True, help="Accept volumes without velocity; detail will be duller.")
+@click.option("--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache.")
+@_options("output", "frames", "format", "device", "scheduler", "overwrite")
+def upsample(
+    inputs: tuple[str, ...],
+    model: str,
+    velocity_scale: float,
+    tile: str,
+    max_memory: str | None,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    zero_velocity: bool,
+    frame_rate: float | None,
+    output: Path | None,
+    frames: str | None,
+    formats: tuple[str, ...],
+    device: str,
+    scheduler: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Raise any cache of volumes: files, folders, patterns such as smoke_####.vdb."""
+    from fluidsr.pipeline import upsample as story
+
+    settings = story.Settings(
+        model=model,
+        device=device,
+        velocity_scale=velocity_scale,
+        tile=_tile(tile),
+        max_memory=None if max_memory is None else _bytes(max_memory),
+        density_grid=density_grid,
+        velocity_grid=velocity_grid,
+        frame_rate=frame_rate,
+        zero_velocity=zero_velocity,
+        formats=formats or ("vdb", "vti"),
+    )
+    folder = story.upsample(
+        inputs,
+        output,
+        settings,
+        frames_wanted=frames,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    _say(f"{folder}: done", quiet)
+
+
+@cli.command()
+@click.option("--model", metavar="NAME|PATH", required=True)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
+@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Judge every Nth frame.")
+@_options("output", "device", "overwrite")
+def evaluate(
+    model: str,
+    data: Path,
+    split: str,
+    stride: int,
+    output: Path | None,
+    device: str,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Judge a model on held-out simulations, beside linear and cubic interpolation."""
+    from fluidsr.pipeline import evaluate as story
+
+    report = story.evaluate(
+        model, data, output, split=split, device=device, stride=stride, overwrite=overwrite, quiet=quiet
+    )
+    _say(report.table(), quiet)
+
+
+@cli.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--width", type=click.IntRange(16, 16384))
+@click.option("--height", type=click.IntRange(16, 16384))
+@click.option("--yaw", type=float, help="Degrees around the up axis.")
+@click.option("--pitch", type=float, help="Degrees above the horizon.")
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a movie; else the cache's own.")
+@_options("output", "frames", "device", "overwrite")
+def render(
+    inputs: tuple[str, ...],
+    width: int | None,
+    height: int | None,
+    yaw: float | None,
+    pitch: float | None,
+    fps: float | None,
+    output: Path | None,
+    frames: str | None,
+    device: str,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Draw volumes: one becomes a PNG, several an MP4, or PNGs when -o names a folder."""
+    from fluidsr.pipeline import render as story
+
+    target = story.render(
+        inputs,
+        output,
+        frames_wanted=frames,
+        fps=fps,
+        overwrite=overwrite,
+        quiet=quiet,
+        width=width,
+        height=height,
+        yaw=yaw,
+        pitch=pitch,
+        device=device,
+    )
+    _say(str(target), quiet)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def info(files: tuple[str, ...]) -> None:
+    """Tell what is in volumes, data sets, models or runs."""
+    import yaml
+
+    from fluidsr.pipeline.info import info as story
+
+    for file in files:
+        text = yaml.safe_dump(story(file), sort_keys=False, allow_unicode=True, width=110)
+        click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)
+
+
+@cli.group()
+def scenes() -> None:
+    """The built-in scenes, and help for writing one."""
+
+
+@scenes.command("list")
+def scenes_list() -> None:
+    """Name the built-in scenes."""
+    from fluidsr import scenes as room
+
+    for name in room.names():
+        click.echo(f"{name:12s} {room.describe(name)}")
+
+
+@scenes.command("show")
+@click.argument("name")
+def scenes_show(name: str) -> None:
+    """Print a built-in scene's YAML: a start for one's own."""
+    from fluidsr import scenes as room
+
+    click.echo(room.source(name), nl=False)
+
+
+@scenes.command("check")
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key; dotted, repeatable."
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Validate scenes without running them."""
+    from fluidsr import scenes as room
+
+    for file in files:
+        scene = room.load(file, overrides)
+        cells = " x ".join(str(n) for n in scene.domain.resolution)
+        click.echo(f"{file}: fine ({cells} cells, {scene.time.frames} frames)")
+
+
+@scenes.command("schema")
+def scenes_schema() -> None:
+    """Print the JSON Schema, for editors."""
+    import json
+
+    from fluidsr import scenes as room
+
+    click.echo(json.dumps(room.json_schema(), indent=2))
+
+
+@cli.group()
+def models() -> None:
+    """The shipped generators."""
+
+
+@models.command("list")
+def models_list() -> None:
+    """Name the shipped generators."""
+    from fluidsr import models as room
+
+    for name in room.shipped():
+        card = room.read_card(name)
+        click.echo(f"{name:12s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell")
+
+
+@models.command("show")
+@click.argument("name")
+def models_show(name: str) -> None:
+    """Print a generator's model card."""
+    from fluidsr import models as room
+
+    click.echo(room.read_card(name).to_markdown(), nl=False)
+
+
+def _say(line: str, quiet: bool) -> None:
+    if not quiet:
+        click.echo(line)
+
+
+def _tile(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise InputError("--tile", f"'{text}' is not a number of cells", "give auto, or a whole number such as 32")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise InputError("--max-memory", f"'{text}' is not a size", "give 500MB or 4GB")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: every error a user can cause ends as one line and an exit code.
+
+    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C (or SIGTERM).
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a farm's polite stop is a Ctrl-C
+    try:
+        sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "fluidsr")
+        _fail(f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'", 2)
+    except FluidsrError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        if debug:
+            raise
+        _fail("stopped: whole frames are kept; the same command again goes on", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        where = error.filename or "the system"
+        _fail(f"{where}: {error.strerror or error}; see the log above, or add --debug", 1)
+    except MemoryError:
+        if debug:
+            raise
+        _fail("memory: not enough for this run; use a smaller domain or tile, or --max-memory", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    first_line = " ".join(message.split())
+    click.echo(f"Error: {first_line}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The preview of a run: one small picture per frame, then a contact sheet and a movie of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluidsr.frame import Frame
+
+# Columns of the contact sheet: enough to see the motion, few enough to see the smoke.
+_COLUMNS = 6
+
+
+class Filmstrip:
+    """Pictures in `.preview/`, kept so that a run can be made longer; `develop` makes sheet and movie of them."""
+
+    def __init__(self, root: Path) -> None:
+        self._pictures = root / ".preview"
+        self._sheet, self._movie = root / "preview.png", root / "preview.mp4"
+
+    def picture(self, number: int, side: str = "coarse") -> Path:
+        """Where the picture of a frame's `coarse` or `fine` side lies."""
+        return self._pictures / f"{number:04d}_{side}.png"
+
+    def shoot(self, number: int, coarse: Frame, fine: Frame | None) -> None:
+        """Draw a frame's two sides; the coarse one last, since its presence says that the frame is drawn."""
+        from fluidsr import preview
+
+        self._pictures.mkdir(exist_ok=True)
+        width, height = preview.picture_size(coarse)
+        if fine is not None:
+            preview.write_png(self.picture(number, "fine"), preview.render(fine, width=width, height=height))
+        preview.write_png(self.picture(number), preview.render(coarse, width=width, height=height))
+
+    def develop(self, numbers: Sequence[int], fps: float) -> None:
+        """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn."""
+        from fluidsr import preview
+
+        preview.write_filmstrip(self._sheet, self._movie, self._pictures, numbers, fps)

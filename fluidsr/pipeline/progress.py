@@ -1,0 +1,72 @@
+"""One bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+
+class Progress:
+    """Count `total` pieces of work of a named kind; shows how many, how fast, and the time left.
+
+    On a terminal it is one live bar; without one, a plain line at most every `interval` seconds and one for
+    the last piece. Usable as a context manager; `note` prints a line that stays.
+    """
+
+    def __init__(
+        self, total: int, unit: str = "frames", *, quiet: bool = False, done: int = 0, interval: float = 5.0
+    ) -> None:
+        self.total, self.unit, self.quiet, self.interval = total, unit, quiet, interval
+        self.done, self._resumed = done, done
+        self._started = self._spoken = time.monotonic()
+        self._bar = None
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(f"{unit}  {{task.fields[rate]}}  {{task.description}}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("", total=total, completed=done, rate="")
+
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, message: str = "", count: int = 1) -> None:
+        """Say that `count` more pieces are done, with a short remark about the last one."""
+        self.done += count
+        now = time.monotonic()
+        rate = (self.done - self._resumed) / max(now - self._started, 1e-9)
+        pace = f"{rate:.2f}/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s each"
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, description=message, rate=pace)
+            return
+        if self.quiet or (now - self._spoken < self.interval and self.done < self.total):
+            return
+        self._spoken = now
+        left = (self.total - self.done) / max(rate, 1e-9)
+        remark = f"  {message}" if message else ""
+        print(f"{self.unit} {self.done}/{self.total}  {pace}  {left:.0f} s left{remark}", flush=True)
+
+    def note(self, line: str) -> None:
+        """Print one line that stays on the screen; nothing when quiet."""
+        if self.quiet:
+            return
+        if self._bar:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
