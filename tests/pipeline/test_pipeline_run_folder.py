@@ -1,0 +1,91 @@
+"""A run's folder: resumption, differing configurations, damaged logs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fluidsr.errors import InputError
+from fluidsr.pipeline.run_folder import RunFolder, first_difference
+
+
+def open_run(path: Path, configuration: dict | None = None, *, overwrite: bool = False) -> RunFolder:
+    return RunFolder.open(path, "simulate", configuration or {"a": 1}, overwrite=overwrite, notes={"frames": "1-2"})
+
+
+def test_a_new_folder_records_what_was_asked(tmp_path: Path) -> None:
+    open_run(tmp_path / "run")
+    document = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert document["configuration"] == {"a": 1}
+    assert document["environment"]["python"]
+
+
+def test_a_frame_is_complete_with_its_line_and_its_files(tmp_path: Path) -> None:
+    folder = open_run(tmp_path / "run")
+    file = tmp_path / "run" / "frames" / "x.vdb"
+    assert not folder.is_complete(1, [file])
+    folder.record(1, {"time": 0.1})
+    assert not folder.is_complete(1, [file])
+    file.touch()
+    assert folder.is_complete(1, [file])
+    assert open_run(tmp_path / "run").is_complete(1, [file])
+
+
+def test_a_line_cut_off_by_a_stop_is_dropped(tmp_path: Path) -> None:
+    open_run(tmp_path / "run").record(1, {"time": 0.1})
+    log = tmp_path / "run" / "run.jsonl"
+    log.write_text(log.read_text() + '{"frame": 2, "ti')
+    folder = open_run(tmp_path / "run")
+    folder.record(3, {"time": 0.3})
+    assert [json.loads(line)["frame"] for line in log.read_text().splitlines()] == [1, 3]
+
+
+def test_another_configuration_is_named(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", {"scene": {"time": {"fps": 24}}})
+    with pytest.raises(InputError, match=r"scene.time.fps is 24 there and 25 here; use --overwrite"):
+        open_run(tmp_path / "run", {"scene": {"time": {"fps": 25}}})
+
+
+def test_overwrite_removes_the_run_and_spares_the_users_files(tmp_path: Path) -> None:
+    folder = open_run(tmp_path / "run")
+    (folder.path / "frames" / "x.vdb").touch()
+    (folder.path / "notes.txt").write_text("mine")
+    folder.record(1, {})
+    fresh = open_run(tmp_path / "run", {"a": 2}, overwrite=True)
+    assert not fresh.complete
+    assert not (fresh.path / "frames" / "x.vdb").exists()
+    assert (fresh.path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="holds no run"):
+        open_run(tmp_path, overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        open_run(tmp_path / "run")
+
+
+def test_a_damaged_record_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe: [")
+    with pytest.raises(InputError, match="cannot be read"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, ""),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b is 1 there and 2 here"),
+        ({"a": [1, 2]}, {"a": [1, 3]}, "a is [1, 2] there and [1, 3] here"),
+        ({}, {"model": None}, ""),
+        ({"model": None}, {"model": {"name": "x"}}, 'model is null there and {"name": "x"} here'),
+    ],
+)
+def test_first_difference(old: dict, new: dict, expected: str) -> None:
+    assert first_difference(old, new) == expected

@@ -1,0 +1,78 @@
+"""The command line: quick to answer, one line per error, the right exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fluidsr.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom fluidsr.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'taichi', 'torch', 'numpy', 'vtkmodules', 'pydantic', 'zarr'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "simulate" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["simulate", "generate-dataset", "train", "upsample", "evaluate", "render", "info", "scenes", "models"],
+)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert out.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needle"),
+    [
+        (["simulate", "no-such-scene"], "no-such-scene"),
+        (["simulate"], "SCENE"),
+        (["simulate", "plume", "--frames", "x"], "--frames"),
+        (["simulate", "plume", "--device", "abacus"], "abacus"),
+        (["simulate", "plume", "--device", "cuda:99"], "cuda"),
+        (["simulate", "plume", "--set", "physics.gravitty=1"], "gravity"),
+        (["simulate", "plume", "--set", "nonsense"], "nonsense"),
+        (["simulate", "plume", "--model", "no-such-model"], "no-such-model"),
+        (["simulate", "plume", "--bogus"], "--bogus"),
+        (["frobnicate"], "frobnicate"),
+        (["info", "missing.vdb"], "missing.vdb"),
+        (["upsample", "missing.vdb"], "missing.vdb"),
+        (["upsample", "missing.vdb", "--tile", "zero"], "--tile"),
+        (["upsample", "missing.vdb", "--max-memory", "lots"], "--max-memory"),
+        (["render", "missing.vdb"], "missing.vdb"),
+        (["train", "--data", "missing.zarr", "--recipe", "smoke2d-x4"], "missing.zarr"),
+        (["evaluate", "--data", "missing.zarr", "--model", "smoke2d-x4"], "missing.zarr"),
+        (["models", "show", "no-such-model"], "no-such-model"),
+        (["scenes", "show", "no-such-scene"], "no-such-scene"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    needle: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2, err
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert needle in err
+    assert not list(tmp_path.iterdir())
