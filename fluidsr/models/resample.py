@@ -41,8 +41,8 @@ def downsample(x: Tensor, factor: int) -> Tensor:
     """Lower `x [B, C, *S]` to `[B, C, *(S / factor)]`: a Gaussian, sampled at the coarse cells' centres.
 
     The standard deviation is `factor / (2 sqrt(pi))` fine cells (tempoGAN, Xie et al. 2018), cut off at four
-    of them and normalised, so constants are kept up to rounding. Raises ValueError where an edge of `S` is not
-    a multiple of `factor`.
+    of them and normalised, so constants are kept up to rounding. Raises ValueError where an edge of `S` is
+    not a multiple of `factor`.
     """
     _check(x, factor)
     if any(n % factor for n in x.shape[2:]):

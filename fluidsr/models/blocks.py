@@ -1,0 +1,119 @@
+"""What generators are built of, once for two and three dimensions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAK = 0.1  # slope of the rectifier below zero
+
+
+def activate(x: Tensor) -> Tensor:
+    """The rectifier between convolutions, leaky (slope 0.1) so that no channel dies in a narrow network."""
+    return F.leaky_relu(x, LEAK)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border."""
+    pad = weight.shape[-1] // 2
+    return (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pad)
+
+
+class Convolution(nn.Module):
+    """3-wide same-size convolution, `[B, inputs, *S]` to `[B, outputs, *S]`, with zeros beyond the border.
+
+    Zeros, not repeated values: a tile cut at the border of the domain then sees what the whole volume sees.
+    """
+
+    def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *(3,) * dim))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        _he_normal(self.weight, inputs * 3**dim, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias)
+
+
+class ResidualBlock(nn.Module):
+    """`x + conv(act(conv(act(x))))`: two convolutions, pre-activated (He et al. 2016), no normalisation.
+
+    Normalisation over a batch or over space would make a voxel depend on the whole tile.
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.first = Convolution(dim, width, width)
+        self.second = Convolution(dim, width, width, gain=0.3)  # close to the identity at the start
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(activate(self.first(activate(x))))
+
+
+class BalancedRise(nn.Module):
+    """Sub-pixel convolution to twice the resolution that cannot paint a checkerboard on a flat input.
+
+    `[B, inputs, *S]` to `[B, outputs, *(2 S)]`. A sub-pixel convolution (Shi et al. 2016) gives each of the
+    `2**dim` phases of the fine grid a kernel of its own; wherever the kernels' sums over space differ, a flat
+    input comes out as a checkerboard. Here they cannot differ: with `m` the mean kernel over the phases,
+
+        effective[phase] = m + (weight[phase] - m) - mean_over_space(weight[phase] - m)
+
+    and one bias serves all phases. The map is a projection, so it may be applied once and stored (`fold`).
+    The start is the same kernel in all phases (ICNR, Aitken et al. 2017).
+    """
+
+    def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.dim, self.outputs = dim, outputs
+        kernel = torch.empty(1, outputs, inputs, *(3,) * dim)
+        _he_normal(kernel, inputs * 3**dim, gain)
+        self.weight = nn.Parameter(kernel.repeat(2**dim, *(1,) * (dim + 2)))  # [phase, out, in, *kernel]
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.folded = False
+
+    def effective_weight(self) -> Tensor:
+        """The balanced kernels, `[phase, out, in, *kernel]`."""
+        if self.folded:
+            return self.weight
+        mean = self.weight.mean(0, keepdim=True)
+        deviation = self.weight - mean
+        space = tuple(range(3, 3 + self.dim))
+        return mean + deviation - deviation.mean(space, keepdim=True)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Store the effective weights in place of the free ones; the output stays the same."""
+        self.weight.copy_(self.effective_weight())
+        self.folded = True
+
+    def train(self, mode: bool = True) -> BalancedRise:
+        self.folded = self.folded and not mode
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim))
+        return interleave(y, self.dim, self.outputs)
+
+
+def interleave(x: Tensor, dim: int, channels: int) -> Tensor:
+    """Phases to space: `[B, 2**dim * channels, *S]`, phase-major, to `[B, channels, *(2 S)]`.
+
+    Phase `(p, q, r)` has index `(2 p + q) 2 + r` and lands at fine cell `2 i + (p, q, r)`. Channels travel as
+    one run of memory when `x` is channels-last, which is how the CPU wants them.
+    """
+    batch, space = x.shape[0], x.shape[2:]
+    split = x.movedim(1, -1).reshape(batch, *space, *(2,) * dim, channels)
+    order = [0]
+    for axis in range(dim):
+        order += [1 + axis, 1 + dim + axis]
+    fine = split.permute(*order, 1 + 2 * dim).reshape(batch, *(2 * n for n in space), channels)
+    return fine.movedim(-1, 1)
+
+
+def _he_normal(weight: Tensor, fan_in: int, gain: float) -> None:
+    with torch.no_grad():
+        weight.normal_(0.0, gain * math.sqrt(2.0 / ((1 + LEAK**2) * fan_in)))

@@ -1,0 +1,86 @@
+"""Card: what a user should know about a model, kept inside its file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+UNITS = {
+    "density": "1 where a source with density 1 emits; not negative",
+    "velocity": "coarse cells per frame (velocity in m/s * dt / cell_size)",
+    "output": "density on the fine grid, in the input's unit",
+}
+
+
+class Card(BaseModel):
+    """A model's card: how it is built, what it was trained on, what it is good for.
+
+    Radii are in coarse cells: `receptive_radius` is the halo with which a tile equals the whole;
+    `support_radius` is the distance from any density beyond which the output is exactly zero. Ranges are the
+    smallest and largest values met in training, velocity by component. `sha256` is of the weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    summary: str = ""
+    architecture: str
+    hyperparameters: dict[str, int | float]
+    dim: Literal[2, 3]
+    factor: Literal[2, 4, 8]
+    receptive_radius: int = Field(ge=0)
+    support_radius: int = Field(ge=0)
+    weights: int = Field(ge=0)
+    multiply_adds: float = Field(ge=0)
+    sha256: str = ""
+    units: dict[str, str] = UNITS
+    density_range: tuple[float, float]
+    velocity_range: tuple[float, float]
+    data: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    steps: int = Field(default=0, ge=0)
+    commit: str | None = None
+    metrics: dict[str, dict[str, float]] = {}
+    limits: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """The card as a page to read."""
+        reach = f"{self.receptive_radius} coarse cells in, {self.support_radius} beyond the smoke out"
+        lines = [
+            f"# {self.name}",
+            "",
+            self.summary or f"Raises {self.dim}-D smoke {self.factor} times.",
+            "",
+            f"- **Task**: {self.dim}-D, {self.factor} times finer along each axis",
+            f"- **Architecture**: {self.architecture}({_pairs(self.hyperparameters)})",
+            f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per fine voxel",
+            f"- **Reach**: {reach}",
+            *(f"- **Unit of {what}**: {unit}" for what, unit in self.units.items()),
+            f"- **Density seen in training**: {_range(self.density_range)}",
+            f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",
+            f"- **Weights' SHA-256**: {self.sha256}",
+            f"- **Commit**: {self.commit or 'unknown'}",
+        ]
+        if self.metrics:
+            columns = sorted({key for row in self.metrics.values() for key in row})
+            lines += ["", "## Measured on held-out simulations", ""]
+            lines += ["| |" + "".join(f" {c} |" for c in columns), "|---|" + "---|" * len(columns)]
+            for name, row in self.metrics.items():
+                cells = "".join(f" {row[c]:.4g} |" if c in row else " |" for c in columns)
+                lines.append(f"| {name} |{cells}")
+        for title, content in (("Data", self.data), (f"Recipe, {self.steps} steps", self.recipe)):
+            if content:
+                lines += ["", f"## {title}", "", "```json", json.dumps(content, indent=2), "```"]
+        if self.limits:
+            lines += ["", "## Limits", "", *(f"- {limit}" for limit in self.limits)]
+        return "\n".join(lines) + "\n"
+
+
+def _pairs(values: dict[str, int | float]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _range(values: tuple[float, float]) -> str:
+    return f"{values[0]:.3g} to {values[1]:.3g}"

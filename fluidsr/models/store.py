@@ -1,0 +1,212 @@
+"""Models on disk: safetensors with the card in the header, and nothing that could run code.
+
+A model file from outside is hostile until parsed: the header is bounded, the card is validated, the network
+the card asks for is bounded before it is built, and shapes are compared before any weight is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fluidsr.errors import ModelError
+from fluidsr.models.card import Card
+from fluidsr.models.generators import SmokeGenerator
+
+WEIGHTS = Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 4 << 20
+MAX_FILE_BYTES = 4 << 30
+MAX_WIDTH, MAX_BLOCKS = 1024, 128
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator ready for inference (eval mode, folded, no gradients) and its card."""
+
+    generator: SmokeGenerator
+    card: Card
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}"))
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """The file of a shipped model's name, or of a path. Raises ModelError where there is none."""
+    text = str(name_or_path)
+    if text in shipped():
+        return WEIGHTS / f"{text}{SUFFIX}"
+    path = Path(text)
+    if path.is_file():
+        return path
+    names = shipped()
+    close = difflib.get_close_matches(text, names, n=1)
+    known = (
+        f"did you mean '{close[0]}'?"
+        if close
+        else f"give a {SUFFIX} file or one of: {', '.join(names) or '-'}"
+    )
+    raise ModelError(text, "is neither a shipped model nor a file", known)
+
+
+def read_card(name_or_path: str | Path) -> Card:
+    """The card alone, without the weights. Raises ModelError."""
+    path = locate(name_or_path)
+    with _open(path) as file:
+        return _card(path, file)
+
+
+def load(name_or_path: str | Path, device: str = "cpu") -> Model:
+    """A model by shipped name or path, on a torch device, ready for inference.
+
+    On return the card's figures are those of the network, every weight is finite, and the weights have the
+    card's checksum. Raises ModelError for a file that is missing, damaged, or not a model of ours.
+    """
+    path = locate(name_or_path)
+    with _open(path) as file:
+        card = _card(path, file)
+        generator = _skeleton(path, card)
+        expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if expected != found:
+            raise _damaged(
+                path, f"its weights are not those of {card.architecture}{_difference(expected, found)}"
+            )
+        tensors = {name: file.get_tensor(name) for name in sorted(expected)}
+    if any(t.dtype != torch.float32 or not bool(t.isfinite().all()) for t in tensors.values()):
+        raise _damaged(path, "a weight is not a finite float32 number")
+    if checksum(tensors) != card.sha256:
+        raise _damaged(path, "its weights do not have the checksum its card states")
+    generator.load_state_dict(tensors, assign=True)
+    generator.requires_grad_(False)
+    return Model(generator.fold().to(device), card)
+
+
+def save(path: Path, generator: SmokeGenerator, card: Card) -> Card:
+    """Write `path` (`NAME.safetensors`) and, beside it, `NAME.md`; both appear complete or not at all.
+
+    The figures that the network itself determines are taken from it, whatever `card` says. Returns the card
+    as written. Raises ModelError where the folder cannot be written.
+    """
+    tensors = {
+        n: t.detach().float().cpu().contiguous().clone() for n, t in sorted(generator.state_dict().items())
+    }
+    card = card.model_copy(update={**figures(generator), "sha256": checksum(tensors)})
+    page = path.with_suffix(".md")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, temporary_page = path.with_name(f".{path.name}.part"), page.with_name(f".{page.name}.part")
+        save_file(tensors, temporary, metadata={"card": card.model_dump_json()})
+        temporary_page.write_text(card.to_markdown(), encoding="utf-8")
+        temporary.replace(path)
+        temporary_page.replace(page)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(str(path), f"cannot be written ({error})", "choose another folder") from error
+    return card
+
+
+def figures(generator: SmokeGenerator) -> dict[str, Any]:
+    """What the network itself says about its card."""
+    return {
+        "architecture": generator.architecture,
+        "hyperparameters": generator.hyperparameters,
+        "dim": generator.dim,
+        "factor": generator.factor,
+        "receptive_radius": generator.receptive_radius,
+        "support_radius": generator.support_radius,
+        "weights": sum(p.numel() for p in generator.parameters()),
+        "multiply_adds": generator.multiply_adds,
+    }
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of float32 tensors on the host, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _open:
+    """safe_open with bounds, and with our errors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Any:
+        try:
+            if self.path.stat().st_size > MAX_FILE_BYTES:
+                raise _damaged(self.path, f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
+            with self.path.open("rb") as raw:
+                if int.from_bytes(raw.read(8), "little") > MAX_HEADER_BYTES:
+                    raise _damaged(self.path, "its header is too large")
+            self.file = safe_open(self.path, framework="pt")
+            return self.file.__enter__()
+        except OSError as error:
+            raise ModelError(
+                str(self.path), f"cannot be read ({error.strerror or error})", "check it"
+            ) from error
+        except SafetensorError as error:
+            raise _damaged(self.path, f"it is not a safetensors file ({error})") from error
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.file.__exit__(kind, error, trace)
+        if isinstance(error, SafetensorError):
+            raise _damaged(self.path, f"its weights cannot be read ({error})") from error
+
+
+def _card(path: Path, file: Any) -> Card:
+    text = (file.metadata() or {}).get("card")
+    if text is None:
+        raise _damaged(path, "it has no model card")
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "card"
+        raise _damaged(path, f"its card is wrong ({key}: {first['msg']})") from error
+
+
+def _skeleton(path: Path, card: Card) -> SmokeGenerator:
+    """The network the card asks for, without memory for its weights."""
+    if card.architecture != SmokeGenerator.architecture:
+        raise _damaged(path, f"its architecture '{card.architecture}' is unknown")
+    sizes = card.hyperparameters
+    for key in ("width", "rise_width", "blocks"):
+        value, most = sizes.get(key, 1), MAX_BLOCKS if key == "blocks" else MAX_WIDTH
+        if not (isinstance(value, int) and 0 <= value <= most):
+            raise _damaged(path, f"its {key} is {value}")
+    try:
+        with torch.device("meta"):
+            generator = SmokeGenerator(**sizes)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, f"its hyperparameters are wrong ({error})") from error
+    stated = card.model_dump()
+    for key, value in figures(generator).items():
+        if stated[key] != value:
+            raise _damaged(path, f"its card states {key} {stated[key]}, its network has {value}")
+    return generator
+
+
+def _difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            return f" ({name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')})"
+    return ""
+
+
+def _damaged(path: Path, what: str) -> ModelError:
+    return ModelError(str(path), f"cannot be used: {what}", "fetch or train the model again")
