@@ -1,0 +1,114 @@
+"""What a tile costs, and the cover of the smoke that costs least.
+
+The cost of a tile is the coarse cells it computes, halo included, plus a constant for its start. The halo is
+paid anew at every cut, so a cut pays only where it takes away more emptiness than it adds halo: two puffs far
+apart are two tiles, a dense plume is one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.upscaling.occupancy import bounding_box
+from fluidsr.upscaling.tiles import Box
+
+
+def cover(mask: np.ndarray, halo: int, *, start_cells: int, most_cells: int) -> list[Box]:
+    """Disjoint boxes that hold every true cell of `mask [*S]`, cheap to compute with a halo of `halo` cells.
+
+    The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
+    until no cut saves more than `start_cells` (what starting one more tile costs, in cells): the clustering
+    of Berger and Rigoutsos 1991, with the exact cost in place of their signatures. A box whose halo makes it
+    larger than `most_cells` is cut in any case. On return no box with its halo holds more than `most_cells`.
+    Raises InputError where a single cell with its halo already does.
+    """
+    least = least_cells(mask.shape, halo)
+    if least > most_cells:
+        raise InputError(
+            "--max-memory",
+            f"one coarse cell and its halo are {least} cells, {most_cells} fit",
+            f"give at least {least / max(most_cells, 1):.1f} times as much",
+        )
+    whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
+    todo = [] if whole is None else [whole]
+    done = []
+    while todo:
+        box = todo.pop()
+        size = box.grown(halo, mask.shape).cells
+        cut = _best_cut(mask, box, halo, smaller=False)
+        if (cut is None or cut.cells + start_cells >= size) and size > most_cells:
+            cut = _best_cut(mask, box, halo, smaller=True)
+        elif cut is None or cut.cells + start_cells >= size:
+            done.append(box)
+            continue
+        assert cut is not None  # a single cell fits, as was made sure of above
+        halves = (bounding_box(mask, half) for half in _halves(box, cut))
+        todo += [half for half in halves if half is not None]
+    return sorted(done)
+
+
+def least_cells(shape: Sequence[int], halo: int) -> int:
+    """Cells that must be computed for a single one amid a domain of `shape`."""
+    return math.prod(min(2 * halo + 1, n) for n in shape)
+
+
+class _Cut(NamedTuple):
+    """Where to cut a box: across `axis`, below cell `plane`; `cells` is what both halves cost together."""
+
+    cells: int
+    axis: int
+    plane: int
+
+
+def _halves(box: Box, cut: _Cut) -> tuple[Box, Box]:
+    lo, hi = list(box.lo), list(box.hi)
+    hi[cut.axis] = lo[cut.axis] = cut.plane
+    return Box(box.lo, tuple(hi)), Box(tuple(lo), box.hi)
+
+
+def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut | None:
+    """The cheapest cut of `box`, which is tight around its true cells; None where the box is a single cell.
+
+    The halves are counted shrunk to their own true cells, with their halo. With `smaller` the cut is wanted
+    that leaves the smallest larger half; of equals the one nearest to the middle wins.
+    """
+    best: tuple[tuple[int, int], _Cut] | None = None
+    part = mask[box.slices]
+    for axis, n in enumerate(part.shape):
+        if n < 2:
+            continue
+        sizes = np.ones((2, n - 1), dtype=np.int64)
+        for other in range(part.ndim):
+            for size, (first, last) in zip(sizes, _spans(part, axis, other), strict=True):
+                low = np.maximum(box.lo[other] + first - halo, 0)
+                high = np.minimum(box.lo[other] + last + 1 + halo, mask.shape[other])
+                size *= high - low
+        wanted = sizes.max(axis=0) if smaller else sizes.sum(axis=0)
+        off_centre = np.abs(2 * np.arange(1, n) - n)
+        at = int(np.lexsort((off_centre, wanted))[0])
+        rank = int(wanted[at]), int(off_centre[at])
+        if best is None or rank < best[0]:
+            best = rank, _Cut(int(sizes[:, at].sum()), axis, box.lo[axis] + at + 1)
+    return best[1] if best is not None else None
+
+
+def _spans(part: np.ndarray, axis: int, other: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """First and last true index along `other`, below and above every plane `1 .. n-1` across `axis`."""
+    if axis == other:
+        hits = np.asarray(part.any(axis=tuple(a for a in range(part.ndim) if a != axis)))
+        index = np.arange(len(hits))
+        last = np.maximum.accumulate(np.where(hits, index, 0))[:-1]
+        first = np.minimum.accumulate(np.where(hits, index, len(hits))[::-1])[::-1][1:]
+        ends = np.flatnonzero(hits)[[0, -1]]
+        return [(np.full_like(last, ends[0]), last), (first, np.full_like(first, ends[1]))]
+    hits = np.asarray(part.any(axis=tuple(a for a in range(part.ndim) if a not in (axis, other))))
+    if other < axis:
+        hits = hits.T
+    below = np.logical_or.accumulate(hits, axis=0)[:-1]
+    above = np.logical_or.accumulate(hits[::-1], axis=0)[::-1][1:]
+    return [(np.argmax(h, axis=1), h.shape[1] - 1 - np.argmax(h[:, ::-1], axis=1)) for h in (below, above)]

@@ -1,0 +1,109 @@
+"""The plan of tiles: integers and nothing else.
+
+A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile
+that reads `halo` cells more than it writes gets what the whole domain would give. At the border of the domain
+the tile reads no further than the domain: there the network's own zero padding must begin at the same cell as
+it does untiled.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fluidsr.errors import InputError
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """The cells `lo <= i < hi` of a grid, one number per axis."""
+
+    lo: tuple[int, ...]
+    hi: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cells along each axis."""
+        return tuple(b - a for a, b in zip(self.lo, self.hi, strict=True))
+
+    @property
+    def cells(self) -> int:
+        """How many cells it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """What selects the box in an array `[x, y(, z)]`."""
+        return tuple(slice(a, b) for a, b in zip(self.lo, self.hi, strict=True))
+
+    def of(self, array: Any) -> Any:
+        """The box's part of `array [..., x, y(, z)]` (NumPy or torch), a view."""
+        index = (..., *self.slices)
+        return array[index]
+
+    def grown(self, by: int, shape: Sequence[int]) -> Box:
+        """The box with `by` more cells on each side, clipped to a domain of `shape` cells."""
+        return Box(
+            tuple(max(a - by, 0) for a in self.lo),
+            tuple(min(b + by, n) for b, n in zip(self.hi, shape, strict=True)),
+        )
+
+    def scaled(self, factor: int) -> Box:
+        """The same box counted in cells `factor` times finer."""
+        return Box(tuple(a * factor for a in self.lo), tuple(b * factor for b in self.hi))
+
+    def relative_to(self, other: Box) -> Box:
+        """The same box counted from the lower corner of `other`."""
+        return Box(
+            tuple(a - o for a, o in zip(self.lo, other.lo, strict=True)),
+            tuple(b - o for b, o in zip(self.hi, other.lo, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One call of the generator: it reads `read` (coarse cells) and answers for `write` (fine voxels).
+
+    `crop` selects the voxels of `write` in the generator's answer, which covers `read` at fine resolution.
+    """
+
+    read: Box
+    write: Box
+    crop: Box
+
+    @property
+    def computed_cells(self) -> int:
+        """Coarse cells that the generator computes for it, halo included."""
+        return self.read.cells
+
+
+def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
+    """The tile that answers for the coarse cells `box` of a domain of `shape` coarse cells."""
+    read = box.grown(halo, shape)
+    return Tile(read, box.scaled(factor), box.relative_to(read).scaled(factor))
+
+
+def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
+    """Tiles that write every fine voxel of a domain of `shape` coarse cells exactly once, in C order.
+
+    No tile writes more than `tile` coarse cells along an axis; along each axis they differ by at most one
+    cell, so that none is a sliver. `halo` is the generator's receptive radius in coarse cells. Raises
+    InputError for a `tile` below 1.
+    """
+    if tile < 1:
+        raise InputError("--tile", f"{tile} cells is not a tile", "give 1 or more coarse cells, or auto")
+    axes = [_split(int(n), tile) for n in shape]
+    return [
+        tile_of(Box(tuple(a for a, _ in spans), tuple(b for _, b in spans)), shape, halo, factor)
+        for spans in itertools.product(*axes)
+    ]
+
+
+def _split(cells: int, largest: int) -> list[tuple[int, int]]:
+    """`cells` cut into the fewest spans of at most `largest`, all of nearly the same length."""
+    parts = -(-cells // largest)
+    edges = [i * cells // parts for i in range(parts + 1)]
+    return list(itertools.pairwise(edges))
