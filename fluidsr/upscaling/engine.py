@@ -59,8 +59,8 @@ class Upscaler:
     the smoke of each frame so that the fewest cells are computed. `max_memory` bounds the bytes that the
     generator holds at once (the fine fields come on top); unset, it is 2 GiB on a CPU and half of a CUDA
     device. `batch` is how many tiles of equal shape are computed at once; unset, one on a CPU, and on CUDA as
-    many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of these,
-    up to rounding (1e-5 between tiles and batches). `statistics` tells about the last frame.
+    many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
+    these, up to rounding (1e-5 between tiles and batches). `statistics` tells about the last frame.
     """
 
     def __init__(
