@@ -1,0 +1,130 @@
+"""Shapes, and what is made of them: sources and obstacles. In 2-D a vector has two numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from fluidsr.scenes.fields import Axis, Integer, Lengths, NotNegative, Number, Positive, Strict, Vector, unit
+
+
+class Noise(Strict):
+    """Smooth noise in space and time: what a source emits is multiplied by max(0, 1 + strength * noise).
+
+    The noise is within [-1, 1], and the same for the same seed and for every resolution.
+    """
+
+    strength: Annotated[Number, Field(ge=0, le=4)] = Field(
+        default=0.5, description="Depth of the modulation; 0 is none, from 1 on the troughs emit nothing"
+    )
+    scale: Annotated[Number, Field(gt=0, le=4096)] = Field(
+        default=8.0, description="Features of the noise across the longest edge of the domain"
+    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Another number, another pattern"
+    )
+
+
+class Sphere(Strict):
+    """A sphere; in 2-D a disc."""
+
+    shape: Literal["sphere"] = Field(description="The kind of shape")
+    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
+
+
+class Box(Strict):
+    """A box along the axes; in 2-D a rectangle."""
+
+    shape: Literal["box"] = Field(description="The kind of shape")
+    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    size: Lengths = Field(description="Edge lengths, one number per axis", json_schema_extra=unit("m"))
+
+
+class Cylinder(Strict):
+    """A solid cylinder with flat ends; in 2-D a rectangle."""
+
+    shape: Literal["cylinder"] = Field(description="The kind of shape")
+    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
+    height: Positive = Field(description="Length between the flat ends", json_schema_extra=unit("m"))
+    axis: Axis = Field(default="y", description="The direction of its length")
+
+
+class Capsule(Strict):
+    """A cylinder with half-spheres on its ends."""
+
+    shape: Literal["capsule"] = Field(description="The kind of shape")
+    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
+    height: Positive = Field(
+        description="Length of the straight part, between the centres of the two half-spheres",
+        json_schema_extra=unit("m"),
+    )
+    axis: Axis = Field(default="y", description="The direction of its length")
+
+
+class Emission(Strict):
+    """What a source does to the cells inside its shape, at every step while it is on."""
+
+    density: NotNegative | None = Field(
+        default=None, description="Density is raised to this value; absent: density is left alone"
+    )
+    temperature: Number | None = Field(
+        default=None,
+        description="Temperature above ambient is raised to this value; absent: it is left alone",
+        json_schema_extra=unit("K"),
+    )
+    velocity: Vector | None = Field(
+        default=None,
+        description="Velocity imposed, one number per axis; absent: it is left alone",
+        json_schema_extra=unit("m/s"),
+    )
+    noise: Noise | None = Field(default=None, description="Breaks up the emission; absent: even")
+    seconds: tuple[NotNegative, NotNegative] | None = Field(
+        default=None,
+        description="When the source is on, [start, end]; absent: always",
+        json_schema_extra=unit("s"),
+    )
+
+
+class SphereSource(Emission, Sphere):
+    """A source in a sphere."""
+
+
+class BoxSource(Emission, Box):
+    """A source in a box."""
+
+
+class CylinderSource(Emission, Cylinder):
+    """A source in a cylinder."""
+
+
+class CapsuleSource(Emission, Capsule):
+    """A source in a capsule."""
+
+
+class SphereObstacle(Sphere):
+    """A solid sphere."""
+
+
+class BoxObstacle(Box):
+    """A solid box."""
+
+
+class CylinderObstacle(Cylinder):
+    """A solid cylinder."""
+
+
+class CapsuleObstacle(Capsule):
+    """A solid capsule."""
+
+
+Source: TypeAlias = Annotated[
+    SphereSource | BoxSource | CylinderSource | CapsuleSource, Field(discriminator="shape")
+]
+Obstacle: TypeAlias = Annotated[
+    SphereObstacle | BoxObstacle | CylinderObstacle | CapsuleObstacle, Field(discriminator="shape")
+]
+Body: TypeAlias = Sphere | Box | Cylinder | Capsule

@@ -1,0 +1,86 @@
+"""From a scene to a solver, and from a solver to the frame that everything downstream takes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fluidsr.frame import Frame
+from fluidsr.scenes.schema import AXES, Scene
+
+if TYPE_CHECKING:
+    from fluidsr.solver import Setup, Shape, Solver
+
+
+def build(scene: Scene, device: str = "cpu") -> Solver:
+    """A solver at time 0 of `scene`, on `device` (a torch device name). Starts Taichi."""
+    from fluidsr.solver import Solver
+
+    return Solver(setup_of(scene), device)
+
+
+def setup_of(scene: Scene) -> Setup:
+    """What the solver is made of for `scene`: the same numbers, none of them interpreted here."""
+    from fluidsr.solver import Grid, Noise, Numerics, Obstacle, Physics, Setup, Source
+
+    physics, pressure = scene.physics, scene.numerics.pressure
+    return Setup(
+        grid=Grid(scene.domain.resolution, scene.domain.cell_size, scene.domain.sides, scene.up_axis),
+        physics=Physics(
+            gravity=physics.gravity,
+            buoyancy_density=physics.buoyancy.density,
+            buoyancy_temperature=physics.buoyancy.temperature,
+            vorticity_confinement=physics.vorticity_confinement,
+            dissipation_density=physics.dissipation.density,
+            dissipation_temperature=physics.dissipation.temperature,
+        ),
+        numerics=Numerics(
+            advection=scene.numerics.advection,
+            preconditioner=pressure.preconditioner,
+            tolerance=pressure.tolerance,
+            max_iterations=pressure.max_iterations,
+        ),
+        sources=tuple(
+            Source(
+                shape=_shape(source),
+                density=source.density,
+                temperature=source.temperature,
+                velocity=source.velocity,
+                noise=Noise(**source.noise.model_dump()) if source.noise else None,
+                seconds=source.seconds or (0.0, math.inf),
+            )
+            for source in scene.sources
+        ),
+        obstacles=tuple(Obstacle(_shape(obstacle)) for obstacle in scene.obstacles),
+        cfl=scene.time.cfl,
+        max_substeps=scene.time.max_substeps,
+    )
+
+
+def _shape(body: Any) -> Shape:
+    from fluidsr.solver import Shape
+
+    return Shape(
+        kind=body.shape,
+        center=body.center,
+        radius=getattr(body, "radius", None),
+        size=getattr(body, "size", None),
+        height=getattr(body, "height", None),
+        axis=AXES.index(body.axis) if hasattr(body, "axis") else None,
+    )
+
+
+def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
+    """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
+
+    Density and temperature are the solver's own arrays, not copies: they change with its next step.
+    Temperature is there where the scene has any.
+    """
+    return Frame(
+        density=solver.density,
+        velocity=solver.velocity(),
+        temperature=solver.temperature if scene.has_temperature else None,
+        cell_size=scene.domain.cell_size,
+        time=solver.time,
+        dt=dt,
+    )

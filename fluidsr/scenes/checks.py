@@ -1,0 +1,148 @@
+"""What a scene must satisfy beyond the kinds of its values: things fit the domain, and each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluidsr.scenes.bodies import Body
+from fluidsr.scenes.explain import Problem
+from fluidsr.scenes.geometry import bounds, cell_centres, inside
+
+if TYPE_CHECKING:
+    from fluidsr.scenes.schema import Scene
+
+MAX_CELLS = 2**31 - 1  # cell indices are 32-bit integers
+
+
+def problems_of(scene: Scene) -> list[Problem]:
+    """Everything that is wrong with a scene whose single values are valid; empty where it is sound."""
+    problems = _domain(scene)
+    if problems:
+        return problems
+    vectors = [p for where, body in _bodies(scene) for p in _vectors(scene, where, body)]
+    if vectors:
+        return vectors
+    problems += _obstacles(scene)
+    for i in range(len(scene.sources)):
+        problems += _source(scene, i)
+    return problems + _output(scene)
+
+
+def _bodies(scene: Scene) -> list[tuple[tuple[str, int], Any]]:
+    sources = [(("sources", i), body) for i, body in enumerate(scene.sources)]
+    return sources + [(("obstacles", i), body) for i, body in enumerate(scene.obstacles)]
+
+
+def _domain(scene: Scene) -> list[Problem]:
+    problems = []
+    if scene.cells > MAX_CELLS:
+        what = f"{list(scene.domain.resolution)} makes {scene.cells / 1e9:.3g} billion cells"
+        problems.append(Problem(("domain", "resolution"), what, "give at most 2.1 billion"))
+    if scene.dim == 2 and scene.domain.up == "z":
+        problems.append(Problem(("domain", "up"), "a 2-D scene has no z axis", "give x or y"))
+    if scene.dim == 2 and scene.domain.boundary.z is not None:
+        problems.append(Problem(("domain", "boundary", "z"), "a 2-D scene has no z axis", "remove z"))
+    return problems
+
+
+def _vectors(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    problems = []
+    for key in ("center", "size", "velocity"):
+        value = getattr(body, key, None)
+        if value is not None and len(value) != scene.dim:
+            what = f"has {len(value)} numbers in a {scene.dim}-D scene"
+            problems.append(Problem((*where, key), what, f"give {scene.dim}"))
+    if scene.dim == 2 and getattr(body, "axis", None) == "z":
+        problems.append(Problem((*where, "axis"), "a 2-D scene has no z axis", "give x or y"))
+    return problems
+
+
+def _obstacles(scene: Scene) -> list[Problem]:
+    problems = []
+    for i, body in enumerate(scene.obstacles):
+        if _outside(scene, body):
+            problems.append(_outside_problem(scene, ("obstacles", i), "obstacle"))
+    if scene.obstacles and not problems:
+        points = cell_centres(scene, (0.0,) * scene.dim, scene.extent)
+        if _covered(scene, points).all():
+            problems.append(Problem(("obstacles",), "they fill the whole domain", "leave room for air"))
+    return problems
+
+
+def _source(scene: Scene, index: int) -> list[Problem]:
+    body, where = scene.sources[index], ("sources", index)
+    problems = []
+    if body.density is None and body.temperature is None and body.velocity is None:
+        problems.append(Problem(where, "emits nothing", "give density, temperature or velocity"))
+    if body.seconds is not None and not body.seconds[0] < body.seconds[1]:
+        what = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
+        problems.append(Problem((*where, "seconds"), what, "give [start, end]"))
+    if _outside(scene, body):
+        return [*problems, _outside_problem(scene, where, "source")]
+    too_wide = _too_wide(scene, where, body)
+    if too_wide is not None:
+        return [*problems, too_wide]
+    low, high = bounds(body)
+    points = cell_centres(scene, low, high)
+    held = points[inside(body, points)] if len(points) else points
+    if not len(held):
+        key = "size" if body.shape == "box" else "radius"
+        what = f"so small that it holds no cell centre (cells are {scene.domain.cell_size:g} m)"
+        problems.append(Problem((*where, key), what, "give at least the size of a cell"))
+    elif scene.obstacles and _covered(scene, held).all():
+        problems.append(Problem((*where, "center"), "the source is inside an obstacle", "move one of them"))
+    return problems
+
+
+def _outside(scene: Scene, body: Body) -> bool:
+    low, high = bounds(body)
+    edges = zip(low, high, scene.extent, strict=True)
+    return any(b <= 0 or a >= edge for a, b, edge in edges)
+
+
+def _outside_problem(scene: Scene, where: tuple[Any, ...], what: str) -> Problem:
+    edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
+    return Problem((*where, "center"), f"the {what} lies outside the domain", f"the domain is {edges} m")
+
+
+def _too_wide(scene: Scene, where: tuple[Any, ...], body: Any) -> Problem | None:
+    low, high = bounds(body)
+    slack = 1 + 1e-6
+    for axis, (a, b, edge) in enumerate(zip(low, high, scene.extent, strict=True)):
+        if b - a <= edge * slack:
+            continue
+        if body.shape == "box":
+            return _wide((*where, "size", axis), b - a, edge, edge)
+        along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
+        key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
+        if along and body.shape == "capsule":
+            most = max(edge - 2 * body.radius, 0.0)
+        return _wide((*where, key), value, edge, most)
+    return None
+
+
+def _wide(path: tuple[Any, ...], value: float, edge: float, most: float) -> Problem:
+    return Problem(path, f"{value:g} m is wider than the domain ({edge:g} m)", f"give at most {most:g}")
+
+
+def _covered(scene: Scene, points: np.ndarray) -> np.ndarray:
+    covered = np.zeros(len(points), bool)
+    for body in scene.obstacles:
+        covered |= inside(body, points)
+    return covered
+
+
+def _output(scene: Scene) -> list[Problem]:
+    problems = []
+    for key in ("formats", "fields"):
+        words = getattr(scene.output, key)
+        repeated = [i for i, word in enumerate(words) if word in words[:i]]
+        if repeated:
+            where = ("output", key, repeated[0])
+            problems.append(Problem(where, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
+    if "temperature" in scene.output.fields and not scene.has_temperature:
+        where = ("output", "fields", scene.output.fields.index("temperature"))
+        problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))
+    return problems

@@ -1,0 +1,212 @@
+"""From pydantic's errors to one line that says where, what and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a configuration: the way to its key, what is wrong, and what to do."""
+
+    path: tuple[Any, ...]
+    what: str
+    remedy: str
+
+
+class Problems(ValueError):
+    """Raised inside a pydantic validator: several problems, each with its own key."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(f"{'.'.join(map(str, first.path))}: {first.what}; {first.remedy}")
+        self.problems = tuple(problems)
+
+
+_KINDS = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a word",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "model_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+    "dict_type": "a mapping of keys",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def explain(
+    errors: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], data: Any, unsupported: Mapping[str, str]
+) -> list[Problem]:
+    """Turn pydantic's `ValidationError.errors()` into problems, unknown keys first.
+
+    `schema` is the model's JSON Schema (for the known keys), `data` the parsed YAML, `unsupported` maps keys
+    and words that are planned to what is said about them.
+    """
+    unknown: list[Problem] = []
+    others: list[Problem] = []
+    for error in errors:
+        path = _without_tags(error["loc"], data)
+        cause = (error.get("ctx") or {}).get("error")
+        if isinstance(cause, Problems):
+            others += [Problem((*path, *p.path), p.what, p.remedy) for p in cause.problems]
+        elif error["type"] == "extra_forbidden":
+            unknown.append(_unknown_key(path, schema, data, unsupported))
+        else:
+            others.append(_wrong_value(path, error, schema, data, unsupported))
+    # A list whose items are wrong is also reported as too short: the items say more.
+    inner = {p.path[:-n] for p in unknown + others for n in range(1, len(p.path))}
+    others = [p for p in others if not (p.path in inner and p.what.startswith("has "))]
+    # A misspelt key is also a missing one: say it once.
+    meant = {(*p.path[:-1], p.remedy.split("'")[1]) for p in unknown if p.remedy.startswith("did you mean")}
+    return unknown + [p for p in others if not (p.what == "is missing" and p.path in meant)]
+
+
+def _unknown_key(
+    path: tuple[Any, ...], schema: Mapping[str, Any], data: Any, unsupported: Mapping[str, str]
+) -> Problem:
+    key = str(path[-1])
+    if key in unsupported:
+        return Problem(path, unsupported[key], f"remove {key}")
+    known = list(_at(schema, path[:-1], data).get("properties", {}))
+    return Problem(path, f"there is no key '{key}' here", _closest(key, known, "the keys are"))
+
+
+def _wrong_value(
+    path: tuple[Any, ...],
+    error: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    data: Any,
+    unsupported: Mapping[str, str],
+) -> Problem:
+    kind, context, given = error["type"], error.get("ctx") or {}, error.get("input")
+    if kind == "missing":
+        about = _at(schema, path, data).get("description", "")
+        return Problem(path, "is missing", f"add it: {about.rstrip('.')}" if about else "add it")
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        key = str(context.get("discriminator", "kind")).strip("'")
+        words = [word.strip().strip("'") for word in str(context.get("expected_tags", "")).split(",")]
+        words = words if kind == "union_tag_invalid" else list(_tags(_node(schema, path, data)))
+        if kind == "union_tag_not_found":
+            return Problem((*path, key), "is missing", f"add it: one of {', '.join(words)}")
+        tag = str(context.get("tag"))
+        what = unsupported.get(tag, f"'{tag}' is not a {key}")
+        return Problem((*path, key), what, _closest(tag, words, "use one of"))
+    if kind == "literal_error":
+        words = [w.strip("'") for w in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        if isinstance(given, str):
+            return Problem(
+                path, f"'{_show(given)}' is not one of the choices", _closest(given, words, "use one of")
+            )
+        return Problem(path, f"{_show(given)} is not one of the choices", f"use one of {', '.join(words)}")
+    if kind in _BOUNDS:
+        name, phrase = _BOUNDS[kind]
+        bound = context[name]
+        return Problem(path, f"{_show(given)} is not {phrase} {bound:g}", f"give a number {phrase} {bound:g}")
+    if kind in _KINDS:
+        return Problem(path, f"{_show(given)} is not {_KINDS[kind]}", f"give {_KINDS[kind]}")
+    if kind in ("too_short", "too_long"):
+        least = kind == "too_short"
+        bound = f"at least {context['min_length']}" if least else f"at most {context['max_length']}"
+        return Problem(path, f"has {context['actual_length']} items", f"give {bound}")
+    if kind == "string_pattern_mismatch":
+        about = _at(schema, path, data).get("description", "a valid name")
+        return Problem(
+            path, f"'{_show(given)}' cannot be used", f"give {about[0].lower() + about[1:].rstrip('.')}"
+        )
+    what, _, remedy = str(error["msg"]).removeprefix("Value error, ").partition("; ")
+    return Problem(path, what, remedy or "correct it")
+
+
+def _closest(word: str, known: Sequence[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"{otherwise} {', '.join(known)}"
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "an empty value"
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(str(text).split())
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _without_tags(loc: Sequence[Any], data: Any) -> tuple[Any, ...]:
+    """pydantic puts the tag of a union (`sphere`) into the way to a key; the file has no such level."""
+    path: list[Any] = []
+    for i, step in enumerate(loc):
+        if isinstance(data, dict) and step not in data and i < len(loc) - 1:
+            continue
+        path.append(step)
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(path)
+
+
+def _at(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[str, Any]:
+    """The JSON Schema of the value at `path`, tagged unions resolved by what `data` says."""
+    parent: Any = data
+    for step in path:
+        try:
+            parent = parent[step]
+        except (KeyError, IndexError, TypeError):
+            parent = None
+    return _resolve(schema, _node(schema, path, data), parent)
+
+
+def _node(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[str, Any]:
+    node: Mapping[str, Any] = schema
+    for step in path:
+        node = _resolve(schema, node, data)
+        if isinstance(step, int):
+            fixed = node.get("prefixItems", [])
+            node = fixed[step] if step < len(fixed) else node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(step, {})
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return node
+
+
+def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> Mapping[str, Any]:
+    while True:
+        if "$ref" in node:
+            # What stands beside a reference (the field's own description) belongs to the field.
+            target = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+            node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+        elif "discriminator" in node:
+            tag = data.get(node["discriminator"]["propertyName"]) if isinstance(data, dict) else None
+            reference = node["discriminator"]["mapping"].get(tag) if isinstance(tag, str) else None
+            if reference is None:
+                return node
+            node = {"$ref": reference}
+        elif "anyOf" in node:
+            options = [option for option in node["anyOf"] if option.get("type") != "null"]
+            if len(options) != 1:
+                return node
+            node = {**options[0], **{key: value for key, value in node.items() if key != "anyOf"}}
+        else:
+            return node
+
+
+def _tags(node: Mapping[str, Any]) -> Sequence[str]:
+    return list(node.get("discriminator", {}).get("mapping", {}))

@@ -1,0 +1,52 @@
+"""Kinds of values that the scene schema is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+Axis: TypeAlias = Literal["x", "y", "z"]
+Side: TypeAlias = Literal["closed", "open"]
+
+
+class Strict(BaseModel):
+    """Frozen, without unknown keys, without NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+# Strict, so that neither `true` nor a quoted word passes for a number.
+Number = Annotated[float, Field(strict=True)]
+Positive = Annotated[float, Field(strict=True, gt=0)]
+NotNegative = Annotated[float, Field(strict=True, ge=0)]
+Integer = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Vector = Annotated[tuple[Number, ...], Field(min_length=2, max_length=3)]
+Lengths = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=3)]
+
+
+def _both_sides(value: Any) -> Any:
+    return (value, value) if isinstance(value, str) else value
+
+
+def _one_word(value: tuple[str, str]) -> Any:
+    return value[0] if value[0] == value[1] else list(value)
+
+
+_SIDE = {"enum": ["closed", "open"], "type": "string"}
+
+# One word for both sides of an axis, or [low, high].
+Sides = Annotated[
+    tuple[Side, Side],
+    BeforeValidator(_both_sides),
+    PlainSerializer(_one_word),
+    WithJsonSchema(
+        {"oneOf": [_SIDE, {"type": "array", "prefixItems": [_SIDE, _SIDE], "minItems": 2, "maxItems": 2}]}
+    ),
+]
+
+
+def unit(name: str) -> dict[str, Any]:
+    """`Field(json_schema_extra=unit("m"))`: the unit as the JSON Schema and the reference page show it."""
+    return {"unit": name}

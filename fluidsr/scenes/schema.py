@@ -1,0 +1,301 @@
+"""Scene: what a simulation is made of, parsed once, frozen, and valid wherever it is met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from fluidsr.errors import SceneError
+from fluidsr.scenes.bodies import Obstacle, Source
+from fluidsr.scenes.checks import problems_of
+from fluidsr.scenes.explain import Problems, explain
+from fluidsr.scenes.fields import Axis, Flag, Integer, NotNegative, Number, Sides, Strict, unit
+from fluidsr.scenes.yaml_lines import Dumper, dotted
+
+AXES = "xyz"
+
+# Planned words of the schema: until the solver knows them, a scene that uses one is refused.
+UNSUPPORTED = {
+    "motion": "moving obstacles are not supported by this version",
+    "mesh": "mesh shapes are not supported by this version",
+}
+
+
+class Boundary(Strict):
+    """The sides of the box, per axis: one word for both, or [low, high]."""
+
+    x: Sides = Field(default=("open", "open"), description="closed (a wall) or open (air flows in and out)")
+    y: Sides = Field(default=("open", "open"), description="closed (a wall) or open (air flows in and out)")
+    z: Sides | None = Field(
+        default=None,
+        description="closed (a wall) or open (air flows in and out); absent: open; not in a 2-D scene",
+    )
+
+
+class Domain(Strict):
+    """The box that is simulated; its lower corner is the origin."""
+
+    resolution: Annotated[
+        tuple[Annotated[Integer, Field(ge=4, le=2**15)], ...], Field(min_length=2, max_length=3)
+    ] = Field(
+        description="Cells along x, y, z; two numbers make a 2-D scene", json_schema_extra=unit("cells")
+    )
+    cell_size: Annotated[Number, Field(ge=1e-5, le=1e4)] = Field(
+        description="Edge of a cell", json_schema_extra=unit("m")
+    )
+    up: Axis = Field(default="y", description="The direction against gravity")
+    boundary: Boundary = Field(default=Boundary(), description="The sides of the box")
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], ...]:
+        """`(low, high)` per axis, each `closed` or `open`."""
+        both = (self.boundary.x, self.boundary.y, self.boundary.z or ("open", "open"))
+        return both[: len(self.resolution)]
+
+
+class Time(Strict):
+    """How long, and in what steps."""
+
+    frames: Annotated[Integer, Field(ge=1, le=10**6)] = Field(default=120, description="Number of frames")
+    fps: Annotated[Number, Field(gt=0, le=10_000)] = Field(
+        default=24.0, description="Frames per second", json_schema_extra=unit("1/s")
+    )
+    cfl: Annotated[Number, Field(gt=0, le=20)] = Field(
+        default=3.0,
+        description="Cells that the fastest air may cross in one substep; it sets the number of substeps",
+    )
+    max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
+        default=16, description="Most substeps in a frame"
+    )
+
+
+class Buoyancy(Strict):
+    """Acceleration against gravity: gravity * (temperature * T - density * density)."""
+
+    density: Number = Field(default=0.0, description="Weight of the smoke, per unit of density")
+    temperature: Number = Field(
+        default=0.5, description="Lift of the heat, per kelvin", json_schema_extra=unit("1/K")
+    )
+
+
+class Dissipation(Strict):
+    """Decay rates: a value shrinks by exp(-rate * t)."""
+
+    density: NotNegative = Field(
+        default=0.0, description="How fast smoke fades", json_schema_extra=unit("1/s")
+    )
+    temperature: NotNegative = Field(
+        default=0.0, description="How fast heat fades", json_schema_extra=unit("1/s")
+    )
+
+
+class Physics(Strict):
+    """The forces."""
+
+    gravity: Annotated[Number, Field(ge=0, le=1000)] = Field(
+        default=9.81,
+        description="Acceleration of gravity, which buoyancy scales",
+        json_schema_extra=unit("m/s²"),
+    )
+    buoyancy: Buoyancy = Field(default=Buoyancy(), description="Lift and weight")
+    vorticity_confinement: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Strength of the force that feeds small vortices (Fedkiw et al. 2001)"
+    )
+    dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
+
+
+class Pressure(Strict):
+    """The projection onto divergence-free velocity."""
+
+    preconditioner: Literal["auto", "box", "none"] = Field(
+        default="auto",
+        description="auto chooses; box is a fast Poisson solve of the empty box; none is plain CG",
+    )
+    tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
+        default=1e-4, description="The solve ends when the residual is smaller by this factor"
+    )
+    max_iterations: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
+        default=100, description="The run stops with an error when a solve needs more"
+    )
+
+
+class Numerics(Strict):
+    """How the equations are solved."""
+
+    advection: Literal["maccormack", "semi-lagrangian"] = Field(
+        default="maccormack",
+        description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it",
+    )
+    pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
+
+
+class Upscale(Strict):
+    """The generator that raises each frame to fine resolution."""
+
+    model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="A shipped generator, or the path of a model file"
+    )
+    velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=1.0,
+        description="Factor on the velocity the generator sees: below 1 calmer detail, above 1 livelier",
+    )
+
+
+class Output(Strict):
+    """The files that are written."""
+
+    formats: Annotated[tuple[Literal["vdb", "vti", "npz"], ...], Field(min_length=1)] = Field(
+        default=("vdb", "vti"), description="File formats: vdb, vti, npz"
+    )
+    fields: Annotated[tuple[Literal["density", "velocity", "temperature"], ...], Field(min_length=1)] = Field(
+        default=("density",), description="Grids in each file: density, velocity, temperature"
+    )
+    precision: Literal["half", "float"] = Field(
+        default="half", description="Stored numbers: half (16 bits) or float (32)"
+    )
+    naming: Literal["houdini", "blender"] = Field(
+        default="houdini",
+        description="Name of the velocity grid: houdini writes vel, blender writes velocity",
+    )
+    coarse: Flag = Field(default=False, description="Write the coarse frames too")
+
+
+class Scene(Strict):
+    """One simulation. SI units; x first everywhere; two numbers per vector in 2-D."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description="Letters, digits, '_', '-' and '.'; files carry it; absent: the name of the scene's file"
+    )
+    domain: Domain = Field(description="The box that is simulated")
+    time: Time = Field(default=Time(), description="How long, and in what steps")
+    physics: Physics = Field(default=Physics(), description="The forces")
+    numerics: Numerics = Field(default=Numerics(), description="How the equations are solved")
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=1000)] = Field(
+        description="Where smoke, heat and motion come from"
+    )
+    obstacles: Annotated[tuple[Obstacle, ...], Field(max_length=1000)] = Field(
+        default=(), description="Solid, resting bodies"
+    )
+    upscale: Upscale | None = Field(
+        default=None, description="Super-resolution; absent: coarse frames are the output"
+    )
+    output: Output = Field(default=Output(), description="The files that are written")
+
+    @model_validator(mode="after")
+    def _check(self) -> Scene:
+        problems = problems_of(self)
+        if problems:
+            raise Problems(problems)
+        return self
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.domain.resolution)
+
+    @property
+    def up_axis(self) -> int:
+        """Index of the axis that points against gravity."""
+        return AXES.index(self.domain.up)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Edges of the box in metres."""
+        return tuple(cells * self.domain.cell_size for cells in self.domain.resolution)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the box."""
+        product = 1
+        for n in self.domain.resolution:
+            product *= n
+        return product
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return 1.0 / self.time.fps
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the whole scene."""
+        return self.time.frames * self.frame_seconds
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether any source emits heat or cold."""
+        return any(source.temperature is not None for source in self.sources)
+
+    def with_changes(self, **changes: Any) -> Scene:
+        """A validated copy with some top-level keys replaced; a dict changes only the keys it names.
+
+        Raises SceneError where the result is not a sound scene.
+        """
+        data = self.model_dump(exclude_none=True)
+        for key, value in changes.items():
+            data[key] = {**(data.get(key) or {}), **value} if isinstance(value, dict) else value
+        return scene_from(data, self.name)
+
+    def with_model(self, model: str) -> Scene:
+        """The same scene raised by another generator, a shipped name or a path."""
+        return self.with_changes(upscale={"model": model})
+
+    def with_formats(self, formats: Sequence[str]) -> Scene:
+        """The same scene written in other file formats."""
+        return self.with_changes(output={"formats": tuple(dict.fromkeys(formats))})
+
+    def with_seed(self, seed: int) -> Scene:
+        """The same scene with other noise: `seed` is added to the seed of each source's noise."""
+        sources = [source.model_dump(exclude_none=True) for source in self.sources]
+        for noise in (source["noise"] for source in sources if "noise" in source):
+            noise["seed"] = (noise["seed"] + seed) % 2**31
+        return self.with_changes(sources=sources)
+
+    def refined(self, factor: int) -> Scene:
+        """The same scene in metres and seconds on cells `factor` times smaller."""
+        resolution = tuple(n * factor for n in self.domain.resolution)
+        cell_size = self.domain.cell_size / factor
+        return self.with_changes(domain={"resolution": resolution, "cell_size": cell_size})
+
+    def coarsened(self, factor: int) -> Scene:
+        """The same scene in metres and seconds on cells `factor` times larger.
+
+        Raises SceneError where `factor` does not divide the resolution exactly.
+        """
+        if any(n % factor for n in self.domain.resolution):
+            raise SceneError(
+                f"{self.name}: domain.resolution",
+                f"{list(self.domain.resolution)} is not divisible by {factor}",
+                f"give multiples of {factor}",
+            )
+        resolution = tuple(n // factor for n in self.domain.resolution)
+        cell_size = self.domain.cell_size * factor
+        return self.with_changes(domain={"resolution": resolution, "cell_size": cell_size})
+
+    def to_yaml(self) -> str:
+        """All keys with their values, defaults too, one per line; `load` reads the same scene back."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        # Flow style for the innermost collections only: one line for a vector, one key per line around it.
+        return yaml.dump(
+            data, Dumper=Dumper, default_flow_style=None, sort_keys=False, width=120, allow_unicode=True
+        )
+
+
+def scene_from(data: Mapping[str, Any], where: str) -> Scene:
+    """A Scene of plain data. Raises SceneError, `where: key: what; remedy`."""
+    try:
+        return Scene.model_validate(data)
+    except ValidationError as error:
+        problem = explain(error.errors(include_url=False), Scene.model_json_schema(), data, UNSUPPORTED)[0]
+        raise SceneError(f"{where}: {dotted(problem.path)}", problem.what, problem.remedy) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a scene, for editors."""
+    schema = Scene.model_json_schema()
+    # A scene file may leave its name out: it then has the file's.
+    schema["required"] = [key for key in schema["required"] if key != "name"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "fluidsr scene"}
