@@ -73,13 +73,13 @@ def _shape(body: Any) -> Shape:
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
-    Density and temperature are the solver's own arrays, not copies: they change with its next step.
-    Temperature is there where the scene has any.
+    The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the
+    scene has any.
     """
     return Frame(
-        density=solver.density,
+        density=solver.density.clone(),
         velocity=solver.velocity(),
-        temperature=solver.temperature if scene.has_temperature else None,
+        temperature=solver.temperature.clone() if scene.has_temperature else None,
         cell_size=scene.domain.cell_size,
         time=solver.time,
         dt=dt,
