@@ -1,1 +1,127 @@
-"""Metrics."""
+"""How far a fine density is from its reference: figures used by training, evaluation and tests.
+
+All take NumPy arrays `[x, y]` or `[x, y, z]` of one shape and compute in float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import fft
+
+_EMPTY = 1e-12  # share of the reference's energy below which a shell of its spectrum counts as empty
+
+
+def psnr(prediction: np.ndarray, reference: np.ndarray, peak: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, `10 log10(peak² / mean((prediction - reference)²))`.
+
+    `peak` is the reference's maximum unless given, and 1 where the reference is zero everywhere. Infinite for
+    equal fields.
+    """
+    error = _mean_square(_difference(prediction, reference))
+    if peak is None:
+        peak = float(reference.max()) or 1.0
+    return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
+
+
+def spectrum(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Energy of `field` by spatial frequency: `(frequencies, energies)`, frequencies in cycles per cell.
+
+    Shells of width `1 / max(shape)` around the origin of frequency space, up to 1/2 (Nyquist); an energy is
+    the sum of `|fft|²` over its shell, normalised so that the energies of all shells up to the corners (not
+    all are returned) sum to the mean square of the windowed field. A periodic Hann window along each axis
+    is applied first: smoke is not periodic, and the jump across the border would lay a slope of k^-2 over
+    the upper octaves. The window has a mean square of 3/8 per axis.
+    """
+    windowed = np.asarray(field, dtype=np.float64)
+    for axis, n in enumerate(field.shape):
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(n) + 0.5) / n) if n > 1 else np.ones(1)
+        windowed = windowed * hann.reshape([n if a == axis else 1 for a in range(field.ndim)])
+    transformed = fft.rfftn(windowed, workers=1)
+    energy = transformed.real**2 + transformed.imag**2
+    energy /= float(field.size) ** 2
+    n = field.shape[-1]  # the half that rfftn leaves out
+    energy[..., 1 : (n + 1) // 2] *= 2
+    longest = max(field.shape)
+    squared = np.zeros(energy.shape)
+    for axis, n in enumerate(field.shape):
+        frequency = fft.rfftfreq(n) if axis == field.ndim - 1 else fft.fftfreq(n)
+        squared += (frequency**2).reshape([-1 if a == axis else 1 for a in range(field.ndim)])
+    shell = np.rint(np.sqrt(squared) * longest).astype(np.intp)
+    count = longest // 2 + 1
+    totals = np.bincount(shell.reshape(-1), weights=energy.reshape(-1), minlength=count)[:count]
+    return np.arange(count) / longest, totals
+
+
+def log_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Mean of `|log10 E_prediction - log10 E_reference|` over the upper two octaves, 1/8 to 1/2 cycles per
+    cell.
+
+    `E` are the shells of `spectrum`; those where the reference has no energy (below 1e-12 of its total) do
+    not count. A prediction's energy is taken to be at least that much, so an empty one has a finite error.
+    0 where the reference has no energy up there at all. One decade too little energy everywhere is an error
+    of 1.
+    """
+    _difference(prediction, reference)
+    frequencies, wanted = spectrum(reference)
+    return log_spectrum_distance(frequencies, spectrum(prediction)[1], wanted)
+
+
+def log_spectrum_distance(frequencies: np.ndarray, prediction: np.ndarray, reference: np.ndarray) -> float:
+    """`log_spectrum_error` of two spectra that are known already."""
+    floor = _EMPTY * float(reference.sum())
+    used = (frequencies >= 1 / 8) & (reference > floor)
+    if not used.any():
+        return 0.0
+    return float(np.abs(np.log10(np.maximum(prediction[used], floor)) - np.log10(reference[used])).mean())
+
+
+def temporal_difference(
+    previous: np.ndarray, current: np.ndarray, reference_previous: np.ndarray, reference_current: np.ndarray
+) -> float:
+    """Mean change from frame to frame over the reference's: 1 is right, more is flicker, less is lag.
+
+    `mean|current - previous| / mean|reference_current - reference_previous|`; where the reference stands
+    still, 1 if the prediction does too, else infinite.
+    """
+    own = float(np.abs(_difference(current, previous)).mean())
+    wanted = float(np.abs(_difference(reference_current, reference_previous)).mean())
+    return _ratio(own, wanted)
+
+
+def mass_drift(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty
+    fields."""
+    own, wanted = float(np.sum(prediction, dtype=np.float64)), float(np.sum(reference, dtype=np.float64))
+    return abs(_ratio(own, wanted) - 1)
+
+
+def phase_score(field: np.ndarray, factor: int) -> float:
+    """How much of `field` is a pattern of period `factor`: checkerboards of an upsampling that is not even.
+
+    The standard deviation over the means of the `factor^d` phases (cells of equal index modulo `factor`),
+    divided by the field's root mean square; 0 for an empty field. Edges that are not multiples are cut.
+    """
+    shape = [n // factor for n in field.shape]
+    cut = np.asarray(field, dtype=np.float64)[tuple(slice(0, n * factor) for n in shape)]
+    blocks = cut.reshape([part for n in shape for part in (n, factor)])
+    means = blocks.mean(axis=tuple(range(0, 2 * field.ndim, 2)))
+    rms = math.sqrt(_mean_square(cut))
+    return float(means.std() / rms) if rms else 0.0
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.shape != b.shape:
+        raise ValueError(f"shapes {a.shape} and {b.shape} differ")
+    return np.subtract(a, b, dtype=np.float64)
+
+
+def _mean_square(field: np.ndarray) -> float:
+    return float(np.mean(np.square(field)))
+
+
+def _ratio(own: float, wanted: float) -> float:
+    if wanted == 0:
+        return 1.0 if own == 0 else math.inf
+    return own / wanted

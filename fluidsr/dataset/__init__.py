@@ -1,1 +1,17 @@
-"""dataset."""
+"""Data sets of coarse and fine smoke: generating them, keeping them, drawing patches from them."""
+
+from __future__ import annotations
+
+from fluidsr.dataset.config import DatasetConfig
+from fluidsr.dataset.generate import GenerationReport, generate
+from fluidsr.dataset.sampler import PatchSampler
+from fluidsr.dataset.store import Simulation, Store
+
+__all__ = [
+    "DatasetConfig",
+    "GenerationReport",
+    "PatchSampler",
+    "Simulation",
+    "Store",
+    "generate",
+]

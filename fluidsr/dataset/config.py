@@ -1,0 +1,99 @@
+"""What a data set shall be: sizes, counts, the kind of pairs, the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+PAIRS = ("filtered", "coupled")
+_MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
+_OVERRIDABLE = ("physics.", "numerics.", "time.cfl", "time.max_substeps")
+_MOST_SIMULATIONS = 100_000  # names have five digits
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A data set of `simulations` randomised scenes, `frames` frames each, recorded on two grids.
+
+    `resolution` counts *coarse* cells along the longest edge of the domain; the fine grid has `factor`
+    times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
+    from a coarse simulation of its own (docs/dataset.md). `warm_up` frames pass before the first recorded
+    one. `overrides` (`KEY=VALUE`, dotted) change the physics, the numerics or the time stepping of every
+    scene. All randomness comes from `seed`. Raises InputError for values that cannot be.
+    """
+
+    dim: int = 3
+    resolution: int = 64
+    factor: int = 4
+    simulations: int = 20
+    frames: int = 120
+    pairs: str = "filtered"
+    seed: int = 0
+    warm_up: int = 12
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dim not in (2, 3):
+            raise InputError("--dim", f"{self.dim} is not a dimension", "give 2 or 3")
+        if self.factor not in (2, 4, 8):
+            raise InputError("--factor", f"{self.factor} is not supported", "give 2, 4 or 8")
+        if self.resolution < 8 or self.resolution % 8:
+            nearest = max(8, 8 * round(self.resolution / 8))
+            raise InputError("--resolution", f"{self.resolution} is not a multiple of 8", f"give {nearest}")
+        if (self.resolution * self.factor) ** self.dim > _MOST_CELLS:
+            fine = self.resolution * self.factor
+            what = f"{fine} fine cells along each edge are more than a frame may have"
+            raise InputError("--resolution", what, f"keep the fine frame under {_MOST_CELLS} cells")
+        if not 1 <= self.simulations <= _MOST_SIMULATIONS:
+            raise InputError(
+                "--simulations", f"{self.simulations} is no count", f"give 1 to {_MOST_SIMULATIONS}"
+            )
+        if not 1 <= self.frames <= 100_000:
+            raise InputError("--frames", f"{self.frames} is no count", "give 1 to 100000")
+        if self.pairs not in PAIRS:
+            raise InputError("--pairs", f"'{self.pairs}' is unknown", "give filtered or coupled")
+        if not 0 <= self.seed < 2**63:
+            raise InputError("--seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
+        if not 0 <= self.warm_up <= 10_000:
+            raise InputError("warm_up", f"{self.warm_up} is no count", "give 0 to 10000")
+        for assignment in self.overrides:
+            if not assignment.startswith(_OVERRIDABLE):
+                key = assignment.partition("=")[0]
+                what = "cannot be set for all scenes of a data set"
+                raise InputError(f"--set {key}", what, f"set keys of {', '.join(_OVERRIDABLE)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration as plain numbers and words."""
+        return {**dataclasses.asdict(self), "overrides": list(self.overrides)}
+
+    def simulation_seed(self, index: int) -> int:
+        """The seed of simulation `index`: depends on `seed` and `index` only, not on the other settings."""
+        return int(np.random.SeedSequence(self.seed, spawn_key=(index,)).generate_state(1)[0])
+
+    def cost(self) -> dict[str, int]:
+        """An upper bound (cubic domains, nothing compressed): cells per fine frame, frames to simulate,
+        bytes."""
+        fine = (self.resolution * self.factor) ** self.dim
+        coarse = self.resolution**self.dim
+        recorded = self.simulations * self.frames
+        return {
+            "fine_cells": fine,
+            "coarse_cells": coarse,
+            "simulated_frames": self.simulations * (self.frames + self.warm_up),
+            "bytes": recorded * (2 * fine + 4 * (2 + self.dim) * coarse),
+        }
+
+
+def split_of(index: int) -> str:
+    """The split of simulation `index`: of each ten, the second is for validation and the third for test.
+
+    The scenes are drawn independently, so a fixed pattern is as fair as a drawn one; and it stays as it is
+    when a data set grows, and has all three splits from three simulations on. Frames of one simulation are
+    never spread over splits: a test set would leak.
+    """
+    return {1: "validation", 2: "test"}.get(index % 10, "train")

@@ -1,0 +1,166 @@
+"""Generating a data set: which simulations are missing, who computes them, what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fluidsr.dataset import workers as crew
+from fluidsr.dataset.config import DatasetConfig
+from fluidsr.dataset.record import Job, Outcome, scene_of
+from fluidsr.dataset.store import read_root
+from fluidsr.dataset.writer import create_root, remove_partial
+from fluidsr.errors import DatasetError, InputError
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """Names of the simulations that were written now, kept from earlier, and that diverged (with the
+    reason)."""
+
+    written: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def generate(
+    config: DatasetConfig,
+    path: str | Path,
+    workers: int = 1,
+    client: Any = None,
+    on_progress: Callable[[str, int], None] | None = None,
+    *,
+    device: str = "cpu",
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> GenerationReport:
+    """Make, or go on making, the data set `config` in the folder `path`.
+
+    The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
+    here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
+    workers see `path`) there are. Complete simulations are kept, also when `simulations` is raised later;
+    one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
+    the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
+    behind us; 0 while a simulation warms up, all at once for one that was kept, failed, or computed by a
+    client.
+
+    On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
+    something else or a data set of another configuration (unless `overwrite`), or cannot be written;
+    SceneError for overrides that do not fit; RunError where the disk is full or a worker dies. What is
+    complete by then stays.
+    """
+    path = Path(path).absolute()
+    if workers < 1:
+        raise InputError("--workers", f"{workers} is no count", "give 1 or more")
+    if client is not None and workers != 1:
+        raise InputError(
+            "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
+        )
+    started = time.monotonic()
+    scene_of(
+        config, config.simulation_seed(0)
+    )  # overrides that do not fit are found before anything is written
+    _prepare(path, config, overwrite, dict(provenance or {}))
+    jobs = [Job(config, path, index, device) for index in range(config.simulations)]
+    todo = [job for job in jobs if not (path / job.name).exists()]
+    tally = _Tally(config, on_progress)
+    for job in jobs:
+        if job not in todo:
+            tally.keep(job.name)
+    with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
+        for outcome in outcomes:
+            tally.finish(outcome)
+    return GenerationReport(tally.written, tally.kept, tally.failed, time.monotonic() - started)
+
+
+def _run(jobs: list[Job], workers: int, client: Any, report: crew.Report) -> Generator[Outcome, None, None]:
+    if client is not None:
+        return crew.on_cluster(jobs, client)
+    if workers == 1:
+        return crew.in_this_process(jobs, report)
+    return crew.in_processes(jobs, workers, report)
+
+
+def _prepare(path: Path, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
+    """Make `path` a data set of this configuration, with nothing unfinished in it."""
+    found = _found(path)
+    if found is not None and overwrite:
+        for folder in path.glob("sim_*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        found = None
+    if found is None:
+        create_root(path, {**config.as_dict(), "software": provenance})
+    else:
+        _compare(path, found, config)
+        if config.simulations > found["simulations"]:
+            create_root(path, {**found, "simulations": config.simulations})
+    remove_partial(path)
+
+
+def _found(path: Path) -> dict[str, Any] | None:
+    """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
+    try:
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise InputError(str(path), "is a file", "give a folder")
+        if not any(path.iterdir()):
+            return None
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
+    if not (path / "zarr.json").exists():
+        raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
+    return read_root(path)
+
+
+def _compare(path: Path, found: dict[str, Any], config: DatasetConfig) -> None:
+    for key, value in config.as_dict().items():
+        if key != "simulations" and found.get(key) != value:
+            what = f"holds a data set of another configuration: {key} is {found.get(key)}, not {value}"
+            raise DatasetError(str(path), what, "use --overwrite, or another folder")
+
+
+class _Tally:
+    """Counts the frames behind us, and keeps the lists for the report."""
+
+    def __init__(self, config: DatasetConfig, on_progress: Callable[[str, int], None] | None) -> None:
+        self._frames = config.frames
+        self._tell = on_progress or (lambda message, frames: None)
+        self._told: dict[str, int] = {}
+        self._closed: set[str] = set()
+        self.written: list[str] = []
+        self.kept: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    def step(self, name: str, event: str) -> None:
+        """A frame of a simulation under way; late news of a closed one are ignored."""
+        if name in self._closed:
+            return
+        if event == "warm-up":
+            self._tell(f"{name} warming up", 0)
+            return
+        self._told[name] = self._told.get(name, 0) + 1
+        self._tell(f"{name} frame {self._told[name]}", 1)
+
+    def keep(self, name: str) -> None:
+        """A simulation that was there already."""
+        self.kept.append(name)
+        self._close(name, "kept")
+
+    def finish(self, outcome: Outcome) -> None:
+        """A simulation that has just been computed, or has failed."""
+        if outcome.failed is None:
+            self.written.append(outcome.name)
+        else:
+            self.failed[outcome.name] = outcome.failed
+        self._close(outcome.name, "complete" if outcome.failed is None else "failed")
+
+    def _close(self, name: str, event: str) -> None:
+        self._closed.add(name)
+        self._tell(f"{name} {event}", self._frames - self._told.get(name, 0))

@@ -1,0 +1,297 @@
+"""Reading a data set: a Zarr v3 group with one sub-group per simulation (docs/dataset.md)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fluidsr.dataset.layout import FORMAT, VERSION, array_names, folder_bytes, simulation_name
+from fluidsr.errors import DatasetError
+from fluidsr.frame import Frame
+
+_PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
+_MOST_CELLS = 2**31
+_REGENERATE = "remove its folder and run generate-dataset again"
+
+
+class _Attributes(BaseModel):
+    """What every simulation says about itself; more is allowed and kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    seed: int
+    split: str = Field(pattern="^(train|validation|test)$")
+    dt: float = Field(gt=0, allow_inf_nan=False)
+    start_time: float = Field(allow_inf_nan=False)
+    origin: list[float]
+    low_cell_size: float = Field(gt=0, allow_inf_nan=False)
+    high_cell_size: float = Field(gt=0, allow_inf_nan=False)
+    factor: int = Field(ge=1, le=64)
+    pairs: str
+    frames: int = Field(ge=1)
+    ranges: dict[str, tuple[float, float]]
+
+
+class Simulation:
+    """One recorded simulation: the same smoke on two grids, frame by frame.
+
+    `.name .seed .split .frames .dt .factor`; `.low_shape .high_shape` cells; `.attrs` all that was recorded.
+    """
+
+    def __init__(self, path: Path, attrs: dict[str, Any], arrays: dict[str, Any]) -> None:
+        self.path, self.name, self.attrs, self._arrays = path, path.name, attrs, arrays
+        known = _parse(_Attributes, attrs, str(path))
+        self.seed, self.split, self.frames, self.dt = known.seed, known.split, known.frames, known.dt
+        self.factor, self._known = known.factor, known
+        self.low_shape: tuple[int, ...] = tuple(arrays["low_density"].shape[1:])
+        self.high_shape: tuple[int, ...] = tuple(arrays["high_density"].shape[1:])
+        self._check()
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.low_shape)
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether the coarse frames carry temperature."""
+        return "low_temperature" in self._arrays
+
+    def low(self, index: int) -> Frame:
+        """The coarse frame: density, velocity (m/s), temperature where the scene has any; float32 NumPy.
+
+        Raises DatasetError where it is damaged or missing.
+        """
+        temperature = self._read("low_temperature", index) if self.has_temperature else None
+        return Frame(
+            density=self._read("low_density", index),
+            velocity=self._read("low_velocity", index),
+            temperature=temperature,
+            cell_size=self._known.low_cell_size,
+            **self._when(index),
+        )
+
+    def high(self, index: int) -> Frame:
+        """The fine frame: density (stored as float16), as float32 NumPy. Raises DatasetError as `low`
+        does."""
+        density = self.high_density(index).astype(np.float32)
+        return Frame(density=density, cell_size=self._known.high_cell_size, **self._when(index))
+
+    def high_density(self, index: int) -> np.ndarray:
+        """The fine density as it is stored, float16: half the memory for whoever keeps many frames."""
+        return self._read("high_density", index)
+
+    def _when(self, index: int) -> dict[str, Any]:
+        time = self._known.start_time + index * self.dt
+        return {"origin": tuple(self._known.origin), "time": time, "dt": self.dt}
+
+    def _read(self, name: str, index: int) -> np.ndarray:
+        if not 0 <= index < self.frames:
+            raise DatasetError(f"{self.path}", f"there is no frame {index}", f"give 0 to {self.frames - 1}")
+        where = f"{self.path / name}: frame {index}"
+        try:
+            values = np.asarray(self._arrays[name][index])
+        except Exception as error:  # zarr and the codecs raise many kinds: checksums, sizes, missing files
+            raise DatasetError(where, f"cannot be read ({_first_line(error)})", _REGENERATE) from error
+        # A chunk that is not there reads as the fill value, NaN: never as silent zeros.
+        if np.isnan(values.flat[0]):
+            raise DatasetError(where, "is missing", _REGENERATE)
+        return values
+
+    def _check(self) -> None:
+        """Refuse arrays that do not fit together or that are not plain numbers, before anything is
+        decoded."""
+        dim = len(self.low_shape)
+        if dim not in (2, 3) or tuple(n * self.factor for n in self.low_shape) != self.high_shape:
+            what = f"grids {self.low_shape} and {self.high_shape} are not {self.factor} apart"
+            raise DatasetError(str(self.path), what, _REGENERATE)
+        if len(self._known.origin) != dim:
+            raise DatasetError(str(self.path), f"origin has not {dim} numbers", _REGENERATE)
+        if np.prod(self.high_shape, dtype=float) > _MOST_CELLS:
+            raise DatasetError(
+                str(self.path), f"grid {self.high_shape} is too large", "check where it is from"
+            )
+        shapes = {
+            "high_density": (self.frames, *self.high_shape),
+            "low_density": (self.frames, *self.low_shape),
+            "low_velocity": (self.frames, dim, *self.low_shape),
+            "low_temperature": (self.frames, *self.low_shape),
+        }
+        for name, array in self._arrays.items():
+            where = str(self.path / name)
+            if tuple(array.shape) != shapes[name]:
+                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shapes[name]}", _REGENERATE)
+            if array.dtype not in (np.float16, np.float32):
+                raise DatasetError(where, f"holds {array.dtype}, not float16 or float32", _REGENERATE)
+            if np.prod(array.chunks, dtype=float) > np.prod(array.shape[1:], dtype=float):
+                raise DatasetError(where, "a chunk is larger than a frame", _REGENERATE)
+            codecs = {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}
+            if codecs - _PLAIN_CODECS:
+                what = f"uses the codec {sorted(codecs - _PLAIN_CODECS)[0]}"
+                raise DatasetError(where, what, f"use one of {', '.join(sorted(_PLAIN_CODECS))}")
+
+
+class Store:
+    """A data set on disk, opened for reading.
+
+    `.path`, `.attrs` (its configuration and where it came from), `.failed` (simulations that diverged: name
+    to what was recorded).
+    """
+
+    def __init__(
+        self, path: Path, attrs: dict[str, Any], simulations: list[Simulation], failed: dict[str, Any]
+    ):
+        self.path, self.attrs, self._simulations, self.failed = path, attrs, simulations, failed
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open the data set in the folder `path`; no field is decoded yet.
+
+        Raises DatasetError where it is missing, of another format, or damaged.
+        """
+        path = Path(path)
+        attrs = read_root(path)
+        simulations: list[Simulation] = []
+        failed: dict[str, Any] = {}
+        for folder in sorted(path.glob("sim_[0-9][0-9][0-9][0-9][0-9]")):
+            found = _open_group(folder)
+            values = dict(found.attrs)
+            if "failed" in values:
+                failed[folder.name] = values
+            else:
+                simulations.append(Simulation(folder, values, _open_arrays(folder, found)))
+        return cls(path, attrs, simulations, failed)
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return int(self.attrs["dim"])
+
+    @property
+    def factor(self) -> int:
+        """Fine cells per coarse cell, along each axis."""
+        return int(self.attrs["factor"])
+
+    def simulations(self, split: str | None = None) -> list[Simulation]:
+        """The complete simulations, in order of their names; those of one `split` where it is given.
+
+        Raises DatasetError for an unknown split and where there are none.
+        """
+        if split not in (None, "train", "validation", "test"):
+            raise DatasetError(f"{self.path}", f"'{split}' is not a split", "use train, validation or test")
+        found = [s for s in self._simulations if split in (None, s.split)]
+        if not found:
+            what = f"has no simulations for {split}" if split else "has no complete simulations"
+            raise DatasetError(f"{self.path}", what, "generate more of them")
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What is in the data set, as plain numbers and words: for `fluidsr info`."""
+        splits: dict[str, int] = {}
+        for simulation in self._simulations:
+            splits[simulation.split] = splits.get(simulation.split, 0) + 1
+        wanted = range(int(self.attrs["simulations"]))
+        present = {s.name for s in self._simulations} | set(self.failed)
+        return {
+            "path": str(self.path),
+            **{key: value for key, value in self.attrs.items() if key not in ("format", "version")},
+            "complete": len(self._simulations),
+            "missing": [name for name in map(simulation_name, wanted) if name not in present],
+            "failed": {
+                name: {k: v[k] for k in ("seed", "failed") if k in v} for name, v in self.failed.items()
+            },
+            "splits": splits,
+            "units": {
+                "density": "1",
+                "velocity": "m/s",
+                "temperature": "K above ambient",
+                "dt": "s",
+                "cell": "m",
+            },
+            "bytes": folder_bytes(self.path),
+            "simulations_found": [_describe(s) for s in self._simulations],
+        }
+
+
+def is_dataset(path: str | Path) -> bool:
+    """Whether `path` is a folder that says it is a data set of ours; never raises."""
+    try:
+        read_root(Path(path))
+    except DatasetError:
+        return False
+    return True
+
+
+def read_root(path: Path) -> dict[str, Any]:
+    """The attributes of the data set's root. Raises DatasetError where there is none of ours."""
+    if not path.exists():
+        raise DatasetError(str(path), "there is no such folder", "give a data set made by generate-dataset")
+    if not (path / "zarr.json").is_file():
+        raise DatasetError(str(path), "is not a data set (no zarr.json)", "give one made by generate-dataset")
+    attrs = dict(_open_group(path).attrs)
+    if attrs.get("format") != FORMAT:
+        raise DatasetError(str(path), "is a Zarr group, but not a data set of pairs", "use generate-dataset")
+    if attrs.get("version") != VERSION:
+        what = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
+        raise DatasetError(str(path), what, "use the program that wrote it, or generate it again")
+    if not all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations")):
+        raise DatasetError(str(path), "its attributes are damaged", "generate it again")
+    return attrs
+
+
+def _open_group(path: Path) -> Any:
+    import zarr
+
+    def opened() -> Any:
+        return zarr.open_group(path, mode="r", zarr_format=3)
+
+    return _guarded(opened, path)
+
+
+def _open_arrays(path: Path, group: Any) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for name in array_names(temperature=(path / "low_temperature").exists()):
+        array = _guarded(functools.partial(group.__getitem__, name), path / name)
+        if not hasattr(array, "chunks"):
+            raise DatasetError(str(path / name), "is not an array", _REGENERATE)
+        arrays[name] = array
+    return arrays
+
+
+def _guarded(action: Callable[[], Any], path: Path) -> Any:
+    try:
+        return action()
+    except Exception as error:  # zarr raises KeyError, ValueError, JSONDecodeError, OSError, ...
+        raise DatasetError(str(path), f"cannot be opened ({_first_line(error)})", _REGENERATE) from error
+
+
+def _parse(model: type[_Attributes], attrs: dict[str, Any], where: str) -> _Attributes:
+    try:
+        return model.model_validate(attrs)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DatasetError(f"{where}: {key}", first["msg"], _REGENERATE) from error
+
+
+def _describe(simulation: Simulation) -> dict[str, Any]:
+    return {
+        "name": simulation.name,
+        "seed": simulation.seed,
+        "split": simulation.split,
+        "frames": simulation.frames,
+        "dt": simulation.dt,
+        "low_shape": list(simulation.low_shape),
+        "high_shape": list(simulation.high_shape),
+        "ranges": simulation.attrs["ranges"],
+        "bytes": folder_bytes(simulation.path),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,143 @@
+"""Writing a data set: frame by frame into a hidden folder, which gets its final name when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fluidsr.dataset.layout import FORMAT, VERSION
+from fluidsr.errors import FluidsrError, InputError, RunError
+from fluidsr.frame import Frame
+
+
+def create_root(path: Path, attrs: dict[str, Any]) -> None:
+    """Make the data set's root group at `path`, or give the one that is there new attributes.
+
+    Raises InputError where the folder cannot be made or written, RunError where the disk is full.
+    """
+    import zarr
+
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        group = zarr.open_group(path, mode="a", zarr_format=3)
+        group.attrs.put({"format": FORMAT, "version": VERSION, **attrs})
+
+
+class SimulationWriter:
+    """Writes one simulation; used as a context manager. Nothing has its final name until `finish`.
+
+    Leaving the block without `finish` removes what was written. Raises InputError where the folder cannot be
+    written and RunError where the disk is full.
+    """
+
+    def __init__(self, root: Path, name: str, frames: int) -> None:
+        self._root, self._final, self._frames = root, root / name, frames
+        self._hidden = root / f".{name}.{uuid.uuid4().hex[:8]}.partial"
+        self._arrays: dict[str, Any] = {}
+        self._ranges: dict[str, list[float]] = {}
+        self._written = 0
+
+    def __enter__(self) -> SimulationWriter:
+        import zarr
+
+        with disk_errors(self._root):
+            self._group = zarr.create_group(self._hidden, zarr_format=3)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def add(self, low: Frame, high_density: np.ndarray) -> None:
+        """Write the next frame: the coarse frame and the fine density, NumPy arrays."""
+        fields = {
+            "high_density": high_density,
+            **{f"low_{name}": field for name, field in low.fields().items()},
+        }
+        with disk_errors(self._root):
+            for name, values in fields.items():
+                if self._written == 0:
+                    self._arrays[name] = self._create(name, values)
+                    self._ranges[name] = [float("inf"), float("-inf")]
+                self._arrays[name][self._written] = values
+                low_end, high_end = self._ranges[name]
+                self._ranges[name] = [min(low_end, float(values.min())), max(high_end, float(values.max()))]
+        self._written += 1
+
+    def finish(self, attrs: dict[str, Any]) -> None:
+        """Give the complete simulation its attributes and its final name."""
+        if self._written != self._frames:
+            raise RunError(self._final.name, f"has {self._written} of {self._frames} frames", "run it again")
+        self._publish({**attrs, "frames": self._frames, "ranges": self._ranges})
+
+    def fail(self, attrs: dict[str, Any], reason: str) -> None:
+        """Drop the frames; leave an empty group under the final name that tells what went wrong."""
+        import zarr
+
+        with disk_errors(self._root):
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            self._group = zarr.create_group(self._hidden, zarr_format=3)
+        self._publish({**attrs, "failed": reason})
+
+    def _publish(self, attrs: dict[str, Any]) -> None:
+        with disk_errors(self._root):
+            self._group.attrs.put(attrs)
+            try:
+                self._hidden.rename(self._final)
+            except OSError as error:
+                # Another worker was given the same simulation and was faster: its result is the same.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+
+    def _create(self, name: str, values: np.ndarray) -> Any:
+        from zarr.codecs import BloscCodec, Crc32cCodec
+
+        fine = name == "high_density"
+        space = ("x", "y", "z")[: values.ndim - (name == "low_velocity")]
+        axes = [f"{axis}_fine" if fine else axis for axis in space]
+        units = {"low_velocity": "m/s", "low_temperature": "K"}.get(name, "1")
+        return self._group.create_array(
+            name,
+            shape=(self._frames, *values.shape),
+            chunks=(1, *values.shape),
+            dtype="float16" if fine else "float32",
+            # The checksum finds damage; NaN as the fill value finds chunks that are gone.
+            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
+            fill_value=float("nan"),
+            dimension_names=("time", *(["component"] if name == "low_velocity" else []), *axes),
+            attributes={"units": units},
+        )
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what an interrupted run left unfinished under `path`."""
+    for folder in path.glob(".sim_*.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into ours: InputError for a bad folder, RunError for a full disk."""
+    try:
+        yield
+    except FluidsrError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            remedy = "free some space and run the same command again"
+            raise RunError(str(path), f"cannot write ({reason})", remedy) from error
+        if error.errno in (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise RunError(str(path), f"cannot write ({reason})", "run the same command again") from error
+        raise InputError(
+            str(path), f"cannot be written ({reason})", "give a folder you may write to"
+        ) from error

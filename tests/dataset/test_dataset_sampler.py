@@ -1,0 +1,136 @@
+"""The sampler: the same patches for the same step, pairs that belong together, smoke in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_pairs import CELL, DT, write_synthetic
+
+from fluidsr.dataset import PatchSampler, Store
+from fluidsr.dataset.cache import FrameCache
+from fluidsr.dataset.sampler import window_means
+from fluidsr.errors import DatasetError, InputError
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_coarse_and_fine_show_the_same_place_and_time(store3d: Store, augment: bool) -> None:
+    with PatchSampler(store3d, tile=6, batch=3, frames=3, augment=augment) as sampler:
+        for step in range(6):
+            batch = sampler.batch(step)
+            assert batch.coarse.shape == (3, 3, 4, 6, 6, 6)
+            assert batch.fine.shape == (3, 3, 1, 12, 12, 12)
+            # The synthetic fine density is the coarse one repeated.
+            np.testing.assert_array_equal(batch.fine[..., ::2, ::2, ::2], batch.coarse[:, :, :1])
+            np.testing.assert_array_equal(batch.fine[..., 1::2, 1::2, 1::2], batch.coarse[:, :, :1])
+
+
+def test_velocity_is_in_coarse_cells_per_frame(tmp_path: Path) -> None:
+    store = Store.open(write_synthetic(tmp_path / "one", simulations=1, frames=1, shape=(8, 8)))
+    with PatchSampler(store, tile=8, batch=1, augment=False) as sampler:
+        velocity = sampler.batch(0).coarse[0, 0, 1:].numpy()
+    np.testing.assert_allclose(velocity, store.simulations()[0].low(0).velocity * DT / CELL, rtol=1e-6)
+
+
+def test_a_batch_depends_on_seed_and_step_only(store2d: Store) -> None:
+    def drawn(seed: int, steps: list[int], **options: object) -> list[bytes]:
+        with PatchSampler(store2d, tile=8, batch=2, frames=3, seed=seed, **options) as sampler:
+            made = [sampler.batch(step) for step in steps]
+        return [b.coarse.numpy().tobytes() + b.fine.numpy().tobytes() for b in made]
+
+    ahead = drawn(1, [0, 1, 2, 3])
+    assert drawn(1, [3, 1, 0]) == [ahead[3], ahead[1], ahead[0]]
+    assert drawn(1, [0, 1], prefetch=False, cache_bytes=0) == ahead[:2]
+    assert len({*ahead, *drawn(2, [0, 1])}) == 6
+
+
+def test_augmentation_shows_every_symmetry(tmp_path: Path) -> None:
+    store = Store.open(write_synthetic(tmp_path / "one", simulations=1, frames=1, shape=(8, 8)))
+    with PatchSampler(store, tile=8, batch=16, augment=True) as sampler:
+        seen = {patch.numpy().tobytes() for step in range(8) for patch in sampler.batch(step).fine}
+    assert len(seen) == 8
+
+
+def test_empty_places_are_rejected_and_counted(tmp_path: Path) -> None:
+    store = Store.open(
+        write_synthetic(tmp_path / "sparse", simulations=4, empty=(0,))
+    )  # 0 and 3 are for training
+    with PatchSampler(store, tile=8, batch=8, prefetch=False) as sampler:
+        for step in range(4):
+            assert (sampler.batch(step).coarse[:, :, 0].mean((1, 2, 3)) >= 0.02).all()
+        assert sampler.statistics.patches == 32
+        assert sampler.statistics.rejected > 0
+        assert sampler.statistics.fallbacks == 0
+
+
+def test_the_densest_place_stands_in_where_none_is_dense(store2d: Store) -> None:
+    with PatchSampler(
+        store2d, tile=24 - 8, batch=2, minimum_density=2.0, prefetch=False, augment=False
+    ) as sampler:
+        batch = sampler.batch(0)
+        assert sampler.statistics.fallbacks == 2
+        means = [
+            window_means(s.low(i).density, 16).max()
+            for s in store2d.simulations("train")
+            for i in range(s.frames)
+        ]
+        # 16 draws out of 5 frames: all but certain to have met the densest
+        assert float(batch.coarse[:, :, 0].mean((1, 2, 3)).max()) == pytest.approx(max(means), rel=1e-6)
+
+
+def test_splits_do_not_mix(store2d: Store) -> None:
+    with PatchSampler(store2d, "test", tile=8, batch=4, augment=False) as sampler:
+        patch = sampler.batch(0).coarse[0, 0, 0].numpy()
+    densities = {s.split: [s.low(i).density for i in range(s.frames)] for s in store2d.simulations()}
+
+    def holds(frames: list[np.ndarray]) -> bool:
+        windows = [np.lib.stride_tricks.sliding_window_view(d, (8, 8)).reshape(-1, 8, 8) for d in frames]
+        return any((w == patch).all((1, 2)).any() for w in windows)
+
+    assert {split: holds(frames) for split, frames in densities.items()} == {
+        "train": False,
+        "validation": False,
+        "test": True,
+    }
+
+
+def test_impossible_wishes_are_refused(store2d: Store) -> None:
+    with pytest.raises(InputError, match="1 or 3"):
+        PatchSampler(store2d, tile=8, batch=1, frames=2)
+    with pytest.raises(InputError, match="smaller tile"):
+        PatchSampler(store2d, tile=17, batch=1)
+    with pytest.raises(DatasetError, match="is not a split"):
+        PatchSampler(store2d, "holdout", tile=8, batch=1)
+
+
+def test_smaller_simulations_are_left_out_by_name(tmp_path: Path) -> None:
+    path = write_synthetic(tmp_path / "mixed", simulations=1)
+    write_synthetic(tmp_path / "small", simulations=1, shape=(8, 8))
+    (tmp_path / "small" / "sim_00000").rename(path / "sim_00003")
+    sampler = PatchSampler(Store.open(path), tile=12, batch=1, prefetch=False)
+    assert sampler.skipped == ["sim_00003"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(3, 9), min_size=2, max_size=3), st.integers(1, 3), st.integers(0, 99))
+def test_window_means_are_means(shape: list[int], tile: int, seed: int) -> None:
+    field = np.random.default_rng(seed).random(shape)
+    windows = np.lib.stride_tricks.sliding_window_view(field, (tile,) * len(shape))
+    expected = windows.mean(axis=tuple(range(len(shape), 2 * len(shape))))
+    np.testing.assert_allclose(window_means(field, tile), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_cache_keeps_the_latest_within_its_bytes() -> None:
+    cache, made = FrameCache(limit=100), []
+
+    def make(name: str, size: int = 40) -> np.ndarray:
+        return cache.get(name, lambda: made.append(name) or np.zeros(size, np.uint8))
+
+    for name in ("a", "b", "a", "c", "a", "b"):  # c pushes b out, since a was used later
+        make(name)
+    assert made == ["a", "b", "c", "b"]
+    make("huge", 101)
+    assert cache.bytes <= 100
