@@ -131,7 +131,6 @@ def generate_dataset(
         frames=frames,
         pairs=pairs,
         seed=seed,
-        device=device,
         overrides=overrides,
     )
     target = output or Path("data") / f"smoke{dim}d-x{factor}.zarr"
@@ -139,7 +138,13 @@ def generate_dataset(
         click.echo(story.describe(config), nl=False)
         return
     story.make_dataset(
-        config, target, workers=workers, scheduler=scheduler, overwrite=overwrite, quiet=quiet
+        config,
+        target,
+        device=device,
+        workers=workers,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        quiet=quiet,
     )
     _say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
 
@@ -436,6 +441,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _fail("memory: not enough for this run; use a smaller domain or tile, or --max-memory", 1)
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        _fail(f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from fluidsr import device as devices
+from fluidsr.pipeline import provenance
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from fluidsr.dataset import DatasetConfig
 
 
+def configure(*, overrides: Sequence[str] = (), **options: Any) -> DatasetConfig:
+    """The data set that the options describe; `overrides` apply to every scene drawn. Raises InputError."""
+    from fluidsr.dataset import DatasetConfig
+
+    return DatasetConfig(overrides=tuple(overrides), **options)
+
+
+def describe(config: DatasetConfig) -> str:
+    """The resolved configuration and an upper bound of the cost, as YAML."""
+    return yaml.safe_dump({"data_set": config.as_dict(), "cost_at_most": config.cost()}, sort_keys=False, width=110)
+
+
 def make_dataset(
     config: DatasetConfig,
     output: Path,
     *,
+    device: str = "auto",
     workers: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -22,25 +41,27 @@ def make_dataset(
 ) -> Path:
     """Generate what `config` describes into the store `output`; one that was stopped goes on. Returns its path.
 
-    On return every simulation is there whole, or named in a line as failed and left out.
+    On return every simulation is there whole, or was named in a line as failed and left out. Raises
+    InputError for bad input, RunError for a full disk or a worker that died.
     """
     from fluidsr import dataset
+    from fluidsr.pipeline.cluster import connect
 
-    client = None
-    if scheduler is not None:
-        from fluidsr.pipeline.cluster import connect
-
-        client = connect(scheduler)
-    total = config.simulations * config.frames
-    with Progress(total, quiet=quiet) as progress:
-        result = dataset.generate(
+    device = devices.resolve(device)
+    with (
+        connect(scheduler) if scheduler else nullcontext() as client,
+        Progress(config.simulations * config.frames, quiet=quiet) as progress,
+    ):
+        report = dataset.generate(
             config,
             output,
             workers=workers,
             client=client,
+            on_progress=progress.advance,
+            device=device,
             overwrite=overwrite,
-            on_progress=lambda name, frames: progress.advance(name, frames),
+            provenance=provenance.environment(),
         )
-        for failure in result.failures:
-            progress.note(f"left out: {failure}")
+        for name, reason in report.failed.items():
+            progress.note(f"{output}: {name} is left out: {reason}")
     return output

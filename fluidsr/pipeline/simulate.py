@@ -150,6 +150,39 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     return folder.path
 
 
+def describe(job: Job) -> str:
+    """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
+    import yaml
+
+    from fluidsr.solver import BYTES_PER_CELL
+
+    upscaler = load_upscaler(job)
+    scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
+    numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
+    memory = {"solver": scene.cells * BYTES_PER_CELL}
+    written = scene.cells
+    cost: dict[str, Any] = {"coarse_cells": scene.cells}
+    if upscaler:
+        most = upscaler.cost(scene.domain.resolution)
+        written = scene.cells * upscaler.factor**scene.dim
+        memory |= {"generator": most.memory, "fine_fields": most.result * numbers}
+        cost |= {
+            "fine_shape": list(most.fine_shape),
+            "fine_cells": written,
+            "multiply_adds_per_frame_at_most": int(most.multiply_adds),
+        }
+    cost["memory_bytes"] = {**memory, "together": sum(memory.values())}
+    cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
+    plan = {
+        "frames": f"{job.frames[0]}-{job.frames[-1]}",
+        "model": upscaler.card.name if upscaler else None,
+        "device": job.device,
+        "seed": job.seed,
+        "cost": cost,
+    }
+    return scene.to_yaml() + "---\n" + yaml.safe_dump(plan, sort_keys=False, width=110)
+
+
 def _produce(
     job: Job,
     upscaler: Upscaler | None,
