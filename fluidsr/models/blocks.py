@@ -19,7 +19,25 @@ def activate(x: Tensor) -> Tensor:
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border."""
     pad = weight.shape[-1] // 2
+    if _torch_would_unfold(x):
+        ones = [1] * (x.dim() - 2)
+        return torch.mkldnn_convolution(x, weight, bias, [pad] * len(ones), ones, ones, 1)
     return (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pad)
+
+
+def _torch_would_unfold(x: Tensor) -> bool:
+    """Whether torch would unfold a volume and multiply: six times slower than oneDNN for 48 channels of 20³.
+
+    On the CPU it does so for a single volume with `C X Y` at most 20,480, without regard to the third axis.
+    """
+    single = x.dim() == 5 and x.shape[0] == 1 and math.prod(x.shape[:4]) <= 20_480
+    return (
+        single
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.is_available()
+    )
 
 
 class Convolution(nn.Module):

@@ -34,7 +34,7 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 
 # Starting a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
 # computes a cell in tens of nanoseconds, a millisecond or two on a CPU that takes microseconds.
-START_CELLS = {"cpu": 1_000, "cuda": 10_000}
+START_CELLS = {"cpu": 500, "cuda": 10_000}
 
 # Beyond this many tiles at once even a large GPU gains nothing more.
 LARGEST_BATCH = 64
