@@ -1,0 +1,264 @@
+"""Taichi kernels of the ray march. Arrays are flat, the last axis fastest; lengths are cells of the frame.
+
+The index space has cell i at [i, i + 1], its centre at i + 1/2. Outside the box there is no smoke; between
+the outermost centres and the walls the outermost value holds.
+"""
+
+import taichi as ti
+
+flat = ti.types.ndarray(dtype=ti.f32, ndim=1)
+vec2, vec3 = ti.types.vector(2, ti.f32), ti.types.vector(3, ti.f32)
+ivec3 = ti.types.vector(3, ti.i32)
+
+BLOCK = 8  # cells along the edge of a block of the occupancy map
+
+
+@ti.func
+def _pair(x: ti.f32, n: ti.i32):
+    """The two samples around `x` (index space, centres at + 1/2), held at the ends, and the weight of the
+    second.
+    """
+    q = ti.min(ti.max(x - 0.5, 0.0), ti.cast(n - 1, ti.f32))
+    i = ti.min(ti.cast(q, ti.i32), ti.max(n - 2, 0))
+    return i, ti.min(i + 1, n - 1), q - ti.cast(i, ti.f32)
+
+
+@ti.func
+def _trilinear(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32):
+    i0, i1, fx = _pair(x, nx)
+    j0, j1, fy = _pair(y, ny)
+    k0, k1, fz = _pair(z, nz)
+    r00, r01, r10, r11 = (i0 * ny + j0) * nz, (i0 * ny + j1) * nz, (i1 * ny + j0) * nz, (i1 * ny + j1) * nz
+    c00 = a[r00 + k0] * (1 - fz) + a[r00 + k1] * fz
+    c01 = a[r01 + k0] * (1 - fz) + a[r01 + k1] * fz
+    c10 = a[r10 + k0] * (1 - fz) + a[r10 + k1] * fz
+    c11 = a[r11 + k0] * (1 - fz) + a[r11 + k1] * fz
+    return (c00 * (1 - fy) + c01 * fy) * (1 - fx) + (c10 * (1 - fy) + c11 * fy) * fx
+
+
+@ti.func
+def _trilinear2(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32):
+    """As `_trilinear`, of an array of interleaved pairs."""
+    i0, i1, fx = _pair(x, nx)
+    j0, j1, fy = _pair(y, ny)
+    k0, k1, fz = _pair(z, nz)
+    result = vec2(0.0)
+    for di, dj, dk in ti.static(ti.ndrange(2, 2, 2)):
+        i, wx = (i1, fx) if ti.static(di) else (i0, 1 - fx)
+        j, wy = (j1, fy) if ti.static(dj) else (j0, 1 - fy)
+        k, wz = (k1, fz) if ti.static(dk) else (k0, 1 - fz)
+        at = 2 * ((i * ny + j) * nz + k)
+        result += wx * wy * wz * vec2(a[at], a[at + 1])
+    return result
+
+
+@ti.kernel
+def occupancy(density: flat, nx: int, ny: int, nz: int, block_max: flat, bx: int, by: int, bz: int):
+    """Largest density that interpolation can meet in each block: of its cells and one more on every side."""
+    for bi, bj in ti.ndrange(bx, by):
+        for bk in range(bz):
+            largest = 0.0
+            for i in range(ti.max(bi * BLOCK - 1, 0), ti.min((bi + 1) * BLOCK + 1, nx)):
+                for j in range(ti.max(bj * BLOCK - 1, 0), ti.min((bj + 1) * BLOCK + 1, ny)):
+                    row = (i * ny + j) * nz
+                    for k in range(ti.max(bk * BLOCK - 1, 0), ti.min((bk + 1) * BLOCK + 1, nz)):
+                        largest = ti.max(largest, density[row + k])
+            block_max[(bi * by + bj) * bz + bk] = largest
+
+
+@ti.func
+def _overlap(i: ti.i32, low: ti.f32, high: ti.f32):
+    """Length of cell `i` inside [low, high]."""
+    return ti.max(ti.min(ti.cast(i + 1, ti.f32), high) - ti.max(ti.cast(i, ti.f32), low), 0.0)
+
+
+@ti.kernel
+def resample(a: flat, nx: int, ny: int, nz: int, out: flat, mx: int, my: int, mz: int):
+    """Density on the light grid: the mean over each light cell, or interpolated where light cells are the
+    finer.
+    """
+    rx, ry, rz = nx / ti.cast(mx, ti.f32), ny / ti.cast(my, ti.f32), nz / ti.cast(mz, ti.f32)
+    for i, j in ti.ndrange(mx, my):
+        for k in range(mz):
+            value = 0.0
+            if ti.max(rx, ry, rz) <= 1.0:
+                value = _trilinear(a, (i + 0.5) * rx, (j + 0.5) * ry, (k + 0.5) * rz, nx, ny, nz)
+            else:
+                x0, y0, z0 = i * rx, j * ry, k * rz
+                for u in range(ti.cast(x0, ti.i32), ti.min(ti.cast(ti.ceil(x0 + rx), ti.i32), nx)):
+                    wx = _overlap(u, x0, x0 + rx)
+                    for v in range(ti.cast(y0, ti.i32), ti.min(ti.cast(ti.ceil(y0 + ry), ti.i32), ny)):
+                        wxy = wx * _overlap(v, y0, y0 + ry)
+                        row = (u * ny + v) * nz
+                        for w in range(ti.cast(z0, ti.i32), ti.min(ti.cast(ti.ceil(z0 + rz), ti.i32), nz)):
+                            value += wxy * _overlap(w, z0, z0 + rz) * a[row + w]
+                value /= rx * ry * rz
+            out[(i * my + j) * mz + k] = value
+
+
+@ti.kernel
+def sweep(rho: flat, depth: flat, plan: flat, directions: int, layer: int, mx: int, my: int, mz: int):
+    """One layer of the optical depth from outside to the far side of each cell, for all directions at once.
+
+    `plan` holds per direction: the axis swept, its sense (+-1), the shifts back to the layer before along the
+    other two axes (cells), and the optical depth of one layer at density 1. Layers follow the light, so each
+    needs only the one before: O(cells) per direction, and the repeated interpolation softens shadows as a
+    lamp with a size would.
+    """
+    m = ivec3(mx, my, mz)
+    strides = ivec3(my * mz, mz, 1)
+    for d, row in ti.ndrange(directions, ti.max(mx, my)):
+        axis = ti.cast(plan[5 * d], ti.i32)
+        # the two axes within the layer: `a` runs over rows, `b` along them
+        stride, sa, sb, n, na, nb = strides[0], strides[1], strides[2], m[0], m[1], m[2]
+        if axis == 1:
+            stride, sa, n, na = strides[1], strides[0], m[1], m[0]
+        elif axis == 2:
+            stride, sa, sb, n, na, nb = strides[2], strides[0], strides[1], m[2], m[0], m[1]
+        if layer < n and row < na:
+            here, before = layer, layer - 1
+            if plan[5 * d + 1] < 0:
+                here, before = n - 1 - layer, n - layer
+            base = d * mx * my * mz
+            pa = row - plan[5 * d + 2]
+            a0 = ti.cast(ti.floor(pa), ti.i32)
+            fa = pa - a0
+            for column in range(nb):
+                arriving = 0.0
+                if layer > 0:
+                    pb = column - plan[5 * d + 3]
+                    b0 = ti.cast(ti.floor(pb), ti.i32)
+                    fb = pb - b0
+                    for u, v in ti.static(ti.ndrange(2, 2)):
+                        a, b = a0 + u, b0 + v
+                        if 0 <= a < na and 0 <= b < nb:
+                            wa = fa if ti.static(u) else 1 - fa
+                            wb = fb if ti.static(v) else 1 - fb
+                            arriving += wa * wb * depth[base + before * stride + a * sa + b * sb]
+                at = here * stride + row * sa + column * sb
+                depth[base + at] = arriving + plan[5 * d + 4] * rho[at]
+
+
+@ti.func
+def _henyey_greenstein(cosine: ti.f32, g: ti.f32):
+    """Phase function (Henyey and Greenstein 1941) relative to an isotropic one."""
+    s = 1 + g * g - 2 * g * cosine
+    return (1 - g * g) / (s * ti.sqrt(s))
+
+
+@ti.kernel
+def bake(
+    rho: flat, depth: flat, plan: flat, weights: flat, ambients: int, light: flat,
+    mx: int, my: int, mz: int, size: vec3, eye: vec3, to_key: vec3, to_fill: vec3, g: float, fill: float,
+):  # fmt: skip
+    """Light scattered towards the eye, per unit of scattering: pairs of (key, fill + ambient) on the light
+    grid.
+
+    Directions in `depth`: key, fill, then `ambients` of the surroundings with `weights`. The key light uses
+    three octaves of the multiple-scattering approximation of Wrenninge, Kulla and Lundqvist (2013): each has
+    less extinction, less strength and a rounder phase function than the one before. `size` is that of the box
+    in cells of the frame.
+    """
+    cells = mx * my * mz
+    for i, j in ti.ndrange(mx, my):
+        for k in range(mz):
+            at = (i * my + j) * mz + k
+            where = vec3((i + 0.5) / mx, (j + 0.5) / my, (k + 0.5) / mz) * size
+            look = (where - eye).normalized()
+            own = 0.5 * rho[at]  # `depth` is at the far side of a cell, we want its middle
+            tau = depth[at] - own * plan[4]
+            cosine = look.dot(to_key)
+            key = 0.0
+            strength, thinness, roundness = 1.0, 1.0, g
+            for _ in ti.static(range(3)):
+                key += strength * _henyey_greenstein(cosine, roundness) * ti.exp(-thinness * tau)
+                strength, thinness, roundness = 0.45 * strength, 0.35 * thinness, 0.5 * roundness
+            soft = fill * _henyey_greenstein(look.dot(to_fill), 0.5 * g)
+            soft *= ti.exp(-0.6 * (depth[cells + at] - own * plan[5 + 4]))
+            for d in range(2, 2 + ambients):
+                soft += weights[d - 2] * ti.exp(-0.5 * (depth[d * cells + at] - own * plan[5 * d + 4]))
+            light[2 * at] = key
+            light[2 * at + 1] = soft
+
+
+@ti.kernel
+def march(
+    density: flat, nx: int, ny: int, nz: int, block_max: flat, bx: int, by: int, bz: int, empty: float,
+    light: flat, mx: int, my: int, mz: int, picture: flat, width: int, height: int,
+    eye: vec3, forward: vec3, right: vec3, up: vec3, step: float, extinction: float, enough: float,
+):  # fmt: skip
+    """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel.
+
+    `right` and `up` span half the picture; `extinction` is per cell. Samples lie at whole multiples of `step`
+    (cells) from the eye, each for the part of its interval inside the box, wherever empty blocks are left
+    out: leaving them out changes nothing. A ray ends once less than `enough` of the light behind it comes
+    through.
+    """
+    size = vec3(nx, ny, nz)
+    scale = vec3(mx, my, mz) / size
+    for pixel in range(width * height):
+        u = (2.0 * (pixel % width) + 1.0) / width - 1.0
+        v = 1.0 - (2.0 * (pixel // width) + 1.0) / height
+        ray = (forward + u * right + v * up).normalized()
+        for axis in ti.static(range(3)):  # a ray parallel to a wall would divide by zero below
+            if ti.abs(ray[axis]) < 1e-7:
+                ray[axis] = 1e-7
+        inverse = 1.0 / ray
+        t0, t1 = -eye * inverse, (size - eye) * inverse
+        enter = ti.max(ti.min(t0, t1).max(), 0.0)
+        leave = ti.max(t0, t1).min()
+        key, soft, through = 0.0, 0.0, 1.0
+        n = ti.cast(enter / step + 0.5, ti.i32)
+        last = ti.cast(leave / step + 0.5, ti.i32)
+        if leave <= enter:
+            last = n - 1
+        while n <= last and through > enough:
+            p = eye + (n * step) * ray
+            b = ivec3(
+                ti.min(ti.max(ti.cast(p[0], ti.i32) // BLOCK, 0), bx - 1),
+                ti.min(ti.max(ti.cast(p[1], ti.i32) // BLOCK, 0), by - 1),
+                ti.min(ti.max(ti.cast(p[2], ti.i32) // BLOCK, 0), bz - 1),
+            )
+            low = ti.cast(b * BLOCK, ti.f32)
+            out = ti.max((low - eye) * inverse, (low + BLOCK - eye) * inverse).min()
+            beyond = ti.min(ti.max(ti.cast(ti.ceil(out / step), ti.i32), n + 1), last + 1)
+            if block_max[(b[0] * by + b[1]) * bz + b[2]] > empty:
+                for m in range(n, beyond):
+                    x = eye + (m * step) * ray
+                    rho = _trilinear(density, x[0], x[1], x[2], nx, ny, nz)
+                    if rho > empty:
+                        length = ti.min((m + 0.5) * step, leave) - ti.max((m - 0.5) * step, enter)
+                        absorbed = through * (1.0 - ti.exp(-rho * extinction * length))
+                        q = x * scale
+                        arriving = _trilinear2(light, q[0], q[1], q[2], mx, my, mz)
+                        key += absorbed * arriving[0]
+                        soft += absorbed * arriving[1]
+                        through -= absorbed
+            n = beyond
+        picture[3 * pixel] = key
+        picture[3 * pixel + 1] = soft
+        picture[3 * pixel + 2] = through
+
+
+@ti.kernel
+def plane(
+    density: flat, nx: int, ny: int, light: flat, mx: int, my: int, picture: flat, width: int, height: int,
+    centre: vec2, half: vec2, depth: float,
+):  # fmt: skip
+    """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture` as in
+    `march`.
+
+    `centre` and `half` give the part of the plane that is in the picture, in cells.
+    """
+    for pixel in range(width * height):
+        x = centre[0] + half[0] * ((2.0 * (pixel % width) + 1.0) / width - 1.0)
+        y = centre[1] + half[1] * (1.0 - (2.0 * (pixel // width) + 1.0) / height)
+        key, soft, through = 0.0, 0.0, 1.0
+        if 0 <= x <= nx and 0 <= y <= ny:
+            rho = _trilinear(density, x, y, 0.5, nx, ny, 1)
+            through = ti.exp(-rho * depth)
+            arriving = _trilinear2(light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)
+            key, soft = (1.0 - through) * arriving[0], (1.0 - through) * arriving[1]
+        picture[3 * pixel] = key
+        picture[3 * pixel + 1] = soft
+        picture[3 * pixel + 2] = through

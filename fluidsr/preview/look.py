@@ -1,0 +1,62 @@
+"""The look: how thick smoke is drawn, the lights, the background."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+OPTICAL_DEPTH_OF_EDGE = 45.0
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Smoke, lights and background; colours are linear RGB, angles degrees.
+
+    `extinction` is in 1/m for density 1, so that the same density looks the same at any resolution: optical
+    depth is extinction * density * metres. The default (None) is 45 / (longest edge of the domain): a puff of
+    density 1 a tenth of the domain wide lets e^-4.5, about one hundredth, of the light through.
+
+    The key light stands `key_azimuth` to the left of the camera (180 is behind the smoke) and `key_elevation`
+    above the horizon, and turns with the camera; the fill light stands likewise on the right.
+    """
+
+    extinction: float | None = None
+    albedo: Colour = (0.96, 0.955, 0.95)
+    key: Colour = (1.0, 0.93, 0.84)
+    key_strength: float = 1.35
+    key_azimuth: float = 130.0
+    key_elevation: float = 42.0
+    ambient: Colour = (0.62, 0.78, 1.0)
+    sky_strength: float = 0.26
+    ground_strength: float = 0.06
+    fill_strength: float = 0.1
+    forward_scattering: float = 0.45
+    background_top: Colour = (0.016, 0.018, 0.022)
+    background_bottom: Colour = (0.050, 0.054, 0.062)
+    exposure: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.extinction is not None and not (0 < self.extinction < math.inf):
+            raise InputError("extinction", f"{self.extinction} 1/m", "give a positive number")
+        if not -0.95 <= self.forward_scattering <= 0.95:
+            raise InputError("forward_scattering", f"{self.forward_scattering}", "give -0.95 to 0.95")
+        if not (0 < self.exposure < math.inf):
+            raise InputError("exposure", f"{self.exposure}", "give a positive number")
+
+    def extinction_for(self, box: tuple[float, ...]) -> float:
+        """1/m at density 1, for a domain with edges `box` (m)."""
+        return self.extinction if self.extinction is not None else OPTICAL_DEPTH_OF_EDGE / max(box)
+
+
+def towards_light(azimuth: float, elevation: float, axes: np.ndarray) -> np.ndarray:
+    """Unit vector from the smoke to a light `azimuth` degrees left of the viewer; `axes` are right, up,
+    viewer.
+    """
+    a, e = math.radians(azimuth), math.radians(elevation)
+    return np.array([-math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)]) @ axes

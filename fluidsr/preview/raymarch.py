@@ -1,0 +1,140 @@
+"""render: a frame of smoke as a picture, without a display and without a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.preview import camera as cameras
+from fluidsr.preview import lighting
+from fluidsr.preview.camera import Camera
+from fluidsr.preview.develop import develop
+from fluidsr.preview.look import Look
+
+STEP = 0.75  # cells between samples
+ENOUGH = 1 / 512  # a ray ends where less than this comes through: below half a step of an 8-bit picture
+SLAB = 0.09  # depth of a 2-D frame, in longest edges
+
+
+def render(
+    frame: Frame,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    yaw: float | None = None,
+    pitch: float | None = None,
+    zoom: float | None = None,
+    up: str | None = None,
+    camera: Camera | None = None,
+    look: Look | None = None,
+    device: str | None = None,
+) -> np.ndarray:
+    """A picture of the frame's density: uint8 sRGB `[height, width, 3]`, row 0 on top.
+
+    Emission-absorption with single scattering (Max 1995) and an approximation of what is scattered more
+    often, under a key light, a fill light and a sky. `yaw`, `pitch` (degrees), `zoom` and `up` ("x", "y" or
+    "z") replace those of `camera`; a 2-D frame is seen from the front, x to the right and y up, and knows
+    only `zoom`. Width and height that are not given follow from the box (longer side 540). The same frame
+    gives the same picture; so does the same density at another resolution, nearly. Negative density counts as
+    none. Raises InputError for a density that is not finite and for impossible options.
+    """
+    named: dict[str, Any] = {"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up}
+    camera = dataclasses.replace(camera or Camera(), **{k: v for k, v in named.items() if v is not None})
+    look = look or Look()
+    box = tuple(n * frame.cell_size for n in frame.shape)
+    width, height = cameras.picture_size(box, camera, width, height)
+    density = _density(frame, device)
+    march = _plane if frame.dim == 2 else _volume
+    light = march(density, frame, camera, look, width, height)
+    return develop(light.cpu().numpy().reshape(height, width, 3), look)
+
+
+def picture_size(
+    frame: Frame, *, camera: Camera | None = None, width: int | None = None, height: int | None = None
+) -> tuple[int, int]:
+    """Width and height in pixels that `render` gives this frame; the same for the frame at another
+    resolution.
+    """
+    return cameras.picture_size(
+        tuple(n * frame.cell_size for n in frame.shape), camera or Camera(), width, height
+    )
+
+
+def _density(frame: Frame, device: str | None) -> torch.Tensor:
+    """The density, flat, not negative, where the kernels run."""
+    from fluidsr.solver import backend
+
+    if math.prod(frame.shape) >= 2**31:
+        raise InputError(
+            "density", f"{frame.shape} cells are more than 2^31", "render it at a lower resolution"
+        )
+    if device is None:
+        device = str(frame.density.device) if isinstance(frame.density, torch.Tensor) else "cpu"
+    density = frame.with_fields({"density": frame.density}).torch(str(backend.start(device))).density
+    low, high = (float(value) for value in torch.aminmax(density))  # NaN if there is one
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(
+            "density", "has values that are not finite", "render a frame from before the run diverged"
+        )
+    return (density.clamp(min=0.0) if low < 0 else density).reshape(-1)
+
+
+def _volume(
+    density: torch.Tensor, frame: Frame, camera: Camera, look: Look, width: int, height: int
+) -> torch.Tensor:
+    from fluidsr.preview import kernels
+
+    nx, ny, nz = frame.shape
+    box = tuple(n * frame.cell_size for n in frame.shape)
+    view = cameras.set_up(camera, box, width / height)
+    light = lighting.bake(density, (nx, ny, nz), frame.cell_size, look, camera, view.eye)
+    extinction = look.extinction_for(box) * frame.cell_size  # per cell
+
+    blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
+    block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
+    kernels.occupancy(density, nx, ny, nz, block_max, *blocks)
+    # Smoke so thin that a ray through the whole box of it would lose a thousandth is left out.
+    empty = 1e-3 / (extinction * math.dist((0, 0, 0), frame.shape))
+
+    picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
+    kernels.march(
+        density, nx, ny, nz, block_max, *blocks, empty, light.pairs, *light.shape, picture, width, height,
+        _vector(view.eye / frame.cell_size),
+        _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
+        _vector(view.half[0] * view.right),
+        _vector(view.half[1] * view.up),
+        STEP, extinction, ENOUGH,
+    )  # fmt: skip
+    return picture
+
+
+def _plane(
+    density: torch.Tensor, frame: Frame, camera: Camera, look: Look, width: int, height: int
+) -> torch.Tensor:
+    from fluidsr.preview import kernels
+
+    nx, ny = frame.shape
+    box = (nx * frame.cell_size, ny * frame.cell_size)
+    front = Camera()  # lights stand as they do for a camera in front
+    far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
+    light = lighting.bake(
+        density, (nx, ny, 1), frame.cell_size, look, dataclasses.replace(front, yaw=0.0, pitch=0.0), far
+    )
+    shown = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
+    picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
+    kernels.plane(
+        density, nx, ny, light.pairs, light.shape[0], light.shape[1], picture, width, height,
+        [0.5 * nx, 0.5 * ny], [0.5 * width * shown, 0.5 * height * shown],
+        look.extinction_for(box) * SLAB * max(box),
+    )  # fmt: skip
+    return picture
+
+
+def _vector(values: np.ndarray) -> list[float]:
+    return [float(v) for v in values]
