@@ -1,0 +1,60 @@
+"""What training says on its way: `metrics.jsonl` for programs, TensorBoard for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fluidsr.errors import InputError, RunError
+
+
+class Journal:
+    """Appends records to `folder/metrics.jsonl` and `folder/tensorboard/`.
+
+    Opened at step `start` of a resumed run, it first drops the records of later steps, which will come again.
+    """
+
+    def __init__(self, folder: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
+
+        self.path = folder / "metrics.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in _lines(self.path) if _step(line) <= start]
+            temporary = self.path.with_name(f".{self.path.name}.part")
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError as error:
+            raise InputError(
+                str(folder), f"cannot be written ({error})", "choose another --output"
+            ) from error
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+
+    def write(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """One record, `{"step": ..., "group": ..., **values}`; `group` is `training` or `validation`."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
+        except OSError as error:
+            what = f"cannot be written ({error})"
+            raise RunError(str(self.path), what, "make room, then run it again") from error
+        for name, value in values.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        self._board.close()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _step(line: str) -> float:
+    """A record's step; infinity, so that it is dropped, for a line that a crash cut off."""
+    try:
+        record: Any = json.loads(line)
+        return int(record["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
