@@ -1,1 +1,26 @@
-"""solver."""
+"""Smoke on a MAC grid: semi-Lagrangian advection, buoyancy, and an exact-to-tolerance projection, in Taichi."""
+
+import os
+
+# Taichi greets on standard output when it is imported, which would end up in piped results.
+os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+
+from fluidsr.solver.grid import Grid
+from fluidsr.solver.pressure import SolveReport
+from fluidsr.solver.setup import Noise, Numerics, Obstacle, Physics, Setup, Source
+from fluidsr.solver.shapes import Shape
+from fluidsr.solver.solver import AdvanceReport, Solver
+
+__all__ = [
+    "AdvanceReport",
+    "Grid",
+    "Noise",
+    "Numerics",
+    "Obstacle",
+    "Physics",
+    "Setup",
+    "Shape",
+    "SolveReport",
+    "Solver",
+    "Source",
+]

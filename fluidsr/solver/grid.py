@@ -1,0 +1,77 @@
+"""The box of cells that a simulation lives on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fluidsr.errors import InputError
+
+FACES = ("closed", "open")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A box of cubic cells with its lower corner at the origin.
+
+    `shape`: cells along x, y (and z); `cell_size` in m; `boundary`: for each axis the kinds (low, high) of its two
+    faces, "closed" (no flow through, free slip along) or "open" (p = 0 on the face); `up`: the axis against gravity.
+    A 2-D grid is a 3-D one that is one cell thick, closed in front and behind. Raises InputError.
+    """
+
+    shape: tuple[int, ...]
+    cell_size: float
+    boundary: tuple[tuple[str, str], ...]
+    up: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (2, 3) or min(self.shape) < 1:
+            raise InputError(
+                "grid", f"{self.shape} is not a 2-D or 3-D grid", "give two or three positive sizes"
+            )
+        # Kernels index with 32 bits, and the widest array holds three numbers a cell.
+        if math.prod(n + 1 for n in self.shape) * 3 >= 2**31:
+            raise InputError(
+                "grid", f"{self.shape} cells are more than the solver can index", "use fewer cells"
+            )
+        if not (self.cell_size > 0 and math.isfinite(self.cell_size)):
+            raise InputError(
+                "grid", f"{self.cell_size} m is not a cell size", "give a positive number of metres"
+            )
+        if len(self.boundary) != self.dim or any(
+            face not in FACES for pair in self.boundary for face in pair
+        ):
+            raise InputError(
+                "grid",
+                f"boundary {self.boundary} is not understood",
+                "give (low, high) per axis, closed or open",
+            )
+        if self.up not in range(self.dim):
+            raise InputError("grid", f"there is no axis {self.up} to point up", f"give 0 to {self.dim - 1}")
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.shape)
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells along x, y, z; one along z in 2-D."""
+        nx, ny, nz = (*self.shape, 1)[:3]
+        return nx, ny, nz
+
+    @property
+    def opened(self) -> tuple[tuple[bool, bool], ...]:
+        """For x, y, z: whether the (low, high) face is open."""
+        kinds = (*self.boundary, ("closed", "closed"))[:3]
+        return tuple((low == "open", high == "open") for low, high in kinds)
+
+    @property
+    def longest_edge(self) -> float:
+        """Of the box, m."""
+        return max(self.shape) * self.cell_size
+
+    def faces(self, axis: int) -> tuple[int, int, int]:
+        """Shape of the array of faces whose normal is `axis`."""
+        nx, ny, nz = (n + (a == axis) for a, n in enumerate(self.cells))
+        return nx, ny, nz

@@ -1,0 +1,108 @@
+"""Making the velocity divergence-free (Chorin 1968; Bridson 2015, ch. 5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from fluidsr.errors import SolverError
+from fluidsr.solver import backend
+from fluidsr.solver.grid import Grid
+from fluidsr.solver.kernels_pressure import outflow, subtract_gradient
+from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.pressure import ConjugateGradients, Norms, Preconditioner, SolveReport
+from fluidsr.solver.setup import Numerics
+from fluidsr.solver.state import zeros
+from fluidsr.solver.transforms import FastBoxSolve, MatrixBoxSolve
+
+# A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.
+MAX_DIVERGENCE = 1e-3
+# Divergence below this share of the greatest speed (root mean square) is float32 rounding of the velocity itself.
+ROUNDING = 3e-7
+
+
+class Projection:
+    """Owns the pressure solve of one geometry."""
+
+    def __init__(self, grid: Grid, geometry: Geometry, numerics: Numerics, device: str) -> None:
+        self.grid, self.numerics = grid, numerics
+        u, v, w = (torch.from_numpy(weight.reshape(-1)).to(device) for weight in geometry.weights)
+        self.weights = (u, v, w)
+        self.solver = ConjugateGradients(
+            geometry, self.weights, _preconditioner(grid, numerics, device), device
+        )
+        self.r = zeros(geometry.fluid.size, device)
+        self.fluid_cells = int(geometry.fluid.sum())
+
+    def measure(self, velocity: tuple[torch.Tensor, ...]) -> Norms:
+        """Norms of the net outflow of cells and the greatest face speed; leaves the negated outflow in `self.r`."""
+        sums = self.solver.sums
+        outflow(*velocity, *self.weights, self.r, sums.buffer, *self.grid.cells)
+        return sums.norms()
+
+    def project(self, velocity: tuple[torch.Tensor, ...], seconds: float, time: float) -> SolveReport:
+        """Make `velocity` (MAC faces, m/s, in place) discretely divergence-free in fluid cells.
+
+        On return closed faces carry no flow, the L2 norm of the divergence is at most `tolerance` of what it was (or
+        rounding), and no cell gains or loses more than MAX_DIVERGENCE of its volume in `seconds`. The residual is
+        measured on the velocity itself, and solved for again where rounding hid a part of it (iterative refinement).
+        Raises SolverError where `max_iterations` do not suffice or a number is not finite; `time` is for its message.
+        """
+        numerics, per_volume = self.numerics, seconds / self.grid.cell_size
+        before = now = self.measure(velocity)
+        iterations = 0
+
+        def small_enough(left: Norms, margin: float = 1.0) -> bool:
+            rounding = ROUNDING * now.max_speed * math.sqrt(self.fluid_cells)
+            return (
+                left.l2 <= margin * max(numerics.tolerance * before.l2, rounding)
+                and left.greatest * per_volume <= margin * MAX_DIVERGENCE
+            )
+
+        while not small_enough(now):
+            if not math.isfinite(now.l2):
+                raise not_finite("the velocity", time)
+            if iterations >= numerics.max_iterations:
+                raise SolverError(
+                    f"t = {time:.4g} s",
+                    f"the pressure solve stands at a relative residual of {now.l2 / before.l2:.2g} (asked: "
+                    f"{numerics.tolerance:g}) and a divergence of {now.greatest * per_volume:.2g} (at most "
+                    f"{MAX_DIVERGENCE:g}) after {iterations} iterations",
+                    "raise numerics.pressure.max_iterations or tolerance, or max_substeps",
+                )
+            # The margin leaves room for rounding between the residual carried along and the true one.
+            iterations += self.solver.solve(
+                self.r, lambda left: small_enough(left, 0.8), numerics.max_iterations - iterations
+            )
+            self._subtract_gradient(velocity)
+            now = self.measure(velocity)
+        if not math.isfinite(now.l2):
+            raise not_finite("the velocity", time)
+        if iterations == 0:
+            self.solver.p.zero_()
+            self._subtract_gradient(velocity)  # closes the closed faces, which advection knows nothing of
+            now = self.measure(velocity)
+        residual = now.l2 / before.l2 if before.l2 > 0 else 0.0
+        return SolveReport(iterations, residual, now.greatest * per_volume, now.max_speed, True)
+
+    def _subtract_gradient(self, velocity: tuple[torch.Tensor, ...]) -> None:
+        for axis in range(3):
+            normal = tuple(int(a == axis) for a in range(3))
+            subtract_gradient(velocity[axis], self.weights[axis], self.solver.p, *self.grid.cells, *normal)
+
+
+def not_finite(what: str, time: float) -> SolverError:
+    """The error for a NaN or an infinity."""
+    return SolverError(
+        f"t = {time:.4g} s", f"{what} is no longer finite (the simulation blew up)",
+        "lower time.cfl or raise time.max_substeps, or weaken sources and buoyancy",
+    )  # fmt: skip
+
+
+def _preconditioner(grid: Grid, numerics: Numerics, device: str) -> Preconditioner | None:
+    if numerics.preconditioner == "none":
+        return None
+    if device == "cpu":
+        return FastBoxSolve(grid, backend.threads())
+    return MatrixBoxSolve(grid, device)

@@ -1,0 +1,118 @@
+"""What a simulation is made of: frozen values in SI units, checked where they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from fluidsr.errors import InputError
+from fluidsr.solver.grid import Grid
+from fluidsr.solver.shapes import Shape
+
+ADVECTIONS = ("maccormack", "semi-lagrangian")
+PRECONDITIONERS = ("auto", "box", "none")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Smooth seeded noise that modulates a source: everything it emits is multiplied by
+    `max(0, 1 + strength * n(position, time))`, n within [-1, 1].
+
+    `scale`: features across the longest edge of the domain. The noise is a function of position and time alone, so
+    a coarse and a fine run of one scene see the same.
+    """
+
+    strength: float
+    scale: float
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
+
+    Density and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered
+    to it where a temperature is negative); velocity (m/s, one number per axis) is imposed. The edge of the shape
+    is smoothed over one cell.
+    """
+
+    shape: Shape
+    density: float | None = None
+    temperature: float | None = None
+    velocity: tuple[float, ...] | None = None
+    noise: Noise | None = None
+    seconds: tuple[float, float] = (0.0, math.inf)
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A solid that stands still: no flow through it, free slip along it."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Physics:
+    """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density * density)`
+    against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001 (dimensionless);
+    `dissipation_*`: 1/s, a value decays by exp(-rate * t)."""
+
+    gravity: float = 9.81
+    buoyancy_density: float = 0.0
+    buoyancy_temperature: float = 0.0
+    vorticity_confinement: float = 0.0
+    dissipation_density: float = 0.0
+    dissipation_temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """`advection`: "maccormack" or "semi-lagrangian". `preconditioner` of the pressure solve: "box" (exact solve of
+    the empty box by transforms), "none", or "auto" (box). `tolerance`: relative L2 residual at which a solve has
+    converged; `max_iterations` of one solve."""
+
+    advection: str = "maccormack"
+    preconditioner: str = "auto"
+    tolerance: float = 1e-4
+    max_iterations: int = 100
+
+    def __post_init__(self) -> None:
+        _one_of("advection", self.advection, ADVECTIONS)
+        _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        if not 0 < self.tolerance < 1:
+            raise InputError(
+                "numerics", f"a tolerance of {self.tolerance} cannot be met", "give one in (0, 1)"
+            )
+        if self.max_iterations < 1:
+            raise InputError("numerics", f"{self.max_iterations} iterations solve nothing", "give at least 1")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a Solver needs. `cfl`: cells that the fastest flow may cross in a substep; `max_substeps` bounds
+    the substeps of one `advance`, beyond which they become longer than `cfl` asks."""
+
+    grid: Grid
+    physics: Physics = field(default_factory=Physics)
+    numerics: Numerics = field(default_factory=Numerics)
+    sources: tuple[Source, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+    cfl: float = 3.0
+    max_substeps: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.cfl > 0:
+            raise InputError("cfl", f"{self.cfl} cells per substep is no motion", "give a positive number")
+        if self.max_substeps < 1:
+            raise InputError("max_substeps", f"{self.max_substeps} is too few", "give at least 1")
+        for number, source in enumerate(self.sources):
+            if source.velocity is not None and len(source.velocity) != self.grid.dim:
+                raise InputError(
+                    f"sources[{number}].velocity", f"{source.velocity} has not {self.grid.dim} components",
+                    "give one per axis",
+                )  # fmt: skip
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError("numerics", f"{name} '{value}' is unknown", f"use one of {', '.join(allowed)}")

@@ -1,0 +1,120 @@
+"""Shapes of sources and obstacles, as signed distances."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+KINDS = ("sphere", "box", "cylinder", "capsule")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A solid in metres. `center` has one number per axis of the domain.
+
+    "sphere": radius. "box": size (full edge lengths). "cylinder": radius, height (full), axis. "capsule": radius,
+    height (of the straight part, to which the two caps add a radius each), axis.
+    In 2-D these are circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle.
+    Raises InputError where a needed length is missing or not positive.
+    """
+
+    kind: str
+    center: tuple[float, ...]
+    radius: float | None = None
+    size: tuple[float, ...] | None = None
+    height: float | None = None
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError("shape", f"'{self.kind}' is unknown", f"use one of {', '.join(KINDS)}")
+        if self.kind == "box":
+            if self.size is None or len(self.size) != len(self.center) or not min(self.size) > 0:
+                raise InputError(
+                    "box", f"a size of {self.size} makes no box", "give one positive length per axis"
+                )
+            return
+        if self.radius is None or not self.radius > 0:
+            raise InputError(
+                self.kind, f"a radius of {self.radius} makes no {self.kind}", "give a positive length"
+            )
+        if self.kind != "sphere":
+            if self.height is None or not self.height > 0:
+                raise InputError(
+                    self.kind, f"a height of {self.height} is too small", "give a positive length"
+                )
+            if self.axis not in (0, 1, 2):
+                raise InputError(self.kind, f"there is no axis {self.axis}", "give 0, 1 or 2")
+
+    def signed_distance(self, *position: np.ndarray) -> np.ndarray:
+        """Distance (m) of positions to the surface, negative inside; `position` are arrays that broadcast, one per
+        axis. Exact outside and, for the cylinder and the box, inside too (Quilez 2008)."""
+        offset = [p - c for p, c in zip(position, self.center, strict=True)]
+        if self.kind == "sphere":
+            return _length(offset) - self.radius
+        if self.kind == "box":
+            assert self.size is not None
+            return _box([np.abs(d) - s / 2 for d, s in zip(offset, self.size, strict=True)])
+        assert self.height is not None and self.radius is not None and self.axis is not None
+        across = _length([d for a, d in enumerate(offset) if a != self.axis])
+        if self.axis >= len(offset):  # a 2-D cut across the axis
+            return across - self.radius
+        along = np.abs(offset[self.axis]) - self.height / 2
+        if self.kind == "cylinder":
+            return _box([across - self.radius, along])
+        return _length([across, np.maximum(along, 0)]) - self.radius
+
+    def half_extent(self, axis: int) -> float:
+        """Half the length of the bounding box along `axis`, m."""
+        if self.kind == "box":
+            assert self.size is not None
+            return self.size[axis] / 2
+        assert self.radius is not None
+        if self.kind == "sphere" or axis != self.axis:
+            return self.radius
+        assert self.height is not None
+        return self.height / 2 + (self.radius if self.kind == "capsule" else 0.0)
+
+
+def _length(parts: list[np.ndarray]) -> np.ndarray:
+    return np.sqrt(sum(p * p for p in parts))
+
+
+def _box(beyond: list[np.ndarray]) -> np.ndarray:
+    """Distance to the box whose faces are `beyond` away along each axis (negative: within that slab)."""
+    outside = _length([np.maximum(d, 0) for d in beyond])
+    deepest = beyond[0]
+    for d in beyond[1:]:
+        deepest = np.maximum(deepest, d)
+    return outside + np.minimum(deepest, 0)
+
+
+def coverage(distance: np.ndarray, cell_size: float) -> np.ndarray:
+    """Share of a cell that lies inside a shape, from the distance at its centre: 1 to 0 over one cell."""
+    return np.clip(0.5 - distance / cell_size, 0.0, 1.0)
+
+
+def positions(
+    shape: tuple[int, ...], offset: tuple[float, ...], cell_size: float, first: tuple[int, ...] = (0, 0, 0)
+) -> list[np.ndarray]:
+    """Coordinates (m) of the samples of an array that starts at index `first`, one broadcastable array per axis;
+    `offset` is 0.5 along axes where samples are at cell centres, 0 where they are on faces."""
+    axes = [(first[a] + offset[a] + np.arange(n)) * cell_size for a, n in enumerate(shape)]
+    return list(np.meshgrid(*axes, indexing="ij", sparse=True))
+
+
+def box_of(
+    shape: Shape, counts: tuple[int, ...], offset: tuple[float, ...], h: float
+) -> list[tuple[int, int]]:
+    """Index ranges [first, last) of the samples within a cell of `shape`, cut to an array of `counts` samples."""
+    ranges = []
+    for a, n in enumerate(counts):
+        reach = shape.half_extent(a) + h
+        first = math.floor((shape.center[a] - reach) / h - offset[a])
+        last = math.ceil((shape.center[a] + reach) / h - offset[a]) + 1
+        ranges.append((min(max(first, 0), n), min(max(last, 0), n)))
+    return ranges

@@ -1,0 +1,188 @@
+"""The smoke solver: emit, advect, add forces, project."""
+
+from __future__ import annotations
+
+import math
+import time as clock
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from fluidsr.errors import InputError
+from fluidsr.solver import backend
+from fluidsr.solver.advection import Advection
+from fluidsr.solver.forces import Forces
+from fluidsr.solver.obstacles import Geometry, Solids
+from fluidsr.solver.pressure import SolveReport
+from fluidsr.solver.projection import Projection, not_finite
+from fluidsr.solver.setup import Setup
+from fluidsr.solver.sources import Emitter
+from fluidsr.solver.state import State
+
+
+@dataclass(frozen=True)
+class AdvanceReport:
+    """What one `advance` did. `cfl`: the most cells that flow crossed in a substep; `max_speed`: greatest velocity
+    component at the end, m/s; `pressure_iterations` of each substep; `residual` and `max_divergence`: the worst of
+    all substeps (see SolveReport); `total_density`: density integrated over the domain, m³ (2-D: m²); `seconds` of
+    wall time by stage."""
+
+    substeps: int
+    cfl: float
+    max_speed: float
+    pressure_iterations: tuple[int, ...]
+    residual: float
+    max_divergence: float
+    total_density: float
+    seconds: dict[str, float]
+
+
+class Solver:
+    """Simulates smoke in a Setup, 2-D or 3-D, on "cpu" or "cuda".
+
+    Starts the backend. Raises InputError for a device that is not there.
+    """
+
+    def __init__(self, setup: Setup, device: str = "cpu") -> None:
+        self.setup = setup
+        self.device = backend.start(device)
+        grid, self.geometry = setup.grid, Geometry.of(setup.grid, setup.obstacles)
+        self._state = State.at_rest(grid, self.device)
+        self._solids = Solids(self.geometry, self.device)
+        self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
+        self._advection = Advection(grid, self.device, setup.numerics.advection == "maccormack")
+        self._forces = Forces(grid, setup.physics, self.device)
+        self._projection = Projection(grid, self.geometry, setup.numerics, self.device)
+        self._max_speed = 0.0
+        self._stages: Counter[str] = Counter()
+
+    def advance(self, seconds: float) -> AdvanceReport:
+        """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
+
+        On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change nothing.
+        The same state, setup and seconds give the same bits. Raises SolverError where the simulation diverges.
+        """
+        if not (seconds >= 0 and math.isfinite(seconds)):
+            raise InputError(
+                "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
+            )
+        self._stages.clear()
+        start, left = self._state.time, seconds
+        solves: list[SolveReport] = []
+        cfl = 0.0
+        while left > 0:
+            # Asked anew for every substep, so that flow which speeds up within a frame gets shorter ones.
+            per_second = self._expected_speed() / self.setup.grid.cell_size
+            allowed = self.setup.max_substeps - len(solves)
+            count = max(1, min(allowed, math.ceil(left * per_second / self.setup.cfl - 1e-6)))
+            dt = left / count
+            cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
+            solves.append(self._step(dt))
+            left = left - dt if count > 1 else 0.0
+        self._state.time = start + seconds
+        total = float(self._state.density.sum(dtype=torch.float64))
+        if not math.isfinite(total + float(self._state.temperature.sum(dtype=torch.float64))):
+            raise not_finite("density or temperature", self._state.time)
+        return AdvanceReport(
+            substeps=len(solves),
+            cfl=cfl,
+            max_speed=self._max_speed,
+            pressure_iterations=tuple(solve.iterations for solve in solves),
+            residual=max((solve.residual for solve in solves), default=0.0),
+            max_divergence=max((solve.max_divergence for solve in solves), default=0.0),
+            total_density=total * self.setup.grid.cell_size**self.setup.grid.dim,
+            seconds=dict(self._stages),
+        )
+
+    def _step(self, dt: float) -> SolveReport:
+        """One substep. Emission follows advection, so that the velocity that moves things is always the projected
+        one: what a source imposes reaches its surroundings as a pressure first."""
+        with self._timed("advect"):
+            self._advect(dt)
+        with self._timed("emit"):
+            for emitter in self._emitters:
+                emitter.emit(self._state)
+        with self._timed("forces"):
+            self._forces.add_buoyancy(self._state, dt)
+            self._forces.confine_vorticity(self._state.velocity, self._advection.centred, dt)
+        with self._timed("project"):
+            report = self._projection.project(self._state.velocity, dt, self._state.time + dt)
+        self._max_speed = report.max_speed
+        self._state.time += dt
+        return report
+
+    def _advect(self, dt: float) -> None:
+        state, physics = self._state, self.setup.physics
+        scalars = (state.density, state.temperature)
+        self._solids.continue_into(scalars, state.velocity)
+        self._advection.centre(state.velocity)
+        self._advection.scalar(state.density, dt, self._max_speed, physics.dissipation_density)
+        self._advection.scalar(state.temperature, dt, self._max_speed, physics.dissipation_temperature)
+        self._advection.velocity(state.velocity, dt)
+        self._solids.clear(scalars)
+
+    def _expected_speed(self) -> float:
+        """The greatest velocity component now, or that a source is about to impose, m/s."""
+        active = (emitter.speed for emitter in self._emitters if emitter.active(self._state.time))
+        return max(self._max_speed, *active, 0.0)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = clock.perf_counter()
+        yield
+        self._stages[stage] += clock.perf_counter() - start
+
+    @property
+    def time(self) -> float:
+        """Seconds simulated."""
+        return self._state.time
+
+    @property
+    def density(self) -> torch.Tensor:
+        """[x, y(, z)]: a view of the solver's own array, valid until the next `advance`."""
+        return self._state.density.view(self.setup.grid.shape)
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next `advance`."""
+        return self._state.temperature.view(self.setup.grid.shape)
+
+    def velocity(self) -> torch.Tensor:
+        """[d, x, y(, z)], m/s, a new tensor: at each cell centre the mean of the two opposite faces."""
+        grid = self.setup.grid
+        centred = []
+        for axis in range(grid.dim):
+            faces = self._state.velocity[axis].view(grid.faces(axis))
+            n = grid.cells[axis]
+            mean = (faces.narrow(axis, 0, n) + faces.narrow(axis, 1, n)) * 0.5
+            centred.append(mean.view(grid.shape))
+        return torch.stack(centred)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays."""
+        named = self._arrays()
+        copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
+        return copies | {"time": torch.tensor(self._state.time, dtype=torch.float64)}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it does not
+        fit."""
+        named = self._arrays()
+        for name in (*named, "time"):
+            wanted = tuple(named[name].shape) if name in named else ()
+            if name not in state or tuple(state[name].shape) != wanted:
+                raise InputError(
+                    "state", f"'{name}' is missing or has another size", "restore it with its own scene"
+                )
+        for name, array in named.items():
+            array.copy_(state[name])
+        self._state.time = float(state["time"])
+        self._max_speed = self._projection.measure(self._state.velocity).max_speed
+
+    def _arrays(self) -> dict[str, torch.Tensor]:
+        faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
+        used = list(faces)[: self.setup.grid.dim]
+        return {"density": self._state.density, "temperature": self._state.temperature, **dict(used)}
