@@ -24,7 +24,9 @@ def problems_of(scene: Scene) -> list[Problem]:
     vectors = [p for where, body in _bodies(scene) for p in _vectors(scene, where, body)]
     if vectors:
         return vectors
-    problems += _obstacles(scene)
+    solid = _obstacles(scene)
+    if solid:
+        return solid
     for i in range(len(scene.sources)):
         problems += _source(scene, i)
     return problems + _output(scene)

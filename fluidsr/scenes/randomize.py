@@ -1,11 +1,11 @@
 """Random scenes for training pairs, drawn around what the built-in scenes are like.
 
 After the published recipe (Xie et al. 2018, tempoGAN, section 5 and its code: random inflows with noise,
-blobs, velocity spheres as forcing, buoyancy or none), and wider: jets, crossing streams, obstacles, several frame
-rates and substep lengths, domains of several aspect ratios, open and closed sides.
+blobs, velocity spheres as forcing, buoyancy or none), and wider: jets, crossing streams, obstacles, several
+frame rates and substep lengths, domains of several aspect ratios, open and closed sides.
 
-Speeds are drawn in *coarse cells per frame*, because that is what a generator sees: it meets the same range in
-training and at run time, whatever the size of the cells.
+Speeds are drawn in *coarse cells per frame*, because that is what a generator sees: it meets the same range
+in training and at run time, whatever the size of the cells.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Draw:
         return self.unit * float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
 
     def radius(self, low: float, high: float) -> float:
-        """A radius in m, as a share of the shortest edge; at least a coarse cell, so that no side misses it."""
+        """A radius in m, a share of the shortest edge; at least a coarse cell, so that both sides see it."""
         drawn = self.rng.uniform(low, high) * min(self.extent)
         return float(min(max(drawn, 1.0 * self.coarse), 0.4 * min(self.extent)))
 

@@ -141,6 +141,8 @@ def parse(text: str, label: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         what = f"is not valid YAML ({error.problem or error.context})"
+        if error.context_mark and error.context_mark.line + 1 != line:
+            what += f" in what begins on line {error.context_mark.line + 1}"
         raise SceneError(f"{label}:{line}", what, "correct the syntax there or just before") from error
     except yaml.YAMLError as error:
         what = f"is not valid YAML ({str(error).splitlines()[0]})"

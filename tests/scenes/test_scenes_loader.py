@@ -1,0 +1,300 @@
+"""Files and overrides: every mistake is one line with the place, what is wrong, and the remedy."""
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from fluidsr import scenes
+from fluidsr.errors import InputError, SceneError
+from fluidsr.scenes import Scene, load_yaml_model, yaml_lines
+
+GOOD = """\
+name: small
+domain:
+  resolution: [32, 48, 32]
+  cell_size: 0.02
+  boundary: {x: open, y: [closed, open], z: open}
+time:
+  frames: 10
+physics:
+  buoyancy: {temperature: 0.5}
+sources:
+  - shape: sphere
+    center: [0.32, 0.1, 0.32]
+    radius: 0.08
+    density: 1.0
+    temperature: 1.0
+    velocity: [0, 0.5, 0]
+    noise: {strength: 0.5, scale: 8}
+    seconds: [0, 3]
+obstacles:
+  - {shape: box, center: [0.32, 0.6, 0.32], size: [0.1, 0.1, 0.1]}
+upscale: {model: smoke3d-x4}
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return path
+
+
+def complaint(tmp_path, text, overrides=()):
+    path = write(tmp_path, text)
+    with pytest.raises(SceneError) as caught:
+        scenes.load(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(str(path), "small.yaml")
+
+
+def test_a_good_file_loads(tmp_path):
+    scene = scenes.load(write(tmp_path, GOOD))
+    assert scene.domain.sides == (("open", "open"), ("closed", "open"), ("open", "open"))
+    assert scene.sources[0].noise.scale == 8.0
+    assert scene.time.fps == 24.0
+
+
+MISTAKES = [
+    (
+        "radius: 0.08",
+        "radus: 0.08",
+        "small.yaml:13: sources[0].radus: there is no key",
+        "did you mean 'radius'?",
+    ),
+    ("resolution:", "resolutoin:", "small.yaml:3: domain.resolutoin: there is no key", "'resolution'"),
+    ("time:\n", "tyme:\n", "small.yaml:6: tyme: there is no key", "'time'"),
+    (
+        "radius: 0.08",
+        "radius: 0.9",
+        "small.yaml:13: sources[0].radius: 0.9 m is wider than the domain",
+        "0.32",
+    ),
+    ("radius: 0.08", "radius: 0.001", "small.yaml:13: sources[0].radius: so small", "the size of a cell"),
+    (
+        "radius: 0.08",
+        "radius: true",
+        "small.yaml:13: sources[0].radius: True is not a number",
+        "give a number",
+    ),
+    ("radius: 0.08", "radius: -1", "small.yaml:13: sources[0].radius: -1 is not greater than 0", "greater"),
+    ("radius: 0.08", "radius: .nan", "small.yaml:13: sources[0].radius: nan is not a finite", "finite"),
+    ("    radius: 0.08\n", "", "small.yaml:11: sources[0].radius: is missing", "add it: Radius"),
+    (
+        "[0.32, 0.1, 0.32]",
+        "[0.32, 0.1]",
+        "small.yaml:12: sources[0].center: has 2 numbers in a 3-D",
+        "give 3",
+    ),
+    (
+        "[0.32, 0.1, 0.32]",
+        "[0.32, 9, 0.32]",
+        "small.yaml:12: sources[0].center: the source lies outside",
+        "0 to",
+    ),
+    ("[0.32, 0.1, 0.32]", "[0.32, 0.6, 0.32]", None, None),
+    ("[0, 0.5, 0]", "[0, 0.5]", "small.yaml:16: sources[0].velocity: has 2 numbers", "give 3"),
+    ("[0, 3]", "[3, 0]", "small.yaml:18: sources[0].seconds: [3, 0] s ends before it starts", "[start, end]"),
+    ("shape: sphere", "shape: spere", "small.yaml:11: sources[0].shape: 'spere' is not a shape", "'sphere'"),
+    (
+        "shape: sphere",
+        "shape: mesh",
+        "small.yaml:11: sources[0].shape: mesh shapes are not supported",
+        "use one of",
+    ),
+    (
+        "size: [0.1",
+        "motion: [], size: [0.1",
+        "small.yaml:20: obstacles[0].motion: moving obstacles are not",
+        "remove",
+    ),
+    (
+        "size: [0.1, 0.1, 0.1]",
+        "size: [9, 9, 9]",
+        "small.yaml:19: obstacles: they fill the whole domain",
+        "room",
+    ),
+    ("frames: 10", "frames: 0", "small.yaml:7: time.frames: 0 is not at least 1", "give a number at least 1"),
+    ("frames: 10", "frames: 1.5", "small.yaml:7: time.frames: 1.5 is not a whole number", "whole"),
+    ("frames: 10", "cfl: 0", "small.yaml:7: time.cfl: 0 is not greater than 0", "greater than 0"),
+    (
+        "cell_size: 0.02",
+        "cell_size: 1.0e-9",
+        "small.yaml:4: domain.cell_size: 1e-09 is not at least 1e-05",
+        "give",
+    ),
+    ("[32, 48, 32]", "[0, 48, 32]", "small.yaml:3: domain.resolution[0]: 0 is not at least 4", "at least 4"),
+    ("[32, 48, 32]", "[20000, 20000, 20000]", "small.yaml:3: domain.resolution: ", "2.1 billion"),
+    ("[32, 48, 32]", "[32]", "small.yaml:3: domain.resolution: has 1 items", "at least 2"),
+    (
+        "x: open, y",
+        "x: opn, y",
+        "small.yaml:5: domain.boundary.x[0]: 'opn' is not one of",
+        "did you mean 'open'?",
+    ),
+    ("time:\n  frames: 10", "time: 3", "small.yaml:6: time: 3 is not a mapping", "give"),
+    ("name: small", "name: ../x", "small.yaml:1: name: '../x' cannot be used", "letters"),
+    (
+        "frames: 10",
+        "frames: [",
+        "small.yaml:9: is not valid YAML (expected ',' or ']', but got ':') in what begins on line 7",
+        "correct the syntax",
+    ),
+    ("frames: 10", "frames: 10\n  frames: 11", "small.yaml:8: 'time.frames' is given twice", "remove one"),
+    ("frames: 10", "frames: &a 10", "small.yaml:7: anchors and aliases are not supported", "write the value"),
+    (
+        "frames: 10",
+        "frames: !!python/name:os.system x",
+        "small.yaml:7: the tag '!!python/name:os",
+        "remove it",
+    ),
+    ("frames: 10", "? [a]\n  : 10", "small.yaml:7: a key is not a word", "plain key"),
+    ("frames: 10", "fps: 1e999", "small.yaml:7: '1e999' is not a usable number", "smaller"),
+    ("frames: 10", f"frames: {'9' * 5000}", "small.yaml:7: ", "give"),
+    ("frames: 10", f"frames: {'[' * 200}", "small.yaml:7: nested more than", "flatter"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "start", "remedy"), MISTAKES, ids=[m[1][:30] for m in MISTAKES])
+def test_a_mistake_says_where_what_and_the_remedy(tmp_path, old, new, start, remedy):
+    assert GOOD.count(old) >= 1
+    text = GOOD.replace(old, new, 1)
+    if start is None:  # inside the obstacle only when small enough
+        text, start = (
+            text.replace("radius: 0.08", "radius: 0.04"),
+            "small.yaml:12: sources[0].center: the source is inside",
+        )
+        remedy = "move one of them"
+    message = complaint(tmp_path, text)
+    assert message.startswith(start), message
+    assert remedy in message.rsplit("; ", 1)[1], message
+
+
+def test_several_mistakes_give_the_first_and_the_count(tmp_path):
+    text = (
+        GOOD.replace("frames: 10", "frames: 0")
+        .replace("scale: 8", "scale: 0")
+        .replace("cell_size", "cellsize")
+    )
+    message = complaint(tmp_path, text)
+    assert message.startswith("small.yaml:4: domain.cellsize")
+    assert message.endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "start"),
+    [
+        (["time.frames=0"], "--set time.frames: 0 is not at least 1"),
+        (["time.frmes=1"], "--set time.frmes: there is no key 'frmes'"),
+        (["sources.0.radius=9"], "--set sources[0].radius: 9 m is wider"),
+        (["sources[0].radius=9"], "--set sources[0].radius: 9 m is wider"),
+        (["sources.1.radius=0.1"], "--set sources.1.radius: sources has no item '1'; the items are 0 to 0"),
+        (["output={formats: [exr]}"], "--set output: output.formats[0]: 'exr' is not one of"),
+        (["name.x=1"], "--set name.x: name is a single value"),
+        (["time.frames"], "--set: 'time.frames' is not KEY=VALUE"),
+        (["=3"], "--set: '=3' is not KEY=VALUE"),
+        (["time.frames=["], "--set time.frames:1: is not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_named(tmp_path, overrides, start):
+    assert complaint(tmp_path, GOOD, overrides).startswith(start)
+
+
+def test_overrides_apply_in_order(tmp_path):
+    overrides = [
+        "time.frames=5",
+        "time.frames=6",
+        "sources.0.noise.seed=7",
+        "upscale=",
+        "output.formats=[npz]",
+    ]
+    scene = scenes.load(write(tmp_path, GOOD), overrides)
+    assert (scene.time.frames, scene.sources[0].noise.seed, scene.upscale) == (6, 7, None)
+    assert scene.output.formats == ("npz",)
+
+
+def test_overrides_make_missing_sections(tmp_path):
+    text = GOOD.replace("upscale: {model: smoke3d-x4}\n", "")
+    assert scenes.load(write(tmp_path, text), ["upscale.model=mine"]).upscale.model == "mine"
+
+
+def test_name_defaults_to_the_file(tmp_path):
+    assert scenes.load(write(tmp_path, GOOD.replace("name: small\n", ""))).name == "small"
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(InputError, match="there is no such scene; did you mean 'plume'"):
+        scenes.load("plum")
+    with pytest.raises(InputError, match="is a folder"):
+        scenes.load(tmp_path)
+    with pytest.raises(SceneError, match="is empty"):
+        scenes.load(write(tmp_path, "# nothing\n"))
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"name: x\ntime: \xff\xfe\n")
+    with pytest.raises(SceneError, match=r"bad\.yaml:2: is not UTF-8"):
+        scenes.load(path)
+    path.write_bytes(b"a: \x00")
+    with pytest.raises(SceneError, match="not valid YAML"):
+        scenes.load(path)
+    path.write_bytes(b"#" * (yaml_lines.MAX_BYTES + 1))
+    with pytest.raises(SceneError, match="larger than 1 MiB"):
+        scenes.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("1.5", 1.5), ("-3", -3), ("+2", 2), ("true", True), ("on", "on"), ("y", "y"),
+     ("~", None), ("", None), ("1:30", "1:30"), ("0x10", "0x10"), ("2024-01-01", "2024-01-01"),
+     (".5", 0.5), ("'1'", "1")],
+)  # fmt: skip
+def test_scalars_follow_yaml_1_2(text, value):
+    read = yaml_lines.parse(f"a: {text}", "t").data["a"]
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize("word", ["1e5", "on", "true", "3", "~", "a: b", "é"])
+def test_the_dumper_writes_what_the_reader_reads(word):
+    import yaml
+
+    assert yaml_lines.parse(yaml.dump({"a": word}, Dumper=yaml_lines.Dumper), "t").data == {"a": word}
+
+
+def test_other_models_load_the_same_way():
+    class Inner(BaseModel, extra="forbid"):
+        rate: float
+
+    class Recipe(BaseModel, extra="forbid"):
+        steps: int
+        inner: Inner
+
+    assert load_yaml_model("steps: 3\ninner: {rate: 1e-4}", Recipe, kind="recipe").inner.rate == 1e-4
+    with pytest.raises(
+        SceneError, match=re.escape("recipe:2: inner.rat: there is no key 'rat' here; did you mean 'rate'?")
+    ):
+        load_yaml_model("steps: 3\ninner: {rat: 1}", Recipe, kind="recipe")
+    with pytest.raises(
+        SceneError, match=re.escape("--set steps: 'x' is not a whole number".replace("'", ""))
+    ):
+        load_yaml_model("steps: 3\ninner: {rate: 1}", Recipe, ["steps=x"], kind="recipe")
+
+
+def test_random_edits_never_escape_as_other_errors():
+    """Hostile until parsed: whatever the text is, it loads or it is a SceneError."""
+    import random
+
+    dice = random.Random(3)
+    characters = "{}[]:,-#&*!|>'\"%@`\n\t \\0123456789.eaxyz~?\x00\u2028"
+    for _ in range(300):
+        text = list(GOOD)
+        for _ in range(dice.randint(1, 6)):
+            at = dice.randrange(len(text))
+            text[at : at + dice.randint(0, 3)] = dice.choices(characters, k=dice.randint(0, 3))
+        try:
+            load_yaml_model("".join(text), Scene)
+        except SceneError as error:
+            assert "\n" not in str(error)
