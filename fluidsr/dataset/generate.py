@@ -76,7 +76,7 @@ def generate(
     with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
         for outcome in outcomes:
             tally.finish(outcome)
-    return GenerationReport(tally.written, tally.kept, tally.failed, time.monotonic() - started)
+    return GenerationReport(sorted(tally.written), tally.kept, tally.failed, time.monotonic() - started)
 
 
 def _run(jobs: list[Job], workers: int, client: Any, report: crew.Report) -> Generator[Outcome, None, None]:

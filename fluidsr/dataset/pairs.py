@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
@@ -56,7 +57,7 @@ class CoupledPair:
         fine = _advance(self._fine, self._scene)
         self._count += 1
         if self._count % self._period == 0:
-            self._coarse.restore(coarse_state(self._fine.state(), self._scene, self._factor))
+            self._coarse.restore(coarse_state(self._fine, self._factor))
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
             coarse = _advance(self._coarse, self._coarse_scene)
@@ -75,6 +76,29 @@ def filtered(fine: Frame, factor: int) -> Frame:
         low = downsample(channels[None], factor)[0]
         fields[name] = low if name == "velocity" else low[0]
     return fine.with_fields(fields, cell_size=fine.cell_size * factor)
+
+
+def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
+    """The state of a fine solver for one with cells `factor` times larger, as `Solver.restore` takes it.
+
+    Density and temperature by `models.resample.downsample`; velocity as the mean over the `factor^(d-1)` fine
+    faces that make up each coarse face, so a coarse cell's net flux is the sum of its fine cells' net fluxes.
+    """
+    grid, state = solver.setup.grid, solver.state()
+    coarse = {"time": state["time"]}
+    for name in ("density", "temperature"):
+        field = state[name].view(1, 1, *grid.shape)
+        coarse[name] = downsample(field, factor).reshape(-1)
+    for axis in range(grid.dim):
+        name = f"velocity_{'xyz'[axis]}"
+        faces = state[name].view(grid.faces(axis)[: grid.dim])
+        for other in range(grid.dim):
+            if other == axis:
+                faces = faces[tuple(slice(None, None, factor if a == axis else 1) for a in range(grid.dim))]
+            else:
+                faces = faces.unflatten(other, (-1, factor)).mean(other + 1)
+        coarse[name] = faces.reshape(-1)
+    return coarse
 
 
 def _advance(solver: Any, scene: Any) -> Frame:

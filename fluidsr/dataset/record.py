@@ -12,7 +12,7 @@ import numpy as np
 from fluidsr.dataset.config import DatasetConfig, split_of
 from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.writer import SimulationWriter
-from fluidsr.errors import SolverError
+from fluidsr.errors import SceneError, SolverError
 from fluidsr.frame import Frame
 
 
@@ -51,21 +51,21 @@ class Stopped(Exception):
 def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
     """Compute and write one simulation; `report("warm-up")` or `report("frame")` after each frame.
 
-    On return it is complete under its final name, or recorded there as failed where the solver diverged.
+    On return it is complete under its final name, or recorded there as failed where it diverged.
     Raises InputError or RunError where it cannot be written.
     """
     config = job.config
-    scene = scene_of(config, job.seed)
     attrs: dict[str, Any] = {
         "seed": job.seed,
         "split": split_of(job.index),
         "pairs": config.pairs,
         "factor": config.factor,
         "device": job.device,
-        "scene": scene.to_yaml(),
     }
     with SimulationWriter(job.path, job.name, config.frames) as writer:
         try:
+            scene = scene_of(config, job.seed)
+            attrs["scene"] = scene.to_yaml()
             pair = _pair(config, scene, job)
             for _ in range(config.warm_up):
                 pair.advance()
@@ -76,7 +76,10 @@ def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
                     attrs |= _place(low, config.factor)
                 writer.add(_finite(low, job), _finite_density(high, job))
                 report("frame")
-        except SolverError as error:
+        except (
+            SolverError,
+            SceneError,
+        ) as error:  # SceneError: a drawn scene that the overrides made unsound
             writer.fail(attrs, str(error))
             return Outcome(job.name, str(error))
         writer.finish(attrs | pair.notes())

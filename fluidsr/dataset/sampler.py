@@ -79,6 +79,7 @@ class PatchSampler:
         self._cache = FrameCache(cache_bytes)
         self._executor = ThreadPoolExecutor(1, "patches") if prefetch else None
         self._ahead: tuple[int, Future[PatchBatch]] | None = None
+        self._latest = -1
 
     def batch(self, step: int) -> PatchBatch:
         """The batch of training step `step`."""
@@ -88,7 +89,11 @@ class PatchSampler:
             made = self._ahead[1].result()
         else:
             made = self._make(step)
-        self._ahead = (step + 1, self._executor.submit(self._make, step + 1))
+        following = step + max(
+            1, step - self._latest
+        )  # in data-parallel training each process skips the others'
+        self._latest = step
+        self._ahead = (following, self._executor.submit(self._make, following))
         return made
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, Non
 def limit_threads(count: int) -> None:
     """Let torch, Taichi and the numeric libraries of this process use `count` threads; call it before they
     start."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TI_CPU_MAX_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(count)
     import torch
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from fluidsr.dataset.layout import FORMAT, VERSION
-from fluidsr.errors import FluidsrError, InputError, RunError
+from fluidsr.errors import RunError
 from fluidsr.frame import Frame
+from fluidsr.volumes.atomic import write_error
 
 
 def create_root(path: Path, attrs: dict[str, Any]) -> None:
@@ -126,18 +127,8 @@ def remove_partial(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into ours: InputError for a bad folder, RunError for a full disk."""
+    """Turn the system's errors into ours: InputError for a bad folder, RunError for a full or failing disk."""
     try:
         yield
-    except FluidsrError:
-        raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            remedy = "free some space and run the same command again"
-            raise RunError(str(path), f"cannot write ({reason})", remedy) from error
-        if error.errno in (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-            raise RunError(str(path), f"cannot write ({reason})", "run the same command again") from error
-        raise InputError(
-            str(path), f"cannot be written ({reason})", "give a folder you may write to"
-        ) from error
+        raise write_error(path, error) from error
