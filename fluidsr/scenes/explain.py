@@ -127,7 +127,7 @@ def _wrong_value(
     if kind == "string_pattern_mismatch":
         about = _at(schema, path, data).get("description", "a valid name")
         return Problem(
-            path, f"'{_show(given)}' cannot be used", f"give {about[0].lower() + about[1:].rstrip('.')}"
+            path, f"'{_show(given)}' cannot be used", f"give {about[0].lower() + about[1:].split(';')[0]}"
         )
     what, _, remedy = str(error["msg"]).removeprefix("Value error, ").partition("; ")
     return Problem(path, what, remedy or "correct it")
