@@ -79,7 +79,7 @@ class PatchSampler:
         self._cache = FrameCache(cache_bytes)
         self._executor = ThreadPoolExecutor(1, "patches") if prefetch else None
         self._ahead: tuple[int, Future[PatchBatch]] | None = None
-        self._latest = -1
+        self._latest: int | None = None
 
     def batch(self, step: int) -> PatchBatch:
         """The batch of training step `step`."""
@@ -89,9 +89,8 @@ class PatchSampler:
             made = self._ahead[1].result()
         else:
             made = self._make(step)
-        following = step + max(
-            1, step - self._latest
-        )  # in data-parallel training each process skips the others'
+        # In data-parallel training each process leaves the others' steps out: expect the same stride again.
+        following = step + (1 if self._latest is None else max(1, step - self._latest))
         self._latest = step
         self._ahead = (following, self._executor.submit(self._make, following))
         return made

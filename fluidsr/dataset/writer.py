@@ -127,7 +127,8 @@ def remove_partial(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours: InputError for a bad folder, RunError for a full or failing disk."""
+    """Turn the system's errors into ours: InputError for a bad folder, RunError for a full or failing
+    disk."""
     try:
         yield
     except OSError as error:
