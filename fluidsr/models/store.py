@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fluidsr.errors import ModelError
@@ -108,7 +108,7 @@ def save(path: Path, generator: SmokeGenerator, card: Card) -> Card:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, temporary_page = path.with_name(f".{path.name}.part"), page.with_name(f".{page.name}.part")
-        save_file(tensors, temporary, metadata={"card": card.model_dump_json()})
+        temporary.write_bytes(to_bytes(tensors, metadata={"card": card.model_dump_json()}))
         temporary_page.write_text(card.to_markdown(), encoding="utf-8")
         temporary.replace(path)
         temporary_page.replace(page)

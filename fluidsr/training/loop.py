@@ -80,8 +80,8 @@ def train(
 
     On return `output` holds `NAME.safetensors` (the averaged weights, with their card), `NAME.md`,
     `checkpoint.safetensors`, `metrics.jsonl` and `tensorboard/`. A training that was stopped, by Ctrl-C too,
-    and goes on ends in the same weights, to the bit, as one that was not. Under `torchrun` the processes share
-    the work: each draws its own batches, gradients are averaged, the first process writes.
+    and goes on ends in the same weights, to the bit, as one that was not. Under `torchrun` the processes
+    share the work: each draws its own batches, gradients are averaged, the first process writes.
 
     Raises TrainingError where the loss or its gradient is not finite, with the last finite state saved;
     InputError where `output` holds another training.
@@ -218,7 +218,7 @@ class _Run:
         self.journal.write(self.state.step, "validation", self.figures)
 
     def _save(self) -> None:
-        """Keep the state; not one that Ctrl-C left in the middle of a step: the file then keeps an older one."""
+        """Keep the state, but not one that Ctrl-C left in the middle of a step: then the last file stays."""
         if self.workers.leads and self.whole:
             self.state.save(self.checkpoint)
 

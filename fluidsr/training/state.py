@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fluidsr.errors import InputError, RunError
@@ -77,7 +77,7 @@ class TrainingState:
         host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         temporary = path.with_name(f".{path.name}.part")
         try:
-            save_file(host, temporary, metadata={"state": json.dumps(record)})
+            temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
             raise RunError(
