@@ -12,7 +12,7 @@ import numpy as np
 from fluidsr.dataset.augment import identity, symmetries
 from fluidsr.dataset.cache import FrameCache
 from fluidsr.dataset.store import Simulation, Store
-from fluidsr.errors import InputError
+from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
 _ATTEMPTS = 16  # frames tried for one patch before the densest place found is taken
@@ -64,6 +64,8 @@ class PatchSampler:
         if seed < 0:
             raise InputError("seed", f"{seed} is negative", "give 0 or more")
         found = store.simulations(split)
+        if not found:
+            raise DatasetError(str(store.path), f"has no simulations for {split}", "generate more of them")
         self._simulations = [s for s in found if min(s.low_shape) >= tile and s.frames >= frames]
         self.skipped = [s.name for s in found if s not in self._simulations]
         if not self._simulations:

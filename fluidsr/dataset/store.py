@@ -180,15 +180,11 @@ class Store:
     def simulations(self, split: str | None = None) -> list[Simulation]:
         """The complete simulations, in order of their names; those of one `split` where it is given.
 
-        Raises DatasetError for an unknown split and where there are none.
+        Possibly none. Raises DatasetError for an unknown split.
         """
         if split not in (None, "train", "validation", "test"):
             raise DatasetError(f"{self.path}", f"'{split}' is not a split", "use train, validation or test")
-        found = [s for s in self._simulations if split in (None, s.split)]
-        if not found:
-            what = f"has no simulations for {split}" if split else "has no complete simulations"
-            raise DatasetError(f"{self.path}", what, "generate more of them")
-        return found
+        return [s for s in self._simulations if split in (None, s.split)]
 
     def describe(self) -> dict[str, Any]:
         """What is in the data set, as plain numbers and words: for `fluidsr info`."""

@@ -10,7 +10,7 @@ import pytest
 import zarr
 from synthetic_pairs import CELL, DT, write_synthetic
 
-from fluidsr.dataset import Store
+from fluidsr.dataset import PatchSampler, Store
 from fluidsr.dataset.config import DatasetConfig, split_of
 from fluidsr.dataset.store import is_dataset
 from fluidsr.dataset.writer import SimulationWriter
@@ -127,8 +127,9 @@ def test_missing_frames_and_splits_are_errors(store2d: Store, tmp_path: Path) ->
     with pytest.raises(DatasetError, match="no frame 5"):
         store2d.simulations()[0].low(5)
     single = Store.open(write_synthetic(tmp_path / "single", simulations=1))
+    assert single.simulations("test") == []
     with pytest.raises(DatasetError, match="has no simulations for test"):
-        single.simulations("test")
+        PatchSampler(single, "test", tile=8, batch=1)
 
 
 def test_nothing_half_written_gets_a_name(tmp_path: Path) -> None:
