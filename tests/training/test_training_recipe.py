@@ -1,0 +1,72 @@
+"""Recipes: the shipped ones are sound, and a wrong one is named by file, line and key."""
+
+import itertools
+
+import pytest
+
+from fluidsr.errors import InputError, SceneError
+from fluidsr.models import SmokeGenerator
+from fluidsr.training import Recipe, load_recipe, recipes
+from fluidsr.training.loop import learning_rate
+from fluidsr.training.recipe import Optimizer
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_shipped_recipes_keep_the_budget(name):
+    recipe = load_recipe(name)
+    generator = SmokeGenerator(recipe.dim, recipe.factor, **recipe.generator.model_dump())
+    assert recipe.name == name
+    assert generator.multiply_adds <= 10_000
+    assert generator.receptive_radius <= 10
+    # The part of a tile that no border touches must not be small.
+    assert recipe.patches.tile >= 16
+
+
+def test_both_models_have_a_recipe():
+    assert set(recipes()) >= {"smoke2d-x4", "smoke3d-x4"}
+
+
+def test_overrides_reach_nested_keys():
+    recipe = load_recipe("smoke2d-x4", ["optimizer.learning_rate=3e-4", "patches.batch=1"])
+    assert recipe.optimizer.learning_rate == 3e-4 and recipe.patches.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\ndim: 2\nsteps: 5\nlosses:\n  gradeint: 1.0\n", ["r.yaml:5", "gradeint", "gradient"]),
+        ("name: a\ndim: 4\nsteps: 5\n", ["r.yaml:2", "dim"]),
+        ("name: a\ndim: 2\nsteps: 0\n", ["r.yaml:3", "steps"]),
+        ("name: a\ndim: 2\nsteps: 5\nprecision: float16\n", ["r.yaml:4", "precision"]),
+        ("name: a\ndim: 2\nsteps: 5\nlosses: {temporal: 1}\npatches: {frames: 1}\n", ["frames"]),
+        ("name: a\ndim: 2\nsteps: 5\nlosses: {absolute: 0}\n", ["losses"]),
+    ],
+)
+def test_a_wrong_recipe_says_where(tmp_path, text, words):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(SceneError) as caught:
+        load_recipe(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_a_missing_recipe_names_the_closest():
+    with pytest.raises(InputError, match="did you mean 'smoke3d-x4'"):
+        load_recipe("smoke3d_x4")
+
+
+def test_recipes_are_frozen():
+    recipe = Recipe(name="a", dim=2, steps=1)
+    with pytest.raises(ValueError):
+        recipe.steps = 2
+
+
+def test_the_rate_warms_up_and_falls_to_its_final_fraction():
+    options = Optimizer(learning_rate=1.0, warmup_steps=10, final_fraction=0.1)
+    rates = [learning_rate(options, step, 110) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
