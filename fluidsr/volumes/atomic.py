@@ -1,0 +1,58 @@
+"""Files that appear whole under their final name, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fluidsr.errors import FluidsrError, InputError, RunError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BAD_PATH = {
+    errno.ENOENT: ("the folder does not exist", "create it, or name another one"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "name another folder"),
+    errno.EISDIR: ("it is a folder", "name a file"),
+    errno.EACCES: ("permission denied", "choose a folder that you may write to"),
+    errno.EPERM: ("permission denied", "choose a folder that you may write to"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+    errno.ENAMETOOLONG: ("the name is too long", "give a shorter one"),
+}
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
+
+    The temporary name is hidden and keeps the suffix (some writers choose their format by it). Whatever was
+    under `path` stays untouched until the replacement, which is atomic. Raises InputError for a path that
+    cannot be written to, RunError for a full disk or a failing device.
+    """
+    final = Path(path)
+    temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
+    try:
+        if final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
+        yield temporary
+        temporary.replace(final)
+    except OSError as error:
+        raise write_error(final, error) from error
+    finally:
+        # After a success the name is gone already; KeyboardInterrupt and the like end here too.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_error(path: str | os.PathLike[str], error: OSError) -> FluidsrError:
+    """The error to raise where writing `path` met `error`: InputError for a bad path, RunError for the
+    rest.
+    """
+    where = os.fspath(path)
+    if error.errno in _FULL:
+        return RunError(where, "the disk is full", "free some space, or write to another disk")
+    if error.errno in _BAD_PATH:
+        return InputError(where, *_BAD_PATH[error.errno])
+    return RunError(where, f"cannot be written ({error.strerror or error})", "check the disk")

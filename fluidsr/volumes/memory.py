@@ -1,0 +1,26 @@
+"""How much memory a file may make us allocate."""
+
+from __future__ import annotations
+
+import os
+
+from fluidsr.errors import VolumeError
+
+
+def limit() -> int:
+    """Bytes that dense arrays made from one file may take in all: half of the machine's memory."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 4 << 30
+
+
+def check(where: str, needed: int, allowed: int | None) -> None:
+    """Raise VolumeError if `needed` bytes are more than `allowed` (None: `limit()`)."""
+    bound = limit() if allowed is None else allowed
+    if needed > bound:
+        raise VolumeError(
+            where,
+            f"needs {needed / 2**30:.3g} GiB as dense arrays, and {bound / 2**30:.3g} GiB are allowed",
+            "crop the volume, read a window of it, or use a machine with more memory",
+        )

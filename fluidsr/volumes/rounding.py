@@ -1,0 +1,33 @@
+"""What `precision` and `threshold` do to a field before it goes into a dense format."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+
+def rounded(name: str, values: np.ndarray, half: bool, threshold: float) -> np.ndarray:
+    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half`.
+
+    A vector field `[d, ...]` counts by its largest component. Raises InputError for values that are not
+    finite, or that are too large for a half.
+    """
+    if threshold > 0:
+        magnitude = np.abs(values)
+        if name == "velocity":
+            magnitude = magnitude.max(0)
+        values = np.where(magnitude > threshold, values, np.float32(0))
+    with np.errstate(over="ignore"):
+        stored = values.astype(np.float16) if half else values
+    check_finite(name, stored, values)
+    return stored
+
+
+def check_finite(name: str, stored: np.ndarray, values: np.ndarray) -> None:
+    """Raise InputError, naming the field, unless `stored`, made from `values`, is finite."""
+    if np.isfinite(stored).all():
+        return
+    if np.isfinite(values).all():
+        raise InputError(name, "values above 65504 do not fit half precision", "write with precision 'float'")
+    raise InputError(name, "it holds NaN or infinite values", "write finite values only")

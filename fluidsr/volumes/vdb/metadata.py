@@ -1,0 +1,80 @@
+"""The metadata maps of a VDB file: named, typed, small values."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from fluidsr.volumes.vdb.binary import Cursor, pack_string
+
+_MAX_ENTRIES = 10_000
+
+# VDB type name -> struct layout of the payload
+_LAYOUTS = {
+    "bool": "?",
+    "int32": "i",
+    "int64": "q",
+    "float": "f",
+    "double": "d",
+    "vec2i": "2i",
+    "vec2s": "2f",
+    "vec2d": "2d",
+    "vec3i": "3i",
+    "vec3s": "3f",
+    "vec3d": "3d",
+    "vec4i": "4i",
+    "vec4s": "4f",
+    "vec4d": "4d",
+    "mat4s": "16f",
+    "mat4d": "16d",
+}
+
+
+def read_metadata(cursor: Cursor) -> dict[str, Any]:
+    """The map at the cursor: strings, numbers, and tuples of numbers; entries of unknown types are left
+    out.
+    """
+    count = cursor.one("I")
+    if count > _MAX_ENTRIES:
+        cursor.fail(f"{count} metadata entries")
+    found: dict[str, Any] = {}
+    for _ in range(count):
+        key, kind = cursor.string(), cursor.string()
+        payload = cursor.take(cursor.one("I"))
+        if kind == "string":
+            found[key] = payload.decode("utf-8", "replace")
+        elif kind in _LAYOUTS:
+            layout = "<" + _LAYOUTS[kind]
+            if struct.calcsize(layout) != len(payload):
+                cursor.fail(f"metadata {key!r} of type {kind} has {len(payload)} bytes")
+            values = struct.unpack(layout, payload)
+            found[key] = values if len(values) > 1 else values[0]
+    return found
+
+
+def pack_metadata(entries: Mapping[str, tuple[str, Any]]) -> bytes:
+    """The map's bytes; `entries` are name -> (VDB type, value), in the order given."""
+    parts = [struct.pack("<I", len(entries))]
+    for key, (kind, value) in entries.items():
+        if kind == "string":
+            payload = value.encode()
+        else:
+            payload = struct.pack("<" + _LAYOUTS[kind], *(value if isinstance(value, tuple) else (value,)))
+        parts += [pack_string(key), pack_string(kind), struct.pack("<I", len(payload)), payload]
+    return b"".join(parts)
+
+
+def number(metadata: Mapping[str, Any], key: str) -> float | None:
+    """The finite number under `key`, or None."""
+    value = metadata.get(key)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def triple(metadata: Mapping[str, Any], key: str) -> tuple[Any, Any, Any] | None:
+    """The three finite numbers under `key`, or None."""
+    value = metadata.get(key)
+    if isinstance(value, tuple) and len(value) == 3 and all(math.isfinite(x) for x in value):
+        return value
+    return None

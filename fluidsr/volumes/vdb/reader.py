@@ -1,0 +1,439 @@
+"""Reading a VDB file: header, grid descriptors, and each grid's topology and values.
+
+Nothing is decoded before it is asked for: opening parses headers only, `Grid.topology` the shape of the
+tree, and `Grid.dense` the leaves that a window needs. Everything in the file is checked before it is
+believed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import VolumeError
+from fluidsr.volumes import memory
+from fluidsr.volumes.vdb import compression, tree
+from fluidsr.volumes.vdb.binary import Cursor
+from fluidsr.volumes.vdb.compression import Block, ValueType
+from fluidsr.volumes.vdb.metadata import read_metadata
+from fluidsr.volumes.vdb.transform import Transform, read_transform
+from fluidsr.volumes.vdb.tree import Index
+
+MAGIC = 0x56444220
+OLDEST, NEWEST = 222, 225
+_MAX_GRIDS = 10_000
+_TYPE = re.compile(r"Tree_(float|vec3s)_5_4_3(_HalfFloat)?$")
+_NODES = {5: (32, 128), 4: (16, 8)}  # log2-edge level -> children per edge, voxels per child edge
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The tree's shape: `leaf_origins [n, 3]`, `packed_masks [n, 64]` uint8 in buffer order, constant
+    tiles, and the position in the file where the buffers begin.
+    """
+
+    background: np.ndarray
+    leaf_origins: np.ndarray
+    packed_masks: np.ndarray
+    tiles: tree.Tiles
+    buffers: int
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """One grid of an open file.
+
+    `name` as shown to users, `type` as in the file; `supported` is False for types whose values we do not
+    read.
+    """
+
+    where: str
+    name: str
+    unique_name: str
+    type: str
+    metadata: dict[str, Any]
+    transform: Transform | None
+    flags: int
+    size: int
+    _data: bytes = field(repr=False)
+    _topology_at: int = field(repr=False)
+    _buffers_at: int | None = field(repr=False)
+    _max_bytes: int | None = field(repr=False)
+
+    @property
+    def supported(self) -> bool:
+        """Whether values can be read: float and vec3s trees of the standard 5-4-3 shape."""
+        return self.transform is not None and _TYPE.match(self.type) is not None
+
+    @property
+    def value_type(self) -> ValueType:
+        """Channels and precision of the stored values. Raises VolumeError for an unsupported type."""
+        return _value_type(self.type, self.where)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The shape of the tree; parsed once."""
+        cursor = Cursor(self._data, self.where, self._topology_at)
+        return _read_topology(cursor, self.flags, self.value_type, self._buffers_at, self._max_bytes)
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return _scan_buffers(Cursor(self._data, self.where), self.flags, self.value_type, self.topology)[0]
+
+    @cached_property
+    def bounds(self) -> tuple[Index, Index] | None:
+        """Lower corner and upper corner (exclusive) of the active voxels and tiles, or None for an empty
+        grid.
+        """
+        topology, tiles = self.topology, self.topology.tiles
+        corners = []
+        of_leaves = tree.leaf_bounds(topology.leaf_origins, topology.packed_masks)
+        if of_leaves:
+            corners.append(of_leaves)
+        if tiles.active.any():
+            origins, edges = tiles.origins[tiles.active], tiles.edges[tiles.active]
+            corners.append((origins.min(0), (origins + edges[:, None]).max(0)))
+        if not corners:
+            return None
+        low = np.min([c[0] for c in corners], axis=0)
+        high = np.max([c[1] for c in corners], axis=0)
+        return _index(low), _index(high)
+
+    @property
+    def active_voxels(self) -> int:
+        """How many voxels are active, those in active tiles included."""
+        tiles = self.topology.tiles
+        in_tiles = sum(int(edge) ** 3 for edge in tiles.edges[tiles.active])
+        return int(_count_on(self.topology.packed_masks).sum()) + in_tiles
+
+    def leaves(self, low: Index | None = None, high: Index | None = None) -> tree.Leaves:
+        """The decoded leaves, or only those that touch the box from `low` to `high` (exclusive)."""
+        topology = self.topology
+        chosen = np.arange(len(topology.leaf_origins))
+        if low is not None and high is not None:
+            origins = topology.leaf_origins
+            chosen = np.flatnonzero(((origins < high) & (origins + tree.LEAF > low)).all(1))
+        memory.check(self.where, len(chosen) * 512 * (4 * self.value_type.channels + 1), self._max_bytes)
+        return self._decode(chosen)
+
+    def dense(self, low: Index, high: Index) -> np.ndarray:
+        """Values in the box from `low` to `high` (exclusive): float32 `[x, y, z]`, or `[3, x, y, z]` for
+        vectors.
+
+        Voxels that the file does not hold have the background value. Raises VolumeError where the box needs
+        too much memory or the file is damaged.
+        """
+        channels = self.value_type.channels
+        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
+        memory.check(f"{self.where}: grid {self.name!r}", voxels * channels * 4, self._max_bytes)
+        topology = self.topology
+        box = tree.dense(self.leaves(low, high), topology.tiles, topology.background, low, high)
+        return box[..., 0] if channels == 1 else np.ascontiguousarray(np.moveaxis(box, -1, 0))
+
+    def dense_mask(self, low: Index, high: Index) -> np.ndarray:
+        """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
+        topology = self.topology
+        masks = _unpack_masks(topology.packed_masks)
+        leaves = tree.Leaves(topology.leaf_origins, masks, np.empty(0, np.float32))
+        return tree.dense_mask(leaves, topology.tiles, low, high)
+
+    def _decode(self, chosen: np.ndarray) -> tree.Leaves:
+        topology, kind = self.topology, self.value_type
+        cursor = Cursor(self._data, self.where)
+        blocks = [self._blocks[i] for i in chosen]
+        raw = b"".join([compression.chunk(self._data, b, self.flags, kind, cursor) for b in blocks])
+        stored = np.frombuffer(raw, kind.stored).astype(np.float32).reshape(-1, kind.channels)
+        masks = _unpack_masks(topology.packed_masks[chosen])
+        values = np.empty((len(blocks), 512, kind.channels), np.float32)
+        partial = np.array([block.count != 512 for block in blocks], bool)
+        # Chunks that hold active values only, and those that hold all of them, follow one another in
+        # `stored`.
+        filled = masks | ~partial[:, None]
+        _set_inactive(self._data, values, masks, blocks, topology.background)
+        values[filled] = stored
+        return tree.Leaves(topology.leaf_origins[chosen], masks, values)
+
+
+@dataclass(frozen=True)
+class VdbFile:
+    """An open VDB file: its version, metadata and grids, in the order of the file."""
+
+    path: Path
+    version: int
+    library: str
+    bytes: int
+    metadata: dict[str, Any]
+    grids: tuple[Grid, ...]
+
+    def grid(self, name: str) -> Grid:
+        """The grid of that name. Raises VolumeError where there is none."""
+        for grid in self.grids:
+            if name in (grid.name, grid.unique_name):
+                return grid
+        names = ", ".join(repr(grid.name) for grid in self.grids) or "no grids"
+        raise VolumeError(str(self.path), f"there is no grid {name!r}", f"name one of: {names}")
+
+
+def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> VdbFile:
+    """Open a VDB file of version 222 to 225.
+
+    `max_bytes` bounds every array made from it (default: half of the machine's memory). Raises VolumeError
+    for a missing or damaged file and for an unsupported version.
+    """
+    path = Path(path)
+    where = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VolumeError(where, f"cannot be read ({error.strerror})", "check the path") from error
+    if data[:8] != MAGIC.to_bytes(8, "little"):
+        raise VolumeError(where, "not an OpenVDB file", "give a .vdb file")
+    cursor = Cursor(data, where, 8)
+    version, major, minor, has_offsets = cursor.unpack("IIIB")
+    if not OLDEST <= version <= NEWEST:
+        raise VolumeError(
+            where, f"file version {version} is not supported", "save it again with OpenVDB 3 or newer"
+        )
+    cursor.skip(36)  # UUID
+    metadata = read_metadata(cursor)
+    count = cursor.one("i")
+    if not 0 <= count <= _MAX_GRIDS:
+        cursor.fail(f"{count} grids")
+    grids: list[Grid] = []
+    for _ in range(count):
+        grids.append(_read_grid(cursor, bool(has_offsets), grids, max_bytes))
+    return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, tuple(grids))
+
+
+def _read_grid(cursor: Cursor, has_offsets: bool, others: list[Grid], max_bytes: int | None) -> Grid:
+    start = cursor.position
+    unique_name, kind, parent = cursor.string(), cursor.string(), cursor.string()
+    grid_at, buffers_at, end = cursor.unpack("3q")
+    name = unique_name.split("\x1e")[0]
+    if has_offsets:
+        # Bodies follow their descriptors, so positions only grow: a file cannot send us in circles.
+        if not cursor.position <= grid_at <= buffers_at <= end <= len(cursor.data):
+            cursor.fail(f"grid {name!r} claims the bytes {grid_at}, {buffers_at}, {end}")
+        cursor.seek(grid_at)
+    readable = _TYPE.match(kind) is not None
+    if not readable and not has_offsets:
+        raise VolumeError(
+            cursor.where,
+            f"grid {name!r} of type {kind} cannot be skipped in a file written as a stream",
+            "save the file again with grid offsets, or without that grid",
+        )
+    flags = compression.check_flags(cursor.one("I"), cursor)
+    metadata = read_metadata(cursor)
+    transform = None
+    if readable:
+        transform = read_transform(cursor)
+    topology_at, tree_buffers = cursor.position, buffers_at if has_offsets else None
+    if parent:  # an instance: the tree is its parent's
+        match = [grid for grid in others if grid.unique_name == parent or grid.name == parent]
+        if not match or match[0].type != kind:
+            cursor.fail(f"grid {name!r} shares the tree of {parent!r}, which does not come before it")
+        topology_at, tree_buffers, flags = match[0]._topology_at, match[0]._buffers_at, match[0].flags
+    if has_offsets:
+        cursor.seek(end)
+    elif not parent:
+        value_type = _value_type(kind, cursor.where)
+        topology = _read_topology(cursor, flags, value_type, None, max_bytes)
+        cursor.position = _scan_buffers(cursor, flags, value_type, topology)[1]
+    return Grid(
+        cursor.where,
+        name,
+        unique_name,
+        kind,
+        metadata,
+        transform,
+        flags,
+        cursor.position - start,
+        cursor.data,
+        topology_at,
+        tree_buffers,
+        max_bytes,
+    )
+
+
+def _value_type(kind: str, where: str) -> ValueType:
+    match = _TYPE.match(kind)
+    if not match:
+        raise VolumeError(where, f"grids of type {kind} are not supported", "convert it to float or vec3s")
+    return ValueType(channels=3 if match[1] == "vec3s" else 1, half=match[2] is not None)
+
+
+class _TreeParser:
+    """Gathers leaves and tiles while walking the topology."""
+
+    def __init__(self, cursor: Cursor, flags: int, kind: ValueType, max_bytes: int | None) -> None:
+        self.cursor, self.flags, self.kind = cursor, flags, kind
+        self.budget = memory.limit() if max_bytes is None else max_bytes
+        self.leaves: list[tuple[np.ndarray, np.ndarray]] = []
+        self.tiles: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self.background = np.zeros(kind.channels, np.float32)
+
+    def value(self) -> tuple[float, ...]:
+        return self.cursor.unpack(f"{self.kind.channels}f")
+
+    def root(self) -> None:
+        cursor = self.cursor
+        if cursor.one("i") != 1:
+            cursor.fail("the tree has not one buffer")
+        self.background = np.array(self.value(), np.float32)
+        tiles, children = cursor.unpack("2I")
+        if (tiles + children) * 12 > len(cursor.data):
+            cursor.fail(f"{tiles} tiles and {children} children under one root")
+        for _ in range(tiles):
+            origin = self.origin()
+            value, active = self.value(), cursor.one("B") != 0
+            self.add_tiles(np.array([origin]), 4096, np.array([value], np.float32), np.array([active]))
+        branches = {}
+        for _ in range(children):
+            origin = self.origin()
+            if origin in branches:
+                cursor.fail(f"two branches at {origin}")
+            outer, self.leaves = self.leaves, []
+            self.node(5, np.array(origin, np.int64))
+            branches[origin], self.leaves = self.leaves, outer
+        # Whatever the order here, the buffers follow in ascending order of the branches' origins.
+        for origin in sorted(branches):
+            self.leaves += branches[origin]
+
+    def origin(self) -> Index:
+        origin = self.cursor.unpack("3i")
+        if any(n % 4096 for n in origin):
+            self.cursor.fail(f"a branch at {origin}")
+        return origin
+
+    def node(self, level: int, origin: np.ndarray) -> None:
+        cursor = self.cursor
+        edge, step = _NODES[level]
+        total = edge**3
+        bits = np.unpackbits(
+            np.frombuffer(cursor.take(total // 4), np.uint8).reshape(2, -1), axis=1, bitorder="little"
+        )
+        children, active = bits.astype(bool)
+        if (children & active).any():
+            cursor.fail("an entry is both a child and a tile")
+        block = compression.scan(cursor, self.flags, self.kind, total, int(active.sum()))
+        after = cursor.position
+        self.spend(total // 4)
+        values = self.tile_values(block, active, total)
+        cursor.position = after
+        # Entries that are neither active nor different from the background are not tiles but emptiness.
+        tiles = np.flatnonzero(~children & (active | (values != self.background).any(1)))
+        offsets = _child_offsets(edge, step)
+        self.add_tiles(origin + offsets[tiles], step, values[tiles], active[tiles])
+        at = np.flatnonzero(children)
+        if level == 4:
+            masks = np.frombuffer(cursor.take(64 * len(at)), np.uint8).reshape(-1, 64)
+            self.spend(len(at) * 88)
+            self.leaves.append((origin + offsets[at], masks))
+            return
+        for child in at:
+            self.node(4, origin + offsets[child])
+
+    def tile_values(self, block: Block, active: np.ndarray, total: int) -> np.ndarray:
+        if block.count == 0 and block.mode in (0, 6):  # by far the most frequent: only children
+            return np.broadcast_to(self.background, (total, self.kind.channels))
+        raw = compression.chunk(self.cursor.data, block, self.flags, self.kind, self.cursor)
+        stored = np.frombuffer(raw, self.kind.stored).astype(np.float32).reshape(-1, self.kind.channels)
+        values = np.empty((1, total, self.kind.channels), np.float32)
+        _set_inactive(self.cursor.data, values, active[None], [block], self.background)
+        if block.count == total:
+            return stored
+        values[0, active] = stored
+        return values[0]
+
+    def add_tiles(self, origins: np.ndarray, edge: int, values: np.ndarray, active: np.ndarray) -> None:
+        if len(origins):
+            self.spend(len(origins) * 64)
+            self.tiles.append((origins, np.full(len(origins), edge, np.int64), values, active))
+
+    def spend(self, count: int) -> None:
+        self.budget -= count
+        if self.budget < 0:
+            memory.check(self.cursor.where, 1 - self.budget, 0)
+
+
+def _read_topology(
+    cursor: Cursor, flags: int, kind: ValueType, buffers_at: int | None, max_bytes: int | None
+) -> Topology:
+    parser = _TreeParser(cursor, flags, kind, max_bytes)
+    parser.root()
+    if buffers_at is not None:
+        cursor.seek(buffers_at)
+    empty_leaf = (np.empty((0, 3), np.int64), np.empty((0, 64), np.uint8))
+    leaf_origins, masks = map(np.concatenate, zip(empty_leaf, *parser.leaves, strict=True))
+    empty_tile = (
+        np.empty((0, 3), np.int64),
+        np.empty(0, np.int64),
+        np.empty((0, kind.channels), np.float32),
+        np.empty(0, bool),
+    )
+    tiles = tree.Tiles(*map(np.concatenate, zip(empty_tile, *parser.tiles, strict=True)))
+    return Topology(parser.background, leaf_origins, masks, tiles, cursor.position)
+
+
+def _scan_buffers(cursor: Cursor, flags: int, kind: ValueType, topology: Topology) -> tuple[list[Block], int]:
+    cursor.seek(topology.buffers)
+    blocks = []
+    for count in _count_on(topology.packed_masks).tolist():
+        cursor.skip(64)  # the mask again
+        blocks.append(compression.scan(cursor, flags, kind, 512, count))
+    return blocks, cursor.position
+
+
+def _set_inactive(
+    data: bytes, values: np.ndarray, masks: np.ndarray, blocks: list[Block], background: np.ndarray
+) -> None:
+    """Fill `values [n, total, channels]` with what each block's mode says of inactive entries.
+
+    Active entries get something too, and are overwritten by the caller.
+    """
+    values[...] = background
+    total = values.shape[1]
+    for i, block in enumerate(blocks):
+        if block.mode == 1:
+            values[i] = -background
+        elif block.mode == 2:
+            values[i] = block.inactive[0]
+        elif block.mode in (3, 4, 5):
+            packed = np.frombuffer(data, np.uint8, total // 8, block.selection)
+            selected = np.unpackbits(packed, bitorder="little").astype(bool)
+            if block.mode == 3:
+                off, on = -background, background
+            elif block.mode == 4:
+                off, on = np.array(block.inactive[0]), background
+            else:
+                off, on = map(np.array, block.inactive)
+            values[i] = np.where(selected[:, None], on, off)
+
+
+@cache
+def _child_offsets(edge: int, step: int) -> np.ndarray:
+    """Where the children of a node are, relative to it: `[edge ** 3, 3]` voxels."""
+    return np.stack(np.unravel_index(np.arange(edge**3), (edge,) * 3), axis=1) * step
+
+
+_BITS_ON = np.array([value.bit_count() for value in range(256)], np.uint8)
+
+
+def _count_on(packed: np.ndarray) -> np.ndarray:
+    """Bits that are on in each row of `packed [n, 64]`: int64 `[n]`."""
+    return _BITS_ON[packed].sum(1, dtype=np.int64)
+
+
+def _unpack_masks(packed: np.ndarray) -> np.ndarray:
+    return np.unpackbits(packed, axis=1, bitorder="little").astype(bool)
+
+
+def _index(values: np.ndarray) -> Index:
+    x, y, z = (int(n) for n in values)
+    return x, y, z

@@ -1,0 +1,292 @@
+"""A VTK XML image file: its header, and the values of its arrays, without VTK, whose own reader trusts what
+a file says of itself.
+
+All that the format allows for an image of one piece: ascii, base64 and raw data, inline or appended; zlib,
+LZ4 and LZMA; either byte order. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import lzma
+import os
+import re
+import xml.parsers.expat
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from fluidsr.errors import VolumeError
+from fluidsr.volumes import memory
+
+_TYPES = {
+    "Float32": "f4",
+    "Float64": "f8",
+    "Int8": "i1",
+    "UInt8": "u1",
+    "Int16": "i2",
+    "UInt16": "u2",
+    "Int32": "i4",
+    "UInt32": "u4",
+    "Int64": "i8",
+    "UInt64": "u8",
+}
+_COMPRESSORS = {
+    "": "none",
+    "vtkZLibDataCompressor": "zlib",
+    "vtkLZ4DataCompressor": "lz4",
+    "vtkLZMADataCompressor": "lzma",
+}
+_SECTIONS = ("PointData", "CellData", "FieldData")
+_MAX_ARRAYS = 1000
+_APPENDED = re.compile(rb"<AppendedData([^>]*)>\s*_")
+
+
+@dataclass
+class DataArray:
+    """One array's entry in the header: `section` PointData, CellData or FieldData; `text` of inline data."""
+
+    section: str
+    name: str
+    type: str
+    components: int
+    tuples: int | None
+    format: str
+    offset: int
+    text: list[str] = field(default_factory=list)
+
+
+class VtiFile:
+    """An open image file. Raises VolumeError for one that is damaged or not an image of one piece.
+
+    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        self.where = os.fspath(path)
+        self.max_bytes = max_bytes
+        self.arrays: list[DataArray] = []
+        self.extent = (0, -1) * 3
+        self.spacing = (1.0,) * 3
+        self.origin = (0.0,) * 3
+        self.direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        self._header = np.dtype("<u4")
+        self._order = "<"
+        self._compressor = ""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
+        split = _APPENDED.search(data)
+        self._appended = data[split.end() :] if split else b""
+        self._base64 = split is not None and b"base64" in split[1]
+        self._parse(data[: split.start()] if split else data, whole=split is None)
+
+    @property
+    def compression(self) -> str:
+        """`none`, `zlib`, `lz4` or `lzma`."""
+        return _COMPRESSORS[self._compressor]
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+        a, b, c, d, e, f = self.extent
+        return b - a + 1, d - c + 1, f - e + 1
+
+    def values(self, array: DataArray, tuples: int) -> np.ndarray:
+        """The array's values, `[tuples * components]`, in its own type. Raises VolumeError where they are
+        not there.
+        """
+        dtype = np.dtype(self._order + _TYPES[array.type])
+        size = tuples * array.components * dtype.itemsize
+        memory.check(self.where, size, self.max_bytes)
+        if array.format == "ascii":
+            try:
+                # `fromstring` reads huge texts quickly; `split` would make an object of every number.
+                found = np.array("".join(array.text).split(), dtype.newbyteorder("="))
+            except (ValueError, OverflowError) as error:
+                self._fail(f"array {array.name!r} holds text that is no number ({error})")
+            if len(found) != tuples * array.components:
+                self._fail(
+                    f"array {array.name!r} has {len(found)} values instead of {tuples * array.components}"
+                )
+            return found
+        if array.format == "binary":
+            source, encoded = "".join("".join(array.text).split()).encode(), True
+        else:
+            source, encoded = self._appended[array.offset :], self._base64
+        try:
+            raw = self._inflate(source, encoded, size) if self._compressor else self._plain(source, encoded)
+        except (zlib.error, lzma.LZMAError, binascii.Error, RuntimeError, ValueError) as error:
+            self._fail(f"the data of {array.name!r} are broken ({error})")
+        if len(raw) != size:
+            self._fail(f"array {array.name!r} has {len(raw)} bytes instead of {size}")
+        return np.frombuffer(raw, dtype)
+
+    def stored(self, array: DataArray) -> int:
+        """Bytes that the array takes in the file."""
+        if array.format != "appended":
+            return sum(map(len, array.text))
+        later = [
+            other.offset
+            for other in self.arrays
+            if other.format == "appended" and other.offset > array.offset
+        ]
+        return min(later, default=len(self._appended)) - array.offset
+
+    def _parse(self, header: bytes, whole: bool) -> None:
+        parser = xml.parsers.expat.ParserCreate()
+        path: list[str] = []
+        pieces = 0
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal pieces
+            path.append(tag)
+            if tag == "VTKFile":
+                self._set_file(attributes)
+            elif tag == "ImageData":
+                self._set_image(attributes)
+            elif tag == "Piece":
+                pieces += 1
+                if pieces > 1:
+                    raise VolumeError(self.where, "an image of several pieces", "save it as one piece")
+                if _numbers(attributes.get("Extent", ""), int, 6) not in (self.extent, None):
+                    self._fail("its piece is not the whole image")
+            elif tag in ("DataArray", "Array") and len(path) > 1 and path[-2] in _SECTIONS:
+                self._add_array(path[-2], attributes)
+
+        def end(tag: str) -> None:
+            path.pop()
+
+        def text(value: str) -> None:
+            if path and path[-1] == "DataArray" and self.arrays:
+                self.arrays[-1].text.append(value)
+
+        def doctype(*_: object) -> None:
+            self._fail("it declares a document type")
+
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+        parser.CharacterDataHandler = text
+        parser.StartDoctypeDeclHandler = doctype
+        try:
+            parser.Parse(header, whole)
+        except xml.parsers.expat.ExpatError as error:
+            raise VolumeError(self.where, f"not a VTK image ({error})", "give a .vti file") from error
+        if min(self.points()) < 1:
+            self._fail("it has no extent")
+
+    def _set_file(self, attributes: dict[str, str]) -> None:
+        if attributes.get("type") != "ImageData":
+            raise VolumeError(
+                self.where, f"a VTK file of type {attributes.get('type')}", "give an image (.vti)"
+            )
+        self._order = ">" if attributes.get("byte_order") == "BigEndian" else "<"
+        width = "u8" if attributes.get("header_type") == "UInt64" else "u4"
+        self._header = np.dtype(self._order + width)
+        self._compressor = attributes.get("compressor", "")
+        if self._compressor not in _COMPRESSORS:
+            raise VolumeError(self.where, f"compressed with {self._compressor}", "save it with zlib or LZ4")
+
+    def _set_image(self, attributes: dict[str, str]) -> None:
+        extent = _numbers(attributes.get("WholeExtent", ""), int, 6)
+        spacing = _numbers(attributes.get("Spacing", "1 1 1"), float, 3)
+        origin = _numbers(attributes.get("Origin", "0 0 0"), float, 3)
+        direction = _numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
+        if extent is None or spacing is None or origin is None or direction is None:
+            self._fail("its extent, spacing, origin or direction is not made of numbers")
+        if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
+            self._fail("its extent, spacing, origin or direction is absurd")
+        self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
+
+    def _add_array(self, section: str, attributes: dict[str, str]) -> None:
+        if attributes.get("type") not in _TYPES:  # strings and bits
+            attributes = {**attributes, "type": ""}
+        whole = {}
+        for key, default in (("NumberOfComponents", "1"), ("NumberOfTuples", "-1"), ("offset", "0")):
+            try:
+                whole[key] = int(attributes.get(key, default))
+            except ValueError:
+                self._fail(f"{key}={attributes[key]!r} is not a number")
+        components, tuples, offset = whole.values()
+        if len(self.arrays) >= _MAX_ARRAYS or not 1 <= components <= 1000 or offset < 0:
+            self._fail(f"array {attributes.get('Name')!r} is absurd")
+        self.arrays.append(
+            DataArray(
+                section,
+                attributes.get("Name", ""),
+                attributes["type"],
+                components,
+                tuples if tuples >= 0 else None,
+                attributes.get("format", "ascii"),
+                offset,
+            )
+        )
+
+    def _plain(self, source: bytes, encoded: bool) -> bytes:
+        width = self._header.itemsize
+        if encoded:
+            head = _decode_base64(source, width)
+            size = int(np.frombuffer(head, self._header)[0])
+            return _decode_base64(source, width + size)[width:]
+        size = int(np.frombuffer(source[:width], self._header)[0])
+        return source[width : width + size]
+
+    def _inflate(self, source: bytes, encoded: bool, size: int) -> bytes:
+        """Blocks of one array: counts and sizes, then the compressed blocks one after another."""
+        width = self._header.itemsize
+        first = _decode_base64(source, 3 * width) if encoded else source[: 3 * width]
+        blocks, block_size, last_size = np.frombuffer(first, self._header).tolist()
+        if blocks * width > len(source) or block_size > max(size, 1 << 26):
+            self._fail(f"{blocks} compressed blocks of {block_size} bytes")
+        if blocks == 0:
+            return b""
+        head_size = (3 + blocks) * width
+        head = _decode_base64(source, head_size) if encoded else source[:head_size]
+        sizes = np.frombuffer(head, self._header)[3:].tolist()
+        if sum(sizes) > len(source):
+            self._fail("compressed blocks that reach past the end")
+        # In base64 the head is encoded by itself, with its own padding.
+        body = source[-(-head_size // 3) * 4 :] if encoded else source[head_size:]
+        if encoded:
+            body = _decode_base64(body, sum(sizes))
+        parts, at = [], 0
+        for i, packed in enumerate(sizes):
+            expected = last_size if last_size and i == blocks - 1 else block_size
+            parts.append(self._inflate_block(body[at : at + packed], expected))
+            at += packed
+        return b"".join(parts)
+
+    def _inflate_block(self, packed: bytes, expected: int) -> bytes:
+        if self.compression == "lz4":
+            from numcodecs.lz4 import decompress  # a raw LZ4 block behind its 32-bit size
+
+            values = decompress(expected.to_bytes(4, "little") + packed) if expected else b""
+        elif self.compression == "zlib":
+            values = zlib.decompressobj().decompress(packed, expected + 1)
+        else:
+            values = lzma.LZMADecompressor(memlimit=1 << 28).decompress(packed, expected + 1)
+        if len(values) != expected:
+            self._fail(f"a compressed block of {len(values)} bytes instead of {expected}")
+        return bytes(values)
+
+    def _fail(self, what: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+
+
+def _decode_base64(source: bytes, size: int) -> bytes:
+    """The first `size` bytes that `source` encodes."""
+    decoded = base64.b64decode(source[: -(-size // 3) * 4])
+    if len(decoded) < size:
+        raise ValueError(f"{len(decoded)} bytes instead of {size}")
+    return decoded[:size]
+
+
+def _numbers(text: str, kind: type, count: int):  # type: ignore[no-untyped-def]
+    try:
+        found = tuple(kind(word) for word in text.split())
+    except ValueError:
+        return None
+    return found if len(found) == count else None
