@@ -1,4 +1,5 @@
-"""Smoke on a MAC grid: semi-Lagrangian advection, buoyancy, and an exact-to-tolerance projection, in Taichi."""
+"""Smoke on a MAC grid: semi-Lagrangian advection, buoyancy, and an exact-to-tolerance projection, in
+Taichi."""
 
 import os
 
@@ -9,9 +10,10 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.setup import Noise, Numerics, Obstacle, Physics, Setup, Source
 from fluidsr.solver.shapes import Shape
-from fluidsr.solver.solver import AdvanceReport, Solver
+from fluidsr.solver.solver import BYTES_PER_CELL, AdvanceReport, Solver
 
 __all__ = [
+    "BYTES_PER_CELL",
     "AdvanceReport",
     "Grid",
     "Noise",

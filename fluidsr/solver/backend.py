@@ -1,7 +1,7 @@
 """Starting Taichi: the only `ti.init` of the project.
 
-State lives in torch tensors that kernels take in place, so Taichi holds nothing that a second start could lose;
-what matters is that both libraries compute on the same device.
+State lives in torch tensors that kernels take in place, so Taichi holds nothing that a second start could
+lose; what matters is that both libraries compute on the same device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def start(device: str) -> str:
     global _started
     name = devices.resolve(device)
     if name.startswith("cuda") and name != "cuda:0":
-        # Taichi always takes the first visible device; torch would then own the memory and Taichi another GPU.
+        # Taichi always takes the first visible device; torch would then own the memory and Taichi another
+        # GPU.
         index = name.partition(":")[2]
         raise InputError(
             "--device", f"the solver runs on the first visible GPU only, not on {name}",
@@ -51,7 +52,8 @@ def start(device: str) -> str:
 
 
 def threads() -> int:
-    """CPU cores that this process may use: what a container or a job scheduler grants, at most OMP_NUM_THREADS."""
+    """CPU cores that this process may use: what a container or a job scheduler grants, at most
+    OMP_NUM_THREADS."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return min(int(asked), _granted())

@@ -34,7 +34,8 @@ def add_buoyancy(
 
 @ti.func
 def central(c: ti.template(), component, q, a, b):
-    """Difference of a component between cells b and a, over their distance in cells (one-sided at the border)."""
+    """Difference of a component between cells b and a, over their distance in cells (one-sided at the
+    border)."""
     span = ti.cast(ti.cast(b != q, ti.i32) + ti.cast(a != q, ti.i32), ti.f32)
     return (c[3 * b + component] - c[3 * a + component]) / ti.max(span, 1.0)
 
@@ -85,7 +86,8 @@ def confinement(vorticity: F32, magnitude: F32, force: F32, nx: int, ny: int, nz
 
 @ti.kernel
 def add_to_faces(v: F32, force: F32, axis: int, nx: int, ny: int, nz: int, ex: int, ey: int, ez: int):
-    """Add one component of a centred force to the faces normal to its axis: half from the cell on each side."""
+    """Add one component of a centred force to the faces normal to its axis: half from the cell on each
+    side."""
     my = ny + ey
     mz = nz + ez
     for row in range((nx + ex) * my):
@@ -100,8 +102,8 @@ def add_to_faces(v: F32, force: F32, axis: int, nx: int, ny: int, nz: int, ex: i
 
 
 class Forces:
-    """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some too: the
-    projection that follows sets them right."""
+    """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some
+    too: the projection that follows sets them right."""
 
     def __init__(self, grid: Grid, physics: Physics, device: str) -> None:
         self.grid, self.physics = grid, physics
@@ -123,7 +125,8 @@ class Forces:
     def confine_vorticity(
         self, velocity: Sequence[torch.Tensor], centred: torch.Tensor, seconds: float
     ) -> None:
-        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11), from `centred` velocity."""
+        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11), from `centred`
+        velocity."""
         epsilon = self.physics.vorticity_confinement
         if not epsilon:
             return

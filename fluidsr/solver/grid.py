@@ -14,9 +14,10 @@ FACES = ("closed", "open")
 class Grid:
     """A box of cubic cells with its lower corner at the origin.
 
-    `shape`: cells along x, y (and z); `cell_size` in m; `boundary`: for each axis the kinds (low, high) of its two
-    faces, "closed" (no flow through, free slip along) or "open" (p = 0 on the face); `up`: the axis against gravity.
-    A 2-D grid is a 3-D one that is one cell thick, closed in front and behind. Raises InputError.
+    `shape`: cells along x, y (and z); `cell_size` in m; `boundary`: for each axis the kinds (low, high) of
+    its two faces, "closed" (no flow through, free slip along) or "open" (p = 0 on the face); `up`: the axis
+    against gravity. A 2-D grid is a 3-D one that is one cell thick, closed in front and behind. Raises
+    InputError.
     """
 
     shape: tuple[int, ...]

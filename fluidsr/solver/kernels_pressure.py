@@ -1,4 +1,5 @@
-"""Kernels of the pressure equation (pressure.py has the equation; projection.py the velocity that it is about).
+"""Kernels of the pressure equation (pressure.py has the equation; projection.py the velocity that it is
+about).
 
 All loop over rows along z, and leave per-row sums in `sums [rows, 3]`.
 """
@@ -16,7 +17,8 @@ def apply_matrix(p: F32, image: F32, wu: F32, wv: F32, ww: F32, sums: F64, nx: i
         j = row % ny
         q0 = row * nz
         plane = ny * nz
-        # Beyond the border of the domain stands -p of the cell itself; the weight of a closed face makes it void.
+        # Beyond the border of the domain stands -p of the cell itself; the weight of a closed face makes it
+        # void.
         xa = plane if i > 0 else 0
         xb = plane if i < nx - 1 else 0
         ya = nz if j > 0 else 0
@@ -85,7 +87,8 @@ def search(direction: F32, z: F32, beta: ti.f32, nx: int, ny: int, nz: int):
 def outflow(
     u: F32, v: F32, w: F32, wu: F32, wv: F32, ww: F32, r: F32, sums: F64, nx: int, ny: int, nz: int
 ):  # fmt: skip
-    """r = -(net outflow through the open shares of a cell's faces); sums = (r . r, max |r|, max face speed)."""
+    """r = -(net outflow through the open shares of a cell's faces); sums = (r . r, max |r|, max face
+    speed)."""
     for row in range(nx * ny):
         i = row // ny
         total = ti.cast(0.0, ti.f64)
@@ -122,7 +125,8 @@ def subtract_gradient(
         for k in range(mz):
             f = row * mz + k
             a, b = p[below + ti.max(k - ez, 0)], p[above + ti.min(k, nz - 1)]
-            # On the border both are the one cell beside it, and p = 0 on the face: p is -p of that cell outside.
+            # On the border both are the one cell beside it, and p = 0 on the face: p is -p of that cell
+            # outside.
             if (ex != 0 and i == 0) or (ey != 0 and j == 0) or (ez != 0 and k == 0):
                 a = -a
             if (ex != 0 and i == nx) or (ey != 0 and j == ny) or (ez != 0 and k == nz):

@@ -1,7 +1,8 @@
 """Smooth noise in space and time, as a Taichi function.
 
-Value noise (Perlin 1985's lattice, with values instead of gradients): random numbers on the points of a 4-D integer
-lattice, joined by a quintic fade. It depends on position and time alone, never on the grid that samples it.
+Value noise (Perlin 1985's lattice, with values instead of gradients): random numbers on the points of a 4-D
+integer lattice, joined by a quintic fade. It depends on position and time alone, never on the grid that
+samples it.
 """
 
 import taichi as ti
@@ -52,7 +53,7 @@ def lattice_noise(p, seed):
 
 @ti.func
 def turbulence(p, seed):
-    """Two octaves in [-1, 1]; the second has half the size and half the weight of the first. Their sum seldom goes
-    beyond +-1 and is cut there, for more contrast."""
+    """Two octaves in [-1, 1]; the second has half the size and half the weight of the first. Their sum
+    seldom goes beyond +-1 and is cut there, for more contrast."""
     n = lattice_noise(p, seed) + 0.5 * lattice_noise(2.0 * p + 0.5, seed + 7919)
     return ti.min(ti.max(n, -1.0), 1.0)

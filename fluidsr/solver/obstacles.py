@@ -14,7 +14,8 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.setup import Obstacle
 from fluidsr.solver.shapes import positions
 
-# Layers of solid samples that advection may look at: it is bounded by how far flow along a wall strays into it.
+# Layers of solid samples that advection may look at: it is bounded by how far flow along a wall strays into
+# it.
 LAYERS = 3
 # Enclosed pockets of fewer cells become solid: nothing can flow in them.
 LEAST_POCKET = 8
@@ -22,9 +23,10 @@ LEAST_POCKET = 8
 
 @dataclass(frozen=True)
 class Geometry:
-    """`fluid [nx, ny, nz]`: whether a cell holds fluid. `weights`: for each axis the share of every face that fluid
-    can flow through, in [0, 1]; 0 on closed faces of the domain and between fluid and solid. `pockets`: flat indices
-    of the cells of each body of fluid that touches no open face, where pressure is known up to a constant."""
+    """`fluid [nx, ny, nz]`: whether a cell holds fluid. `weights`: for each axis the share of every face
+    that fluid can flow through, in [0, 1]; 0 on closed faces of the domain and between fluid and solid.
+    `pockets`: flat indices of the cells of each body of fluid that touches no open face, where pressure is
+    known up to a constant."""
 
     fluid: np.ndarray
     weights: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -83,8 +85,9 @@ def _pockets(grid: Grid, fluid: np.ndarray) -> list[np.ndarray]:
 
 
 class Continuation:
-    """Continues a field into solids, layer by layer with the mean of known neighbours, so that interpolation near a
-    solid meets the value of the fluid beside it: free slip for velocity, no loss of smoke for density."""
+    """Continues a field into solids, layer by layer with the mean of known neighbours, so that
+    interpolation near a solid meets the value of the fluid beside it: free slip for velocity, no loss of
+    smoke for density."""
 
     def __init__(self, known: np.ndarray, device: str) -> None:
         self.layers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -129,7 +132,8 @@ def _neighbours(array: np.ndarray, outside: int | bool) -> list[np.ndarray]:
 
 
 class Solids:
-    """The torch side of a Geometry: keeps solids free of smoke, and continues fields into them for advection."""
+    """The torch side of a Geometry: keeps solids free of smoke, and continues fields into them for
+    advection."""
 
     def __init__(self, geometry: Geometry, device: str) -> None:
         self.any = not bool(geometry.fluid.all())
@@ -137,7 +141,8 @@ class Solids:
             return
         self.cells = torch.from_numpy(np.nonzero(~geometry.fluid.reshape(-1))[0]).to(device)
         self.scalar = Continuation(geometry.fluid, device)
-        # A face beside fluid is known (its flow is zero where it is closed); only those within solids are not.
+        # A face beside fluid is known (its flow is zero where it is closed); only those within solids are
+        # not.
         self.faces = tuple(
             Continuation(
                 _pad(geometry.fluid, axis, (False, False))

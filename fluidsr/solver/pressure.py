@@ -1,8 +1,9 @@
-"""The pressure equation: its matrix, free of storage, and the preconditioned conjugate gradients that solve it.
+"""The pressure equation: its matrix, free of storage, and the preconditioned conjugate gradients that solve
+it.
 
-Unknown p (the pressure times dt / (density of air * h), in m/s) in fluid cells; row i is
-    sum over faces f of weight_f * (p_i - p_j) = -(net outflow of cell i, m/s)
-where a closed face has weight 0 and beyond an open face of the domain p_j = -p_i, which is p = 0 on the face.
+Unknown p (the pressure times dt / (density of air * h), in m/s) in fluid cells; row i is sum over faces f
+of weight_f * (p_i - p_j) = -(net outflow of cell i, m/s) where a closed face has weight 0 and beyond an
+open face of the domain p_j = -p_i, which is p = 0 on the face.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Preconditioner = Callable[[torch.Tensor, torch.Tensor], None]  # (r, z): z = M^-
 
 @dataclass(frozen=True)
 class SolveReport:
-    """What a pressure solve did: conjugate gradient `iterations`; `residual`, the L2 norm of what is left of the
-    right-hand side relative to what it was, measured on the velocity itself; `max_divergence`, the greatest
-    |net outflow| * dt / h of a fluid cell (the share of its volume that a cell gains or loses in the substep);
-    `max_speed`, the greatest velocity component on a face, m/s."""
+    """What a pressure solve did: conjugate gradient `iterations`; `residual`, the L2 norm of what is left
+    of the right-hand side relative to what it was, measured on the velocity itself; `max_divergence`, the
+    greatest |net outflow| * dt / h of a fluid cell (the share of its volume that a cell gains or loses in
+    the substep); `max_speed`, the greatest velocity component on a face, m/s."""
 
     iterations: int
     residual: float
@@ -36,7 +37,8 @@ class SolveReport:
 
 @dataclass(frozen=True)
 class Norms:
-    """Of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing it."""
+    """Of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing
+    it."""
 
     l2: float
     greatest: float
@@ -44,8 +46,8 @@ class Norms:
 
 
 class RowSums:
-    """Collects what kernels sum up in float64 row by row; adding the rows in a fixed order gives the same bits on
-    every run, whatever thread did which row."""
+    """Collects what kernels sum up in float64 row by row; adding the rows in a fixed order gives the same
+    bits on every run, whatever thread did which row."""
 
     def __init__(self, rows: int, device: str) -> None:
         self.buffer = zeros(3 * rows, device, torch.float64)
@@ -85,7 +87,8 @@ class ConjugateGradients:
     def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
         """Solve A p = r; returns the number of iterations, one at least.
 
-        On return `self.p` is the solution and `r` the remaining residual, small enough or after `max_iterations`.
+        On return `self.p` is the solution and `r` the remaining residual, small enough or after
+        `max_iterations`.
         """
         self.p.zero_()
         self._make_solvable(r)

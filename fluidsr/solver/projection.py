@@ -18,7 +18,8 @@ from fluidsr.solver.transforms import FastBoxSolve, MatrixBoxSolve
 
 # A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.
 MAX_DIVERGENCE = 1e-3
-# Divergence below this share of the greatest speed (root mean square) is float32 rounding of the velocity itself.
+# Divergence below this share of the greatest speed (root mean square) is float32 rounding of the velocity
+# itself.
 ROUNDING = 3e-7
 
 
@@ -36,7 +37,8 @@ class Projection:
         self.fluid_cells = int(geometry.fluid.sum())
 
     def measure(self, velocity: tuple[torch.Tensor, ...]) -> Norms:
-        """Norms of the net outflow of cells and the greatest face speed; leaves the negated outflow in `self.r`."""
+        """Norms of the net outflow of cells and the greatest face speed; leaves the negated outflow in
+        `self.r`."""
         sums = self.solver.sums
         outflow(*velocity, *self.weights, self.r, sums.buffer, *self.grid.cells)
         return sums.norms()
@@ -44,10 +46,11 @@ class Projection:
     def project(self, velocity: tuple[torch.Tensor, ...], seconds: float, time: float) -> SolveReport:
         """Make `velocity` (MAC faces, m/s, in place) discretely divergence-free in fluid cells.
 
-        On return closed faces carry no flow, the L2 norm of the divergence is at most `tolerance` of what it was (or
-        rounding), and no cell gains or loses more than MAX_DIVERGENCE of its volume in `seconds`. The residual is
-        measured on the velocity itself, and solved for again where rounding hid a part of it (iterative refinement).
-        Raises SolverError where `max_iterations` do not suffice or a number is not finite; `time` is for its message.
+        On return closed faces carry no flow, the L2 norm of the divergence is at most `tolerance` of what
+        it was (or rounding), and no cell gains or loses more than MAX_DIVERGENCE of its volume in
+        `seconds`. The residual is measured on the velocity itself, and solved for again where rounding hid
+        a part of it (iterative refinement). Raises SolverError where `max_iterations` do not suffice or a
+        number is not finite; `time` is for its message.
         """
         numerics, per_volume = self.numerics, seconds / self.grid.cell_size
         before = now = self.measure(velocity)

@@ -1,4 +1,4 @@
-"""Interpolation on flat arrays, and the trace of a particle: Taichi functions used by every kernel that advects.
+"""Interpolation on flat arrays: the Taichi functions of every kernel that advects.
 
 Positions are in cells, measured from the corner of the domain: the centre of cell i is at i + 1/2.
 """
@@ -24,8 +24,8 @@ def mix(a, b, f):
 
 @ti.func
 def sample(a: ti.template(), x, y, z, nx, ny, nz):
-    """Trilinear value of the array `a [nx, ny, nz]` at index coordinates, and the least and greatest of the eight
-    samples that it was made of."""
+    """Trilinear value of the array `a [nx, ny, nz]` at index coordinates, and the least and greatest of the
+    eight samples that it was made of."""
     i0, i1, fx = lattice(x, nx)
     j0, j1, fy = lattice(y, ny)
     k0, k1, fz = lattice(z, nz)
@@ -53,7 +53,8 @@ def sample(a: ti.template(), x, y, z, nx, ny, nz):
 
 @ti.func
 def triple(c: ti.template(), q):
-    """The centred velocity of cell `q`; the three components lie side by side so that one cache line serves all."""
+    """The centred velocity of cell `q`; the three components lie side by side so that one cache line serves
+    all."""
     return ti.Vector([c[3 * q], c[3 * q + 1], c[3 * q + 2]])
 
 
@@ -83,12 +84,9 @@ def sample_velocity(c: ti.template(), p, nx, ny, nz):
 
 
 @ti.func
-def trace(c: ti.template(), i, j, k, ex, ey, ez, step, nx, ny, nz):
-    """Position of the particle of sample (i, j, k) after `step` (in s per m of cell: dt / h, negative for back in
-    time), by the midpoint rule (RK2). (ex, ey, ez) is the unit normal of a face array, zeros for cells."""
-    p = ti.Vector([i + 0.5 * (1 - ex), j + 0.5 * (1 - ey), k + 0.5 * (1 - ez)])
+def face_mean(c: ti.template(), i, j, k, ex, ey, ez, nx, ny, nz):
+    """Mean of the triples of the two cells beside a face with the unit normal (ex, ey, ez), of the one cell
+    beside it on the border; with a zero normal the triple of the cell itself."""
     lower = (ti.max(i - ex, 0) * ny + ti.max(j - ey, 0)) * nz + ti.max(k - ez, 0)
     upper = (ti.min(i, nx - 1) * ny + ti.min(j, ny - 1)) * nz + ti.min(k, nz - 1)
-    start = 0.5 * (triple(c, lower) + triple(c, upper))
-    middle = sample_velocity(c, p + 0.5 * step * start, nx, ny, nz)
-    return p + step * middle
+    return 0.5 * (triple(c, lower) + triple(c, upper))

@@ -15,11 +15,11 @@ PRECONDITIONERS = ("auto", "box", "none")
 
 @dataclass(frozen=True)
 class Noise:
-    """Smooth seeded noise that modulates a source: everything it emits is multiplied by
-    `max(0, 1 + strength * n(position, time))`, n within [-1, 1].
+    """Smooth seeded noise that modulates a source: everything it emits is multiplied by `max(0, 1 +
+    strength * n(position, time))`, n within [-1, 1].
 
-    `scale`: features across the longest edge of the domain. The noise is a function of position and time alone, so
-    a coarse and a fine run of one scene see the same.
+    `scale`: features across the longest edge of the domain. The noise is a function of position and time
+    alone, so a coarse and a fine run of one scene see the same.
     """
 
     strength: float
@@ -31,9 +31,9 @@ class Noise:
 class Source:
     """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
 
-    Density and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered
-    to it where a temperature is negative); velocity (m/s, one number per axis) is imposed. The edge of the shape
-    is smoothed over one cell.
+    Density and temperature (kelvin above ambient) are raised to the given value where they are below it
+    (lowered to it where a temperature is negative); velocity (m/s, one number per axis) is imposed. The
+    edge of the shape is smoothed over one cell.
     """
 
     shape: Shape
@@ -53,9 +53,9 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Physics:
-    """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density * density)`
-    against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001 (dimensionless);
-    `dissipation_*`: 1/s, a value decays by exp(-rate * t)."""
+    """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density *
+    density)` against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001
+    (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t)."""
 
     gravity: float = 9.81
     buoyancy_density: float = 0.0
@@ -67,9 +67,9 @@ class Physics:
 
 @dataclass(frozen=True)
 class Numerics:
-    """`advection`: "maccormack" or "semi-lagrangian". `preconditioner` of the pressure solve: "box" (exact solve of
-    the empty box by transforms), "none", or "auto" (box). `tolerance`: relative L2 residual at which a solve has
-    converged; `max_iterations` of one solve."""
+    """`advection`: "maccormack" or "semi-lagrangian". `preconditioner` of the pressure solve: "box" (exact
+    solve of the empty box by transforms), "none", or "auto" (box). `tolerance`: relative L2 residual at
+    which a solve has converged; `max_iterations` of one solve."""
 
     advection: str = "maccormack"
     preconditioner: str = "auto"
@@ -89,8 +89,8 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that a Solver needs. `cfl`: cells that the fastest flow may cross in a substep; `max_substeps` bounds
-    the substeps of one `advance`, beyond which they become longer than `cfl` asks."""
+    """Everything that a Solver needs. `cfl`: cells that the fastest flow may cross in a substep;
+    `max_substeps` bounds the substeps of one `advance`, beyond which they become longer than `cfl` asks."""
 
     grid: Grid
     physics: Physics = field(default_factory=Physics)

@@ -16,10 +16,10 @@ KINDS = ("sphere", "box", "cylinder", "capsule")
 class Shape:
     """A solid in metres. `center` has one number per axis of the domain.
 
-    "sphere": radius. "box": size (full edge lengths). "cylinder": radius, height (full), axis. "capsule": radius,
-    height (of the straight part, to which the two caps add a radius each), axis.
-    In 2-D these are circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle.
-    Raises InputError where a needed length is missing or not positive.
+    "sphere": radius. "box": size (full edge lengths). "cylinder": radius, height (full), axis. "capsule":
+    radius, height (of the straight part, to which the two caps add a radius each), axis. In 2-D these are
+    circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle. Raises InputError
+    where a needed length is missing or not positive.
     """
 
     kind: str
@@ -51,8 +51,8 @@ class Shape:
                 raise InputError(self.kind, f"there is no axis {self.axis}", "give 0, 1 or 2")
 
     def signed_distance(self, *position: np.ndarray) -> np.ndarray:
-        """Distance (m) of positions to the surface, negative inside; `position` are arrays that broadcast, one per
-        axis. Exact outside and, for the cylinder and the box, inside too (Quilez 2008)."""
+        """Distance (m) of positions to the surface, negative inside; `position` are arrays that broadcast,
+        one per axis. Exact outside and, for the cylinder and the box, inside too (Quilez 2008)."""
         offset = [p - c for p, c in zip(position, self.center, strict=True)]
         if self.kind == "sphere":
             return _length(offset) - self.radius
@@ -101,8 +101,8 @@ def coverage(distance: np.ndarray, cell_size: float) -> np.ndarray:
 def positions(
     shape: tuple[int, ...], offset: tuple[float, ...], cell_size: float, first: tuple[int, ...] = (0, 0, 0)
 ) -> list[np.ndarray]:
-    """Coordinates (m) of the samples of an array that starts at index `first`, one broadcastable array per axis;
-    `offset` is 0.5 along axes where samples are at cell centres, 0 where they are on faces."""
+    """Coordinates (m) of the samples of an array that starts at index `first`, one broadcastable array per
+    axis; `offset` is 0.5 along axes where samples are at cell centres, 0 where they are on faces."""
     axes = [(first[a] + offset[a] + np.arange(n)) * cell_size for a, n in enumerate(shape)]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
@@ -110,7 +110,8 @@ def positions(
 def box_of(
     shape: Shape, counts: tuple[int, ...], offset: tuple[float, ...], h: float
 ) -> list[tuple[int, int]]:
-    """Index ranges [first, last) of the samples within a cell of `shape`, cut to an array of `counts` samples."""
+    """Index ranges [first, last) of the samples within a cell of `shape`, cut to an array of `counts`
+    samples."""
     ranges = []
     for a, n in enumerate(counts):
         reach = shape.half_extent(a) + h

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time as clock
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,13 +22,17 @@ from fluidsr.solver.setup import Setup
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
 
+# Numbers that a running solver holds for each cell: state 5, advection 12, face weights 3, pressure solve
+# 6. (Vorticity confinement adds 7 and the faces of the border a little.)
+BYTES_PER_CELL = 4 * (5 + 12 + 3 + 6)
+
 
 @dataclass(frozen=True)
 class AdvanceReport:
-    """What one `advance` did. `cfl`: the most cells that flow crossed in a substep; `max_speed`: greatest velocity
-    component at the end, m/s; `pressure_iterations` of each substep; `residual` and `max_divergence`: the worst of
-    all substeps (see SolveReport); `total_density`: density integrated over the domain, m³ (2-D: m²); `seconds` of
-    wall time by stage."""
+    """What one `advance` did. `cfl`: the most cells that flow crossed in a substep; `max_speed`: greatest
+    velocity component at the end, m/s; `pressure_iterations` of each substep; `residual` and
+    `max_divergence`: the worst of all substeps (see SolveReport); `total_density`: density integrated over
+    the domain, m³ (2-D: m²); `seconds` of wall time by stage."""
 
     substeps: int
     cfl: float
@@ -57,13 +61,14 @@ class Solver:
         self._forces = Forces(grid, setup.physics, self.device)
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device)
         self._max_speed = 0.0
-        self._stages: Counter[str] = Counter()
+        self._stages: defaultdict[str, float] = defaultdict(float)
 
     def advance(self, seconds: float) -> AdvanceReport:
         """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
 
-        On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change nothing.
-        The same state, setup and seconds give the same bits. Raises SolverError where the simulation diverges.
+        On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
+        nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
+        simulation diverges.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError(
@@ -98,8 +103,8 @@ class Solver:
         )
 
     def _step(self, dt: float) -> SolveReport:
-        """One substep. Emission follows advection, so that the velocity that moves things is always the projected
-        one: what a source imposes reaches its surroundings as a pressure first."""
+        """One substep. Emission follows advection, so that the velocity that moves things is always the
+        projected one: what a source imposes reaches its surroundings as a pressure first."""
         with self._timed("advect"):
             self._advect(dt)
         with self._timed("emit"):
@@ -118,10 +123,12 @@ class Solver:
         state, physics = self._state, self.setup.physics
         scalars = (state.density, state.temperature)
         self._solids.continue_into(scalars, state.velocity)
-        self._advection.centre(state.velocity)
-        self._advection.scalar(state.density, dt, self._max_speed, physics.dissipation_density)
-        self._advection.scalar(state.temperature, dt, self._max_speed, physics.dissipation_temperature)
-        self._advection.velocity(state.velocity, dt)
+        self._advection.trace(state.velocity, dt)
+        reach = self._max_speed * dt / self.setup.grid.cell_size
+        rates = (physics.dissipation_density, physics.dissipation_temperature)
+        for scalar, rate in zip(scalars, rates, strict=True):
+            self._advection.scalar(scalar, reach, math.exp(-rate * dt))
+        self._advection.velocity(state.velocity)
         self._solids.clear(scalars)
 
     def _expected_speed(self) -> float:
@@ -147,7 +154,8 @@ class Solver:
 
     @property
     def temperature(self) -> torch.Tensor:
-        """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next `advance`."""
+        """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next
+        `advance`."""
         return self._state.temperature.view(self.setup.grid.shape)
 
     def velocity(self) -> torch.Tensor:
@@ -162,14 +170,15 @@ class Solver:
         return torch.stack(centred)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays."""
+        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face
+        arrays."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
         return copies | {"time": torch.tensor(self._state.time, dtype=torch.float64)}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it does not
-        fit."""
+        """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it
+        does not fit."""
         named = self._arrays()
         for name in (*named, "time"):
             wanted = tuple(named[name].shape) if name in named else ()

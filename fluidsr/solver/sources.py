@@ -23,9 +23,10 @@ def emit_into(
     target: ti.f32, blend: int, strength: ti.f32, px: ti.f32, py: ti.f32, pz: ti.f32, dx: ti.f32, dz: ti.f32,
     time: ti.f32, seed: int,
 ):  # fmt: skip
-    """Put target * modulation into `field [., my, mz]` over the box that starts at (bx, by, bz) and has the shape of
-    `profile [sx, sy, sz]`: as a new value in proportion to the profile (`blend`), or times the profile where that is
-    further from zero. (px, py, pz) and (dx, dx, dz): noise coordinates of the first sample, and between samples."""
+    """Put target * modulation into `field [., my, mz]` over the box that starts at (bx, by, bz) and has the
+    shape of `profile [sx, sy, sz]`: as a new value in proportion to the profile (`blend`), or times the
+    profile where that is further from zero. (px, py, pz) and (dx, dx, dz): noise coordinates of the first
+    sample, and between samples."""
     for row in range(sx * sy):
         i = row // sy
         j = row % sy

@@ -11,8 +11,8 @@ from fluidsr.solver.grid import Grid
 
 @dataclass
 class State:
-    """`density`, `temperature`: flat, one number per cell. `velocity`: (u, v, w), flat arrays over the faces normal
-    to x, y, z, m/s (staggering: docs/conventions.md). `time`: s."""
+    """`density`, `temperature`: flat, one number per cell. `velocity`: (u, v, w), flat arrays over the
+    faces normal to x, y, z, m/s (staggering: docs/conventions.md). `time`: s."""
 
     density: torch.Tensor
     temperature: torch.Tensor

@@ -1,9 +1,9 @@
 """Exact solve of the Poisson equation in the empty box, by its eigenvectors.
 
-Along each axis the second difference with zero flux through closed faces and p = 0 on open ones has cosines or sines
-at cell centres for eigenvectors (Strang 1999, "The discrete cosine transform"): closed-closed DCT-II, open-open
-DST-II, closed-open DCT-IV, open-closed DST-IV. On the CPU fast transforms apply them, on CUDA matrix products do
-(fast diagonalisation, Lynch, Rice and Thomas 1964).
+Along each axis the second difference with zero flux through closed faces and p = 0 on open ones has cosines
+or sines at cell centres for eigenvectors (Strang 1999, "The discrete cosine transform"): closed-closed
+DCT-II, open-open DST-II, closed-open DCT-IV, open-closed DST-IV. On the CPU fast transforms apply them, on
+CUDA matrix products do (fast diagonalisation, Lynch, Rice and Thomas 1964).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import torch
 
 from fluidsr.solver.grid import Grid
 
-# (low face open, high face open) -> family of transform, its type, offset of the wave number in the eigenvalue
+# (low face open, high face open) -> family of transform, its type, offset of the wave number in the
+# eigenvalue
 _KINDS: dict[tuple[bool, bool], tuple[str, int, float]] = {
     (False, False): ("dct", 2, 0.0),
     (True, True): ("dst", 2, 1.0),
