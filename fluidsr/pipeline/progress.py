@@ -51,16 +51,16 @@ class Progress:
         self.done += count
         now = time.monotonic()
         rate = (self.done - self._resumed) / max(now - self._started, 1e-9)
-        pace = f"{rate:.2f}/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s each"
+        pace = f"{rate:.2f}/s" if rate >= 1 else f"{1 / rate:.1f} s each" if rate > 0 else "-"
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=message, rate=pace)
             return
         if self.quiet or (now - self._spoken < self.interval and self.done < self.total):
             return
         self._spoken = now
-        left = (self.total - self.done) / max(rate, 1e-9)
+        left = f"  {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
         remark = f"  {message}" if message else ""
-        print(f"{self.unit} {self.done}/{self.total}  {pace}  {left:.0f} s left{remark}", flush=True)
+        print(f"{self.unit} {self.done}/{self.total}  {pace}{left}{remark}", flush=True)
 
     def note(self, line: str) -> None:
         """Print one line that stays on the screen; nothing when quiet."""
