@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,14 +19,11 @@ from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import upsample as resample
 from fluidsr.upscaling.cost import cover
+from fluidsr.upscaling.intake import Seen, check_finite, see
 from fluidsr.upscaling.memory import bytes_per_cell
 from fluidsr.upscaling.occupancy import bounding_box, needed
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, Tile, plan, tile_of
-
-# Density below this is no smoke. Tails of advection (1e-30 and less) would otherwise make the whole domain
-# look busy; what is dropped changes the result by less than 1e-5.
-THRESHOLD = 1e-6
 
 # Bytes the generator may hold when the caller sets no bound. Constants, not what happens to be free: the
 # tiles, and with them the last bits of the result, must be the same when a run is resumed.
@@ -106,42 +104,32 @@ class Upscaler:
         InputError where a field is missing or not finite, ModelError where the model is of another dimension,
         RunError where the generator's answer is not finite.
         """
-        extra = [name for name in fields if name != "density"]
-        missing = [name for name in extra if name not in frame.fields()]
-        if missing:
-            raise InputError(
-                f"fields: {missing[0]}",
-                "the frame has no such field",
-                f"choose from {', '.join(frame.fields())}",
-            )
-        for name in extra:
-            _check_finite(name, torch.as_tensor(frame.fields()[name]))
-        home = frame.density.device if isinstance(frame.density, Tensor) else None
-        fine = self._blank(frame, home or torch.device("cpu"))
-        for box, density in self.tiles_of(frame, velocity_scale=velocity_scale):
-            box.of(fine).copy_(density)
+        tiles = self.tiles_of(frame, velocity_scale=velocity_scale)
+        is_torch = isinstance(frame.density, Tensor)
+        others = _others(frame, fields).torch(str(frame.density.device) if is_torch else "cpu")
+        check_finite(others)
+        with _memory_told(f"the fine density of {self._fine_shape(frame.shape)} voxels"):
+            density = torch.zeros(self._fine_shape(frame.shape), device=others.density.device)
+        for box, tile in tiles:
+            box.of(density).copy_(tile)
         started = time.perf_counter()
-        raised: dict[str, Any] = {"density": fine}
-        raised |= {name: self._raise(frame.fields()[name], fine.device) for name in extra}
-        if home is None:
-            raised = {name: array.numpy() for name, array in raised.items()}
-        self.statistics = replace(
-            self.statistics, seconds=self.statistics.seconds + time.perf_counter() - started
-        )
-        return frame.with_fields(raised, cell_size=frame.cell_size / self.factor)
+        raised = {name: self._raise(array) for name, array in others.fields().items() if name != "density"}
+        fine = others.with_fields({"density": density} | raised, cell_size=frame.cell_size / self.factor)
+        seconds = self.statistics.seconds + time.perf_counter() - started
+        self.statistics = replace(self.statistics, seconds=seconds)
+        return fine if is_torch else fine.numpy()
 
     def tiles_of(self, frame: Frame, *, velocity_scale: float = 1.0) -> Iterator[tuple[Box, Tensor]]:
-        """Finished tiles as (box in fine voxels, fine density on this upscaler's device), in no certain
-        order.
+        """Finished tiles: a box in fine voxels, and its density on this upscaler's device; in any order.
 
         The boxes are disjoint; outside of them the fine density is zero. `statistics` is of this frame once
-        the iterator is exhausted. Raises as `upsample` does, before the first tile.
+        the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first tile.
         """
         started = time.perf_counter()
-        coarse, clamped = self._see(frame, velocity_scale)
-        jobs = self._plan(coarse[0])
-        tally = self._tally(frame, coarse, jobs, clamped)
-        return self._run(frame, coarse, jobs.tiles, tally, started)
+        self._check_dim(frame.dim)
+        seen = see(frame, velocity_scale, self.device)
+        jobs = self._plan(seen.density)
+        return self._run(frame, seen, jobs, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """What a frame of `shape` coarse cells takes when it is full of smoke; computes nothing.
@@ -151,35 +139,14 @@ class Upscaler:
         self._check_dim(len(shape))
         tiles = self._plan(torch.ones(tuple(shape))).tiles
         cells = sum(tile.computed_cells for tile in tiles)
-        voxels = self.factor ** len(shape)
         return Cost(
-            fine_shape=tuple(int(n) * self.factor for n in shape),
+            fine_shape=self._fine_shape(shape),
             tiles=len(tiles),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
             memory=self._bytes_per_cell * max(tile.computed_cells for tile in tiles),
-            result=4 * int(np.prod(shape)) * voxels,
+            result=4 * math.prod(self._fine_shape(shape)),
         )
-
-    def _see(self, frame: Frame, velocity_scale: float) -> tuple[Tensor, int]:
-        """What the generator sees, `[1 + d, *S]` on its device, and the count of negative densities."""
-        self._check_dim(frame.dim)
-        if not (np.isfinite(velocity_scale) and velocity_scale >= 0):
-            raise InputError("--velocity-scale", f"{velocity_scale} is not a scale", "give 0 or more")
-        if frame.velocity is None:
-            raise InputError(
-                "velocity",
-                "the frame has none, and the generator draws its detail along the flow",
-                "give a velocity grid, or zeros of its shape for a softer result that flickers more",
-            )
-        needs = frame.with_fields({"density": frame.density, "velocity": frame.velocity})
-        here = needs.torch(str(self.device))
-        for name, array in here.fields().items():
-            _check_finite(name, array)
-        clamped = int((here.density < 0).sum())
-        density = torch.where(here.density > THRESHOLD, here.density, 0.0)
-        velocity = here.velocity_in_cells() * velocity_scale
-        return torch.cat([density[None], velocity]), clamped
 
     def _plan(self, density: Tensor) -> _Jobs:
         mask = needed(density, int(self.generator.support_radius))
@@ -206,15 +173,13 @@ class Upscaler:
             )
         return _Jobs(tiles, skipped)
 
-    def _run(
-        self, frame: Frame, coarse: Tensor, tiles: list[Tile], tally: Statistics, started: float
-    ) -> Iterator[tuple[Box, Tensor]]:
-        waited = 0.0  # time that the caller spent between tiles is not ours
-        for batch in self._batches(tiles):
-            with torch.inference_mode():
-                answer = self.generator(torch.stack([tile.read.of(coarse) for tile in batch]))
-                low, high = (float(x) for x in torch.aminmax(answer))
-            if not (np.isfinite(low) and np.isfinite(high)):
+    def _run(self, frame: Frame, seen: Seen, jobs: _Jobs, started: float) -> Iterator[tuple[Box, Tensor]]:
+        waited = 0.0  # time that the caller spends between tiles is not ours
+        for batch in self._batches(jobs.tiles):
+            with torch.inference_mode(), _memory_told(f"a tile of {batch[0].read.shape} cells"):
+                answer = self.generator(torch.stack([tile.read.of(seen.coarse) for tile in batch]))
+                finite = all(bool(bound.isfinite()) for bound in torch.aminmax(answer))
+            if not finite:
                 raise RunError(
                     f"frame at {frame.time:g} s",
                     "the generator's answer is not finite",
@@ -225,60 +190,39 @@ class Upscaler:
                 yield tile.write, tile.crop.of(density)
                 waited += time.perf_counter() - paused
             del answer, density  # or the next batch would be computed on top of this one
-        self.statistics = replace(tally, seconds=time.perf_counter() - started - waited)
+        cells = sum(tile.computed_cells for tile in jobs.tiles)
+        self.statistics = Statistics(
+            tiles_run=len(jobs.tiles),
+            tiles_skipped=jobs.skipped,
+            frame_cells=math.prod(frame.shape),
+            computed_cells=cells,
+            multiply_adds=self._multiply_adds(cells),
+            seconds=time.perf_counter() - started - waited,
+            clamped_cells=seen.clamped_cells,
+            max_density=seen.max_density,
+            max_speed=seen.max_speed,
+            notes=tuple(seen.notes(self.card)),
+        )
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles of equal shape together, as many as the batch and the memory allow."""
         for shape, group in groupby(sorted(tiles, key=_shape_read), key=_shape_read):
             same = list(group)
-            size = max(1, min(self._batch, self._most_cells // int(np.prod(shape))))
+            size = max(1, min(self._batch, self._most_cells // math.prod(shape)))
             for first in range(0, len(same), size):
                 yield same[first : first + size]
-
-    def _tally(self, frame: Frame, coarse: Tensor, jobs: _Jobs, clamped: int) -> Statistics:
-        smoke = coarse[0] > 0
-        speed = float((coarse[1:].abs().amax(0) * smoke).max())
-        density = float(coarse[0].max())
-        cells = sum(tile.computed_cells for tile in jobs.tiles)
-        return Statistics(
-            tiles_run=len(jobs.tiles),
-            tiles_skipped=jobs.skipped,
-            frame_cells=int(np.prod(frame.shape)),
-            computed_cells=cells,
-            multiply_adds=self._multiply_adds(cells),
-            clamped_cells=clamped,
-            max_density=density,
-            max_speed=speed,
-            notes=tuple(self._notes(clamped, density, speed)),
-        )
-
-    def _notes(self, clamped: int, density: float, speed: float) -> Iterator[str]:
-        name = self.card.name
-        if clamped:
-            yield "density is negative in places; it was taken as zero there"
-        most = self.card.density_range[1]
-        if density > most:
-            yield f"density exceeds {most:g}, the most that {name} was trained on; the detail may look wrong"
-        most = max(abs(value) for value in self.card.velocity_range)
-        if speed > most:
-            yield (
-                f"smoke moves faster than {most:g} coarse cells per frame, the most {name} was trained on;"
-                " a lower --velocity-scale or more frames per second may help"
-            )
 
     def _multiply_adds(self, cells: int) -> float:
         return float(self.generator.multiply_adds * cells * self.factor**self.generator.dim)
 
-    def _blank(self, frame: Frame, home: torch.device) -> Tensor:
-        return torch.zeros(tuple(n * self.factor for n in frame.shape), device=home)
+    def _fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return tuple(int(n) * self.factor for n in shape)
 
-    def _raise(self, array: Any, home: torch.device) -> Tensor:
+    def _raise(self, array: Tensor) -> Tensor:
         """A scalar `[*S]` or vector `[d, *S]` field by linear interpolation; values and unit stay."""
-        x = torch.as_tensor(array, dtype=torch.float32, device=home)
-        scalar = x.ndim == self.generator.dim
-        x = x[None, None] if scalar else x[:, None]
-        fine = resample(x, self.factor, "linear")
-        return fine[0, 0] if scalar else fine[:, 0]
+        shape = array.shape[-self.generator.dim :]
+        fine = resample(array.reshape(1, -1, *shape), self.factor, "linear")
+        return fine.reshape(*array.shape[: -self.generator.dim], *self._fine_shape(shape))
 
     def _check_dim(self, dim: int) -> None:
         if dim != self.generator.dim:
@@ -295,9 +239,28 @@ class _Jobs:
     skipped: int
 
 
-def _check_finite(name: str, array: Tensor) -> None:
-    if not torch.isfinite(array).all():
-        raise InputError(name, "it holds a NaN or an infinity", "repair the field, or leave this frame out")
+def _others(frame: Frame, fields: Sequence[str]) -> Frame:
+    """The frame with density and those of `fields` alone."""
+    present = frame.fields()
+    for name in fields:
+        if name not in present:
+            raise InputError(
+                f"fields: {name}", "the frame has no such field", f"choose from {', '.join(present)}"
+            )
+    return frame.with_fields({name: present[name] for name in dict.fromkeys(("density", *fields))})
+
+
+@contextmanager
+def _memory_told(what: str) -> Iterator[None]:
+    """Turn torch's running out of memory over `what` into a RunError."""
+    try:
+        yield
+    except RuntimeError as error:  # on a GPU its subclass OutOfMemoryError, on a CPU only the words tell
+        if "memory" not in str(error):
+            raise
+        raise RunError(
+            what, "there is not enough memory for it", "give a smaller --max-memory or frame"
+        ) from error
 
 
 def _shape_read(tile: Tile) -> tuple[int, ...]:

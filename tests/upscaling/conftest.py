@@ -1,49 +1,14 @@
-"""Models to upscale with: a small random network of the generator's contract, and the real one, untrained."""
+"""Models to upscale with, as fixtures."""
 
 from __future__ import annotations
 
-import itertools
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from upscaling_cases import StandIn, model_of
 
-from fluidsr.frame import Frame
-from fluidsr.models.generators import SmokeGenerator
-from fluidsr.upscaling import Upscaler
-
-
-class StandIn(nn.Module):
-    """Random weights make every cell of the receptive field matter, so that a halo one cell short shows."""
-
-    def __init__(self, dim: int, factor: int, layers: int, support: int) -> None:
-        super().__init__()
-        self.dim, self.factor, self.layers, self.support_radius = dim, factor, layers, support
-        self.receptive_radius = max(layers, support)
-        self.multiply_adds = 1.0
-        convolution = nn.Conv2d if dim == 2 else nn.Conv3d
-        widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
-        self.body = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
-
-    def forward(self, coarse: Tensor) -> Tensor:
-        x = coarse
-        for layer in self.body:
-            x = torch.tanh(layer(x))
-        pool = F.max_pool2d if self.dim == 2 else F.max_pool3d
-        near = pool(coarse[:, :1], 2 * self.support_radius + 1, 1, self.support_radius)
-        x = x * (near > 0)
-        batch, space, f = x.shape[0], x.shape[2:], self.factor
-        x = x.reshape(batch, *(f,) * self.dim, *space)
-        order = [axis for i in range(self.dim) for axis in (1 + self.dim + i, 1 + i)]
-        return x.permute(0, *order).reshape(batch, 1, *(n * f for n in space))
-
-
-def model_of(generator: nn.Module) -> SimpleNamespace:
-    card = SimpleNamespace(name="stand-in", density_range=(0.0, 1.0), velocity_range=(-3.0, 2.0))
-    return SimpleNamespace(generator=generator, card=card)
+from fluidsr.models import SmokeGenerator
 
 
 @pytest.fixture(params=["stand-in", "smoke"])
@@ -72,30 +37,3 @@ def small() -> SimpleNamespace:
     """A 2-D stand-in for tests of everything that is not about numbers."""
     torch.manual_seed(7)
     return model_of(StandIn(2, factor=2, layers=2, support=1))
-
-
-def smoke(shape: tuple[int, ...], seed: int = 0, blobs: int = 2, radius: float = 3.0) -> Frame:
-    """Noisy puffs in an otherwise empty domain, with wind everywhere."""
-    rng = np.random.default_rng(seed)
-    place = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
-    density = np.zeros(shape)
-    for _ in range(blobs):
-        centre = rng.uniform(0, shape).reshape(-1, *(1,) * len(shape))
-        inside = ((place - centre) ** 2).sum(0) < radius**2
-        density += inside * rng.uniform(0.2, 1.0, shape)
-    velocity = rng.normal(0.0, 0.1, (len(shape), *shape))
-    return Frame(
-        np.minimum(density, 1.0).astype(np.float32),
-        velocity.astype(np.float32),
-        cell_size=0.1,
-        origin=(1.0,) * len(shape),
-    )
-
-
-def whole(upscaler: Upscaler, frame: Frame) -> np.ndarray:
-    """The fine density from one call of the generator on the whole domain."""
-    seen = frame.torch()
-    with torch.no_grad():
-        return upscaler.generator(torch.cat([seen.density[None], seen.velocity_in_cells()])[None])[
-            0, 0
-        ].numpy()

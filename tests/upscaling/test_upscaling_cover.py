@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,7 @@ from fluidsr.upscaling.tiles import Box
 masks = hnp.arrays(bool, st.lists(st.integers(1, 9), min_size=2, max_size=3).map(tuple))
 
 
+@settings(deadline=None)
 @given(masks, st.integers(0, 5), st.integers(0, 40), st.floats(0, 1))
 def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_cells, memory):
     least = least_cells(mask.shape, halo)
@@ -72,6 +73,7 @@ def test_memory_too_small_for_one_cell_is_refused():
         cover(np.ones((9, 9, 9), dtype=bool), 2, start_cells=0, most_cells=100)
 
 
+@settings(deadline=None)
 @given(masks, st.integers(0, 4))
 def test_needed_is_a_cube_around_every_cell_with_density(mask, support):
     expected = np.zeros_like(mask)

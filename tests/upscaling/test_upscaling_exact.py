@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import smoke, whole
+from upscaling_cases import smoke, whole
 
 from fluidsr.upscaling import Upscaler
 from fluidsr.upscaling.memory import bytes_per_cell

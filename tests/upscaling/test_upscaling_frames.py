@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import StandIn, smoke
 from torch import nn
+from upscaling_cases import StandIn, smoke
 
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.upscaling import Upscaler
@@ -181,3 +181,20 @@ def test_bytes_per_cell_are_those_of_the_largest_moment():
             return kept + self.two(torch.relu(kept))
 
     assert bytes_per_cell(Residual(), 2) == 4 * (3 + 16 * 3)
+
+
+def test_arrays_that_may_not_be_written_are_read(small):
+    frame = smoke((12, 9))
+    for array in frame.fields().values():
+        array.flags.writeable = False
+    Upscaler(small).upsample(frame, fields=["density", "velocity"])
+
+
+def test_running_out_of_memory_is_told(small, monkeypatch):
+    def exhausted(coarse):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+
+    monkeypatch.setattr(small.generator, "forward", exhausted)
+    monkeypatch.setattr("fluidsr.upscaling.engine.bytes_per_cell", lambda *_: 1)
+    with pytest.raises(RunError, match=r"a tile of \(\d+, \d+\) cells: there is not enough memory"):
+        Upscaler(small).upsample(smoke((12, 9)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluidsr.errors import InputError
@@ -13,6 +13,7 @@ from fluidsr.upscaling.tiles import Box, plan
 shapes = st.lists(st.integers(1, 13), min_size=2, max_size=3).map(tuple)
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(1, 15), st.integers(0, 14), st.sampled_from([1, 2, 4]))
 def test_every_fine_voxel_is_written_exactly_once(shape, tile, halo, factor):
     written = np.zeros([n * factor for n in shape], dtype=int)
@@ -21,6 +22,7 @@ def test_every_fine_voxel_is_written_exactly_once(shape, tile, halo, factor):
     assert (written == 1).all()
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(1, 15), st.integers(0, 14), st.sampled_from([1, 2, 4]))
 def test_a_tile_reads_its_halo_up_to_the_border(shape, tile, halo, factor):
     for one in plan(shape, tile, halo, factor):
@@ -31,6 +33,7 @@ def test_a_tile_reads_its_halo_up_to_the_border(shape, tile, halo, factor):
             assert one.read.hi[axis] == min(hi + halo, n)
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(1, 15), st.integers(0, 14), st.sampled_from([1, 2, 4]))
 def test_the_crop_of_what_is_read_is_what_is_written(shape, tile, halo, factor):
     fine = np.arange(np.prod(shape) * factor ** len(shape)).reshape([n * factor for n in shape])
