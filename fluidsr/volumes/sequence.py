@@ -60,9 +60,9 @@ class FrameFiles:
 def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     """The files that `inputs` name together, in order of their frame numbers.
 
-    An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?` or
-    `[...]`, a folder of one sequence, or a `.pvd` series. Files without a number stay in the order given. Raises
-    InputError where nothing is found, or where two different sequences are mixed.
+    An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?`
+    or `[...]`, a folder of one sequence, or a `.pvd` series. Files without a number stay in the order
+    given. Raises InputError where nothing is found, or where two different sequences are mixed.
     """
     files: list[FrameFile] = []
     for given in inputs:

@@ -60,7 +60,7 @@ def place(grid: Grid) -> tuple[float, Vector]:
     """
     where = f"{grid.where}: grid {grid.name!r}"
     if grid.transform is None:
-        raise VolumeError(where, f"its type {grid.type} is not supported", "convert it to float or vec3s")
+        raise VolumeError(where, f"its type {grid.type} or its transform is not supported", "resample it")
     return grid.transform.cell_size(where), grid.transform.translation
 
 
@@ -73,15 +73,19 @@ def find(
     Other fields that do not lie on density's voxels are left out unless they are `wanted`. Level sets are no
     smoke: they must be named. Raises VolumeError where something asked for is absent or does not fit.
     """
-    scalars = [
-        grid.name
-        for grid in file.grids
-        if is_scalar(grid) and (grid.metadata.get("class") != "level set" or grid.name == density)
+    readable: dict[str, Grid] = {}
+    for grid in file.grids:
+        if grid.supported:
+            readable.setdefault(grid.name, grid)
+    fogs = [
+        name
+        for name, grid in readable.items()
+        if is_scalar(grid) and (grid.metadata.get("class") != "level set" or name == density)
     ]
-    vectors = [grid.name for grid in file.grids if grid.supported and not is_scalar(grid)]
-    chosen = roles.choose(str(file.path), scalars, vectors, density=density, velocity=velocity, fields=wanted)
-    reference = file.grid(chosen.density)
-    flow = [file.grid(name) for name in chosen.velocity]
+    vectors = [name for name, grid in readable.items() if not is_scalar(grid)]
+    chosen = roles.choose(str(file.path), fogs, vectors, density=density, velocity=velocity, fields=wanted)
+    reference = readable[chosen.density]
+    flow = [readable[name] for name in chosen.velocity]
     if len(flow) == 3:
         parts = [_component(grid, reference, axis) for axis, grid in enumerate(flow)]
     else:
@@ -92,7 +96,7 @@ def find(
     others = {}
     for field, name in chosen.others.items():
         try:
-            others[field] = Part(file.grid(name), shift(file.grid(name), reference))
+            others[field] = Part(readable[name], shift(readable[name], reference))
         except VolumeError:
             if wanted is not None:
                 raise

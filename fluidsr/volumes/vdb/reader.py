@@ -7,6 +7,7 @@ believed.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass, field
@@ -65,10 +66,11 @@ class Grid:
     _topology_at: int = field(repr=False)
     _buffers_at: int | None = field(repr=False)
     _max_bytes: int | None = field(repr=False)
+    _parent: str = ""  # the grid whose tree an instance shares
 
     @property
     def supported(self) -> bool:
-        """Whether values can be read: float and vec3s trees of the standard 5-4-3 shape."""
+        """Whether values can be read: float and vec3s trees of the standard shape, but not in a frustum."""
         return self.transform is not None and _TYPE.match(self.type) is not None
 
     @property
@@ -207,38 +209,33 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
         cursor.fail(f"{count} grids")
     grids: list[Grid] = []
     for _ in range(count):
-        grids.append(_read_grid(cursor, bool(has_offsets), grids, max_bytes))
-    return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, tuple(grids))
+        grids.append(_read_grid(cursor, bool(has_offsets), max_bytes))
+    whole = tuple(_with_tree(grid, grids) for grid in grids)
+    return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, whole)
 
 
-def _read_grid(cursor: Cursor, has_offsets: bool, others: list[Grid], max_bytes: int | None) -> Grid:
+def _read_grid(cursor: Cursor, has_offsets: bool, max_bytes: int | None) -> Grid:
     start = cursor.position
     unique_name, kind, parent = cursor.string(), cursor.string(), cursor.string()
     grid_at, buffers_at, end = cursor.unpack("3q")
     name = unique_name.split("\x1e")[0]
     if has_offsets:
         # Bodies follow their descriptors, so positions only grow: a file cannot send us in circles.
+        if parent:
+            buffers_at = grid_at  # an instance has no buffers of its own, and says 0
         if not cursor.position <= grid_at <= buffers_at <= end <= len(cursor.data):
             cursor.fail(f"grid {name!r} claims the bytes {grid_at}, {buffers_at}, {end}")
         cursor.seek(grid_at)
-    readable = _TYPE.match(kind) is not None
-    if not readable and not has_offsets:
-        raise VolumeError(
-            cursor.where,
-            f"grid {name!r} of type {kind} cannot be skipped in a file written as a stream",
-            "save the file again with grid offsets, or without that grid",
-        )
     flags = compression.check_flags(cursor.one("I"), cursor)
     metadata = read_metadata(cursor)
-    transform = None
-    if readable:
-        transform = read_transform(cursor)
-    topology_at, tree_buffers = cursor.position, buffers_at if has_offsets else None
-    if parent:  # an instance: the tree is its parent's
-        match = [grid for grid in others if grid.unique_name == parent or grid.name == parent]
-        if not match or match[0].type != kind:
-            cursor.fail(f"grid {name!r} shares the tree of {parent!r}, which does not come before it")
-        topology_at, tree_buffers, flags = match[0]._topology_at, match[0]._buffers_at, match[0].flags
+    transform = read_transform(cursor) if _TYPE.match(kind) else None
+    if transform is None and not has_offsets:
+        raise VolumeError(
+            cursor.where,
+            f"grid {name!r} ({kind}) is not supported, and cannot be skipped in a file written as a stream",
+            "save the file again with grid offsets, or without that grid",
+        )
+    topology_at = cursor.position
     if has_offsets:
         cursor.seek(end)
     elif not parent:
@@ -256,8 +253,29 @@ def _read_grid(cursor: Cursor, has_offsets: bool, others: list[Grid], max_bytes:
         cursor.position - start,
         cursor.data,
         topology_at,
-        tree_buffers,
+        buffers_at if has_offsets else None,
         max_bytes,
+        parent,
+    )
+
+
+def _with_tree(grid: Grid, grids: list[Grid]) -> Grid:
+    """The grid itself, or, if it is an instance, the grid with its parent's tree."""
+    if not grid._parent:
+        return grid
+    for parent in grids:
+        if (
+            grid._parent in (parent.unique_name, parent.name)
+            and parent.type == grid.type
+            and not parent._parent
+        ):
+            return dataclasses.replace(
+                grid, flags=parent.flags, _topology_at=parent._topology_at, _buffers_at=parent._buffers_at
+            )
+    raise VolumeError(
+        grid.where,
+        f"grid {grid.name!r} shares the tree of {grid._parent!r}, which is not there",
+        "write it again",
     )
 
 

@@ -50,8 +50,8 @@ class Transform:
         return size
 
 
-def read_transform(cursor: Cursor) -> Transform:
-    """The transform at the cursor. Raises VolumeError for a frustum or an unknown map."""
+def read_transform(cursor: Cursor) -> Transform | None:
+    """The transform at the cursor; None, with the cursor somewhere behind, for a frustum or an unknown map."""
     kind = cursor.string()
     translation: Vector = (0.0, 0.0, 0.0)
     matrix = _diagonal((1.0, 1.0, 1.0))
@@ -67,11 +67,7 @@ def read_transform(cursor: Cursor) -> Transform:
         matrix = ((m[0], m[4], m[8]), (m[1], m[5], m[9]), (m[2], m[6], m[10]))
         translation = m[12:15]
     else:
-        raise VolumeError(
-            cursor.where,
-            f"a grid has the transform {kind!r}, which is not supported",
-            "resample it to cubic voxels along the axes",
-        )
+        return None
     return Transform(matrix, translation, kind)
 
 
