@@ -1,1 +1,9 @@
-"""evaluation."""
+"""Judging a generator on simulations that it has not seen, beside plain interpolation."""
+
+from __future__ import annotations
+
+from fluidsr.evaluation.baselines import baselines, interpolation
+from fluidsr.evaluation.judge import Pair, evaluate, pairs_of
+from fluidsr.evaluation.report import Report
+
+__all__ = ["Pair", "Report", "baselines", "evaluate", "interpolation", "pairs_of"]

@@ -1,0 +1,137 @@
+"""Running the methods over pairs of frames, one frame at a time, and measuring what they give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from fluidsr import metrics
+from fluidsr.errors import InputError
+from fluidsr.evaluation.report import REFERENCE, Report, Slices
+from fluidsr.frame import Frame
+
+Method = Callable[[Frame], Frame]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A coarse frame, its fine reference, and where they are from."""
+
+    simulation: str
+    index: int
+    coarse: Frame
+    fine: Frame
+
+
+class _Simulation(Protocol):
+    """What is needed of a recorded simulation (`dataset.Simulation` is one)."""
+
+    name: str
+    frames: int
+
+    def low(self, index: int) -> Frame: ...
+    def high(self, index: int) -> Frame: ...
+
+
+def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pair]:
+    """The pairs of `simulations`, one after another; read one by one, so memory does not grow.
+
+    With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame.
+    """
+    if stride < 1:
+        raise InputError("--stride", f"{stride} is no stride", "give 1 or more")
+    for simulation in simulations:
+        for index in range(simulation.frames):
+            if index % stride in (0, 1):
+                yield Pair(simulation.name, index, simulation.low(index), simulation.high(index))
+
+
+def evaluate(
+    upsample: Method,
+    baselines: Mapping[str, Method],
+    pairs: Iterable[Pair],
+    *,
+    name: str = "model",
+    about: Mapping[str, Any] | None = None,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> Report:
+    """Measure `upsample` (called `name` in the report) and the `baselines` on `pairs`.
+
+    Pairs of one simulation come together and in order. `about` is printed with the report;
+    `on_progress(message, frames)` is called after each pair. Only one pair, the fields made from it and
+    those of the frame before are held. Raises InputError where there are no pairs or a method gives another
+    grid than the reference's, and whatever a method raises.
+    """
+    methods = {**baselines, name: upsample}
+    report = Report(name=name, methods=tuple(methods), about=dict(about or {}))
+    previous: dict[str, np.ndarray] = {}
+    before: Pair | None = None
+    for pair in pairs:
+        consecutive = (
+            before is not None and (before.simulation, before.index + 1) == (pair.simulation, pair.index)
+        )  # fmt: skip
+        fields = {REFERENCE: pair.fine.numpy().density}
+        for method, raised in methods.items():
+            started = time.perf_counter()
+            fields[method] = _density(raised, pair, method)
+            report.seconds[method] = report.seconds.get(method, 0.0) + time.perf_counter() - started
+        _measure(report, pair, fields, previous if consecutive else {})
+        previous, before = fields, pair
+        if on_progress is not None:
+            on_progress(f"{pair.simulation} frame {pair.index}", 1)
+    if before is None:
+        raise InputError(
+            "evaluate", "there are no frames to judge", "choose another split, or generate more data"
+        )
+    return report
+
+
+def _density(raised: Method, pair: Pair, method: str) -> np.ndarray:
+    density = raised(pair.coarse).numpy().density
+    if density.shape != pair.fine.shape:
+        what = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
+        raise InputError(f"evaluate: {method}", what, "use a model of the data set's dimension and factor")
+    return density
+
+
+def _measure(
+    report: Report, pair: Pair, fields: Mapping[str, np.ndarray], previous: Mapping[str, np.ndarray]
+) -> None:
+    reference = fields[REFERENCE]
+    factor = reference.shape[0] // pair.coarse.shape[0]
+    frequencies, wanted = metrics.spectrum(reference)
+    spectra = {REFERENCE: wanted}
+    for method, field in fields.items():
+        figures = {"phase": metrics.phase_score(field, factor)}
+        if method != REFERENCE:
+            spectra[method] = metrics.spectrum(field)[1]
+            figures |= {
+                "psnr": metrics.psnr(field, reference),
+                "spectrum": metrics.log_spectrum_distance(frequencies, spectra[method], wanted),
+                "mass": metrics.mass_drift(field, reference),
+            }
+            if previous:
+                figures["temporal"] = metrics.temporal_difference(
+                    previous[method], field, previous[REFERENCE], reference
+                )
+        report.add(pair.simulation, pair.index, method, figures)
+    report.add_spectra(pair.simulation, frequencies, spectra)
+    # The frame with the most energy in the upper octaves is the one worth looking at.
+    detail = float(wanted[frequencies >= 1 / 8].sum())
+    if detail > report.detail.get(pair.simulation, -1.0):
+        report.detail[pair.simulation] = detail
+        report.slices[pair.simulation] = _slices(pair, fields, factor)
+
+
+def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:
+    """Every field on one plane: of 2-D fields all, of 3-D ones the plane across z that holds most smoke."""
+    coarse = pair.coarse.numpy().density
+    if coarse.ndim == 2:
+        return Slices(pair.index, {"coarse": coarse, **fields})
+    plane = int(fields[REFERENCE].sum((0, 1)).argmax())
+    cut = {method: field[:, :, plane].copy() for method, field in fields.items()}
+    return Slices(pair.index, {"coarse": coarse[:, :, plane // factor].copy(), **cut})

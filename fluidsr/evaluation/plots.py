@@ -1,0 +1,120 @@
+"""The pictures of a report, as PNG bytes; drawn without a display and without matplotlib's global state."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluidsr.evaluation.report import REFERENCE
+
+if TYPE_CHECKING:
+    from fluidsr.evaluation.report import Report
+
+_MOST = 6  # simulations shown; the report says all figures
+_COLOURS = ("#7a7a7a", "#c98a1b", "#1b6ac9", "#2a9d5c", "#a03ab0")
+
+
+def plot_spectra(report: Report) -> bytes:
+    """Mean energy over spatial frequency, a panel per simulation; the two octaves that are judged are
+    shaded."""
+    names = report.simulations[:_MOST]
+    figure, panels = _panels(len(names), 4.2, 3.4)
+    for panel, name in zip(panels, names, strict=True):
+        spectra = report.spectra(name)
+        frequencies = spectra["frequencies"][1:]
+        wanted = spectra[REFERENCE][1:]
+        panel.axvspan(1 / 8, 1 / 2, color="#000000", alpha=0.06, lw=0)
+        panel.loglog(frequencies, np.maximum(wanted, 1e-30), color="black", lw=2.2, label=REFERENCE)
+        for method, colour in _colours(report).items():
+            energies = np.maximum(spectra[method][1:], 1e-30)
+            panel.loglog(frequencies, energies, color=colour, lw=1.4, label=method)
+        if wanted.max() > 0:
+            panel.set_ylim(max(wanted[wanted > 0].min() / 1e3, wanted.max() * 1e-14), wanted.max() * 3)
+        panel.set_title(name, fontsize=9)
+        panel.set_xlabel("cycles per fine cell", fontsize=8)
+        panel.set_ylabel("energy", fontsize=8)
+        panel.tick_params(labelsize=7)
+    panels[0].legend(fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def plot_psnr(report: Report) -> bytes:
+    """PSNR over frames, a panel per simulation."""
+    names = report.simulations[:_MOST]
+    figure, panels = _panels(len(names), 4.2, 2.8)
+    for panel, name in zip(panels, names, strict=True):
+        for method, colour in _colours(report).items():
+            records = [r for r in report.frames if (r["simulation"], r["method"]) == (name, method)]
+            finite = [(r["frame"], r["psnr"]) for r in records if math.isfinite(r["psnr"])]
+            if finite:
+                marker = "." if len(finite) < 30 else None
+                panel.plot(*zip(*finite, strict=True), color=colour, lw=1.4, marker=marker, label=method)
+        panel.set_title(name, fontsize=9)
+        panel.set_xlabel("frame", fontsize=8)
+        panel.set_ylabel("PSNR, dB", fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.25)
+    panels[0].legend(fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def plot_slices(report: Report) -> bytes:
+    """One plane of each simulation's most detailed frame: coarse, the best baseline, the model, the
+    reference.
+
+    Fine cells are shown one to one or larger, so that blocks and grain can be seen.
+    """
+    from matplotlib.figure import Figure
+
+    names = report.simulations[:_MOST]
+    rivals = [method for method in report.methods if method != report.name]
+    columns = ["coarse", *rivals[-1:], report.name, REFERENCE]
+    shape = np.max([report.slices[name].fields[REFERENCE].shape for name in names], axis=0)
+    width = max(2.4, float(shape[0]) * 1.5 / 100)
+    height = width * float(shape[1] / shape[0]) + 0.35
+    figure = Figure(figsize=(width * len(columns), height * len(names)), dpi=100, layout="constrained")
+    grid = figure.subplots(len(names), len(columns), squeeze=False)
+    for row, name in zip(grid, names, strict=True):
+        slices = report.slices[name]
+        brightest = float(slices.fields[REFERENCE].max()) or 1.0
+        for axes, column in zip(row, columns, strict=True):
+            # [x, y] with y up
+            axes.imshow(
+                slices.fields[column].T,
+                origin="lower",
+                cmap="gray",
+                vmin=0,
+                vmax=brightest,
+                interpolation="nearest",
+            )
+            axes.set_axis_off()
+            axes.set_title(f"{column}  ({name}, frame {slices.index})", fontsize=7)
+    return _png(figure)
+
+
+def _colours(report: Report) -> dict[str, str]:
+    """The model in the strongest colour, whatever it is called."""
+    rivals = [method for method in report.methods if method != report.name]
+    others = [colour for i, colour in enumerate(_COLOURS) if i != 2]
+    return {method: others[i % len(others)] for i, method in enumerate(rivals)} | {report.name: _COLOURS[2]}
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(width * columns, height * rows), dpi=100, layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).reshape(-1))
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels[:count]
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

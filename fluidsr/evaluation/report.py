@@ -1,0 +1,189 @@
+"""What an evaluation found: figures by simulation, frame and method; a table, a file, pictures, a page."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluidsr.volumes.atomic import replacing, write_error
+
+REFERENCE = "reference"
+# name -> (heading, digits, what it is)
+FIGURES: dict[str, tuple[str, int, str]] = {
+    "psnr": ("PSNR dB", 2, "peak signal-to-noise ratio against the reference's maximum; more is better"),
+    "spectrum": (
+        "log-spectrum",
+        3,
+        "mean |log10 E - log10 E_reference| over the upper two octaves, Hann window; 0 is right",
+    ),
+    "temporal": ("T-diff", 3, "change from frame to frame over the reference's; 1 is right"),
+    "mass": ("mass drift", 4, "relative error of the total density; 0 is right"),
+    "phase": ("phase", 4, "std over the means of the factor^d phases / rms: checkerboards; 0 is right"),
+}
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The frame that is shown of a simulation, and each field on one plane of it, `[x, y]`."""
+
+    index: int
+    fields: dict[str, np.ndarray]
+
+
+@dataclass
+class Report:
+    """Figures of all methods; the method under judgement is `name`.
+
+    `frames`: one record per frame and method. `seconds`: per method, of all frames together.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, Slices] = field(default_factory=dict)
+    detail: dict[str, float] = field(default_factory=dict)
+    _spectra: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def add(self, simulation: str, index: int, method: str, figures: dict[str, float]) -> None:
+        """Record the figures of one frame and method."""
+        self.frames.append({"simulation": simulation, "frame": index, "method": method, **figures})
+
+    def add_spectra(self, simulation: str, frequencies: np.ndarray, spectra: dict[str, np.ndarray]) -> None:
+        """Add one frame's spectra to the sums of its simulation."""
+        sums = self._spectra.setdefault(simulation, {"frequencies": frequencies})
+        for method, energies in spectra.items():
+            sums[method] = sums.get(method, 0.0) + energies
+
+    @property
+    def simulations(self) -> list[str]:
+        """Names, in the order they were judged."""
+        return list(dict.fromkeys(record["simulation"] for record in self.frames))
+
+    def spectra(self, simulation: str) -> dict[str, np.ndarray]:
+        """`frequencies` (cycles per cell) and the mean energies of the reference and of each method."""
+        sums = self._spectra[simulation]
+        count = len({record["frame"] for record in self.frames if record["simulation"] == simulation})
+        return {key: value if key == "frequencies" else value / count for key, value in sums.items()}
+
+    def figures(self, method: str, simulation: str | None = None) -> dict[str, float]:
+        """Means over the frames of a simulation; without one, means over simulations of those.
+
+        What is not finite (the PSNR of an empty frame, say) is left out; NaN where nothing is left.
+        """
+        if simulation is None:
+            each = [self.figures(method, name) for name in self.simulations]
+            return {key: _mean([figures[key] for figures in each]) for key in FIGURES}
+        records = [r for r in self.frames if (r["simulation"], r["method"]) == (simulation, method)]
+        return {key: _mean([r[key] for r in records if key in r]) for key in FIGURES}
+
+    def rows(self) -> list[tuple[str, str, dict[str, float]]]:
+        """`(simulation, method, figures)`: the mean first, then each simulation; the reference's own phase
+        score closes each block."""
+        blocks: list[str | None] = [None, *self.simulations]
+        return [
+            (block or "mean", method, self.figures(method, block))
+            for block in blocks
+            for method in (*self.methods, REFERENCE)
+        ]
+
+    def table(self) -> str:
+        """The figures as text: the methods on average, then on each simulation."""
+        heads = ["simulation", "method", *(heading for heading, _, _ in FIGURES.values())]
+        lines = [heads]
+        for simulation, method, figures in self.rows():
+            lines.append([simulation, method, *(shown(key, figures[key]) for key in FIGURES)])
+        widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+
+        def joined(line: list[str]) -> str:
+            cells = [
+                c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            ]
+            return "  ".join(cells).rstrip()
+
+        texts = [joined(line) for line in lines]
+        each = len(self.methods) + 1
+        blocks = ["\n".join(texts[1 + i : 1 + i + each]) for i in range(0, len(texts) - 1, each)]
+        return "\n".join([texts[0], "\n\n".join(blocks)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the pictures, as plain values; what is not finite is None."""
+        document = {
+            "about": self.about,
+            "model": self.name,
+            "methods": list(self.methods),
+            "figures": {key: meaning for key, (_, _, meaning) in FIGURES.items()},
+            "mean": {method: self.figures(method) for method in (*self.methods, REFERENCE)},
+            "simulations": {
+                name: {method: self.figures(method, name) for method in (*self.methods, REFERENCE)}
+                for name in self.simulations
+            },
+            "seconds_per_frame": {method: total / self._count() for method, total in self.seconds.items()},
+            "spectra": {
+                name: {key: value.tolist() for key, value in self.spectra(name).items()}
+                for name in self.simulations
+            },
+            "frames": self.frames,
+        }
+        plain: dict[str, Any] = _plain(document)
+        return plain
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write `report.json`, `spectra.png`, `psnr.png`, `slices.png` and `index.html` (which needs none
+        of the others) into `folder`, replacing older ones. Returns the paths.
+
+        Raises InputError where the folder cannot be written, RunError where the disk is full.
+        """
+        from fluidsr.evaluation.page import page
+        from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
+
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(folder, error) from error
+        pictures = {
+            "slices.png": plot_slices(self),
+            "spectra.png": plot_spectra(self),
+            "psnr.png": plot_psnr(self),
+        }
+        files = {
+            "report.json": json.dumps(self.as_dict(), indent=1, allow_nan=False).encode(),
+            **pictures,
+            "index.html": page(self, pictures).encode(),
+        }
+        for name, content in files.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(content)
+        return [folder / name for name in files]
+
+    def _count(self) -> int:
+        return len({(record["simulation"], record["frame"]) for record in self.frames})
+
+
+def shown(key: str, value: float) -> str:
+    """A figure with its digits; `-` where there is none."""
+    return f"{value:.{FIGURES[key][1]}f}" if math.isfinite(value) else "-"
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

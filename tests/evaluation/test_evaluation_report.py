@@ -1,0 +1,168 @@
+"""Evaluation of methods whose quality is known, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fluidsr.errors import InputError
+from fluidsr.evaluation import Pair, Report, baselines, evaluate, pairs_of
+from fluidsr.frame import Frame
+from fluidsr.models.resample import downsample
+
+FACTOR = 4
+
+
+@dataclass
+class Recorded:
+    """A cloud with detail that drifts by a fine cell per frame; counts the frames that were read."""
+
+    name: str
+    shape: tuple[int, ...] = (48, 32)
+    frames: int = 6
+    read: int = 0
+
+    def high(self, index: int) -> Frame:
+        grids = np.indices(self.shape, dtype=np.float32)
+        middle = [n / 2 for n in self.shape]
+        around = sum(((g - m) / (0.25 * n)) ** 2 for g, m, n in zip(grids, middle, self.shape, strict=True))
+        detail = np.random.default_rng(len(self.name)).random(self.shape)
+        density = np.exp(-around) * (0.6 + 0.4 * np.roll(detail, index, axis=0))
+        return Frame(density=density.astype(np.float32), cell_size=0.01, time=index / 24)
+
+    def low(self, index: int) -> Frame:
+        self.read += 1
+        fine = self.high(index)
+        density = downsample(torch.from_numpy(fine.density)[None, None], FACTOR)[0, 0].numpy()
+        velocity = np.zeros((density.ndim, *density.shape), np.float32)
+        return fine.with_fields({"density": density, "velocity": velocity}, cell_size=0.04)
+
+
+def _oracle(simulations: list[Recorded]) -> object:
+    """A method that knows the answer, up to a little blur."""
+
+    def raised(frame: Frame) -> Frame:
+        fine = simulations[0].high(round(frame.time * 24))
+        return fine.with_fields({"density": torch.from_numpy(fine.density * 0.99)})
+
+    return raised
+
+
+@pytest.fixture
+def report() -> Report:
+    simulations = [Recorded("cloud"), Recorded("cloud".upper())]
+    return evaluate(
+        _oracle(simulations),
+        baselines(FACTOR),
+        pairs_of(simulations),
+        name="good",
+        about={"data": "<synthetic>"},
+    )
+
+
+def test_a_good_method_beats_interpolation_in_every_figure(report: Report) -> None:
+    good, cubic = report.figures("good"), report.figures("cubic")
+    assert good["psnr"] > cubic["psnr"] + 5
+    assert good["spectrum"] == pytest.approx(2 * -np.log10(0.99), rel=1e-3)
+    assert good["spectrum"] < 0.1 * cubic["spectrum"]
+    assert good["temporal"] == pytest.approx(0.99, rel=1e-3)
+    assert good["mass"] == pytest.approx(0.01, rel=1e-3)
+    assert cubic["mass"] < 0.05
+    assert report.figures("reference")["phase"] > 0
+
+
+def test_means_are_over_simulations_and_leave_out_what_is_not_finite() -> None:
+    report = Report("m", ("m",))
+    report.add("a", 0, "m", {"psnr": 10.0})
+    report.add("a", 1, "m", {"psnr": float("inf")})
+    report.add("b", 0, "m", {"psnr": 20.0})
+    report.add("b", 1, "m", {"psnr": 30.0})
+    assert report.figures("m", "a")["psnr"] == 10
+    assert report.figures("m")["psnr"] == 17.5
+    assert np.isnan(report.figures("m")["temporal"])
+
+
+def test_the_table_names_all_methods_and_simulations(report: Report) -> None:
+    lines = report.table().splitlines()
+    assert [line.split()[:2] for line in lines[1:5]] == [
+        ["mean", "linear"],
+        ["mean", "cubic"],
+        ["mean", "good"],
+        ["mean", "reference"],
+    ]
+    assert {line.split()[0] for line in lines if line} == {"simulation", "mean", "cloud", "CLOUD"}
+
+
+def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path: Path) -> None:
+    files = report.write(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in files)
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert document["mean"]["good"]["psnr"] == pytest.approx(report.figures("good")["psnr"])
+    assert len(document["frames"]) == 2 * 6 * 4  # simulations, frames, methods and the reference
+    assert document["frames"][0].keys() >= {"simulation", "frame", "method", "phase"}
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "&lt;synthetic&gt;" in page
+    for name in ("spectra.png", "psnr.png", "slices.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="not a folder"):
+        report.write(tmp_path / "file" / "out")
+
+
+def test_three_dimensions_and_a_single_frame(tmp_path: Path) -> None:
+    simulations = [Recorded("deep", (16, 24, 16), frames=1)]
+    report = evaluate(_oracle(simulations), baselines(FACTOR), pairs_of(simulations))
+    assert report.slices["deep"].fields["coarse"].shape == (4, 6)
+    assert report.slices["deep"].fields["model"].shape == (16, 24)
+    assert "-" in report.table().splitlines()[1].split()  # no change from frame to frame to judge
+    assert json.loads(report.write(tmp_path)[0].read_text())["mean"]["model"]["temporal"] is None
+
+
+def test_pairs_stream_and_the_stride_keeps_neighbours() -> None:
+    simulation = Recorded("cloud", frames=11)
+    pairs = pairs_of([simulation], stride=5)
+    assert simulation.read == 0
+    first = next(pairs)
+    assert (first.index, simulation.read) == (0, 1)
+    assert [pair.index for pair in pairs] == [1, 5, 6, 10]
+    with pytest.raises(InputError, match="--stride"):
+        next(pairs_of([simulation], 0))
+
+
+def test_change_is_not_measured_across_gaps_or_simulations() -> None:
+    simulations = [Recorded("cloud", frames=8), Recorded("again", frames=8)]
+    report = evaluate(_oracle(simulations), {}, pairs_of(simulations, stride=4))
+    judged = [r["frame"] for r in report.frames if "temporal" in r]
+    assert judged == [1, 5, 1, 5]
+
+
+def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
+    def pairs() -> Iterator[Pair]:
+        return pairs_of([Recorded("cloud", frames=1)])
+
+    with pytest.raises(InputError, match="no frames to judge"):
+        evaluate(lambda frame: frame, {}, [])
+    with pytest.raises(InputError, match=r"model: gives \(12, 8\) cells where the reference has \(48, 32\)"):
+        evaluate(lambda frame: frame, {}, pairs())
+
+
+def test_progress_and_time_are_told() -> None:
+    told: list[str] = []
+    simulations = [Recorded("cloud", frames=2)]
+    report = evaluate(
+        _oracle(simulations),
+        {},
+        pairs_of(simulations),
+        on_progress=lambda message, frames: told.append(message),
+    )
+    assert told == ["cloud frame 0", "cloud frame 1"]
+    assert set(report.seconds) == {"model"}

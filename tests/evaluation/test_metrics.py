@@ -1,0 +1,118 @@
+"""Metrics against cases whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fluidsr import metrics
+
+
+def test_psnr_of_a_known_error() -> None:
+    reference = np.zeros((8, 8))
+    reference[0, 0] = 2.0
+    assert metrics.psnr(reference + 0.02, reference) == pytest.approx(40.0)  # peak 2, rms error 0.02
+    assert metrics.psnr(reference + 0.02, reference, peak=0.2) == pytest.approx(20.0)
+    assert metrics.psnr(np.full((8, 8), 0.1), np.zeros((8, 8))) == pytest.approx(
+        20.0
+    )  # an empty reference: peak 1
+    assert metrics.psnr(reference, reference) == math.inf
+    with pytest.raises(ValueError, match="differ"):
+        metrics.psnr(reference, reference[:4])
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (33, 40), (32, 24, 16), (16, 16, 15)])
+def test_spectrum_keeps_the_energy(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    smooth = np.zeros(shape)
+    for _ in range(5):  # waves well below Nyquist: nothing lies in the corners beyond the last shell
+        wave = [rng.integers(0, n // 6 + 1) / n for n in shape]
+        smooth += np.cos(
+            2 * np.pi * sum(w * x for w, x in zip(wave, np.indices(shape), strict=True)) + rng.random()
+        )
+    windowed = smooth.copy()
+    for axis, n in enumerate(shape):
+        hann = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+        windowed *= hann.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    assert metrics.spectrum(smooth)[1].sum() == pytest.approx(np.mean(windowed**2), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wave"), [((64, 64), (12, 5)), ((32, 64), (4, 16)), ((32, 32, 32), (6, 0, 8))]
+)
+def test_a_sine_has_its_energy_at_its_frequency(shape: tuple[int, ...], wave: tuple[int, ...]) -> None:
+    phase = sum(w * x / n for w, x, n in zip(wave, np.indices(shape), shape, strict=True))
+    frequencies, energies = metrics.spectrum(np.sin(2 * np.pi * phase))
+    wanted = math.sqrt(sum((w / n) ** 2 for w, n in zip(wave, shape, strict=True)))
+    near = np.abs(frequencies - wanted) <= 2.5 / max(
+        shape
+    )  # the window spreads a line over neighbouring shells
+    assert abs(frequencies[energies.argmax()] - wanted) <= 1 / max(shape)
+    assert energies[near].sum() > 0.99 * energies.sum()
+    mean_square = 0.5 * (3 / 8) ** len(shape)  # of a sine, times that of the window
+    assert energies.sum() == pytest.approx(mean_square, rel=1e-6)
+
+
+def test_white_noise_is_flat_per_wave() -> None:
+    shape = (48, 48, 48)
+    frequencies, energies = metrics.spectrum(np.random.default_rng(1).standard_normal(shape))
+    # Energy in a shell grows with its number of waves, as f² in 3-D.
+    used = (frequencies > 0.1) & (frequencies < 0.45)
+    slope = np.polyfit(np.log(frequencies[used]), np.log(energies[used]), 1)[0]
+    assert slope == pytest.approx(2.0, abs=0.15)
+
+
+def test_log_spectrum_error_counts_decades_of_the_upper_two_octaves() -> None:
+    noise = np.random.default_rng(2).standard_normal((64, 64))
+    assert metrics.log_spectrum_error(noise, noise) == 0
+    assert metrics.log_spectrum_error(noise * 0.1, noise) == pytest.approx(2.0)  # energy goes with the square
+    assert metrics.log_spectrum_error(noise * 10, noise) == pytest.approx(2.0)
+    other = np.random.default_rng(3).standard_normal((64, 64))
+    assert metrics.log_spectrum_error(other, noise) < 0.15
+    x = np.indices((64, 64))[0]
+    low = np.sin(2 * np.pi * 3 * x / 64)  # three waves per edge: far below one in eight cells
+    assert metrics.log_spectrum_error(noise + 5 * low, noise) < 0.05
+    assert 1 < metrics.log_spectrum_error(np.zeros((64, 64)), noise) < 14
+    assert metrics.log_spectrum_error(noise, np.zeros((64, 64))) == 0
+
+
+def test_blur_is_an_error_of_the_spectrum_and_more_blur_a_greater_one() -> None:
+    from scipy.ndimage import gaussian_filter
+
+    noise = np.random.default_rng(4).standard_normal((96, 96))
+    errors = [metrics.log_spectrum_error(gaussian_filter(noise, s), noise) for s in (0.3, 0.6, 1.2)]
+    assert 0 < errors[0] < errors[1] < errors[2]
+
+
+def test_temporal_difference_sees_flicker_and_lag() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.random((32, 32)), rng.random((32, 32))
+    assert metrics.temporal_difference(a, b, a, b) == 1
+    assert metrics.temporal_difference(a, a + (b - a) / 2, a, b) == pytest.approx(0.5)
+    assert metrics.temporal_difference(a, a + 3 * (b - a), a, b) == pytest.approx(3.0)
+    assert metrics.temporal_difference(a, a, b, b) == 1
+    assert metrics.temporal_difference(a, b, b, b) == math.inf
+
+
+def test_mass_drift_is_relative() -> None:
+    reference = np.random.default_rng(6).random((16, 16, 16)).astype(np.float32)
+    assert metrics.mass_drift(reference * 1.03, reference) == pytest.approx(0.03, rel=1e-4)
+    assert metrics.mass_drift(reference * 0.97, reference) == pytest.approx(0.03, rel=1e-4)
+    assert metrics.mass_drift(np.zeros(4), np.zeros(4)) == 0
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_phase_score_sees_checkerboards_only(dim: int) -> None:
+    rng = np.random.default_rng(7)
+    pattern = rng.standard_normal((4,) * dim)
+    pattern -= pattern.mean()
+    board = np.tile(pattern, (8,) * dim)
+    assert metrics.phase_score(board, 4) == pytest.approx(1.0)
+    assert metrics.phase_score(np.ones((32,) * dim), 4) == 0
+    assert metrics.phase_score(np.zeros((32,) * dim), 4) == 0
+    noise = rng.random((64,) * dim)
+    assert metrics.phase_score(noise, 4) < 0.05
+    assert metrics.phase_score(noise + 0.3 * np.tile(board, (2,) * dim), 4) > 0.2
+    assert metrics.phase_score(np.pad(board, [(0, 3)] * dim, constant_values=9), 4) == pytest.approx(1.0)
