@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fluidsr.errors import InputError, ModelError
+from fluidsr.pipeline import provenance
+from fluidsr.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from fluidsr.evaluation import Report
 
 
 def evaluate(
@@ -15,5 +23,44 @@ def evaluate(
     stride: int = 1,
     overwrite: bool = False,
     quiet: bool = False,
-) -> Path:
-    raise NotImplementedError
+) -> Report:
+    """Judge `model` on every `stride`-th frame of a split, beside linear and cubic interpolation.
+
+    On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots and `index.html`.
+    Raises InputError for a split without simulations and for a folder with another report unless
+    `overwrite`, ModelError where model and data do not fit.
+    """
+    from fluidsr import dataset, evaluation, upscaling
+
+    store = dataset.Store.open(data)
+    upscaler = upscaling.load(model, device=device)
+    card = upscaler.card
+    if (card.dim, card.factor) != (store.dim, store.factor):
+        raise ModelError(
+            model,
+            f"raises {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
+            "choose a model and a data set that fit",
+        )
+    folder = output or Path("runs") / f"evaluate_{card.name}"
+    if (folder / "report.json").exists() and not overwrite:
+        raise InputError(str(folder), "holds a report", "use --overwrite, or another -o")
+    simulations = store.simulations(split)
+    if not simulations:
+        raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another --split")
+
+    total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
+    with Progress(total, quiet=quiet) as progress:
+        report = evaluation.evaluate(
+            upscaler.upsample,
+            evaluation.baselines(card.factor),
+            evaluation.pairs_of(simulations, stride),
+            name=card.name,
+            about={
+                "model": {"name": card.name, "sha256": card.sha256},
+                "data": {"name": data.name, "split": split, "stride": stride},
+                "environment": provenance.environment(),
+            },
+            on_progress=progress.advance,
+        )
+    report.write(folder)
+    return report
