@@ -207,9 +207,7 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     count = cursor.one("i")
     if not 0 <= count <= _MAX_GRIDS:
         cursor.fail(f"{count} grids")
-    grids: list[Grid] = []
-    for _ in range(count):
-        grids.append(_read_grid(cursor, bool(has_offsets), max_bytes))
+    grids = [_read_grid(cursor, bool(has_offsets), max_bytes) for _ in range(count)]
     whole = tuple(_with_tree(grid, grids) for grid in grids)
     return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, whole)
 

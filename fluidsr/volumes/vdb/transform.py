@@ -51,7 +51,7 @@ class Transform:
 
 
 def read_transform(cursor: Cursor) -> Transform | None:
-    """The transform at the cursor; None, with the cursor somewhere behind, for a frustum or an unknown map."""
+    """The transform at the cursor; None for a frustum or an unknown map, whose end is not known."""
     kind = cursor.string()
     translation: Vector = (0.0, 0.0, 0.0)
     matrix = _diagonal((1.0, 1.0, 1.0))

@@ -1,6 +1,7 @@
-"""Run by the system's Python, which has OpenVDB's own bindings: what OpenVDB reads in a file, as NumPy arrays.
+"""Run by the system's Python, which has OpenVDB's own bindings: what OpenVDB reads in a file, as NumPy
+arrays.
 
-    python3 openvdb_dump.py FILE OUTPUT.npz [LIMIT [GRID...]]
+    python3 clients_openvdb.py FILE OUTPUT.npz [LIMIT [GRID...]]
 
 For each float or vec3s grid number i: the values of its active box, clipped to LIMIT voxels along each axis.
 """
@@ -25,7 +26,7 @@ for i, grid in enumerate(grids):
     low, high = grid.evalActiveVoxelBoundingBox()
     empty = grid.activeVoxelCount() == 0
     low = (0, 0, 0) if empty else tuple(low)
-    shape = (1, 1, 1) if empty else tuple(min(b - a + 1, limit) for a, b in zip(low, high))
+    shape = (1, 1, 1) if empty else tuple(min(b - a + 1, limit) for a, b in zip(low, high, strict=True))
     values = np.zeros((*shape, 3) if vector else shape, np.float32)
     grid.copyToArray(values, ijk=low)
     step = [grid.transform.indexToWorld(corner) for corner in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
@@ -39,7 +40,9 @@ for i, grid in enumerate(grids):
             "half": bool(grid.saveFloatAsHalf),
             "active": grid.activeVoxelCount(),
             "background": grid.background,
-            "metadata": {k: v for k, v in grid.metadata.items() if isinstance(v, (str, int, float, list, tuple))},
+            "metadata": {
+                k: v for k, v in grid.metadata.items() if isinstance(v, (str, int, float, list, tuple))
+            },
         }
     )
 arrays["notes"] = np.frombuffer(json.dumps(notes).encode(), np.uint8)
