@@ -45,6 +45,11 @@ class Camera:
         if not 1.0 <= self.field_of_view <= 120.0:
             raise InputError("field_of_view", f"{self.field_of_view} degrees", "give an angle from 1 to 120")
 
+    @property
+    def up_axis(self) -> int:
+        """The index of `up`."""
+        return "xyz".index(self.up)
+
     def axes(self) -> np.ndarray:
         """Unit vectors `[3, 3]` of an upright studio: right, up, towards the viewer at yaw 0."""
         axes = np.zeros((3, 3))

@@ -36,22 +36,6 @@ def _trilinear(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32,
     return (c00 * (1 - fy) + c01 * fy) * (1 - fx) + (c10 * (1 - fy) + c11 * fy) * fx
 
 
-@ti.func
-def _trilinear2(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32):
-    """As `_trilinear`, of an array of interleaved pairs."""
-    i0, i1, fx = _pair(x, nx)
-    j0, j1, fy = _pair(y, ny)
-    k0, k1, fz = _pair(z, nz)
-    result = vec2(0.0)
-    for di, dj, dk in ti.static(ti.ndrange(2, 2, 2)):
-        i, wx = (i1, fx) if ti.static(di) else (i0, 1 - fx)
-        j, wy = (j1, fy) if ti.static(dj) else (j0, 1 - fy)
-        k, wz = (k1, fz) if ti.static(dk) else (k0, 1 - fz)
-        at = 2 * ((i * ny + j) * nz + k)
-        result += wx * wy * wz * vec2(a[at], a[at + 1])
-    return result
-
-
 @ti.kernel
 def occupancy(density: flat, nx: int, ny: int, nz: int, block_max: flat, bx: int, by: int, bz: int):
     """Largest density that interpolation can meet in each block: of its cells and one more on every side."""
@@ -147,55 +131,76 @@ def _henyey_greenstein(cosine: ti.f32, g: ti.f32):
 
 
 @ti.kernel
-def bake(
-    rho: flat, depth: flat, plan: flat, weights: flat, ambients: int, light: flat,
-    mx: int, my: int, mz: int, size: vec3, eye: vec3, to_key: vec3, to_fill: vec3, g: float, fill: float,
+def bake_key(
+    rho: flat, depth: flat, layer_depth: float, light: flat, mx: int, my: int, mz: int,
+    size: vec3, eye: vec3, to_key: vec3, g: float,
 ):  # fmt: skip
-    """Light scattered towards the eye, per unit of scattering: pairs of (key, fill + ambient) on the light
-    grid.
+    """Key light scattered towards the eye, per unit of scattering, from its optical depths.
 
-    Directions in `depth`: key, fill, then `ambients` of the surroundings with `weights`. The key light uses
-    three octaves of the multiple-scattering approximation of Wrenninge, Kulla and Lundqvist (2013): each has
-    less extinction, less strength and a rounder phase function than the one before. `size` is that of the box
-    in cells of the frame.
+    Three octaves of the multiple-scattering approximation of Wrenninge, Kulla and Lundqvist (2013): each has
+    less extinction, less strength and a rounder phase function than the one before. `layer_depth` is the
+    optical depth of a layer at density 1, `size` the box in cells of the frame.
     """
-    cells = mx * my * mz
     for i, j in ti.ndrange(mx, my):
         for k in range(mz):
             at = (i * my + j) * mz + k
             where = vec3((i + 0.5) / mx, (j + 0.5) / my, (k + 0.5) / mz) * size
-            look = (where - eye).normalized()
-            own = 0.5 * rho[at]  # `depth` is at the far side of a cell, we want its middle
-            tau = depth[at] - own * plan[4]
-            cosine = look.dot(to_key)
+            cosine = (where - eye).normalized().dot(to_key)
+            tau = depth[at] - 0.5 * rho[at] * layer_depth  # `depth` is at the far side, we want the middle
             key = 0.0
             strength, thinness, roundness = 1.0, 1.0, g
             for _ in ti.static(range(3)):
                 key += strength * _henyey_greenstein(cosine, roundness) * ti.exp(-thinness * tau)
                 strength, thinness, roundness = 0.45 * strength, 0.35 * thinness, 0.5 * roundness
-            soft = fill * _henyey_greenstein(look.dot(to_fill), 0.5 * g)
-            soft *= ti.exp(-0.6 * (depth[cells + at] - own * plan[5 + 4]))
-            for d in range(2, 2 + ambients):
-                soft += weights[d - 2] * ti.exp(-0.5 * (depth[d * cells + at] - own * plan[5 * d + 4]))
-            light[2 * at] = key
-            light[2 * at + 1] = soft
+            light[at] = key
+
+
+@ti.kernel
+def bake_soft(
+    rho: flat, depth: flat, plan: flat, weights: flat, directions: int, light: flat,
+    mx: int, my: int, mz: int,
+):  # fmt: skip
+    """Light of the surroundings that reaches each cell: the sum over `directions` of weight * transmittance.
+
+    Half of the extinction only: what is scattered forwards more than once still arrives.
+    """
+    cells = mx * my * mz
+    for i, j in ti.ndrange(mx, my):
+        for k in range(mz):
+            at = (i * my + j) * mz + k
+            soft = 0.0
+            for d in range(directions):
+                tau = depth[d * cells + at] - 0.5 * rho[at] * plan[5 * d + 4]
+                soft += weights[d] * ti.exp(-0.5 * tau)
+            light[at] = soft
+
+
+@ti.func
+def _faded(x: ti.f32, low: ti.f32, high: ti.f32, size: ti.f32):
+    """What is kept at `x` of smoke that fades to nothing at 0 and `size`, over `low` and `high` cells."""
+    below = ti.min(x / ti.max(low, 1e-6), 1.0)
+    above = ti.min((size - x) / ti.max(high, 1e-6), 1.0)
+    a = ti.max(below, 0.0) * ti.max(above, 0.0)
+    return a * a * (3.0 - 2.0 * a)
 
 
 @ti.kernel
 def march(
     density: flat, nx: int, ny: int, nz: int, block_max: flat, bx: int, by: int, bz: int, empty: float,
-    light: flat, mx: int, my: int, mz: int, picture: flat, width: int, height: int,
-    eye: vec3, forward: vec3, right: vec3, up: vec3, step: float, extinction: float, enough: float,
+    key_light: flat, mx: int, my: int, mz: int, soft_light: flat, sx: int, sy: int, sz: int,
+    picture: flat, width: int, height: int,
+    eye: vec3, forward: vec3, right: vec3, up: vec3, fade_low: vec3, fade_high: vec3,
+    step: float, extinction: float, enough: float,
 ):  # fmt: skip
     """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel.
 
-    `right` and `up` span half the picture; `extinction` is per cell. Samples lie at whole multiples of `step`
-    (cells) from the eye, each for the part of its interval inside the box, wherever empty blocks are left
-    out: leaving them out changes nothing. A ray ends once less than `enough` of the light behind it comes
-    through.
+    `right` and `up` span half the picture; `extinction` is per cell. The ray is cut at odd multiples of
+    `step` / 2 (cells) from the eye and at the walls of the box, and sampled in the middle of each piece,
+    wherever empty blocks are left out: leaving them out changes nothing. Smoke fades towards the walls over
+    `fade_low` and `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through.
     """
     size = vec3(nx, ny, nz)
-    scale = vec3(mx, my, mz) / size
+    to_key, to_soft = vec3(mx, my, mz) / size, vec3(sx, sy, sz) / size
     for pixel in range(width * height):
         u = (2.0 * (pixel % width) + 1.0) / width - 1.0
         v = 1.0 - (2.0 * (pixel // width) + 1.0) / height
@@ -213,26 +218,27 @@ def march(
         if leave <= enter:
             last = n - 1
         while n <= last and through > enough:
-            p = eye + (n * step) * ray
+            here = eye + (n * step) * ray
             b = ivec3(
-                ti.min(ti.max(ti.cast(p[0], ti.i32) // BLOCK, 0), bx - 1),
-                ti.min(ti.max(ti.cast(p[1], ti.i32) // BLOCK, 0), by - 1),
-                ti.min(ti.max(ti.cast(p[2], ti.i32) // BLOCK, 0), bz - 1),
+                ti.min(ti.max(ti.cast(here[0], ti.i32) // BLOCK, 0), bx - 1),
+                ti.min(ti.max(ti.cast(here[1], ti.i32) // BLOCK, 0), by - 1),
+                ti.min(ti.max(ti.cast(here[2], ti.i32) // BLOCK, 0), bz - 1),
             )
             low = ti.cast(b * BLOCK, ti.f32)
             out = ti.max((low - eye) * inverse, (low + BLOCK - eye) * inverse).min()
             beyond = ti.min(ti.max(ti.cast(ti.ceil(out / step), ti.i32), n + 1), last + 1)
             if block_max[(b[0] * by + b[1]) * bz + b[2]] > empty:
                 for m in range(n, beyond):
-                    x = eye + (m * step) * ray
+                    start, end = ti.max((m - 0.5) * step, enter), ti.min((m + 0.5) * step, leave)
+                    x = eye + (0.5 * (start + end)) * ray
                     rho = _trilinear(density, x[0], x[1], x[2], nx, ny, nz)
                     if rho > empty:
-                        length = ti.min((m + 0.5) * step, leave) - ti.max((m - 0.5) * step, enter)
-                        absorbed = through * (1.0 - ti.exp(-rho * extinction * length))
-                        q = x * scale
-                        arriving = _trilinear2(light, q[0], q[1], q[2], mx, my, mz)
-                        key += absorbed * arriving[0]
-                        soft += absorbed * arriving[1]
+                        for axis in ti.static(range(3)):
+                            rho *= _faded(x[axis], fade_low[axis], fade_high[axis], size[axis])
+                        absorbed = through * (1.0 - ti.exp(-rho * extinction * (end - start)))
+                        p, q = x * to_key, x * to_soft
+                        key += absorbed * _trilinear(key_light, p[0], p[1], p[2], mx, my, mz)
+                        soft += absorbed * _trilinear(soft_light, q[0], q[1], q[2], sx, sy, sz)
                         through -= absorbed
             n = beyond
         picture[3 * pixel] = key
@@ -242,13 +248,14 @@ def march(
 
 @ti.kernel
 def plane(
-    density: flat, nx: int, ny: int, light: flat, mx: int, my: int, picture: flat, width: int, height: int,
-    centre: vec2, half: vec2, depth: float,
+    density: flat, nx: int, ny: int, key_light: flat, mx: int, my: int, soft_light: flat, sx: int, sy: int,
+    picture: flat, width: int, height: int, centre: vec2, half: vec2, fade: vec2, depth: float,
 ):  # fmt: skip
     """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture` as in
     `march`.
 
-    `centre` and `half` give the part of the plane that is in the picture, in cells.
+    `centre` and `half` give the part of the plane that is in the picture, `fade` over what width smoke fades
+    towards the upper and the side walls, and towards the floor; all in cells.
     """
     for pixel in range(width * height):
         x = centre[0] + half[0] * ((2.0 * (pixel % width) + 1.0) / width - 1.0)
@@ -256,9 +263,10 @@ def plane(
         key, soft, through = 0.0, 0.0, 1.0
         if 0 <= x <= nx and 0 <= y <= ny:
             rho = _trilinear(density, x, y, 0.5, nx, ny, 1)
+            rho *= _faded(x, fade[0], fade[0], nx) * _faded(y, fade[1], fade[0], ny)
             through = ti.exp(-rho * depth)
-            arriving = _trilinear2(light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)
-            key, soft = (1.0 - through) * arriving[0], (1.0 - through) * arriving[1]
+            key = (1.0 - through) * _trilinear(key_light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)
+            soft = (1.0 - through) * _trilinear(soft_light, x * sx / nx, y * sy / ny, 0.5, sx, sy, 1)
         picture[3 * pixel] = key
         picture[3 * pixel + 1] = soft
         picture[3 * pixel + 2] = through

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,62 +12,110 @@ import torch
 from fluidsr.preview.camera import Camera
 from fluidsr.preview.look import Look, towards_light
 
-LIGHT_CELLS = 80  # along the longest edge, at any resolution of the frame: shadows are as soft on either
+# Cells along the longest edge, at any resolution of the frame: shadows are as soft on a coarse one.
+KEY_CELLS, SOFT_CELLS = 120, 60
+
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Light:
-    """`pairs` (flat, [mx, my, mz, 2]): key and soft light scattered towards the eye, on `shape` cells."""
+    """Key and soft light scattered towards the eye, each flat on a grid of its own that fills the box."""
 
-    pairs: torch.Tensor
-    shape: tuple[int, int, int]
+    key: torch.Tensor
+    key_shape: Shape
+    soft: torch.Tensor
+    soft_shape: Shape
 
 
 def bake(
     density: torch.Tensor,
-    cells: tuple[int, int, int],
+    shape: tuple[int, ...],
     cell_size: float,
     look: Look,
     camera: Camera,
     eye: np.ndarray,
 ) -> Light:
-    """Light for a frame's density (flat, of `cells`), seen from `eye` (m, in the box).
+    """Light for a frame's density (flat, of `shape`), seen from `eye` (m, in the box).
 
-    A box that is one cell thick along z is lit within its plane. Costs one pass over the density and
-    16 sweeps over at most 80³ light cells.
+    A 2-D frame is lit within its plane. Costs one pass over the density, one sweep over at most 120³ cells
+    for the key light, and 15 over 60³ for the surroundings.
     """
     from fluidsr.preview import kernels
 
-    longest = max(cells)
-    shape = tuple(max(1, round(n * LIGHT_CELLS / longest)) for n in cells)
-    mx, my, mz = shape
-    count = mx * my * mz
+    flat = len(shape) == 2
+    cells = (shape[0], shape[1], 1 if flat else shape[2])
     box = np.array(cells) * cell_size
-    device = density.device
-
-    rho = torch.empty(count, dtype=torch.float32, device=device)
-    kernels.resample(density, *cells, rho, mx, my, mz)
-
+    extinction = look.extinction_for(tuple(box))
     axes = camera.turned_axes()
+
+    key_shape = _grid(shape, KEY_CELLS)
     to_key = towards_light(look.key_azimuth, look.key_elevation, axes)
-    to_fill = towards_light(-40.0, 15.0, axes)
-    around, weights = _surroundings(axes[1], look, flat=cells[2] == 1)
-    plan = _plan([to_key, to_fill, *around], shape, box / shape, look.extinction_for(tuple(box)))
-    plan_ = torch.from_numpy(plan.reshape(-1)).to(device)
-    depth = torch.empty(len(plan) * count, dtype=torch.float32, device=device)
-    for layer in range(max(shape)):
-        kernels.sweep(rho, depth, plan_, len(plan), layer, mx, my, mz)
-
-    pairs = torch.empty(2 * count, dtype=torch.float32, device=device)
-    kernels.bake(
-        rho, depth, plan_, torch.from_numpy(weights).to(device), len(around), pairs,
-        mx, my, mz, _vector(cells), _vector(eye / cell_size), _vector(to_key), _vector(to_fill),
-        look.forward_scattering, look.fill_strength,
+    rho = _resample(density, cells, key_shape) * _kept(key_shape, box, look, camera).to(density.device)
+    plan, depth = _sweep(rho, key_shape, box, [to_key], extinction, flat=flat)
+    key = torch.empty_like(rho)
+    kernels.bake_key(
+        rho, depth, float(plan[4]), key, *key_shape,
+        _vector(cells), _vector(eye / cell_size), _vector(to_key), look.forward_scattering,
     )  # fmt: skip
-    return Light(pairs, (mx, my, mz))
+
+    soft_shape = _grid(shape, SOFT_CELLS)
+    around, strengths = _surroundings(axes[1], look, flat=flat)
+    around.append(towards_light(-40.0, 15.0, axes))
+    strengths.append(look.fill_strength)
+    rho = _resample(rho, key_shape, soft_shape)
+    plan, depth = _sweep(rho, soft_shape, box, around, extinction, flat=flat)
+    weights = torch.tensor(strengths, dtype=torch.float32, device=density.device)
+    soft = torch.empty_like(rho)
+    kernels.bake_soft(rho, depth, plan, weights, len(around), soft, *soft_shape)
+    return Light(key, key_shape, soft, soft_shape)
 
 
-def _surroundings(up: np.ndarray, look: Look, *, flat: bool) -> tuple[list[np.ndarray], np.ndarray]:
+def _grid(shape: tuple[int, ...], longest: int) -> Shape:
+    x, y, *z = (max(1, round(n * longest / max(shape))) for n in shape)
+    return x, y, z[0] if z else 1
+
+
+def _kept(shape: Shape, box: np.ndarray, look: Look, camera: Camera) -> torch.Tensor:
+    """What is kept of smoke near the walls, flat; as `kernels.march` has it."""
+    kept = np.ones(shape)
+    for axis, (n, size) in enumerate(zip(shape, box, strict=True)):
+        if n > 1:
+            x = (np.arange(n) + 0.5) * size / n
+            low, high = (max(w[axis], 1e-9) for w in look.fade_widths(tuple(box), camera.up_axis))
+            a = np.minimum(x / low, 1) * np.minimum((size - x) / high, 1)
+            kept *= np.expand_dims(a * a * (3 - 2 * a), [b for b in range(3) if b != axis])
+    return torch.from_numpy(kept.astype(np.float32).reshape(-1))
+
+
+def _resample(density: torch.Tensor, cells: Shape, shape: Shape) -> torch.Tensor:
+    from fluidsr.preview import kernels
+
+    out = torch.empty(math.prod(shape), dtype=torch.float32, device=density.device)
+    kernels.resample(density, *cells, out, *shape)
+    return out
+
+
+def _sweep(
+    rho: torch.Tensor,
+    shape: Shape,
+    box: np.ndarray,
+    towards: list[np.ndarray],
+    extinction: float,
+    *,
+    flat: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plan of `kernels.sweep`, and the optical depths `[len(towards), *shape]`, both flat."""
+    from fluidsr.preview import kernels
+
+    plan = torch.from_numpy(_plan(towards, box / shape, extinction, flat=flat).reshape(-1)).to(rho.device)
+    depth = torch.empty(len(towards) * math.prod(shape), dtype=torch.float32, device=rho.device)
+    for layer in range(max(shape)):
+        kernels.sweep(rho, depth, plan, len(towards), layer, *shape)
+    return plan, depth
+
+
+def _surroundings(up: np.ndarray, look: Look, *, flat: bool) -> tuple[list[np.ndarray], list[float]]:
     """Directions towards the surroundings (6 faces and 8 corners of a cube) and the light from each."""
     found = [
         np.array(d, float) for d in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, d)) in (1, 3)
@@ -76,17 +125,15 @@ def _surroundings(up: np.ndarray, look: Look, *, flat: bool) -> tuple[list[np.nd
     directions = [d / np.linalg.norm(d) for d in found]
     height = np.array([0.5 + 0.5 * float(d @ up) for d in directions])
     strength = look.ground_strength + (look.sky_strength - look.ground_strength) * height
-    return directions, (strength / len(directions)).astype(np.float32)
+    return directions, list(strength / len(directions))
 
 
-def _plan(
-    towards: list[np.ndarray], shape: tuple[int, ...], cell: np.ndarray, extinction: float
-) -> np.ndarray:
+def _plan(towards: list[np.ndarray], cell: np.ndarray, extinction: float, *, flat: bool) -> np.ndarray:
     """The rows of `kernels.sweep`: axis, sense, shifts along the other two axes, optical depth of a layer."""
     rows = []
     for direction in towards:
         travel = -direction
-        if shape[2] == 1:  # in the plane
+        if flat:  # within the plane
             travel = np.array([travel[0], travel[1], 0.0])
             travel /= np.linalg.norm(travel)
         axis = int(np.argmax(np.abs(travel) / cell))

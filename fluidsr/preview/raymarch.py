@@ -17,9 +17,13 @@ from fluidsr.preview.camera import Camera
 from fluidsr.preview.develop import develop
 from fluidsr.preview.look import Look
 
-STEP = 0.75  # cells between samples
+STEP = 0.75  # cells between samples, or
+STEP_DEPTH = (
+    0.35  # optical depth at density 1, whichever is less: in thick smoke the light changes within a cell
+)
+MOST_STEPS = 2000  # along the box's diagonal, unless its cells ask for more
 ENOUGH = 1 / 512  # a ray ends where less than this comes through: below half a step of an 8-bit picture
-SLAB = 0.09  # depth of a 2-D frame, in longest edges
+SLAB = 0.05  # depth of a 2-D frame, in longest edges
 
 
 def render(
@@ -93,23 +97,27 @@ def _volume(
     nx, ny, nz = frame.shape
     box = tuple(n * frame.cell_size for n in frame.shape)
     view = cameras.set_up(camera, box, width / height)
-    light = lighting.bake(density, (nx, ny, nz), frame.cell_size, look, camera, view.eye)
+    light = lighting.bake(density, frame.shape, frame.cell_size, look, camera, view.eye)
     extinction = look.extinction_for(box) * frame.cell_size  # per cell
 
     blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
     block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
     kernels.occupancy(density, nx, ny, nz, block_max, *blocks)
+    diagonal = math.dist((0, 0, 0), frame.shape)
+    step = min(STEP, max(STEP_DEPTH / extinction, diagonal / MOST_STEPS))
     # Smoke so thin that a ray through the whole box of it would lose a thousandth is left out.
-    empty = 1e-3 / (extinction * math.dist((0, 0, 0), frame.shape))
+    empty = 1e-3 / (extinction * diagonal)
 
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
     kernels.march(
-        density, nx, ny, nz, block_max, *blocks, empty, light.pairs, *light.shape, picture, width, height,
+        density, nx, ny, nz, block_max, *blocks, empty,
+        light.key, *light.key_shape, light.soft, *light.soft_shape, picture, width, height,
         _vector(view.eye / frame.cell_size),
         _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
         _vector(view.half[0] * view.right),
         _vector(view.half[1] * view.up),
-        STEP, extinction, ENOUGH,
+        *(_vector(np.array(widths) / frame.cell_size) for widths in look.fade_widths(box, camera.up_axis)),
+        step, extinction, ENOUGH,
     )  # fmt: skip
     return picture
 
@@ -121,16 +129,14 @@ def _plane(
 
     nx, ny = frame.shape
     box = (nx * frame.cell_size, ny * frame.cell_size)
-    front = Camera()  # lights stand as they do for a camera in front
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
-    light = lighting.bake(
-        density, (nx, ny, 1), frame.cell_size, look, dataclasses.replace(front, yaw=0.0, pitch=0.0), far
-    )
+    light = lighting.bake(density, frame.shape, frame.cell_size, look, Camera(yaw=0.0, pitch=0.0), far)
     shown = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
     kernels.plane(
-        density, nx, ny, light.pairs, light.shape[0], light.shape[1], picture, width, height,
-        [0.5 * nx, 0.5 * ny], [0.5 * width * shown, 0.5 * height * shown],
+        density, nx, ny, light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
+        picture, width, height, [0.5 * nx, 0.5 * ny], [0.5 * width * shown, 0.5 * height * shown],
+        [look.fade * max(nx, ny), 0.0],
         look.extinction_for(box) * SLAB * max(box),
     )  # fmt: skip
     return picture

@@ -72,7 +72,7 @@ def test_density_drawn_is_optical_depth_and_not_cells():
             torch.from_numpy(frame.density.reshape(-1)),
             frame,
             Camera(yaw=0, pitch=0),
-            Look(extinction=0.7),
+            Look(extinction=0.7, fade=0),
             9,
             9,
         )
@@ -105,7 +105,8 @@ def test_yaw_carries_the_camera_to_the_right_and_pitch_above(ball):
 
 
 def test_a_2d_frame_has_x_to_the_right_and_y_up(ball):
-    x, y = centroid(coverage(ball(shape=(48, 32), centre=(0.8, 0.5), radius=0.1), width=96, height=64))
+    frame = ball(shape=(48, 32), centre=(0.8, 0.5), radius=0.1)
+    x, y = centroid(coverage(frame, width=96, height=64) > 20)
     assert x == pytest.approx(0.8, abs=0.03) and y == pytest.approx(1 - 0.5 * 48 / 32, abs=0.04)
 
 
@@ -113,7 +114,9 @@ def test_the_whole_box_is_in_the_picture():
     corners = np.zeros((16, 24, 12), np.float32)
     corners[::15, ::23, ::11] = 1.0
     for options in ({}, {"yaw": 200, "pitch": -50}, {"up": "z"}):
-        seen = coverage(Frame(corners), width=120, height=150, look=Look(extinction=20.0), **options) > 6
+        seen = (
+            coverage(Frame(corners), width=120, height=150, look=Look(extinction=20.0, fade=0), **options) > 6
+        )
         assert seen.any() and not (seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any())
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
         assert np.ptp(rows) > 0.85 * 150 or np.ptp(columns) > 0.85 * 120  # and it fills it
@@ -188,6 +191,18 @@ def test_a_density_that_is_not_finite_is_told(ball):
     density[3, 4, 5] = np.nan
     with pytest.raises(InputError, match="not finite"):
         render(Frame(density))
+
+
+@pytest.mark.parametrize("shape", [(24, 24, 24), (24, 24)])
+def test_smoke_fades_towards_the_walls_but_not_the_floor(shape):
+    frame = Frame(np.full(shape, 0.02, np.float32), cell_size=1 / 24)
+    options = {"width": 90, "height": 90, "camera": Camera(yaw=0, pitch=0)}
+    hard, soft = (coverage(frame, look=Look(fade=fade), **options) for fade in (0.0, 0.2))
+    rows, columns = np.flatnonzero(hard.max(axis=1) > 15), np.flatnonzero(hard.max(axis=0) > 15)
+    walls = [np.s_[rows.min() + 2, :], np.s_[:, columns.min() + 2], np.s_[:, columns.max() - 2]]
+    floor = np.s_[rows.max() - 2, 30:60]
+    assert all(soft[wall].mean() < 0.4 * hard[wall].mean() for wall in walls)
+    assert soft[floor].mean() > 1.5 * soft[walls[0]].mean()
 
 
 def test_zoom_enlarges(ball):
