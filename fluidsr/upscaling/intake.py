@@ -47,11 +47,11 @@ class Seen:
             yield "density is negative in places; it was taken as zero there"
         most = card.density_range[1]
         if self.max_density > most:
-            yield f"density exceeds {most:g}, the most that {card.name} was trained on; the detail may look wrong"
+            yield f"density exceeds {most:g}, the most {card.name} was trained on; the detail may look wrong"
         most = max(abs(value) for value in card.velocity_range)
         if self.max_speed > most:
             yield (
-                f"smoke moves faster than {most:g} coarse cells per frame, the most {card.name} was trained on;"
+                f"smoke moves faster than {most:g} coarse cells a frame, the most {card.name} was trained on;"
                 " a lower --velocity-scale or more frames per second may help"
             )
 
@@ -85,6 +85,4 @@ def check_finite(frame: Frame) -> None:
     """Raise InputError with the name of the first field of `frame` (torch) that holds a NaN or an infinity."""
     for name, array in frame.fields().items():
         if not torch.isfinite(array).all():
-            raise InputError(
-                name, "it holds a NaN or an infinity", "repair the field, or leave this frame out"
-            )
+            raise InputError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
