@@ -128,7 +128,8 @@ def _finite(frame: Frame, job: Job) -> Frame:
 
 
 def _finite_density(density: np.ndarray, job: Job) -> np.ndarray:
-    halved = density.astype(np.float16)  # overflows to infinity, which is refused too
+    with np.errstate(over="ignore"):  # to infinity, which is refused below
+        halved = density.astype(np.float16)
     if not np.isfinite(halved).all():
         raise SolverError(job.name, "the fine density is not finite as float16", "use another seed")
     return halved
