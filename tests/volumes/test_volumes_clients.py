@@ -1,0 +1,102 @@
+"""The programs that our files are for open them: ParaView and Blender, if they are installed."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from fluidsr.frame import Frame
+from fluidsr.volumes import write, write_pvd
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.clients
+
+
+def needs(*programs):
+    missing = [name for name in programs if not shutil.which(name)]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)} (apt-get install)")
+
+
+RADIUS, CENTRE = 0.4, np.array([1.1, -0.6, 3.05])
+
+
+def ball(time=0.0):
+    """Density that falls from 1 at CENTRE to 0 at RADIUS, off the middle of a box that is no cube."""
+    shape, cell, origin = (40, 32, 24), 0.04, np.array([0.4, -1.2, 2.6])
+    at = [o + (np.arange(n) + 0.5) * cell for o, n in zip(origin, shape, strict=True)]
+    offsets = np.stack(np.meshgrid(*at, indexing="ij")) - CENTRE[:, None, None, None]
+    distance = np.sqrt((offsets**2).sum(0))
+    density = np.clip(1 - distance / RADIUS, 0, None).astype(np.float32)
+    velocity = (offsets * (density > 0)).astype(np.float32)
+    return Frame(density, velocity=velocity, cell_size=cell, origin=tuple(origin.tolist()), time=time)
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def show(picture, name):
+    """Keep the picture for a person to look at, where the environment says where; it must not be uniform."""
+    assert imageio.imread(picture)[..., :3].std() > 5
+    if folder := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
+        shutil.copy(picture, Path(folder) / name)
+
+
+@needs("pvpython", "xvfb-run")
+@pytest.mark.parametrize("precision", ["half", "float"])
+def test_paraview_reads_our_series(tmp_path, precision):
+    frames = [ball(), ball(0.5).replace(velocity=None)]
+    files = [(f.time, tmp_path / f"{n}.vti") for n, f in enumerate(frames)]
+    for frame, (_, file) in zip(frames, files, strict=True):
+        write(file, frame, precision=precision)
+    write_pvd(tmp_path / "a.pvd", files)
+    names = [str(tmp_path / name) for name in ("a.pvd", "a.json", "a.png")]
+    run(["xvfb-run", "-a", "pvpython", str(HERE / "clients_paraview.py"), *names])
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert [f["time"] for f in found["frames"]] == [0.0, 0.5]
+    for theirs, frame in zip(found["frames"], frames, strict=True):
+        assert tuple(theirs["shape"]) == frame.shape
+        np.testing.assert_allclose(theirs["spacing"], frame.cell_size)
+        np.testing.assert_allclose(theirs["origin"], np.array(frame.origin) + frame.cell_size / 2)
+        assert set(theirs["arrays"]) == set(frame.fields())
+        for name, values in frame.fields().items():
+            stored = values.astype(np.float16).astype(np.float32) if precision == "half" else values
+            array = np.array(theirs["arrays"][name], np.float32)  # [cells, components], x fastest
+            np.testing.assert_array_equal(
+                array.reshape(*frame.shape[::-1], -1).T.reshape(stored.shape), stored
+            )
+    sphere = np.array(found["contour"]).reshape(3, 2)
+    np.testing.assert_allclose(sphere.mean(1), CENTRE, atol=0.01)
+    np.testing.assert_allclose(sphere[:, 1] - sphere[:, 0], RADIUS, atol=0.02)
+    show(tmp_path / "a.png", f"paraview_{precision}.png")
+
+
+@needs("blender")
+@pytest.mark.parametrize(("precision", "naming"), [("half", "blender"), ("float", "houdini")])
+def test_blender_imports_our_vdb(tmp_path, precision, naming):
+    frame = ball()
+    write(tmp_path / "a.vdb", frame, precision=precision, naming=naming)
+    names = [str(tmp_path / name) for name in ("a.vdb", "a.json", "a.png")]
+    options = ["-b", "--factory-startup", "-noaudio", "--python-exit-code", "1", "--python"]
+    run(["blender", *options, str(HERE / "clients_blender.py"), "--", *names])
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["error"] == ""
+    kinds = {name: (grid["type"], grid["channels"]) for name, grid in found["grids"].items()}
+    velocity = "velocity" if naming == "blender" else "vel"
+    assert kinds == {"density": ("FLOAT", 1), velocity: ("VECTOR_FLOAT", 3)}
+    for grid in found["grids"].values():
+        matrix = np.array(grid["matrix"])
+        np.testing.assert_allclose(matrix[:3, :3], np.eye(3) * frame.cell_size, atol=1e-7)
+        np.testing.assert_allclose(matrix[:3, 3], np.array(frame.origin) + frame.cell_size / 2, rtol=1e-6)
+    # Every corner of the surface lies where our density is 0.5: values, cell size and position at once. Blender
+    # moves the surface by half a voxel, to where it draws a volume: it takes an index for a voxel's lower corner.
+    distance = np.linalg.norm(np.array(found["corners"]) - frame.cell_size / 2 - CENTRE, axis=1)
+    assert len(distance) > 400
+    np.testing.assert_allclose(distance, RADIUS / 2, atol=frame.cell_size / 8)
+    show(tmp_path / "a.png", f"blender_{naming}.png")
