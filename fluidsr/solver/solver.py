@@ -186,6 +186,8 @@ class Solver:
                 raise InputError(
                     "state", f"'{name}' is missing or has another size", "restore it with its own scene"
                 )
+            if not bool(torch.isfinite(state[name]).all()):
+                raise InputError("state", f"'{name}' is not finite", "restore one from before the run diverged")
         for name, array in named.items():
             array.copy_(state[name])
         self._state.time = float(state["time"])

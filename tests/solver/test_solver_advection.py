@@ -1,0 +1,180 @@
+"""Advection: what must not change, bounds, and measured accuracy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from solver_cases import CLOSED, FLOOR, OPEN, box, projection, random_velocity
+
+from fluidsr.solver import Grid, backend
+from fluidsr.solver.advection import Advection
+from fluidsr.solver.shapes import positions
+from fluidsr.solver.state import State
+
+
+def advection(grid: Grid, maccormack: bool = True) -> Advection:
+    backend.start("cpu")
+    return Advection(grid, "cpu", maccormack)
+
+
+def uniform(grid: Grid, *speeds: float) -> tuple[torch.Tensor, ...]:
+    velocity = State.at_rest(grid, "cpu").velocity
+    for component, speed in zip(velocity, speeds, strict=False):
+        component.fill_(speed)
+    return velocity
+
+
+def rotation(grid: Grid) -> tuple[torch.Tensor, ...]:
+    """Once around the middle of the unit square in 1 s: u = -2 pi (y - 1/2), v = 2 pi (x - 1/2)."""
+    velocity = State.at_rest(grid, "cpu").velocity
+    h = grid.cell_size
+    _, y = positions(grid.faces(0)[:2], (0.0, 0.5), h)
+    x, _ = positions(grid.faces(1)[:2], (0.5, 0.0), h)
+    u = np.broadcast_to(-2 * math.pi * (y - 0.5), grid.faces(0)[:2])
+    v = np.broadcast_to(2 * math.pi * (x - 0.5), grid.faces(1)[:2])
+    velocity[0].copy_(torch.from_numpy(np.ascontiguousarray(u, np.float32)).reshape(-1))
+    velocity[1].copy_(torch.from_numpy(np.ascontiguousarray(v, np.float32)).reshape(-1))
+    return velocity
+
+
+def blob(grid: Grid, x: float, y: float, width: float = 0.1) -> torch.Tensor:
+    at = positions(grid.shape, (0.5, 0.5), grid.cell_size)
+    values = np.exp(-((at[0] - x) ** 2 + (at[1] - y) ** 2) / (2 * width**2))
+    return torch.from_numpy(values.astype(np.float32)).reshape(-1)
+
+
+@pytest.mark.parametrize("maccormack", [True, False])
+def test_still_air_moves_nothing(maccormack: bool) -> None:
+    grid = box(9, (OPEN, FLOOR, CLOSED))
+    mover, phi = advection(grid, maccormack), torch.rand(9**3)
+    velocity = uniform(grid)
+    before = phi.clone()
+    mover.trace(velocity, 0.1)
+    mover.scalar(phi, 0.0)
+    mover.velocity(velocity)
+    assert torch.equal(phi, before)
+    assert not any(component.any() for component in velocity)
+
+
+def test_no_time_moves_nothing() -> None:
+    grid = box(9)
+    mover, phi, velocity = advection(grid), torch.rand(9**3), random_velocity(grid)
+    before = [array.clone() for array in (phi, *velocity)]
+    mover.trace(velocity, 0.0)
+    mover.scalar(phi, 0.0)
+    mover.velocity(velocity)
+    assert all(torch.equal(a, b) for a, b in zip((phi, *velocity), before, strict=True))
+
+
+@pytest.mark.parametrize("maccormack", [True, False])
+def test_a_constant_stays_constant(maccormack: bool) -> None:
+    grid = box(12, (CLOSED,) * 3)
+    solver, _ = projection(grid)
+    velocity = random_velocity(grid)
+    solver.project(velocity, 0.01, 0.0)
+    mover, phi = advection(grid, maccormack), torch.full((12**3,), 0.7)
+    mover.trace(velocity, 0.2)
+    mover.scalar(phi, 12.0)
+    assert torch.allclose(phi, torch.tensor(0.7), atol=1e-6)
+
+
+def test_uniform_flow_stays_uniform() -> None:
+    grid = box(8, (OPEN,) * 3)
+    velocity = uniform(grid, 0.3, -0.2, 0.1)
+    mover = advection(grid)
+    mover.trace(velocity, 0.5)
+    mover.velocity(velocity)
+    for component, speed in zip(velocity, (0.3, -0.2, 0.1), strict=True):
+        assert torch.allclose(component, torch.tensor(speed), atol=1e-6)
+
+
+def test_no_value_is_made_that_was_not_there() -> None:
+    grid = box(12, (OPEN, FLOOR, OPEN))
+    velocity = random_velocity(grid)
+    mover, phi = advection(grid), torch.rand(12**3) + 1.0
+    for _ in range(3):
+        mover.trace(velocity, 0.1)
+        mover.scalar(phi, 12.0)
+    assert float(phi.min()) >= 0.0 and float(phi.max()) <= 2.0
+
+
+def test_a_whole_number_of_cells_is_exact_and_open_faces_bring_nothing_in() -> None:
+    grid = Grid((10, 6), 0.1, (OPEN, CLOSED))
+    mover, phi = advection(grid), torch.ones(60)
+    mover.trace(uniform(grid, 1.0, 0.0), 0.3)  # three cells to the right
+    mover.scalar(phi, 3.0)
+    field = phi.view(10, 6)
+    assert not field[:3].any()
+    assert torch.allclose(field[3:], torch.tensor(1.0), atol=1e-5)
+
+
+def test_a_closed_face_keeps_what_is_there() -> None:
+    grid = Grid((10, 6), 0.1, (CLOSED, CLOSED))
+    mover, phi = advection(grid), torch.ones(60)
+    mover.trace(uniform(grid, 1.0, 0.0), 0.3)
+    mover.scalar(phi, 3.0)
+    assert torch.allclose(phi, torch.tensor(1.0), atol=1e-6)
+
+
+def test_decay_and_flush() -> None:
+    grid = box(8)
+    mover, phi = advection(grid), torch.full((8**3,), 0.5)
+    phi[:8] = 1e-8
+    mover.trace(uniform(grid), 0.1)
+    mover.scalar(phi, 0.0, decay=0.9)
+    assert not phi[:8].any()
+    assert torch.allclose(phi[8:], torch.tensor(0.45))
+
+
+def test_skipping_what_is_empty_changes_no_bit() -> None:
+    grid = box(24, (OPEN, FLOOR, OPEN))
+    velocity = random_velocity(grid)
+    filled = torch.zeros(24, 24, 24)
+    filled[9:12, 2:5, 16:20] = torch.rand(3, 3, 4)
+    narrow, wide = filled.reshape(-1).clone(), filled.reshape(-1).clone()
+    mover = advection(grid)
+    fastest = max(float(component.abs().max()) for component in velocity)
+    mover.trace(velocity, 0.02)
+    mover.scalar(narrow, fastest * 0.02 * 24)
+    assert mover._occupied(wide, math.ceil(fastest * 0.02 * 24) + 1) != (0, 24) * 3
+    mover.scalar(wide, 24.0)
+    assert torch.equal(narrow, wide)
+
+
+def turned_once(n: int, maccormack: bool, cfl: float = 2.0) -> float:
+    """L2 error, relative, of a blob after a full turn."""
+    grid = box(n, (CLOSED, CLOSED))
+    steps = math.ceil(math.pi * n / cfl)
+    mover, phi = advection(grid, maccormack), blob(grid, 0.5, 0.72)
+    velocity, start = rotation(grid), blob(grid, 0.5, 0.72)
+    mover.trace(velocity, 1.0 / steps)
+    for _ in range(steps):
+        mover.scalar(phi, cfl + 1)
+    return float((phi - start).norm() / start.norm())
+
+
+def test_maccormack_is_of_second_order_and_better_than_semi_lagrangian() -> None:
+    errors = np.array([turned_once(n, True) for n in (32, 64, 128)])
+    orders = np.log2(errors[:-1] / errors[1:])
+    assert orders[-1] > 1.7, f"orders {orders}, errors {errors}"
+    assert errors[1] < 0.3 * turned_once(64, False)
+
+
+def test_the_trace_is_of_second_order_in_time() -> None:
+    """A particle on a circle: RK2 leaves an error that falls with the square of the step (Euler: with the
+    step)."""
+    grid = box(64, (CLOSED, CLOSED))
+    mover, velocity = advection(grid), rotation(grid)
+    cell = (32 * 64 + 48) * 3  # at (0.5, 0.76), near enough
+    start = np.array([32.5, 48.5]) / 64 - 0.5
+    errors = []
+    for seconds in (0.08, 0.04):
+        mover.trace(velocity, seconds)
+        moved = start + mover.back[cell : cell + 2].numpy() / 64
+        angle = -2 * math.pi * seconds
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        errors.append(np.linalg.norm(moved - turn @ start))
+    assert errors[0] / errors[1] > 6.0, f"errors {errors}"  # local error: third order
