@@ -14,7 +14,7 @@ from fluidsr.dataset import workers as crew
 from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.record import Job, Outcome, scene_of
 from fluidsr.dataset.store import read_root
-from fluidsr.dataset.writer import create_root, remove_partial
+from fluidsr.dataset.writer import create_root, only_one, remove_partial
 from fluidsr.errors import DatasetError, InputError
 
 
@@ -52,7 +52,8 @@ def generate(
 
     On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
     something else or a data set of another configuration (unless `overwrite`), or cannot be written;
-    SceneError for overrides that do not fit; RunError where the disk is full or a worker dies. What is
+    SceneError for overrides that do not fit; RunError where the disk is full, a worker dies, or another
+    command is at work on `path`. What is
     complete by then stays.
     """
     path = Path(path).absolute()
@@ -63,19 +64,20 @@ def generate(
             "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
         )
     started = time.monotonic()
-    scene_of(
-        config, config.simulation_seed(0)
-    )  # overrides that do not fit are found before anything is written
-    _prepare(path, config, overwrite, dict(provenance or {}))
-    jobs = [Job(config, path, index, device) for index in range(config.simulations)]
-    todo = [job for job in jobs if not (path / job.name).exists()]
+    # What is wrong with the overrides or the folder is found before anything is written.
+    scene_of(config, config.simulation_seed(0))
+    _found(path)
     tally = _Tally(config, on_progress)
-    for job in jobs:
-        if job not in todo:
-            tally.keep(job.name)
-    with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
-        for outcome in outcomes:
-            tally.finish(outcome)
+    with only_one(path):
+        _prepare(path, config, overwrite, dict(provenance or {}))
+        jobs = [Job(config, path, index, device) for index in range(config.simulations)]
+        todo = [job for job in jobs if not (path / job.name).exists()]
+        for job in jobs:
+            if job not in todo:
+                tally.keep(job.name)
+        with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
+            for outcome in outcomes:
+                tally.finish(outcome)
     return GenerationReport(sorted(tally.written), tally.kept, tally.failed, time.monotonic() - started)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -117,6 +119,29 @@ class SimulationWriter:
             dimension_names=("time", *(["component"] if name == "low_velocity" else []), *axes),
             attributes={"units": units},
         )
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Make the folder `path` and hold its lock, so that no second command on this machine clears away what
+    this one writes.
+
+    The system releases the lock when the process ends, however it ends. Raises RunError where another holds
+    it.
+    """
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                what = "another command is generating this data set"
+                raise RunError(str(path), what, "wait for it, or give another folder") from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def remove_partial(path: Path) -> None:

@@ -200,6 +200,15 @@ def test_another_configuration_is_named_and_a_larger_one_grows(whole: Path, tmp_
     assert [s.frames for s in Store.open(path).simulations()] == [1]
 
 
+def test_two_commands_do_not_work_on_one_folder(tmp_path: Path) -> None:
+    def second(message: str, frames: int) -> None:
+        with pytest.raises(RunError, match="another command is generating"):
+            generate(TINY, tmp_path / "data")
+
+    one = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0)
+    assert generate(one, tmp_path / "data", on_progress=second).written == ["sim_00000"]
+
+
 def test_overrides_reach_every_scene_and_are_checked_first(tmp_path: Path) -> None:
     config = DatasetConfig(
         dim=2,
