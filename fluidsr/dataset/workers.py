@@ -17,9 +17,8 @@ from fluidsr.errors import RunError
 
 Report = Callable[[str, str], None]  # name of the simulation, event
 
-_one_at_a_time = (
-    threading.Lock()
-)  # a process has one solver backend; dask may run several tasks in one process
+# A process has one solver backend, and dask may run several tasks in one process.
+_one_at_a_time = threading.Lock()
 
 
 def in_this_process(jobs: Sequence[Job], report: Report) -> Generator[Outcome, None, None]:
@@ -58,13 +57,17 @@ def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator
 
 
 def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, None]:
-    """On the workers of a dask.distributed `client`, which must see the jobs' folder."""
-    from distributed import as_completed
+    """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where
+    workers die over a job again and again."""
+    from distributed import KilledWorker, as_completed
 
     futures = client.map(_simulate_on_cluster, jobs, pure=False)
     try:
         for future in as_completed(futures):
             yield future.result()
+    except KilledWorker as error:
+        what = "workers of the cluster die (killed, or out of memory)"
+        raise RunError("--scheduler", what, "give them more memory and run the same command again") from error
     finally:
         client.cancel(futures)
 
@@ -108,6 +111,8 @@ def _simulate_in_worker(job: Job) -> Outcome:
             raise Stopped
         _news.put((job.name, event))
 
+    if _stop.is_set():
+        raise Stopped
     return simulate(job, report)
 
 
