@@ -82,7 +82,7 @@ def see(frame: Frame, velocity_scale: float, device: torch.device) -> Seen:
 
 
 def check_finite(frame: Frame) -> None:
-    """Raise InputError with the name of the first field of `frame` (torch) that holds a NaN or an infinity."""
+    """Raise InputError with the name of the first field of `frame` (torch) that holds a NaN or infinity."""
     for name, array in frame.fields().items():
         if not torch.isfinite(array).all():
             raise InputError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
