@@ -194,6 +194,7 @@ def _produce(
     progress: Progress,
 ) -> None:
     pending: deque[tuple[Step, dict[str, Any] | None, list[Future[float]]]] = deque()
+    said: set[str] = set()
 
     def settle(limit: int) -> None:
         # In order, so that the log's order is the frames' and the saved state never runs ahead of the files.
@@ -207,6 +208,10 @@ def _produce(
 
     try:
         for step, state in _steps_with_state(job, upscaler, saved, todo):
+            for note in upscaler.statistics.notes if upscaler else ():
+                if note not in said:
+                    said.add(note)
+                    progress.note(f"frame {step.number}: {note}")
             if film:
                 started = time.perf_counter()
                 film.shoot(step.number, step.coarse, step.fine if upscaler else None)
