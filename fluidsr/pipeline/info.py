@@ -28,8 +28,15 @@ def info(path: str) -> dict[str, Any]:
 
         return {"kind": "data set", **dataset.Store.open(place).describe()}
     if place.is_file():
-        return {"kind": "volume", **volumes.inspect(place)}
+        return _known({"kind": "volume", **volumes.inspect(place).as_dict()})
     raise InputError(path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder")
+
+
+def _known(value: Any) -> Any:
+    """`value` without the keys that nothing is known of."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items() if v not in (None, {}, ()) and key != "path"}
+    return [_known(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -43,8 +43,8 @@ class RunFolder:
         spec = path / _SPEC
         if path.exists() and not path.is_dir():
             raise InputError(str(path), "is a file", "give -o a folder")
-        if overwrite and spec.exists():
-            _remove_run(path)
+        if spec.exists() and (overwrite or not _read_log(path / _LOG)):
+            _remove_run(path)  # one without a single finished frame is not worth a question
         elif spec.exists():
             found = _read_spec(spec)
             if found.get("command") != command:

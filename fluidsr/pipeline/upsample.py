@@ -14,6 +14,7 @@ from fluidsr.errors import InputError
 from fluidsr.pipeline import frames
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.volumes import sequence
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ def upsample(
     """
     settings = replace(settings, device=devices.resolve(settings.device))
     items = select(inputs, frames_wanted)
-    _check_names(items)
     root = output or Path("runs") / f"{items[0].source.stem.rstrip('0123456789').rstrip('_.-') or 'volumes'}_fine"
     sources = [str(item.source.resolve()) for item in select(inputs, None)]
     configuration = {**asdict(settings), "inputs": sources, "model_sha256": _model_sha256(settings.model)}
@@ -72,6 +72,9 @@ def upsample(
     todo = [item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))]
     with Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
         notes: set[str] = set()
+        gaps = sequence.expand(inputs).gaps
+        if gaps:
+            progress.note(f"{items[0].source.parent}: {len(gaps)} frames are missing, the first is {gaps[0]}")
         for item, record in _results(todo, root.resolve(), settings, scheduler):
             for note in record.pop("notes"):
                 if note not in notes:
@@ -92,10 +95,11 @@ def upsample(
 def select(inputs: Sequence[str], frames_wanted: str | None) -> list[Item]:
     """The files that `inputs` (files, folders, patterns) name, numbered; `frames_wanted` picks from them.
 
-    A file's number is the one in its name, else its place in the list.
+    A file's number is the one in its name; where a name has none, all are numbered by their places.
     """
-    sequence = volumes.sequence.expand(inputs)
-    items = [Item(number, path) for number, path in sequence]
+    files = sequence.expand(inputs)
+    named = all(file.number is not None for file in files)
+    items = [Item(file.number or 0 if named else place, file.path) for place, file in enumerate(files, start=1)]
     if frames_wanted is None:
         return items
     if "-" in frames_wanted:
@@ -175,13 +179,3 @@ def _model_sha256(model: str) -> str:
     from fluidsr import models
 
     return hashlib.sha256(models.locate(model).read_bytes()).hexdigest()
-
-
-def _check_names(items: list[Item]) -> None:
-    seen: dict[str, Path] = {}
-    for item in items:
-        other = seen.setdefault(item.source.stem, item.source)
-        if other != item.source:
-            raise InputError(
-                str(item.source), f"would be written under the same name as {other}", "upsample them in two runs"
-            )

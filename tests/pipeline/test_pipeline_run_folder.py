@@ -42,7 +42,7 @@ def test_a_line_cut_off_by_a_stop_is_dropped(tmp_path: Path) -> None:
 
 
 def test_another_configuration_is_named(tmp_path: Path) -> None:
-    open_run(tmp_path / "run", {"scene": {"time": {"fps": 24}}})
+    open_run(tmp_path / "run", {"scene": {"time": {"fps": 24}}}).record(1, {})
     with pytest.raises(InputError, match=r"scene.time.fps is 24 there and 25 here; use --overwrite"):
         open_run(tmp_path / "run", {"scene": {"time": {"fps": 25}}})
 
@@ -65,6 +65,12 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_run_without_a_finished_frame_gives_way(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", {"a": 1})
+    open_run(tmp_path / "run", {"a": 2})
+    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["configuration"] == {"a": 2}
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match="is a file"):
@@ -72,6 +78,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    open_run(tmp_path).record(1, {})
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe: [")
     with pytest.raises(InputError, match="cannot be read"):
         open_run(tmp_path)

@@ -1,0 +1,19 @@
+"""A generator small enough for tests."""
+
+import pytest
+import torch
+
+from fluidsr.models import Card, SmokeGenerator, save
+from fluidsr.models.store import figures
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(1)
+    generator = SmokeGenerator(2, 4, width=8, blocks=1, rise_width=4)
+    with torch.no_grad():
+        generator.rises[-1].weight.mul_(30)  # far from cubic upsampling, so that tests see the network
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    card = Card(name="tiny", **figures(generator), density_range=(0, 2), velocity_range=(-9, 9))
+    save(path, generator, card)
+    return str(path)

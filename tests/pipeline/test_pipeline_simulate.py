@@ -1,0 +1,156 @@
+"""The main job on a small scene: what it leaves, how it goes on, what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from pipeline_helpers import SMALL, contents
+
+import fluidsr
+from fluidsr import volumes
+from fluidsr.cli import main
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tiny_model: str) -> Run:
+    def call(output: Path, *arguments: str, frames: str = "5") -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["simulate", "plume2d", "--model", tiny_model, "--frames", frames, *SMALL, "-o", str(output), *arguments])
+        return int(stop.value.code or 0), capsys.readouterr().err
+
+    return call
+
+
+def test_what_a_run_leaves(run: Run, tmp_path: Path) -> None:
+    code, err = run(tmp_path / "run", "--set", "output.coarse=true", "--format", "vdb", "--format", "vti")
+    assert code == 0, err
+    folder = tmp_path / "run"
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*") if ".preview" not in file.parts}
+    frames = {f"{side}/plume2d_{n:04d}.{kind}" for side in ("frames", "coarse") for n in range(1, 6) for kind in ("vdb", "vti")}
+    assert names == frames | {
+        "frames", "coarse", "run.yaml", "run.jsonl", "plume2d.pvd", "plume2d_coarse.pvd", "preview.png", "preview.mp4", ".preview",
+    } - {".preview"}  # fmt: skip
+    fine, coarse = volumes.read(folder / "frames/plume2d_0005.vdb"), volumes.read(folder / "coarse/plume2d_0005.vdb")
+    assert fine.shape == (96, 144) and coarse.shape == (24, 36)
+    assert fine.cell_size == pytest.approx(0.05 / 4) and fine.origin == coarse.origin
+    assert fine.time == pytest.approx(5 / 24)
+    records = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+    assert [record["frame"] for record in records] == [1, 2, 3, 4, 5]
+    for record in records:
+        assert record["max_divergence"] < 1e-3
+        assert record["total_density"] > 0
+        assert record["substeps"] == len(record["pressure_iterations"]) >= 1
+        assert {"simulate", "upscale", "write", "preview"} <= set(record["seconds"])
+    spec = yaml.safe_load((folder / "run.yaml").read_text())
+    assert spec["configuration"]["model"]["name"] == "tiny"
+    assert spec["configuration"]["scene"]["domain"]["resolution"] == [24, 36]
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path / "whole")[0] == 0
+    write, calls = volumes.write, []
+
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+        calls.append(path)
+        if len(calls) == 6:  # two formats a frame: in the middle of the third
+            raise KeyboardInterrupt
+        write(path, *arguments, **options)
+
+    # Every state is kept, so that going on really starts from one.
+    monkeypatch.setattr("fluidsr.pipeline.checkpoint.Checkpoint.is_due", lambda self: True)
+    monkeypatch.setattr(volumes, "write", interrupted)
+    code, err = run(tmp_path / "halves")
+    assert code == 130 and "the same command again goes on" in err
+    done = len((tmp_path / "halves" / "run.jsonl").read_text().splitlines())
+    assert 0 < done < 5
+    assert list((tmp_path / "halves").glob(".state_*"))
+    monkeypatch.setattr(volumes, "write", write)
+    assert run(tmp_path / "halves")[0] == 0
+    assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
+    leftovers = [file for file in (tmp_path / "halves").rglob("*") if file.name.startswith(".") and file.name != ".preview"]
+    assert not leftovers
+
+
+def test_a_finished_run_is_left_alone_and_can_be_made_longer(run: Run, tmp_path: Path) -> None:
+    assert run(tmp_path / "run", frames="2")[0] == 0
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run" / "frames").iterdir()}
+    assert run(tmp_path / "run", frames="2")[0] == 0
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run" / "frames").iterdir()} == before
+    assert run(tmp_path / "run", frames="5")[0] == 0
+    assert run(tmp_path / "whole", frames="5")[0] == 0
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_ranges_leave_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    for frames in ("4-5", "1-3"):
+        assert run(tmp_path / "farm", "--no-preview", frames=frames)[0] == 0
+    assert run(tmp_path / "whole", "--no-preview")[0] == 0
+    assert contents(tmp_path / "farm") == contents(tmp_path / "whole")
+
+
+def test_another_configuration_needs_overwrite(run: Run, tmp_path: Path) -> None:
+    assert run(tmp_path / "run", frames="1")[0] == 0
+    code, err = run(tmp_path / "run", "--set", "time.fps=25", frames="1")
+    assert code == 2
+    assert "scene.time.fps is 24" in err and "--overwrite" in err
+    assert run(tmp_path / "run", "--set", "time.fps=25", "--overwrite", frames="1")[0] == 0
+
+
+def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, err = run(tmp_path / "file" / "run")
+    assert code == 2 and err.startswith("Error: ") and err.count("\n") == 1
+
+
+def test_a_full_disk_ends_the_run_with_code_1(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x.vdb"))
+
+    monkeypatch.setattr(volumes, "write", full)
+    code, err = run(tmp_path / "run")
+    assert code == 1 and "No space left" in err and err.count("\n") == 1
+
+
+def test_dry_run_writes_nothing(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "plume2d", "--model", tiny_model, "--dry-run", *SMALL, "-o", str(tmp_path / "run")])
+    assert not stop.value.code
+    scene, plan = yaml.safe_load_all(capsys.readouterr().out)
+    assert scene["domain"]["resolution"] == [24, 36]
+    assert plan["cost"]["coarse_cells"] == 24 * 36
+    assert plan["cost"]["fine_cells"] == 96 * 144
+    assert plan["cost"]["memory_bytes"]["together"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_the_other_dimension(run: Run, tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "plume", "--model", tiny_model, "-o", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    assert "2-D generator and the scene is 3-D" in capsys.readouterr().err
+
+
+def test_from_python(tiny_model: str) -> None:
+    overrides = ["domain.resolution=[24,36]", "domain.cell_size=0.05"]
+    coarse = list(fluidsr.simulate("plume2d", frames=3, model="none", device="cpu", overrides=overrides))
+    fine = list(fluidsr.simulate("plume2d", frames=3, model=tiny_model, device="cpu", overrides=overrides))
+    assert [frame.shape for frame in coarse] == [(24, 36)] * 3
+    assert isinstance(coarse[0].density, np.ndarray)
+    # Each frame keeps its fields when the simulation goes on.
+    assert coarse[0].density.sum() < coarse[1].density.sum() < coarse[2].density.sum()
+    model = fluidsr.load_model(tiny_model, device="cpu")
+    for low, high in zip(coarse, fine, strict=True):
+        np.testing.assert_array_equal(model.upsample(low).density, high.density)
+
+
+def test_from_python_bad_input_is_told_at_once() -> None:
+    with pytest.raises(fluidsr.errors.InputError):
+        fluidsr.simulate("no-such-scene")
