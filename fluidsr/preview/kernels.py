@@ -80,47 +80,63 @@ def resample(a: flat, nx: int, ny: int, nz: int, out: flat, mx: int, my: int, mz
             out[(i * my + j) * mz + k] = value
 
 
+@ti.func
+def _sweep_row(
+    rho: flat, depth: flat, plan: flat, d: ti.i32, layer: ti.i32, row: ti.i32,
+    mx: ti.i32, my: ti.i32, mz: ti.i32,
+):  # fmt: skip
+    """One row of one layer of the optical depth along direction `d`; see `sweep`."""
+    axis = ti.cast(plan[5 * d], ti.i32)
+    # the two axes within the layer: `a` counts rows, `b` goes along them
+    stride, sa, sb, n, na, nb = my * mz, mz, 1, mx, my, mz
+    if axis == 1:
+        stride, sa, n, na = mz, my * mz, my, mx
+    elif axis == 2:
+        stride, sa, sb, n, na, nb = 1, my * mz, mz, mz, mx, my
+    if layer < n and row < na:
+        here, before = layer, layer - 1
+        if plan[5 * d + 1] < 0:
+            here, before = n - 1 - layer, n - layer
+        base = d * mx * my * mz
+        pa = row - plan[5 * d + 2]
+        a0 = ti.cast(ti.floor(pa), ti.i32)
+        fa = pa - a0
+        for column in range(nb):
+            arriving = 0.0
+            if layer > 0:
+                pb = column - plan[5 * d + 3]
+                b0 = ti.cast(ti.floor(pb), ti.i32)
+                fb = pb - b0
+                for u, v in ti.static(ti.ndrange(2, 2)):
+                    a, b = a0 + u, b0 + v
+                    if 0 <= a < na and 0 <= b < nb:
+                        wa = fa if ti.static(u) else 1 - fa
+                        wb = fb if ti.static(v) else 1 - fb
+                        arriving += wa * wb * depth[base + before * stride + a * sa + b * sb]
+            at = here * stride + row * sa + column * sb
+            depth[base + at] = arriving + plan[5 * d + 4] * rho[at]
+
+
 @ti.kernel
-def sweep(rho: flat, depth: flat, plan: flat, directions: int, layer: int, mx: int, my: int, mz: int):
-    """One layer of the optical depth from outside to the far side of each cell, for all directions at once.
+def sweep(rho: flat, depth: flat, plan: flat, directions: int, mx: int, my: int, mz: int):
+    """The optical depth from outside to the far side of each cell, along each direction.
 
     `plan` holds per direction: the axis swept, its sense (+-1), the shifts back to the layer before along the
     other two axes (cells), and the optical depth of one layer at density 1. Layers follow the light, so each
     needs only the one before: O(cells) per direction, and the repeated interpolation softens shadows as a
     lamp with a size would.
     """
-    m = ivec3(mx, my, mz)
-    strides = ivec3(my * mz, mz, 1)
+    for d in range(directions):
+        for layer in range(ti.max(mx, my, mz)):
+            for row in range(ti.max(mx, my)):
+                _sweep_row(rho, depth, plan, d, layer, row, mx, my, mz)
+
+
+@ti.kernel
+def sweep_layer(rho: flat, depth: flat, plan: flat, directions: int, layer: int, mx: int, my: int, mz: int):
+    """One layer of `sweep`, for a GPU: it wants many threads, where a CPU wants few launches."""
     for d, row in ti.ndrange(directions, ti.max(mx, my)):
-        axis = ti.cast(plan[5 * d], ti.i32)
-        # the two axes within the layer: `a` runs over rows, `b` along them
-        stride, sa, sb, n, na, nb = strides[0], strides[1], strides[2], m[0], m[1], m[2]
-        if axis == 1:
-            stride, sa, n, na = strides[1], strides[0], m[1], m[0]
-        elif axis == 2:
-            stride, sa, sb, n, na, nb = strides[2], strides[0], strides[1], m[2], m[0], m[1]
-        if layer < n and row < na:
-            here, before = layer, layer - 1
-            if plan[5 * d + 1] < 0:
-                here, before = n - 1 - layer, n - layer
-            base = d * mx * my * mz
-            pa = row - plan[5 * d + 2]
-            a0 = ti.cast(ti.floor(pa), ti.i32)
-            fa = pa - a0
-            for column in range(nb):
-                arriving = 0.0
-                if layer > 0:
-                    pb = column - plan[5 * d + 3]
-                    b0 = ti.cast(ti.floor(pb), ti.i32)
-                    fb = pb - b0
-                    for u, v in ti.static(ti.ndrange(2, 2)):
-                        a, b = a0 + u, b0 + v
-                        if 0 <= a < na and 0 <= b < nb:
-                            wa = fa if ti.static(u) else 1 - fa
-                            wb = fb if ti.static(v) else 1 - fb
-                            arriving += wa * wb * depth[base + before * stride + a * sa + b * sb]
-                at = here * stride + row * sa + column * sb
-                depth[base + at] = arriving + plan[5 * d + 4] * rho[at]
+        _sweep_row(rho, depth, plan, d, layer, row, mx, my, mz)
 
 
 @ti.func
@@ -181,7 +197,7 @@ def _faded(x: ti.f32, low: ti.f32, high: ti.f32, size: ti.f32):
     below = ti.min(x / ti.max(low, 1e-6), 1.0)
     above = ti.min((size - x) / ti.max(high, 1e-6), 1.0)
     a = ti.max(below, 0.0) * ti.max(above, 0.0)
-    return a * a * (3.0 - 2.0 * a)
+    return a * a * a  # smoke is opaque long before it is dense: a straight ramp would still look cut
 
 
 @ti.kernel

@@ -84,7 +84,7 @@ def _kept(shape: Shape, box: np.ndarray, look: Look, camera: Camera) -> torch.Te
             x = (np.arange(n) + 0.5) * size / n
             low, high = (max(w[axis], 1e-9) for w in look.fade_widths(tuple(box), camera.up_axis))
             a = np.minimum(x / low, 1) * np.minimum((size - x) / high, 1)
-            kept *= np.expand_dims(a * a * (3 - 2 * a), [b for b in range(3) if b != axis])
+            kept *= np.expand_dims(a * a * a, [b for b in range(3) if b != axis])
     return torch.from_numpy(kept.astype(np.float32).reshape(-1))
 
 
@@ -110,8 +110,11 @@ def _sweep(
 
     plan = torch.from_numpy(_plan(towards, box / shape, extinction, flat=flat).reshape(-1)).to(rho.device)
     depth = torch.empty(len(towards) * math.prod(shape), dtype=torch.float32, device=rho.device)
-    for layer in range(max(shape)):
-        kernels.sweep(rho, depth, plan, len(towards), layer, *shape)
+    if rho.is_cuda:
+        for layer in range(max(shape)):
+            kernels.sweep_layer(rho, depth, plan, len(towards), layer, *shape)
+    else:
+        kernels.sweep(rho, depth, plan, len(towards), *shape)
     return plan, depth
 
 

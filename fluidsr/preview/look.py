@@ -33,8 +33,8 @@ class Look:
     albedo: Colour = (0.96, 0.955, 0.95)
     key: Colour = (1.0, 0.93, 0.84)
     key_strength: float = 1.4
-    key_azimuth: float = 130.0
-    key_elevation: float = 42.0
+    key_azimuth: float = 122.0
+    key_elevation: float = 45.0
     ambient: Colour = (0.62, 0.78, 1.0)
     sky_strength: float = 0.24
     ground_strength: float = 0.06
@@ -43,7 +43,7 @@ class Look:
     background_top: Colour = (0.016, 0.018, 0.022)
     background_bottom: Colour = (0.050, 0.054, 0.062)
     exposure: float = 1.0
-    fade: float = 0.05
+    fade: float = 0.15
 
     def __post_init__(self) -> None:
         if self.extinction is not None and not (0 < self.extinction < math.inf):
