@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.obstacles import Geometry, Solids
 from fluidsr.solver.pressure import SolveReport
-from fluidsr.solver.projection import Projection, not_finite
+from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
@@ -90,7 +90,7 @@ class Solver:
         self._state.time = start + seconds
         total = float(self._state.density.sum(dtype=torch.float64))
         if not math.isfinite(total + float(self._state.temperature.sum(dtype=torch.float64))):
-            raise not_finite("density or temperature", self._state.time)
+            raise self._not_finite("density or temperature")
         return AdvanceReport(
             substeps=len(solves),
             cfl=cfl,
@@ -114,9 +114,11 @@ class Solver:
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, self._advection.centred, dt)
         with self._timed("project"):
-            report = self._projection.project(self._state.velocity, dt, self._state.time + dt)
+            report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
         self._state.time += dt
+        if not report.converged:
+            raise self._not_converged(report)
         return report
 
     def _advect(self, dt: float) -> None:
@@ -135,6 +137,24 @@ class Solver:
         """The greatest velocity component now, or that a source is about to impose, m/s."""
         active = (emitter.speed for emitter in self._emitters if emitter.active(self._state.time))
         return max(self._max_speed, *active, 0.0)
+
+    def _not_converged(self, report: SolveReport) -> SolverError:
+        if not math.isfinite(report.residual):
+            return self._not_finite("velocity")
+        return SolverError(
+            f"t = {self.time:.4g} s",
+            f"the pressure solve stands at a relative residual of {report.residual:.2g} (asked: "
+            f"{self.setup.numerics.tolerance:g}) and a divergence of {report.max_divergence:.2g} (at most "
+            f"{MAX_DIVERGENCE:g}) after {report.iterations} iterations",
+            "raise numerics.pressure.max_iterations or tolerance, or time.max_substeps",
+        )
+
+    def _not_finite(self, what: str) -> SolverError:
+        return SolverError(
+            f"t = {self.time:.4g} s",
+            f"{what} is no longer finite (the simulation blew up)",
+            "lower time.cfl or raise time.max_substeps, or weaken sources and buoyancy",
+        )
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -187,7 +207,9 @@ class Solver:
                     "state", f"'{name}' is missing or has another size", "restore it with its own scene"
                 )
             if not bool(torch.isfinite(state[name]).all()):
-                raise InputError("state", f"'{name}' is not finite", "restore one from before the run diverged")
+                raise InputError(
+                    "state", f"'{name}' is not finite", "restore one from before the run diverged"
+                )
         for name, array in named.items():
             array.copy_(state[name])
         self._state.time = float(state["time"])

@@ -116,6 +116,8 @@ def _region(
     shape = tuple(b - a for a, b in ranges)
     at = positions(shape[:dim], offset, h, first)
     profile = coverage(source.shape.signed_distance(*at), h).reshape(shape)
+    if profile.size and not profile.any():  # smaller than a cell, between samples: the nearest one emits
+        profile.flat[np.argmin(source.shape.signed_distance(*at))] = 1.0
     window = tuple(slice(a, b) for a, b in ranges)
     profile = np.where(allowed[window] > 0, profile, 0.0).astype(np.float32)
     tensor = torch.from_numpy(np.ascontiguousarray(profile).reshape(-1)).to(device)

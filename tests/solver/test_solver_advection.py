@@ -74,7 +74,7 @@ def test_a_constant_stays_constant(maccormack: bool) -> None:
     grid = box(12, (CLOSED,) * 3)
     solver, _ = projection(grid)
     velocity = random_velocity(grid)
-    solver.project(velocity, 0.01, 0.0)
+    solver.project(velocity, 0.01)
     mover, phi = advection(grid, maccormack), torch.full((12**3,), 0.7)
     mover.trace(velocity, 0.2)
     mover.scalar(phi, 12.0)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from solver_cases import CLOSED, FLOOR, OPEN, SPHERE, box, projection, random_velocity
 
-from fluidsr.errors import SolverError
 from fluidsr.solver import Grid, Obstacle, Shape
 from fluidsr.solver.projection import MAX_DIVERGENCE
 
@@ -31,16 +30,16 @@ def test_an_empty_box_takes_two_iterations_at_every_size(
         pytest.skip("one open and one closed box are enough at this size")
     grid = box(n, boundary)
     solver, _ = projection(grid, tolerance=1e-5)
-    report = solver.project(random_velocity(grid), DT, 0.0)
-    assert report.iterations <= 2 and report.residual <= 1e-5
+    report = solver.project(random_velocity(grid), DT)
+    assert report.converged and report.iterations <= 2 and report.residual <= 1e-5
 
 
 @pytest.mark.parametrize("n", [32, 64, 128])
 def test_a_sphere_takes_twelve_iterations_at_every_size(n: int) -> None:
     grid = box(n)
     solver, geometry = projection(grid, (SPHERE,), tolerance=1e-5)
-    report = solver.project(random_velocity(grid), DT, 0.0)
-    assert report.iterations <= 12 and report.residual <= 1e-5
+    report = solver.project(random_velocity(grid), DT)
+    assert report.converged and report.iterations <= 12 and report.residual <= 1e-5
     assert not geometry.fluid.all()
 
 
@@ -52,7 +51,7 @@ def test_on_return_no_cell_gains_or_loses_volume(boundary: tuple[tuple[str, str]
     solver, geometry = projection(grid, obstacles)
     velocity = random_velocity(grid)
     before = np.linalg.norm(net_outflow(grid, velocity)[geometry.fluid])
-    report = solver.project(velocity, DT, 0.0)
+    report = solver.project(velocity, DT)
     left = net_outflow(grid, velocity)[geometry.fluid]
     assert report.max_divergence == pytest.approx(abs(left).max() * DT * 16, rel=1e-3, abs=2e-7)
     assert report.max_divergence <= MAX_DIVERGENCE
@@ -67,9 +66,9 @@ def test_a_divergence_free_velocity_is_left_alone() -> None:
     grid = box(16)
     solver, _ = projection(grid)
     velocity = random_velocity(grid)
-    solver.project(velocity, DT, 0.0)
+    solver.project(velocity, DT)
     once = [component.clone() for component in velocity]
-    assert solver.project(velocity, DT, 0.0).residual <= 1.0
+    assert solver.project(velocity, DT).residual <= 1.0
     for a, b in zip(velocity, once, strict=True):
         assert torch.allclose(a, b, atol=1e-3)
 
@@ -78,7 +77,7 @@ def test_still_air_takes_no_iterations() -> None:
     grid = box(8)
     solver, _ = projection(grid)
     velocity = tuple(torch.zeros_like(c) for c in random_velocity(grid))
-    report = solver.project(velocity, DT, 0.0)
+    report = solver.project(velocity, DT)
     assert (report.iterations, report.residual, report.max_divergence) == (0, 0.0, 0.0)
     assert not any(component.any() for component in velocity)
 
@@ -90,7 +89,7 @@ def test_rounding_alone_takes_no_iterations() -> None:
     velocity = tuple(
         torch.full_like(c, 1.1) * (1 + 5e-8 * torch.randn_like(c)) for c in random_velocity(grid)
     )
-    assert solver.project(velocity, DT, 0.0).iterations == 0
+    assert solver.project(velocity, DT).iterations == 0
 
 
 def test_a_gradient_is_removed_and_the_rest_kept() -> None:
@@ -104,7 +103,7 @@ def test_a_gradient_is_removed_and_the_rest_kept() -> None:
     gu, gv = torch.zeros(17, 16), torch.zeros(16, 17)
     gu[1:-1], gv[:, 1:-1] = p.diff(dim=0), p.diff(dim=1)
     velocity = ((u + gu.reshape(-1)).clone(), (v + gv.reshape(-1)).clone(), torch.zeros(2 * 256))
-    solver.project(velocity, DT, 0.0)
+    solver.project(velocity, DT)
     assert torch.allclose(velocity[0], u, atol=2e-5) and torch.allclose(velocity[1], v, atol=2e-5)
 
 
@@ -115,7 +114,7 @@ def test_the_preconditioner_changes_the_way_and_not_the_end(boundary: tuple[tupl
     for name in ("box", "none"):
         solver, _ = projection(grid, (SPHERE,), preconditioner=name, tolerance=1e-6, max_iterations=500)
         velocity = random_velocity(grid)
-        solver.project(velocity, DT, 0.0)
+        solver.project(velocity, DT)
         ends.append(torch.cat(velocity))
     assert torch.allclose(*ends, atol=1e-4)
 
@@ -132,7 +131,7 @@ def test_sealed_pockets_are_solved_too() -> None:
     solver, geometry = projection(grid, walls, max_iterations=200)
     assert len(geometry.pockets) == 1 and 100 < len(geometry.pockets[0]) < 24**3 / 8
     velocity = random_velocity(grid)
-    report = solver.project(velocity, DT, 0.0)
+    report = solver.project(velocity, DT)
     assert report.residual <= 1e-4 and report.max_divergence <= MAX_DIVERGENCE
     assert np.isfinite(torch.cat(velocity).numpy()).all()
 
@@ -145,18 +144,19 @@ def test_pockets_too_small_for_flow_become_solid() -> None:
     assert geometry.pockets == ()
 
 
-def test_too_few_iterations_stop_the_run() -> None:
+def test_too_few_iterations_are_reported() -> None:
     grid = box(16)
     solver, _ = projection(grid, preconditioner="none", max_iterations=3)
-    with pytest.raises(SolverError, match=r"t = 1\.25 s: .*after 3 iterations; raise numerics"):
-        solver.project(random_velocity(grid), DT, 1.25)
+    report = solver.project(random_velocity(grid), DT)
+    assert report.iterations == 3 and not report.converged
+    assert 1e-4 < report.residual < 1.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_none_stops_the_run(value: float) -> None:
+def test_a_number_that_is_none_is_reported(value: float) -> None:
     grid = box(8)
     solver, _ = projection(grid)
     velocity = random_velocity(grid)
     velocity[1][100] = value
-    with pytest.raises(SolverError, match=r"t = 0\.5 s: the velocity is no longer finite"):
-        solver.project(velocity, DT, 0.5)
+    report = solver.project(velocity, DT)
+    assert not report.converged and np.isnan(report.residual)

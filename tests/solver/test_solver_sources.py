@@ -66,6 +66,11 @@ def test_a_source_that_sticks_out_is_cut_off() -> None:
     assert not emitted(Source(Shape("sphere", (9.0, 9.0), 0.3), 1.0), grid).density.any()
 
 
+def test_a_source_smaller_than_a_cell_still_emits() -> None:
+    state = emitted(Source(Shape("sphere", (0.5, 0.5, 0.5), 0.001), 1.0, velocity=(0.0, 1.0, 0.0)), box(8))
+    assert float(state.density.sum()) == 1.0 and float(state.velocity[1].sum()) >= 1.0
+
+
 def noisy(n: int, time: float = 0.0, dim: int = 3, **changes: object) -> np.ndarray:
     """The modulation 1 + strength * n, seen by a source that covers the domain."""
     noise = dataclasses.replace(Noise(1.0, 6.0, 1), **changes)  # type: ignore[arg-type]

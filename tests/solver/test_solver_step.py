@@ -240,6 +240,12 @@ def test_a_number_that_is_none_stops_the_run(field: str) -> None:
         solver.advance(FRAME)
 
 
+def test_a_solve_that_does_not_converge_stops_the_run() -> None:
+    solver = Solver(plume((16, 24, 16), preconditioner="none", max_iterations=3))
+    with pytest.raises(SolverError, match=r"^t = 0\.04167 s: .*after 3 iterations; raise numerics"):
+        solver.advance(FRAME)
+
+
 def test_semi_lagrangian_blurs_more() -> None:
     sharp, blurred = (run(plume(advection=name), 12).density for name in ("maccormack", "semi-lagrangian"))
     assert float(blurred.diff(dim=1).abs().mean()) < 0.97 * float(sharp.diff(dim=1).abs().mean())
