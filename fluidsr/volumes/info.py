@@ -86,6 +86,9 @@ def describe_array(
     is all.
     """
     axes = tuple(range(1, channels.ndim))
+    with np.errstate(invalid="ignore"):  # NaNs show in the range
+        least, greatest = channels.min(axes), channels.max(axes)
+        active = int(np.count_nonzero((channels != 0).any(0)))
     return GridInfo(
         name,
         dtype,
@@ -94,7 +97,7 @@ def describe_array(
         box=((0,) * frame.dim, frame.shape),
         cell_size=(frame.cell_size,) * frame.dim,
         origin=frame.origin,
-        minimum=tuple(map(float, channels.min(axes))),
-        maximum=tuple(map(float, channels.max(axes))),
-        active_voxels=int(np.count_nonzero(channels.any(0))),
+        minimum=tuple(map(float, least)),
+        maximum=tuple(map(float, greatest)),
+        active_voxels=active,
     )

@@ -53,13 +53,9 @@ def read_frame(
     where = str(path)
     arrays = _read(path, max_bytes)
     place = {name: arrays.pop(name) for name in _PLACE if name in arrays}
-    dim = next((a.ndim for name, a in arrays.items() if names.field_of(name) == "density"), None)
-    if density_grid in arrays or dim is None:
-        dim = (
-            arrays[density_grid].ndim
-            if density_grid in arrays
-            else min((a.ndim for a in arrays.values()), default=3)
-        )
+    grids = {name: array for name, array in arrays.items() if array.ndim >= 2}
+    named = [array for name, array in grids.items() if names.field_of(name) == "density"]
+    dim = min((array.ndim for array in named or grids.values()), default=3)
     scalars = [name for name, array in arrays.items() if array.ndim == dim]
     vectors = [name for name, array in arrays.items() if array.ndim == dim + 1]
     chosen = roles.choose(
@@ -71,7 +67,8 @@ def read_frame(
         found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts[:dim])
     found |= {field: arrays[name] for field, name in chosen.others.items()}
     try:
-        found = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
+            found = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
         numbers: dict[str, Any] = {
             name: tuple(map(float, value.ravel())) if name == "origin" else float(value)
             for name, value in place.items()

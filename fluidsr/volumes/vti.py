@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +69,9 @@ def write_frame(
     writer.SetBlockSize(_BLOCK)
     writer.SetDataModeToAppended()
     writer.EncodeAppendedDataOff()
-    writer.AddObserver("ErrorEvent", lambda *_: None)  # type: ignore[arg-type]  # VTK would print; the error code says it all
+    # VTK would print what goes wrong; the error code says it all.
+    for teller in (writer, writer.GetExecutive()):
+        teller.AddObserver("ErrorEvent", lambda *_: None)  # type: ignore[arg-type]
     with atomic.replacing(path) as temporary:
         temporary.open("wb").close()  # the usual OSError, where VTK would only say that it cannot
         writer.SetFileName(str(temporary))
@@ -85,10 +88,12 @@ def _x_fastest(name: str, values: np.ndarray) -> np.ndarray:
     return vectors.reshape(-1, 3)
 
 
-def _writing_failed(path: str | os.PathLike[str], code: int) -> RunError:
+def _writing_failed(path: str | os.PathLike[str], code: int) -> Exception:
     from vtkmodules.vtkCommonMisc import vtkErrorCode
 
     if code == vtkErrorCode.OutOfDiskSpaceError:
-        return RunError(str(path), "the disk is full", "free some space, or write to another disk")
+        code = errno.ENOSPC
     what = vtkErrorCode.GetStringFromErrorCode(code)
+    if 0 < code < vtkErrorCode.FirstVTKErrorCode:
+        return OSError(code, what)
     return RunError(str(path), f"VTK could not write it ({what})", "check the disk")

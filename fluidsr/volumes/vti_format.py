@@ -228,24 +228,23 @@ class VtiFile:
     def _plain(self, source: bytes, encoded: bool) -> bytes:
         width = self._header.itemsize
         if encoded:
-            head = _decode_base64(source, width)
-            size = int(np.frombuffer(head, self._header)[0])
+            (size,) = self._words(_decode_base64(source, width), 1)
             return _decode_base64(source, width + size)[width:]
-        size = int(np.frombuffer(source[:width], self._header)[0])
+        (size,) = self._words(source, 1)
         return source[width : width + size]
 
     def _inflate(self, source: bytes, encoded: bool, size: int) -> bytes:
         """Blocks of one array: counts and sizes, then the compressed blocks one after another."""
         width = self._header.itemsize
-        first = _decode_base64(source, 3 * width) if encoded else source[: 3 * width]
-        blocks, block_size, last_size = np.frombuffer(first, self._header).tolist()
+        first = _decode_base64(source, 3 * width) if encoded else source
+        blocks, block_size, last_size = self._words(first, 3)
         if blocks * width > len(source) or block_size > max(size, 1 << 26):
             self._fail(f"{blocks} compressed blocks of {block_size} bytes")
         if blocks == 0:
             return b""
         head_size = (3 + blocks) * width
-        head = _decode_base64(source, head_size) if encoded else source[:head_size]
-        sizes = np.frombuffer(head, self._header)[3:].tolist()
+        head = _decode_base64(source, head_size) if encoded else source
+        sizes = self._words(head, 3 + blocks)[3:]
         if sum(sizes) > len(source):
             self._fail("compressed blocks that reach past the end")
         # In base64 the head is encoded by itself, with its own padding.
@@ -271,6 +270,10 @@ class VtiFile:
         if len(values) != expected:
             self._fail(f"a compressed block of {len(values)} bytes instead of {expected}")
         return bytes(values)
+
+    def _words(self, raw: bytes, count: int) -> list[int]:
+        """The first `count` sizes in `raw`. Raises ValueError where it is too short."""
+        return np.frombuffer(raw, self._header, count).tolist()
 
     def _fail(self, what: str) -> NoReturn:
         raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")

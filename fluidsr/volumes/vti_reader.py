@@ -144,7 +144,8 @@ def _cell_size(image: VtiFile) -> float:
 
 def _channels(image: VtiFile, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:
     """float32 `[components, x, y, z]`; a view in VTK's order, x fastest."""
-    flat = image.values(array, _cells(shape)).astype(np.float32, copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
+        flat = image.values(array, _cells(shape)).astype(np.float32, copy=False)
     return flat.reshape(*shape[::-1], array.components).T
 
 

@@ -94,8 +94,9 @@ def test_blender_imports_our_vdb(tmp_path, precision, naming):
         matrix = np.array(grid["matrix"])
         np.testing.assert_allclose(matrix[:3, :3], np.eye(3) * frame.cell_size, atol=1e-7)
         np.testing.assert_allclose(matrix[:3, 3], np.array(frame.origin) + frame.cell_size / 2, rtol=1e-6)
-    # Every corner of the surface lies where our density is 0.5: values, cell size and position at once. Blender
-    # moves the surface by half a voxel, to where it draws a volume: it takes an index for a voxel's lower corner.
+    # Every corner of the surface lies where our density is 0.5: values, cell size and position at once.
+    # Blender moves the surface by half a voxel, to where it draws a volume: it takes an index for a voxel's
+    # lower corner.
     distance = np.linalg.norm(np.array(found["corners"]) - frame.cell_size / 2 - CENTRE, axis=1)
     assert len(distance) > 400
     np.testing.assert_allclose(distance, RADIUS / 2, atol=frame.cell_size / 8)

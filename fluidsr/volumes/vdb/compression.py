@@ -103,14 +103,8 @@ def chunk(data: bytes, block: Block, flags: int, kind: ValueType, cursor: Cursor
         return raw
     expected = block.count * kind.stored_size
     cursor.position = block.start
-    try:
-        if flags & BLOSC:
-            return _unpack_blosc(raw, expected, cursor)
-        unpacker = zlib.decompressobj()
-        values = unpacker.decompress(raw, expected + 1)
-    except (zlib.error, blosc.error) as error:
-        cursor.fail(f"a compressed chunk is broken ({error})")
-    if len(values) != expected or unpacker.unconsumed_tail:
+    values = _unpack_blosc(raw, expected, cursor) if flags & BLOSC else _unpack_zip(raw, expected, cursor)
+    if len(values) != expected:
         cursor.fail(f"a compressed chunk does not hold the {expected} bytes it should")
     return values
 
@@ -145,4 +139,14 @@ def _unpack_blosc(raw: bytes, expected: int, cursor: Cursor) -> bytes:
     *_, size, _, packed_size = _BLOSC_HEADER.unpack_from(raw)
     if size != expected or packed_size != len(raw):
         cursor.fail(f"a Blosc chunk of {size} bytes in {packed_size} instead of {expected} in {len(raw)}")
-    return blosc.decompress(raw) if expected else b""
+    try:
+        return blosc.decompress(raw) if expected else b""
+    except Exception as error:  # the type that it raises has no public name
+        cursor.fail(f"a Blosc chunk is broken ({error})")
+
+
+def _unpack_zip(raw: bytes, expected: int, cursor: Cursor) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(raw, expected + 1)  # never more than one byte too many
+    except zlib.error as error:
+        cursor.fail(f"a zlib chunk is broken ({error})")

@@ -70,4 +70,5 @@ def _range(grid: Grid) -> tuple[tuple[float, ...] | None, tuple[float, ...] | No
     active = np.concatenate([leaves.values[leaves.masks], tiles.values[tiles.active]])
     if not len(active):
         return None, None
-    return tuple(active.min(0).tolist()), tuple(active.max(0).tolist())
+    with np.errstate(invalid="ignore"):  # NaNs show in the range
+        return tuple(active.min(0).tolist()), tuple(active.max(0).tolist())

@@ -29,6 +29,7 @@ from fluidsr.volumes.vdb.tree import Index
 MAGIC = 0x56444220
 OLDEST, NEWEST = 222, 225
 _MAX_GRIDS = 10_000
+_MAX_TILES = 4_000_000  # a few bytes of zlib can claim 32768 of them
 _TYPE = re.compile(r"Tree_(float|vec3s)_5_4_3(_HalfFloat)?$")
 _NODES = {5: (32, 128), 4: (16, 8)}  # log2-edge level -> children per edge, voxels per child edge
 
@@ -82,7 +83,7 @@ class Grid:
     def topology(self) -> Topology:
         """The shape of the tree; parsed once."""
         cursor = Cursor(self._data, self.where, self._topology_at)
-        return _read_topology(cursor, self.flags, self.value_type, self._buffers_at, self._max_bytes)
+        return _read_topology(cursor, self.flags, self.value_type, self._buffers_at)
 
     @cached_property
     def _blocks(self) -> list[Block]:
@@ -150,7 +151,7 @@ class Grid:
         cursor = Cursor(self._data, self.where)
         blocks = [self._blocks[i] for i in chosen]
         raw = b"".join([compression.chunk(self._data, b, self.flags, kind, cursor) for b in blocks])
-        stored = np.frombuffer(raw, kind.stored).astype(np.float32).reshape(-1, kind.channels)
+        stored = _as_floats(raw, kind)
         masks = _unpack_masks(topology.packed_masks[chosen])
         values = np.empty((len(blocks), 512, kind.channels), np.float32)
         partial = np.array([block.count != 512 for block in blocks], bool)
@@ -238,7 +239,7 @@ def _read_grid(cursor: Cursor, has_offsets: bool, max_bytes: int | None) -> Grid
         cursor.seek(end)
     elif not parent:
         value_type = _value_type(kind, cursor.where)
-        topology = _read_topology(cursor, flags, value_type, None, max_bytes)
+        topology = _read_topology(cursor, flags, value_type, None)
         cursor.position = _scan_buffers(cursor, flags, value_type, topology)[1]
     return Grid(
         cursor.where,
@@ -287,11 +288,11 @@ def _value_type(kind: str, where: str) -> ValueType:
 class _TreeParser:
     """Gathers leaves and tiles while walking the topology."""
 
-    def __init__(self, cursor: Cursor, flags: int, kind: ValueType, max_bytes: int | None) -> None:
+    def __init__(self, cursor: Cursor, flags: int, kind: ValueType) -> None:
         self.cursor, self.flags, self.kind = cursor, flags, kind
-        self.budget = memory.limit() if max_bytes is None else max_bytes
         self.leaves: list[tuple[np.ndarray, np.ndarray]] = []
         self.tiles: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self.tile_count = 0
         self.background = np.zeros(kind.channels, np.float32)
 
     def value(self) -> tuple[float, ...]:
@@ -303,12 +304,12 @@ class _TreeParser:
             cursor.fail("the tree has not one buffer")
         self.background = np.array(self.value(), np.float32)
         tiles, children = cursor.unpack("2I")
-        if (tiles + children) * 12 > len(cursor.data):
-            cursor.fail(f"{tiles} tiles and {children} children under one root")
-        for _ in range(tiles):
-            origin = self.origin()
-            value, active = self.value(), cursor.one("B") != 0
-            self.add_tiles(np.array([origin]), 4096, np.array([value], np.float32), np.array([active]))
+        layout = np.dtype([("at", "<i4", 3), ("value", "<f4", self.kind.channels), ("active", "u1")])
+        table = np.frombuffer(cursor.take(tiles * layout.itemsize), layout)
+        if (table["at"] % 4096).any():
+            cursor.fail("a tile between branches")
+        values = table["value"].reshape(tiles, self.kind.channels)
+        self.add_tiles(table["at"].astype(np.int64), 4096, values, table["active"] != 0)
         branches = {}
         for _ in range(children):
             origin = self.origin()
@@ -339,7 +340,6 @@ class _TreeParser:
             cursor.fail("an entry is both a child and a tile")
         block = compression.scan(cursor, self.flags, self.kind, total, int(active.sum()))
         after = cursor.position
-        self.spend(total // 4)
         values = self.tile_values(block, active, total)
         cursor.position = after
         # Entries that are neither active nor different from the background are not tiles but emptiness.
@@ -349,7 +349,6 @@ class _TreeParser:
         at = np.flatnonzero(children)
         if level == 4:
             masks = np.frombuffer(cursor.take(64 * len(at)), np.uint8).reshape(-1, 64)
-            self.spend(len(at) * 88)
             self.leaves.append((origin + offsets[at], masks))
             return
         for child in at:
@@ -359,7 +358,7 @@ class _TreeParser:
         if block.count == 0 and block.mode in (0, 6):  # by far the most frequent: only children
             return np.broadcast_to(self.background, (total, self.kind.channels))
         raw = compression.chunk(self.cursor.data, block, self.flags, self.kind, self.cursor)
-        stored = np.frombuffer(raw, self.kind.stored).astype(np.float32).reshape(-1, self.kind.channels)
+        stored = _as_floats(raw, self.kind)
         values = np.empty((1, total, self.kind.channels), np.float32)
         _set_inactive(self.cursor.data, values, active[None], [block], self.background)
         if block.count == total:
@@ -369,19 +368,14 @@ class _TreeParser:
 
     def add_tiles(self, origins: np.ndarray, edge: int, values: np.ndarray, active: np.ndarray) -> None:
         if len(origins):
-            self.spend(len(origins) * 64)
+            self.tile_count += len(origins)
+            if self.tile_count > _MAX_TILES:
+                self.cursor.fail(f"more than {_MAX_TILES} constant regions")
             self.tiles.append((origins, np.full(len(origins), edge, np.int64), values, active))
 
-    def spend(self, count: int) -> None:
-        self.budget -= count
-        if self.budget < 0:
-            memory.check(self.cursor.where, 1 - self.budget, 0)
 
-
-def _read_topology(
-    cursor: Cursor, flags: int, kind: ValueType, buffers_at: int | None, max_bytes: int | None
-) -> Topology:
-    parser = _TreeParser(cursor, flags, kind, max_bytes)
+def _read_topology(cursor: Cursor, flags: int, kind: ValueType, buffers_at: int | None) -> Topology:
+    parser = _TreeParser(cursor, flags, kind)
     parser.root()
     if buffers_at is not None:
         cursor.seek(buffers_at)
@@ -444,6 +438,12 @@ _BITS_ON = np.array([value.bit_count() for value in range(256)], np.uint8)
 def _count_on(packed: np.ndarray) -> np.ndarray:
     """Bits that are on in each row of `packed [n, 64]`: int64 `[n]`."""
     return _BITS_ON[packed].sum(1, dtype=np.int64)
+
+
+def _as_floats(raw: bytes, kind: ValueType) -> np.ndarray:
+    """Stored values as float32 `[n, channels]`."""
+    with np.errstate(invalid="ignore"):  # a damaged file may hold signalling NaNs
+        return np.frombuffer(raw, kind.stored).astype(np.float32).reshape(-1, kind.channels)
 
 
 def _unpack_masks(packed: np.ndarray) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""A file appears whole under its name, or not at all."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fluidsr.errors import InputError, RunError
+from fluidsr.frame import Frame
+from fluidsr.volumes import write, write_pvd
+from fluidsr.volumes.atomic import replacing
+
+SUFFIXES = (".vdb", ".vti", ".npz")
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_the_file_appears_at_the_end(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old" and temporary.parent == tmp_path
+        assert temporary.name.startswith(".") and temporary.suffix == ".txt"
+    assert path.read_text() == "new" and names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".pvd"])
+def test_bad_paths_are_said_clearly(tmp_path, suffix):
+    frame = Frame(np.ones((3, 3, 3), np.float32))
+
+    def put(path):
+        write_pvd(path, []) if suffix == ".pvd" else write(path, frame)
+
+    with pytest.raises(InputError, match="the folder does not exist; create it"):
+        put(tmp_path / "none" / f"a{suffix}")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        put(tmp_path / "file" / f"a{suffix}")
+    (tmp_path / f"a{suffix}").mkdir()
+    with pytest.raises(InputError, match="it is a folder"):
+        put(tmp_path / f"a{suffix}")
+    with pytest.raises(InputError, match="the name is too long"):
+        put(tmp_path / ("a" * 300 + suffix))
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_folder_without_permission(tmp_path, suffix):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="permission denied"):
+        write(tmp_path / f"a{suffix}", Frame(np.ones((3, 3, 3), np.float32)))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_what_was_there(tmp_path, suffix):
+    """A limit on the size of files stands for the full disk: the same errors, from the same calls."""
+    path = tmp_path / f"a{suffix}"
+    write(path, Frame(np.ones((3, 3, 3), np.float32)))
+    before = path.read_bytes()
+    script = f"""
+import numpy as np
+from fluidsr.errors import RunError
+from fluidsr.frame import Frame
+from fluidsr.volumes import write
+noise = np.random.default_rng(0).random((64, 64, 64), np.float32)
+try:
+    write({str(path)!r}, Frame(noise), precision="float")
+except RunError as error:
+    print(error)
+"""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(path)) and done.stderr == ""
+    assert "the disk is full; free some space" in done.stdout
+    assert path.read_bytes() == before and names(tmp_path) == [path.name]
+
+
+def test_run_error_is_not_the_users_fault():
+    assert RunError("a", "b", "c").exit_code == 1

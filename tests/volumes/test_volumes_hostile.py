@@ -1,0 +1,155 @@
+"""Damaged and malicious files end in a VolumeError: no crash, no other exception, no absurd allocation."""
+
+import random
+import re
+import struct
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluidsr.errors import VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import inspect, read, write
+
+SAMPLES = Path(__file__).parent / "samples"
+MEMORY = 64 << 20
+
+
+def small_frame():
+    rng = np.random.default_rng(0)
+    density = np.where(rng.random((20, 17, 30)) < 0.3, rng.random((20, 17, 30)), 0).astype(np.float32)
+    return Frame(density, velocity=np.stack([density] * 3))
+
+
+def mutant(data, rng):
+    """A copy with some bytes cut, overwritten, repeated, or replaced by a telling number."""
+    data = bytearray(data)
+    reach = 3000 if rng.random() < 0.6 else len(data)  # headers matter most
+    at, other = (rng.randrange(min(len(data), reach)) for _ in range(2))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del data[at:]
+    elif kind == 1:
+        for _ in range(rng.randrange(1, 8)):
+            data[rng.randrange(min(len(data), reach))] = rng.randrange(256)
+    elif kind == 2:
+        data[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, 2**30]))
+    elif kind == 3:
+        data[at : at + 8] = struct.pack("<q", rng.choice([0, -1, 2**62, -(2**63), 2**40]))
+    elif kind == 4:
+        del data[at : at + rng.randrange(1, 100)]
+    else:
+        data[at:at] = data[other : other + rng.randrange(1, 200)]
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "source", [".vdb half", ".vdb float", ".vti half", ".npz half", *SAMPLES.glob("*.vdb")]
+)
+def test_mutants_are_read_or_refused(tmp_path, source):
+    if isinstance(source, Path):
+        suffix, data, count = ".vdb", source.read_bytes(), 40
+    else:
+        suffix, precision = source.split()
+        write(tmp_path / f"a{suffix}", small_frame(), precision=precision)
+        data, count = (tmp_path / f"a{suffix}").read_bytes(), 80
+    rng = random.Random(f"{suffix}{len(data)}")
+    refused = 0
+    for _ in range(count):
+        (tmp_path / f"m{suffix}").write_bytes(mutant(data, rng))
+        for function in (read, inspect):
+            start = time.perf_counter()
+            try:
+                function(tmp_path / f"m{suffix}", max_bytes=MEMORY)
+            except VolumeError as error:
+                refused += 1
+                assert "\n" not in str(error)
+            assert time.perf_counter() - start < 30  # seconds; a hang, not slowness
+    assert refused > count / 4
+
+
+@pytest.mark.parametrize("suffix", [".vdb", ".vti", ".npz"])
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"<?xml version='1.0'?>", b"PK\3\4"])
+def test_what_is_no_volume_is_refused(tmp_path, suffix, data):
+    (tmp_path / f"a{suffix}").write_bytes(data)
+    for function in (read, inspect):
+        with pytest.raises(VolumeError, match=re.escape(str(tmp_path / f"a{suffix}"))):
+            function(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".vdb", ".vti", ".npz"])
+def test_missing_files_are_said_clearly(tmp_path, suffix):
+    with pytest.raises(VolumeError, match=r"cannot be read|not a readable"):
+        read(tmp_path / f"a{suffix}")
+
+
+def vdb_of(tree, buffers=b"", flags=3):
+    """A VDB of one float grid, `density`, with the bytes of `tree` as its topology."""
+
+    def text(value):
+        return struct.pack("<I", len(value)) + value
+
+    head = struct.pack("<q3IB", 0x56444220, 224, 10, 0, 1) + b"0" * 36 + struct.pack("<Ii", 0, 1)
+    head += text(b"density") + text(b"Tree_float_5_4_3") + text(b"")
+    body = struct.pack("<2I", flags, 0) + text(b"UniformScaleMap") + struct.pack("<15d", *[1.0] * 15) + tree
+    start = len(head) + 24
+    positions = struct.pack("<3q", start, start + len(body), start + len(body) + len(buffers))
+    return head + positions + body + buffers
+
+
+def test_a_small_file_cannot_claim_millions_of_tiles(tmp_path):
+    packed = zlib.compress(b"\1\0\0\0" * 32768)
+    node = bytes(4096) + b"\xff" * 4096 + b"\0" + struct.pack("<q", len(packed)) + packed
+    branches = [struct.pack("<3i", 4096 * i, 0, 0) + node for i in range(130)]
+    (tmp_path / "a.vdb").write_bytes(vdb_of(struct.pack("<ifII", 1, 0.0, 0, 130) + b"".join(branches)))
+    with pytest.raises(VolumeError, match="constant regions"):
+        inspect(tmp_path / "a.vdb")
+
+
+def test_a_bomb_of_zlib_is_not_inflated(tmp_path):
+    packed = zlib.compress(bytes(1 << 25))
+    node = bytes(4096) + b"\xff" * 4096 + b"\0" + struct.pack("<q", len(packed)) + packed
+    tree = struct.pack("<ifII", 1, 0.0, 0, 1) + struct.pack("<3i", 0, 0, 0) + node
+    (tmp_path / "a.vdb").write_bytes(vdb_of(tree))
+    with pytest.raises(VolumeError, match="does not hold the 131072 bytes"):
+        inspect(tmp_path / "a.vdb")
+
+
+def test_a_huge_tile_is_described_but_not_densified():
+    path = SAMPLES / "cpp_unk_zipmask_half.vdb"
+    with pytest.raises(VolumeError, match="GiB are allowed"):
+        read(path)
+    density = inspect(path).grids[0]
+    assert density.active_voxels == 68_721_614_491 and density.box == ((-7, -1, -19), (8192, 4096, 4096))
+
+
+def test_a_huge_image_is_refused_before_it_is_allocated(tmp_path):
+    write(tmp_path / "a.vti", small_frame())
+    data = (tmp_path / "a.vti").read_bytes()
+    extent = b"0 19 0 16 0 29"
+    assert data.count(extent) == 2
+    (tmp_path / "b.vti").write_bytes(data.replace(extent, b"0 99999 0 99999 0 99999"))
+    with pytest.raises(VolumeError, match="GiB are allowed"):
+        read(tmp_path / "b.vti")
+    with pytest.raises(VolumeError, match="bytes instead of"):
+        (tmp_path / "b.vti").write_bytes(data.replace(extent, b"0 19 0 16 0 300"))
+        read(tmp_path / "b.vti")
+
+
+def test_pickles_and_bombs_in_an_archive_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", density=np.array([[[{}]]], dtype=object))
+    with pytest.raises(VolumeError, match="not an array of numbers"):
+        read(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "b.npz", density=np.zeros((300, 300, 300), np.float32))
+    with pytest.raises(VolumeError, match="GiB are allowed"):
+        read(tmp_path / "b.npz", max_bytes=MEMORY)
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr(
+            "density.npy", b"\x93NUMPY\1\0\x40\0{'descr': '<f4', 'fortran_order': False, 'shape': (9,"
+        )
+    with pytest.raises(VolumeError):
+        read(tmp_path / "c.npz")
