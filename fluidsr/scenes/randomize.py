@@ -17,7 +17,7 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.scenes.schema import Scene, scene_from
 
-_SLOW, _FAST = 0.5, 4.0  # coarse cells per frame: the range that speeds are drawn from
+_SLOW, _FAST = 0.4, 2.5  # coarse cells per frame: the range that speeds are drawn from
 KINDS = ("plume", "jet", "crossing", "blobs")
 _CHANCES = (0.4, 0.2, 0.2, 0.2)
 
@@ -121,7 +121,7 @@ class _Draw:
         sources = []
         for _ in range(int(self.rng.integers(1, 4))):
             velocity = 0.25 * self.speed() * self.direction()
-            velocity[1] = self.speed(0.3, 2.0) if self.buoyant else self.speed(1.0)
+            velocity[1] = self.speed(0.3, 1.2) if self.buoyant else self.speed(0.8)
             center = self.point((0.3, 0.7), (0.06, 0.2))
             sources.append(
                 self.body(center, self.radius(0.06, 0.15))
@@ -136,7 +136,7 @@ class _Draw:
         direction[1] = abs(direction[1])
         middle = np.array(self.extent) / 2
         center = middle - direction * 0.4 * np.array(self.extent)
-        velocity = (self.speed(1.5, 6.0) * direction).tolist()
+        velocity = (self.speed(1.0, 3.5) * direction).tolist()
         jet = self.body(center.tolist(), self.radius(0.04, 0.09))
         return [
             jet | {"density": self.density(), "velocity": velocity, "noise": self.noise()} | self.warm(),
@@ -150,7 +150,7 @@ class _Draw:
         for _ in range(int(self.rng.integers(2, 4))):
             direction = self.direction()
             center = meet - direction * self.rng.uniform(0.25, 0.4) * np.array(self.extent)
-            velocity = (self.speed(1.0, 4.5) * direction).tolist()
+            velocity = (self.speed(0.7, 2.2) * direction).tolist()
             sources.append(
                 self.body(center.tolist(), self.radius(0.05, 0.11))
                 | {"density": self.density(), "velocity": velocity, "noise": self.noise()}
@@ -167,7 +167,7 @@ class _Draw:
             if self.rng.random() < 0.5:
                 blob["seconds"] = [0.0, 1.5 / self.fps]
             if self.rng.random() < 0.7:
-                blob["velocity"] = (self.speed(0.5, 2.5) * self.direction()).tolist()
+                blob["velocity"] = (self.speed(0.3, 1.5) * self.direction()).tolist()
             sources.append(blob)
         return sources + self.forcing(more=True)
 
@@ -182,7 +182,7 @@ class _Draw:
         """Spheres that only impose velocity: stirring, stronger where there is no buoyancy."""
         rng = self.rng
         count = int(rng.choice([3, 6, 9])) if more else int(rng.choice([0, 0, 2, 4]))
-        fastest = 2.0 if self.buoyant else 3.5
+        fastest = 1.2 if self.buoyant else 2.0
         forcing = []
         for _ in range(count):
             start = float(rng.uniform(0, 0.7) * self.frames / self.fps)
@@ -219,10 +219,10 @@ class _Draw:
         boundary: dict[str, Any] = {"x": sideways, "y": ["closed", "open"] if rng.random() < 0.7 else "open"}
         if self.dim == 3:
             boundary["z"] = sideways
-        # A parcel accelerated over half the domain reaches sqrt(height * acceleration); plumes come to about
-        # half of it, because they drag air along.
-        top = self.speed(1.5, 4.0)
-        lift = (2.0 * top) ** 2 / self.height / 9.81
+        # A parcel accelerated over half the domain reaches sqrt(height * acceleration). Plumes drag air along
+        # and are slower, but the fastest cell of a fine simulation comes to about twice that.
+        top = self.speed(1.0, 3.5)
+        lift = top**2 / self.height / 9.81
         fade = float(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.4)]))
         data = {
             "name": name,
@@ -230,7 +230,7 @@ class _Draw:
             "time": {"frames": self.frames, "fps": self.fps, "cfl": float(rng.uniform(1, 4))},
             "physics": {
                 "buoyancy": {"density": 0.0, "temperature": lift if self.buoyant else 0.0},
-                "vorticity_confinement": float(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.3)])),
+                "vorticity_confinement": float(rng.choice([0.0, 0.0, 0.0, rng.uniform(0.02, 0.1)])),
                 "dissipation": {"density": fade, "temperature": float(rng.uniform(0.0, 0.5))},
             },
             "sources": sources,
