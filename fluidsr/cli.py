@@ -268,6 +268,9 @@ def evaluate(
 @click.option("--height", type=click.IntRange(16, 16384))
 @click.option("--yaw", type=float, help="Degrees around the up axis.")
 @click.option("--pitch", type=float, help="Degrees above the horizon.")
+@click.option("--zoom", type=click.FloatRange(0, min_open=True), help="1 frames the whole box.")
+@click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis against gravity; y unless given.")
+@click.option("--extinction", type=click.FloatRange(0, min_open=True), help="1/m at density 1; else by size.")
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a movie; else the cache's own.")
 @_options("output", "frames", "device", "overwrite")
 def render(
@@ -276,6 +279,9 @@ def render(
     height: int | None,
     yaw: float | None,
     pitch: float | None,
+    zoom: float | None,
+    up: str | None,
+    extinction: float | None,
     fps: float | None,
     output: Path | None,
     frames: str | None,
@@ -295,8 +301,8 @@ def render(
         quiet=quiet,
         width=width,
         height=height,
-        yaw=yaw,
-        pitch=pitch,
+        camera={"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up},
+        extinction=extinction,
         device=device,
     )
     _say(str(target), quiet)

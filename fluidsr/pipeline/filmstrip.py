@@ -14,8 +14,8 @@ _COLUMNS = 6
 class Filmstrip:
     """Pictures in `.preview/`, kept so that a run can be made longer; `develop` makes sheet and movie of them."""
 
-    def __init__(self, root: Path) -> None:
-        self._pictures = root / ".preview"
+    def __init__(self, root: Path, up: str) -> None:
+        self._pictures, self._up = root / ".preview", up
         self._sheet, self._movie = root / "preview.png", root / "preview.mp4"
 
     def picture(self, number: int, side: str = "coarse") -> Path:
@@ -27,13 +27,19 @@ class Filmstrip:
         from fluidsr import preview
 
         self._pictures.mkdir(exist_ok=True)
-        width, height = preview.picture_size(coarse)
-        if fine is not None:
-            preview.write_png(self.picture(number, "fine"), preview.render(fine, width=width, height=height))
-        preview.write_png(self.picture(number), preview.render(coarse, width=width, height=height))
+        camera = preview.Camera(up=self._up)
+        for frame, side in ((fine, "fine"), (coarse, "coarse")):
+            if frame is not None:
+                preview.write_png(self.picture(number, side), preview.render(frame, camera=camera))
 
-    def develop(self, numbers: Sequence[int], fps: float) -> None:
-        """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn."""
+    def develop(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
+        """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn.
+
+        `coarse` cells along each axis and the generator's `factor` stand in the captions.
+        """
         from fluidsr import preview
 
-        preview.write_filmstrip(self._sheet, self._movie, self._pictures, numbers, fps)
+        names = tuple(
+            f"{side} {' x '.join(str(n * times) for n in coarse)}" for side, times in (("coarse", 1), ("fine", factor))
+        )
+        preview.write_filmstrip(self._sheet, self._movie, self._pictures, numbers, fps, labels=(names[0], names[1]))

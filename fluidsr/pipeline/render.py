@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fluidsr import device as devices
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.pipeline.progress import Progress
@@ -18,17 +19,24 @@ def render(
     *,
     frames_wanted: str | None = None,
     fps: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    camera: Mapping[str, Any] | None = None,
+    extinction: float | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     quiet: bool = False,
-    **view: Any,
 ) -> Path:
     """Draw `inputs`: one volume becomes a PNG, several an MP4, or PNGs if `output` is a folder. Returns the path.
 
-    `view` goes to `preview.render` (width, height, yaw, pitch, ...). Raises InputError for bad input and for
-    an output that exists, unless `overwrite`.
+    `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of `preview.Look`. Raises
+    InputError for bad input and for an output that exists, unless `overwrite`.
     """
     from fluidsr import preview
 
+    device = devices.resolve(device)
+    view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
+    look = preview.Look(extinction=extinction)
     items = select(inputs, frames_wanted)
     first = items[0].source
     single = len(items) == 1
@@ -41,15 +49,20 @@ def render(
     if target.exists() and suffix and not overwrite:
         raise InputError(str(target), "exists", "use --overwrite, or another -o")
 
+    folder = target.parent if suffix else target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be written ({error.strerror})", "give another -o") from None
     movie = None
     with Progress(len(items), quiet=quiet) as progress:
         try:
             for item in items:
                 frame = volumes.read(item.source)
-                if not view.get("width"):
+                if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
-                    view["width"], view["height"] = preview.picture_size(frame)
-                picture = preview.render(frame, **view)
+                    width, height = preview.picture_size(frame, camera=view, width=width, height=height)
+                picture = preview.render(frame, width=width, height=height, camera=view, look=look, device=device)
                 if suffix == ".mp4":
                     movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)
                     movie.add(picture)

@@ -134,7 +134,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
-    film = Filmstrip(folder.path) if preview else None
+    film = Filmstrip(folder.path, scene.domain.up) if preview else None
     todo = [n for n in job.frames if not folder.is_complete(n, _files(job, folder.path, n, film))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
@@ -146,7 +146,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
             saved.remove()
     _write_series(job, folder)
     if film:
-        film.develop(list(job.frames), scene.time.fps)
+        film.develop(job.frames, scene.time.fps, scene.domain.resolution, upscaler.factor if upscaler else 1)
     return folder.path
 
 
