@@ -25,7 +25,9 @@ def interior(field: torch.Tensor, margin: int) -> np.ndarray:
     return field[(0, 0, *inside)].numpy()
 
 
-def score(generator: torch.nn.Module, dim: int, factor: int, radius: int, density: float, velocity: float) -> float:
+def score(
+    generator: torch.nn.Module, dim: int, factor: int, radius: int, density: float, velocity: float
+) -> float:
     with torch.inference_mode():
         fine = generator(flat(dim, density, velocity, 2 * radius + 6))
     return metrics.phase_score(interior(fine, radius * factor), factor)

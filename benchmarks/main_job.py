@@ -1,6 +1,6 @@
 """The main job, as the README's first command runs it: seconds and peak memory, by stage.
 
-    python benchmarks/main_job.py [SCENE] [FRAMES]
+python benchmarks/main_job.py [SCENE] [FRAMES]
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from pathlib import Path
 def main(scene: str = "plume", frames: str = "48") -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "run"
-        command = [sys.executable, "-m", "fluidsr.cli", "simulate", scene, "--frames", frames, "-o", str(output), "-q"]
+        command = [
+            sys.executable,
+            "-m",
+            "fluidsr.cli",
+            "simulate",
+            scene,
+            "--frames",
+            frames,
+            "-o",
+            str(output),
+            "-q",
+        ]
         started = time.perf_counter()
         subprocess.run(command, check=True)
         total = time.perf_counter() - started
@@ -31,8 +42,13 @@ def main(scene: str = "plume", frames: str = "48") -> None:
             if isinstance(seconds, float):
                 stages[stage] = stages.get(stage, 0.0) + seconds
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{scene}: {len(records)} frames in {total:.1f} s, {size / 2**20:.0f} MiB of volumes, {peak:.0f} MiB at the peak")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    print(
+        f"{scene}: {len(records)} frames in {total:.1f} s, "
+        f"{size / 2**20:.0f} MiB of volumes, {peak:.0f} MiB at the peak"
+    )
     for stage, seconds in stages.items():
         note = "  (in two threads beside the rest)" if stage == "write" else ""
         print(f"  {stage:10s}{seconds:8.1f} s{seconds / len(records):8.2f} s a frame{note}")

@@ -23,24 +23,36 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def _options(*names: str) -> Callable[[F], F]:
     """Attach the common options called `names`: each is spelled and explained once, here."""
     shelf = {
-        "output": click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the result goes."),
-        "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        "output": click.option(
+            "-o", "--output", type=click.Path(path_type=Path), help="Where the result goes."
+        ),
+        "device": click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+        ),
         "seed": click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
         "format": click.option(
             "--format", "formats", multiple=True, type=click.Choice(["vdb", "vti", "npz"]), help="Repeatable."
         ),
         "set": click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key; dotted, repeatable."
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a key; dotted, repeatable.",
         ),
         "frames": click.option("--frames", metavar="N|A-B", help="A count, or a range for farm splits."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
-        "dry-run": click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the cost."),
+        "dry-run": click.option(
+            "--dry-run", is_flag=True, help="Print the resolved configuration and the cost."
+        ),
         "scheduler": click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler."),
     }
 
     def attach(function: F) -> F:
         function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
-        function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(function)
+        function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(
+            function
+        )
         for name in reversed(names):
             function = shelf[name](function)
         return function
@@ -96,10 +108,14 @@ def simulate(
 
 @cli.command("generate-dataset")
 @click.option("--dim", type=click.Choice(["2", "3"]), default="2", show_default=True)
-@click.option("--resolution", type=click.IntRange(8, 4096), default=64, show_default=True, help="Coarse cells.")
+@click.option(
+    "--resolution", type=click.IntRange(8, 4096), default=64, show_default=True, help="Coarse cells."
+)
 @click.option("--factor", type=click.Choice(["2", "4", "8"]), default="4", show_default=True)
 @click.option("--simulations", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
-@click.option("--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation.")
+@click.option(
+    "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
+)
 @click.option("--pairs", type=click.Choice(["filtered", "coupled"]), default="filtered", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes.")
 @_options("output", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
@@ -185,7 +201,9 @@ def train(
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", metavar="NAME|PATH", default="smoke3d-x4", show_default=True)
 @click.option("--velocity-scale", type=click.FloatRange(0), default=1.0, show_default=True)
-@click.option("--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile.")
+@click.option(
+    "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
+)
 @click.option("--max-memory", metavar="SIZE", help="Bound on working memory, such as 4GB.")
 @click.option("--density-grid", metavar="NAME")
 @click.option("--velocity-grid", metavar="NAME")
@@ -240,7 +258,9 @@ def upsample(
 @cli.command()
 @click.option("--model", metavar="NAME|PATH", required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
-@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
+)
 @click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Judge every Nth frame.")
 @_options("output", "device", "overwrite")
 def evaluate(
@@ -383,7 +403,9 @@ def models_list() -> None:
 
     for name in room.shipped():
         card = room.read_card(name)
-        click.echo(f"{name:12s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell")
+        click.echo(
+            f"{name:12s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell"
+        )
 
 
 @models.command("show")
@@ -404,7 +426,9 @@ def _tile(text: str) -> int | str:
     if text == "auto":
         return text
     if not text.isdigit() or int(text) < 1:
-        raise InputError("--tile", f"'{text}' is not a number of cells", "give auto, or a whole number such as 32")
+        raise InputError(
+            "--tile", f"'{text}' is not a number of cells", "give auto, or a whole number such as 32"
+        )
     return int(text)
 
 
@@ -451,7 +475,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         kind = type(error).__name__
-        _fail(f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1)
+        _fail(
+            f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1
+        )
 
 
 def _fail(message: str, code: int) -> None:

@@ -25,5 +25,7 @@ def resolve(device: str) -> str:
     index = int(match.group(1) or 0)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
-        raise InputError("--device", f"there is no CUDA device {index} (torch sees {count})", "use --device cpu")
+        raise InputError(
+            "--device", f"there is no CUDA device {index} (torch sees {count})", "use --device cpu"
+        )
     return f"cuda:{index}"

@@ -45,7 +45,9 @@ class Frame:
         if dim not in (2, 3) or min(shape) < 1:
             raise InputError("density", f"shape {shape} is not a 2-D or 3-D grid", "give [x, y] or [x, y, z]")
         if not (self.cell_size > 0 and math.isfinite(self.cell_size)):
-            raise InputError("cell_size", f"{self.cell_size} m is not a size", "give a positive number of metres")
+            raise InputError(
+                "cell_size", f"{self.cell_size} m is not a size", "give a positive number of metres"
+            )
         origin = tuple(float(x) for x in self.origin) or (0.0,) * dim
         if len(origin) != dim:
             raise InputError("origin", f"{origin} has not {dim} numbers", "give one number per axis")

@@ -40,6 +40,9 @@ class Filmstrip:
         from fluidsr import preview
 
         names = tuple(
-            f"{side} {' x '.join(str(n * times) for n in coarse)}" for side, times in (("coarse", 1), ("fine", factor))
+            f"{side} {' x '.join(str(n * times) for n in coarse)}"
+            for side, times in (("coarse", 1), ("fine", factor))
         )
-        preview.write_filmstrip(self._sheet, self._movie, self._pictures, numbers, fps, labels=(names[0], names[1]))
+        preview.write_filmstrip(
+            self._sheet, self._movie, self._pictures, numbers, fps, labels=(names[0], names[1])
+        )

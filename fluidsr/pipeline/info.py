@@ -29,7 +29,9 @@ def info(path: str) -> dict[str, Any]:
         return {"kind": "data set", **dataset.Store.open(place).describe()}
     if place.is_file():
         return _known({"kind": "volume", **volumes.inspect(place).as_dict()})
-    raise InputError(path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder")
+    raise InputError(
+        path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
+    )
 
 
 def _known(value: Any) -> Any:
@@ -43,7 +45,9 @@ def _model(name: str) -> dict[str, Any]:
     from fluidsr import models
 
     if not Path(name).exists() and name not in models.shipped():
-        raise InputError(name, "does not exist", f"give a path, or a model's name: {', '.join(models.shipped())}")
+        raise InputError(
+            name, "does not exist", f"give a path, or a model's name: {', '.join(models.shipped())}"
+        )
     return {"kind": "model", **models.read_card(name).model_dump(mode="json")}
 
 
@@ -51,9 +55,13 @@ def _run(folder: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        raise InputError(str(folder / "run.yaml"), "cannot be read", "make the run again with --overwrite") from None
+        raise InputError(
+            str(folder / "run.yaml"), "cannot be read", "make the run again with --overwrite"
+        ) from None
     if not isinstance(document, dict):
-        raise InputError(str(folder / "run.yaml"), "is not a run's record", "make the run again with --overwrite")
+        raise InputError(
+            str(folder / "run.yaml"), "is not a run's record", "make the run again with --overwrite"
+        )
     names = sorted(file.name for file in (folder / "frames").glob("*") if not file.name.startswith("."))
     found = {"files": len(names), "first": names[0], "last": names[-1]} if names else {"files": 0}
     return {"kind": "run", **document, "frames_found": found}

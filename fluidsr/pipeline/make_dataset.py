@@ -26,7 +26,9 @@ def configure(*, overrides: Sequence[str] = (), **options: Any) -> DatasetConfig
 
 def describe(config: DatasetConfig) -> str:
     """The resolved configuration and an upper bound of the cost, as YAML."""
-    return yaml.safe_dump({"data_set": config.as_dict(), "cost_at_most": config.cost()}, sort_keys=False, width=110)
+    return yaml.safe_dump(
+        {"data_set": config.as_dict(), "cost_at_most": config.cost()}, sort_keys=False, width=110
+    )
 
 
 def make_dataset(

@@ -40,10 +40,14 @@ def render(
     items = select(inputs, frames_wanted)
     first = items[0].source
     single = len(items) == 1
-    target = output or Path(f"{first.stem}.png" if single else f"{first.stem.rstrip('0123456789').rstrip('_.-')}.mp4")
+    target = output or Path(
+        f"{first.stem}.png" if single else f"{first.stem.rstrip('0123456789').rstrip('_.-')}.mp4"
+    )
     suffix = target.suffix.lower()
     if suffix not in (".png", ".mp4", ""):
-        raise InputError(str(target), f"'{suffix}' is not a picture or a movie", "give .png, .mp4 or a folder")
+        raise InputError(
+            str(target), f"'{suffix}' is not a picture or a movie", "give .png, .mp4 or a folder"
+        )
     if suffix == ".png" and not single:
         raise InputError(str(target), f"is one picture for {len(items)} volumes", "give .mp4 or a folder")
     if target.exists() and suffix and not overwrite:
@@ -62,7 +66,9 @@ def render(
                 if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)
-                picture = preview.render(frame, width=width, height=height, camera=view, look=look, device=device)
+                picture = preview.render(
+                    frame, width=width, height=height, camera=view, look=look, device=device
+                )
                 if suffix == ".mp4":
                     movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)
                     movie.add(picture)

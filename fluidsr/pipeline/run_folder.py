@@ -31,7 +31,13 @@ class RunFolder:
 
     @classmethod
     def open(
-        cls, path: Path, command: str, configuration: Mapping[str, Any], *, overwrite: bool, notes: Mapping[str, Any]
+        cls,
+        path: Path,
+        command: str,
+        configuration: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        notes: Mapping[str, Any],
     ) -> RunFolder:
         """Create the folder, or go on in it if it holds a run of the same `configuration`.
 
@@ -53,14 +59,18 @@ class RunFolder:
             difference = first_difference(found.get("configuration"), wanted)
             if difference:
                 raise InputError(
-                    str(path), f"holds a run of another configuration: {difference}", "use --overwrite, or another -o"
+                    str(path),
+                    f"holds a run of another configuration: {difference}",
+                    "use --overwrite, or another -o",
                 )
         elif path.exists() and any(path.iterdir()):
             raise InputError(str(path), "is not empty and holds no run", "give another -o, or empty it")
         try:
             (path / "frames").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(str(path), f"cannot be written ({error.strerror})", "give -o a writable folder") from None
+            raise InputError(
+                str(path), f"cannot be written ({error.strerror})", "give -o a writable folder"
+            ) from None
         folder = cls(path, _read_log(path / _LOG))
         document = {
             "command": command,

@@ -55,7 +55,7 @@ class Job:
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
         if model == "none":
-            scene = scene.model_copy(update={"upscale": None})
+            scene = scene.with_changes(upscale=None)
         elif model is not None:
             scene = scene.with_model(model)
         if formats:
@@ -139,8 +139,12 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
             if len(todo) < len(job.frames):
-                progress.note(f"{output}: going on at frame {todo[0]}; {len(job.frames) - len(todo)} are there")
-            saved = checkpoint.Checkpoint(folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors")
+                progress.note(
+                    f"{output}: going on at frame {todo[0]}; {len(job.frames) - len(todo)} are there"
+                )
+            saved = checkpoint.Checkpoint(
+                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
+            )
             with ThreadPoolExecutor(2, thread_name_prefix="writer") as writers:
                 _produce(job, upscaler, folder, film, set(todo), saved, writers, progress)
             saved.remove()
@@ -253,7 +257,9 @@ def _steps_with_state(
             started = time.perf_counter()
             assert scene.upscale is not None
             fine = upscaler.upsample(
-                coarse, velocity_scale=scene.upscale.velocity_scale, fields=_present(scene.output.fields, coarse)
+                coarse,
+                velocity_scale=scene.upscale.velocity_scale,
+                fields=_present(scene.output.fields, coarse),
             )
             seconds["upscale"] = time.perf_counter() - started
         state = solver.state() if saved and saved.is_due() else None
@@ -284,7 +290,11 @@ def _work(job: Job, root: Path, step: Step) -> Iterator[tuple[Path, Frame, dict[
     for path, is_coarse in _targets(job, root, step.number):
         frame = coarse if is_coarse else fine
         assert frame is not None
-        options = {"precision": output.precision, "naming": output.naming, "fields": _present(output.fields, frame)}
+        options = {
+            "precision": output.precision,
+            "naming": output.naming,
+            "fields": _present(output.fields, frame),
+        }
         yield path, frame, options
 
 

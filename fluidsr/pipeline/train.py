@@ -113,11 +113,15 @@ def train(
         Progress(job.recipe.steps, "steps", quiet=quiet) as progress,
     ):
         for name in sampler.skipped:
-            progress.note(f"{job.data}: {name} is smaller than a patch of {patches.tile} cells and is left out")
+            progress.note(
+                f"{job.data}: {name} is smaller than a patch of {patches.tile} cells and is left out"
+            )
 
         def show(now: Standing) -> None:
             figures = {**now.losses, **now.validation}
-            line = "  ".join(f"{name} {figures[name]:.4g}" for name in ("total", "psnr", "spectrum") if name in figures)
+            line = "  ".join(
+                f"{name} {figures[name]:.4g}" for name in ("total", "psnr", "spectrum") if name in figures
+            )
             progress.advance(line, now.step - progress.done)
 
         report = training.train(
@@ -154,7 +158,9 @@ def validation(store: Store, device: str) -> Callable[[SmokeGenerator], Mapping[
 
     def judge(generator: SmokeGenerator) -> dict[str, float]:
         was_training = generator.training
-        card: Any = Card.model_construct(name="in-training", density_range=(0, np.inf), velocity_range=(-np.inf, np.inf))
+        card: Any = Card.model_construct(
+            name="in-training", density_range=(0, np.inf), velocity_range=(-np.inf, np.inf)
+        )
         upscaler = Upscaler(Model(generator.eval(), card), device=device)
         scores = []
         for low, high in pairs:

@@ -63,13 +63,18 @@ def upsample(
     """
     settings = replace(settings, device=devices.resolve(settings.device))
     items = select(inputs, frames_wanted)
-    root = output or Path("runs") / f"{items[0].source.stem.rstrip('0123456789').rstrip('_.-') or 'volumes'}_fine"
+    root = (
+        output
+        or Path("runs") / f"{items[0].source.stem.rstrip('0123456789').rstrip('_.-') or 'volumes'}_fine"
+    )
     sources = [str(item.source.resolve()) for item in select(inputs, None)]
     configuration = {**asdict(settings), "inputs": sources, "model_sha256": _model_sha256(settings.model)}
     folder = RunFolder.open(
         root, "upsample", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
     )
-    todo = [item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))]
+    todo = [
+        item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
+    ]
     with Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
         notes: set[str] = set()
         gaps = sequence.expand(inputs).gaps
@@ -86,7 +91,8 @@ def upsample(
         entries = [
             (float(folder.complete[item.number]["time"]), file)
             for item in items
-            if item.number in folder.complete and (file := root / "frames" / f"{item.source.stem}.vti").exists()
+            if item.number in folder.complete
+            and (file := root / "frames" / f"{item.source.stem}.vti").exists()
         ]
         volumes.write_pvd(root / f"{root.name}.pvd", entries)
     return root
@@ -99,7 +105,9 @@ def select(inputs: Sequence[str], frames_wanted: str | None) -> list[Item]:
     """
     files = sequence.expand(inputs)
     named = all(file.number is not None for file in files)
-    items = [Item(file.number or 0 if named else place, file.path) for place, file in enumerate(files, start=1)]
+    items = [
+        Item(file.number or 0 if named else place, file.path) for place, file in enumerate(files, start=1)
+    ]
     if frames_wanted is None:
         return items
     if "-" in frames_wanted:
@@ -109,7 +117,9 @@ def select(inputs: Sequence[str], frames_wanted: str | None) -> list[Item]:
         chosen = items[: len(frames.parse(frames_wanted, len(items)))]
     if not chosen:
         numbers = f"{items[0].number}-{items[-1].number}"
-        raise InputError("--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}")
+        raise InputError(
+            "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
+        )
     return chosen
 
 
@@ -119,7 +129,9 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
 
     started = time.perf_counter()
     upscaler = _upscaler(settings.model, settings.device, settings.tile, settings.max_memory)
-    frame = volumes.read(item.source, density_grid=settings.density_grid, velocity_grid=settings.velocity_grid)
+    frame = volumes.read(
+        item.source, density_grid=settings.density_grid, velocity_grid=settings.velocity_grid
+    )
     if settings.frame_rate is not None:
         frame = frame.replace(dt=1.0 / settings.frame_rate)
     if frame.velocity is None and settings.zero_velocity:

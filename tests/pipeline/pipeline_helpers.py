@@ -8,5 +8,10 @@ SMALL = ["--set", "domain.resolution=[24,36]", "--set", "domain.cell_size=0.05",
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every volume and picture of a run by its path: what must be the same whatever happened on the way."""
-    files = [*folder.glob("frames/*"), *folder.glob("coarse/*"), *folder.glob("*.pvd"), folder / "preview.png"]
+    files = [
+        *folder.glob("frames/*"),
+        *folder.glob("coarse/*"),
+        *folder.glob("*.pvd"),
+        folder / "preview.png",
+    ]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.exists()}

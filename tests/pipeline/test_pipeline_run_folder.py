@@ -11,7 +11,9 @@ from fluidsr.pipeline.run_folder import RunFolder, first_difference
 
 
 def open_run(path: Path, configuration: dict | None = None, *, overwrite: bool = False) -> RunFolder:
-    return RunFolder.open(path, "simulate", configuration or {"a": 1}, overwrite=overwrite, notes={"frames": "1-2"})
+    return RunFolder.open(
+        path, "simulate", configuration or {"a": 1}, overwrite=overwrite, notes={"frames": "1-2"}
+    )
 
 
 def test_a_new_folder_records_what_was_asked(tmp_path: Path) -> None:

@@ -21,7 +21,20 @@ Run = Callable[..., tuple[int, str]]
 def run(capsys: pytest.CaptureFixture[str], tiny_model: str) -> Run:
     def call(output: Path, *arguments: str, frames: str = "5") -> tuple[int, str]:
         with pytest.raises(SystemExit) as stop:
-            main(["simulate", "plume2d", "--model", tiny_model, "--frames", frames, *SMALL, "-o", str(output), *arguments])
+            main(
+                [
+                    "simulate",
+                    "plume2d",
+                    "--model",
+                    tiny_model,
+                    "--frames",
+                    frames,
+                    *SMALL,
+                    "-o",
+                    str(output),
+                    *arguments,
+                ]
+            )
         return int(stop.value.code or 0), capsys.readouterr().err
 
     return call
@@ -32,11 +45,18 @@ def test_what_a_run_leaves(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     folder = tmp_path / "run"
     names = {str(file.relative_to(folder)) for file in folder.rglob("*") if ".preview" not in file.parts}
-    frames = {f"{side}/plume2d_{n:04d}.{kind}" for side in ("frames", "coarse") for n in range(1, 6) for kind in ("vdb", "vti")}
-    assert names == frames | {
-        "frames", "coarse", "run.yaml", "run.jsonl", "plume2d.pvd", "plume2d_coarse.pvd", "preview.png", "preview.mp4", ".preview",
-    } - {".preview"}  # fmt: skip
-    fine, coarse = volumes.read(folder / "frames/plume2d_0005.vdb"), volumes.read(folder / "coarse/plume2d_0005.vdb")
+    frames = {
+        f"{side}/plume2d_{n:04d}.{kind}"
+        for side in ("frames", "coarse")
+        for n in range(1, 6)
+        for kind in ("vdb", "vti")
+    }
+    series, pictures = {"plume2d.pvd", "plume2d_coarse.pvd"}, {"preview.png", "preview.mp4"}
+    assert names == frames | series | pictures | {"frames", "coarse", "run.yaml", "run.jsonl"}
+    fine, coarse = (
+        volumes.read(folder / "frames/plume2d_0005.vdb"),
+        volumes.read(folder / "coarse/plume2d_0005.vdb"),
+    )
     assert fine.shape == (96, 144) and coarse.shape == (24, 36)
     assert fine.cell_size == pytest.approx(0.05 / 4) and fine.origin == coarse.origin
     assert fine.time == pytest.approx(5 / 24)
@@ -75,7 +95,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     monkeypatch.setattr(volumes, "write", write)
     assert run(tmp_path / "halves")[0] == 0
     assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
-    leftovers = [file for file in (tmp_path / "halves").rglob("*") if file.name.startswith(".") and file.name != ".preview"]
+    leftovers = [
+        file
+        for file in (tmp_path / "halves").rglob("*")
+        if file.name.startswith(".") and file.name != ".preview"
+    ]
     assert not leftovers
 
 
@@ -110,7 +134,9 @@ def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
     assert code == 2 and err.startswith("Error: ") and err.count("\n") == 1
 
 
-def test_a_full_disk_ends_the_run_with_code_1(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_the_run_with_code_1(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "x.vdb"))
 
@@ -131,7 +157,9 @@ def test_dry_run_writes_nothing(tmp_path: Path, tiny_model: str, capsys: pytest.
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_of_the_other_dimension(run: Run, tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_of_the_other_dimension(
+    run: Run, tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["simulate", "plume", "--model", tiny_model, "-o", str(tmp_path / "run")])
     assert stop.value.code == 2

@@ -20,16 +20,52 @@ def call(*arguments: str) -> int:
 def cache(tmp_path_factory: pytest.TempPathFactory, tiny_model: str) -> Path:
     """A small run with its coarse side, exactly stored."""
     folder = tmp_path_factory.mktemp("cache") / "run"
-    exact = ["--set", "output.coarse=true", "--set", "output.precision=float", "--set", "output.fields=[density,velocity]"]
+    exact = [
+        "--set",
+        "output.coarse=true",
+        "--set",
+        "output.precision=float",
+        "--set",
+        "output.fields=[density,velocity]",
+    ]
     formats = ["--format", "vdb", "--format", "npz"]
-    assert call("simulate", "plume2d", "--model", tiny_model, "--frames", "4", *SMALL, *exact, *formats, "-o", str(folder)) == 0
+    assert (
+        call(
+            "simulate",
+            "plume2d",
+            "--model",
+            tiny_model,
+            "--frames",
+            "4",
+            *SMALL,
+            *exact,
+            *formats,
+            "-o",
+            str(folder),
+        )
+        == 0
+    )
     return folder
 
 
 @pytest.mark.parametrize("suffix", ["vdb", "npz"])
 def test_a_cache_gives_what_simulate_gave(cache: Path, tmp_path: Path, tiny_model: str, suffix: str) -> None:
     pattern = str(cache / "coarse" / f"plume2d_####.{suffix}")
-    assert call("upsample", pattern, "--model", tiny_model, "--format", "npz", "-o", str(tmp_path / "fine"), "--device", "cpu") == 0
+    assert (
+        call(
+            "upsample",
+            pattern,
+            "--model",
+            tiny_model,
+            "--format",
+            "npz",
+            "-o",
+            str(tmp_path / "fine"),
+            "--device",
+            "cpu",
+        )
+        == 0
+    )
     for number in range(1, 5):
         again = volumes.read(tmp_path / "fine" / "frames" / f"plume2d_{number:04d}.npz")
         first = volumes.read(cache / "frames" / f"plume2d_{number:04d}.npz")
@@ -45,7 +81,9 @@ def test_splits_leave_the_same_bytes(cache: Path, tmp_path: Path, tiny_model: st
         assert call("upsample", pattern, *common, "--frames", frames, "-o", str(tmp_path / "parts")) == 0
     assert call("upsample", pattern, *common, "-o", str(tmp_path / "whole")) == 0
     parts, whole = contents(tmp_path / "parts"), contents(tmp_path / "whole")
-    assert {k: v for k, v in parts.items() if "frames/" in k} == {k: v for k, v in whole.items() if "frames/" in k}
+    assert {k: v for k, v in parts.items() if "frames/" in k} == {
+        k: v for k, v in whole.items() if "frames/" in k
+    }
     assert len(whole) == 9  # four frames, two formats, one series
 
 
@@ -58,7 +96,9 @@ def test_a_cluster_leaves_the_same_bytes(cache: Path, tmp_path: Path, tiny_model
         there = ["--scheduler", cluster.scheduler_address, "-o", str(tmp_path / "there")]
         assert call("upsample", pattern, *common, *there) == 0
     here, there_ = contents(tmp_path / "here"), contents(tmp_path / "there")
-    assert {k: v for k, v in here.items() if "frames/" in k} == {k: v for k, v in there_.items() if "frames/" in k}
+    assert {k: v for k, v in here.items() if "frames/" in k} == {
+        k: v for k, v in there_.items() if "frames/" in k
+    }
 
 
 def test_no_velocity_is_said_and_can_be_accepted(
