@@ -1,0 +1,103 @@
+"""From pairs to a judged model, by the commands that a user types."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fluidsr.cli import main
+
+TINY = [
+    "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
+    "--set", "precision=float32", "--device", "cpu",
+]  # fmt: skip
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three simulations, so that every split has one."""
+    store = tmp_path_factory.mktemp("data") / "tiny.zarr"
+    size = ["--dim", "2", "--resolution", "16", "--factor", "4", "--simulations", "3", "--frames", "6"]
+    assert call("generate-dataset", *size, "--device", "cpu", "-o", str(store)) == 0
+    return str(store)
+
+
+@pytest.fixture(scope="module")
+def trained(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training") / "run"
+    assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--steps", "6", *TINY, "-o", str(folder)) == 0
+    return folder
+
+
+def test_a_data_set_is_described(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("info", data) == 0
+    told = yaml.safe_load(capsys.readouterr().out)[data]
+    assert told["kind"] == "data set"
+    assert told["factor"] == 4
+
+
+def test_a_dry_run_of_a_data_set_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("generate-dataset", "--dim", "3", "--resolution", "32", "--dry-run", "-o", str(tmp_path / "x")) == 0
+    told = yaml.safe_load(capsys.readouterr().out)
+    assert told["cost_at_most"]["fine_cells"] == 128**3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trained_model_has_a_card_with_figures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(trained / "smoke2d-x4.safetensors")
+    assert call("models", "show", model) == 0
+    page = capsys.readouterr().out
+    assert "# smoke2d-x4" in page and "psnr" in page
+    assert call("info", model) == 0
+    card = yaml.safe_load(capsys.readouterr().out)[model]
+    assert card["steps"] == 6 and card["data"]["seed"] == 0
+    assert card["metrics"]["smoke2d-x4"]["psnr"] > 0
+
+
+def test_training_goes_on_to_the_same_weights(data: str, trained: Path, tmp_path: Path) -> None:
+    common = ["train", "--data", data, "--recipe", "smoke2d-x4", *TINY, "-o", str(tmp_path / "run")]
+    assert call(*common, "--steps", "6", "--minutes", "1e-9") == 0  # one step, then the time is over
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["step"] for line in lines) == 1
+    assert call(*common, "--steps", "6") == 0
+    model = "smoke2d-x4.safetensors"
+    assert (tmp_path / "run" / model).read_bytes() == (trained / model).read_bytes()
+
+
+def test_a_model_is_judged_beside_its_baselines(
+    data: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, folder = str(trained / "smoke2d-x4.safetensors"), tmp_path / "report"
+    command = ["evaluate", "--model", model, "--data", data, "--stride", "3", "--device", "cpu", "-o", str(folder)]
+    assert call(*command) == 0
+    assert "cubic" in capsys.readouterr().out
+    report = json.loads((folder / "report.json").read_text())
+    assert {"cubic", "linear", "smoke2d-x4"} <= set(report["mean"] if "mean" in report else report["methods"])
+    page = (folder / "index.html").read_text()
+    assert "<img" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert call(*command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert call(*command, "--overwrite") == 0
+
+
+def test_recipe_and_data_must_fit(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--data", data, "--recipe", "smoke3d-x4") == 2
+    assert "dim is 3 and that of" in capsys.readouterr().err
+
+
+def test_a_misspelt_recipe_key(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--set", "losses.gradeint=1") == 2
+    assert "gradient" in capsys.readouterr().err
+
+
+def test_a_dry_run_of_training(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--dry-run") == 0
+    told = yaml.safe_load(capsys.readouterr().out)
+    assert told["recipe"]["name"] == "smoke2d-x4"
+    assert told["cost"]["weights"] > 100_000
