@@ -46,6 +46,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
+    def start_at(self, done: int) -> None:
+        """Say that `done` pieces were there before; the rate counts from now."""
+        self.done = self._resumed = done
+        self._started = time.monotonic()
+
     def advance(self, message: str = "", count: int = 1) -> None:
         """Say that `count` more pieces are done, with a short remark about the last one."""
         self.done += count

@@ -24,6 +24,13 @@ def test_lines_are_spaced_in_time_but_the_last_one_comes(capsys: pytest.CaptureF
     assert len(lines) == 1 and lines[0].startswith("steps 100/100")
 
 
+def test_what_was_done_before_does_not_count_for_the_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(1000, interval=0.0) as progress:
+        progress.start_at(999)
+        progress.advance("", 0)
+    assert capsys.readouterr().out == "frames 999/1000  -\n"
+
+
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(1, quiet=True) as progress:
         progress.note("a note")
