@@ -105,7 +105,6 @@ class VtiFile:
         memory.check(self.where, size, self.max_bytes)
         if array.format == "ascii":
             try:
-                # `fromstring` reads huge texts quickly; `split` would make an object of every number.
                 found = np.array("".join(array.text).split(), dtype.newbyteorder("="))
             except (ValueError, OverflowError) as error:
                 self._fail(f"array {array.name!r} holds text that is no number ({error})")
