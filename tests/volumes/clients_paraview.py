@@ -45,7 +45,7 @@ bounds = contour.GetDataInformation().GetBounds()
 with open(output, "w") as file:  # noqa: PTH123
     json.dump({"frames": frames, "contour": bounds}, file)
 
-view = CreateRenderView(ViewSize=[480, 480], Background=[0.1, 0.1, 0.12])
+view = CreateRenderView(ViewSize=[240, 240], Background=[0.1, 0.1, 0.12])
 Show(contour, view).Opacity = 0.25
 display = Show(reader, view)
 display.SetRepresentationType("Volume")

@@ -119,7 +119,8 @@ class _TreeParser:
 
 
 def read_topology(cursor: Cursor, flags: int, kind: ValueType, buffers_at: int | None) -> Topology:
-    """The tree at the cursor, which ends behind it. `buffers_at` is where its buffers begin, None if right there.
+    """The tree at the cursor, which ends behind it. `buffers_at` is where its buffers begin, or
+    None if that is right there.
 
     Raises VolumeError where the tree is damaged.
     """
