@@ -15,6 +15,10 @@ from fluidsr.dataset.writer import SimulationWriter
 from fluidsr.errors import SceneError, SolverError
 from fluidsr.frame import Frame
 
+# Coarse cells per frame. Random scenes drive air at up to about 6; what is this fast has gained energy from
+# nowhere, and no network could learn from it.
+FASTEST = 24.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -51,7 +55,8 @@ class Stopped(Exception):
 def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
     """Compute and write one simulation; `report("warm-up")` or `report("frame")` after each frame.
 
-    On return it is complete under its final name, or recorded there as failed where it diverged.
+    On return it is complete under its final name, or recorded there as failed where it diverged: where the
+    solver said so, or what it gave is not finite or faster than `FASTEST`.
     Raises InputError or RunError where it cannot be written.
     """
     config = job.config
@@ -74,7 +79,7 @@ def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
                 low, high = pair.advance()
                 if index == 0:
                     attrs |= _place(low, config.factor)
-                writer.add(_finite(low, job), _finite_density(high, job))
+                writer.add(_sound(low, job), _finite_density(high, job))
                 report("frame")
         except (
             SolverError,
@@ -120,10 +125,14 @@ def _place(low: Frame, factor: int) -> dict[str, Any]:
     }
 
 
-def _finite(frame: Frame, job: Job) -> Frame:
+def _sound(frame: Frame, job: Job) -> Frame:
     for name, values in frame.fields().items():
         if not np.isfinite(values).all():
             raise SolverError(job.name, f"the coarse {name} is not finite", "use another seed")
+    fastest = float(np.abs(frame.velocity_in_cells()).max())
+    if fastest > FASTEST:
+        what = f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, which no source drives it to"
+        raise SolverError(job.name, what, "use another seed, or a higher --resolution")
     return frame
 
 

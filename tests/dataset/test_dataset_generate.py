@@ -186,6 +186,13 @@ def test_fields_that_are_not_finite_count_as_diverged(
     assert "not finite as float16" in report.failed["sim_00000"]
 
 
+def test_air_that_runs_away_counts_as_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    velocity = solver_package.Solver.velocity
+    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0)
+    monkeypatch.setattr(solver_package.Solver, "velocity", lambda self: velocity(self) + 1e3)
+    assert "coarse cells per frame" in generate(config, tmp_path / "data").failed["sim_00000"]
+
+
 def test_another_configuration_is_named_and_a_larger_one_grows(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "data"
     config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, warm_up=2, seed=11)
