@@ -183,11 +183,14 @@ class Advection:
             self._advect(phi, NO_FACE, box, self.opened, decay, NOTHING)
 
     def velocity(self, velocity: Sequence[torch.Tensor]) -> None:
-        """Move the three face arrays in place along the last trace. Open faces bring in what is beside
-        them."""
+        """Move the three face arrays in place along the last trace. Open faces bring in air at rest.
+
+        Were it to come in as fast as the air beside the face, inflow would feed on itself, and the air in an
+        open box would run away without any smoke in it.
+        """
         for axis in range(self.grid.dim):  # the third component of a 2-D grid stays zero
             normal = tuple(int(a == axis) for a in range(3))
-            self._advect(velocity[axis], normal, _whole(self.grid.faces(axis)), 0, 1.0, 0.0)
+            self._advect(velocity[axis], normal, _whole(self.grid.faces(axis)), self.opened, 1.0, 0.0)
 
     def _advect(
         self,
