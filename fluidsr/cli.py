@@ -112,7 +112,7 @@ def simulate(
     "--resolution", type=click.IntRange(8, 4096), default=64, show_default=True, help="Coarse cells."
 )
 @click.option("--factor", type=click.Choice(["2", "4", "8"]), default="4", show_default=True)
-@click.option("--simulations", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
+@click.option("--simulations", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @click.option(
     "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
 )
@@ -261,7 +261,7 @@ def upsample(
 @click.option(
     "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
 )
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Judge every Nth frame.")
+@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Judge frames 0, N, 2N, ... and the one after each.")
 @_options("output", "device", "overwrite")
 def evaluate(
     model: str,
