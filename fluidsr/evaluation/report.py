@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from fluidsr.volumes.atomic import replacing, write_error
 
 REFERENCE = "reference"
 # name -> (heading, digits, what it is)
@@ -133,35 +129,6 @@ class Report:
         }
         plain: dict[str, Any] = _plain(document)
         return plain
-
-    def write(self, folder: str | Path) -> list[Path]:
-        """Write `report.json`, `spectra.png`, `psnr.png`, `slices.png` and `index.html` (which needs none
-        of the others) into `folder`, replacing older ones. Returns the paths.
-
-        Raises InputError where the folder cannot be written, RunError where the disk is full.
-        """
-        from fluidsr.evaluation.page import page
-        from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
-
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(folder, error) from error
-        pictures = {
-            "slices.png": plot_slices(self),
-            "spectra.png": plot_spectra(self),
-            "psnr.png": plot_psnr(self),
-        }
-        files = {
-            "report.json": json.dumps(self.as_dict(), indent=1, allow_nan=False).encode(),
-            **pictures,
-            "index.html": page(self, pictures).encode(),
-        }
-        for name, content in files.items():
-            with replacing(folder / name) as temporary:
-                temporary.write_bytes(content)
-        return [folder / name for name in files]
 
     def _count(self) -> int:
         return len({(record["simulation"], record["frame"]) for record in self.frames})

@@ -62,5 +62,5 @@ def evaluate(
             },
             on_progress=progress.advance,
         )
-    report.write(folder)
+    evaluation.write(report, folder)
     return report

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fluidsr.errors import InputError
-from fluidsr.evaluation import Pair, Report, baselines, evaluate, pairs_of
+from fluidsr.evaluation import Pair, Report, baselines, evaluate, pairs_of, write
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 
@@ -101,7 +101,7 @@ def test_the_table_names_all_methods_and_simulations(report: Report) -> None:
 
 
 def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path: Path) -> None:
-    files = report.write(tmp_path / "out")
+    files = write(report, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in files)
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert document["mean"]["good"]["psnr"] == pytest.approx(report.figures("good")["psnr"])
@@ -115,7 +115,7 @@ def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path:
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not a folder"):
-        report.write(tmp_path / "file" / "out")
+        write(report, tmp_path / "file" / "out")
 
 
 def test_three_dimensions_and_a_single_frame(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_three_dimensions_and_a_single_frame(tmp_path: Path) -> None:
     assert report.slices["deep"].fields["coarse"].shape == (4, 6)
     assert report.slices["deep"].fields["model"].shape == (16, 24)
     assert "-" in report.table().splitlines()[1].split()  # no change from frame to frame to judge
-    assert json.loads(report.write(tmp_path)[0].read_text())["mean"]["model"]["temporal"] is None
+    assert json.loads(write(report, tmp_path)[0].read_text())["mean"]["model"]["temporal"] is None
 
 
 def test_pairs_stream_and_the_stride_keeps_neighbours() -> None:
