@@ -261,7 +261,13 @@ def upsample(
 @click.option(
     "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
 )
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, help="Judge frames 0, N, 2N, ... and the one after each.")
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Judge frames 0, N, 2N, ... and the one after each.",
+)
 @_options("output", "device", "overwrite")
 def evaluate(
     model: str,

@@ -118,7 +118,9 @@ def train(
             )
 
         def show(now: Standing) -> None:
-            if progress.done == 0 and now.step > job.recipe.log_every:  # the first report of a training that goes on
+            if (
+                progress.done == 0 and now.step > job.recipe.log_every
+            ):  # the first report of a training that goes on
                 progress.start_at(now.step)
                 return
             figures = {**now.losses, **now.validation}

@@ -32,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def trained(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training") / "run"
-    assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--steps", "6", *TINY, "-o", str(folder)) == 0
+    assert (
+        call("train", "--data", data, "--recipe", "smoke2d-x4", "--steps", "6", *TINY, "-o", str(folder)) == 0
+    )
     return folder
 
 
@@ -44,7 +46,10 @@ def test_a_data_set_is_described(data: str, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_dry_run_of_a_data_set_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("generate-dataset", "--dim", "3", "--resolution", "32", "--dry-run", "-o", str(tmp_path / "x")) == 0
+    assert (
+        call("generate-dataset", "--dim", "3", "--resolution", "32", "--dry-run", "-o", str(tmp_path / "x"))
+        == 0
+    )
     told = yaml.safe_load(capsys.readouterr().out)
     assert told["cost_at_most"]["fine_cells"] == 128**3
     assert not list(tmp_path.iterdir())
@@ -75,7 +80,19 @@ def test_a_model_is_judged_beside_its_baselines(
     data: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, folder = str(trained / "smoke2d-x4.safetensors"), tmp_path / "report"
-    command = ["evaluate", "--model", model, "--data", data, "--stride", "3", "--device", "cpu", "-o", str(folder)]
+    command = [
+        "evaluate",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--stride",
+        "3",
+        "--device",
+        "cpu",
+        "-o",
+        str(folder),
+    ]
     assert call(*command) == 0
     assert "cubic" in capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())

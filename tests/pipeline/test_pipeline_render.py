@@ -49,7 +49,12 @@ def test_several_become_a_movie_or_a_folder(cache: Path, tmp_path: Path) -> None
 
 def test_the_camera_goes_around(cache: Path, tmp_path: Path) -> None:
     pictures = []
-    for name, view in (("a", ["--pitch", "0"]), ("b", ["--pitch", "60"]), ("c", ["--up", "x"]), ("d", ["--zoom", "2"])):
+    for name, view in (
+        ("a", ["--pitch", "0"]),
+        ("b", ["--pitch", "60"]),
+        ("c", ["--up", "x"]),
+        ("d", ["--zoom", "2"]),
+    ):
         target = tmp_path / f"{name}.png"
         size = ["--width", "96", "--height", "96"]
         assert call("render", str(cache / "puff_0003.vdb"), *size, *view, "-o", str(target)) == 0
@@ -88,6 +93,8 @@ def test_info_tells_what_is_in_a_volume(cache: Path, capsys: pytest.CaptureFixtu
     assert grid["cell_size"] == pytest.approx([0.1] * 3)
 
 
-def test_info_of_a_shipped_scene_is_an_error_that_names_the_models(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_of_a_shipped_scene_is_an_error_that_names_the_models(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert call("info", "plume") == 2
     assert "does not exist" in capsys.readouterr().err
