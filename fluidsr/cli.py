@@ -344,7 +344,9 @@ def info(files: tuple[str, ...]) -> None:
     from fluidsr.pipeline.info import info as story
 
     for file in files:
-        text = yaml.safe_dump(story(file), sort_keys=False, allow_unicode=True, width=110)
+        text = yaml.safe_dump(
+            story(file), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+        )
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)
 
 

@@ -79,7 +79,10 @@ class RunFolder:
             "environment": provenance.environment(),
         }
         with replacing(spec) as temporary:
-            temporary.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
+            temporary.write_text(
+                yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None),
+                encoding="utf-8",
+            )
         folder._write_log()
         return folder
 

@@ -184,7 +184,9 @@ def describe(job: Job) -> str:
         "seed": job.seed,
         "cost": cost,
     }
-    return scene.to_yaml() + "---\n" + yaml.safe_dump(plan, sort_keys=False, width=110)
+    return (
+        scene.to_yaml() + "---\n" + yaml.safe_dump(plan, sort_keys=False, width=110, default_flow_style=None)
+    )
 
 
 def _produce(
