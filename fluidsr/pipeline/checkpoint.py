@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluidsr.errors import InputError
 from fluidsr.volumes.atomic import replacing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Checkpoint:
                 if not 0 < number < before:
                     return 0
                 solver.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, ValueError, KeyError):
+        except (SafetensorError, ValueError, KeyError, InputError):
             return 0  # a damaged checkpoint costs time, not the run: the simulation starts over
         return number
 

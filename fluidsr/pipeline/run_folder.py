@@ -83,8 +83,13 @@ class RunFolder:
                 yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None),
                 encoding="utf-8",
             )
-        folder._write_log()
+        if not _ends_well(path / _LOG):
+            folder._write_log()
         return folder
+
+    def refresh(self) -> None:
+        """Read the log again: machines that share the folder may have finished frames meanwhile."""
+        self._records = _read_log(self.path / _LOG)
 
     @property
     def complete(self) -> Mapping[int, dict[str, Any]]:
@@ -102,7 +107,7 @@ class RunFolder:
             log.write(json.dumps(line) + "\n")
 
     def _write_log(self) -> None:
-        # Rewritten on opening: a line cut off by a power failure would otherwise swallow the next one.
+        # A line cut off by a power failure would otherwise swallow the next one.
         with replacing(self.path / _LOG) as temporary:
             lines = (json.dumps(self._records[number]) + "\n" for number in sorted(self._records))
             temporary.write_text("".join(lines), encoding="utf-8")
@@ -138,6 +143,14 @@ def _read_spec(spec: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InputError(str(spec), "cannot be read as a run's record", "use --overwrite, or another -o")
     return document
+
+
+def _ends_well(log: Path) -> bool:
+    if not log.exists() or not log.stat().st_size:
+        return True
+    with log.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
 
 
 def _read_log(log: Path) -> dict[int, dict[str, Any]]:

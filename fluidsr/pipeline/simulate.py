@@ -148,9 +148,12 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
             with ThreadPoolExecutor(2, thread_name_prefix="writer") as writers:
                 _produce(job, upscaler, folder, film, set(todo), saved, writers, progress)
             saved.remove()
+    folder.refresh()
     _write_series(job, folder)
     if film:
-        film.develop(job.frames, scene.time.fps, scene.domain.resolution, upscaler.factor if upscaler else 1)
+        # Of a range, too, the preview shows all that is there: the last machine of a farm makes it whole.
+        drawn = [number for number in sorted(folder.complete) if film.picture(number).exists()]
+        film.develop(drawn, scene.time.fps, scene.domain.resolution, upscaler.factor if upscaler else 1)
     return folder.path
 
 

@@ -67,7 +67,8 @@ def upsample(
         output
         or Path("runs") / f"{items[0].source.stem.rstrip('0123456789').rstrip('_.-') or 'volumes'}_fine"
     )
-    sources = [str(item.source.resolve()) for item in select(inputs, None)]
+    everything = select(inputs, None)
+    sources = [str(item.source.resolve()) for item in everything]
     configuration = {**asdict(settings), "inputs": sources, "model_sha256": _model_sha256(settings.model)}
     folder = RunFolder.open(
         root, "upsample", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
@@ -87,10 +88,11 @@ def upsample(
                     progress.note(f"{item.source}: {note}")
             folder.record(item.number, record)
             progress.advance(item.source.name)
+    folder.refresh()
     if "vti" in settings.formats:
         entries = [
             (float(folder.complete[item.number]["time"]), file)
-            for item in items
+            for item in everything
             if item.number in folder.complete
             and (file := root / "frames" / f"{item.source.stem}.vti").exists()
         ]

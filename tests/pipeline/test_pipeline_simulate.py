@@ -115,8 +115,8 @@ def test_a_finished_run_is_left_alone_and_can_be_made_longer(run: Run, tmp_path:
 
 def test_ranges_leave_the_same_bytes(run: Run, tmp_path: Path) -> None:
     for frames in ("4-5", "1-3"):
-        assert run(tmp_path / "farm", "--no-preview", frames=frames)[0] == 0
-    assert run(tmp_path / "whole", "--no-preview")[0] == 0
+        assert run(tmp_path / "farm", frames=frames)[0] == 0
+    assert run(tmp_path / "whole")[0] == 0
     assert contents(tmp_path / "farm") == contents(tmp_path / "whole")
 
 

@@ -84,6 +84,8 @@ def test_splits_leave_the_same_bytes(cache: Path, tmp_path: Path, tiny_model: st
     assert {k: v for k, v in parts.items() if "frames/" in k} == {
         k: v for k, v in whole.items() if "frames/" in k
     }
+    # The series of the parts, named after its folder, lists the frames of both.
+    assert parts["parts.pvd"] == whole["whole.pvd"]
     assert len(whole) == 9  # four frames, two formats, one series
 
 
