@@ -339,14 +339,11 @@ def render(
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def info(files: tuple[str, ...]) -> None:
     """Tell what is in volumes, data sets, models or runs."""
-    import yaml
-
+    from fluidsr.pipeline.document import to_yaml
     from fluidsr.pipeline.info import info as story
 
     for file in files:
-        text = yaml.safe_dump(
-            story(file), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
-        )
+        text = to_yaml(story(file))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)
 
 

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from fluidsr.frame import Frame
 
-# Columns of the contact sheet: enough to see the motion, few enough to see the smoke.
-_COLUMNS = 6
-
 
 class Filmstrip:
     """Pictures in `.preview/`, kept so that a run can be made longer; `develop` makes sheet and movie of them."""

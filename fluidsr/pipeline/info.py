@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fluidsr import volumes
 from fluidsr.errors import InputError
+from fluidsr.pipeline.run_folder import read_spec
 
 
 def info(path: str) -> dict[str, Any]:
@@ -52,16 +51,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        raise InputError(
-            str(folder / "run.yaml"), "cannot be read", "make the run again with --overwrite"
-        ) from None
-    if not isinstance(document, dict):
-        raise InputError(
-            str(folder / "run.yaml"), "is not a run's record", "make the run again with --overwrite"
-        )
+    document = read_spec(folder)
     names = sorted(file.name for file in (folder / "frames").glob("*") if not file.name.startswith("."))
     found = {"files": len(names), "first": names[0], "last": names[-1]} if names else {"files": 0}
     return {"kind": "run", **document, "frames_found": found}

@@ -7,10 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from fluidsr import device as devices
 from fluidsr.pipeline import provenance
+from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ def configure(*, overrides: Sequence[str] = (), **options: Any) -> DatasetConfig
 
 def describe(config: DatasetConfig) -> str:
     """The resolved configuration and an upper bound of the cost, as YAML."""
-    return yaml.safe_dump(
-        {"data_set": config.as_dict(), "cost_at_most": config.cost()}, sort_keys=False, width=110
-    )
+    return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost()})
 
 
 def make_dataset(

@@ -11,6 +11,7 @@ from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.upsample import select
+from fluidsr.volumes import sequence
 
 
 def render(
@@ -40,9 +41,7 @@ def render(
     items = select(inputs, frames_wanted)
     first = items[0].source
     single = len(items) == 1
-    target = output or Path(
-        f"{first.stem}.png" if single else f"{first.stem.rstrip('0123456789').rstrip('_.-')}.mp4"
-    )
+    target = output or Path(f"{first.stem}.png" if single else f"{sequence.series_name(first)}.mp4")
     suffix = target.suffix.lower()
     if suffix not in (".png", ".mp4", ""):
         raise InputError(

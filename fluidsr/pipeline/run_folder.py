@@ -16,6 +16,7 @@ import yaml
 
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance
+from fluidsr.pipeline.document import to_yaml
 from fluidsr.volumes.atomic import replacing
 
 _SPEC = "run.yaml"
@@ -49,20 +50,15 @@ class RunFolder:
         spec = path / _SPEC
         if path.exists() and not path.is_dir():
             raise InputError(str(path), "is a file", "give -o a folder")
-        if spec.exists() and (overwrite or not _read_log(path / _LOG)):
-            _remove_run(path)  # one without a single finished frame is not worth a question
+        if overwrite and spec.exists():
+            _remove_run(path)
         elif spec.exists():
-            found = _read_spec(spec)
-            if found.get("command") != command:
-                what = f"holds a run of '{found.get('command')}'"
-                raise InputError(str(path), what, "use --overwrite, or another -o")
-            difference = first_difference(found.get("configuration"), wanted)
-            if difference:
-                raise InputError(
-                    str(path),
-                    f"holds a run of another configuration: {difference}",
-                    "use --overwrite, or another -o",
-                )
+            try:
+                _compare(path, command, wanted)
+            except InputError:
+                if _read_log(path / _LOG):
+                    raise
+                _remove_run(path)  # one without a single finished frame is not worth a question
         elif path.exists() and any(path.iterdir()):
             raise InputError(str(path), "is not empty and holds no run", "give another -o, or empty it")
         try:
@@ -79,10 +75,7 @@ class RunFolder:
             "environment": provenance.environment(),
         }
         with replacing(spec) as temporary:
-            temporary.write_text(
-                yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None),
-                encoding="utf-8",
-            )
+            temporary.write_text(to_yaml(document), encoding="utf-8")
         if not _ends_well(path / _LOG):
             folder._write_log()
         return folder
@@ -113,6 +106,18 @@ class RunFolder:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
+def _compare(path: Path, command: str, wanted: dict[str, Any]) -> None:
+    """Raise InputError where the run at `path` is not of this command and configuration."""
+    found = read_spec(path)
+    if found.get("command") != command:
+        what = f"holds a run of '{found.get('command')}'"
+        raise InputError(str(path), what, "use --overwrite, or another -o")
+    difference = first_difference(found.get("configuration"), wanted)
+    if difference:
+        what = f"holds a run of another configuration: {difference}"
+        raise InputError(str(path), what, "use --overwrite, or another -o")
+
+
 def first_difference(old: Any, new: Any, key: str = "") -> str:
     """The first key whose value differs, as `key is OLD there and NEW here`; empty if there is none."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -135,13 +140,17 @@ def _remove_run(path: Path) -> None:
             file.unlink()
 
 
-def _read_spec(spec: Path) -> dict[str, Any]:
+def read_spec(folder: Path) -> dict[str, Any]:
+    """What a run's `run.yaml` says. Raises InputError where it cannot be read."""
+    spec = folder / _SPEC
     try:
         document = yaml.safe_load(spec.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         document = None
     if not isinstance(document, dict):
-        raise InputError(str(spec), "cannot be read as a run's record", "use --overwrite, or another -o")
+        raise InputError(
+            str(spec), "cannot be read as a run's record", "make the run again: --overwrite, or another -o"
+        )
     return document
 
 

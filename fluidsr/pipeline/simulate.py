@@ -15,6 +15,7 @@ from fluidsr import scenes, volumes
 from fluidsr.errors import InputError, ModelError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frames
+from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.filmstrip import Filmstrip
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
@@ -159,8 +160,6 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
 
 def describe(job: Job) -> str:
     """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
-    import yaml
-
     from fluidsr.solver import BYTES_PER_CELL
 
     upscaler = load_upscaler(job)
@@ -187,9 +186,7 @@ def describe(job: Job) -> str:
         "seed": job.seed,
         "cost": cost,
     }
-    return (
-        scene.to_yaml() + "---\n" + yaml.safe_dump(plan, sort_keys=False, width=110, default_flow_style=None)
-    )
+    return scene.to_yaml() + "---\n" + to_yaml(plan)
 
 
 def _produce(

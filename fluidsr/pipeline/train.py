@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from fluidsr import device as devices
 from fluidsr import metrics
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance
+from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ def describe(job: Job) -> str:
         "multiply_adds_per_step": int(3 * voxels * generator.multiply_adds),
     }
     document = {"data": str(job.data), "device": job.device, "seed": job.seed}
-    return yaml.safe_dump(
-        {**document, "recipe": recipe.model_dump(mode="json"), "cost": cost}, sort_keys=False, width=110
-    )
+    return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
 
 
 def train(
@@ -118,10 +116,8 @@ def train(
             )
 
         def show(now: Standing) -> None:
-            if (
-                progress.done == 0 and now.step > job.recipe.log_every
-            ):  # the first report of a training that goes on
-                progress.start_at(now.step)
+            if progress.done == 0 and now.step > job.recipe.log_every:
+                progress.start_at(now.step)  # the first report of a training that goes on
                 return
             figures = {**now.losses, **now.validation}
             line = "  ".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,15 +60,19 @@ def upsample(
     Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes.
     Raises InputError for inputs that are not there or do not fit the model.
     """
+    from fluidsr import models
+
     settings = replace(settings, device=devices.resolve(settings.device))
-    items = select(inputs, frames_wanted)
-    root = (
-        output
-        or Path("runs") / f"{items[0].source.stem.rstrip('0123456789').rstrip('_.-') or 'volumes'}_fine"
-    )
-    everything = select(inputs, None)
+    files = sequence.expand(inputs)
+    everything = _numbered(files)
+    items = _choose(everything, frames_wanted)
+    root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     sources = [str(item.source.resolve()) for item in everything]
-    configuration = {**asdict(settings), "inputs": sources, "model_sha256": _model_sha256(settings.model)}
+    configuration = {
+        **asdict(settings),
+        "inputs": sources,
+        "model_sha256": models.read_card(settings.model).sha256,
+    }
     folder = RunFolder.open(
         root, "upsample", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
     )
@@ -78,9 +81,9 @@ def upsample(
     ]
     with Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
         notes: set[str] = set()
-        gaps = sequence.expand(inputs).gaps
-        if gaps:
-            progress.note(f"{items[0].source.parent}: {len(gaps)} frames are missing, the first is {gaps[0]}")
+        if files.gaps:
+            what = f"{len(files.gaps)} frames are missing, the first is {files.gaps[0]}"
+            progress.note(f"{items[0].source.parent}: {what}")
         for item, record in _results(todo, root.resolve(), settings, scheduler):
             for note in record.pop("notes"):
                 if note not in notes:
@@ -105,11 +108,17 @@ def select(inputs: Sequence[str], frames_wanted: str | None) -> list[Item]:
 
     A file's number is the one in its name; where a name has none, all are numbered by their places.
     """
-    files = sequence.expand(inputs)
+    return _choose(_numbered(sequence.expand(inputs)), frames_wanted)
+
+
+def _numbered(files: sequence.FrameFiles) -> list[Item]:
     named = all(file.number is not None for file in files)
-    items = [
+    return [
         Item(file.number or 0 if named else place, file.path) for place, file in enumerate(files, start=1)
     ]
+
+
+def _choose(items: list[Item], frames_wanted: str | None) -> list[Item]:
     if frames_wanted is None:
         return items
     if "-" in frames_wanted:
@@ -187,9 +196,3 @@ def _upscaler(model: str, device: str, tile: int | str, max_memory: int | None) 
         _loaded.clear()
         _loaded[key] = upscaling.load(model, device=device, tile=tile, max_memory=max_memory)
     return _loaded[key]
-
-
-def _model_sha256(model: str) -> str:
-    from fluidsr import models
-
-    return hashlib.sha256(models.locate(model).read_bytes()).hexdigest()

@@ -102,20 +102,12 @@ def read(
     """
     suffix = _suffix(path)
     if suffix == ".vdb":
-        from fluidsr.volumes import vdb
-
-        return vdb.read_frame(
-            path, density_grid=density_grid, velocity_grid=velocity_grid, fields=fields, max_bytes=max_bytes
-        )
-    if suffix == ".vti":
-        from fluidsr.volumes import vti_reader
-
-        return vti_reader.read_frame(
-            path, density_grid=density_grid, velocity_grid=velocity_grid, fields=fields, max_bytes=max_bytes
-        )
-    from fluidsr.volumes import npz
-
-    return npz.read_frame(
+        from fluidsr.volumes.vdb import read_frame
+    elif suffix == ".vti":
+        from fluidsr.volumes.vti_reader import read_frame
+    else:
+        from fluidsr.volumes.npz import read_frame
+    return read_frame(
         path, density_grid=density_grid, velocity_grid=velocity_grid, fields=fields, max_bytes=max_bytes
     )
 

@@ -84,6 +84,12 @@ def frame_number(path: str | os.PathLike[str]) -> int | None:
     return int(found[1]) if found else None
 
 
+def series_name(path: str | os.PathLike[str]) -> str:
+    """What the frames of one sequence share of their names: `smoke` for `smoke_0001.vdb`; `volumes` for
+    none."""
+    return Path(path).stem.rstrip("0123456789").rstrip("_.-") or "volumes"
+
+
 def _expand_one(text: str) -> list[FrameFile]:
     path = Path(text)
     if path.is_dir():

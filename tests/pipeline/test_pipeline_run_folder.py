@@ -73,6 +73,13 @@ def test_a_run_without_a_finished_frame_gives_way(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["configuration"] == {"a": 2}
 
 
+def test_a_second_machine_spares_what_the_first_has_begun(tmp_path: Path) -> None:
+    begun = open_run(tmp_path / "run").path / "frames" / ".x.1234.part.vdb"
+    begun.write_bytes(b"half a frame")
+    open_run(tmp_path / "run")
+    assert begun.exists()
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match="is a file"):

@@ -7,7 +7,7 @@ import pytest
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes import read_pvd, write_pvd
-from fluidsr.volumes.sequence import expand, frame_number
+from fluidsr.volumes.sequence import expand, frame_number, series_name
 
 
 @pytest.fixture
@@ -97,3 +97,11 @@ def test_damaged_series_are_refused(tmp_path, text):
     (tmp_path / "a.pvd").write_text(text)
     with pytest.raises(VolumeError):
         read_pvd(tmp_path / "a.pvd")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("smoke_0001.vdb", "smoke"), ("a.b.0012.vti", "a.b"), ("cloud.npz", "cloud"), ("0007.vdb", "volumes")],
+)
+def test_what_frames_share_of_their_names(name, expected):
+    assert series_name(name) == expected
