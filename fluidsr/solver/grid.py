@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fluidsr.errors import InputError
 
-FACES = ("closed", "open")
+FACES = ("closed", "open", "periodic")
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Grid:
     """A box of cubic cells with its lower corner at the origin.
 
     `shape`: cells along x, y (and z); `cell_size` in m; `boundary`: for each axis the kinds (low, high) of
-    its two faces, "closed" (no flow through, free slip along) or "open" (p = 0 on the face); `up`: the axis
-    against gravity. A 2-D grid is a 3-D one that is one cell thick, closed in front and behind. Raises
-    InputError.
+    its two faces, "closed" (no flow through, free slip along), "open" (p = 0 on the face) or "periodic" (what
+    leaves at one end enters at the other; both ends or neither); `up`: the axis against gravity. A 2-D grid is
+    a 3-D one that is one cell thick, closed in front and behind. Raises InputError.
     """
 
     shape: tuple[int, ...]
@@ -45,8 +45,15 @@ class Grid:
             raise InputError(
                 "grid",
                 f"boundary {self.boundary} is not understood",
-                "give (low, high) per axis, closed or open",
+                f"give (low, high) per axis, each of {', '.join(FACES)}",
             )
+        for axis, (low, high) in enumerate(self.boundary):
+            if (low == "periodic") != (high == "periodic"):
+                raise InputError(
+                    "grid",
+                    f"axis {'xyz'[axis]} is periodic at one end only",
+                    "make both of its ends periodic, or neither",
+                )
         if self.up not in range(self.dim):
             raise InputError("grid", f"there is no axis {self.up} to point up", f"give 0 to {self.dim - 1}")
 
@@ -66,6 +73,13 @@ class Grid:
         """For x, y, z: whether the (low, high) face is open."""
         kinds = (*self.boundary, ("closed", "closed"))[:3]
         return tuple((low == "open", high == "open") for low, high in kinds)
+
+    @property
+    def periodic(self) -> tuple[bool, bool, bool]:
+        """For x, y, z: whether the axis is periodic. Its faces 0 and n are then one face, stored twice with
+        the same bits."""
+        x, y, z = (low == "periodic" for low, _ in (*self.boundary, ("closed", "closed"))[:3])
+        return x, y, z
 
     @property
     def longest_edge(self) -> float:

@@ -55,7 +55,9 @@ class Obstacle:
 class Physics:
     """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density *
     density)` against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001
-    (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t)."""
+    (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t); `wind`, m/s, one number per axis:
+    how the air moves at the start, and how it comes in through open faces (None: at rest); `viscosity`,
+    kinematic, m²/s."""
 
     gravity: float = 9.81
     buoyancy_density: float = 0.0
@@ -63,6 +65,16 @@ class Physics:
     vorticity_confinement: float = 0.0
     dissipation_density: float = 0.0
     dissipation_temperature: float = 0.0
+    wind: tuple[float, ...] | None = None
+    viscosity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.viscosity >= 0 and math.isfinite(self.viscosity)):
+            raise InputError(
+                "physics.viscosity", f"{self.viscosity} m²/s is no viscosity", "give a number from 0 up"
+            )
+        if self.wind is not None and not all(map(math.isfinite, self.wind)):
+            raise InputError("physics.wind", f"{self.wind} m/s is no wind", "give finite numbers")
 
 
 @dataclass(frozen=True)
@@ -105,12 +117,27 @@ class Setup:
             raise InputError("cfl", f"{self.cfl} cells per substep is no motion", "give a positive number")
         if self.max_substeps < 1:
             raise InputError("max_substeps", f"{self.max_substeps} is too few", "give at least 1")
+        self._check_wind()
         for number, source in enumerate(self.sources):
             if source.velocity is not None and len(source.velocity) != self.grid.dim:
                 raise InputError(
                     f"sources[{number}].velocity", f"{source.velocity} has not {self.grid.dim} components",
                     "give one per axis",
                 )  # fmt: skip
+
+    def _check_wind(self) -> None:
+        wind, grid = self.physics.wind, self.grid
+        if wind is None:
+            return
+        if len(wind) != grid.dim:
+            raise InputError("physics.wind", f"{wind} has not {grid.dim} components", "give one per axis")
+        for axis, (speed, faces) in enumerate(zip(wind, grid.boundary, strict=True)):
+            if speed != 0 and "closed" in faces:
+                raise InputError(
+                    "physics.wind",
+                    f"{speed:g} m/s cannot blow along {'xyz'[axis]}, which is closed at an end",
+                    "make both ends of that axis open or periodic, or that component 0",
+                )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

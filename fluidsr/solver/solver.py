@@ -21,6 +21,7 @@ from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
+from fluidsr.solver.workspace import Workspace
 
 # Numbers that a running solver holds for each cell: state 5, advection 12, face weights 3, pressure solve
 # 6. (Vorticity confinement adds 7 and the faces of the border a little.)
@@ -55,6 +56,7 @@ class Solver:
         self.device = backend.start(device)
         grid, self.geometry = setup.grid, Geometry.of(setup.grid, setup.obstacles)
         self._state = State.at_rest(grid, self.device)
+        self._workspace = Workspace(self.device)
         self._solids = Solids(self.geometry, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
         self._advection = Advection(grid, self.device, setup.numerics.advection == "maccormack")
