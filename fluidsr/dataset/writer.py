@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.atomic import write_error
 from fluidsr.dataset.layout import FORMAT, VERSION
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
-from fluidsr.volumes.atomic import write_error
 
 
 def create_root(path: Path, attrs: dict[str, Any]) -> None:

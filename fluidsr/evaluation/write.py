@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fluidsr.atomic import replacing, write_error
 from fluidsr.evaluation.page import page
 from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
 from fluidsr.evaluation.report import Report
-from fluidsr.volumes.atomic import replacing, write_error
 
 
 def write(report: Report, folder: str | Path) -> list[Path]:

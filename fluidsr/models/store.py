@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from fluidsr.atomic import replacing, write_error
 from fluidsr.errors import ModelError
 from fluidsr.models.card import Card
 from fluidsr.models.generators import SmokeGenerator
@@ -98,22 +99,19 @@ def save(path: Path, generator: SmokeGenerator, card: Card) -> Card:
     """Write `path` (`NAME.safetensors`) and, beside it, `NAME.md`; both appear complete or not at all.
 
     The figures that the network itself determines are taken from it, whatever `card` says. Returns the card
-    as written. Raises ModelError where the folder cannot be written.
+    as written. Raises InputError where the folder cannot be written, RunError for a full disk.
     """
     tensors = {
         n: t.detach().float().cpu().contiguous().clone() for n, t in sorted(generator.state_dict().items())
     }
     card = card.model_copy(update={**figures(generator), "sha256": checksum(tensors)})
-    page = path.with_suffix(".md")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, temporary_page = path.with_name(f".{path.name}.part"), page.with_name(f".{page.name}.part")
-        temporary.write_bytes(to_bytes(tensors, metadata={"card": card.model_dump_json()}))
-        temporary_page.write_text(card.to_markdown(), encoding="utf-8")
-        temporary.replace(path)
-        temporary_page.replace(page)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(str(path), f"cannot be written ({error})", "choose another folder") from error
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+    with replacing(path) as weights, replacing(path.with_suffix(".md")) as page:
+        weights.write_bytes(to_bytes(tensors, metadata={"card": card.model_dump_json()}))
+        page.write_text(card.to_markdown(), encoding="utf-8")
     return card
 
 

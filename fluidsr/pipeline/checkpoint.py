@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
-from fluidsr.volumes.atomic import replacing
 
 if TYPE_CHECKING:
     import torch

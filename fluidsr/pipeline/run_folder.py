@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance
 from fluidsr.pipeline.document import to_yaml
-from fluidsr.volumes.atomic import replacing
 
 _SPEC = "run.yaml"
 _LOG = "run.jsonl"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.atomic import replacing, write_error
 from fluidsr.errors import InputError, RunError
-from fluidsr.volumes.atomic import replacing, write_error
 
 
 def write_png(path: str | os.PathLike[str], picture: np.ndarray) -> None:

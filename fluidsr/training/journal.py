@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fluidsr.errors import InputError, RunError
+from fluidsr.atomic import replacing, write_error
 
 
 class Journal:
@@ -23,13 +23,10 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             kept = [line for line in _lines(self.path) if _step(line) <= start]
-            temporary = self.path.with_name(f".{self.path.name}.part")
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            temporary.replace(self.path)
         except OSError as error:
-            raise InputError(
-                str(folder), f"cannot be written ({error})", "choose another --output"
-            ) from error
+            raise write_error(folder, error) from error
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
     def write(self, step: int, group: str, values: Mapping[str, float]) -> None:
@@ -38,8 +35,7 @@ class Journal:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
         except OSError as error:
-            what = f"cannot be written ({error})"
-            raise RunError(str(self.path), what, "make room, then run it again") from error
+            raise write_error(self.path, error) from error
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
 

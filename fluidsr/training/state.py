@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from fluidsr.errors import InputError, RunError
+from fluidsr.atomic import replacing
+from fluidsr.errors import InputError
 from fluidsr.models import SmokeGenerator
 from fluidsr.training.recipe import Recipe
 
@@ -58,7 +59,7 @@ class TrainingState:
             mean.lerp_(now, 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write everything to one safetensors file, complete or not at all. Raises RunError."""
+        """Write everything to one safetensors file, complete or not at all. Raises InputError, RunError."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.generator.named_parameters():
             tensors[f"generator.{name}"] = parameter
@@ -75,14 +76,8 @@ class TrainingState:
             "velocity_range": self.velocity_range,
         }
         host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        temporary = path.with_name(f".{path.name}.part")
-        try:
+        with replacing(path) as temporary:
             temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
-            temporary.replace(path)
-        except (OSError, SafetensorError) as error:
-            raise RunError(
-                str(path), f"cannot be written ({error})", "make room, then run it again"
-            ) from error
 
     def restore(self, path: Path) -> None:
         """Go on from a file of `save`. Raises InputError where it is damaged or of another recipe or seed."""

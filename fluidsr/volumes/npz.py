@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import atomic, memory, names, roles
+from fluidsr.volumes import memory, names, roles
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.rounding import rounded
 

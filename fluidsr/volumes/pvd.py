@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from pathlib import Path
 
+from fluidsr import atomic
 from fluidsr.errors import VolumeError
-from fluidsr.volumes import atomic
 
 _MAX_BYTES = 64 << 20
 

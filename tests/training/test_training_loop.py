@@ -151,7 +151,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(recipe, sampler, tmp_path):
 def test_an_unwritable_folder_is_one_clear_line(recipe, sampler, tmp_path):
     (tmp_path / "file").write_text("in the way")
     plan = recipe()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="not a folder"):
         train(plan, sampler(plan), None, tmp_path / "file" / "run")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr import atomic
 from fluidsr.frame import Frame
-from fluidsr.volumes import atomic, memory, names
+from fluidsr.volumes import memory, names
 from fluidsr.volumes.vdb import writer
 from fluidsr.volumes.vdb.fields import Part, find, place
 from fluidsr.volumes.vdb.metadata import number, triple

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from fluidsr.atomic import replacing
 from fluidsr.errors import InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.volumes import write, write_pvd
-from fluidsr.volumes.atomic import replacing
 
 SUFFIXES = (".vdb", ".vti", ".npz")
 
