@@ -20,6 +20,7 @@ from fluidsr.pipeline.filmstrip import Filmstrip
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.scenes import Scene
+from fluidsr.scenes.upscale import ModelUpscale
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
@@ -108,6 +109,8 @@ def load_upscaler(job: Job) -> Upscaler | None:
     """The scene's generator, checked against the scene; None where the coarse frames are the output."""
     if job.scene.upscale is None:
         return None
+    if not isinstance(job.scene.upscale, ModelUpscale) or job.scene.start is not None:
+        raise InputError("scene", "start and wavelet turbulence are on their way", "leave them out for now")
     from fluidsr import upscaling
 
     upscaler = upscaling.load(job.scene.upscale.model, device=job.device)
@@ -257,7 +260,7 @@ def _steps_with_state(
         fine = coarse
         if upscaler is not None:
             started = time.perf_counter()
-            assert scene.upscale is not None
+            assert isinstance(scene.upscale, ModelUpscale)
             fine = upscaler.upsample(
                 coarse,
                 velocity_scale=scene.upscale.velocity_scale,

@@ -33,6 +33,8 @@ def setup_of(scene: Scene) -> Setup:
             vorticity_confinement=physics.vorticity_confinement,
             dissipation_density=physics.dissipation.density,
             dissipation_temperature=physics.dissipation.temperature,
+            wind=physics.wind,
+            viscosity=physics.viscosity,
         ),
         numerics=Numerics(
             advection=scene.numerics.advection,

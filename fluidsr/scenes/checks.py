@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fluidsr.scenes.bodies import Body
 from fluidsr.scenes.explain import Problem
 from fluidsr.scenes.geometry import bounds, cell_centres, inside
+from fluidsr.scenes.upscale import WaveletUpscale
 
 if TYPE_CHECKING:
     from fluidsr.scenes.schema import Scene
@@ -18,7 +20,7 @@ MAX_CELLS = 2**31 - 1  # cell indices are 32-bit integers
 
 def problems_of(scene: Scene) -> list[Problem]:
     """Everything that is wrong with a scene whose single values are valid; empty where it is sound."""
-    problems = _domain(scene)
+    problems = _domain(scene) or _wind(scene)
     if problems:
         return problems
     vectors = [p for where, body in _bodies(scene) for p in _vectors(scene, where, body)]
@@ -29,7 +31,7 @@ def problems_of(scene: Scene) -> list[Problem]:
         return solid
     for i in range(len(scene.sources)):
         problems += _source(scene, i)
-    return problems + _output(scene)
+    return problems + _start(scene) + _upscale(scene) + _output(scene)
 
 
 def _bodies(scene: Scene) -> list[tuple[tuple[str, int], Any]]:
@@ -46,6 +48,54 @@ def _domain(scene: Scene) -> list[Problem]:
         problems.append(Problem(("domain", "up"), "a 2-D scene has no z axis", "give x or y"))
     if scene.dim == 2 and scene.domain.boundary.z is not None:
         problems.append(Problem(("domain", "boundary", "z"), "a 2-D scene has no z axis", "remove z"))
+    for axis, (low, high) in zip("xyz", scene.domain.sides, strict=False):
+        if (low == "periodic") != (high == "periodic"):
+            what = "is periodic at one end only, and there is nothing to join it to"
+            problems.append(Problem(("domain", "boundary", axis), what, f"write {axis}: periodic"))
+    return problems
+
+
+def _wind(scene: Scene) -> list[Problem]:
+    wind = scene.physics.wind
+    if wind is None:
+        return []
+    where = ("physics", "wind")
+    if len(wind) != scene.dim:
+        what = f"has {len(wind)} numbers in a {scene.dim}-D scene"
+        return [Problem(where, what, f"give {scene.dim}")]
+    problems = []
+    for i, (axis, speed, sides) in enumerate(zip("xyz", wind, scene.domain.sides, strict=False)):
+        if speed != 0 and "closed" in sides:
+            what = f"{speed:g} m/s cannot blow along {axis}, which is closed at an end"
+            remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
+            problems.append(Problem((*where, i), what, remedy))
+    return problems
+
+
+def _start(scene: Scene) -> list[Problem]:
+    if scene.start is None:
+        if scene.sources:
+            return []
+        return [Problem(("sources",), "is missing", "add it: where smoke, heat and motion come from")]
+    path = Path(scene.start.path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        return [Problem(("start", "path"), f"{path} {what}", "give a volume file, relative to the scene's")]
+    return []
+
+
+def _upscale(scene: Scene) -> list[Problem]:
+    if not isinstance(scene.upscale, WaveletUpscale):
+        return []
+    problems = []
+    fine = scene.cells * scene.upscale.factor**scene.dim
+    if fine > MAX_CELLS:
+        what = f"{scene.upscale.factor} makes {fine / 1e9:.3g} billion fine cells"
+        problems.append(Problem(("upscale", "factor"), what, "give a smaller one: 2.1 billion is the most"))
+    for axis, sides, n in zip("xyz", scene.domain.sides, scene.domain.resolution, strict=False):
+        if sides[0] == "periodic" and n % 2:
+            what = f"eddies of the wavelet method cannot be joined over {n} cells along {axis}, an odd number"
+            problems.append(Problem(("domain", "resolution", "xyz".index(axis)), what, f"give {n + 1}"))
     return problems
 
 

@@ -195,6 +195,8 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> M
             node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
         elif "discriminator" in node:
             tag = data.get(node["discriminator"]["propertyName"]) if isinstance(data, dict) else None
+            if tag is None:
+                tag = _default_tag(schema, node["discriminator"])
             reference = node["discriminator"]["mapping"].get(tag) if isinstance(tag, str) else None
             if reference is None:
                 return node
@@ -206,6 +208,15 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> M
             node = {**options[0], **{key: value for key, value in node.items() if key != "anyOf"}}
         else:
             return node
+
+
+def _default_tag(schema: Mapping[str, Any], discriminator: Mapping[str, Any]) -> str | None:
+    """The kind that a tagged union is of where the tag is left out; None where it may not be."""
+    for tag, reference in discriminator["mapping"].items():
+        kind = schema["$defs"][reference.rsplit("/", 1)[1]]
+        if "default" in kind["properties"][discriminator["propertyName"]]:
+            return str(tag)
+    return None
 
 
 def _tags(node: Mapping[str, Any]) -> Sequence[str]:

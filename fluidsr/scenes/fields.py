@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 Axis: TypeAlias = Literal["x", "y", "z"]
-Side: TypeAlias = Literal["closed", "open"]
+Side: TypeAlias = Literal["closed", "open", "periodic"]
 
 
 class Strict(BaseModel):
@@ -35,6 +45,7 @@ def _one_word(value: tuple[str, str]) -> Any:
 
 
 _SIDE = {"enum": ["closed", "open"], "type": "string"}
+_SIDES = {"enum": ["closed", "open", "periodic"], "type": "string"}
 
 # One word for both sides of an axis, or [low, high].
 Sides = Annotated[
@@ -42,9 +53,24 @@ Sides = Annotated[
     BeforeValidator(_both_sides),
     PlainSerializer(_one_word),
     WithJsonSchema(
-        {"oneOf": [_SIDE, {"type": "array", "prefixItems": [_SIDE, _SIDE], "minItems": 2, "maxItems": 2}]}
+        {"oneOf": [_SIDES, {"type": "array", "prefixItems": [_SIDE, _SIDE], "minItems": 2, "maxItems": 2}]}
     ),
 ]
+
+
+def _beside_the_scene(value: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("folder")
+    beside = Path(folder) / value if folder is not None else Path(value)
+    # What a built-in scene or --set names lies where the user is, not in a scene's folder.
+    chosen = beside if beside.exists() or not Path(value).exists() else Path(value)
+    return str(chosen.absolute())
+
+
+# A file that a scene refers to: relative to the scene's file (`context={"folder": ...}` when it is validated),
+# or, where it is not there, to the working directory; absolute once loaded.
+FileName = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_beside_the_scene)]
+
+GridName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def unit(name: str) -> dict[str, Any]:

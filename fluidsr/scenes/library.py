@@ -9,6 +9,7 @@ from pathlib import Path
 from fluidsr.errors import InputError
 from fluidsr.scenes.loader import load_yaml_model
 from fluidsr.scenes.schema import UNSUPPORTED, Scene
+from fluidsr.scenes.upscale import DEFAULT_METHOD
 
 _FOLDER = Path(__file__).parent
 
@@ -48,7 +49,13 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene:
 
 def _load(path: Path, label: str, overrides: Sequence[str]) -> Scene:
     return load_yaml_model(
-        path, Scene, overrides, label=label, defaults={"name": path.stem}, unsupported=UNSUPPORTED
+        path,
+        Scene,
+        overrides,
+        label=label,
+        defaults={"name": path.stem},
+        unsupported=UNSUPPORTED,
+        switches={("upscale", "method"): DEFAULT_METHOD},
     )
 
 

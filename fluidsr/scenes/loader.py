@@ -24,12 +24,14 @@ def load_yaml_model(
     label: str | None = None,
     defaults: Mapping[str, Any] | None = None,
     unsupported: Mapping[str, str] | None = None,
+    switches: Mapping[tuple[str, ...], str] | None = None,
 ) -> Model:
     """Read YAML (a Path is a file, a str is the text itself), apply `KEY=VALUE` overrides, and validate.
 
     `kind` is what a message calls the file; `label` stands for its name there (default: the path, or `kind`);
     `defaults` are top-level keys taken where the file has none; `unsupported` maps keys and words that are
-    planned to what is said about them. Raises SceneError, `file:line: key: what; remedy`; where several are
+    planned to what is said about them; `switches` as for `yaml_lines.override`. File names in the model are
+    relative to the file's folder. Raises SceneError, `file:line: key: what; remedy`; where several are
     wrong, the first in the file, with the number of the others.
     """
     name = label or (str(source) if isinstance(source, Path) else kind)
@@ -37,12 +39,13 @@ def load_yaml_model(
     if document.data is None and not overrides:
         raise SceneError(name, "is empty", f"write a {kind} into it")
     for assignment in overrides:
-        document = override(document, assignment)
+        document = override(document, assignment, switches)
     data = document.data
     if not isinstance(data, dict):
         raise SceneError(document.where(()), "is not a mapping of keys", f"give a {kind}: key: value")
+    folder = source.absolute().parent if isinstance(source, Path) else None
     try:
-        return model.model_validate({**(defaults or {}), **data})
+        return model.model_validate({**(defaults or {}), **data}, context={"folder": folder})
     except ValidationError as error:
         schema = model.model_json_schema()
         problems = explain(error.errors(include_url=False), schema, data, unsupported or {})

@@ -40,6 +40,7 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "physics.dissipation": (definitions["Dissipation"], None),
         "numerics": (definitions["Numerics"], None),
         "numerics.pressure": (definitions["Pressure"], None),
+        "start": (definitions["Start"], None),
         "sources: what is emitted": (definitions["SphereSource"], set(_EMISSION)),
         "sources.noise": (definitions["Noise"], None),
     }
@@ -49,7 +50,11 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(
             f"sources and obstacles: {name.lower()}", definitions[f"{name}Obstacle"], definitions, None
         )
-    for title, name in (("upscale", "Upscale"), ("output", "Output")):
+    for title, name in (
+        ("upscale: a trained generator", "ModelUpscale"),
+        ("upscale: wavelet turbulence", "WaveletUpscale"),
+        ("output", "Output"),
+    ):
         yield from _table(title, definitions[name], definitions, None)
 
 
@@ -82,13 +87,13 @@ def _default(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     options = [o for o in field.get("anyOf", [field]) if o.get("type") != "null"]
     node = options[0]
-    if "$ref" in node:
+    if "$ref" in node or "discriminator" in node:
         return "keys"
     if "const" in node:
         return f"`{node['const']}`"
     if "enum" in node:
         return ", ".join(f"`{word}`" for word in node["enum"])
-    if "oneOf" in node and "discriminator" not in node:
+    if "oneOf" in node:
         return "a side, or [low, high]"
     if node.get("type") == "array":
         return _list(node, definitions)

@@ -12,7 +12,20 @@ from fluidsr.errors import SceneError
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.checks import problems_of
 from fluidsr.scenes.explain import Problems, explain
-from fluidsr.scenes.fields import Axis, Flag, Integer, NotNegative, Number, Sides, Strict, unit
+from fluidsr.scenes.fields import (
+    Axis,
+    FileName,
+    Flag,
+    GridName,
+    Integer,
+    NotNegative,
+    Number,
+    Sides,
+    Strict,
+    Vector,
+    unit,
+)
+from fluidsr.scenes.upscale import ModelUpscale, Upscale
 from fluidsr.scenes.yaml_lines import Dumper, dotted
 
 AXES = "xyz"
@@ -25,13 +38,15 @@ UNSUPPORTED = {
 
 
 class Boundary(Strict):
-    """The sides of the box, per axis: one word for both, or [low, high]."""
+    """The sides of the box, per axis: one word for both, or [low, high].
 
-    x: Sides = Field(default=("open", "open"), description="closed (a wall) or open (air flows in and out)")
-    y: Sides = Field(default=("open", "open"), description="closed (a wall) or open (air flows in and out)")
+    closed is a wall, open lets air flow in and out, periodic joins both ends of an axis.
+    """
+
+    x: Sides = Field(default=("open", "open"), description="closed, open or periodic")
+    y: Sides = Field(default=("open", "open"), description="closed, open or periodic")
     z: Sides | None = Field(
-        default=None,
-        description="closed (a wall) or open (air flows in and out); absent: open; not in a 2-D scene",
+        default=None, description="closed, open or periodic; absent: open; not in a 2-D scene"
     )
 
 
@@ -51,7 +66,7 @@ class Domain(Strict):
 
     @property
     def sides(self) -> tuple[tuple[str, str], ...]:
-        """`(low, high)` per axis, each `closed` or `open`."""
+        """`(low, high)` per axis, each `closed`, `open` or `periodic`."""
         both = (self.boundary.x, self.boundary.y, self.boundary.z or ("open", "open"))
         return both[: len(self.resolution)]
 
@@ -105,6 +120,16 @@ class Physics(Strict):
         default=0.0, description="Strength of the force that feeds small vortices (Fedkiw et al. 2001)"
     )
     dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
+    wind: Vector | None = Field(
+        default=None,
+        description="How the air moves at the start, and comes in through open sides; absent: at rest",
+        json_schema_extra=unit("m/s"),
+    )
+    viscosity: Annotated[Number, Field(ge=0, le=1e6)] = Field(
+        default=0.0,
+        description="Kinematic viscosity; above 0, air clings to walls and obstacles",
+        json_schema_extra=unit("m²/s"),
+    )
 
 
 class Pressure(Strict):
@@ -125,22 +150,30 @@ class Pressure(Strict):
 class Numerics(Strict):
     """How the equations are solved."""
 
-    advection: Literal["maccormack", "semi-lagrangian"] = Field(
+    advection: Literal["maccormack", "semi-lagrangian", "reflection"] = Field(
         default="maccormack",
-        description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it",
+        description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
+        " eddies longest (Zehnder et al. 2018), at about twice the cost",
     )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
 
-class Upscale(Strict):
-    """The generator that raises each frame to fine resolution."""
+class Start(Strict):
+    """What the air holds at time 0: a frame of any volume file, resampled onto the domain (trilinear).
 
-    model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
-        description="A shipped generator, or the path of a model file"
+    What lies outside of the domain is dropped; velocity is made divergence-free before the first step.
+    """
+
+    path: FileName = Field(description="A volume file, relative to the scene's file")
+    density_grid: GridName | None = Field(
+        default=None, description="Its density; absent: found by the usual names"
     )
-    velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
-        default=1.0,
-        description="Factor on the velocity the generator sees: below 1 calmer detail, above 1 livelier",
+    velocity_grid: GridName | None = Field(
+        default=None,
+        description="Its velocity, m/s; absent: found by the usual names, or air at rest (or in the wind)",
+    )
+    temperature_grid: GridName | None = Field(
+        default=None, description="Its temperature; absent: found by the usual names, or ambient"
     )
 
 
@@ -173,8 +206,11 @@ class Scene(Strict):
     time: Time = Field(default=Time(), description="How long, and in what steps")
     physics: Physics = Field(default=Physics(), description="The forces")
     numerics: Numerics = Field(default=Numerics(), description="How the equations are solved")
-    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=1000)] = Field(
-        description="Where smoke, heat and motion come from"
+    start: Start | None = Field(
+        default=None, description="A volume file that the scene begins from; absent: empty air"
+    )
+    sources: Annotated[tuple[Source, ...], Field(max_length=1000)] = Field(
+        default=(), description="Where smoke, heat and motion come from; required where there is no start"
     )
     obstacles: Annotated[tuple[Obstacle, ...], Field(max_length=1000)] = Field(
         default=(), description="Solid, resting bodies"
@@ -226,8 +262,8 @@ class Scene(Strict):
 
     @property
     def has_temperature(self) -> bool:
-        """Whether any source emits heat or cold."""
-        return any(source.temperature is not None for source in self.sources)
+        """Whether any source emits heat or cold, or a start file may have brought some."""
+        return self.start is not None or any(source.temperature is not None for source in self.sources)
 
     def with_changes(self, **changes: Any) -> Scene:
         """A validated copy with some top-level keys replaced; a dict changes only the keys it names.
@@ -241,7 +277,8 @@ class Scene(Strict):
 
     def with_model(self, model: str) -> Scene:
         """The same scene raised by another generator, a shipped name or a path."""
-        return self.with_changes(upscale={"model": model})
+        same = self if isinstance(self.upscale, ModelUpscale) else self.with_changes(upscale=None)
+        return same.with_changes(upscale={"model": model})
 
     def with_formats(self, formats: Sequence[str]) -> Scene:
         """The same scene written in other file formats."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,10 +199,14 @@ def _short_tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def override(document: Document, assignment: str) -> Document:
+def override(
+    document: Document, assignment: str, switches: Mapping[tuple[str, ...], str] | None = None
+) -> Document:
     """The document with one `KEY=VALUE` applied: a dotted key (or `sources[0].radius`), a YAML value.
 
-    Mappings on the way are made where they are missing, list items are not. Raises SceneError.
+    Mappings on the way are made where they are missing, list items are not. `switches` maps keys that choose
+    between kinds of a mapping (`upscale.method`) to what they are when absent: when such a choice changes,
+    the keys beside it that the file gave belong to the other kind, and go. Raises SceneError.
     """
     key, equals, text = assignment.partition("=")
     parts = [part for part in re.split(r"\.|\[|\]\.?", key.strip()) if part]
@@ -228,6 +232,9 @@ def override(document: Document, assignment: str) -> Document:
             raise SceneError(where, f"{dotted(path)} is a single value", "set it as a whole")
         path.append(step)
         if last:
+            if tuple(path) in (switches or {}) and value != here.get(step, (switches or {})[tuple(path)]):
+                for key in [k for k in here if isinstance(document.places.get((*path[:-1], k)), int)]:
+                    del here[key]
             here[step] = value
         else:
             here = here[step]

@@ -1,0 +1,56 @@
+"""How coarse frames become fine ones: a trained generator, or wavelet turbulence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from fluidsr.scenes.fields import Integer, Number, Strict
+
+DEFAULT_METHOD = "model"
+
+
+class ModelUpscale(Strict):
+    """A trained generator raises each frame by itself."""
+
+    method: Literal["model"] = Field(default="model", description="How frames are raised")
+    model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="A shipped generator, or the path of a model file"
+    )
+    velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=1.0,
+        description="Factor on the velocity the generator sees: below 1 calmer detail, above 1 livelier",
+    )
+
+
+class WaveletUpscale(Strict):
+    """Wavelet turbulence (Kim et al. 2008): smoke carried on a fine grid, by the coarse flow and added eddies.
+
+    Frames build on one another: a range of frames is computed from the first.
+    """
+
+    method: Literal["wavelet"] = Field(description="How frames are raised")
+    factor: Annotated[Integer, Field(ge=2, le=16)] = Field(
+        default=4, description="Fine cells along the edge of a coarse one"
+    )
+    strength: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=1.0,
+        description="Factor on the speed of the added eddies; 0 adds none, 1 is Kolmogorov's cascade",
+    )
+    octaves: Annotated[Integer, Field(ge=1, le=6)] | None = Field(
+        default=None,
+        description="Sizes of eddies, from a coarse cell down by halves; absent: as many as the fine grid holds",
+    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Another number, other eddies"
+    )
+
+
+def _named(value: Any) -> Any:
+    return {"method": DEFAULT_METHOD, **value} if isinstance(value, dict) else value
+
+
+Upscale: TypeAlias = Annotated[
+    ModelUpscale | WaveletUpscale, Field(discriminator="method"), BeforeValidator(_named)
+]
