@@ -1,8 +1,29 @@
-"""Generators: networks from coarse smoke to fine smoke, their losses, their files."""
+"""Generators and discriminators, from coarse smoke to fine smoke; their losses, their files."""
 
 from fluidsr.models.batch import PatchBatch
 from fluidsr.models.card import Card
-from fluidsr.models.generators import SmokeGenerator
+from fluidsr.models.discriminators import Discriminator
+from fluidsr.models.generator import Generator
+from fluidsr.models.generators import architectures, build
+from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.store import Model, load, locate, read_card, save, shipped
+from fluidsr.models.tempogan import TempoGAN
+from fluidsr.models.unet import UNet
 
-__all__ = ["Card", "Model", "PatchBatch", "SmokeGenerator", "load", "locate", "read_card", "save", "shipped"]
+__all__ = [
+    "Card",
+    "Discriminator",
+    "Generator",
+    "Model",
+    "PatchBatch",
+    "SmokeGenerator",
+    "TempoGAN",
+    "UNet",
+    "architectures",
+    "build",
+    "load",
+    "locate",
+    "read_card",
+    "save",
+    "shipped",
+]

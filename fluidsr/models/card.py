@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +19,8 @@ class Card(BaseModel):
     """A model's card: how it is built, what it was trained on, what it is good for.
 
     Radii are in coarse cells: `receptive_radius` is the halo with which a tile equals the whole;
-    `support_radius` is the distance from any density beyond which the output is exactly zero. Ranges are the
+    `support_radius` is the distance from any density beyond which the output is exactly zero, None where empty
+    air has an answer that need not be zero. `weights` counts no normalisation's. Ranges are the
     smallest and largest values met in training, velocity by component. `sha256` is of the weights.
     """
 
@@ -27,11 +29,11 @@ class Card(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     summary: str = ""
     architecture: str
-    hyperparameters: dict[str, int | float]
+    hyperparameters: dict[str, bool | int | float | str]
     dim: Literal[2, 3]
     factor: Literal[2, 4, 8]
     receptive_radius: int = Field(ge=0)
-    support_radius: int = Field(ge=0)
+    support_radius: int | None = Field(ge=0)
     weights: int = Field(ge=0)
     multiply_adds: float = Field(ge=0)
     sha256: str = ""
@@ -47,7 +49,8 @@ class Card(BaseModel):
 
     def to_markdown(self) -> str:
         """The card as a page to read."""
-        reach = f"{self.receptive_radius} coarse cells in, {self.support_radius} beyond the smoke out"
+        support = "everywhere" if self.support_radius is None else f"{self.support_radius} beyond the smoke"
+        reach = f"{self.receptive_radius} coarse cells in, {support} out"
         lines = [
             f"# {self.name}",
             "",
@@ -78,7 +81,7 @@ class Card(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def _pairs(values: dict[str, int | float]) -> str:
+def _pairs(values: Mapping[str, bool | int | float | str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from torch import Tensor
 
-from fluidsr.models.resample import upsample
-from fluidsr.models.warp import advect
+from fluidsr.models.warp import advect, fine_velocity
+
+__all__ = ["absolute", "feature", "fine_velocity", "gradient", "temporal", "temporal_l2"]
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:
@@ -47,6 +51,40 @@ def temporal(output: Tensor, target: Tensor, velocity: Tensor) -> Tensor:
     return (forward + backward) / 2
 
 
-def fine_velocity(coarse: Tensor, factor: int) -> Tensor:
-    """Velocity `[B, d, *S]` in coarse cells per frame to `[B, d, *(S * factor)]` in fine cells per frame."""
-    return upsample(coarse, factor, "linear") * factor
+def temporal_l2(frames: Tensor) -> Tensor:
+    """`L2,t` of three aligned frames `[B, 3, *S]`: both outer ones against the middle one (equation 3.4).
+
+        mean((x[t] - A(x[t-1], v[t-1]))²) + mean((x[t] - A(x[t+1], -v[t+1]))²)
+
+    `frames` is what `Alignment` gives. It is the output's own change that is punished, so less smoke costs
+    less: the thesis's reason to prefer a discriminator.
+    """
+    before, middle, after = frames.unbind(1)
+    return (middle - before).square().mean() + (middle - after).square().mean()
+
+
+def feature(
+    fake: Sequence[Tensor],
+    real: Sequence[Tensor],
+    weights: Sequence[float],
+    form: Literal["normalised", "published"] = "normalised",
+) -> tuple[Tensor, list[Tensor]]:
+    """The loss in feature spaces (equation 3.7): its weighted sum, and each layer's distance unweighted.
+
+    `fake`, `real`: the features of a discriminator for G(x) and for y, layer by layer; the real ones are
+    taken as they are, without gradient. A weight may be negative, by intention, and 0 leaves its layer out of
+    the sum. A layer's distance is `mean(d²)`, which no tile or batch size changes; the published form is
+    `sum(d²) / 2`, in which the published weights (-1e-5 in 2-D, -1e-6 / 3 in 3-D) are meant. Raises ValueError
+    where the counts of layers differ.
+    """
+    if not len(fake) == len(real) == len(weights):
+        raise ValueError(f"{len(fake)} and {len(real)} features do not fit {len(weights)} weights")
+    distances = []
+    for ours, theirs in zip(fake, real, strict=True):
+        squares = (ours.float() - theirs.detach().float()).square()
+        distances.append(squares.mean() if form == "normalised" else squares.sum() / 2)
+    total = distances[0].new_zeros(())
+    for weight, distance in zip(weights, distances, strict=True):
+        if weight:
+            total = total + weight * distance
+    return total, [distance.detach() for distance in distances]

@@ -21,15 +21,20 @@ GAUSSIAN_CUTOFF = 4.0  # standard deviations; what lies beyond weighs less than 
 def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
     """Raise `x [B, C, *S]` (2-D or 3-D, any device, differentiable) to `[B, C, *(S * factor)]`.
 
-    `linear` is multilinear interpolation and never leaves the range of its neighbours; `cubic` is cubic
-    convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2), exact for quadratics, and may overshoot. Both
+    `nearest` repeats every value. `linear` is multilinear interpolation and never leaves the range of its
+    neighbours; `cubic` is cubic convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2), exact for
+    quadratics, and may overshoot. These two
     return a field linear in position exactly, away from the border. Raises ValueError for another order and
     for a factor below 1.
     """
     _check(x, factor)
-    if order not in ("linear", "cubic"):
-        raise ValueError(f"order '{order}' is neither 'linear' nor 'cubic'")
+    if order not in ("nearest", "linear", "cubic"):
+        raise ValueError(f"order '{order}' is none of 'nearest', 'linear', 'cubic'")
     if factor == 1:
+        return x
+    if order == "nearest":
+        for axis in range(x.dim() - 1, 1, -1):
+            x = x.repeat_interleave(factor, dim=axis)
         return x
     phases = _upsampling_taps(factor, order)
     for axis in range(x.dim() - 1, 1, -1):  # the contiguous axis first, while the array is small
@@ -55,6 +60,11 @@ def downsample(x: Tensor, factor: int) -> Tensor:
         padded = _replicate(x, axis, -first, first + len(taps) - factor)
         x = _weighted_sum(padded, axis, taps, count, factor)
     return x
+
+
+def downsampling_taps(factor: int) -> int:
+    """Fine cells that `downsample` reads along each axis; they lie within the cell's own and its neighbours."""
+    return len(_gaussian_taps(factor)[1])
 
 
 def _check(x: Tensor, factor: int) -> None:

@@ -22,20 +22,20 @@ from torch import Tensor
 from fluidsr.atomic import replacing, write_error
 from fluidsr.errors import ModelError
 from fluidsr.models.card import Card
-from fluidsr.models.generators import SmokeGenerator
+from fluidsr.models.generator import Generator
+from fluidsr.models.generators import build
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 << 30
-MAX_WIDTH, MAX_BLOCKS = 1024, 128
 
 
 @dataclass(frozen=True)
 class Model:
     """A generator ready for inference (eval mode, folded, no gradients) and its card."""
 
-    generator: SmokeGenerator
+    generator: Generator
     card: Card
 
 
@@ -90,12 +90,13 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
         raise _damaged(path, "a weight is not a finite float32 number")
     if checksum(tensors) != card.sha256:
         raise _damaged(path, "its weights do not have the checksum its card states")
-    generator.load_state_dict(tensors, assign=True)
+    kinds = {name: tensor.dtype for name, tensor in generator.state_dict().items()}  # counts are integers
+    generator.load_state_dict({name: t.to(kinds[name]) for name, t in tensors.items()}, assign=True)
     generator.requires_grad_(False)
     return Model(generator.fold().to(device), card)
 
 
-def save(path: Path, generator: SmokeGenerator, card: Card) -> Card:
+def save(path: Path, generator: Generator, card: Card) -> Card:
     """Write `path` (`NAME.safetensors`) and, beside it, `NAME.md`; both appear complete or not at all.
 
     The figures that the network itself determines are taken from it, whatever `card` says. Returns the card
@@ -115,7 +116,7 @@ def save(path: Path, generator: SmokeGenerator, card: Card) -> Card:
     return card
 
 
-def figures(generator: SmokeGenerator) -> dict[str, Any]:
+def figures(generator: Generator) -> dict[str, Any]:
     """What the network itself says about its card."""
     return {
         "architecture": generator.architecture,
@@ -124,7 +125,7 @@ def figures(generator: SmokeGenerator) -> dict[str, Any]:
         "factor": generator.factor,
         "receptive_radius": generator.receptive_radius,
         "support_radius": generator.support_radius,
-        "weights": sum(p.numel() for p in generator.parameters()),
+        "weights": generator.weights,
         "multiply_adds": generator.multiply_adds,
     }
 
@@ -178,23 +179,17 @@ def _card(path: Path, file: Any) -> Card:
         raise _damaged(path, f"its card is wrong ({key}: {first['msg']})") from error
 
 
-def _skeleton(path: Path, card: Card) -> SmokeGenerator:
+def _skeleton(path: Path, card: Card) -> Generator:
     """The network the card asks for, without memory for its weights."""
-    if card.architecture != SmokeGenerator.architecture:
-        raise _damaged(path, f"its architecture '{card.architecture}' is unknown")
-    sizes = card.hyperparameters
-    for key in ("width", "rise_width", "blocks"):
-        value, most = sizes.get(key, 1), MAX_BLOCKS if key == "blocks" else MAX_WIDTH
-        if not (isinstance(value, int) and 0 <= value <= most):
-            raise _damaged(path, f"its {key} is {value}")
     try:
         with torch.device("meta"):
-            generator = SmokeGenerator(**sizes)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise _damaged(path, f"its hyperparameters are wrong ({error})") from error
+            generator = build(card.architecture, **card.hyperparameters)
+    except ModelError as error:
+        raise _damaged(path, f"{error.where}: {error.what}") from error
     stated = card.model_dump()
     for key, value in figures(generator).items():
-        if stated[key] != value:
+        # Hyperparameters that are not stated are the schema's defaults; those stated were taken.
+        if key != "hyperparameters" and stated[key] != value:
             raise _damaged(path, f"its card states {key} {stated[key]}, its network has {value}")
     return generator
 

@@ -1,0 +1,99 @@
+"""The discriminators: one body for the spatial one (Ds) and the temporal one (Dt). See docs/models.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from fluidsr.models.blocks import memory_format
+from fluidsr.models.generator import count_weights
+
+Norm = Literal["batch", "group", "none", "spectral"]
+
+KERNEL = 4
+STRIDES = (2, 2, 2, 1)
+LEAK = 0.2
+GROUPS = 8  # of a group norm
+SHRINK = 8  # the strides' product
+
+
+class Discriminator(nn.Module):
+    """`x [B, channels_in, *(tile,) * dim]` to (logits `[B, 1]`, the features of the four convolutions).
+
+    C4,32/2; C4,64/2 norm; C4,128/2 norm; C4,256/1 norm; each with a leaky rectifier of slope 0.2; one fully
+    connected layer (thesis, appendix A.1). With two channels and a tile of 64: 706,017 weights in 2-D,
+    2,888,161 in 3-D; with three: 706,529 and 2,890,209. The probability is `sigmoid(logits)`, left to the
+    objective. `norm` is batch (as published), group (8 groups, samples stay independent), none, or spectral
+    (every layer's largest singular value is one, Miyato et al. 2018, no other norm). Weights start Kaiming
+    normal for the rectifier's slope.
+
+    Raises ValueError for a dim other than 2 or 3, an unknown norm, a tile that is not a multiple of 8, and in
+    `forward` for an input of another shape: the fully connected layer fits one tile.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        channels_in: int,
+        *,
+        tile: int = 64,
+        norm: Norm = "batch",
+        widths: tuple[int, int, int, int] = (32, 64, 128, 256),
+    ) -> None:
+        super().__init__()
+        if dim not in (2, 3):
+            raise ValueError(f"dim {dim} is neither 2 nor 3")
+        if norm not in ("batch", "group", "none", "spectral"):
+            raise ValueError(f"norm '{norm}' is none of batch, group, none, spectral")
+        if tile < SHRINK or tile % SHRINK:
+            raise ValueError(f"a tile of {tile} fine cells is not a multiple of {SHRINK}")
+        if norm == "group" and any(width % GROUPS for width in widths[1:]):
+            raise ValueError(f"widths {widths} are not multiples of the {GROUPS} groups")
+        self.dim, self.channels_in, self.tile, self.norm = dim, channels_in, tile, norm
+        convolution = nn.Conv2d if dim == 2 else nn.Conv3d
+        constrain: Callable[[nn.Module], nn.Module] = spectral_norm if norm == "spectral" else _as_it_is
+        convolutions, norms = [], []
+        for index, (inputs, outputs) in enumerate(zip((channels_in, *widths), widths, strict=False)):
+            layer = convolution(inputs, outputs, KERNEL, STRIDES[index])
+            nn.init.kaiming_normal_(layer.weight, a=LEAK, nonlinearity="leaky_relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            convolutions.append(constrain(layer))
+            norms.append(_norm(norm, dim, outputs) if index else nn.Identity())
+        self.convolutions, self.norms = nn.ModuleList(convolutions), nn.ModuleList(norms)
+        full = nn.Linear(widths[-1] * (tile // SHRINK) ** dim, 1)
+        nn.init.kaiming_normal_(full.weight, nonlinearity="linear")
+        nn.init.zeros_(full.bias)
+        self.full = constrain(full)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        if x.shape[1:] != (self.channels_in, *(self.tile,) * self.dim):
+            raise ValueError(
+                f"input {tuple(x.shape)} is not [B, {self.channels_in}, *{(self.tile,) * self.dim}]"
+            )
+        x = x.contiguous(memory_format=memory_format(self.dim))
+        features = []
+        for convolution, norm, stride in zip(self.convolutions, self.norms, STRIDES, strict=True):
+            # Same-size padding of an even kernel: one cell before, and after it one with stride 2, two with 1.
+            x = convolution(F.pad(x, (1, KERNEL - stride - 1) * self.dim))
+            x = F.leaky_relu(norm(x), LEAK)
+            features.append(x)
+        return self.full(x.contiguous().flatten(1)), features
+
+    @property
+    def weights(self) -> int:
+        """Weights and biases; those of normalisations are not counted."""
+        return count_weights(self)
+
+
+def _norm(norm: Norm, dim: int, channels: int) -> nn.Module:
+    if norm == "batch":
+        return (nn.BatchNorm2d if dim == 2 else nn.BatchNorm3d)(channels)
+    return nn.GroupNorm(GROUPS, channels) if norm == "group" else nn.Identity()
+
+
+def _as_it_is(layer: nn.Module) -> nn.Module:
+    return layer

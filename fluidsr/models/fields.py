@@ -1,0 +1,52 @@
+"""The fields that a generator reads, made from the coarse density and velocity that everybody has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Inputs = Literal["density", "density velocity", "density velocity vorticity"]
+
+CHANNELS: dict[str, int] = {"density": 1, "density velocity": 4, "density velocity vorticity": 7}
+# Coarse cells that the fields of a cell are made from beside its own: vorticity reads its neighbours.
+REACH: dict[str, int] = {"density": 0, "density velocity": 0, "density velocity vorticity": 1}
+
+
+def vorticity(velocity: Tensor) -> Tensor:
+    """Curl of `velocity [B, d, *S]` (cells per frame), `[B, 3, *S]`, per frame; in 2-D only z is not zero.
+
+    Central differences; one-sided ones at the border, half of them: the last value is taken as repeated.
+    """
+    dim = velocity.shape[1]
+
+    def slope(component: int, axis: int) -> Tensor:
+        u = velocity[:, component]
+        n = u.shape[1 + axis]
+        index = torch.arange(n, device=u.device)
+        after = u.index_select(1 + axis, (index + 1).clamp_(max=n - 1))
+        before = u.index_select(1 + axis, (index - 1).clamp_(min=0))
+        return (after - before) / 2
+
+    z = slope(1, 0) - slope(0, 1)
+    if dim == 2:
+        return torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=1)
+    return torch.stack([slope(2, 1) - slope(1, 2), slope(0, 2) - slope(2, 0), z], dim=1)
+
+
+def gather(coarse: Tensor, inputs: str) -> Tensor:
+    """`coarse [B, 1 + d, *S]` (density, velocity in cells per frame) to `[B, CHANNELS[inputs], *S]`.
+
+    Velocity and vorticity have three components in 2-D too, as published: there the third of velocity and the
+    first two of vorticity are zero.
+    """
+    density, velocity = coarse[:, :1], coarse[:, 1:]
+    if inputs == "density":
+        return density
+    fields = [density, velocity]
+    if velocity.shape[1] == 2:
+        fields.append(torch.zeros_like(density))
+    if inputs == "density velocity vorticity":
+        fields.append(vorticity(velocity))
+    return torch.cat(fields, dim=1)

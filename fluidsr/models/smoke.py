@@ -1,0 +1,136 @@
+"""SmokeGenerator, ours: coarse density and velocity in, fine density out. See docs/adr/0005-generator.md."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fluidsr.models.blocks import (
+    BalancedRise,
+    Convolution,
+    ResidualBlock,
+    ResizedRise,
+    activate,
+    memory_format,
+)
+from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
+from fluidsr.models.resample import upsample
+
+
+class SmokeOptions(Options):
+    """Channels (`width`, `rise_width`) and residual blocks; velocity is divided by `velocity_unit` inside.
+
+    `last` is what makes the finest grid: a `balanced` sub-pixel convolution, which is cheap, or `resized`,
+    interpolation and two convolutions on the finest grid, which favours no phase of it.
+    """
+
+    width: int = Field(default=48, ge=1, le=1024)
+    blocks: int = Field(default=3, ge=0, le=128)
+    rise_width: int = Field(default=16, ge=1, le=1024)
+    velocity_unit: float = Field(default=4.0, gt=0)
+    last: Literal["balanced", "resized"] = "balanced"
+
+
+class SmokeGenerator(Generator):
+    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`, for `dim` 2 or 3.
+
+    Channel 0 is density (non-negative), the others are velocity in coarse cells per frame. The trunk works at
+    coarse resolution: one convolution to `width` channels and `blocks` residual blocks. Then the resolution
+    doubles `log2(factor)` times by balanced sub-pixel convolutions, with one residual convolution of
+    `rise_width` channels at each resolution in between. The result corrects cubic upsampling:
+
+        fine = max(0, cubic(density) + gate * residual)
+        gate = linear(min(1, maxpool3(density) / 0.02))
+
+    Invariants: the output is never negative; it is exactly zero farther than `support_radius` coarse cells
+    from any density, whatever the velocity; a voxel depends only on coarse cells within `receptive_radius`;
+    a constant input gives, away from the border, no difference between the phases of the fine grid.
+
+    Raises ValueError for options that `SmokeOptions` does not allow.
+    """
+
+    architecture = "SmokeGenerator"
+    schema = SmokeOptions
+    options: SmokeOptions
+
+    def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:
+        super().__init__(SmokeOptions(dim=dim, factor=factor, **sizes))  # type: ignore[arg-type]
+        options = self.options
+        width, rise_width = options.width, options.rise_width
+        self.head = Convolution(dim, 1 + dim, width)
+        self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
+        stages = factor.bit_length() - 1
+        inputs = [width] + [rise_width] * (stages - 1)
+        last = BalancedRise if options.last == "balanced" else ResizedRise
+        # The last rise starts near zero: training begins at cubic upsampling.
+        self.rises = nn.ModuleList(
+            [BalancedRise(dim, n, rise_width) for n in inputs[:-1]] + [last(dim, inputs[-1], 1, gain=0.01)]
+        )
+        self.refinements = nn.ModuleList(
+            Convolution(dim, rise_width, rise_width, gain=0.3) for _ in range(stages - 1)
+        )
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        density = coarse[:, :1]
+        detail = gate(density, self.factor) * self.residual(coarse)
+        return self.finish(torch.relu(upsample(density, self.factor, "cubic") + detail), coarse)
+
+    def residual(self, coarse: Tensor) -> Tensor:
+        """What the network would add to cubic upsampling where smoke is, `[B, 1, *(S * factor)]`."""
+        x = torch.cat([coarse[:, :1], coarse[:, 1:] / self.options.velocity_unit], dim=1)
+        x = x.contiguous(memory_format=memory_format(self.dim))
+        x = self.head(x)
+        for block in self.trunk:
+            x = block(x)
+        for rise, refine in zip(self.rises, self.refinements, strict=False):
+            x = rise(activate(x))
+            x = x + refine(activate(x))
+        return self.rises[-1](activate(x))
+
+    def fold(self) -> SmokeGenerator:
+        """Make ready for inference: eval mode, balanced weights stored as such. Returns itself."""
+        self.eval()
+        for rise in self.rises:
+            if isinstance(rise, BalancedRise):
+                rise.fold()
+        return self
+
+    @property
+    def receptive_radius(self) -> int:
+        """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
+        radius = 0
+        for stage in reversed(range(len(self.rises))):
+            # A cell of the finer grid reads `reach` cells of that grid to either side before it was raised;
+            # ceil(reach / 2) of the next coarser grid, one more for the rise's own kernel, and one for the
+            # refinement on that grid.
+            rise = self.rises[stage]
+            reach = radius + (rise.reach if isinstance(rise, ResizedRise) else 0)
+            radius = (reach + 1) // 2 + 1 + (1 if stage > 0 else 0)
+        radius += 2 * self.options.blocks + 1
+        return max(radius, self.support_radius) + self.finish_radius
+
+    @property
+    def support_radius(self) -> int:
+        """Coarse cells beyond which empty density gives exactly zero output.
+
+        The gate is the wider of the two supports; cubic upsampling reaches two cells as well.
+        """
+        return GATE_RADIUS
+
+    @property
+    def multiply_adds(self) -> float:
+        """Multiply-adds per fine voxel, exactly (a fraction, since most are done per coarse cell)."""
+        options, dim = self.options, self.dim
+        kernel, fine = 3**dim, self.factor**dim
+        total = kernel * (1 + dim) * options.width + 2 * options.blocks * kernel * options.width**2
+        for stage, rise in enumerate(self.rises):
+            assert isinstance(rise, (BalancedRise, ResizedRise))
+            here = rise.multiply_adds
+            if stage > 0:
+                here += kernel * options.rise_width**2
+            total += here * 2 ** (stage * dim)
+        cubic = sum(4 / self.factor**axis for axis in range(dim))
+        return total / fine + cubic + gate_multiply_adds(dim, self.factor) + self.finish_multiply_adds

@@ -1,0 +1,138 @@
+"""UNet, the thesis's other generator: the levels of a U between the fine grid and the coarse one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from fluidsr.models.blocks import memory_format
+from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
+from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
+from fluidsr.models.normed import NormedConvolution, fold
+from fluidsr.models.resample import upsample
+
+KERNEL = 3
+
+
+class UNetOptions(Options):
+    """`width` channels on the fine grid, twice as many a level below; `depth` convolutions on the coarse grid."""
+
+    inputs: Inputs = "density velocity"
+    width: int = Field(default=16, ge=1, le=256)
+    depth: int = Field(default=4, ge=1, le=64)
+    gated: bool = False
+
+
+class UNet(Generator):
+    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`: a U-net (Ronneberger et al. 2015).
+
+    The thesis (section 3.4) names U-nets beside residual networks and gives no table; this one is ours. After
+    nearest upsampling the way down has two 3-wide convolutions on each grid and halves the resolution by
+    averaging, until the coarse grid, where `depth` convolutions of the most channels work; the way up doubles
+    by nearest upsampling, concatenates what the way down had on that grid, and convolves twice. A 1-wide
+    convolution and a rectifier end it; all other convolutions have a batch norm and a rectifier. The deepest
+    level is the coarse grid, and so the pooling lies alike in every tile of whole coarse cells.
+
+    Raises ValueError for options that `UNetOptions` does not allow.
+    """
+
+    architecture = "UNet"
+    schema = UNetOptions
+    options: UNetOptions
+
+    def __init__(self, dim: int, factor: int = 4, **choices: Any) -> None:
+        super().__init__(UNetOptions(dim=dim, factor=factor, **choices))  # type: ignore[arg-type]
+        options = self.options
+        self.levels = factor.bit_length() - 1
+        widths = [options.width * 2**level for level in range(self.levels + 1)]
+        channels = CHANNELS[options.inputs]
+        self.down = nn.ModuleList()
+        for width in widths[:-1]:
+            self.down.append(Stack(dim, [channels, width, width]))
+            channels = width
+        self.bottom = Stack(dim, [channels] + [widths[-1]] * options.depth)
+        self.up = nn.ModuleList(
+            Stack(dim, [below + width, width, width]) for width, below in itertools.pairwise(widths)
+        )
+        self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
+        x = upsample(gather(coarse, self.options.inputs), self.factor, "nearest")
+        x = x.contiguous(memory_format=memory_format(self.dim))
+        kept = []
+        for stack in self.down:
+            x = stack(x)
+            kept.append(x)
+            x = pool(x, 2)
+        x = self.bottom(x)
+        for stack in reversed(self.up):
+            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1))
+        x = torch.relu(self.last(x))
+        if self.options.gated:
+            x = x * gate(coarse[:, :1], self.factor)
+        return self.finish(x, coarse)
+
+    def fold(self) -> UNet:
+        """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
+        fold(self.eval())
+        return self
+
+    @property
+    def inputs(self) -> Inputs:
+        """The fields it reads."""
+        return self.options.inputs
+
+    @property
+    def receptive_radius(self) -> int:
+        """Coarse cells; the way up from the output to the input, in cells of the grid at hand."""
+        radius = 0
+        for _ in range(self.levels):
+            radius = (radius + 2 + 1) // 2  # two convolutions, then the grid below
+        radius += self.options.depth
+        for _ in range(self.levels):
+            radius = radius * 2 + 2 + 1  # the cell's own children, of which the farthest is one more away
+        own = -(-(radius - (self.factor - 1)) // self.factor) + REACH[self.options.inputs]
+        return max(own, self.support_radius or 0) + self.finish_radius
+
+    @property
+    def support_radius(self) -> int | None:
+        """None unless gated: biases give empty air an answer of its own."""
+        return GATE_RADIUS if self.options.gated else None
+
+    @property
+    def multiply_adds(self) -> float:
+        """Multiply-adds per fine voxel; a level down has `2**dim` times fewer cells. Averages are not counted."""
+        total = 0.0
+        for level, stack in enumerate([*self.down, self.bottom]):
+            total += stack.multiply_adds / 2 ** (level * self.dim)
+        for level, stack in enumerate(self.up):
+            total += stack.multiply_adds / 2 ** (level * self.dim)
+        total += self.last.weight.numel()
+        total += gate_multiply_adds(self.dim, self.factor) if self.options.gated else 0.0
+        return total + self.finish_multiply_adds
+
+
+class Stack(nn.Module):
+    """Convolutions through the channels `widths`, each with a batch norm and a rectifier."""
+
+    def __init__(self, dim: int, widths: list[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            NormedConvolution(dim, a, b, KERNEL, normed=True) for a, b in itertools.pairwise(widths)
+        )
+
+    @property
+    def multiply_adds(self) -> float:
+        """Per cell of its grid."""
+        return float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x

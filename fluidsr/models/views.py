@@ -1,0 +1,46 @@
+"""What the discriminators are shown: densities as published, or what upsampling leaves out of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fluidsr.models.resample import upsample
+from fluidsr.models.warp import Alignment
+
+View = Literal["raw", "residual"]
+
+SPATIAL_CHANNELS = 2  # of what Ds sees: the coarse density, raised, and the fine one
+TEMPORAL_CHANNELS = 3  # of what Dt sees: three frames
+# Residuals are a few tenths at most; so scaled they are of the size of densities.
+RESIDUAL_SCALE = 5.0
+
+
+def spatial(density: Tensor, fine: Tensor, factor: int, view: View = "raw") -> Tensor:
+    """What Ds sees of `fine [B, 1, *(S * factor)]` and its coarse `density [B, 1, *S]`: `[B, 2, *(S * factor)]`.
+
+    `raw`, as published: the coarse density by nearest upsampling, beside the fine one. `residual`: the coarse
+    density by cubic upsampling, beside `5 (fine - that)`. On raw density a discriminator stays at chance for
+    hundreds of steps, low frequencies drown the difference; on residuals it tells in a hundred.
+    """
+    if view == "raw":
+        return torch.cat([upsample(density, factor, "nearest"), fine], dim=1)
+    raised = upsample(density, factor, "cubic")
+    return torch.cat([raised, RESIDUAL_SCALE * (fine - raised)], dim=1)
+
+
+def temporal(
+    density: Tensor, fine: Tensor, factor: int, alignment: Alignment | None, view: View = "raw"
+) -> Tensor:
+    """What Dt sees of three frames: `[B, 3, *(S * factor)]`, the outer ones carried onto the middle one.
+
+    `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames where they
+    are (equation 3.6), else it is that of equation 3.5. With `residual` it is `5 (fine - upsampled density)`
+    that is carried: subtracted first, then warped. Dt is not shown the coarse frame.
+    """
+    if view == "residual":
+        raised = upsample(density.flatten(0, 1), factor, "cubic").unflatten(0, density.shape[:2])
+        fine = RESIDUAL_SCALE * (fine - raised)
+    return fine[:, :, 0] if alignment is None else alignment(fine)
