@@ -9,7 +9,6 @@ import pytest
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import read, vdb, write
-from fluidsr.volumes.vdb.writer import DenseGrid, write_grids
 
 CELL = 0.1
 RNG = np.random.default_rng(3)
@@ -18,19 +17,15 @@ RNG = np.random.default_rng(3)
 def write_vdb(path, translations=None, cell=CELL, classes=None, **arrays):
     """A file of dense grids on one transform, or each at its own translation (m)."""
     grids = [
-        DenseGrid(
-            name, values.astype(np.float32), {"class": ("string", (classes or {}).get(name, "unknown"))}
+        vdb.DenseGrid(
+            name,
+            values.astype(np.float32),
+            vdb.Transform.uniform(cell, (translations or {}).get(name, (0.0, 0.0, 0.0))),
+            {"class": (classes or {}).get(name, "unknown")},
         )
         for name, values in arrays.items()
     ]
-    with path.open("wb") as file:
-        options = {"half": False, "threshold": 0.0, "metadata": {}}
-        write_grids(file, grids, cell_size=cell, translation=(0.0, 0.0, 0.0), **options)
-    data, at = bytearray(path.read_bytes()), 0
-    for name in arrays:
-        at = data.index(b"UniformScaleTranslateMap", at) + 24
-        data[at : at + 24] = struct.pack("<3d", *(translations or {}).get(name, (0.0, 0.0, 0.0)))
-    path.write_bytes(data)
+    vdb.write(path, grids)
 
 
 def full(*shape):

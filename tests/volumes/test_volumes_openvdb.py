@@ -70,7 +70,7 @@ def assert_same(grid, theirs):
     ],
 )
 def test_we_read_what_openvdb_reads(tmp_path, name, grids):
-    file = vdb.open_file(HERE / "samples" / name)
+    file = vdb.open(HERE / "samples" / name)
     theirs = openvdb_reads(file.path, tmp_path, *grids)
     assert len(theirs) == (len(grids) or len(file.grids))
     for grid in theirs:
@@ -94,7 +94,7 @@ def test_openvdb_reads_what_we_wrote(tmp_path, shape, precision):
     write(tmp_path / "a.vdb", frame, precision=precision)
     theirs = {grid["name"]: grid for grid in openvdb_reads(tmp_path / "a.vdb", tmp_path)}
     assert set(theirs) == {"density", "vel", "fuel"}
-    file = vdb.open_file(tmp_path / "a.vdb")
+    file = vdb.open(tmp_path / "a.vdb")
     for grid in theirs.values():
         assert grid["half"] == (precision == "half")
         assert grid["class"] == ("unknown" if grid["vector"] else "fog volume")
@@ -124,7 +124,7 @@ def test_a_cache_of_blender_becomes_a_frame():
     frame = read(HERE / "samples" / "bl_blosc16.vdb")
     assert set(frame.fields()) == {"density", "velocity", "temperature", "flame", "shadow"}
     assert frame.shape == (32, 32, 48) and frame.cell_size == 0.125
-    file = vdb.open_file(HERE / "samples" / "bl_blosc16.vdb")
+    file = vdb.open(HERE / "samples" / "bl_blosc16.vdb")
     faces = file.grid("velocity").dense((0, 0, 0), (33, 33, 49))
     stored = file.grid("velocity").dense_mask((0, 0, 0), (33, 33, 49))
     inside = stored[:-1, :-1, :-1] & stored[:-1, 1:, :-1]

@@ -1,7 +1,38 @@
-"""OpenVDB files in NumPy: float and vec3s grids, versions 222 to 225 (docs/volumes.md)."""
+"""OpenVDB files in NumPy, without OpenVDB: versions 220 to 225, read and written (docs/volumes.md).
 
-from fluidsr.volumes.vdb.frames import read_frame, write_frame
-from fluidsr.volumes.vdb.reader import Grid, VdbFile, open_file
+from fluidsr.volumes import vdb
+
+with vdb.open("smoke.vdb") as file:                   # headers only
+    grid = file.grid("density")
+    box = grid.dense((0, 0, 0), (64, 64, 64))         # a window, [x, y, z]
+    for leaves in grid.leaves():                      # or everything, without a dense array
+        leaves.origins, leaves.values, leaves.masks   # [n, 3], [n, 8, 8, 8], [n, 8, 8, 8]
+vdb.write("out.vdb", [vdb.DenseGrid("density", box, vdb.Transform.uniform(0.1), half=True)])
+"""
+
+from fluidsr.volumes.vdb.frames import read_frame
+from fluidsr.volumes.vdb.grid import Grid, LeafBatch
+from fluidsr.volumes.vdb.reader import VdbFile
+from fluidsr.volumes.vdb.reader import open_file as open
+from fluidsr.volumes.vdb.stream import stream_frame, write_frame
+from fluidsr.volumes.vdb.transform import Transform
+from fluidsr.volumes.vdb.tree import Tiles
 from fluidsr.volumes.vdb.window import read_window
+from fluidsr.volumes.vdb.writer import DenseGrid, SparseGrid
+from fluidsr.volumes.vdb.writer import write_grids as write
 
-__all__ = ["Grid", "VdbFile", "open_file", "read_frame", "read_window", "write_frame"]
+__all__ = [
+    "DenseGrid",
+    "Grid",
+    "LeafBatch",
+    "SparseGrid",
+    "Tiles",
+    "Transform",
+    "VdbFile",
+    "open",
+    "read_frame",
+    "read_window",
+    "stream_frame",
+    "write",
+    "write_frame",
+]

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from typing import Any, NoReturn
 
 from fluidsr.errors import VolumeError
 
+Data = bytes | mmap.mmap
 _MAX_STRING = 1 << 20
 
 
 class Cursor:
     """Little-endian, unaligned reading from `data` at `position`; every read moves on by what it took.
 
-    Raises VolumeError where the data ends too soon or a length is absurd; `where` names the file.
+    `data` may be a memory map. Raises VolumeError where it ends too soon (or at `end`, if that is given) or a
+    length is absurd; `where` names the file.
     """
 
-    def __init__(self, data: bytes, where: str, position: int = 0) -> None:
+    def __init__(self, data: Data, where: str, position: int = 0, end: int | None = None) -> None:
         self.data = data
         self.where = where
         self.position = position
+        self.end = len(data) if end is None else end
 
     def fail(self, what: str) -> NoReturn:
         """Raise VolumeError that says `what` is wrong and at which byte."""
@@ -29,15 +33,15 @@ class Cursor:
 
     def seek(self, position: int) -> None:
         """Go to the absolute `position`."""
-        if not 0 <= position <= len(self.data):
-            self.fail(f"it refers to byte {position} of {len(self.data)}")
+        if not 0 <= position <= self.end:
+            self.fail(f"it refers to byte {position} of {self.end}")
         self.position = position
 
     def skip(self, count: int) -> int:
         """Step over `count` bytes; returns the position they start at."""
         start = self.position
-        if count < 0 or start + count > len(self.data):
-            self.fail(f"{count} bytes expected, {len(self.data) - start} left")
+        if count < 0 or start + count > self.end:
+            self.fail(f"{count} bytes expected, {self.end - start} left")
         self.position = start + count
         return start
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import roles
-from fluidsr.volumes.vdb.reader import Grid, VdbFile
+from fluidsr.volumes.vdb.grid import Grid
+from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Vector
 from fluidsr.volumes.vdb.tree import Index
 
@@ -40,12 +41,12 @@ class Part:
         return None if found is None else (np.add(found[0], self.shift), np.add(found[1], self.shift))
 
     def read(self, low: Index, high: Index) -> np.ndarray:
-        """Values at the centres of the reference's cells from `low` to `high` (exclusive)."""
+        """Values at the centres of the reference's cells from `low` to `high` (exclusive), float32."""
         a, b = _move(low, self.shift), _move(high, self.shift)
         if self.faces is None:
-            return self.grid.dense(a, b)
+            return _floats(self.grid.dense(a, b))
         b = _move(b, (-1, -1, -1))
-        values = self.grid.dense(a, b)
+        values = _floats(self.grid.dense(a, b))
         # Blender stores velocity only where there is density: a face that is not stored does not count.
         stored = None if self.grid.topology.background.any() else self.grid.dense_mask(a, b)
         if self.faces == "own":
@@ -82,7 +83,7 @@ def find(
         for name, grid in readable.items()
         if is_scalar(grid) and (grid.metadata.get("class") != "level set" or name == density)
     ]
-    vectors = [name for name, grid in readable.items() if not is_scalar(grid)]
+    vectors = [name for name, grid in readable.items() if grid.value_type.channels == 3]
     chosen = roles.choose(str(file.path), fogs, vectors, density=density, velocity=velocity, fields=wanted)
     reference = readable[chosen.density]
     flow = [readable[name] for name in chosen.velocity]
@@ -104,8 +105,8 @@ def find(
 
 
 def is_scalar(grid: Grid) -> bool:
-    """True for a grid of floats that can be read."""
-    return grid.supported and grid.value_type.channels == 1
+    """True for a grid of numbers that can be read."""
+    return grid.supported and grid.value_type.channels == 1 and not grid.value_type.in_bits
 
 
 def shift(grid: Grid, reference: Grid) -> Index:
@@ -147,6 +148,11 @@ def _exact_shift(grid: Grid, reference: Grid) -> np.ndarray:
             f"{grid.where}: grid {grid.name!r}", "it is far beside the density", "move it there"
         )
     return exact
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
+        return values.astype(np.float32, copy=False)
 
 
 def _centre(values: np.ndarray, stored: np.ndarray | None, axis: int) -> np.ndarray:

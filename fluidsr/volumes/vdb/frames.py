@@ -1,70 +1,20 @@
-"""Frames to and from VDB files."""
+"""Frames out of VDB files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from fluidsr import atomic
 from fluidsr.frame import Frame
-from fluidsr.volumes import memory, names
-from fluidsr.volumes.vdb import writer
+from fluidsr.volumes import memory
 from fluidsr.volumes.vdb.fields import Part, find, place
+from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number, triple
-from fluidsr.volumes.vdb.reader import Grid, open_file
-from fluidsr.volumes.vdb.transform import Vector
+from fluidsr.volumes.vdb.reader import VdbFile, open_file
+from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, first_centre, three
 from fluidsr.volumes.vdb.tree import Index
-
-# What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
-TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
-SHAPE, ORIGIN = "fluidsr_shape", "fluidsr_origin"
-
-
-def write_frame(
-    path: str | os.PathLike[str],
-    frame: Frame,
-    fields: Sequence[str],
-    *,
-    half: bool,
-    naming: str,
-    threshold: float,
-) -> None:
-    """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`."""
-    origin = _three(frame.origin, 0.0)
-    shape = _three(frame.shape, 1)
-    common: dict[str, tuple[str, Any]] = {
-        TIME: ("double", frame.time),
-        DT: ("double", frame.dt),
-        DIM: ("int32", frame.dim),
-        SHAPE: ("vec3i", shape),
-        ORIGIN: ("vec3d", origin),
-    }
-    present = frame.fields()
-    grids = []
-    for field in fields:
-        values = present[field]
-        if field == "velocity":
-            extra = {"class": ("string", "unknown"), "vector_type": ("string", "contravariant relative")}
-            if frame.dim == 2:
-                values = np.concatenate([values, np.zeros((1, *frame.shape), np.float32)])
-            values = values.reshape(3, *shape)
-        else:
-            extra = {"class": ("string", "fog volume")}
-            values = values.reshape(shape)
-        grids.append(writer.DenseGrid(names.grid_name(field, naming), values, extra | common))
-    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
-        writer.write_grids(
-            file,
-            grids,
-            cell_size=frame.cell_size,
-            translation=_first_centre(origin, frame.cell_size),
-            half=half,
-            threshold=threshold,
-            metadata={"creator": ("string", "fluidsr")},
-        )
 
 
 def read_frame(
@@ -76,13 +26,23 @@ def read_frame(
     max_bytes: int | None = None,
 ) -> Frame:
     """Read a Frame; see `fluidsr.volumes.read`."""
-    file = open_file(path, max_bytes)
+    with open_file(path, max_bytes) as file:
+        return _read(file, density_grid, velocity_grid, fields, max_bytes)
+
+
+def _read(
+    file: VdbFile,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    fields: Sequence[str] | None,
+    max_bytes: int | None,
+) -> Frame:
     density, velocity, others = find(file, density_grid, velocity_grid, fields)
     size, translation = place(density)
     scalars = {"density": Part(density, (0, 0, 0)), **others}
     low, high = _box([*scalars.values(), *velocity], _own_box(density))
     cells = int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object))
-    memory.check(str(path), cells * 4 * (len(scalars) + 3 * bool(velocity)), max_bytes)
+    memory.check(str(file.path), cells * 4 * (len(scalars) + 3 * bool(velocity)), max_bytes)
     found = {name: part.read(low, high) for name, part in scalars.items()}
     if velocity:
         parts = [part.read(low, high) for part in velocity]
@@ -108,7 +68,7 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     if shape is None or origin is None or not all(isinstance(n, int) and n > 0 for n in shape):
         return None
     size, translation = place(density)
-    return ((0, 0, 0), shape) if _first_centre(origin, size) == translation else None
+    return ((0, 0, 0), shape) if first_centre(origin, size) == translation else None
 
 
 def _box(parts: list[Part], own: tuple[Index, Index] | None) -> tuple[Index, Index]:
@@ -121,14 +81,4 @@ def _box(parts: list[Part], own: tuple[Index, Index] | None) -> tuple[Index, Ind
         np.min([c[0] for c in corners], axis=0).tolist(),
         np.max([c[1] for c in corners], axis=0).tolist(),
     )
-    return _three(low, 0), _three(high, 0)
-
-
-def _first_centre(origin: Sequence[float], cell_size: float) -> Vector:
-    x, y, z = (corner + cell_size / 2 for corner in origin)
-    return x, y, z
-
-
-def _three(values: Sequence[Any], filler: Any) -> tuple[Any, Any, Any]:
-    x, y, z = (*values, filler)[:3]
-    return x, y, z
+    return three(low, 0), three(high, 0)

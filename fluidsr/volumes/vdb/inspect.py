@@ -9,16 +9,21 @@ import numpy as np
 
 from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.vdb import compression
-from fluidsr.volumes.vdb.frames import DIM, DT, TIME
+from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number
-from fluidsr.volumes.vdb.reader import Grid, open_file
+from fluidsr.volumes.vdb.reader import VdbFile, open_file
+from fluidsr.volumes.vdb.stream import DIM, DT, TIME
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in the file; see `fluidsr.volumes.inspect`. Time and step are those of the first grid that
     has them.
     """
-    file = open_file(path, max_bytes)
+    with open_file(path, max_bytes) as file:
+        return _describe_file(file)
+
+
+def _describe_file(file: VdbFile) -> VolumeInfo:
     notes = [grid.metadata for grid in file.grids]
 
     def first(key: str) -> float | None:
@@ -26,7 +31,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
     dim = first(DIM)
     return VolumeInfo(
-        path=str(path),
+        path=str(file.path),
         format=f"vdb {file.version}",
         bytes=file.bytes,
         grids=[_describe(grid) for grid in file.grids],
@@ -66,9 +71,15 @@ def _describe(grid: Grid) -> GridInfo:
 
 def _range(grid: Grid) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """Least and greatest active value of each component."""
-    leaves, tiles = grid.leaves(), grid.topology.tiles
-    active = np.concatenate([leaves.values[leaves.masks], tiles.values[tiles.active]])
-    if not len(active):
-        return None, None
+    tiles = grid.tiles()
+    parts = [tiles.values[tiles.active]]
     with np.errstate(invalid="ignore"):  # NaNs show in the range
-        return tuple(active.min(0).tolist()), tuple(active.max(0).tolist())
+        for leaves in grid.leaves():
+            active = leaves.values[leaves.masks]
+            if len(active):
+                parts.append(np.stack([active.min(0), active.max(0)]))
+        active = np.concatenate(parts)
+        if not len(active):
+            return None, None
+        low, high = np.atleast_1d(active.min(0)), np.atleast_1d(active.max(0))
+    return tuple(low.tolist()), tuple(high.tolist())

@@ -7,6 +7,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from fluidsr.errors import InputError
 from fluidsr.volumes.vdb.binary import Cursor, pack_string
 
 _MAX_ENTRIES = 10_000
@@ -54,16 +57,41 @@ def read_metadata(cursor: Cursor) -> dict[str, Any]:
     return found
 
 
-def pack_metadata(entries: Mapping[str, tuple[str, Any]]) -> bytes:
-    """The map's bytes; `entries` are name -> (VDB type, value), in the order given."""
+def pack_metadata(entries: Mapping[str, Any]) -> bytes:
+    """The map's bytes, in the order given.
+
+    Values are strings, bools, ints (`int32`, or `int64` where that is too small), floats (`double`), NumPy
+    scalars (their own type), and tuples of 2 to 4 ints or floats (`vec3i`, `vec3d`) or of 16 floats
+    (`mat4d`). Raises InputError for anything else.
+    """
     parts = [struct.pack("<I", len(entries))]
-    for key, (kind, value) in entries.items():
-        if kind == "string":
-            payload = value.encode()
-        else:
-            payload = struct.pack("<" + _LAYOUTS[kind], *(value if isinstance(value, tuple) else (value,)))
+    for key, value in entries.items():
+        kind, payload = _pack_value(key, value)
         parts += [pack_string(key), pack_string(kind), struct.pack("<I", len(payload)), payload]
     return b"".join(parts)
+
+
+def _pack_value(key: str, value: Any) -> tuple[str, bytes]:
+    if isinstance(value, str):
+        return "string", value.encode()
+    kind = _kind(value)
+    try:
+        return kind, struct.pack("<" + _LAYOUTS[kind], *(value if isinstance(value, tuple) else (value,)))
+    except (KeyError, struct.error) as error:
+        what = f"{value!r} is not a value that a VDB file can hold"
+        raise InputError(f"metadata {key!r}", what, "give strings, numbers, or tuples of numbers") from error
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple):
+        if len(value) == 16:
+            return "mat4d"
+        return f"vec{len(value)}{'i' if all(isinstance(x, int) for x in value) else 'd'}"
+    if isinstance(value, (bool, np.bool_)):
+        return "bool"
+    if isinstance(value, int):
+        return "int32" if -(2**31) <= value < 2**31 else "int64"
+    return {np.int32: "int32", np.int64: "int64", np.float32: "float"}.get(type(value), "double")
 
 
 def number(metadata: Mapping[str, Any], key: str) -> float | None:

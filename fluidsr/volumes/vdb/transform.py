@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from dataclasses import dataclass
 
-from fluidsr.errors import VolumeError
+import numpy as np
+
+from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes.vdb.binary import Cursor, pack_string
 
 Vector = tuple[float, float, float]
-_SCALE_BLOCK = "15d"  # scale, |scale|, 1/scale, 1/scale^2, 1/(2 scale)
+_SCALE_BLOCK = "15d"
+_SCALES = (lambda s: s, abs, lambda s: 1 / s, lambda s: 1 / s**2, lambda s: 1 / (2 * s))  # what it holds
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,30 @@ class Transform:
     matrix: tuple[Vector, Vector, Vector]
     translation: Vector
     kind: str
+
+    @classmethod
+    def uniform(cls, cell_size: float, translation: Vector = (0.0, 0.0, 0.0)) -> Transform:
+        """Cubic voxels of edge `cell_size` (m) along the axes; the centre of voxel 0 is at `translation` (m)."""
+        return cls(_diagonal((cell_size,) * 3), translation, "UniformScaleTranslateMap")
+
+    def pack(self) -> bytes:
+        """The transform as OpenVDB stores it: scales with a translation, or else an affine map.
+
+        Raises InputError for one that has no inverse.
+        """
+        scale = tuple(self.matrix[axis][axis] for axis in range(3))
+        if not all(map(math.isfinite, [*self.translation, *(value for row in self.matrix for value in row)])):
+            raise InputError("transform", "it is not finite", "give finite numbers")
+        if self.matrix != _diagonal(scale):
+            rows = [(*column, 0.0) for column in zip(*self.matrix, strict=True)]  # OpenVDB's vectors are rows
+            if abs(np.linalg.det(self.matrix)) < sys.float_info.min:
+                raise InputError("transform", "it has no inverse", "give three independent axes")
+            return pack_string("AffineMap") + struct.pack("<16d", *sum(rows, ()), *self.translation, 1.0)
+        if not all(scale):
+            raise InputError("transform", f"its voxels are {scale}", "give edges that are not zero")
+        kind = "UniformScaleTranslateMap" if len(set(scale)) == 1 else "ScaleTranslateMap"
+        block = [f(value) for f in _SCALES for value in scale]
+        return pack_string(kind) + struct.pack("<3d" + _SCALE_BLOCK, *self.translation, *block)
 
     @property
     def scale(self) -> Vector:
@@ -69,13 +97,6 @@ def read_transform(cursor: Cursor) -> Transform | None:
     else:
         return None
     return Transform(matrix, translation, kind)
-
-
-def pack_transform(cell_size: float, translation: Vector) -> bytes:
-    """A uniform scale with a translation, as OpenVDB stores it."""
-    scales = (cell_size, cell_size, 1 / cell_size, 1 / cell_size**2, 1 / (2 * cell_size))
-    block = [value for value in scales for _ in range(3)]
-    return pack_string("UniformScaleTranslateMap") + struct.pack("<3d" + _SCALE_BLOCK, *translation, *block)
 
 
 def _diagonal(values: tuple[float, ...]) -> tuple[Vector, Vector, Vector]:

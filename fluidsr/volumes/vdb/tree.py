@@ -6,18 +6,21 @@ nodes: a leaf knows its place, and a constant region (a tile) knows its place an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 Index = tuple[int, int, int]
-LEAF = 8  # voxels along the edge of a leaf
+LEAF, NODE, BRANCH = (
+    8,
+    128,
+    4096,
+)  # voxels along the edge of a leaf, of the node above it, of a child of the root
 
 
 @dataclass(frozen=True)
 class Leaves:
-    """`n` decoded leaves: `origins [n, 3]` int64, `masks [n, 512]` bool, `values [n, 512, channels]` float32.
+    """`n` decoded leaves: `origins [n, 3]` int64, `masks [n, 512]` bool, `values [n, 512, channels]`.
 
     Voxels of a leaf are in the order `x * 64 + y * 8 + z`.
     """
@@ -60,7 +63,7 @@ def leaf_bounds(origins: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np
 
 
 def dense(leaves: Leaves, tiles: Tiles, background: np.ndarray, low: Index, high: Index) -> np.ndarray:
-    """Values in the box from `low` to `high` (exclusive): float32 `[x, y, z, channels]`."""
+    """Values in the box from `low` to `high` (exclusive): `[x, y, z, channels]`."""
     return _assemble(background, leaves.origins, leaves.values, tiles, tiles.values, low, high)
 
 
@@ -104,39 +107,3 @@ def _assemble(
     place(leaf_origins, leaf_values.reshape(-1, LEAF, LEAF, LEAF, channels))
     window = tuple(slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))
     return np.ascontiguousarray(box[window])
-
-
-def sparse(
-    shape: Index, slab: Callable[[int, int], np.ndarray], threshold: float, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leaves of a dense array: origins `[n, 3]`, packed masks `[n, 64]` uint8, and the active values in a
-    row.
-
-    `slab(a, b)` gives `[b - a, y, z, channels]`, the array's layers from `a` to `b`: working layer by layer
-    keeps everything in the cache and copies nothing that is empty. A voxel is active if a component's
-    magnitude is above `threshold` (or is not a number); leaves without active voxels are left out. Values
-    are returned as `dtype`, flat.
-    """
-    ny, nz = (-(-n // LEAF) for n in shape[1:])
-    origins, masks, values = [], [], []
-    for low in range(0, shape[0], LEAF):
-        part = slab(low, min(low + LEAF, shape[0]))
-        channels = part.shape[-1]
-        padding = [(0, whole * LEAF - n) for whole, n in zip((1, ny, nz), part.shape[:3], strict=True)]
-        if any(after for _, after in padding):
-            part = np.pad(part, [*padding, (0, 0)])
-        active = ~(np.abs(part) <= threshold)  # a NaN is active, so that the caller meets it
-        active = active[..., 0] if channels == 1 else active.any(-1)
-        y, z = np.nonzero(active.reshape(LEAF, ny, LEAF, nz, LEAF).any((0, 2, 4)))
-        if not len(y):
-            continue
-        leaf_masks = active.reshape(LEAF, ny, LEAF, nz, LEAF)[
-            :, y, :, z
-        ]  # [n, 8, 8, 8]: advanced axes go first
-        leaf_values = part.reshape(LEAF, ny, LEAF, nz, LEAF, channels)[:, y, :, z]
-        origins.append(np.stack([np.full_like(y, low), y * LEAF, z * LEAF], axis=1))
-        masks.append(np.packbits(leaf_masks.reshape(-1, LEAF**3), axis=1, bitorder="little"))
-        values.append(leaf_values[leaf_masks].astype(dtype).reshape(-1))
-    if not origins:
-        return np.empty((0, 3), np.int64), np.empty((0, 64), np.uint8), np.empty(0, dtype)
-    return np.concatenate(origins), np.concatenate(masks), np.concatenate(values)

@@ -1,179 +1,235 @@
-"""Writing a VDB file: version 224, active-mask compression with Blosc, the same bytes for the same grids."""
+"""Writing VDB files: version 224, active-mask compression, the same bytes for the same grids."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from fluidsr.volumes.rounding import check_finite
-from fluidsr.volumes.vdb import compression, tree
+from fluidsr import atomic
+from fluidsr.errors import InputError
+from fluidsr.volumes.vdb import assemble, compression
 from fluidsr.volumes.vdb.binary import pack_string
-from fluidsr.volumes.vdb.compression import ValueType
+from fluidsr.volumes.vdb.collect import Collector
+from fluidsr.volumes.vdb.leafstore import LeafStore
 from fluidsr.volumes.vdb.metadata import pack_metadata
-from fluidsr.volumes.vdb.transform import Vector, pack_transform
+from fluidsr.volumes.vdb.transform import Transform
+from fluidsr.volumes.vdb.tree import BRANCH, LEAF, NODE, Index, Tiles
+from fluidsr.volumes.vdb.values import ValueType, value_type
 
 _VERSION, _LIBRARY = 224, (10, 0)
 _UUID = b"f1d5c0de-0000-4000-8000-000000000000"  # fixed, so that the same frame gives the same bytes
-_FLAGS = compression.ACTIVE_MASK | compression.BLOSC
-_SMALLEST_HALF = 2.0**-25  # what is not above this rounds to zero as a half
 _EMPTY_BOX = ((2**31 - 1,) * 3, (-(2**31),) * 3)  # OpenVDB's own sign for "no voxels"
+_REACH = 2**31 - BRANCH  # indices are 32-bit
 
 
 @dataclass(frozen=True)
 class DenseGrid:
-    """A dense array to be written as a sparse grid: float32 `[x, y, z]`, or `[3, x, y, z]` for vectors.
+    """A dense array to be written as a sparse grid with a zero background: float32 `[x, y, z]`, or
+    `[3, x, y, z]` for vectors.
 
-    Cell 0 has the index 0. `metadata` as `pack_metadata` takes it, on top of what every grid gets.
+    Voxel 0 has the index `low`. A voxel is stored where a component's magnitude is above `threshold`. `half`
+    stores IEEE halves. `metadata` are further entries: `class` (`fog volume`, `level set`, `staggered`),
+    `vector_type` and whatever else (`metadata.pack_metadata` has the types).
     """
 
     name: str
     values: np.ndarray
-    metadata: Mapping[str, tuple[str, Any]]
-
-    @property
-    def channels(self) -> int:
-        """1 for a scalar grid, 3 for a vector grid."""
-        return 3 if self.values.ndim == 4 else 1
-
-
-def write_grids(
-    file: BinaryIO,
-    grids: Sequence[DenseGrid],
-    *,
-    cell_size: float,
-    translation: Vector,
-    half: bool,
-    threshold: float,
-    metadata: Mapping[str, tuple[str, Any]],
-) -> None:
-    """Write `grids`, all on one transform, into `file`.
-
-    A voxel is stored where a component's magnitude is above `threshold`, and everything else is the
-    background, zero. Raises InputError for values that are not finite or, in half precision, too large.
-    """
-    file.write(struct.pack("<q3IB", 0x56444220, _VERSION, *_LIBRARY, 1) + _UUID)
-    file.write(pack_metadata(metadata) + struct.pack("<i", len(grids)))
-    position = file.tell()
-    for grid in grids:
-        kind = ValueType(grid.channels, half)
-        sparse = _sparse(grid, kind, threshold)
-        name = ("Tree_vec3s_5_4_3" if grid.channels == 3 else "Tree_float_5_4_3") + "_HalfFloat" * half
-        descriptor = pack_string(grid.name) + pack_string(name) + pack_string("")
-        head = struct.pack("<I", _FLAGS) + pack_metadata(_grid_metadata(grid, half, sparse))
-        head += pack_transform(cell_size, translation)
-        topology, buffers = _tree(sparse, kind)
-        start = position + len(descriptor) + 24
-        at_buffers = start + len(head) + len(topology)
-        position = at_buffers + len(buffers)
-        file.write(descriptor + struct.pack("<3q", start, at_buffers, position) + head)
-        file.write(topology)
-        file.write(buffers)
+    transform: Transform = field(default_factory=lambda: Transform.uniform(1.0))
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    low: Index = (0, 0, 0)
+    half: bool = False
+    threshold: float = 0.0
+    compression: str = "blosc"
 
 
 @dataclass(frozen=True)
-class _Sparse:
+class SparseGrid:
+    """A tree to be written as it is: leaves, constant tiles, and the background everywhere else.
+
+    `origins [n, 3]`: index of each leaf's first voxel, multiples of 8; `values [n, 8, 8, 8]` (or with 3
+    components last) and `masks` (bool, active voxels) alike. `tiles` have edges of 8, 128 or 4096 voxels at
+    multiples of them. `type` is OpenVDB's name of the values: float, double, half, int32, int64, bool, mask,
+    vec3s, vec3d, vec3i. Inactive voxels keep their values.
+    """
+
+    name: str
     origins: np.ndarray
+    values: np.ndarray
     masks: np.ndarray
-    values: np.ndarray  # [active voxels, channels], in the stored dtype
+    tiles: Tiles | None = None
+    background: Any = 0
+    type: str = "float"
+    transform: Transform = field(default_factory=lambda: Transform.uniform(1.0))
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    half: bool = False
+    compression: str = "blosc"
 
 
-def _sparse(grid: DenseGrid, kind: ValueType, threshold: float) -> _Sparse:
-    values = grid.values
+@dataclass(frozen=True)
+class Tree:
+    """A grid whose leaves are compressed, ready to be written."""
 
-    def slab(low: int, high: int) -> np.ndarray:
-        if kind.channels == 1:
-            return values[low:high, ..., None]
-        return np.ascontiguousarray(np.moveaxis(values[:, low:high], 0, -1))
-
-    if kind.half:
-        threshold = max(threshold, _SMALLEST_HALF)
-    x, y, z = values.shape[-3:]
-    with np.errstate(over="ignore"):
-        origins, masks, flat = tree.sparse((x, y, z), slab, threshold, kind.stored)
-    check_finite(grid.name, flat, values)
-    return _Sparse(*_in_tree_order(origins, masks, flat.reshape(-1, kind.channels)))
+    name: str
+    store: LeafStore
+    tiles: Tiles
+    transform: Transform
+    metadata: Mapping[str, Any]
 
 
-def _in_tree_order(
-    origins: np.ndarray, masks: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leaves sorted as a file lists them: by 4096-branch, then by 128-node in it, then by leaf in that."""
-    keys = [origins[:, axis] // step for step in (8, 128, 4096) for axis in (2, 1, 0)]
-    order = np.lexsort(keys)
-    counts = np.unpackbits(masks, axis=1).sum(1, dtype=np.int64)
-    starts = np.cumsum(counts) - counts
-    moved = counts[order]
-    ends = np.cumsum(moved)
-    source = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[order] - (ends - moved), moved)
-    return origins[order], masks[order], values[source]
+def write_grids(
+    path: str | os.PathLike[str],
+    grids: Sequence[DenseGrid | SparseGrid],
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write grids, and the file's own `metadata`, as a VDB file that every program with OpenVDB reads.
+
+    Equal grids give equal bytes. On return the file is complete under its name; on any failure what stood
+    there before still does. Raises InputError for arrays that are no grid and for values that are not finite
+    (in a dense grid) or do not fit a half, RunError for a full disk.
+    """
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        trees = [_of_dense(grid) if isinstance(grid, DenseGrid) else _of_sparse(grid) for grid in grids]
+        write_trees(file, trees, metadata or {})
 
 
-def _tree(sparse: _Sparse, kind: ValueType) -> tuple[bytes, bytes]:
-    """The topology and the buffers of a tree with a zero background and no tiles."""
-    parts = [struct.pack("<i", 1) + bytes(kind.full_size)]
-    branches = _runs(sparse.origins // 4096)
-    parts.append(struct.pack("<2I", 0, len(branches)))
-    no_tiles = _no_values(kind)
-    for low, high in branches:
-        parts.append(struct.pack("<3i", *(sparse.origins[low] // 4096 * 4096).tolist()))
-        nodes = [(low + a, low + b) for a, b in _runs(sparse.origins[low:high] // 128)]
-        firsts = sparse.origins[[a for a, _ in nodes]]
-        parts += [_child_mask(firsts % 4096 // 128, 5), bytes(32**3 // 8), no_tiles]
-        for a, b in nodes:
-            parts += [_child_mask(sparse.origins[a:b] % 128 // 8, 4), bytes(16**3 // 8), no_tiles]
-            parts.append(sparse.masks[a:b].tobytes())
-    return b"".join(parts), _buffers(sparse, kind)
+def write_trees(file: BinaryIO, trees: Sequence[Tree], metadata: Mapping[str, Any]) -> None:
+    """Write the header and all `trees` into `file`, from its beginning."""
+    file.write(struct.pack("<q3IB", 0x56444220, _VERSION, *_LIBRARY, 1) + _UUID)
+    file.write(pack_metadata(metadata) + struct.pack("<i", len(trees)))
+    seen: dict[str, int] = {}
+    for tree in trees:
+        kind = tree.store.kind
+        count = seen[tree.name] = seen.get(tree.name, -1) + 1
+        unique = f"{tree.name}\x1e{count}" if count else tree.name
+        descriptor = pack_string(unique) + pack_string(kind.tree) + pack_string("")
+        origins, masks, buffers = tree.store.sorted()
+        background = tree.store.background
+        topology = assemble.topology(kind, tree.store.chunk, background, origins, masks, tree.tiles)
+        head = (
+            struct.pack("<I", tree.store.flags) + pack_metadata(_grid_metadata(tree)) + tree.transform.pack()
+        )
+        start = file.tell() + len(descriptor) + 24
+        at_buffers = start + len(head) + sum(map(len, topology))
+        end = at_buffers + sum(map(len, buffers))
+        file.write(descriptor + struct.pack("<3q", start, at_buffers, end) + head)
+        file.writelines(topology)
+        file.writelines(buffers)
 
 
-def _buffers(sparse: _Sparse, kind: ValueType) -> bytes:
-    raw = sparse.values.tobytes()
-    masks = sparse.masks.tobytes()
-    counts = np.unpackbits(sparse.masks, axis=1).sum(1, dtype=np.int64)
-    ends = (np.cumsum(counts) * kind.stored_size).tolist()
-    parts = []
-    start = 0
-    for i, end in enumerate(ends):
-        size, body = compression.pack_chunk(raw[start:end], kind.stored.itemsize)
-        parts += [masks[64 * i : 64 * i + 64], b"\0", size, body]  # mode 0: the rest is background
-        start = end
-    return b"".join(parts)
+def dense_type(channels: int, half: bool) -> ValueType:
+    """The type of a grid made from a dense array: float or vec3s. Raises InputError for other channels."""
+    kind = value_type({1: "Tree_float_5_4_3", 3: "Tree_vec3s_5_4_3"}.get(channels, "") + "_HalfFloat" * half)
+    if kind is None:
+        raise InputError("values", f"{channels} components", "give [x, y, z] or [3, x, y, z]")
+    return kind
 
 
-def _no_values(kind: ValueType) -> bytes:
-    """The values block of an internal node that has only children: mode 0, and a chunk of nothing."""
-    return b"\0" if kind.half else b"\0" + struct.pack("<q", 0)
+def _of_dense(grid: DenseGrid) -> Tree:
+    values = np.asarray(grid.values)
+    if values.ndim not in (3, 4):
+        raise InputError(
+            f"grid {grid.name!r}", f"an array of shape {values.shape}", "give [x, y, z] or [3, x, y, z]"
+        )
+    kind = dense_type(len(values) if values.ndim == 4 else 1, grid.half)
+    x, y, z = (a + n for a, n in zip(grid.low, values.shape[-3:], strict=True))
+    if min(grid.low) < -_REACH or max(x, y, z) > _REACH:
+        raise InputError(f"grid {grid.name!r}", f"it begins at {grid.low}", "stay within 32-bit indices")
+    flags = compression.codec(grid.compression)
+    collector = Collector(grid.name, kind, flags, grid.low, (x, y, z), grid.threshold)
+    collector.put(grid.low, values)
+    store, tiles = collector.finish()
+    return Tree(grid.name, store, tiles, grid.transform, grid.metadata)
 
 
-def _child_mask(at: np.ndarray, log2_edge: int) -> bytes:
-    x, y, z = at.T
-    bits = np.zeros(8**log2_edge, np.uint8)
-    bits[(x << 2 * log2_edge) | (y << log2_edge) | z] = 1
-    return np.packbits(bits, bitorder="little").tobytes()
+def _of_sparse(grid: SparseGrid) -> Tree:
+    where = f"grid {grid.name!r}"
+    kind = value_type(f"Tree_{grid.type}_5_4_3" + "_HalfFloat" * grid.half)
+    if kind is None or (grid.half and kind.dtype.kind != "f"):
+        raise InputError(
+            where, f"values of type {grid.type!r}", "give one of OpenVDB's names, float or vec3s"
+        )
+    origins = np.asarray(grid.origins, np.int64).reshape(-1, 3)
+    n = len(origins)
+    try:
+        values = np.asarray(grid.values).astype(kind.memory).reshape(n, LEAF**3, kind.channels)
+        packed = np.packbits(np.asarray(grid.masks, bool).reshape(n, LEAF**3), axis=1, bitorder="little")
+        background = np.broadcast_to(np.asarray(grid.background, kind.memory), (kind.channels,)).copy()
+    except ValueError as error:
+        raise InputError(where, f"its arrays do not fit {n} leaves", "give [n, 8, 8, 8]") from error
+    tiles = _checked(where, grid.tiles, kind)
+    _check_places(where, origins, tiles)
+    store = LeafStore(kind, compression.codec(grid.compression), background)
+    store.add_whole(origins, packed, values)
+    return Tree(grid.name, store, tiles, grid.transform, grid.metadata)
 
 
-def _runs(keys: np.ndarray) -> list[tuple[int, int]]:
-    """Start and end of each run of equal rows in `keys [n, 3]`."""
-    if not len(keys):
-        return []
-    starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(1)]).tolist()
-    return list(zip(starts, [*starts[1:], len(keys)], strict=True))
+def _checked(where: str, tiles: Tiles | None, kind: ValueType) -> Tiles:
+    if tiles is None:
+        return Tiles(
+            np.empty((0, 3), np.int64),
+            np.empty(0, np.int64),
+            np.empty((0, kind.channels), kind.memory),
+            np.empty(0, bool),
+        )
+    n = len(tiles.edges)
+    try:
+        return Tiles(
+            np.asarray(tiles.origins, np.int64).reshape(n, 3),
+            np.asarray(tiles.edges, np.int64),
+            np.asarray(tiles.values).astype(kind.memory).reshape(n, kind.channels),
+            np.asarray(tiles.active, bool).reshape(n),
+        )
+    except ValueError as error:
+        raise InputError(where, f"its arrays do not fit {n} tiles", "give one row per tile") from error
 
 
-def _grid_metadata(grid: DenseGrid, half: bool, sparse: _Sparse) -> dict[str, tuple[str, Any]]:
-    bounds = tree.leaf_bounds(sparse.origins, sparse.masks)
+def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
+    """Raise InputError unless all leaves and tiles lie on their multiples, in reach, and none on another."""
+    edges = np.concatenate([np.full(len(origins), LEAF), tiles.edges])
+    places = np.concatenate([origins, tiles.origins])
+    if not np.isin(edges, (LEAF, NODE, BRANCH)).all() or (places % edges[:, None]).any():
+        raise InputError(
+            where, "a leaf or tile is not at a multiple of its edge", "use edges of 8, 128, 4096"
+        )
+    if (np.abs(places) > _REACH).any():
+        raise InputError(where, "a leaf or tile is far away", "stay within 32-bit indices")
+    taken: set[tuple[int, ...]] = set()
+    for edge in (BRANCH, NODE, LEAF):
+        here = places[edges == edge]
+        for parent in (BRANCH, NODE):
+            if parent > edge and taken & {(parent, *row) for row in (here // parent).tolist()}:
+                raise InputError(where, "a leaf or tile lies in another tile", "give each voxel once")
+        keys = {(edge, *row) for row in (here // edge).tolist()}
+        if len(keys) != len(here):
+            raise InputError(where, "two leaves or tiles are at one place", "give each voxel once")
+        taken |= keys
+
+
+def _grid_metadata(tree: Tree) -> dict[str, Any]:
     low, high = _EMPTY_BOX
-    if bounds:
-        low, high = tuple(bounds[0].tolist()), tuple((bounds[1] - 1).tolist())
-    common: dict[str, tuple[str, Any]] = {
-        "name": ("string", grid.name),
-        "is_saved_as_half_float": ("bool", half),
-        "file_bbox_min": ("vec3i", low),
-        "file_bbox_max": ("vec3i", high),
-        "file_voxel_count": ("int64", len(sparse.values)),
-        "file_compression": ("string", compression.describe(_FLAGS)),
+    found = [box for box in (tree.store.bounds, _tile_bounds(tree.tiles)) if box]
+    if found:
+        low = tuple(np.min([box[0] for box in found], axis=0).tolist())
+        high = tuple((np.max([box[1] for box in found], axis=0) - 1).tolist())
+    in_tiles = sum(int(edge) ** 3 for edge in tree.tiles.edges[tree.tiles.active])
+    common: dict[str, Any] = {
+        "name": tree.name,
+        "is_saved_as_half_float": tree.store.kind.half,
+        "file_bbox_min": low,
+        "file_bbox_max": high,
+        "file_voxel_count": np.int64(tree.store.active + in_tiles),
+        "file_compression": compression.describe(tree.store.flags),
     }
-    return common | dict(grid.metadata)
+    return common | dict(tree.metadata)
+
+
+def _tile_bounds(tiles: Tiles) -> tuple[np.ndarray, np.ndarray] | None:
+    if not tiles.active.any():
+        return None
+    origins, edges = tiles.origins[tiles.active], tiles.edges[tiles.active]
+    return origins.min(0), (origins + edges[:, None]).max(0)

@@ -1,0 +1,224 @@
+"""One grid of an open VDB file: what it is, and its voxels as windows, leaves or tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import VolumeError
+from fluidsr.volumes import memory
+from fluidsr.volumes.vdb import blocks, tree
+from fluidsr.volumes.vdb.binary import Cursor, Data
+from fluidsr.volumes.vdb.blocks import Blocks
+from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology, unpack_masks
+from fluidsr.volumes.vdb.transform import Transform
+from fluidsr.volumes.vdb.tree import LEAF, Index
+from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector, value_type
+
+
+@dataclass(frozen=True)
+class LeafBatch:
+    """Some leaves of a grid, decoded.
+
+    `origins [n, 3]` int64: index of each leaf's first voxel. `values [n, 8, 8, 8]`, for vector grids
+    `[n, 8, 8, 8, 3]`, in the grid's own type (halves as float32), inactive voxels included.
+    `masks [n, 8, 8, 8]` bool: which voxels are active.
+    """
+
+    origins: np.ndarray
+    values: np.ndarray
+    masks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Source:
+    """The place of a grid's tree in a file: topology and buffers (None: right behind it) before `end`."""
+
+    data: Data
+    version: int
+    flags: int
+    topology: int
+    buffers: int | None
+    end: int
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """One grid of an open file.
+
+    `name` as shown to users, `unique_name` and `type` as in the file (`Tree_float_5_4_3_HalfFloat`), `flags`
+    its compression, `size` its bytes in the file. `transform` is None, and `supported` False, where values or
+    place are of a kind that is not read; `parent` names the grid whose tree an instance shares.
+
+    Nothing is decoded before it is asked for. Everything that decodes raises VolumeError for a damaged file
+    and where more memory is needed than `max_bytes` of `vdb.open` allows.
+    """
+
+    where: str
+    name: str
+    unique_name: str
+    type: str
+    metadata: dict[str, Any]
+    transform: Transform | None
+    flags: int
+    size: int
+    parent: str
+    _source: Source = field(repr=False)
+
+    @property
+    def supported(self) -> bool:
+        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum."""
+        return self.transform is not None and value_type(self.type) is not None
+
+    @property
+    def value_type(self) -> ValueType:
+        """Type and precision of the stored values. Raises VolumeError for an unsupported type."""
+        kind = value_type(self.type)
+        if kind is None or self.transform is None:
+            what = f"its type {self.type} or its transform is not supported"
+            raise VolumeError(f"{self.where}: grid {self.name!r}", what, "convert it to a float grid")
+        return kind
+
+    @property
+    def background(self) -> Any:
+        """The value of every voxel that the file does not hold: a number, or a tuple of three."""
+        return scalar_or_vector(self.topology.background).tolist()
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The shape of the tree; parsed once."""
+        source = self._source
+        return read_topology(
+            Cursor(source.data, self.where, source.topology, source.end),
+            source.version,
+            source.flags,
+            self.value_type,
+            source.buffers,
+            source.max_bytes,
+        )
+
+    @cached_property
+    def bounds(self) -> tuple[Index, Index] | None:
+        """Lower corner and upper corner (exclusive) of the active voxels and tiles, or None for an empty
+        grid.
+        """
+        topology, tiles = self.topology, self.topology.tiles
+        corners = []
+        of_leaves = tree.leaf_bounds(topology.leaf_origins, topology.packed_masks)
+        if of_leaves:
+            corners.append(of_leaves)
+        if tiles.active.any():
+            origins, edges = tiles.origins[tiles.active], tiles.edges[tiles.active]
+            corners.append((origins.min(0), (origins + edges[:, None]).max(0)))
+        if not corners:
+            return None
+        low = np.min([c[0] for c in corners], axis=0)
+        high = np.max([c[1] for c in corners], axis=0)
+        return _index(low), _index(high)
+
+    @property
+    def active_voxels(self) -> int:
+        """How many voxels are active, those in active tiles included."""
+        tiles = self.topology.tiles
+        in_tiles = sum(int(edge) ** 3 for edge in tiles.edges[tiles.active])
+        return int(count_on(self.topology.packed_masks).sum()) + in_tiles
+
+    @property
+    def leaf_count(self) -> int:
+        """How many leaves of 8^3 voxels the file holds."""
+        return len(self.topology.leaf_origins)
+
+    def dense(self, low: Index, high: Index) -> np.ndarray:
+        """Values in the index box from `low` to `high` (exclusive): `[x, y, z]`, or `[3, x, y, z]` for vectors.
+
+        The dtype is the grid's own, with halves as float32. Inactive voxels have the values that OpenVDB gives
+        them, voxels that the file does not hold the background's. Only the leaves that the box touches are
+        decoded.
+        """
+        kind = self.value_type
+        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
+        bound = self._source.max_bytes
+        memory.check(
+            f"{self.where}: grid {self.name!r}", voxels * kind.channels * kind.memory.itemsize, bound
+        )
+        topology = self.topology
+        leaves = self._decode(self._touched(low, high))
+        box = tree.dense(leaves, topology.tiles, topology.background, low, high)
+        return box[..., 0] if kind.channels == 1 else np.ascontiguousarray(np.moveaxis(box, -1, 0))
+
+    def dense_mask(self, low: Index, high: Index) -> np.ndarray:
+        """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
+        topology = self.topology
+        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
+        memory.check(f"{self.where}: grid {self.name!r}", voxels, self._source.max_bytes)
+        chosen = self._touched(low, high)
+        masks = unpack_masks(topology.packed_masks[chosen])
+        leaves = tree.Leaves(topology.leaf_origins[chosen], masks, np.empty(0))
+        return tree.dense_mask(leaves, topology.tiles, low, high)
+
+    def leaves(
+        self, low: Index | None = None, high: Index | None = None, *, batch: int = 4096
+    ) -> Iterator[LeafBatch]:
+        """The leaves in the order of the file, at most `batch` at a time: all of them, or those that touch the
+        box from `low` to `high` (exclusive). Memory is that of one batch.
+        """
+        kind = self.value_type
+        chosen = np.arange(self.leaf_count) if low is None or high is None else self._touched(low, high)
+        for first in range(0, len(chosen), batch):
+            some = self._decode(chosen[first : first + batch])
+            values = some.values.reshape(-1, LEAF, LEAF, LEAF, kind.channels)
+            yield LeafBatch(some.origins, scalar_or_vector(values), some.masks.reshape(-1, LEAF, LEAF, LEAF))
+
+    def tiles(self) -> tree.Tiles:
+        """The constant cubes of the tree: active ones, and inactive ones that are not the background.
+
+        A tile of 4096^3 voxels costs as much as one of 8^3. `values` is `[m]`, or `[m, 3]` for vectors.
+        """
+        found = self.topology.tiles
+        return tree.Tiles(found.origins, found.edges, scalar_or_vector(found.values), found.active)
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        source = self._source
+        cursor = Cursor(source.data, self.where, self.topology.buffers, source.end)
+        counts = count_on(self.topology.packed_masks).tolist()
+        return blocks.scan_leaves(cursor, source.version, source.flags, self.value_type, counts)
+
+    def _touched(self, low: Index, high: Index) -> np.ndarray:
+        """Numbers of the leaves that touch the box."""
+        if any(a >= b for a, b in zip(low, high, strict=True)):
+            return np.empty(0, np.int64)
+        origins = self.topology.leaf_origins
+        return np.flatnonzero(((origins < high) & (origins + LEAF > low)).all(1))
+
+    def _decode(self, chosen: np.ndarray) -> tree.Leaves:
+        topology, kind, source = self.topology, self.value_type, self._source
+        size = LEAF**3 * (kind.channels * kind.memory.itemsize + 1)
+        memory.check(f"{self.where}: grid {self.name!r}", len(chosen) * size, source.max_bytes)
+        masks = unpack_masks(topology.packed_masks[chosen])
+        cursor = Cursor(source.data, self.where, 0, source.end)
+        found = self._blocks if len(chosen) == self.leaf_count else self._blocks.take(chosen)
+        if kind.in_bits:
+            values = blocks.decode_bits(cursor, found)
+        else:
+            values = blocks.decode(cursor, found, source.flags, kind, masks, topology.background)
+        return tree.Leaves(topology.leaf_origins[chosen], masks, values)
+
+
+def end_of_tree(grid: Grid) -> int:
+    """Where the tree of a grid ends that was written as a stream: found by walking all of it."""
+    source = grid._source
+    cursor = Cursor(source.data, grid.where, grid.topology.buffers, source.end)
+    counts = count_on(grid.topology.packed_masks).tolist()
+    blocks.scan_leaves(cursor, source.version, source.flags, grid.value_type, counts)
+    return cursor.position
+
+
+def _index(values: np.ndarray) -> Index:
+    x, y, z = (int(n) for n in values)
+    return x, y, z

@@ -1,0 +1,96 @@
+"""What kinds of values a VDB tree may hold, and how they lie in the file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# OpenVDB's name of a value -> dtype of one component, and components
+_KINDS = {
+    "bool": ("|b1", 1),
+    "mask": ("|b1", 1),
+    "half": ("<f2", 1),
+    "float": ("<f4", 1),
+    "double": ("<f8", 1),
+    "int32": ("<i4", 1),
+    "int64": ("<i8", 1),
+    "vec3i": ("<i4", 3),
+    "vec3s": ("<f4", 3),
+    "vec3d": ("<f8", 3),
+}
+_HALF = "_HalfFloat"
+_TYPE = re.compile(rf"Tree_({'|'.join(_KINDS)})_5_4_3({_HALF})?$")
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The values of one grid: `name` as OpenVDB calls them, `dtype` of a component, `channels` 1 or 3.
+
+    With `half`, the leaves and internal nodes hold IEEE halves; the background, the tiles of the root and
+    the inactive values that a block names are full size in any case.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    channels: int
+    half: bool
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The dtype of the components in a data chunk."""
+        return np.dtype("<f2") if self.half else self.dtype
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of one voxel's value in a data chunk."""
+        return self.channels * self.stored.itemsize
+
+    @property
+    def full_size(self) -> int:
+        """Bytes of a background, tile or inactive value, which are never shortened."""
+        return self.channels * self.dtype.itemsize
+
+    @property
+    def memory(self) -> np.dtype[Any]:
+        """The dtype of what is read: halves become float32, everything else stays what it is."""
+        return np.dtype(np.float32) if self.dtype == np.float16 else self.dtype.newbyteorder("=")
+
+    @property
+    def in_bits(self) -> bool:
+        """Leaves are bit masks without compression: `bool` and `mask` trees."""
+        return self.dtype.kind == "b"
+
+    @property
+    def tree(self) -> str:
+        """The type of the grid in a descriptor: `Tree_float_5_4_3_HalfFloat`."""
+        return f"Tree_{self.name}_5_4_3" + _HALF * self.half
+
+    def decode(self, raw: bytes, *, full: bool = False) -> np.ndarray:
+        """Stored (or `full` size) values as `[n, channels]` of `memory`."""
+        dtype = self.dtype if full else self.stored
+        if dtype.kind == "b":  # a damaged file may hold other bytes than 0 and 1
+            return (np.frombuffer(raw, np.uint8) != 0).reshape(-1, self.channels)
+        with np.errstate(invalid="ignore"):  # nor need its floats be quiet NaNs
+            return np.frombuffer(raw, dtype).astype(self.memory).reshape(-1, self.channels)
+
+    def negative(self, value: np.ndarray) -> np.ndarray:
+        """What OpenVDB calls minus `value`: the inside of a level set; `not value` for bools."""
+        return ~value if self.dtype.kind == "b" else -value
+
+
+def value_type(tree: str) -> ValueType | None:
+    """The values of a grid whose type is called `tree` in the file, or None where we cannot read them."""
+    match = _TYPE.match(tree)
+    if match is None:
+        return None
+    dtype, channels = _KINDS[match[1]]
+    half = match[2] is not None and dtype in ("<f4", "<f8", "<f2")
+    return ValueType(match[1], np.dtype(dtype), channels, half)
+
+
+def scalar_or_vector(values: np.ndarray) -> np.ndarray:
+    """`[..., channels]` as users see it: scalars without the last axis."""
+    return values[..., 0] if values.shape[-1] == 1 else values
