@@ -26,11 +26,15 @@ class Geometry:
     """`fluid [nx, ny, nz]`: whether a cell holds fluid. `weights`: for each axis the share of every face
     that fluid can flow through, in [0, 1]; 0 on closed faces of the domain and between fluid and solid.
     `pockets`: flat indices of the cells of each body of fluid that touches no open face, where pressure is
-    known up to a constant."""
+    known up to a constant. Where solids move (else None): `wall_flux [nx, ny, nz]`, m/s, what flows out of a
+    cell through the covered shares of its faces with the velocity of the solid, sum of outward sign * (1 -
+    weight) * velocity; `solid_velocity`, of every face, m/s, is what shut ones carry."""
 
     fluid: np.ndarray
     weights: tuple[np.ndarray, np.ndarray, np.ndarray]
     pockets: tuple[np.ndarray, ...]
+    wall_flux: np.ndarray | None = None
+    solid_velocity: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @staticmethod
     def of(grid: Grid, obstacles: Sequence[Obstacle]) -> Geometry:

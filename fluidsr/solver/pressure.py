@@ -1,32 +1,34 @@
-"""The pressure equation: its matrix, free of storage, and the preconditioned conjugate gradients that solve
-it.
+"""The pressure equation and how it is solved.
 
-Unknown p (the pressure times dt / (density of air * h), in m/s) in fluid cells; row i is sum over faces f
-of weight_f * (p_i - p_j) = -(net outflow of cell i, m/s) where a closed face has weight 0 and beyond an
-open face of the domain p_j = -p_i, which is p = 0 on the face.
+Unknown p (the pressure times dt / (density of air * h), in m/s) in fluid cells; row i of A p = r is sum over
+faces f of weight_f * (p_i - p_j) = -(net outflow of cell i, m/s), where a closed face has weight 0 and beyond
+an open face of the domain p_j = -p_i, which is p = 0 on the face.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from fluidsr.solver.kernels_pressure import apply_matrix, descend, dot, search
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver import kernels_rim as on_rim
+from fluidsr.solver.kernels_pressure import apply_matrix, descend, search
+from fluidsr.solver.rim import Rim
 from fluidsr.solver.state import zeros
 
-Preconditioner = Callable[[torch.Tensor, torch.Tensor], None]  # (r, z): z = M^-1 r
+BoxSolve = Callable[[torch.Tensor], None]  # x = B^-1 x, in place
 
 
 @dataclass(frozen=True)
 class SolveReport:
-    """What a pressure solve did: conjugate gradient `iterations`; `residual`, the L2 norm of what is left
-    of the right-hand side relative to what it was, measured on the velocity itself; `max_divergence`, the
-    greatest |net outflow| * dt / h of a fluid cell (the share of its volume that a cell gains or loses in
-    the substep); `max_speed`, the greatest velocity component on a face, m/s."""
+    """What a pressure solve did: `iterations`, each of them one application of the preconditioner;
+    `residual`, the L2 norm of what is left of the right-hand side relative to what it was, measured on the
+    velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell (the share of its
+    volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity component on a face,
+    m/s."""
 
     iterations: int
     residual: float
@@ -45,80 +47,158 @@ class Norms:
     max_speed: float = 0.0
 
 
-class RowSums:
-    """Collects what kernels sum up in float64 row by row; adding the rows in a fixed order gives the same
-    bits on every run, whatever thread did which row."""
+class Sums:
+    """Collects what kernels sum up in float64 part by part; adding the parts in a fixed order gives the same
+    bits on every run, whatever thread did which part."""
 
-    def __init__(self, rows: int, device: str) -> None:
-        self.buffer = zeros(3 * rows, device, torch.float64)
-        self.rows = rows
+    def __init__(self, parts: int, device: str) -> None:
+        self.buffer = zeros(3 * parts, device, torch.float64)
+        self.parts = parts
 
     def sum(self) -> float:
-        """Of the first number of each row."""
+        """Of the first number of each part."""
         return float(self._columns()[0].sum())
 
     def norms(self) -> Norms:
-        """Of rows that hold (sum of squares, greatest magnitude, greatest speed)."""
+        """Of parts that hold (sum of squares, greatest magnitude, greatest speed)."""
         squares, greatest, speed = self._columns()
         return Norms(float(np.sqrt(squares.sum())), float(greatest.max()), float(speed.max()))
 
     def _columns(self) -> np.ndarray:
-        return np.ascontiguousarray(self.buffer.cpu().numpy().reshape(self.rows, 3).T)
+        return np.ascontiguousarray(self.buffer.cpu().numpy().reshape(self.parts, 3).T)
+
+
+class PressureSolve(Protocol):
+    """Solves A p = r."""
+
+    exact: bool  # one iteration leaves nothing but rounding
+
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+        """Replace `r` (flat, one number a cell) by the solution p, whose residual is small enough but for
+        rounding, or what `most` iterations reach; returns their number, at least one."""
+        ...
+
+
+class EmptyBox:
+    """Without solids: one box solve."""
+
+    exact = True
+
+    def __init__(self, box: BoxSolve) -> None:
+        self.box = box
+
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+        """See PressureSolve."""
+        self.box(r)
+        return 1
+
+
+class BoxAndRim:
+    """Conjugate gradients (Hestenes and Stiefel 1952) on the rim, preconditioned by smoothing in the rim, a
+    solve of the box as if it were empty, and smoothing again.
+
+    With S the smoothing and G the box solve, seen by fluid cells only, the error of one application is
+    (1 - S^T A)(1 - G A)(1 - S A): symmetric, and positive definite because A <= B. The box solve knows
+    everything about the flow but the solids; what it gets wrong is worst in cells that are nearly full, whose
+    rows are tiny, and that is what smoothing repairs. Bodies of fluid kept apart by thin plates cost
+    iterations, because the box sees through them.
+
+    A box solve is all that an iteration does to the box: vectors are kept in the rim. The solution is put
+    together at the end, by one more box solve of the right-hand side and of what the iterations have added to
+    it in the rim.
+    """
+
+    exact = False
+
+    def __init__(self, box: BoxSolve, rim: Rim, work: torch.Tensor) -> None:
+        """`work`: scratch, one number a cell."""
+        self.box, self.rim, self.work = box, rim, work
+        device = str(work.device)
+        vectors = [zeros(rim.count + 1, device) for _ in range(14)]
+        self.r, self.z, self.image, self.before, self.s, self.g, self.left, self.after = vectors[:8]
+        self.d, self.ad, self.ds, self.dl, self.source, self.local = vectors[8:]
+        self.sums = Sums(-(-rim.count // on_rim.CHUNK), device)
+
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+        """See PressureSolve."""
+        rim, count = self.rim, self.rim.count
+        self.work.copy_(r)
+        self.box(self.work)
+        self._defect(self.r)  # the residual of the box's own solution
+        rim.level(self.r)
+        left = Norms(float(torch.linalg.vector_norm(self.r)), float(self.r.abs().max()))
+        for vector in (self.source, self.local, self.d, self.ad, self.ds, self.dl):
+            vector.zero_()
+        old, iterations = 0.0, 1
+        while iterations < most - 1 and not small_enough(left):
+            self._precondition()
+            new = self.sums.sum()
+            if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
+                break
+            step = (new / old if old else 0.0, self.z, self.image, self.s, self.before)
+            on_rim.turn(*step, self.d, self.ad, self.ds, self.dl, self.sums.buffer, count)
+            curvature = self.sums.sum()
+            if not curvature > 0.0:
+                break
+            moves = (new / curvature, self.ad, self.ds, self.dl, self.r, self.source, self.local)
+            on_rim.follow(*moves, self.sums.buffer, count)
+            left = self.sums.norms()
+            old = new
+            iterations += 1
+        if old == 0.0:
+            r.copy_(self.work)
+            return iterations
+        on_rim.scatter_add(self.source, rim.cells, r, count)
+        self.box(r)
+        on_rim.scatter_add(self.local, rim.cells, r, count)
+        return iterations + 1
+
+    def _precondition(self) -> None:
+        """In the rim: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
+        rim = self.rim
+        rim.smooth(self.before, self.r, forward=True)
+        on_rim.remainder(self.r, self.before, self.s, rim.beside, rim.weights, rim.count)
+        self.work.zero_()
+        on_rim.scatter(self.s, rim.cells, self.work, rim.count)
+        self.box(self.work)
+        self._defect(self.left)
+        rim.smooth(self.after, self.left, forward=False)
+        on_rim.gather_step(
+            self.r, self.before, self.g, self.after, self.left, self.z, self.image, rim.beside, rim.weights,
+            self.sums.buffer, rim.count,
+        )  # fmt: skip
+
+    def _defect(self, out: torch.Tensor) -> None:
+        """out = s - A g after the box solve g = B^-1 s, which is (B - A) g."""
+        rim = self.rim
+        on_rim.defect(self.work, rim.cells, rim.weights, self.g, out, rim.count, *rim.cells_of_box, rim.ends)
 
 
 class ConjugateGradients:
-    """Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Saad 2003, alg. 9.1) for A p = r."""
+    """Plain conjugate gradients (Saad 2003, alg. 6.18): iterations grow with the resolution."""
+
+    exact = False
 
     def __init__(
-        self,
-        geometry: Geometry,
-        weights: tuple[torch.Tensor, ...],
-        precondition: Preconditioner | None,
-        device: str,
+        self, cells: tuple[int, int, int], weights: tuple[torch.Tensor, ...], ends: int, device: str
     ) -> None:
-        self.cells = geometry.fluid.shape
-        self.weights, self.precondition = weights, precondition
-        count = geometry.fluid.size
-        self.p, self.direction, self.image = (zeros(count, device) for _ in range(3))
-        self.z = zeros(count, device)
-        self.sums = RowSums(self.cells[0] * self.cells[1], device)
-        self.pockets = [torch.from_numpy(pocket).to(device) for pocket in geometry.pockets]
+        self.cells, self.weights, self.ends = cells, weights, ends
+        self.p, self.direction, self.image = (zeros(cells[0] * cells[1] * cells[2], device) for _ in range(3))
+        self.sums = Sums(cells[0] * cells[1], device)
 
-    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], max_iterations: int) -> int:
-        """Solve A p = r; returns the number of iterations, one at least.
-
-        On return `self.p` is the solution and `r` the remaining residual, small enough or after
-        `max_iterations`.
-        """
+    def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
+        """See PressureSolve."""
         self.p.zero_()
-        self._make_solvable(r)
-        old = 0.0
-        for iteration in range(1, max_iterations + 1):
-            z = self._preconditioned(r)
-            new = self._dot(z, r)
-            if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
-                return max(1, iteration - 1)
-            search(self.direction, z, new / old if old else 0.0, *self.cells)
-            apply_matrix(self.direction, self.image, *self.weights, self.sums.buffer, *self.cells)
-            descend(
-                self.p, r, self.direction, self.image, new / self.sums.sum(), self.sums.buffer, *self.cells
-            )
-            old = new
-            if small_enough(self.sums.norms()):
-                return iteration
-        return max_iterations
-
-    def _preconditioned(self, r: torch.Tensor) -> torch.Tensor:
-        if self.precondition is None:
-            return r
-        self.precondition(r, self.z)
-        return self.z
-
-    def _dot(self, a: torch.Tensor, b: torch.Tensor) -> float:
-        dot(a, b, self.sums.buffer, *self.cells)
-        return self.sums.sum()
-
-    def _make_solvable(self, r: torch.Tensor) -> None:
-        """Where no face is open the right-hand side must sum to zero, and does so only up to rounding."""
-        for pocket in self.pockets:
-            r[pocket] -= r[pocket].to(torch.float64).mean().to(r.dtype)
+        old, new, iterations = 0.0, float(torch.dot(r, r)), 0
+        while iterations < most and new > 0.0:
+            search(self.direction, r, new / old if old else 0.0, *self.cells)
+            apply_matrix(self.direction, self.image, *self.weights, self.sums.buffer, *self.cells, self.ends)
+            step = (new / self.sums.sum(), self.sums.buffer)
+            descend(self.p, r, self.direction, self.image, *step, *self.cells)
+            left = self.sums.norms()
+            old, new = new, left.l2**2
+            iterations += 1
+            if small_enough(left):
+                break
+        r.copy_(self.p)
+        return max(1, iterations)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
-from fluidsr.solver import backend
+from fluidsr.solver import backend, kernels_pressure
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_pressure import outflow, subtract_gradient
 from fluidsr.solver.obstacles import Geometry
-from fluidsr.solver.pressure import ConjugateGradients, Norms, Preconditioner, SolveReport
+from fluidsr.solver.pressure import (
+    BoxAndRim,
+    BoxSolve,
+    ConjugateGradients,
+    EmptyBox,
+    Norms,
+    PressureSolve,
+    SolveReport,
+    Sums,
+)
+from fluidsr.solver.rim import Rim
 from fluidsr.solver.setup import Numerics
-from fluidsr.solver.state import zeros
 from fluidsr.solver.transforms import FastBoxSolve, MatrixBoxSolve
+from fluidsr.solver.workspace import Workspace
 
 # A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.
 MAX_DIVERGENCE = 1e-3
@@ -21,36 +32,89 @@ MAX_DIVERGENCE = 1e-3
 # itself.
 ROUNDING = 3e-7
 
+Faces = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 class Projection:
-    """Owns the pressure solve of one geometry."""
+    """Owns the pressure solve of one grid; the geometry may change from one substep to the next."""
 
-    def __init__(self, grid: Grid, geometry: Geometry, numerics: Numerics, device: str) -> None:
-        self.grid, self.numerics = grid, numerics
-        u, v, w = (torch.from_numpy(weight.reshape(-1)).to(device) for weight in geometry.weights)
-        self.weights = (u, v, w)
-        self.solver = ConjugateGradients(
-            geometry, self.weights, _preconditioner(grid, numerics, device), device
-        )
-        self.r = zeros(geometry.fluid.size, device)
-        self.fluid_cells = int(geometry.fluid.sum())
-        self.exact = self.solver.precondition is not None and bool(geometry.fluid.all())
+    def __init__(
+        self, grid: Grid, geometry: Geometry, numerics: Numerics, device: str, workspace: Workspace
+    ) -> None:
+        self.grid, self.numerics, self.device = grid, numerics, device
+        self.ends = ends(grid)
+        cells = math.prod(grid.cells)
+        self.r = workspace.take("projection", cells)
+        # An empty box needs no more; memory that nothing touches is never there.
+        self.work = workspace.take("projection", cells)
+        self.sums = Sums(grid.cells[0] * grid.cells[1], device)
+        self.box: BoxSolve | None = None
+        if numerics.preconditioner != "none":
+            fast = device == "cpu"
+            self.box = FastBoxSolve(grid, backend.threads()) if fast else MatrixBoxSolve(grid, device)
+        self.update(geometry)
 
-    def measure(self, velocity: tuple[torch.Tensor, ...]) -> Norms:
+    def update(self, geometry: Geometry) -> None:
+        """Solve for another geometry from now on.
+
+        Costs about three passes over the weights, and 140 bytes of memory for each cell near a solid.
+        """
+        self.weights = self._faces(geometry.weights)
+        rim = Rim(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
+        self.plain = rim.plain
+        self.fluid_cells = self.r.numel() - rim.solid_cells
+        moving = geometry.wall_flux is not None and geometry.solid_velocity is not None
+        self.moving = int(moving)
+        nothing = torch.zeros(1, device=self.device)
+        self.wall_flux, self.solid_velocity = nothing, (nothing, nothing, nothing)
+        self.pockets: list[torch.Tensor] = []
+        if moving:
+            assert geometry.wall_flux is not None and geometry.solid_velocity is not None
+            self.wall_flux = self._flat(geometry.wall_flux)
+            self.solid_velocity = self._faces(geometry.solid_velocity)
+            self.pockets = [torch.from_numpy(pocket).to(self.device) for pocket in geometry.pockets]
+        self.solver: PressureSolve
+        if self.box is None:
+            self.solver = ConjugateGradients(self.grid.cells, self.weights, self.ends, self.device)
+        elif rim.count == 0:
+            self.solver = EmptyBox(self.box)
+            self.weights = (nothing, nothing, nothing)  # all rows are plain: nobody reads them
+        else:
+            self.solver = BoxAndRim(self.box, rim, self.work)
+
+    def measure(self, velocity: Faces) -> Norms:
         """Norms of the net outflow of cells and the greatest face speed; leaves the negated outflow in
-        `self.r`."""
-        sums = self.solver.sums
-        outflow(*velocity, *self.weights, self.r, sums.buffer, *self.grid.cells)
-        return sums.norms()
+        `self.r`. Where walls move into a pocket, which nothing can leave, the mean that no pressure can take
+        away is left out."""
+        cells, buffer = self.grid.cells, self.sums.buffer
+        outflow(
+            *velocity,
+            *self.weights,
+            self.wall_flux,
+            self.plain,
+            self.r,
+            buffer,
+            *cells,
+            self.ends,
+            self.moving,
+        )
+        now = self.sums.norms()
+        if not self.pockets:
+            return now
+        for pocket in self.pockets:
+            self.r[pocket] -= self.r[pocket].to(torch.float64).mean().to(torch.float32)
+        kernels_pressure.norms(self.r, buffer, *cells)
+        left = self.sums.norms()
+        return Norms(left.l2, left.greatest, now.max_speed)
 
-    def project(self, velocity: tuple[torch.Tensor, ...], seconds: float) -> SolveReport:
+    def project(self, velocity: Faces, seconds: float) -> SolveReport:
         """Make `velocity` (MAC faces, m/s, in place) discretely divergence-free in fluid cells.
 
-        On return closed faces carry no flow, the L2 norm of the divergence is at most `tolerance` of what it
-        was (or rounding), and no cell gains or loses more than MAX_DIVERGENCE of its volume in `seconds`; or
-        the report says that it has not converged, for want of iterations or because a number is not finite.
-        The residual is measured on the velocity itself, and solved for again where rounding hid a part of it
-        (iterative refinement).
+        On return shut faces carry the flow of their solid (none through the walls of the box), the L2 norm of
+        the divergence is at most `tolerance` of what it was (or rounding), and no cell gains or loses more
+        than MAX_DIVERGENCE of its volume in `seconds`; or the report says that it has not converged, for want
+        of iterations or because a number is not finite. The residual is measured on the velocity itself, and
+        solved for again where rounding hid a part of it (iterative refinement).
         """
         numerics, per_volume = self.numerics, seconds / self.grid.cell_size
         before = now = self.measure(velocity)
@@ -64,31 +128,40 @@ class Projection:
             )
 
         while not small_enough(now) and math.isfinite(now.l2) and iterations < numerics.max_iterations:
-            # Where the preconditioner is the inverse, one iteration leaves nothing but rounding, which only
-            # the true residual shows. Elsewhere the margin leaves room between the residual carried along
-            # and that.
-            most = 1 if self.exact else numerics.max_iterations - iterations
+            # The margin leaves room between the residual that a solve carries along and the true one.
+            most = numerics.max_iterations - iterations
             iterations += self.solver.solve(self.r, lambda left: small_enough(left, 0.8), most)
             self._subtract_gradient(velocity)
             now = self.measure(velocity)
         if iterations == 0:
-            self.solver.p.zero_()
-            self._subtract_gradient(velocity)  # closes the closed faces, which advection knows nothing of
+            self.r.zero_()
+            self._subtract_gradient(velocity)  # sets the shut faces, which advection knows nothing of
             now = self.measure(velocity)
         residual = now.l2 / before.l2 if before.l2 != 0 else 0.0
         return SolveReport(
             iterations, residual, now.greatest * per_volume, now.max_speed, converged=small_enough(now)
         )
 
-    def _subtract_gradient(self, velocity: tuple[torch.Tensor, ...]) -> None:
-        for axis in range(3):
-            normal = tuple(int(a == axis) for a in range(3))
-            subtract_gradient(velocity[axis], self.weights[axis], self.solver.p, *self.grid.cells, *normal)
+    def _subtract_gradient(self, velocity: Faces) -> None:
+        """Of the pressure in `self.r`."""
+        subtract_gradient(
+            *velocity, self.r, *self.weights, *self.solid_velocity, self.plain, *self.grid.cells, self.ends,
+            self.moving,
+        )  # fmt: skip
+
+    def _flat(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)
+
+    def _faces(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Faces:
+        u, v, w = (self._flat(array) for array in arrays)
+        return u, v, w
 
 
-def _preconditioner(grid: Grid, numerics: Numerics, device: str) -> Preconditioner | None:
-    if numerics.preconditioner == "none":
-        return None
-    if device == "cpu":
-        return FastBoxSolve(grid, backend.threads())
-    return MatrixBoxSolve(grid, device)
+def ends(grid: Grid) -> int:
+    """The six ends of the box as kernels want them, see kernels_pressure.py."""
+    code = 0
+    for axis, (wraps, opened) in enumerate(zip(grid.periodic, grid.opened, strict=True)):
+        for side in range(2):
+            kind = kernels_pressure.OPEN if opened[side] else kernels_pressure.CLOSED
+            code |= (kernels_pressure.WRAPPED if wraps else kind) << (4 * axis + 2 * side)
+    return code

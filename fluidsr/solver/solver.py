@@ -23,9 +23,9 @@ from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace
 
-# Numbers that a running solver holds for each cell: state 5, advection 12, face weights 3, pressure solve
-# 6. (Vorticity confinement adds 7 and the faces of the border a little.)
-BYTES_PER_CELL = 4 * (5 + 12 + 3 + 6)
+# Numbers that a running solver holds for each cell: state 5, advection 12, pressure solve 2, and where there
+# are solids face weights 3. (Vorticity confinement adds 7 and the faces of the border a little.)
+BYTES_PER_CELL = 4 * (5 + 12 + 3 + 2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Solver:
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
         self._advection = Advection(grid, self.device, setup.numerics.advection == "maccormack")
         self._forces = Forces(grid, setup.physics, self.device)
-        self._projection = Projection(grid, self.geometry, setup.numerics, self.device)
+        self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
         self._max_speed = 0.0
         self._stages: defaultdict[str, float] = defaultdict(float)
 

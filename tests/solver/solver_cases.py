@@ -8,6 +8,7 @@ from fluidsr.solver import Grid, Noise, Numerics, Obstacle, Physics, Setup, Shap
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.state import State
+from fluidsr.solver.workspace import Workspace
 
 CLOSED, OPEN = ("closed", "closed"), ("open", "open")
 FLOOR = ("closed", "open")
@@ -42,7 +43,7 @@ def projection(
     """A projection on the CPU."""
     backend.start("cpu")
     geometry = Geometry.of(grid, obstacles)
-    return Projection(grid, geometry, Numerics(**numerics), "cpu"), geometry  # type: ignore[arg-type]
+    return Projection(grid, geometry, Numerics(**numerics), "cpu", Workspace("cpu")), geometry  # type: ignore[arg-type]
 
 
 def random_velocity(grid: Grid, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from solver_cases import box
 
-from fluidsr.solver import Grid
-from fluidsr.solver.transforms import FastBoxSolve, MatrixBoxSolve, eigenvalues, eigenvectors
+from fluidsr.solver import Grid, backend
+from fluidsr.solver.transforms import PERIODIC, FastBoxSolve, MatrixBoxSolve, eigenvalues, eigenvectors
 
 FACES = ("closed", "open")
 KINDS = list(itertools.product(FACES, FACES))
@@ -24,6 +24,17 @@ def second_difference(n: int, low_open: bool, high_open: bool) -> np.ndarray:
     return matrix
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 8])
+def test_waves_diagonalise_the_periodic_second_difference(n: int) -> None:
+    matrix = 2.0 * np.eye(n)
+    for cell in range(n):
+        matrix[cell, (cell + 1) % n] -= 1.0
+        matrix[cell, (cell - 1) % n] -= 1.0
+    q = eigenvectors(n, PERIODIC)
+    assert np.allclose(q.T @ q, np.eye(n), atol=1e-12)
+    assert np.allclose(q.T @ matrix @ q, np.diag(eigenvalues(n, PERIODIC)), atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_eigenvectors_diagonalise_the_second_difference(kind: tuple[str, str], n: int) -> None:
@@ -33,22 +44,36 @@ def test_eigenvectors_diagonalise_the_second_difference(kind: tuple[str, str], n
     assert np.allclose(q.T @ second_difference(n, *opened) @ q, np.diag(eigenvalues(n, opened)), atol=1e-12)
 
 
-@pytest.mark.parametrize("boundary", [*itertools.product(KINDS[:2], KINDS[1:3], KINDS), (KINDS[0],) * 3])
+WRAP = ("periodic", "periodic")
+WRAPPED = [
+    (WRAP, *KINDS[:2]),
+    (KINDS[3], WRAP, KINDS[1]),
+    (KINDS[0], WRAP, WRAP),
+    (WRAP, KINDS[2], WRAP),
+    (WRAP,) * 3,
+]
+
+
+@pytest.mark.parametrize(
+    "boundary", [*itertools.product(KINDS[:2], KINDS[1:3], KINDS), (KINDS[0],) * 3, *WRAPPED]
+)
 def test_transforms_and_matrix_products_agree(boundary: tuple[tuple[str, str], ...]) -> None:
+    backend.start("cpu")
     grid = Grid((6, 9, 4), 1.0, boundary)
     r = torch.randn(grid.cells, generator=torch.Generator().manual_seed(0)).reshape(-1)
-    by_transform, by_product = torch.empty_like(r), torch.empty_like(r)
-    FastBoxSolve(grid, threads=1)(r, by_transform)
-    MatrixBoxSolve(grid, "cpu")(r, by_product)
+    by_transform, by_product = r.clone(), r.clone()
+    FastBoxSolve(grid, threads=1)(by_transform)
+    MatrixBoxSolve(grid, "cpu")(by_product)
     assert torch.allclose(by_transform, by_product, atol=2e-5 * float(by_product.abs().max()))
 
 
 def test_a_slice_one_cell_thick_is_solved_as_a_plane() -> None:
+    backend.start("cpu")
     flat, thick = box(8, (KINDS[1], KINDS[3])), Grid((8, 8, 1), 0.125, (KINDS[1], KINDS[3], KINDS[0]))
     r = torch.arange(64, dtype=torch.float32).cos()
-    a, b = torch.empty(64), torch.empty(64)
-    FastBoxSolve(flat, 1)(r, a)
-    FastBoxSolve(thick, 1)(r, b)
+    a, b = r.clone(), r.clone()
+    FastBoxSolve(flat, 1)(a)
+    FastBoxSolve(thick, 1)(b)
     assert torch.equal(a, b)
 
 
