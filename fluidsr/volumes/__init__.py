@@ -14,6 +14,7 @@ from fluidsr.frame import Frame
 from fluidsr.volumes import names
 from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.pvd import read_pvd, write_pvd
+from fluidsr.volumes.streams import Stream, stream
 
 SUFFIXES = (".vdb", ".vti", ".npz")
 PRECISIONS = ("half", "float")
@@ -22,10 +23,12 @@ __all__ = [
     "PRECISIONS",
     "SUFFIXES",
     "GridInfo",
+    "Stream",
     "VolumeInfo",
     "inspect",
     "read",
     "read_pvd",
+    "stream",
     "write",
     "write_pvd",
 ]

@@ -1,0 +1,83 @@
+"""Frames that are larger than memory: written box by box."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from fluidsr.errors import InputError
+from fluidsr.volumes import names
+
+STREAMED = (".vdb",)
+
+
+class Stream(Protocol):
+    """A frame that is being written."""
+
+    def put(self, name: str, low: Sequence[int], values: Any) -> None:
+        """Take the box of field `name` that begins at cell `low`: `values [x, y, z]` (`[x, y]` in 2-D), with
+        the components of velocity first; NumPy or torch, on any device.
+        """
+
+
+def stream(
+    path: str | os.PathLike[str],
+    *,
+    shape: Sequence[int],
+    cell_size: float = 1.0,
+    origin: Sequence[float] = (),
+    time: float = 0.0,
+    dt: float = 1 / 24,
+    fields: Sequence[str] = ("density",),
+    precision: str = "half",
+    naming: str = "houdini",
+    threshold: float = 0.0,
+) -> AbstractContextManager[Stream]:
+    """Write a frame box by box, in any order: `with stream(...) as out: out.put("density", low, box)`.
+
+    The frame has `shape` cells of edge `cell_size` (m) and its lower corner at `origin` (m); `time` and `dt`
+    in s. `fields` are those that will come; a `velocity` has a component per axis. Every voxel comes once, or
+    never: then it is zero. Boxes that begin and end on multiples of 8 cells are fastest. The other options,
+    and the file that results, are those of `fluidsr.volumes.write`.
+
+    Memory is bounded by what is filled: leaves are compressed as they become complete. The file takes its
+    name when the block ends; after an exception whatever stood there before still does. Raises InputError
+    for bad options, for boxes that reach out of the frame or over voxels that have come already, and for
+    values that cannot be stored; RunError for a full disk.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in STREAMED:
+        raise InputError(
+            os.fspath(path), f"{suffix!r} is not written box by box", f"use {', '.join(STREAMED)}"
+        )
+    if precision not in ("half", "float"):
+        raise InputError("precision", f"{precision!r} is not known", "give one of half, float")
+    names.grid_name("velocity", naming)
+    if not 0 <= threshold < float("inf"):
+        raise InputError("threshold", f"{threshold} is not a magnitude", "give 0 or more")
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise InputError("shape", f"{tuple(shape)} is not a 2-D or 3-D grid", "give (x, y) or (x, y, z)")
+    if not 0 < cell_size < float("inf"):
+        raise InputError("cell_size", f"{cell_size} m is not a size", "give a positive number of metres")
+    place = tuple(origin) or (0.0,) * len(shape)
+    if len(place) != len(shape):
+        raise InputError("origin", f"{place} has not {len(shape)} numbers", "give one number per axis")
+    if not fields:
+        raise InputError("fields", "no field is named", "name some, density first")
+    from fluidsr.volumes import vdb
+
+    return vdb.stream_frame(
+        path,
+        shape=tuple(int(n) for n in shape),
+        cell_size=float(cell_size),
+        origin=place,
+        time=time,
+        dt=dt,
+        fields=tuple(dict.fromkeys(fields)),
+        half=precision == "half",
+        naming=naming,
+        threshold=threshold,
+    )
