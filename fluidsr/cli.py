@@ -17,6 +17,7 @@ import click
 from fluidsr.errors import FluidsrError, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_RECIPES = ("smoke2d-x4", "smoke2d-x4-gan", "smoke3d-x4", "smoke3d-x4-gan", "tempogan-2d", "tempogan-3d")
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -167,13 +168,15 @@ def generate_dataset(
 
 @cli.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
-@click.option("--recipe", metavar="NAME|PATH", required=True, help="smoke2d-x4, smoke3d-x4, or a YAML file.")
+@click.option("--recipe", metavar="NAME|PATH", required=True, help=f"{', '.join(_RECIPES)}, or a YAML file.")
+@click.option("--init", metavar="NAME|PATH", help="Start from this model's weights.")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's own.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on later.")
 @_options("output", "set", "seed", "device", "overwrite", "dry-run")
 def train(
     data: Path,
     recipe: str,
+    init: str | None,
     steps: int | None,
     minutes: float | None,
     output: Path | None,
@@ -187,7 +190,7 @@ def train(
     """Train a generator; the same command again goes on."""
     from fluidsr.pipeline import train as story
 
-    job = story.Job.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
+    job = story.Job.of(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:
         click.echo(story.describe(job), nl=False)
         return

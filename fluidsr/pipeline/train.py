@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fluidsr import device as devices
-from fluidsr import metrics
 from fluidsr.errors import InputError
-from fluidsr.pipeline import provenance
+from fluidsr.pipeline import judging, provenance
 from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Store
-    from fluidsr.models import SmokeGenerator
-    from fluidsr.training import Recipe
+    from fluidsr.training import Recipe, Sources
     from fluidsr.training.loop import Progress as Standing
 
-# Frames of the validation split that are judged each time: enough to rank, few enough not to hold training up.
-_JUDGED_FRAMES = 6
+# What the progress line tells, where there is such a figure.
+_LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
+_FIGURES = ("psnr", "spectrum", "temporal")
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Job:
         data: Path,
         recipe: str,
         *,
+        init: str | None = None,
         steps: int | None = None,
         device: str = "auto",
         seed: int = 0,
@@ -51,7 +51,9 @@ class Job:
         from fluidsr import training
 
         store = _open(data)
-        resolved = training.load_recipe(recipe, [*overrides, *([f"steps={steps}"] if steps else [])])
+        given = [f"steps={steps}"] if steps else []
+        given += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
+        resolved = training.load_recipe(recipe, [*overrides, *given])
         for key in ("dim", "factor"):
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
@@ -66,17 +68,20 @@ def describe(job: Job) -> str:
     """The resolved recipe, and what a step costs, as YAML."""
     import torch
 
-    from fluidsr.models import SmokeGenerator
+    from fluidsr.training.state import TrainingState
 
     recipe, patches = job.recipe, job.recipe.patches
     with torch.device("meta"):
-        generator = SmokeGenerator(recipe.dim, recipe.factor, **recipe.generator.model_dump())
-    voxels = patches.batch * patches.frames * (patches.tile * recipe.factor) ** recipe.dim
+        state = TrainingState(recipe, job.seed, "meta")
+    generator = state.average
+    frames = patches.batch * patches.frames + 3 * patches.triplets
+    voxels = patches.accumulate * frames * (patches.tile * recipe.factor) ** recipe.dim
     cost = {
-        "weights": sum(p.numel() for p in generator.parameters()),
-        "fine_voxels_per_step": voxels,
+        "weights": generator.weights,
+        **{f"weights_{name}": critic.network.weights for name, critic in state.critics.items()},
+        "fine_voxels_per_update": voxels,
         # Forward, and twice as much again for the gradients of activations and weights.
-        "multiply_adds_per_step": int(3 * voxels * generator.multiply_adds),
+        "generator_multiply_adds_per_update": int(3 * voxels * generator.multiply_adds),
     }
     document = {"data": str(job.data), "device": job.device, "seed": job.seed}
     return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
@@ -90,46 +95,35 @@ def train(
     Raises InputError where `output` holds another training (unless `overwrite`), DatasetError for damaged
     data, TrainingError where the loss is not finite.
     """
-    from fluidsr import dataset, training
+    from fluidsr import training
 
     if output.exists() and not output.is_dir():
         raise InputError(str(output), "is a file", "give -o a folder")
     if overwrite and (output / training.CHECKPOINT).exists():
         shutil.rmtree(output)
-    store, patches = _open(job.data), job.recipe.patches
-    with (
-        dataset.PatchSampler(
-            store,
-            "train",
-            tile=patches.tile,
-            batch=patches.batch,
-            frames=patches.frames,
-            augment=patches.augment,
-            seed=job.seed,
-            minimum_density=patches.minimum_density,
-        ) as sampler,
-        Progress(job.recipe.steps, "steps", quiet=quiet) as progress,
-    ):
-        for name in sampler.skipped:
-            progress.note(
-                f"{job.data}: {name} is smaller than a patch of {patches.tile} cells and is left out"
-            )
+    store, judge = _open(job.data), judging.Judge.of(_open(job.data), job.device)
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
+        sources = _sources(store, "train", job, stack, progress.note)
+        held_out = None
+        if job.recipe.discriminators is not None and judge is not None:
+            held_out = _sources(store, "validation", job, stack, progress.note)
 
         def show(now: Standing) -> None:
             if progress.done == 0 and now.step > job.recipe.log_every:
                 progress.start_at(now.step)  # the first report of a training that goes on
                 return
-            figures = {**now.losses, **now.validation}
-            line = "  ".join(
-                f"{name} {figures[name]:.4g}" for name in ("total", "psnr", "spectrum") if name in figures
-            )
+            told = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
+            told += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
+            line = "  ".join(f"{name} {value:.4g}" for name, value in told)
             progress.advance(line, now.step - progress.done)
 
         report = training.train(
             job.recipe,
-            sampler,
-            validation(store, job.device),
+            sources,
             output,
+            held_out=held_out,
+            **judging.as_mapping(judge),
             minutes=minutes,
             device=job.device,
             seed=job.seed,
@@ -140,38 +134,31 @@ def train(
     return report.model
 
 
-def validation(store: Store, device: str) -> Callable[[SmokeGenerator], Mapping[str, float]] | None:
-    """PSNR and spectral error on a few whole frames of the validation split; None where there is none."""
-    from fluidsr.dataset import Simulation
-    from fluidsr.models import Card, Model
-    from fluidsr.upscaling import Upscaler
+def _sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
+    """Samplers of one split, as the recipe wants them; `stack` closes them."""
+    from fluidsr import dataset
+    from fluidsr.training import Sources
 
-    simulations = [s for s in store.simulations("validation") if s.frames]
-    if not simulations:
-        return None
+    patches = job.recipe.patches
 
-    def places() -> list[tuple[Simulation, int]]:
-        # Late frames: smoke has developed there.
-        share = np.linspace(0.4, 1.0, max(1, _JUDGED_FRAMES // len(simulations)))
-        return [(s, round(x * (s.frames - 1))) for s in simulations for x in share][:_JUDGED_FRAMES]
-
-    pairs = [(simulation.low(index), simulation.high(index)) for simulation, index in places()]
-
-    def judge(generator: SmokeGenerator) -> dict[str, float]:
-        was_training = generator.training
-        card: Any = Card.model_construct(
-            name="in-training", density_range=(0, np.inf), velocity_range=(-np.inf, np.inf)
+    def sampler(batch: int, frames: int, seed: int) -> dataset.PatchSampler:
+        made = dataset.PatchSampler(
+            store,
+            split,
+            tile=patches.tile,
+            batch=batch,
+            frames=frames,
+            augment=patches.augment,
+            seed=seed,
+            minimum_density=patches.minimum_density,
         )
-        upscaler = Upscaler(Model(generator.eval(), card), device=device)
-        scores = []
-        for low, high in pairs:
-            fine = upscaler.upsample(low).density
-            scores.append((metrics.psnr(fine, high.density), metrics.log_spectrum_error(fine, high.density)))
-        generator.train(was_training)
-        psnr, spectrum = np.mean(scores, axis=0)
-        return {"psnr": float(psnr), "spectrum": float(spectrum)}
+        for name in made.skipped:
+            note(f"{job.data}: {name} is smaller than a patch of {patches.tile} cells and is left out")
+        return stack.enter_context(made)
 
-    return judge
+    # Another seed, or the triplets would be around the very frames that the batch has.
+    triplets = sampler(patches.triplets, 3, job.seed + 1) if patches.triplets else None
+    return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
 
 
 def _summary(store: Store, path: Path) -> dict[str, Any]:

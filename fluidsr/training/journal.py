@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr.atomic import replacing, write_error
 
 
@@ -38,6 +40,19 @@ class Journal:
             raise write_error(self.path, error) from error
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """A picture, `uint8 [height, width, 3]`: `samples/NAME_STEP.png`, and to TensorBoard."""
+        from PIL import Image
+
+        folder = self.path.parent / "samples"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(folder, error) from error
+        with replacing(folder / f"{name}_{step:07d}.png") as temporary:
+            Image.fromarray(pixels).save(temporary)
+        self._board.add_image(f"samples/{name}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         self._board.close()

@@ -1,36 +1,66 @@
-"""The objective: a batch and a generator to the losses of a recipe."""
+"""The generator's objective: a sample and what judges it, to the losses of a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fluidsr.models import losses
-from fluidsr.models.batch import PatchBatch
-from fluidsr.training.recipe import Losses
+from fluidsr.training.critics import Critic
+from fluidsr.training.parts import Losses
+from fluidsr.training.sample import Sample
 
 
 def objective(
-    generator: Callable[[Tensor], Tensor], batch: PatchBatch, weights: Losses, factor: int
-) -> tuple[Tensor, dict[str, float]]:
-    """The weighted sum to be minimised, and each loss by name, unweighted.
+    generator: nn.Module,
+    frames: Sample,
+    triplets: Sample | None,
+    critics: Mapping[str, Critic],
+    weights: Losses,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
 
-    All frames of a sample count alike in `absolute` and `gradient`; `temporal` warps by the coarse velocity,
-    upsampled. Losses are computed in float32 whatever the generator's precision.
+    `frames` is what single-frame losses look at, `triplets` what the others do (the same sample where its
+    frames come in threes; None where nothing looks at time). All frames of a sample count alike in `absolute`
+    and `gradient`; discriminators see what they see (`Critic.view`). Without `critics` the adversarial terms
+    are left out. Losses are computed in float32 whatever the generator's precision.
     """
-    count, frames = batch.coarse.shape[:2]
-    coarse, target = batch.coarse.flatten(0, 1), batch.fine.flatten(0, 1)
-    output = generator(coarse).float()
-    parts: dict[str, Tensor] = {}
+    output, target = frames.output(generator, keep=True), frames.fine.flatten(0, 1)
+    terms: dict[str, tuple[float, Tensor]] = {}
     if weights.absolute > 0:
-        parts["absolute"] = losses.absolute(output, target)
+        terms["absolute"] = weights.absolute, losses.absolute(output, target)
     if weights.gradient > 0:
-        parts["gradient"] = losses.gradient(output, target)
-    if weights.temporal > 0:
-        velocity = losses.fine_velocity(coarse[:, 1:], factor).unflatten(0, (count, frames))
-        parts["temporal"] = losses.temporal(output.unflatten(0, (count, frames)), batch.fine, velocity)
+        terms["gradient"] = weights.gradient, losses.gradient(output, target)
+    if triplets is not None:
+        sequence = triplets.unflatten(triplets.output(generator, keep=True))
+        if weights.temporal > 0:
+            value = losses.temporal(sequence, triplets.fine, triplets.velocity)
+            terms["temporal"] = weights.temporal, value
+        if weights.l2_t > 0:
+            terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence))
+    parts: dict[str, Tensor] = {}
+    if "spatial" in critics:
+        critic = critics["spatial"]
+        logits, features = critic.network(critic.view(frames, frames.unflatten(output)))
+        terms["spatial"] = weights.spatial, critic.objective.generator_loss(logits.float())
+        if any(weights.features):
+            with torch.no_grad():
+                wanted = critic.network(critic.view(frames, frames.fine))[1]
+            total, distances = losses.feature(features, wanted, weights.features, weights.feature_form)
+            terms["features"] = 1.0, total
+            parts |= {f"features_{layer}": d for layer, d in enumerate(distances, start=1)}
+    if "temporal" in critics and triplets is not None:
+        critic = critics["temporal"]
+        logits, _ = critic.network(critic.view(triplets, sequence))
+        terms["temporal_adversarial"] = (
+            weights.temporal_adversarial,
+            critic.objective.generator_loss(logits.float()),
+        )
     total = output.new_zeros(())
-    for name, value in parts.items():
-        total = total + getattr(weights, name) * value
-    return total, {name: value.item() for name, value in parts.items()}
+    for weight, value in terms.values():
+        total = total + weight * value
+    if "absolute" not in terms:  # always said: divergence is seen by it
+        parts["absolute"] = losses.absolute(output, target)
+    return total, {**{name: value for name, (_, value) in terms.items() if name != "features"}, **parts}

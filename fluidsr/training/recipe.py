@@ -3,99 +3,112 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
+from fluidsr.training.parts import (
+    Discriminators,
+    Losses,
+    Network,
+    Optimizer,
+    Part,
+    Patches,
+    SmokeNetwork,
+    default_architecture,
+)
 
 FOLDER = Path(__file__).parent / "recipes"
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+class Recipe(Part):
+    """How to train one generator."""
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GeneratorSize(_Part):
-    """Channels and residual blocks of a SmokeGenerator (fluidsr.models.generators)."""
-
-    width: int = Field(default=48, ge=1, le=1024)
-    blocks: int = Field(default=3, ge=0, le=64)
-    rise_width: int = Field(default=16, ge=1, le=1024)
-    velocity_unit: Positive = 4.0
-
-
-class Patches(_Part):
-    """What a step sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells.
-
-    Tiles whose mean coarse density is below `minimum_density` are not drawn; `augment` turns and mirrors.
-    """
-
-    tile: int = Field(default=16, ge=4, le=512)
-    batch: int = Field(default=2, ge=1, le=1024)
-    frames: Literal[1, 3] = 3
-    minimum_density: Weight = 0.01
-    augment: bool = True
-
-
-class Losses(_Part):
-    """Weights of the losses (fluidsr.models.losses); a loss of weight 0 is not computed."""
-
-    absolute: Weight = 1.0
-    gradient: Weight = 0.0
-    temporal: Weight = 0.0
-
-
-class Optimizer(_Part):
-    """AdamW (Loshchilov and Hutter 2019): linear warm-up, then half a cosine to `final_fraction` of the rate.
-
-    The gradient's norm is cut to `clip`. The model that is kept is an exponential moving average of the
-    weights with decay `average`.
-    """
-
-    learning_rate: Positive = 1e-3
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
-    weight_decay: Weight = 0.0
-    warmup_steps: int = Field(default=100, ge=0)
-    final_fraction: float = Field(default=0.01, ge=0, le=1)
-    clip: Positive = 1.0
-    average: float = Field(default=0.999, ge=0, lt=1)
-
-
-class Recipe(_Part):
-    """How to train one generator.
-
-    `precision: bfloat16` runs the convolutions in bfloat16; weights stay float32. `*_every` count steps.
-    """
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    summary: str = ""
-    dim: Literal[2, 3]
-    factor: Literal[2, 4, 8] = 4
-    generator: GeneratorSize = GeneratorSize()
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+    )
+    summary: str = Field(default="", description="One line for the model's card")
+    dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
+    factor: Literal[2, 4, 8] = Field(default=4, description="How many times finer along each axis")
+    init: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        default=None,
+        description="Start from the weights of this model (shipped name or file) instead of random ones",
+    )
+    generator: Network = SmokeNetwork()
     patches: Patches = Patches()
+    discriminators: Discriminators | None = Field(default=None, description="The adversary; null: none")
     losses: Losses = Losses()
     optimizer: Optimizer = Optimizer()
-    precision: Literal["float32", "bfloat16"] = "float32"
-    steps: int = Field(ge=1)
-    log_every: int = Field(default=20, ge=1)
-    validate_every: int = Field(default=500, ge=1)
-    checkpoint_every: int = Field(default=200, ge=1)
-    limits: tuple[str, ...] = ()
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
+    )
+    steps: int = Field(ge=1, description="How many; the learning rates' schedules stretch to it")
+    divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
+        default=20.0,
+        description="Stop where the running absolute difference is so many times its best; null: never",
+    )
+    log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
+    validate_every: int = Field(
+        default=500, ge=1, description="Steps between judgements on held-out simulations"
+    )
+    sample_every: int = Field(default=1000, ge=1, description="Steps between sample images")
+    checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints")
+    limits: tuple[str, ...] = Field(
+        default=(), description="Lines for the model's card: what it is not good for"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_architecture(cls, data: Any) -> Any:
+        return default_architecture(data)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.losses.temporal > 0 and self.patches.frames == 1:
-            raise ValueError("losses.temporal compares consecutive frames, and patches.frames is 1")
-        if self.losses.absolute == self.losses.gradient == self.losses.temporal == 0:
-            raise ValueError("losses has no weight above 0")
+        for key, value in _contradictions(self):
+            raise ValueError(f"{key} {value}")
         return self
+
+    @property
+    def learns_from_time(self) -> bool:
+        """Whether anything here looks at three consecutive frames."""
+        critics = self.discriminators
+        return self.losses.temporal > 0 or self.losses.l2_t > 0 or bool(critics and critics.temporal)
+
+
+def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Keys that would be accepted and ignored, or that cannot go together."""
+    losses, patches, critics = recipe.losses, recipe.patches, recipe.discriminators
+    spatial, temporal = (critics.spatial, critics.temporal) if critics else (None, None)
+    if losses.absolute == losses.gradient == losses.temporal == losses.l2_t == 0 and not critics:
+        yield "losses", "has no weight above 0; give one"
+    if critics and not spatial and not temporal:
+        yield "discriminators", "has neither spatial nor temporal; give one, or discriminators: null"
+    for name, critic, weight in (
+        ("spatial", spatial, losses.spatial),
+        ("temporal_adversarial", temporal, losses.temporal_adversarial),
+    ):
+        if critic and weight == 0:
+            yield f"losses.{name}", "is 0, and there is a discriminator for it; give a weight, or remove it"
+        if weight > 0 and not critic:
+            yield f"losses.{name}", "is above 0, and there is no discriminator for it; add one"
+    if any(losses.features) and not spatial:
+        yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
+    if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
+        yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
+    if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
+        yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
+    if critics and critics.objective == "wgan-gp" and critics.norm == "batch":
+        yield (
+            "discriminators.norm",
+            "is batch, and WGAN-GP needs critics that judge samples singly; use group",
+        )
+    if critics and critics.start >= recipe.steps:
+        yield "discriminators.start", f"is {critics.start}, and there are {recipe.steps} steps; start earlier"
 
 
 def recipes() -> list[str]:

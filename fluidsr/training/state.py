@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,63 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from fluidsr import models
 from fluidsr.atomic import replacing
-from fluidsr.errors import InputError
-from fluidsr.models import SmokeGenerator
+from fluidsr.errors import InputError, ModelError
+from fluidsr.models import Generator
+from fluidsr.training import player
+from fluidsr.training.balance import Watch
+from fluidsr.training.critics import Critic, make_critics
+from fluidsr.training.player import Player
 from fluidsr.training.recipe import Recipe
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
+VERSION = 2  # of the checkpoint
+# What a training that goes on may change: how long, and what it says on its way.
+_FREE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
+_FREE |= {"summary", "limits"}
 
 
 class TrainingState:
-    """Generator, averaged generator, optimizer, step count, and the ranges of the data seen.
+    """The players with their optimizers, the averaged generator, step count, running figures, ranges seen.
 
-    Nothing here draws random numbers after the start, and a batch is a function of the step alone: going on
-    from a saved state repeats an uninterrupted run to the bit, on the same machine and thread count.
+    The networks start from `seed`, or the generator from the recipe's `init` (`begin`). Nothing here draws
+    random numbers after the start, and a batch is a function of the step alone: going on from a saved state
+    repeats an uninterrupted run to the bit, on the same machine and thread count.
     """
 
     def __init__(self, recipe: Recipe, seed: int, device: str) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
+        network, options = recipe.generator, recipe.optimizer
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            generator = SmokeGenerator(recipe.dim, recipe.factor, **recipe.generator.model_dump())
-        self.generator = generator.to(device)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        options = recipe.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.generator.parameters(),
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=options.weight_decay,
-        )
+            generator = models.build(
+                network.kind, dim=recipe.dim, factor=recipe.factor, **network.hyperparameters
+            )
+            self.critics: dict[str, Critic] = make_critics(recipe, device)
+        self.generator = Player(generator.to(device), options)
+        self.average: Generator = copy.deepcopy(generator).requires_grad_(False)
+        self.watch = Watch(recipe.divergence)
         self.step = 0
         self.seconds = 0.0
         self.density_range = (0.0, 0.0)
         self.velocity_range = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """Take the weights of the recipe's `init`, if it has one. Raises ModelError where they do not fit."""
+        if self.recipe.init is None:
+            return
+        model = models.load(self.recipe.init, self.device)
+        network = self.average
+        wanted = (network.architecture, network.hyperparameters)
+        given = (model.generator.architecture, model.generator.hyperparameters)
+        if wanted != given:
+            raise ModelError(
+                f"init: {self.recipe.init}",
+                f"is {_told(*given)}",
+                f"the recipe's generator is {_told(*wanted)}",
+            )
+        for target in (self.generator.network, self.average):
+            target.load_state_dict(model.generator.state_dict())
 
     def see(self, coarse: Tensor) -> None:
         """Widen the ranges by a batch's `coarse [B, T, 1 + d, *S]`."""
@@ -55,27 +80,24 @@ class TrainingState:
     def follow(self) -> None:
         """Move the averaged weights towards the current ones; faster in the first steps, when all is new."""
         decay = min(self.recipe.optimizer.average, (1 + self.step) / (10 + self.step))
-        for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+        pairs = zip(self.average.parameters(), self.generator.network.parameters(), strict=True)
+        for mean, now in pairs:
             mean.lerp_(now, 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write everything to one safetensors file, complete or not at all. Raises InputError, RunError."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.generator.named_parameters():
-            tensors[f"generator.{name}"] = parameter
-            for moment, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{moment}.{name}"] = value
-        for name, parameter in self.average.named_parameters():
-            tensors[f"average.{name}"] = parameter
         record = {
+            "version": VERSION,
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,
             "step": self.step,
             "seconds": self.seconds,
             "density_range": self.density_range,
             "velocity_range": self.velocity_range,
+            "accuracy": {name: critic.gate.accuracy for name, critic in self.critics.items()},
+            "watch": [self.watch.mean, min(self.watch.lowest, 1e300), self.watch.seen],
         }
-        host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self._tensors()}
         with replacing(path) as temporary:
             temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
 
@@ -84,12 +106,11 @@ class TrainingState:
         try:
             with safe_open(path, framework="pt", device=self.device) as file:
                 record = json.loads((file.metadata() or {})["state"])
+                if record.get("version") != VERSION:
+                    raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
                 self._check(path, record)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            self._take(tensors)
-            self.step, self.seconds = int(record["step"]), float(record["seconds"])
-            self.density_range = _pair(record["density_range"])
-            self.velocity_range = _pair(record["velocity_range"])
+            self._take(tensors, record)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"cannot be used ({type(error).__name__}: {error})"
             raise InputError(
@@ -98,10 +119,9 @@ class TrainingState:
 
     def _check(self, path: Path, record: dict[str, Any]) -> None:
         """How long to train, and how often to report, may differ; what is trained may not."""
-        free = {"steps", "log_every", "validate_every", "checkpoint_every", "summary", "limits"}
-        there = {"seed": record["seed"], **_flat(record["recipe"])}
+        there = {"seed": record["seed"], **_flat(_full(record["recipe"]))}
         here = {"seed": self.seed, **_flat(self.recipe.model_dump(mode="json"))}
-        for key in sorted({*there, *here} - free):
+        for key in sorted({*there, *here} - _FREE):
             if there.get(key) != here.get(key):
                 raise InputError(
                     str(path.parent),
@@ -109,20 +129,38 @@ class TrainingState:
                     "give another --output, or --overwrite",
                 )
 
-    def _take(self, tensors: dict[str, Tensor]) -> None:
-        named = dict(self.generator.named_parameters())
-        with torch.no_grad():
-            for name, parameter in named.items():
-                parameter.copy_(tensors[f"generator.{name}"])
-            for name, parameter in self.average.named_parameters():
-                parameter.copy_(tensors[f"average.{name}"])
-        moments = {
-            i: {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
-            for i, name in enumerate(named)
-            if f"step.{name}" in tensors
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    def _players(self) -> Iterator[tuple[str, Player]]:
+        yield "generator", self.generator
+        yield from ((name, critic.player) for name, critic in self.critics.items())
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for who, one in self._players():
+            yield from ((f"{who}/{name}", tensor) for name, tensor in one.tensors())
+        yield from ((f"average/{name}", tensor) for name, tensor in player.named(self.average))
+
+    def _take(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        def of(who: str) -> dict[str, Tensor]:
+            return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == who}
+
+        for who, one in self._players():
+            one.take(of(who))
+        player.take(self.average, of("average"))
+        self.step, self.seconds = int(record["step"]), float(record["seconds"])
+        self.density_range = _pair(record["density_range"])
+        self.velocity_range = _pair(record["velocity_range"])
+        for name, critic in self.critics.items():
+            critic.gate.accuracy = float(record["accuracy"][name])
+        mean, lowest, seen = record["watch"]
+        self.watch.mean, self.watch.lowest, self.watch.seen = float(mean), float(lowest), int(seen)
+
+
+def _full(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as it was written, with today's keys."""
+    return Recipe.model_validate(recipe).model_dump(mode="json")
+
+
+def _told(architecture: str, hyperparameters: dict[str, Any]) -> str:
+    return f"{architecture}({', '.join(f'{k}={v}' for k, v in hyperparameters.items())})"
 
 
 def _widen(known: tuple[float, float], values: Tensor) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,6 +34,14 @@ class Workers:
         flat /= self.size
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def mean(self, values: Sequence[float], device: str) -> list[float]:
+        """The mean of each number over the processes; alone, the numbers themselves."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        self.mean_([tensor])
+        return [float(value) for value in tensor]
 
     def any(self, flag: bool, device: str) -> bool:
         """Whether the flag is up in any process: all of them stop together or not at all."""

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from fluidsr.errors import InputError, TrainingError
 from fluidsr.models import load
 from fluidsr.models.resample import upsample
-from fluidsr.training import train
+from fluidsr.training import Sources, train
 from fluidsr.training.loop import CHECKPOINT
 
 
@@ -30,14 +30,15 @@ def test_it_learns(recipe, sampler, tmp_path):
         assert not generator.training
         return {"error": (generator(coarse) - fine).abs().mean().item()}
 
-    report = train(plan, sampler(plan), validation, tmp_path)
+    report = train(plan, Sources(sampler(plan)), tmp_path, validation=validation)
     cubic = (upsample(coarse[:, :1], 4).clamp(min=0) - fine).abs().mean().item()
     assert report.finished and report.steps == 60
     assert report.validation["error"] < 0.7 * cubic
     card = load(report.model).card
     assert card == report.card
     assert card.metrics["tiny"] == report.validation
-    assert card.recipe["losses"] == {"absolute": 1.0, "gradient": 1.0, "temporal": 0.5}
+    wanted = {"absolute": 1.0, "gradient": 1.0, "temporal": 0.5}
+    assert card.recipe["losses"].items() >= wanted.items()
     assert card.density_range[1] > 0.5 and card.velocity_range[0] < 0 < card.velocity_range[1]
 
 
@@ -45,7 +46,7 @@ def test_it_learns(recipe, sampler, tmp_path):
 def test_going_on_equals_not_having_stopped(recipe, sampler, tmp_path, dim):
     sizes = {"patches": {"tile": 6, "batch": 1, "frames": 3}} if dim == 3 else {}
     plan = recipe(dim, **sizes)
-    train(plan, sampler(plan), None, tmp_path / "whole")
+    train(plan, Sources(sampler(plan)), tmp_path / "whole")
     stopping = sampler(plan)
 
     def stop(progress):
@@ -53,10 +54,10 @@ def test_going_on_equals_not_having_stopped(recipe, sampler, tmp_path, dim):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(plan, stopping, None, tmp_path / "parts", on_progress=stop)
+        train(plan, Sources(stopping), tmp_path / "parts", on_progress=stop)
     assert not (tmp_path / "parts" / "tiny.safetensors").exists()
     going_on = sampler(plan)
-    report = train(plan, going_on, None, tmp_path / "parts")
+    report = train(plan, Sources(going_on), tmp_path / "parts")
     assert report.finished and going_on.served == [4, 5]
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     whole, parts = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
@@ -65,7 +66,7 @@ def test_going_on_equals_not_having_stopped(recipe, sampler, tmp_path, dim):
 
 def test_a_kill_between_checkpoints_costs_only_the_steps_since(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), None, tmp_path / "whole")
+    train(plan, Sources(sampler(plan)), tmp_path / "whole")
 
     class Killed(Exception):
         """Nothing catches this one, as nothing catches a kill."""
@@ -76,9 +77,9 @@ def test_a_kill_between_checkpoints_costs_only_the_steps_since(recipe, sampler, 
 
     plan_of_three = recipe(checkpoint_every=3)
     with pytest.raises(Killed):
-        train(plan_of_three, sampler(plan), None, tmp_path / "killed", on_progress=die)
+        train(plan_of_three, Sources(sampler(plan)), tmp_path / "killed", on_progress=die)
     again = sampler(plan)
-    train(plan, again, None, tmp_path / "killed")
+    train(plan, Sources(again), tmp_path / "killed")
     assert again.served == [3, 4, 5]
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     records = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
@@ -87,30 +88,30 @@ def test_a_kill_between_checkpoints_costs_only_the_steps_since(recipe, sampler, 
 
 def test_minutes_stop_early_and_leave_a_model(recipe, sampler, tmp_path):
     plan = recipe()
-    report = train(plan, sampler(plan), None, tmp_path, minutes=1e-9)
+    report = train(plan, Sources(sampler(plan)), tmp_path, minutes=1e-9)
     assert not report.finished and report.steps == 1
     assert load(report.model).card.steps == 1
-    assert train(plan, sampler(plan), None, tmp_path).finished
+    assert train(plan, Sources(sampler(plan)), tmp_path).finished
 
 
 def test_a_finished_training_is_left_as_it_is(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), None, tmp_path)
+    train(plan, Sources(sampler(plan)), tmp_path)
     before = weights(tmp_path)
     idle = sampler(plan)
-    assert train(plan, idle, None, tmp_path).finished
+    assert train(plan, Sources(idle), tmp_path).finished
     assert idle.served == [] and equal(before, weights(tmp_path))
 
 
 def test_validation_leaves_no_trace_in_the_weights(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), None, tmp_path / "without")
+    train(plan, Sources(sampler(plan)), tmp_path / "without")
     seen = []
     train(
         plan,
-        sampler(plan),
-        lambda g: {"n": float(len(seen)) if not seen.append(g) else 0.0},
+        Sources(sampler(plan)),
         tmp_path / "with",
+        validation=lambda g: {"n": float(len(seen)) if not seen.append(g) else 0.0},
     )
     assert len(seen) == 2
     assert equal(weights(tmp_path / "without"), weights(tmp_path / "with"))
@@ -119,32 +120,32 @@ def test_validation_leaves_no_trace_in_the_weights(recipe, sampler, tmp_path):
 def test_a_nan_stops_the_run_and_keeps_the_last_good_state(recipe, sampler, tmp_path):
     plan = recipe()
     with pytest.raises(TrainingError, match="step 3") as caught:
-        train(plan, sampler(plan, spoil_at=3), None, tmp_path)
+        train(plan, Sources(sampler(plan, spoil_at=3)), tmp_path)
     assert caught.value.exit_code == 1
     assert all(t.isfinite().all() for t in load_file(tmp_path / CHECKPOINT).values())
     again = sampler(plan)
-    assert train(plan, again, None, tmp_path).finished
+    assert train(plan, Sources(again), tmp_path).finished
     assert again.served == [3, 4, 5]
 
 
 def test_another_recipe_or_seed_is_refused_by_name(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), None, tmp_path, steps=2)
+    train(plan, Sources(sampler(plan)), tmp_path, steps=2)
     with pytest.raises(InputError, match=r"losses\.gradient = 1\.0, and 2\.0 is asked for"):
         other = recipe(losses={"absolute": 1.0, "gradient": 2.0, "temporal": 0.5})
-        train(other, sampler(other), None, tmp_path)
+        train(other, Sources(sampler(other)), tmp_path)
     with pytest.raises(InputError, match="seed"):
-        train(plan, sampler(plan), None, tmp_path, seed=1)
-    assert train(plan, sampler(plan), None, tmp_path, steps=4).steps == 4  # longer is allowed
+        train(plan, Sources(sampler(plan)), tmp_path, seed=1)
+    assert train(plan, Sources(sampler(plan)), tmp_path, steps=4).steps == 4  # longer is allowed
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), None, tmp_path, steps=2)
+    train(plan, Sources(sampler(plan)), tmp_path, steps=2)
     file = tmp_path / CHECKPOINT
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot be used") as caught:
-        train(plan, sampler(plan), None, tmp_path)
+        train(plan, Sources(sampler(plan)), tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -152,14 +153,14 @@ def test_an_unwritable_folder_is_one_clear_line(recipe, sampler, tmp_path):
     (tmp_path / "file").write_text("in the way")
     plan = recipe()
     with pytest.raises(InputError, match="not a folder"):
-        train(plan, sampler(plan), None, tmp_path / "file" / "run")
+        train(plan, Sources(sampler(plan)), tmp_path / "file" / "run")
 
 
 def test_seeds_decide_the_start(recipe, sampler, tmp_path):
     plan = recipe(steps=1)
     state = torch.random.get_rng_state()
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(plan, sampler(plan), None, tmp_path / folder, seed=seed)
+        train(plan, Sources(sampler(plan)), tmp_path / folder, seed=seed)
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
     assert torch.equal(state, torch.random.get_rng_state())  # the caller's random numbers are left alone
@@ -169,14 +170,21 @@ def test_bfloat16_trains_close_to_float32(recipe, sampler, tmp_path):
     losses = {}
     for precision in ("float32", "bfloat16"):
         plan = recipe(precision=precision, steps=20, log_every=20, validate_every=100)
-        losses[precision] = train(plan, sampler(plan), None, tmp_path / precision).losses["total"]
+        losses[precision] = train(plan, Sources(sampler(plan)), tmp_path / precision).losses["total"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
     assert weights(tmp_path / "bfloat16")["head.weight"].dtype == torch.float32
 
 
 def test_what_was_written_can_be_read(recipe, sampler, tmp_path):
     plan = recipe()
-    train(plan, sampler(plan), lambda g: {"psnr": 1.0}, tmp_path, data={"store": "synthetic"}, commit="abc")
+    train(
+        plan,
+        Sources(sampler(plan)),
+        tmp_path,
+        validation=lambda g: {"psnr": 1.0},
+        data={"store": "synthetic"},
+        commit="abc",
+    )
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["group"]) for r in records] == [
         (2, "training"), (3, "validation"), (4, "training"), (6, "training"), (6, "validation"),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from fluidsr.models.batch import PatchBatch
-from fluidsr.training import Recipe, train
+from fluidsr.training import Recipe, Sources, train
 
 PLAN = Recipe.model_validate(
     {
@@ -58,7 +58,7 @@ def test_two_workers_equal_one_with_twice_the_batch(tmp_path):
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    train(PLAN, Sampler(joined=2), None, tmp_path / "one")
+    train(PLAN, Sources(Sampler(joined=2)), tmp_path / "one")
     one, two = (load_file(tmp_path / name / "tiny.safetensors") for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
@@ -66,4 +66,4 @@ def test_two_workers_equal_one_with_twice_the_batch(tmp_path):
 
 
 if __name__ == "__main__":
-    train(PLAN, Sampler(), None, Path(sys.argv[1]))
+    train(PLAN, Sources(Sampler()), Path(sys.argv[1]))

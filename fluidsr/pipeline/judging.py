@@ -1,0 +1,121 @@
+"""How a generator in training does on a few whole frames of the validation split: figures and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluidsr import metrics
+from fluidsr.frame import Frame
+
+if TYPE_CHECKING:
+    from fluidsr.dataset import Simulation, Store
+    from fluidsr.models import Generator
+    from fluidsr.upscaling import Upscaler
+
+# Places of the validation split that are judged each time: enough to rank, few enough not to hold training up.
+_PLACES = 6
+_PICTURES = 3
+_GAP = 4  # pixels between the panels of a picture
+_OPACITY = 2.0  # of smoke of density 1 over a tenth of the picture's width (2-D: over any depth)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Two consecutive frames of a simulation, coarse and fine."""
+
+    simulation: str
+    coarse: tuple[Frame, Frame]
+    fine: tuple[np.ndarray, np.ndarray]
+
+
+class Judge:
+    """Held-out frames, kept in memory: `figures` and `pictures` of a generator on them."""
+
+    def __init__(self, places: list[_Place], device: str) -> None:
+        self._places, self._device = places, device
+
+    @classmethod
+    def of(cls, store: Store, device: str) -> Judge | None:
+        """Late frames of the validation split, where smoke has developed; None where there are none."""
+        simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PLACES]
+        if not simulations:
+            return None
+        share = np.linspace(0.4, 1.0, max(1, _PLACES // len(simulations)))
+        places = [_place(s, round(x * (s.frames - 2))) for s in simulations for x in share]
+        return cls(places[:_PLACES], device)
+
+    def figures(self, generator: Generator) -> dict[str, float]:
+        """Means over the places: `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
+        (1 is right), `phase` score, `mass` drift (`fluidsr.metrics`)."""
+        upscaler = self._upscaler(generator)
+        scores: list[dict[str, float]] = []
+        for place in self._places:
+            before, after = (upscaler.upsample(frame).numpy().density for frame in place.coarse)
+            reference_before, reference = place.fine
+            scores.append(
+                {
+                    "psnr": metrics.psnr(after, reference),
+                    "spectrum": metrics.log_spectrum_error(after, reference),
+                    "temporal": metrics.temporal_difference(before, after, reference_before, reference),
+                    "phase": metrics.phase_score(after, generator.factor),
+                    "mass": metrics.mass_drift(after, reference),
+                }
+            )
+        return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+
+    def pictures(self, generator: Generator) -> dict[str, np.ndarray]:
+        """One picture per simulation, coarse | output | reference, `uint8 [height, width, 3]`."""
+        upscaler = self._upscaler(generator)
+        drawn: dict[str, np.ndarray] = {}
+        for place in self._places:
+            if place.simulation not in drawn and len(drawn) < _PICTURES:
+                fine = upscaler.upsample(place.coarse[1]).numpy().density
+                coarse = place.coarse[1].numpy().density
+                drawn[place.simulation] = panels(coarse, fine, place.fine[1])
+        return drawn
+
+    def _upscaler(self, generator: Generator) -> Upscaler:
+        from fluidsr.models import Card, Model
+        from fluidsr.upscaling import Upscaler
+
+        card: Any = Card.model_construct(
+            name="in-training", density_range=(0, np.inf), velocity_range=(-np.inf, np.inf)
+        )
+        return Upscaler(Model(generator.eval(), card), device=self._device)
+
+
+def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Three densities side by side, white smoke on black, y up: `uint8 [height, width, 3]`.
+
+    `coarse` is shown cell by cell, at the size of the others; volumes are seen along z, with what lies behind
+    dimmed by what lies before.
+    """
+    factor = output.shape[0] // coarse.shape[0]
+    shown = [_seen(coarse), _seen(output), _seen(reference)]
+    shown[0] = shown[0].repeat(factor, 0).repeat(factor, 1)
+    gap = np.full((_GAP, shown[1].shape[1]), 0.5)
+    strip = np.concatenate([shown[0], gap, shown[1], gap, shown[2]], axis=0)
+    grey = np.rint(255 * strip.T[::-1]).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _seen(density: np.ndarray) -> np.ndarray:
+    """Share of light that the smoke takes up, `[x, y]` in [0, 1]."""
+    depth = density if density.ndim == 2 else density.sum(2) * (10 / density.shape[0])
+    seen: np.ndarray = 1 - np.exp(-_OPACITY * np.maximum(depth, 0))
+    return seen
+
+
+def _place(simulation: Simulation, index: int) -> _Place:
+    pair = (index, index + 1)
+    first, second = (simulation.high(i).numpy().density for i in pair)
+    return _Place(simulation.name, (simulation.low(pair[0]), simulation.low(pair[1])), (first, second))
+
+
+def as_mapping(judge: Judge | None) -> Mapping[str, Any]:
+    """The judge's two functions as `training.train` takes them; nothing for no judge."""
+    return {} if judge is None else {"validation": judge.figures, "pictures": judge.pictures}

@@ -1,0 +1,255 @@
+"""Ds, Dt and G: who learns when, what is kept, and that a stopped game goes on to the bit."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fluidsr.errors import ModelError, TrainingError
+from fluidsr.training import Sources, load_recipe, train
+from fluidsr.training.balance import Gate, Watch
+from fluidsr.training.game import Game
+from fluidsr.training.loop import CHECKPOINT
+from fluidsr.training.state import TrainingState
+from fluidsr.training.workers import Workers
+
+ADVERSARY = {"view": "residual", "norm": "group", "spatial": {"width": 8}, "temporal": {"width": 8}}
+LOSSES = {"absolute": 1.0, "spatial": 0.1, "temporal_adversarial": 0.1}
+
+
+@pytest.fixture
+def duel(recipe):
+    """A small recipe with an adversary, its parts changed by name."""
+
+    def make(dim=2, discriminators=None, losses=None, **changes):
+        base = {"discriminators": ADVERSARY | (discriminators or {}), "losses": LOSSES | (losses or {})}
+        return recipe(dim, **{"steps": 4, "patches": {"tile": 6, "batch": 1, "frames": 3}} | base | changes)
+
+    return make
+
+
+def game(plan, sampler, triplets=None):
+    state = TrainingState(plan, 0, "cpu")
+    return Game(state, sampler(plan), triplets, Workers())
+
+
+def weights(network):
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def records(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    clocks = ("seconds", "steps_per_second")
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in clocks and not k.startswith("share_")}
+        for line in lines
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dim": 3},
+        {"discriminators": {"norm": "batch", "updates": {"spatial": 2, "temporal": 1, "generator": 2}}},
+        {"discriminators": {"norm": "spectral", "objective": "hinge"}},
+        {"discriminators": {"norm": "none", "objective": "wgan-gp"}},
+        {
+            "patches": {"tile": 6, "batch": 2, "frames": 1, "triplets": 1},
+            "losses": {"features": [-1, 1, 0, 2]},
+        },
+        {"generator": {"architecture": "tempogan"}, "losses": {"l2_t": 0.1}},
+    ],
+    ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan"],
+)
+def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
+    plan = duel(log_every=1, checkpoint_every=1, **changes)
+    beside = plan.model_copy(update={"patches": plan.patches.model_copy(update={"frames": 3, "batch": 1})})
+
+    def sources():
+        return Sources(sampler(plan), sampler(beside) if plan.patches.triplets else None)
+
+    train(plan, sources(), tmp_path / "whole")
+
+    class Killed(Exception):
+        """Nothing catches this one, as nothing catches a kill."""
+
+    def die(progress):
+        if progress.step == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(plan, sources(), tmp_path / "parts", on_progress=die)
+    assert train(plan, sources(), tmp_path / "parts").finished
+    whole, parts = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
+    assert same(whole, parts)
+    assert any(name.startswith("spatial/exp_avg") for name in whole)
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+
+
+def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
+    plan = duel(losses={"features": [-1.0, 0.5, 0.0, 1e-3], "temporal": 0.5, "l2_t": 0.25})
+    play = game(plan, sampler)
+    critics = play.state.critics
+    before = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
+    told = play.step()
+    after = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
+    assert not any(same(a, b) for a, b in zip(before, after, strict=True))
+    weighted = {"absolute": 1.0, "temporal": 0.5, "l2_t": 0.25, "spatial": 0.1, "temporal_adversarial": 0.1}
+    weighted |= {"features_1": -1.0, "features_2": 0.5, "features_4": 1e-3}
+    assert told["total"] == pytest.approx(sum(w * told[k] for k, w in weighted.items()), rel=1e-4)
+    assert {"critic_spatial", "critic_temporal", "accuracy_spatial", "accuracy_temporal"} <= told.keys()
+
+
+def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
+    play = game(duel(discriminators={"gate": {"spatial": 0.6, "temporal": None, "memory": 0.5}}), sampler)
+    critics = play.state.critics
+    play.step()
+    critics["spatial"].gate.accuracy = 1.0
+    before = {name: dict(c.player.tensors()) for name, c in critics.items()}
+    before = {name: {k: t.clone() for k, t in tensors.items()} for name, tensors in before.items()}
+    told = play.step()
+    after = {name: dict(c.player.tensors()) for name, c in critics.items()}
+    assert same(before["spatial"], after["spatial"])  # its optimizer's moments too
+    assert not same(before["temporal"], after["temporal"])
+    assert told["learns_spatial"] == 0 and told["learns_temporal"] == 1
+    assert "gradient_norm_spatial" not in told
+    # It goes on being measured, and may learn again once the generator has caught up.
+    assert critics["spatial"].gate.accuracy == 0.5 + 0.5 * told["accuracy_spatial"]
+
+
+def test_the_gate_opens_and_shuts_by_the_running_accuracy():
+    gate = Gate(0.75, memory=0.5)
+    seen = []
+    for accuracy in (1.0, 1.0, 1.0, 0.5, 0.5, 1.0):
+        gate.see(accuracy)
+        seen.append(gate.open)
+    assert seen == [True, False, False, True, True, False]
+    always = Gate(None, 0.5, 1.0)
+    assert always.open
+
+
+def test_divergence_is_told_from_noise():
+    watch = Watch(10.0)
+    assert not any(watch.see(0.1 * (1 + 0.5 * (-1) ** n)) for n in range(500))
+    assert any(watch.see(3.0) for _ in range(100))
+    assert not any(Watch(None).see(10.0**n) for n in range(200))
+
+
+def test_pretraining_leaves_the_discriminators_alone(duel, sampler):
+    plan = duel(discriminators={"start": 2})
+    play = game(plan, sampler)
+    before = {name: weights(critic.network) for name, critic in play.state.critics.items()}
+    for _ in range(2):
+        assert "critic_spatial" not in play.step()
+    assert all(same(before[name], weights(c.network)) for name, c in play.state.critics.items())
+    assert "critic_spatial" in play.step()
+    assert not same(before["spatial"], weights(play.state.critics["spatial"].network))
+
+
+def test_updates_draw_their_own_batches_in_the_order_of_the_algorithm(duel, sampler):
+    plan = duel(discriminators={"updates": {"spatial": 2, "temporal": 3, "generator": 1}})
+    one = sampler(plan)
+    play = Game(TrainingState(plan, 0, "cpu"), one, None, Workers())
+    play.step()
+    play.step()
+    assert one.served == list(range(12))
+    single = duel(patches={"tile": 6, "batch": 2, "frames": 1, "triplets": 1}, discriminators={
+        "updates": {"spatial": 2, "temporal": 3, "generator": 2}
+    })  # fmt: skip
+    frames, triplets = sampler(single), sampler(plan)
+    play = Game(TrainingState(single, 0, "cpu"), frames, triplets, Workers())
+    play.step()
+    play.step()
+    assert frames.served == list(range(8)) and triplets.served == list(range(10))
+
+
+@pytest.mark.parametrize("norm", ["group", "none", "spectral"])
+def test_accumulated_batches_equal_the_big_one(duel, sampler, norm):
+    many = duel(patches={"tile": 6, "batch": 1, "frames": 3, "accumulate": 2}, discriminators={"norm": norm})
+    big = duel(patches={"tile": 6, "batch": 2, "frames": 3}, discriminators={"norm": norm})
+
+    class Joined:
+        def batch(self, step):
+            parts = [sampler(many).batch(2 * step + n) for n in range(2)]
+            joined = type(parts[0])
+            return joined(*(torch.cat([getattr(p, k) for p in parts]) for k in ("coarse", "fine")))
+
+    plays = [
+        Game(TrainingState(many, 0, "cpu"), sampler(many), None, Workers()),
+        Game(TrainingState(big, 0, "cpu"), Joined(), None, Workers()),
+    ]
+    for _ in range(2):
+        told = [play.step() for play in plays]
+    if norm != "spectral":  # whose power iterations count passes
+        for name in ("total", "critic_spatial", "critic_temporal", "gradient_norm"):
+            assert told[0][name] == pytest.approx(told[1][name], rel=1e-3), name
+        for a, b in zip(*(p.state.critics["spatial"].network.parameters() for p in plays), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)
+    else:
+        assert told[0]["critic_spatial"] == pytest.approx(told[1]["critic_spatial"], rel=0.1)
+
+
+def test_a_nan_in_the_game_keeps_the_last_checkpoint(duel, sampler, tmp_path):
+    plan = duel(steps=6, checkpoint_every=2)
+    with pytest.raises(TrainingError, match="step 3"):
+        train(plan, Sources(sampler(plan, spoil_at=3)), tmp_path)
+    kept = load_file(tmp_path / CHECKPOINT)
+    assert all(t.isfinite().all() for t in kept.values())
+    again = sampler(plan)
+    assert train(plan, Sources(again), tmp_path).finished
+    assert again.served[0] in (2, 3)
+
+
+def test_discriminators_are_examined_on_what_they_have_not_seen(duel, sampler, tmp_path):
+    plan = duel(validate_every=4)
+    held_out = sampler(plan)
+    train(plan, Sources(sampler(plan)), tmp_path / "with", held_out=Sources(held_out))
+    assert held_out.served == [0, 1, 2, 3]
+    (told,) = [r for r in records(tmp_path / "with") if r["group"] == "validation"]
+    names = {f"accuracy_{who}_{where}" for who in ("spatial", "temporal") for where in ("train", "held_out")}
+    assert names <= told.keys() and all(0 <= told[name] <= 1 for name in names)
+    train(plan, Sources(sampler(plan)), tmp_path / "without")
+    with_, without = (load_file(tmp_path / name / CHECKPOINT) for name in ("with", "without"))
+    assert same(with_, without)  # looking changes nothing
+
+
+def test_training_starts_from_a_model(duel, recipe, sampler, tmp_path):
+    first = train(recipe(steps=2), Sources(sampler(recipe())), tmp_path / "first")
+    plan = duel(init=str(first.model), steps=1)
+    state = TrainingState(plan, 0, "cpu")
+    state.begin()
+    given = load_file(first.model)
+    for name, tensor in state.average.state_dict().items():
+        torch.testing.assert_close(given[name], tensor, rtol=1e-6, atol=1e-7)  # folded once more
+    train(plan, Sources(sampler(plan)), tmp_path / "second")
+    first.model.unlink()
+    assert train(plan, Sources(sampler(plan)), tmp_path / "second", steps=2).steps == 2  # no longer needed
+    other = duel(init="smoke2d-x4")
+    with pytest.raises(ModelError, match=r"width=48.*width=16"):
+        train(other, Sources(sampler(other)), tmp_path / "third")
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "triplets", "updates", "features"),
+    [("tempogan-2d", 16, 5, 2, -1e-5), ("tempogan-3d", 1, 1, 16, -1e-6 / 3)],
+)
+def test_the_published_schedule_is_as_published(name, batch, triplets, updates, features):
+    recipe = load_recipe(name)
+    critics, rate = recipe.discriminators, recipe.optimizer
+    assert recipe.generator.architecture == "tempogan" and recipe.patches.tile == 16
+    assert (recipe.patches.batch, recipe.patches.frames, recipe.patches.triplets) == (batch, 1, triplets)
+    assert {critics.updates.spatial, critics.updates.temporal, critics.updates.generator} == {updates}
+    assert recipe.losses.absolute == 5 and recipe.losses.feature_form == "published"
+    assert recipe.losses.features == pytest.approx((features,) * 4)
+    assert (recipe.losses.spatial, recipe.losses.temporal_adversarial) == (1, 1)
+    for options in (rate, critics.optimizer):
+        assert (options.learning_rate, options.betas[0], options.final_fraction) == (2e-4, 0.5, 1 / 20)
+        assert options.decay == "polynomial" and options.weight_decay == 0
+    assert (critics.view, critics.norm, critics.objective) == ("raw", "batch", "non-saturating")
+    assert recipe.steps == {"tempogan-2d": 40_000, "tempogan-3d": 7_000}[name]
