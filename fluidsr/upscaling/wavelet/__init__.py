@@ -1,0 +1,1 @@
+"""Wavelet turbulence (Kim, Thuerey, James and Gross 2008): the classic way to more detail than was simulated."""

@@ -1,0 +1,304 @@
+"""The Taichi kernels of wavelet turbulence.
+
+Arrays are flat. Coarse ones have `[nx, ny, nz]` cells, fine ones `f` times as many along each axis (`fz` along
+z, which is 1 in 2-D); three numbers of a cell lie side by side. `need [nx, ny, nz]` says for which coarse cells
+anything is computed. Positions are in cells, measured from the corner of the domain. `wraps` has a bit for each
+periodic axis, `opened` two for each axis: its (low, high) side is open.
+"""
+
+import taichi as ti
+
+F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
+U8 = ti.types.ndarray(dtype=ti.u8, ndim=1)
+
+
+@ti.func
+def pair(x, n, wraps, low, high):
+    """The two samples around index coordinate `x` and their weights; beyond an open side there is nothing."""
+    base = ti.floor(x)
+    second = x - base
+    first = 1.0 - second
+    i = int(base)
+    j = i + 1
+    if wraps != 0:
+        i = ((i % n) + n) % n
+        j = ((j % n) + n) % n
+    else:
+        if (i < 0 and low != 0) or (i >= n and high != 0):
+            first = 0.0
+        if (j < 0 and low != 0) or (j >= n and high != 0):
+            second = 0.0
+        i = ti.min(ti.max(i, 0), n - 1)
+        j = ti.min(ti.max(j, 0), n - 1)
+    return i, j, first, second
+
+
+@ti.func
+def triple(a: ti.template(), q):
+    return ti.Vector([a[3 * q], a[3 * q + 1], a[3 * q + 2]])
+
+
+@ti.func
+def sample_triple(a: ti.template(), p, nx, ny, nz, wraps):
+    """Trilinear value at position `p` of the triples `a`, given at cell centres; the border's value beyond."""
+    i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, 0, 0)
+    j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, 0, 0)
+    k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, 0, 0)
+    q00, q01 = (i0 * ny + j0) * nz, (i0 * ny + j1) * nz
+    q10, q11 = (i1 * ny + j0) * nz, (i1 * ny + j1) * nz
+    near = y0 * (z0 * triple(a, q00 + k0) + z1 * triple(a, q00 + k1)) + y1 * (
+        z0 * triple(a, q01 + k0) + z1 * triple(a, q01 + k1)
+    )
+    far = y0 * (z0 * triple(a, q10 + k0) + z1 * triple(a, q10 + k1)) + y1 * (
+        z0 * triple(a, q11 + k0) + z1 * triple(a, q11 + k1)
+    )
+    return x0 * near + x1 * far
+
+
+@ti.func
+def sample_scalar(a: ti.template(), p, nx, ny, nz, wraps):
+    """As `sample_triple`, of single numbers."""
+    i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, 0, 0)
+    j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, 0, 0)
+    k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, 0, 0)
+    q00, q01 = (i0 * ny + j0) * nz, (i0 * ny + j1) * nz
+    q10, q11 = (i1 * ny + j0) * nz, (i1 * ny + j1) * nz
+    near = y0 * (z0 * a[q00 + k0] + z1 * a[q00 + k1]) + y1 * (z0 * a[q01 + k0] + z1 * a[q01 + k1])
+    far = y0 * (z0 * a[q10 + k0] + z1 * a[q10 + k1]) + y1 * (z0 * a[q11 + k0] + z1 * a[q11 + k1])
+    return x0 * near + x1 * far
+
+
+@ti.func
+def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
+    """Trilinear density at position `p`, and the least and greatest of the eight values that it is made of."""
+    i0, i1, x0, x1 = pair(p[0] - 0.5, nx, wraps & 1, opened & 1, opened & 2)
+    j0, j1, y0, y1 = pair(p[1] - 0.5, ny, wraps & 2, opened & 4, opened & 8)
+    k0, k1, z0, z1 = pair(p[2] - 0.5, nz, wraps & 4, opened & 16, opened & 32)
+    value, least, most = 0.0, 1e30, -1e30
+    for corner in ti.static(range(8)):
+        i, x = (i1, x1) if corner & 4 else (i0, x0)
+        j, y = (j1, y1) if corner & 2 else (j0, y0)
+        k, z = (k1, z1) if corner & 1 else (k0, z0)
+        one = a[(i * ny + j) * nz + k]
+        value += x * y * z * one
+        least = ti.min(least, one)
+        most = ti.max(most, one)
+    if x0 + x1 < 1.0 or y0 + y1 < 1.0 or z0 + z1 < 1.0:
+        least = ti.min(least, 0.0)
+    return ti.Vector([value, least, most])
+
+
+@ti.kernel
+def carry(c: F32, d: F32, moved: F32, nx: int, ny: int, nz: int, wraps: int, seconds: ti.f32):
+    """moved = the displacement of the texture, `d = c - x` (cells), carried by the velocity `c` (cells/s):
+    texture coordinates are constant along the flow, c(x, t + s) = c(x - s u, t). Traced by the midpoint rule."""
+    for row in range(nx * ny):
+        i = row // ny
+        j = row % ny
+        for k in range(nz):
+            q = row * nz + k
+            x = ti.Vector([i + 0.5, j + 0.5, k + 0.5])
+            middle = x - 0.5 * seconds * triple(c, q)
+            back = -seconds * sample_triple(c, middle, nx, ny, nz, wraps)
+            new = sample_triple(d, x + back, nx, ny, nz, wraps) + back
+            for a in ti.static(range(3)):
+                moved[3 * q + a] = new[a]
+
+
+@ti.func
+def noise(tile: ti.template(), p, tx, ty, tz):
+    """The three noises of the tile at `p`: quadratic B-splines over its coefficients."""
+    middle = ti.ceil(p - 0.5)
+    t = middle - (p - 0.5)
+    weight = ti.Matrix([[0.0] * 3] * 3)
+    for a in ti.static(range(3)):
+        weight[a, 0] = 0.5 * t[a] * t[a]
+        weight[a, 1] = 0.5 + t[a] * (1.0 - t[a])
+        weight[a, 2] = 0.5 * (1.0 - t[a]) * (1.0 - t[a])
+    i, j, k = int(middle[0]), int(middle[1]), int(middle[2])
+    ks = ti.Vector([0, 0, 0])
+    for c in ti.static(range(3)):
+        ks[c] = (((k + c - 1) % tz) + tz) % tz
+    value = ti.Vector([0.0, 0.0, 0.0])
+    for a in ti.static(range(3)):
+        ia = (((i + a - 1) % tx) + tx) % tx
+        for b in ti.static(range(3)):
+            line = (ia * ty + (((j + b - 1) % ty) + ty) % ty) * tz
+            inner = ti.Vector([0.0, 0.0, 0.0])
+            for c in ti.static(range(3)):
+                inner += weight[2, c] * triple(tile, line + ks[c])
+            value += (weight[0, a] * weight[1, b]) * inner
+    return value
+
+
+@ti.func
+def flagged(need: ti.template(), i, j, k, f, fz, nx, ny, nz):
+    """Whether any coarse cell that holds a fine cell around node (i, j, k) is needed."""
+    hit = 0
+    for corner in ti.static(range(8)):
+        a = i - ti.static(corner >> 2)
+        b = j - ti.static((corner >> 1) & 1)
+        c = k - ti.static(corner & 1)
+        if a >= 0 and b >= 0 and c >= 0 and a < nx * f and b < ny * f and c < nz * fz:
+            if need[((a // f) * ny + b // f) * nz + c // fz] != 0:
+                hit = 1
+    return hit
+
+
+@ti.func
+def clear_of(i, last, reach, low, high):
+    """Falls to 0 towards a wall, within `reach` nodes of it."""
+    share = 1.0
+    if low != 0:
+        share = ti.min(share, ti.cast(i, ti.f32) / reach)
+    if high != 0:
+        share = ti.min(share, ti.cast(last - i, ti.f32) / reach)
+    return share
+
+
+@ti.kernel
+def potential(
+    psi: F32, need: U8, d: F32, amplitude: F32, tile: F32, scales: F32,
+    nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
+    tx: int, ty: int, tz: int, octaves: int, wraps: int, closed: int,
+):  # fmt: skip
+    """psi, at the corners of fine cells: `A(x) sum_i scale_i n(2^i c(x))`, the vector potential whose curl is the
+    turbulence (Kim et al. 2008, eq. 6 and 7, with the amplitude inside of the curl, so that what it makes is
+    free of divergence however the amplitude and the texture vary). In 2-D its third component alone.
+
+    (x0 .. z1): the box of fine cells that holds all that is needed. At walls it is 0: nothing flows through.
+    """
+    my = ny * f + 1
+    mz = nz * fz + 1
+    for row in range((x1 - x0 + 1) * (y1 - y0 + 1)):
+        i = x0 + row // (y1 - y0 + 1)
+        j = y0 + row % (y1 - y0 + 1)
+        for k in range(z0, z1 + 1):
+            if flagged(need, i, j, k, f, fz, nx, ny, nz) != 0:
+                p = ti.Vector([i / ti.cast(f, ti.f32), j / ti.cast(f, ti.f32), k / ti.cast(fz, ti.f32)])
+                strength = sample_scalar(amplitude, p, nx, ny, nz, wraps)
+                strength *= clear_of(i, nx * f, f, closed & 1, closed & 2)
+                strength *= clear_of(j, ny * f, f, closed & 4, closed & 8)
+                if nz > 1:
+                    strength *= clear_of(k, nz * fz, f, closed & 16, closed & 32)
+                value = ti.Vector([0.0, 0.0, 0.0])
+                if strength != 0.0:
+                    c = p + sample_triple(d, p, nx, ny, nz, wraps)
+                    size = 1.0
+                    for octave in range(octaves):
+                        value += scales[octave] * noise(tile, c * size, tx, ty, tz)
+                        size *= 2.0
+                    value *= strength
+                if nz == 1:
+                    value[0] = 0.0
+                    value[1] = 0.0
+                q = (i * my + j) * mz + k
+                for a in ti.static(range(3)):
+                    psi[3 * q + a] = value[a]
+
+
+@ti.func
+def slope(psi: ti.template(), component, axis: ti.template(), q, sx, sy, sz):
+    """Difference of a component across a cell along `axis`: the mean over the four edges that lie along it."""
+    low = 0.0
+    high = 0.0
+    for corner in ti.static(range(8)):
+        at = q + ti.static(corner >> 2) * sx + ti.static((corner >> 1) & 1) * sy + ti.static(corner & 1) * sz
+        if ti.static(((corner >> (2 - axis)) & 1) != 0):
+            high += psi[3 * at + component]
+        else:
+            low += psi[3 * at + component]
+    return 0.25 * (high - low)
+
+
+@ti.kernel
+def flow(
+    psi: F32, need: U8, coarse: F32, fine: F32,
+    nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, wraps: int,
+):  # fmt: skip
+    """fine (fine cells/s) = I(u, X) + curl psi at the centres of fine cells (Kim et al. 2008, eq. 10)."""
+    my = ny * f
+    mz = nz * fz
+    for row in range((x1 - x0) * (y1 - y0)):
+        i = x0 + row // (y1 - y0)
+        j = y0 + row % (y1 - y0)
+        for k in range(z0, z1):
+            if need[((i // f) * ny + j // f) * nz + k // fz] != 0:
+                p = ti.Vector(
+                    [(i + 0.5) / ti.cast(f, ti.f32), (j + 0.5) / ti.cast(f, ti.f32), (k + 0.5) / ti.cast(fz, ti.f32)]
+                )
+                v = f * sample_triple(coarse, p, nx, ny, nz, wraps)
+                sy = mz + 1
+                sx = (my + 1) * sy
+                node = i * sx + j * sy + k
+                v[0] += slope(psi, 2, 1, node, sx, sy, 1) - slope(psi, 1, 2, node, sx, sy, 1)
+                v[1] += slope(psi, 0, 2, node, sx, sy, 1) - slope(psi, 2, 0, node, sx, sy, 1)
+                v[2] += slope(psi, 1, 0, node, sx, sy, 1) - slope(psi, 0, 1, node, sx, sy, 1)
+                q = (i * my + j) * mz + k
+                for a in ti.static(range(3)):
+                    fine[3 * q + a] = v[a]
+
+
+@ti.func
+def limited(v, most):
+    """`v` cut to `most` in each component: nothing is read where nothing was computed."""
+    return ti.min(ti.max(v, -most), most)
+
+
+@ti.kernel
+def move_back(
+    phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
+    nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
+    wraps: int, opened: int, seconds: ti.f32, reach: ti.f32,
+):  # fmt: skip
+    """hat = phi where the flow came from, traced by the midpoint rule; least, most: of what it was made of."""
+    mx, my, mz = nx * f, ny * f, nz * fz
+    for row in range((x1 - x0) * (y1 - y0)):
+        i = x0 + row // (y1 - y0)
+        j = y0 + row % (y1 - y0)
+        for k in range(z0, z1):
+            if need[((i // f) * ny + j // f) * nz + k // fz] != 0:
+                q = (i * my + j) * mz + k
+                x = ti.Vector([i + 0.5, j + 0.5, k + 0.5])
+                middle = x - limited(0.5 * seconds * triple(fine, q), 0.5 * reach)
+                back = limited(seconds * sample_triple(fine, middle, mx, my, mz, wraps), reach)
+                s = sample_density(phi, x - back, mx, my, mz, wraps, opened)
+                hat[q] = s[0]
+                least[q] = s[1]
+                most[q] = s[2]
+
+
+@ti.func
+def leaves(x, n, low, high):
+    return (low != 0 and x < 0.5) or (high != 0 and x > n - 0.5)
+
+
+@ti.kernel
+def correct(
+    phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
+    nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
+    wraps: int, opened: int, seconds: ti.f32, reach: ti.f32, maccormack: int, decay: ti.f32, nothing: ti.f32,
+):  # fmt: skip
+    """phi = decay * clamp(hat + (phi - hat where the flow goes to) / 2, least, most), in place (Selle et al.
+    2008), or decay * hat without `maccormack`. What leaves through an open side keeps hat."""
+    mx, my, mz = nx * f, ny * f, nz * fz
+    for row in range((x1 - x0) * (y1 - y0)):
+        i = x0 + row // (y1 - y0)
+        j = y0 + row % (y1 - y0)
+        for k in range(z0, z1):
+            if need[((i // f) * ny + j // f) * nz + k // fz] != 0:
+                q = (i * my + j) * mz + k
+                value = hat[q]
+                if maccormack != 0 and (phi[q] != 0.0 or value != 0.0):
+                    x = ti.Vector([i + 0.5, j + 0.5, k + 0.5])
+                    middle = x + limited(0.5 * seconds * triple(fine, q), 0.5 * reach)
+                    to = x + limited(seconds * sample_triple(fine, middle, mx, my, mz, wraps), reach)
+                    if not (
+                        leaves(to[0], mx, opened & 1, opened & 2)
+                        or leaves(to[1], my, opened & 4, opened & 8)
+                        or leaves(to[2], mz, opened & 16, opened & 32)
+                    ):
+                        again = sample_density(hat, to, mx, my, mz, wraps, opened)[0]
+                        value = ti.min(ti.max(value + 0.5 * (phi[q] - again), least[q]), most[q])
+                value *= decay
+                phi[q] = value if value > nothing else 0.0

@@ -1,0 +1,53 @@
+"""Texture coordinates: eddies stay with the smoke, and are drawn anew where the flow has torn them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+LIMIT = 2.0  # stretching or squeezing by more than this moves an eddy into another octave
+
+
+def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """Least and greatest stretch, each [x, y, z], that the map `c = x + displacement [x, y, z, 3]` (cells) makes.
+
+    They are the singular values of its Jacobian, 1 where nothing is deformed (Kim et al. 2008, section 4.3).
+    """
+    jacobian = [[_slope(displacement[..., a], b, periodic[b]) for b in range(3)] for a in range(3)]
+    for a in range(3):
+        jacobian[a][a] = jacobian[a][a] + 1.0
+    m = [[sum(jacobian[k][a] * jacobian[k][b] for k in range(3)) for b in range(3)] for a in range(3)]
+    least, most = _eigenvalues(m)
+    return least.clamp_min(0).sqrt(), most.clamp_min(0).sqrt()
+
+
+def torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
+    """Where the texture is deformed by more than LIMIT, [x, y, z] bool."""
+    least, most = stretch(displacement, periodic)
+    return (least < 1.0 / LIMIT) | (most > LIMIT)
+
+
+def _slope(field: Tensor, axis: int, wraps: bool) -> Tensor:
+    """Central difference per cell; one-sided at a border, none along an axis that is one cell thick."""
+    n = field.shape[axis]
+    if n == 1:
+        return torch.zeros_like(field)
+    if wraps:
+        return (field.roll(-1, axis) - field.roll(1, axis)) / 2
+    (slope,) = torch.gradient(field, dim=axis)
+    return slope
+
+
+def _eigenvalues(m: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Least and greatest eigenvalue of symmetric 3 x 3 matrices given by their entries (Smith 1961)."""
+    mean = (m[0][0] + m[1][1] + m[2][2]) / 3
+    a, b, c = m[0][0] - mean, m[1][1] - mean, m[2][2] - mean
+    d, e, f = m[0][1], m[0][2], m[1][2]
+    radius = ((a * a + b * b + c * c + 2 * (d * d + e * e + f * f)) / 6).clamp_min(1e-20).sqrt()
+    half = (a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)) / (2 * radius**3)
+    angle = torch.acos(half.clamp(-1, 1)) / 3
+    most = mean + 2 * radius * torch.cos(angle)
+    least = mean + 2 * radius * torch.cos(angle + 2 * torch.pi / 3)
+    return least, most
