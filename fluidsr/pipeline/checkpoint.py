@@ -1,10 +1,11 @@
-"""The solver's state on disk, so that a stopped simulation goes on without starting over."""
+"""The state of a run on disk, so that a stopped simulation goes on without starting over."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
@@ -12,7 +13,18 @@ from fluidsr.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from fluidsr.solver import Solver
+
+class Stateful(Protocol):
+    """What a checkpoint keeps: a solver, or whatever goes along with one."""
+
+    def state(self) -> dict[str, torch.Tensor]: ...
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None: ...
+
+
+def state_of(parts: Mapping[str, Stateful]) -> dict[str, torch.Tensor]:
+    """The states of all `parts` in one."""
+    return {f"{part}.{name}": t for part, thing in parts.items() for name, t in thing.state().items()}
 
 
 class Checkpoint:
@@ -37,8 +49,8 @@ class Checkpoint:
         with replacing(self.path) as temporary:
             save_file(tensors, temporary, metadata={"frame": str(number)})
 
-    def restore(self, solver: Solver, before: int) -> int:
-        """Put the saved state into `solver` if it lies before frame `before`; returns its frame, else 0."""
+    def restore(self, parts: Mapping[str, Stateful], before: int) -> int:
+        """Put the saved state into `parts` if it lies before frame `before`; returns its frame, else 0."""
         from safetensors import SafetensorError, safe_open
 
         if not self.path.exists():
@@ -48,7 +60,16 @@ class Checkpoint:
                 number = int((file.metadata() or {}).get("frame", "0"))
                 if not 0 < number < before:
                     return 0
-                solver.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            fresh = {part: thing.state() for part, thing in parts.items()}
+            try:
+                for part, thing in parts.items():
+                    at = f"{part}."
+                    thing.restore({n.removeprefix(at): t for n, t in saved.items() if n.startswith(at)})
+            except InputError:
+                for part, thing in parts.items():
+                    thing.restore(fresh[part])  # or one part would go on from another frame than the rest
+                raise
         except (SafetensorError, ValueError, KeyError, InputError):
             return 0  # a damaged checkpoint costs time, not the run: the simulation starts over
         return number

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
 from fluidsr import scenes, volumes
-from fluidsr.errors import InputError, ModelError
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frames
+from fluidsr.pipeline import checkpoint, frames, raising
 from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.filmstrip import Filmstrip
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.raising import Raising
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.start import digest, read_start
 from fluidsr.scenes import Scene
-from fluidsr.scenes.upscale import ModelUpscale
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
-    from fluidsr.upscaling import Upscaler
 
 # Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
 _IN_FLIGHT = 3
@@ -65,11 +65,13 @@ class Job:
         wanted = frames.parse(frames_wanted, scene.time.frames)
         return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed)
 
-    def configuration(self, upscaler: Upscaler | None) -> dict[str, Any]:
+    def configuration(self, raise_: Raising | None) -> dict[str, Any]:
         """What must be equal for a run to be gone on with; how many frames were asked for is not in it."""
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
-        model = {"name": upscaler.card.name, "sha256": upscaler.card.sha256} if upscaler else None
+        if self.scene.start is not None:  # what is in the file counts, not where it lies
+            scene["start"] |= {"path": Path(self.scene.start.path).name, "sha256": digest(self.scene)}
+        model = raise_.identity() if raise_ else None
         return {"scene": scene, "model": model, "seed": self.seed, "device": self.device}
 
 
@@ -82,6 +84,7 @@ class Step:
     fine: Frame
     report: AdvanceReport
     seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def simulate_frames(
@@ -100,27 +103,11 @@ def simulate_frames(
     Raises InputError for bad input and SolverError where the simulation diverges.
     """
     job = Job.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
-    upscaler = load_upscaler(job)
+    raise_ = raising.choose(job.scene, job.device)
+    start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
-    return (step.fine.numpy() if on_host else step.fine for step in _steps(job, upscaler))
-
-
-def load_upscaler(job: Job) -> Upscaler | None:
-    """The scene's generator, checked against the scene; None where the coarse frames are the output."""
-    if job.scene.upscale is None:
-        return None
-    if not isinstance(job.scene.upscale, ModelUpscale) or job.scene.start is not None:
-        raise InputError("scene", "start and wavelet turbulence are on their way", "leave them out for now")
-    from fluidsr import upscaling
-
-    upscaler = upscaling.load(job.scene.upscale.model, device=job.device)
-    if upscaler.card.dim != job.scene.dim:
-        raise ModelError(
-            "upscale.model",
-            f"'{upscaler.card.name}' is a {upscaler.card.dim}-D generator and the scene is {job.scene.dim}-D",
-            f"use --model smoke{job.scene.dim}d-x4",
-        )
-    return upscaler
+    steps = _steps(job, raise_, start, None, set(job.frames))
+    return (step.fine.numpy() if on_host else step.fine for step, _ in steps)
 
 
 def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
@@ -129,12 +116,13 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
     """
-    upscaler = load_upscaler(job)
     scene = job.scene
+    raise_ = raising.choose(scene, job.device)
+    start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
         "simulate",
-        job.configuration(upscaler),
+        job.configuration(raise_),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
@@ -142,6 +130,8 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     todo = [n for n in job.frames if not folder.is_complete(n, _files(job, folder.path, n, film))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
+            for note in notes:
+                progress.note(note)
             if len(todo) < len(job.frames):
                 progress.note(
                     f"{output}: going on at frame {todo[0]}; {len(job.frames) - len(todo)} are there"
@@ -150,14 +140,14 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
             with ThreadPoolExecutor(2, thread_name_prefix="writer") as writers:
-                _produce(job, upscaler, folder, film, set(todo), saved, writers, progress)
+                _produce(job, raise_, start, folder, film, set(todo), saved, writers, progress)
             saved.remove()
     folder.refresh()
     _write_series(job, folder)
     if film:
         # Of a range, too, the preview shows all that is there: the last machine of a farm makes it whole.
         drawn = [number for number in sorted(folder.complete) if film.picture(number).exists()]
-        film.develop(drawn, scene.time.fps, scene.domain.resolution, upscaler.factor if upscaler else 1)
+        film.develop(drawn, scene.time.fps, scene.domain.resolution, raise_.factor if raise_ else 1)
     return folder.path
 
 
@@ -165,26 +155,24 @@ def describe(job: Job) -> str:
     """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
     from fluidsr.solver import BYTES_PER_CELL
 
-    upscaler = load_upscaler(job)
+    raise_ = raising.choose(job.scene, job.device)
+    read_start(job.scene)  # what is wrong with it is wrong with the plan
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
     memory = {"solver": scene.cells * BYTES_PER_CELL}
     written = scene.cells
     cost: dict[str, Any] = {"coarse_cells": scene.cells}
-    if upscaler:
-        most = upscaler.cost(scene.domain.resolution)
-        written = scene.cells * upscaler.factor**scene.dim
-        memory |= {"generator": most.memory, "fine_fields": most.result * numbers}
-        cost |= {
-            "fine_shape": list(most.fine_shape),
-            "fine_cells": written,
-            "multiply_adds_per_frame_at_most": int(most.multiply_adds),
-        }
+    if raise_:
+        held, figures = raise_.cost(scene)
+        written = scene.cells * raise_.factor**scene.dim
+        memory |= held
+        fine_shape = [n * raise_.factor for n in scene.domain.resolution]
+        cost |= {"fine_shape": fine_shape, "fine_cells": written, **figures}
     cost["memory_bytes"] = {**memory, "together": sum(memory.values())}
     cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
-        "model": upscaler.card.name if upscaler else None,
+        "model": raise_.name if raise_ else None,
         "device": job.device,
         "seed": job.seed,
         "cost": cost,
@@ -194,7 +182,8 @@ def describe(job: Job) -> str:
 
 def _produce(
     job: Job,
-    upscaler: Upscaler | None,
+    raise_: Raising | None,
+    start: Frame | None,
     folder: RunFolder,
     film: Filmstrip | None,
     todo: set[int],
@@ -216,14 +205,14 @@ def _produce(
             progress.advance(f"t = {step.coarse.time:.2f} s, {step.report.substeps} substeps")
 
     try:
-        for step, state in _steps_with_state(job, upscaler, saved, todo):
-            for note in upscaler.statistics.notes if upscaler else ():
+        for step, state in _steps(job, raise_, start, saved, todo):
+            for note in step.notes:
                 if note not in said:
                     said.add(note)
                     progress.note(f"frame {step.number}: {note}")
             if film:
                 started = time.perf_counter()
-                film.shoot(step.number, step.coarse, step.fine if upscaler else None)
+                film.shoot(step.number, step.coarse, step.fine if raise_ else None)
                 step.seconds["preview"] = time.perf_counter() - started
             writes = [writers.submit(_timed_write, *work) for work in _work(job, folder.path, step)]
             pending.append((step, state, writes))
@@ -235,40 +224,39 @@ def _produce(
                 write.cancel()
 
 
-def _steps(job: Job, upscaler: Upscaler | None) -> Iterator[Step]:
-    for step, _ in _steps_with_state(job, upscaler, None, set(job.frames)):
-        yield step
-
-
-def _steps_with_state(
-    job: Job, upscaler: Upscaler | None, saved: checkpoint.Checkpoint | None, todo: set[int]
+def _steps(
+    job: Job,
+    raise_: Raising | None,
+    start: Frame | None,
+    saved: checkpoint.Checkpoint | None,
+    todo: set[int],
 ) -> Iterator[tuple[Step, dict[str, Any] | None]]:
-    """The frames in `todo`, in order, each with the solver's state where it is time to keep one."""
+    """The frames in `todo`, in order, each with the state of the run where it is time to keep one."""
     from fluidsr.scenes.build import build, frame_of
 
     scene = job.scene
-    frame_seconds = 1.0 / scene.time.fps
-    solver = build(scene, job.device)
-    start = saved.restore(solver, before=min(todo)) if saved else 0
-    for number in range(start + 1, max(todo) + 1):
+    frame_seconds = scene.frame_seconds
+    solver = build(scene, job.device, start)
+    course = raise_.follow(solver, scene, frame_of(solver, scene, frame_seconds)) if raise_ else None
+    parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": course} if course else {})
+    first = saved.restore(parts, before=min(todo)) if saved else 0
+    for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
         report = solver.advance(frame_seconds)
+        coarse = frame_of(solver, scene, frame_seconds)
+        seconds, fine = {"simulate": time.perf_counter() - started}, coarse
+        notes: tuple[str, ...] = ()
+        if course is not None:
+            started = time.perf_counter()
+            course.see(coarse)
+            if number in todo:
+                fine = course.fine(coarse, _present(scene.output.fields, coarse))
+                notes = tuple(course.notes())
+            seconds["upscale"] = time.perf_counter() - started
         if number not in todo:
             continue
-        coarse = frame_of(solver, scene, frame_seconds)
-        seconds = {"simulate": time.perf_counter() - started}
-        fine = coarse
-        if upscaler is not None:
-            started = time.perf_counter()
-            assert isinstance(scene.upscale, ModelUpscale)
-            fine = upscaler.upsample(
-                coarse,
-                velocity_scale=scene.upscale.velocity_scale,
-                fields=_present(scene.output.fields, coarse),
-            )
-            seconds["upscale"] = time.perf_counter() - started
-        state = solver.state() if saved and saved.is_due() else None
-        yield Step(number, coarse, fine, report, seconds), state
+        state = checkpoint.state_of(parts) if saved and saved.is_due() else None
+        yield Step(number, coarse, fine, report, seconds, notes), state
 
 
 def _present(wanted: Sequence[str], frame: Frame) -> list[str]:

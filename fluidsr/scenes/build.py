@@ -5,18 +5,40 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.scenes.schema import AXES, Scene
 
 if TYPE_CHECKING:
-    from fluidsr.solver import Setup, Shape, Solver
+    from fluidsr.solver import Scenery, Setup, Shape, Solver
 
 
-def build(scene: Scene, device: str = "cpu") -> Solver:
-    """A solver at time 0 of `scene`, on `device` (a torch device name). Starts Taichi."""
+def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solver:
+    """A solver at time 0 of `scene`, on `device` (a torch device name). Starts Taichi.
+
+    `start` is what the air holds then: the scene's start file, on the scene's own cells (`scenes.start.place`).
+    Raises InputError where the scene has a start and none is given: only the caller reads files.
+    """
     from fluidsr.solver import Solver
 
-    return Solver(setup_of(scene), device)
+    if scene.start is not None and start is None:
+        raise InputError(f"{scene.name}: start", "its volume file was not read", "run it with simulate")
+    solver = Solver(setup_of(scene), device)
+    if start is not None:
+        here = start.torch(solver.device)
+        solver.start_from(here.density, here.velocity, here.temperature, scene.frame_seconds)
+    return solver
+
+
+def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
+    """The sources and solids of `scene` on cells `factor` times smaller."""
+    from fluidsr.solver import Grid, Scenery
+
+    setup = setup_of(scene)
+    grid = setup.grid
+    shape = tuple(n * factor for n in grid.shape)
+    fine = Grid(shape, grid.cell_size / factor, grid.boundary, grid.up)
+    return Scenery(fine, setup.sources, setup.obstacles, device)
 
 
 def setup_of(scene: Scene) -> Setup:

@@ -8,6 +8,7 @@ os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.pressure import SolveReport
+from fluidsr.solver.scenery import Scenery
 from fluidsr.solver.setup import Noise, Numerics, Obstacle, Physics, Setup, Source
 from fluidsr.solver.shapes import Shape
 from fluidsr.solver.solver import BYTES_PER_CELL, AdvanceReport, Solver
@@ -20,6 +21,7 @@ __all__ = [
     "Numerics",
     "Obstacle",
     "Physics",
+    "Scenery",
     "Setup",
     "Shape",
     "SolveReport",

@@ -20,6 +20,7 @@ from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
 from fluidsr.solver.sources import Emitter
+from fluidsr.solver.staggering import to_faces
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace
 
@@ -64,6 +65,28 @@ class Solver:
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
         self._max_speed = 0.0
         self._stages: defaultdict[str, float] = defaultdict(float)
+
+    def start_from(
+        self,
+        density: torch.Tensor,
+        velocity: torch.Tensor | None,
+        temperature: torch.Tensor | None,
+        seconds: float,
+    ) -> None:
+        """Begin with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s (None: as the
+        solver itself begins); `seconds` is the length of a frame, which says how much divergence is none.
+
+        On return velocity is divergence-free. Raises SolverError where that fails.
+        """
+        self._state.density.copy_(density.reshape(-1))
+        if temperature is not None:
+            self._state.temperature.copy_(temperature.reshape(-1))
+        if velocity is not None:
+            to_faces(velocity, self.setup.grid, self._state.velocity)
+        report = self._projection.project(self._state.velocity, seconds)
+        if not report.converged:
+            raise self._not_converged(report)
+        self._max_speed = report.max_speed
 
     def advance(self, seconds: float) -> AdvanceReport:
         """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.

@@ -136,12 +136,10 @@ def flagged(need: ti.template(), i, j, k, f, fz, nx, ny, nz):
     """Whether any coarse cell that holds a fine cell around node (i, j, k) is needed."""
     hit = 0
     for corner in ti.static(range(8)):
-        a = i - ti.static(corner >> 2)
-        b = j - ti.static((corner >> 1) & 1)
-        c = k - ti.static(corner & 1)
-        if a >= 0 and b >= 0 and c >= 0 and a < nx * f and b < ny * f and c < nz * fz:
-            if need[((a // f) * ny + b // f) * nz + c // fz] != 0:
-                hit = 1
+        a = ti.min(ti.max(i - ti.static(corner >> 2), 0), nx * f - 1) // f
+        b = ti.min(ti.max(j - ti.static((corner >> 1) & 1), 0), ny * f - 1) // f
+        c = ti.min(ti.max(k - ti.static(corner & 1), 0), nz * fz - 1) // fz
+        hit |= ti.cast(need[(a * ny + b) * nz + c], ti.i32)
     return hit
 
 
@@ -225,7 +223,11 @@ def flow(
         for k in range(z0, z1):
             if need[((i // f) * ny + j // f) * nz + k // fz] != 0:
                 p = ti.Vector(
-                    [(i + 0.5) / ti.cast(f, ti.f32), (j + 0.5) / ti.cast(f, ti.f32), (k + 0.5) / ti.cast(fz, ti.f32)]
+                    [
+                        (i + 0.5) / ti.cast(f, ti.f32),
+                        (j + 0.5) / ti.cast(f, ti.f32),
+                        (k + 0.5) / ti.cast(fz, ti.f32),
+                    ]
                 )
                 v = f * sample_triple(coarse, p, nx, ny, nz, wraps)
                 sy = mz + 1

@@ -18,7 +18,10 @@ def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Ten
     jacobian = [[_slope(displacement[..., a], b, periodic[b]) for b in range(3)] for a in range(3)]
     for a in range(3):
         jacobian[a][a] = jacobian[a][a] + 1.0
-    m = [[sum(jacobian[k][a] * jacobian[k][b] for k in range(3)) for b in range(3)] for a in range(3)]
+    m = [
+        [torch.stack([jacobian[k][a] * jacobian[k][b] for k in range(3)]).sum(0) for b in range(3)]
+        for a in range(3)
+    ]
     least, most = _eigenvalues(m)
     return least.clamp_min(0).sqrt(), most.clamp_min(0).sqrt()
 

@@ -32,7 +32,7 @@ STRIDE = 4.0  # fine cells that the coarse flow may cross in a substep
 NOTHING = 1e-6  # less density is none: it costs like smoke and shows like air
 BYTES_PER_FINE_CELL = 4 * (1 + 3 + 3)  # density, flow, potential (the advection's scratch lies in its place)
 
-Emit = Callable[[Tensor, float], None]
+Emit = Callable[[Tensor, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Settings:
 class WaveletTurbulence:
     """Fine smoke that goes along with a coarse simulation, frame by frame, on "cpu" or "cuda".
 
-    `grid` is the coarse one, `start` its first frame (density, velocity, time). `emit(density, time)` puts into
-    the fine `density [x, y(, z)]`, in place, what sources emit at `time`, and takes out what lies in solids.
-    `room [x, y(, z)]` says how much of each coarse cell is air at a time (None: all). Taichi must have been
+    `grid` is the coarse one, `start` its first frame (density, velocity, time). `emit(density, from, to)` does
+    to the fine density, flat and in place, what sources and solids do in a substep between two times.
+    `room [x, y(, z)]` says how much of each coarse cell is air at present (None: all). Taichi must have been
     started on `device`.
     """
 
@@ -71,7 +71,7 @@ class WaveletTurbulence:
         settings: Settings,
         device: str,
         emit: Emit,
-        room: Callable[[float], Tensor | None] = lambda time: None,
+        room: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
         self.grid, self.settings, self.device = grid, settings, device
         self._emit, self._room = emit, room
@@ -88,7 +88,9 @@ class WaveletTurbulence:
             for kind in ("open", "closed")
         )
         self._tile_shape, scales = self._noise()
-        self._tile = torch.from_numpy(noise.tile(self._tile_shape, settings.seed).copy()).to(device).reshape(-1)
+        self._tile = (
+            torch.from_numpy(noise.tile(self._tile_shape, settings.seed).copy()).to(device).reshape(-1)
+        )
         self._scales = torch.tensor(scales, dtype=torch.float32, device=device)
 
         coarse = start.torch(device)
@@ -121,11 +123,13 @@ class WaveletTurbulence:
         for step in range(count):
             velocity = torch.lerp(self._velocity, now, (step + 0.5) / count)
             self._step(velocity, fastest, dt)
-            self._emit(self._shaped(self.density), start + step * dt)
+            self._emit(self.density, start + step * dt, start + (step + 1) * dt)
         self._velocity, self.time = now, coarse.time
         if not math.isfinite(float(self.density.sum(dtype=torch.float64))):
             raise RunError(
-                f"t = {self.time:.4g} s", "the fine density is not finite", "lower upscale.strength or time.cfl"
+                f"t = {self.time:.4g} s",
+                "the fine density is not finite",
+                "lower upscale.strength or time.cfl",
             )
 
     def _step(self, velocity: Tensor, fastest: float, dt: float) -> None:
@@ -156,7 +160,7 @@ class WaveletTurbulence:
         high = high_band(velocity.view(*self.cells, 3).movedim(-1, 0), self.grid.periodic)
         energy = local_mean((high * high).sum(dim=0) / 2, self.grid.periodic)
         speed = (self.settings.strength * PERSISTENCE * self.factor) * (2 * energy.clamp_min_(0)).sqrt()
-        room = self._room(self.time)
+        room = self._room()
         return speed if room is None else speed * room.to(self.device).reshape(self.cells)
 
     def frame(self, coarse: Frame, fields: Sequence[str] = ("density",)) -> Frame:

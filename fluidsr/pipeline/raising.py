@@ -1,0 +1,174 @@
+"""How a run's coarse frames become fine ones: by a trained generator, or by wavelet turbulence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fluidsr.errors import ModelError
+from fluidsr.frame import Frame
+from fluidsr.scenes import Scene
+from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
+
+if TYPE_CHECKING:
+    import torch
+
+    from fluidsr.solver import Solver
+    from fluidsr.upscaling import Upscaler
+    from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
+
+
+class Raising(Protocol):
+    """One way of raising, chosen by a scene; `name` stands in `run.yaml`, `factor` in the preview."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def factor(self) -> int: ...
+
+    def identity(self) -> dict[str, str]:
+        """What must be the same for a run to be gone on with."""
+
+    def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
+        """Bytes of memory by what holds them, and other figures."""
+
+    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
+        """Begin at the frame `start`, which is the solver's present state."""
+
+
+class Course(Protocol):
+    """A run on its way: it is shown every frame, in order, and asked for those that are wanted."""
+
+    def see(self, coarse: Frame) -> None:
+        """Go on to the next frame."""
+
+    def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
+        """The fine frame of the coarse one that was seen last."""
+
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user about that frame."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What `restore` needs to go on bit-identically."""
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go back to a `state()`. Raises InputError where it does not fit."""
+
+
+def choose(scene: Scene, device: str) -> Raising | None:
+    """What the scene says, checked against it; None where the coarse frames are the output."""
+    if isinstance(scene.upscale, ModelUpscale):
+        return ByModel(scene.upscale, scene.dim, device)
+    if isinstance(scene.upscale, WaveletUpscale):
+        return ByWavelets(scene.upscale, device)
+    return None
+
+
+class ByModel:
+    """Each frame by itself through a trained generator."""
+
+    def __init__(self, words: ModelUpscale, dim: int, device: str) -> None:
+        from fluidsr import upscaling
+
+        self._scale = words.velocity_scale
+        self.upscaler: Upscaler = upscaling.load(words.model, device=device)
+        card = self.upscaler.card
+        if card.dim != dim:
+            what = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
+            raise ModelError("upscale.model", what, f"use --model smoke{dim}d-x4")
+
+    @property
+    def name(self) -> str:
+        return str(self.upscaler.card.name)
+
+    @property
+    def factor(self) -> int:
+        return self.upscaler.factor
+
+    def identity(self) -> dict[str, str]:
+        card = self.upscaler.card
+        return {"name": card.name, "sha256": card.sha256}
+
+    def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
+        most = self.upscaler.cost(scene.domain.resolution)
+        memory = {"generator": most.memory, "fine_fields": most.result * _numbers(scene)}
+        return memory, {"multiply_adds_per_frame_at_most": int(most.multiply_adds)}
+
+    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
+        return self
+
+    def see(self, coarse: Frame) -> None:
+        """Nothing: frames do not depend on one another."""
+
+    def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
+        return self.upscaler.upsample(coarse, velocity_scale=self._scale, fields=fields)
+
+    def notes(self) -> Sequence[str]:
+        return self.upscaler.statistics.notes
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """There is nothing to go back to."""
+
+
+class ByWavelets:
+    """Smoke carried on a fine grid through all frames, by the coarse flow and added eddies."""
+
+    name = "wavelet turbulence"
+
+    def __init__(self, words: WaveletUpscale, device: str) -> None:
+        self._words, self._device = words, device
+
+    @property
+    def factor(self) -> int:
+        return self._words.factor
+
+    def identity(self) -> dict[str, str]:
+        return {"name": self.name}
+
+    def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
+        from fluidsr.upscaling.wavelet.turbulence import BYTES_PER_FINE_CELL
+
+        fine = scene.cells * self.factor**scene.dim
+        return {"turbulence": fine * BYTES_PER_FINE_CELL, "fine_fields": 4 * fine * _numbers(scene)}, {}
+
+    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
+        import torch
+
+        from fluidsr.scenes.build import scenery_of
+        from fluidsr.upscaling.wavelet.turbulence import Settings, WaveletTurbulence
+
+        words = self._words
+        settings = Settings(
+            factor=words.factor,
+            strength=words.strength,
+            octaves=words.octaves,
+            seed=words.seed,
+            maccormack=scene.numerics.advection != "semi-lagrangian",
+            dissipation=scene.physics.dissipation.density,
+        )
+
+        def room() -> torch.Tensor | None:
+            return torch.from_numpy(solver.geometry.fluid) if scene.obstacles else None
+
+        scenery = scenery_of(scene, words.factor, solver.device)
+        return _WaveletCourse(
+            WaveletTurbulence(solver.setup.grid, start, settings, solver.device, scenery.apply, room)
+        )
+
+
+class _WaveletCourse:
+    def __init__(self, turbulence: WaveletTurbulence) -> None:
+        self._turbulence = turbulence
+        self.see, self.fine = turbulence.advance, turbulence.frame
+        self.state, self.restore = turbulence.state, turbulence.restore
+
+    def notes(self) -> Sequence[str]:
+        return ()
+
+
+def _numbers(scene: Scene) -> int:
+    return sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)

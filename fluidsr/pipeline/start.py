@@ -1,0 +1,45 @@
+"""The volume file that a scene begins from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fluidsr import volumes
+from fluidsr.errors import VolumeError
+from fluidsr.frame import Frame
+from fluidsr.scenes import Scene
+from fluidsr.scenes.start import place
+
+
+def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
+    """The scene's start on its own cells, and what is to be said about it; None where it begins with empty air.
+
+    Raises VolumeError for a file that cannot be read and InputError for one that does not fit the scene.
+    """
+    if scene.start is None:
+        return None, []
+    path, temperature = Path(scene.start.path), scene.start.temperature_grid
+    frame = volumes.read(
+        path, density_grid=scene.start.density_grid, velocity_grid=scene.start.velocity_grid
+    ).numpy()
+    if temperature is not None:
+        if temperature not in frame.fields():
+            known = ", ".join(frame.fields())
+            raise VolumeError(str(path), f"has no grid '{temperature}'", f"its fields are {known}")
+        frame = frame.replace(temperature=frame.fields()[temperature])
+    return place(frame, scene, str(path))
+
+
+def digest(scene: Scene) -> str | None:
+    """SHA-256 of the start file, so that a run notices when it has changed."""
+    if scene.start is None:
+        return None
+    try:
+        with Path(scene.start.path).open("rb") as file:
+            sha = hashlib.sha256()
+            while block := file.read(1 << 20):
+                sha.update(block)
+            return sha.hexdigest()
+    except OSError as error:
+        raise VolumeError(scene.start.path, f"cannot be read ({error.strerror})", "check the path") from None
