@@ -12,7 +12,7 @@ from fluidsr.scenes.schema import Scene
 
 
 def place(frame: Frame, scene: Scene, where: str) -> tuple[Frame, list[str]]:
-    """`frame` (NumPy) on the cells of `scene` at time 0, and sentences for the user about what was changed.
+    """`frame` (NumPy) on the cells of `scene`, and sentences for the user about what was changed.
 
     Trilinear where cells differ in size or place, after averaging over whole cells where the scene's are at least
     twice as large; equal cells are taken as they are. Outside of the frame's box there is no smoke and no heat, and
@@ -47,6 +47,7 @@ def place(frame: Frame, scene: Scene, where: str) -> tuple[Frame, list[str]]:
         velocity=velocity,
         temperature=None if frame.temperature is None else onto(frame.temperature),
         cell_size=scene.domain.cell_size,
+        time=frame.time if scene.start is None or scene.start.time is None else scene.start.time,
         dt=scene.frame_seconds,
     )
     if not placed.density.any() and not scene.sources:

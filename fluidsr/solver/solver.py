@@ -72,8 +72,9 @@ class Solver:
         velocity: torch.Tensor | None,
         temperature: torch.Tensor | None,
         seconds: float,
+        time: float = 0.0,
     ) -> None:
-        """Begin with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s (None: as the
+        """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s (None: as the
         solver itself begins); `seconds` is the length of a frame, which says how much divergence is none.
 
         On return velocity is divergence-free. Raises SolverError where that fails.
@@ -87,6 +88,7 @@ class Solver:
         if not report.converged:
             raise self._not_converged(report)
         self._max_speed = report.max_speed
+        self._state.time = time
 
     def advance(self, seconds: float) -> AdvanceReport:
         """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
