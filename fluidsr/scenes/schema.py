@@ -159,9 +159,10 @@ class Numerics(Strict):
 
 
 class Start(Strict):
-    """What the air holds at time 0: a frame of any volume file, resampled onto the domain (trilinear).
+    """What the air holds at the beginning: a frame of any volume file, resampled onto the domain (trilinear).
 
-    What lies outside of the domain is dropped; velocity is made divergence-free before the first step.
+    What lies outside of the domain is dropped. Velocity goes from centres to faces, and is made divergence-free
+    before the first step.
     """
 
     path: FileName = Field(description="A volume file, relative to the scene's file")
@@ -174,6 +175,11 @@ class Start(Strict):
     )
     temperature_grid: GridName | None = Field(
         default=None, description="Its temperature; absent: found by the usual names, or ambient"
+    )
+    time: NotNegative | None = Field(
+        default=None,
+        description="When the scene begins, for its sources and their noise; absent: the file's own time",
+        json_schema_extra=unit("s"),
     )
 
 

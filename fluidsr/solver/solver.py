@@ -74,8 +74,8 @@ class Solver:
         seconds: float,
         time: float = 0.0,
     ) -> None:
-        """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s (None: as the
-        solver itself begins); `seconds` is the length of a frame, which says how much divergence is none.
+        """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s
+        (None: as the solver itself begins); `seconds` is a frame's length: it says how much divergence is none.
 
         On return velocity is divergence-free. Raises SolverError where that fails.
         """
