@@ -18,7 +18,7 @@ def tile(shape: tuple[int, int, int], seed: int) -> np.ndarray:
     """Coefficients [*shape, 3], float32, of three independent noises that repeat after `shape` cells.
 
     All edges are even, or 1 for an axis along which the noise does not change. Mean 0, variance of the
-    coefficients 1. Their waves are 2 to 4 cells long, and spline by spline orthogonal to every longer one.
+    coefficients 1. Their waves are 2 to 4 cells long.
     """
     rng = np.random.default_rng([seed, *shape])
     white = torch.from_numpy(rng.standard_normal((3, *shape)).astype(np.float32))
