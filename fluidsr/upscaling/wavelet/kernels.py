@@ -106,41 +106,42 @@ def carry(c: F32, d: F32, moved: F32, nx: int, ny: int, nz: int, wraps: int, sec
 
 
 @ti.func
+def around(middle, n):
+    """The coefficient before `middle`, itself and the one after, in a tile of `n` that repeats. In floats, which
+    are exact here: the remainder of integers takes most of the noise's time."""
+    first = middle - 1.0
+    first -= n * ti.floor(first / n)
+    second = first + 1.0
+    second = second if second < n else 0.0
+    third = second + 1.0
+    third = third if third < n else 0.0
+    return ti.Vector([int(first), int(second), int(third)])
+
+
+@ti.func
 def noise(tile: ti.template(), p, tx, ty, tz):
     """The three noises of the tile at `p`: quadratic B-splines over its coefficients."""
     middle = ti.ceil(p - 0.5)
     t = middle - (p - 0.5)
-    weight = ti.Matrix([[0.0] * 3] * 3)
-    for a in ti.static(range(3)):
-        weight[a, 0] = 0.5 * t[a] * t[a]
-        weight[a, 1] = 0.5 + t[a] * (1.0 - t[a])
-        weight[a, 2] = 0.5 * (1.0 - t[a]) * (1.0 - t[a])
-    i, j, k = int(middle[0]), int(middle[1]), int(middle[2])
-    ks = ti.Vector([0, 0, 0])
-    for c in ti.static(range(3)):
-        ks[c] = (((k + c - 1) % tz) + tz) % tz
+    weight = ti.Matrix.rows([0.5 * t * t, 0.5 + t * (1.0 - t), 0.5 * (1.0 - t) * (1.0 - t)])
+    i, j, k = around(middle[0], float(tx)), around(middle[1], float(ty)), around(middle[2], float(tz))
     value = ti.Vector([0.0, 0.0, 0.0])
     for a in ti.static(range(3)):
-        ia = (((i + a - 1) % tx) + tx) % tx
+        slab = ti.Vector([0.0, 0.0, 0.0])
         for b in ti.static(range(3)):
-            line = (ia * ty + (((j + b - 1) % ty) + ty) % ty) * tz
+            line = (i[a] * ty + j[b]) * tz
             inner = ti.Vector([0.0, 0.0, 0.0])
             for c in ti.static(range(3)):
-                inner += weight[2, c] * triple(tile, line + ks[c])
-            value += (weight[0, a] * weight[1, b]) * inner
+                inner += weight[c, 2] * triple(tile, line + k[c])
+            slab += weight[b, 1] * inner
+        value += weight[a, 0] * slab
     return value
 
 
 @ti.func
-def flagged(need: ti.template(), i, j, k, f, fz, nx, ny, nz):
-    """Whether any coarse cell that holds a fine cell around node (i, j, k) is needed."""
-    hit = 0
-    for corner in ti.static(range(8)):
-        a = ti.min(ti.max(i - ti.static(corner >> 2), 0), nx * f - 1) // f
-        b = ti.min(ti.max(j - ti.static((corner >> 1) & 1), 0), ny * f - 1) // f
-        c = ti.min(ti.max(k - ti.static(corner & 1), 0), nz * fz - 1) // fz
-        hit |= ti.cast(need[(a * ny + b) * nz + c], ti.i32)
-    return hit
+def beside(i, f, n):
+    """The coarse cells of the fine ones before and after node `i`."""
+    return ti.max(i - 1, 0) // f, ti.min(i // f, n - 1)
 
 
 @ti.func
@@ -171,8 +172,15 @@ def potential(
     for row in range((x1 - x0 + 1) * (y1 - y0 + 1)):
         i = x0 + row // (y1 - y0 + 1)
         j = y0 + row % (y1 - y0 + 1)
+        a0, a1 = beside(i, f, nx)
+        b0, b1 = beside(j, f, ny)
+        rows = ti.Vector([(a0 * ny + b0) * nz, (a0 * ny + b1) * nz, (a1 * ny + b0) * nz, (a1 * ny + b1) * nz])
         for k in range(z0, z1 + 1):
-            if flagged(need, i, j, k, f, fz, nx, ny, nz) != 0:
+            c0, c1 = beside(k, fz, nz)
+            wanted = 0
+            for r in ti.static(range(4)):
+                wanted |= ti.cast(need[rows[r] + c0] | need[rows[r] + c1], ti.i32)
+            if wanted != 0:
                 p = ti.Vector([i / ti.cast(f, ti.f32), j / ti.cast(f, ti.f32), k / ti.cast(fz, ti.f32)])
                 strength = sample_scalar(amplitude, p, nx, ny, nz, wraps)
                 strength *= clear_of(i, nx * f, f, closed & 1, closed & 2)

@@ -28,7 +28,7 @@ from fluidsr.upscaling.wavelet.texture import torn
 # Each octave holds 2^(-5/3) of the energy of the one before (Kolmogorov 1941), its speed the root of that
 # (Kim et al. 2008, eq. 2).
 PERSISTENCE = 2.0 ** (-5.0 / 6.0)
-STRIDE = 4.0  # fine cells that the coarse flow may cross in a substep
+STRIDE = 6.0  # fine cells that the coarse flow may cross in a substep
 NOTHING = 1e-6  # less density is none: it costs like smoke and shows like air
 BYTES_PER_FINE_CELL = 4 * (1 + 3 + 3)  # density, flow, potential (the advection's scratch lies in its place)
 
