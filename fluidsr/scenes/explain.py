@@ -61,7 +61,7 @@ def explain(
     unknown: list[Problem] = []
     others: list[Problem] = []
     for error in errors:
-        path = _without_tags(error["loc"], data)
+        path = _without_tags(error["loc"], schema, data)
         cause = (error.get("ctx") or {}).get("error")
         if isinstance(cause, Problems):
             others += [Problem((*path, *p.path), p.what, p.remedy) for p in cause.problems]
@@ -146,18 +146,27 @@ def _show(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _without_tags(loc: Sequence[Any], data: Any) -> tuple[Any, ...]:
+def _without_tags(loc: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[Any, ...]:
     """pydantic puts the tag of a union (`sphere`) into the way to a key; the file has no such level."""
     path: list[Any] = []
+    here, passed = data, False
     for i, step in enumerate(loc):
-        if isinstance(data, dict) and step not in data and i < len(loc) - 1:
+        if not passed and _is_union(_node(schema, path, data)):
+            passed = True
+            continue
+        if isinstance(here, dict) and step not in here and i < len(loc) - 1:
             continue
         path.append(step)
+        passed = False
         try:
-            data = data[step]
+            here = here[step]
         except (KeyError, IndexError, TypeError):
-            data = None
+            here = None
     return tuple(path)
+
+
+def _is_union(node: Mapping[str, Any]) -> bool:
+    return any("discriminator" in option for option in node.get("anyOf", [node]))
 
 
 def _at(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[str, Any]:

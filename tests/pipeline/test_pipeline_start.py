@@ -58,7 +58,7 @@ def test_a_run_goes_on_from_its_own_frame_nearly_seamlessly(tmp_path: Path) -> N
         float(np.abs(a.density - b.density).sum() / b.density.sum())
         for a, b in zip(rest, whole[12:], strict=True)
     ]
-    assert errors[0] < 1e-3 and errors[-1] < 0.02, errors
+    assert errors[0] < 3e-3 and errors[-1] < 0.02, errors
     assert [f.time for f in rest] == pytest.approx([f.time for f in whole[12:]])
     late = list(fluidsr.simulate(going_on, frames=12, device="cpu", overrides=["start.time=0"]))
     assert late[0].time == pytest.approx(1 / 24)

@@ -124,6 +124,71 @@ MISTAKES = [
         "small.yaml:4: domain.cell_size: 1e-09 is not at least 1e-05",
         "give",
     ),
+    ("frames: 10", "cfl: 50", "small.yaml:7: time.cfl: 50 is not at most 20", "at most 20"),
+    (
+        "size: [0.1, 0.1, 0.1]",
+        "size: [0.1, 0, 0.1]",
+        "small.yaml:20: obstacles[0].size[1]: 0 is not greater than 0",
+        "greater than 0",
+    ),
+    ("density: 1.0", "density: -1", "small.yaml:14: sources[0].density: -1 is not at least 0", "at least 0"),
+    (
+        "x: open, y",
+        "x: [periodic, open], y",
+        "small.yaml:5: domain.boundary.x: is periodic at one end only",
+        "write x: periodic",
+    ),
+    (
+        "physics:",
+        "physics:\n  wind: [1, 2, 0]",
+        "small.yaml:9: physics.wind[1]: 2 m/s cannot blow along y, which is closed at an end",
+        "give 0, or make domain.boundary.y open or periodic",
+    ),
+    ("physics:", "physics:\n  wind: [1, 0]", "small.yaml:9: physics.wind: has 2 numbers in a 3-D", "give 3"),
+    ("physics:", "physics:\n  viscosity: -1", "small.yaml:9: physics.viscosity: -1 is not at least 0", "at"),
+    (
+        "time:\n",
+        "numerics: {advection: reflections}\ntime:\n",
+        "small.yaml:6: numerics.advection: 'reflections' is not one of",
+        "did you mean 'reflection'?",
+    ),
+    (
+        "name: small",
+        "name: small\nstart: {path: nowhere.vdb}",
+        "small.yaml:2: start.path: ",
+        "give a volume file, relative to the scene's",
+    ),
+    (
+        "name: small",
+        "name: small\nstart: {}",
+        "small.yaml:2: start.path: is missing",
+        "add it: A volume file",
+    ),
+    (
+        "{model: smoke3d-x4}",
+        "{model: smoke3d-x4, factor: 4}",
+        "small.yaml:21: upscale.factor: there is no key 'factor' here",
+        "the keys are method, model, velocity_scale",
+    ),
+    (
+        "{model: smoke3d-x4}",
+        "{method: wavelet, strenght: 4}",
+        "small.yaml:21: upscale.strenght: there is no key",
+        "did you mean 'strength'?",
+    ),
+    ("{model: smoke3d-x4}", "{}", "small.yaml:21: upscale.model: is missing", "add it: A shipped generator"),
+    (
+        "{model: smoke3d-x4}",
+        "{method: wave}",
+        "small.yaml:21: upscale.method: 'wave' is not a method",
+        "did you mean 'wavelet'?",
+    ),
+    (
+        "{model: smoke3d-x4}",
+        "{method: wavelet, factor: 1}",
+        "small.yaml:21: upscale.factor: 1 is not at least 2",
+        "at least 2",
+    ),
     ("[32, 48, 32]", "[0, 48, 32]", "small.yaml:3: domain.resolution[0]: 0 is not at least 4", "at least 4"),
     ("[32, 48, 32]", "[20000, 20000, 20000]", "small.yaml:3: domain.resolution: ", "2.1 billion"),
     ("[32, 48, 32]", "[32]", "small.yaml:3: domain.resolution: has 1 items", "at least 2"),
@@ -298,3 +363,45 @@ def test_random_edits_never_escape_as_other_errors():
             load_yaml_model("".join(text), Scene)
         except SceneError as error:
             assert "\n" not in str(error)
+
+
+def test_sources_may_be_left_out_only_where_there_is_a_start(tmp_path):
+    text = "domain: {resolution: [8, 8], cell_size: 0.1}\n"
+    assert "sources: is missing; add it" in complaint(tmp_path, text)
+    (tmp_path / "smoke.vdb").write_bytes(b"")
+    assert scenes.load(write(tmp_path, text + "start: {path: smoke.vdb}\n")).sources == ()
+
+
+def test_files_are_found_beside_the_scene_or_else_where_the_user_is(tmp_path, monkeypatch):
+    text = "domain: {resolution: [8, 8], cell_size: 0.1}\nstart: {path: smoke.vdb}\n"
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "smoke.vdb").write_bytes(b"")
+    monkeypatch.chdir(here)
+    scene = scenes.load(write(there, text))
+    assert scene.start.path == str(there / "smoke.vdb")
+    assert load_yaml_model(scene.to_yaml(), Scene) == scene  # absolute once loaded
+    (there / "smoke.vdb").unlink()
+    assert scenes.load(there / "small.yaml").start.path == str(here / "smoke.vdb")
+
+
+def test_another_method_leaves_the_keys_of_the_first_behind(tmp_path):
+    path = write(tmp_path, GOOD)
+    for overrides in (
+        ["upscale.method=wavelet", "upscale.factor=2"],
+        ["upscale.factor=2", "upscale.method=wavelet"],
+    ):
+        scene = scenes.load(path, overrides)
+        assert (scene.upscale.method, scene.upscale.factor) == ("wavelet", 2)
+    assert scenes.load(path, ["upscale.method=model"]).upscale.model == "smoke3d-x4"
+    assert scenes.load(path, ["upscale.method=wavelet"]).with_model("mine").upscale.model == "mine"
+    with pytest.raises(SceneError, match=r"--set upscale.velocity_scale: there is no key"):
+        scenes.load(path, ["upscale.velocity_scale=2", "upscale.method=wavelet"])
+
+
+def test_wavelets_need_an_even_number_of_cells_where_they_repeat(tmp_path):
+    text = GOOD.replace("x: open, y", "x: periodic, y").replace("[32, 48, 32]", "[33, 48, 32]")
+    message = complaint(tmp_path, text.replace("{model: smoke3d-x4}", "{method: wavelet}"))
+    assert message.startswith("small.yaml:3: domain.resolution[0]: eddies of the wavelet method")
+    assert scenes.load(write(tmp_path, text)).domain.sides[0] == ("periodic", "periodic")
