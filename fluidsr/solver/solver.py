@@ -23,9 +23,9 @@ from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace
 
-# Numbers that a running solver holds for each cell: state 5, advection 12, pressure solve 2, and where there
-# are solids face weights 3. (Vorticity confinement adds 7 and the faces of the border a little.)
-BYTES_PER_CELL = 4 * (5 + 12 + 3 + 2)
+# Numbers that a running solver holds for each cell: state 5, workspace 9, pressure solve 2, and where there
+# are solids face weights 3. (The faces of the border add a little.)
+BYTES_PER_CELL = 4 * (5 + 9 + 3 + 2)
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,19 @@ class Solver:
         self.setup = setup
         self.device = backend.start(device)
         grid, self.geometry = setup.grid, Geometry.of(setup.grid, setup.obstacles)
-        self._state = State.at_rest(grid, self.device)
+        self._heated = any(source.temperature is not None for source in setup.sources)
+        self._state = State.at_rest(grid, self.device, self._heated)
         self._workspace = Workspace(self.device)
         self._solids = Solids(self.geometry, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
-        self._advection = Advection(grid, self.device, setup.numerics.advection == "maccormack")
-        self._forces = Forces(grid, setup.physics, self.device)
+        self._advection = Advection(
+            grid,
+            self.device,
+            setup.numerics.advection != "semi-lagrangian",
+            self._workspace,
+            setup.physics.wind,
+        )
+        self._forces = Forces(grid, setup.physics, self.device, self._workspace)
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
         self._max_speed = 0.0
         self._stages: defaultdict[str, float] = defaultdict(float)
@@ -90,8 +97,8 @@ class Solver:
             solves.append(self._step(dt))
             left = left - dt if count > 1 else 0.0
         self._state.time = start + seconds
-        total = float(self._state.density.sum(dtype=torch.float64))
-        if not math.isfinite(total + float(self._state.temperature.sum(dtype=torch.float64))):
+        totals = [float(scalar.sum(dtype=torch.float64)) for scalar in self._state.scalars]
+        if not math.isfinite(sum(totals)):
             raise self._not_finite("density or temperature")
         return AdvanceReport(
             substeps=len(solves),
@@ -100,7 +107,7 @@ class Solver:
             pressure_iterations=tuple(solve.iterations for solve in solves),
             residual=max((solve.residual for solve in solves), default=0.0),
             max_divergence=max((solve.max_divergence for solve in solves), default=0.0),
-            total_density=total * self.setup.grid.cell_size**self.setup.grid.dim,
+            total_density=totals[0] * self.setup.grid.cell_size**self.setup.grid.dim,
             seconds=dict(self._stages),
         )
 
@@ -114,7 +121,7 @@ class Solver:
                 emitter.emit(self._state)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
-            self._forces.confine_vorticity(self._state.velocity, self._advection.centred, dt)
+            self._forces.confine_vorticity(self._state.velocity, dt)
         with self._timed("project"):
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
@@ -125,12 +132,12 @@ class Solver:
 
     def _advect(self, dt: float) -> None:
         state, physics = self._state, self.setup.physics
-        scalars = (state.density, state.temperature)
+        scalars = state.scalars
         self._solids.continue_into(scalars, state.velocity)
         self._advection.trace(state.velocity, dt)
         reach = self._max_speed * dt / self.setup.grid.cell_size
         rates = (physics.dissipation_density, physics.dissipation_temperature)
-        for scalar, rate in zip(scalars, rates, strict=True):
+        for scalar, rate in zip(scalars, rates, strict=False):
             self._advection.scalar(scalar, reach, math.exp(-rate * dt))
         self._advection.velocity(state.velocity)
         self._solids.clear(scalars)
@@ -177,8 +184,13 @@ class Solver:
     @property
     def temperature(self) -> torch.Tensor:
         """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next
-        `advance`."""
-        return self._state.temperature.view(self.setup.grid.shape)
+        `advance`. Where no source has a temperature the array is made when it is first asked for."""
+        return self._temperature().view(self.setup.grid.shape)
+
+    def _temperature(self) -> torch.Tensor:
+        if self._state.temperature is None:
+            self._state.temperature = torch.zeros_like(self._state.density)
+        return self._state.temperature
 
     def velocity(self) -> torch.Tensor:
         """[d, x, y(, z)], m/s, a new tensor: at each cell centre the mean of the two opposite faces."""
@@ -201,6 +213,10 @@ class Solver:
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it
         does not fit."""
+        if "temperature" in state:
+            self._temperature()
+        elif not self._heated:
+            self._state.temperature = None
         named = self._arrays()
         for name in (*named, "time"):
             wanted = tuple(named[name].shape) if name in named else ()
@@ -220,4 +236,5 @@ class Solver:
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
         used = list(faces)[: self.setup.grid.dim]
-        return {"density": self._state.density, "temperature": self._state.temperature, **dict(used)}
+        scalars = zip(("density", "temperature"), self._state.scalars, strict=False)
+        return {**dict(scalars), **dict(used)}

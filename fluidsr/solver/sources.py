@@ -85,7 +85,7 @@ class Emitter:
             return
         if self.source.density is not None:
             self._put(state.density, self.cells, self.source.density, False, state.time)
-        if self.source.temperature is not None:
+        if self.source.temperature is not None and state.temperature is not None:
             self._put(state.temperature, self.cells, self.source.temperature, False, state.time)
         for component, region, target in zip(
             state.velocity, self.faces, self.source.velocity or (), strict=False
