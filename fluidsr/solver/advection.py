@@ -104,12 +104,16 @@ class Advection:
         where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
         kind = (layout.tile, layout.periodic)
         kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
-        layout.join(hat, normal)
+        self._join(hat, normal)
         if self.maccormack:
             kernels.advect_correct(phi, self.forth, hat, self.low, self.high, *where, decay, nothing, *kind)
-            layout.join(phi, normal)
+            self._join(phi, normal)
         else:
             kernels.keep(phi, hat, size, *box, decay, nothing)
+
+    def _join(self, faces: torch.Tensor, normal: tuple[int, int, int]) -> None:
+        if any(normal):
+            self.layout.join(faces, self.layout.order[normal.index(1)])
 
     def _ends(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Index coordinates of the last samples at open ends, where an array of `size` ends."""

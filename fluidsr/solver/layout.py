@@ -57,9 +57,9 @@ class Layout:
         nx, ny, nz = size
         return ny * nz * (nx > 1), nz * (ny > 1), int(nz > 1)
 
-    def join(self, faces: torch.Tensor, normal: Sequence[int]) -> None:
-        """Make the two copies of a periodic face equal, in a flat array of the faces with this normal."""
-        for axis, (e, period) in enumerate(zip(normal, self.periods, strict=True)):
-            if e and period:
-                array = faces.view(self.faces(axis))
-                array.select(axis, period).copy_(array.select(axis, 0))
+    def join(self, faces: torch.Tensor, axis: int) -> None:
+        """Make the two copies of a periodic face equal, in a flat array of the faces normal to the grid's `axis`."""
+        own = self.order.index(axis)
+        if self.periods[own]:
+            array = faces.view(self.faces(own))
+            array.select(own, self.periods[own]).copy_(array.select(own, 0))

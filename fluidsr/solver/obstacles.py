@@ -161,7 +161,7 @@ class Solids:
         if self.any:
             for scalar in scalars:
                 self.scalar.fill(scalar)
-            for component, faces in zip(velocity, self.faces, strict=True):
+            for component, faces in zip(velocity, self.faces, strict=False):
                 faces.fill(component)
 
     def clear(self, scalars: Sequence[torch.Tensor]) -> None:

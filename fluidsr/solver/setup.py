@@ -9,7 +9,7 @@ from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.shapes import Shape
 
-ADVECTIONS = ("maccormack", "semi-lagrangian")
+ADVECTIONS = ("maccormack", "semi-lagrangian", "reflection")
 PRECONDITIONERS = ("auto", "box", "none")
 
 
@@ -79,7 +79,8 @@ class Physics:
 
 @dataclass(frozen=True)
 class Numerics:
-    """`advection`: "maccormack" or "semi-lagrangian". `preconditioner` of the pressure solve: "box" (exact
+    """`advection`: "maccormack", "semi-lagrangian", or "reflection" (MacCormack's in two halves with a reflection
+    between, which keeps energy, for two projections a substep). `preconditioner` of the pressure solve: "box" (exact
     solve of the empty box by transforms), "none", or "auto" (box). `tolerance`: relative L2 residual at
     which a solve has converged; `max_iterations` of one solve."""
 

@@ -69,8 +69,12 @@ class Solver:
         )
         self._forces = Forces(grid, setup.physics, self.device, self._workspace)
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
+        self._reflects = setup.numerics.advection == "reflection"
+        kept = self._state.velocity if self._reflects else ()
+        self._unprojected = tuple(torch.empty_like(component) for component in kept)
         self._max_speed = 0.0
         self._stages: defaultdict[str, float] = defaultdict(float)
+        self._start_wind()
 
     def advance(self, seconds: float) -> AdvanceReport:
         """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
@@ -114,14 +118,64 @@ class Solver:
     def _step(self, dt: float) -> SolveReport:
         """One substep. Emission follows advection, so that the velocity that moves things is always the
         projected one: what a source imposes reaches its surroundings as a pressure first."""
+        if self._reflects:
+            return self._reflected_step(dt)
+        self._trace(dt)
+        self._advect_scalars(dt)
+        self._advect_velocity()
+        self._add_sources_and_forces(dt)
+        return self._project(dt)
+
+    def _reflected_step(self, dt: float) -> SolveReport:
+        """One substep by advection-reflection (Zehnder, Narain and Thomaszewski 2018, algorithm 2). Projection takes
+        energy that advection has put into the gradient part; between two halves of the step that part is turned
+        around instead, u = 2 P(u~) - u~, and the second half gives most of it back."""
+        half, velocity = dt / 2, self._state.velocity
+        self._trace(half)
+        self._advect_scalars(half)
+        self._advect_velocity()
+        self._add_sources_and_forces(half)
+        for kept, component in zip(self._unprojected, velocity, strict=True):
+            kept.copy_(component)
+        first = self._project(half)
+        self._trace(half)
+        self._advect_scalars(half)
+        for kept, component in zip(self._unprojected, velocity, strict=True):
+            component.mul_(2.0).sub_(kept)
+        self._advect_velocity()
+        self._add_sources_and_forces(half)
+        return first.followed_by(self._project(half))
+
+    def _trace(self, dt: float) -> None:
         with self._timed("advect"):
-            self._advect(dt)
+            self._solids.continue_into((), self._state.velocity)
+            self._advection.trace(self._state.velocity, dt)
+
+    def _advect_scalars(self, dt: float) -> None:
+        state, physics = self._state, self.setup.physics
+        reach = self._max_speed * dt / self.setup.grid.cell_size
+        rates = (physics.dissipation_density, physics.dissipation_temperature)
+        with self._timed("advect"):
+            self._solids.continue_into(state.scalars, ())
+            for scalar, rate in zip(state.scalars, rates, strict=False):
+                self._advection.scalar(scalar, reach, math.exp(-rate * dt))
+            self._solids.clear(state.scalars)
+
+    def _advect_velocity(self) -> None:
+        with self._timed("advect"):
+            if self._reflects:
+                self._solids.continue_into((), self._state.velocity)
+            self._advection.velocity(self._state.velocity)
+
+    def _add_sources_and_forces(self, dt: float) -> None:
         with self._timed("emit"):
             for emitter in self._emitters:
                 emitter.emit(self._state)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt)
+
+    def _project(self, dt: float) -> SolveReport:
         with self._timed("project"):
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
@@ -130,17 +184,15 @@ class Solver:
             raise self._not_converged(report)
         return report
 
-    def _advect(self, dt: float) -> None:
-        state, physics = self._state, self.setup.physics
-        scalars = state.scalars
-        self._solids.continue_into(scalars, state.velocity)
-        self._advection.trace(state.velocity, dt)
-        reach = self._max_speed * dt / self.setup.grid.cell_size
-        rates = (physics.dissipation_density, physics.dissipation_temperature)
-        for scalar, rate in zip(scalars, rates, strict=False):
-            self._advection.scalar(scalar, reach, math.exp(-rate * dt))
-        self._advection.velocity(state.velocity)
-        self._solids.clear(scalars)
+    def _start_wind(self) -> None:
+        """The wind blows from the start, and around what stands in it: only projected velocity moves anything."""
+        wind = self.setup.physics.wind
+        if wind is None or not any(wind):
+            return
+        for component, speed in zip(self._state.velocity, wind, strict=False):
+            component.fill_(speed)
+        self._project(self.setup.grid.cell_size / max(map(abs, wind)))
+        self._state.time = 0.0
 
     def _expected_speed(self) -> float:
         """The greatest velocity component now, or that a source is about to impose, m/s."""
@@ -230,6 +282,8 @@ class Solver:
                 )
         for name, array in named.items():
             array.copy_(state[name])
+        for axis in range(self.setup.grid.dim):
+            self._advection.layout.join(self._state.velocity[axis], axis)
         self._state.time = float(state["time"])
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
