@@ -60,6 +60,15 @@ class Advection:
         )  # fmt: skip
         kernels.pad_rows(self.back, self.forth, layout.cells, layout.periods[2])
 
+    def came_from(self, cells: torch.Tensor) -> torch.Tensor:
+        """How far (in cells, [3, n], the grid's axes) what is now at the centres of `cells` (flat indices) has come,
+        after `trace`."""
+        row_length = self.layout.cells[2]
+        rows = torch.div(cells, row_length, rounding_mode="floor")
+        at = rows * (row_length + 2) + cells - rows * row_length + 1
+        components = self.back.view(3, -1)
+        return torch.stack([components[self.layout.order.index(axis)][at] for axis in range(3)])
+
     def scalar(self, phi: torch.Tensor, reach: float, decay: float = 1.0) -> None:
         """Move the cell-centred `phi` in place along the last trace and multiply it by `decay`.
 

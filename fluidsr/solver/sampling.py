@@ -7,6 +7,7 @@ import taichi as ti
 
 F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
 F64 = ti.types.ndarray(dtype=ti.f64, ndim=1)
+I8 = ti.types.ndarray(dtype=ti.i8, ndim=1)
 I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)
 U8 = ti.types.ndarray(dtype=ti.u8, ndim=1)
 I3 = ti.types.vector(3, ti.i32)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
+from fluidsr.solver.motion import Motion
 from fluidsr.solver.shapes import Shape
 
 ADVECTIONS = ("maccormack", "semi-lagrangian", "reflection")
@@ -33,7 +35,8 @@ class Source:
 
     Density and temperature (kelvin above ambient) are raised to the given value where they are below it
     (lowered to it where a temperature is negative); velocity (m/s, one number per axis) is imposed. The
-    edge of the shape is smoothed over one cell.
+    edge of the shape is smoothed over one cell. `motion` carries the shape along, and nothing else: what it
+    emits has the velocity that is given.
     """
 
     shape: Shape
@@ -42,13 +45,15 @@ class Source:
     velocity: tuple[float, ...] | None = None
     noise: Noise | None = None
     seconds: tuple[float, float] = (0.0, math.inf)
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A solid that stands still: no flow through it, free slip along it."""
+    """A solid: no flow through it, free slip along it. `motion` moves it, and it pushes the fluid."""
 
     shape: Shape
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,17 @@ class Setup:
                     f"sources[{number}].velocity", f"{source.velocity} has not {self.grid.dim} components",
                     "give one per axis",
                 )  # fmt: skip
+        named: dict[str, Sequence[Source | Obstacle]] = {"sources": self.sources, "obstacles": self.obstacles}
+        for name, bodies in named.items():
+            for number, body in enumerate(bodies):
+                lengths = {len(body.shape.center)} | {
+                    len(at) for _, at in (body.motion.keys if body.motion else ())
+                }
+                if lengths != {self.grid.dim}:
+                    raise InputError(
+                        f"{name}[{number}]", f"its center or motion is not {self.grid.dim}-D",
+                        "give one number per axis",
+                    )  # fmt: skip
 
     def _check_wind(self) -> None:
         wind, grid = self.physics.wind, self.grid

@@ -15,12 +15,14 @@ from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.forces import Forces
-from fluidsr.solver.obstacles import Geometry, Solids
+from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
+from fluidsr.solver.solids import Solids
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
+from fluidsr.solver.terrain import Terrain
 from fluidsr.solver.workspace import Workspace
 
 # Numbers that a running solver holds for each cell: state 5, workspace 9, pressure solve 2, and where there
@@ -54,11 +56,13 @@ class Solver:
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
         self.setup = setup
         self.device = backend.start(device)
-        grid, self.geometry = setup.grid, Geometry.of(setup.grid, setup.obstacles)
+        grid = setup.grid
+        terrain = Terrain(grid, setup.obstacles, 0.0)
+        self.geometry = Geometry.at_present(terrain)
         self._heated = any(source.temperature is not None for source in setup.sources)
         self._state = State.at_rest(grid, self.device, self._heated)
         self._workspace = Workspace(self.device)
-        self._solids = Solids(self.geometry, self.device)
+        self._solids = Solids(terrain, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
         self._advection = Advection(
             grid,
@@ -93,14 +97,14 @@ class Solver:
         cfl = 0.0
         while left > 0:
             # Asked anew for every substep, so that flow which speeds up within a frame gets shorter ones.
-            per_second = self._expected_speed() / self.setup.grid.cell_size
+            flow = left * self._expected_speed(left) / (self.setup.grid.cell_size * self.setup.cfl)
+            asked = max(flow, self._solids.strides(self._state.time, self._state.time + left))
             allowed = self.setup.max_substeps - len(solves)
-            count = max(1, min(allowed, math.ceil(left * per_second / self.setup.cfl - 1e-6)))
+            count = max(1, min(allowed, math.ceil(asked - 1e-6)))
             dt = left / count
             cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
-            solves.append(self._step(dt))
             left = left - dt if count > 1 else 0.0
-        self._state.time = start + seconds
+            solves.append(self._step(dt, start + (seconds - left)))
         totals = [float(scalar.sum(dtype=torch.float64)) for scalar in self._state.scalars]
         if not math.isfinite(sum(totals)):
             raise self._not_finite("density or temperature")
@@ -115,18 +119,19 @@ class Solver:
             seconds=dict(self._stages),
         )
 
-    def _step(self, dt: float) -> SolveReport:
-        """One substep. Emission follows advection, so that the velocity that moves things is always the
+    def _step(self, dt: float, until: float) -> SolveReport:
+        """One substep, of `dt` seconds. Emission follows advection, so that the velocity that moves things is always the
         projected one: what a source imposes reaches its surroundings as a pressure first."""
         if self._reflects:
-            return self._reflected_step(dt)
+            return self._reflected_step(dt, until)
         self._trace(dt)
         self._advect_scalars(dt)
         self._advect_velocity()
+        self._move_to(until)
         self._add_sources_and_forces(dt)
-        return self._project(dt)
+        return self._project(dt, until)
 
-    def _reflected_step(self, dt: float) -> SolveReport:
+    def _reflected_step(self, dt: float, until: float) -> SolveReport:
         """One substep by advection-reflection (Zehnder, Narain and Thomaszewski 2018, algorithm 2). Projection takes
         energy that advection has put into the gradient part; between two halves of the step that part is turned
         around instead, u = 2 P(u~) - u~, and the second half gives most of it back."""
@@ -134,17 +139,19 @@ class Solver:
         self._trace(half)
         self._advect_scalars(half)
         self._advect_velocity()
+        self._move_to(until - half)
         self._add_sources_and_forces(half)
         for kept, component in zip(self._unprojected, velocity, strict=True):
             kept.copy_(component)
-        first = self._project(half)
+        first = self._project(half, until - half)
         self._trace(half)
         self._advect_scalars(half)
         for kept, component in zip(self._unprojected, velocity, strict=True):
             component.mul_(2.0).sub_(kept)
         self._advect_velocity()
+        self._move_to(until)
         self._add_sources_and_forces(half)
-        return first.followed_by(self._project(half))
+        return first.followed_by(self._project(half, until))
 
     def _trace(self, dt: float) -> None:
         with self._timed("advect"):
@@ -158,14 +165,29 @@ class Solver:
         with self._timed("advect"):
             self._solids.continue_into(state.scalars, ())
             for scalar, rate in zip(state.scalars, rates, strict=False):
-                self._advection.scalar(scalar, reach, math.exp(-rate * dt))
-            self._solids.clear(state.scalars)
+                beside_walls = self._solids.shield(scalar, self._advection, reach)
+                decay = math.exp(-rate * dt)
+                self._advection.scalar(scalar, reach, decay)
+                if beside_walls is not None:
+                    cells, values = beside_walls
+                    scalar[cells] = values * decay
 
     def _advect_velocity(self) -> None:
         with self._timed("advect"):
             if self._reflects:
                 self._solids.continue_into((), self._state.velocity)
             self._advection.velocity(self._state.velocity)
+
+    def _move_to(self, time: float) -> None:
+        """Solids and sources to where they are at `time` (s), and everything that depends on it."""
+        with self._timed("solids"):
+            geometry = self._solids.move(time, self._state.scalars)
+            if geometry is not None:
+                self.geometry = geometry
+                self._projection.update(geometry)
+            for emitter in self._emitters:
+                if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
+                    emitter.place(self.geometry, time)
 
     def _add_sources_and_forces(self, dt: float) -> None:
         with self._timed("emit"):
@@ -175,11 +197,11 @@ class Solver:
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt)
 
-    def _project(self, dt: float) -> SolveReport:
+    def _project(self, dt: float, until: float) -> SolveReport:
         with self._timed("project"):
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
-        self._state.time += dt
+        self._state.time = until
         if not report.converged:
             raise self._not_converged(report)
         return report
@@ -191,13 +213,14 @@ class Solver:
             return
         for component, speed in zip(self._state.velocity, wind, strict=False):
             component.fill_(speed)
-        self._project(self.setup.grid.cell_size / max(map(abs, wind)))
-        self._state.time = 0.0
+        self._project(self.setup.grid.cell_size / max(map(abs, wind)), 0.0)
 
-    def _expected_speed(self) -> float:
-        """The greatest velocity component now, or that a source is about to impose, m/s."""
-        active = (emitter.speed for emitter in self._emitters if emitter.active(self._state.time))
-        return max(self._max_speed, *active, 0.0)
+    def _expected_speed(self, seconds: float) -> float:
+        """The greatest velocity component now, or that a source or a solid is about to impose within
+        `seconds`, m/s."""
+        now = self._state.time
+        active = (emitter.speed(now, now + seconds) for emitter in self._emitters if emitter.active(now))
+        return max(self._max_speed, self._solids.speed(now, now + seconds), *active, 0.0)
 
     def _not_converged(self, report: SolveReport) -> SolverError:
         if not math.isfinite(report.residual):
@@ -280,11 +303,12 @@ class Solver:
                 raise InputError(
                     "state", f"'{name}' is not finite", "restore one from before the run diverged"
                 )
+        self._state.time = float(state["time"])
+        self._move_to(self._state.time)  # first: it changes fields
         for name, array in named.items():
             array.copy_(state[name])
         for axis in range(self.setup.grid.dim):
             self._advection.layout.join(self._state.velocity[axis], axis)
-        self._state.time = float(state["time"])
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def _arrays(self) -> dict[str, torch.Tensor]:

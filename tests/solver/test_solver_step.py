@@ -181,7 +181,7 @@ def test_every_kind_of_scene_holds_its_tolerances(name: str) -> None:
 def test_solids_hold_no_smoke_and_no_flow() -> None:
     solver = run(plume(obstacles=(SPHERE,)), 20)
     solid = ~fluid(solver)
-    assert int(solid.sum()) > 50
+    assert int(solid.sum()) > 10  # of 58 cells, those that are not open at all
     assert not solver.density[solid].any() and not solver.temperature[solid].any()
     assert float(solver.density[:, 9:].sum()) > 1.0  # it went around: the sphere's middle is cell 8.8
 
