@@ -7,8 +7,6 @@ import taichi as ti
 
 from fluidsr.solver.sampling import F32, I8, I32
 
-F32_2D = ti.types.ndarray(dtype=ti.f32, ndim=2)
-
 
 @ti.func
 def beside(i, step, n, periodic, copies):
@@ -129,22 +127,23 @@ def passage(wu: ti.template(), wv: ti.template(), ww: ti.template(), c, axis, up
 
 @ti.kernel
 def shielded(
-    phi: F32, cells: I32, clearance: I8, came: F32_2D, value: F32, behind: I8, wu: F32, wv: F32, ww: F32,
+    phi: F32, cells: I32, clearance: I8, came: F32, value: F32, behind: I8, wu: F32, wv: F32, ww: F32,
     nx: int, ny: int, nz: int, px: int, py: int, pz: int,
 ):  # fmt: skip
-    """For each of `cells` whose semi-Lagrangian value would be made of samples behind a wall: `behind` = 1,
-    and `value` of samples on this side alone.
+    """For each of `cells` whose semi-Lagrangian value would be made of samples behind a wall: `behind` = 1, and
+    `value` of samples on this side alone.
 
-    `came [3, n]`: the way back of each particle, in cells; it is walked cell by cell and ends at the first closed face; of the eight samples
-    there, those count that open faces join to the cell it ends in. `clearance`: how many cells the nearest wall
-    is away, at least.
+    `came [3, n]`, the way back of each particle in cells, is walked cell by cell and ends at the first closed
+    face; of the eight samples there, those count that open faces join to the cell it ends in. `clearance`: how
+    many cells the nearest wall is away, at least.
     """
+    count = cells.shape[0]
     n3, p3 = ti.Vector([nx, ny, nz]), ti.Vector([px, py, pz])
-    for n in range(cells.shape[0]):
+    for n in range(count):
         q = cells[n]
         c = ti.Vector([q // (ny * nz), q // nz % ny, q % nz])
         x = ti.cast(c, ti.f32) + 0.5
-        way = ti.Vector([came[0, n], came[1, n], came[2, n]])
+        way = ti.Vector([came[n], came[n + count], came[n + 2 * count]])
         behind[n] = ti.cast(0, ti.i8)
         if ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2])) + 1.0 >= ti.cast(clearance[n], ti.f32):
             walled = False

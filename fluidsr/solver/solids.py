@@ -73,7 +73,7 @@ class Solids:
         interpolation near a solid meets the values of the fluid: free slip for velocity."""
         if not self.any:
             return
-        for field, kind in [*((scalar, 0) for scalar in scalars), *zip(velocity, (1, 2, 3), strict=True)]:
+        for field, kind in [*((scalar, 0) for scalar in scalars), *zip(velocity, (1, 2, 3), strict=False)]:
             layer = self.layers[kind]
             if self._samples[kind].numel():
                 for wanted in range(1, LAYERS + 1):
@@ -100,7 +100,7 @@ class Solids:
                 value = torch.empty(count, dtype=torch.float32, device=self.device)
                 behind = torch.empty(count, dtype=torch.int8, device=self.device)
                 shielded(
-                    scalar, walls.cells, walls.clearance, advection.came_from(walls.cells), value, behind,
+                    scalar, walls.cells, walls.clearance, advection.came_from(walls.cells).view(-1), value, behind,
                     *self._weights, *self.grid.cells, *self.periodic,
                 )  # fmt: skip
                 where = behind.nonzero().squeeze(1)

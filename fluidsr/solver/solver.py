@@ -120,8 +120,8 @@ class Solver:
         )
 
     def _step(self, dt: float, until: float) -> SolveReport:
-        """One substep, of `dt` seconds. Emission follows advection, so that the velocity that moves things is always the
-        projected one: what a source imposes reaches its surroundings as a pressure first."""
+        """One substep of `dt` seconds. Emission follows advection, so that the velocity that moves things is always
+        the projected one: what a source imposes reaches its surroundings as a pressure first."""
         if self._reflects:
             return self._reflected_step(dt, until)
         self._trace(dt)
