@@ -46,7 +46,7 @@ def turned(dim: int, n: int, maccormack: bool) -> float:
     mover.trace(rotation(grid), 1.0 / steps)
     for _ in range(steps):
         mover.scalar(phi, 3.0)
-    assert 0.0 <= float(phi.min()) and float(phi.max()) <= 1.0
+    assert float(phi.min()) >= 0.0 and float(phi.max()) <= 1.0
     return float((phi - start).abs().sum() / start.sum())
 
 
