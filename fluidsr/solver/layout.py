@@ -11,7 +11,7 @@ from fluidsr.solver.grid import Grid
 
 # Cells that one pass of a kernel's inner loop does. CPU: enough to fill vector registers and to hide the loop's start.
 # GPU: one a thread, so that neighbouring threads touch neighbouring memory.
-CPU_TILE, GPU_TILE = 32, 1
+CPU_TILE, GPU_TILE = 64, 1
 
 
 @dataclass(frozen=True)
