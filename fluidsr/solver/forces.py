@@ -145,6 +145,7 @@ class Forces:
                 state.velocity[self.grid.up], state.density, temperature, layout.cells,
                 layout.normal(self.grid.up), layout.periods, heavy, light, layout.tile, heated,
             )  # fmt: skip
+            layout.join(state.velocity[self.grid.up], self.grid.up)
 
     def confine_vorticity(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
         """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is."""
@@ -162,3 +163,4 @@ class Forces:
         for component, source in zip(force.view(3, -1), layout.order, strict=True):
             if source < self.grid.dim:
                 add_to_faces(velocity[source], component, cells, layout.normal(source), periods)
+                layout.join(velocity[source], source)

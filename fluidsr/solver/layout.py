@@ -58,7 +58,8 @@ class Layout:
         return ny * nz * (nx > 1), nz * (ny > 1), int(nz > 1)
 
     def join(self, faces: torch.Tensor, axis: int) -> None:
-        """Make the two copies of a periodic face equal, in a flat array of the faces normal to the grid's `axis`."""
+        """Make the two copies of a periodic face equal to the last bit, in a flat array of the faces normal to the
+        grid's `axis`. (A kernel may round them differently: one in a vector, the other in what is left of the row.)"""
         own = self.order.index(axis)
         if self.periods[own]:
             array = faces.view(self.faces(own))
