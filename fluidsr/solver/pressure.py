@@ -28,11 +28,11 @@ BoxSolve = Callable[[torch.Tensor], None]  # x = B^-1 x, in place
 
 @dataclass(frozen=True)
 class SolveReport:
-    """What a pressure solve did: `iterations`, each of them one application of the preconditioner;
-    `residual`, the L2 norm of what is left of the right-hand side relative to what it was, measured on the
-    velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell (the share of its
-    volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity component on a face,
-    m/s."""
+    """What a pressure solve did: `iterations` of conjugate gradients, each with one application of the
+    preconditioner; `residual`, the L2 norm of what is left of the right-hand side relative to what it was,
+    measured on the velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell
+    (the share of its volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity
+    component on a face, m/s."""
 
     iterations: int
     residual: float
@@ -135,7 +135,7 @@ class BoxAndRim:
         for vector in (self.source, self.local, self.d, self.ad, self.ds, self.dl):
             vector.zero_()
         old, iterations = 0.0, 1
-        while iterations < most - 1 and not (small_enough(left) or left.l2 < unseen):
+        while iterations < most and not (small_enough(left) or left.l2 < unseen):
             self._precondition()
             new = self.sums.sum()
             if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
@@ -156,7 +156,7 @@ class BoxAndRim:
         on_rim.scatter_add(self.source, rim.cells, r, count)
         self.box(r)
         on_rim.scatter_add(self.local, rim.cells, r, count)
-        return iterations + 1
+        return iterations
 
     def _precondition(self) -> None:
         """In the rim: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
