@@ -23,7 +23,14 @@ from fluidsr.solver.state import zeros
 # solve, of what is left, and iterating on before that one is in vain.
 ROUNDING_OF_P = 3e-7
 
-BoxSolve = Callable[[torch.Tensor], None]  # x = B^-1 x, in place
+
+class BoxSolve(Protocol):
+    """x = B^-1 x, in place."""
+
+    def __call__(self, x: torch.Tensor, window: tuple[int, int, int, int] | None = None) -> None:
+        """With a `window`, (first, one past the last) row along x and along y: `x` is zero elsewhere, and
+        planes of x outside it need not even be filled; the result is right there only."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -163,9 +170,10 @@ class BoxAndRim:
         rim = self.rim
         rim.smooth(self.before, self.r, forward=True)
         on_rim.remainder(self.r, self.before, self.s, rim.beside, rim.weights, rim.count)
-        self.work.zero_()
+        first, last = rim.window[:2]
+        self.work.view(rim.cells_of_box[0], -1)[first:last].zero_()
         on_rim.scatter(self.s, rim.cells, self.work, rim.count)
-        self.box(self.work)
+        self.box(self.work, rim.window)
         self._defect(self.left)
         rim.smooth(self.after, self.left, forward=False)
         on_rim.gather_step(
