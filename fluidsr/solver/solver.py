@@ -14,6 +14,7 @@ import torch
 from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
+from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import SolveReport
@@ -72,6 +73,11 @@ class Solver:
             setup.physics.wind,
         )
         self._forces = Forces(grid, setup.physics, self.device, self._workspace)
+        self._diffusion: Diffusion | None = None
+        if setup.physics.viscosity:
+            self._diffusion = Diffusion(
+                grid, self.geometry, setup.physics.viscosity, self.device, self._workspace
+            )
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
@@ -185,6 +191,8 @@ class Solver:
             if geometry is not None:
                 self.geometry = geometry
                 self._projection.update(geometry)
+                if self._diffusion is not None:
+                    self._diffusion.update(geometry)
             for emitter in self._emitters:
                 if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
@@ -196,6 +204,9 @@ class Solver:
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt)
+        if self._diffusion is not None:
+            with self._timed("diffuse"):
+                self._diffusion.diffuse(self._state.velocity, dt)
 
     def _project(self, dt: float, until: float) -> SolveReport:
         with self._timed("project"):
