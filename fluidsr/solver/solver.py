@@ -26,9 +26,10 @@ from fluidsr.solver.state import State
 from fluidsr.solver.terrain import Terrain
 from fluidsr.solver.workspace import Workspace
 
-# Numbers that a running solver holds for each cell: state 5, workspace 9, pressure solve 2, and where there
-# are solids face weights 3. (The faces of the border add a little.)
-BYTES_PER_CELL = 4 * (5 + 9 + 3 + 2)
+# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38
+# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
+# solids 9 less; with reflection 12 more.
+BYTES_PER_CELL = 84
 
 
 @dataclass(frozen=True)
