@@ -89,8 +89,9 @@ def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
     The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the
-    scene has any.
+    scene has any, and `solid`, the share of each cell that obstacles fill, where it has obstacles.
     """
+    solid = solver.solid()
     return Frame(
         density=solver.density.clone(),
         velocity=solver.velocity(),
@@ -98,4 +99,5 @@ def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
         cell_size=scene.domain.cell_size,
         time=solver.time,
         dt=dt,
+        others={} if solid is None else {"solid": solid},
     )

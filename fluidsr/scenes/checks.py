@@ -229,6 +229,9 @@ def _output(scene: Scene) -> list[Problem]:
         if repeated:
             where = ("output", key, repeated[0])
             problems.append(Problem(where, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
+    if "solid" in scene.output.fields and not scene.obstacles:
+        where = ("output", "fields", scene.output.fields.index("solid"))
+        problems.append(Problem(where, "there are no obstacles", "remove it, or add one"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
         where = ("output", "fields", scene.output.fields.index("temperature"))
         problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))

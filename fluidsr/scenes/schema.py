@@ -177,8 +177,11 @@ class Output(Strict):
     formats: Annotated[tuple[Literal["vdb", "vti", "npz"], ...], Field(min_length=1)] = Field(
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
-    fields: Annotated[tuple[Literal["density", "velocity", "temperature"], ...], Field(min_length=1)] = Field(
-        default=("density",), description="Grids in each file: density, velocity, temperature"
+    fields: Annotated[
+        tuple[Literal["density", "velocity", "temperature", "solid"], ...], Field(min_length=1)
+    ] = Field(
+        default=("density",),
+        description="Grids in each file: density, velocity, temperature, solid (the share that obstacles fill)",
     )
     precision: Literal["half", "float"] = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
