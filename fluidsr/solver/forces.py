@@ -19,10 +19,10 @@ STAGE = "forces"
 @ti.kernel
 def add_buoyancy(
     v: F32, density: F32, temperature: F32, n: I3, normal: I3, periods: I3,
-    per_density: ti.f32, per_temperature: ti.f32, tile: ti.template(),
+    per_density: ti.f32, per_temperature: ti.f32, tile: ti.template(), heated: ti.template(),
 ):  # fmt: skip
-    """Add the gained speed, at faces with this normal, from the mean of the two cells beside each. 16 bytes a cell,
-    12 without temperature."""
+    """Add the gained speed, at faces with this normal, from the mean of the two cells beside each. 12 bytes a cell;
+    16 where it is `heated` (else `temperature` is not looked at)."""
     size = n + normal
     tiles = (size[2] + tile - 1) // tile
     for t in range(size[0] * size[1] * tiles):
@@ -32,33 +32,26 @@ def add_buoyancy(
         j = row - i * size[1]
         i0, i1 = beside(i, normal[0], n[0], periods[0])
         j0, j1 = beside(j, normal[1], n[1], periods[1])
-        gained = ti.Vector.zero(ti.f32, tile)
+        below, above = (i0 * n[1] + j0) * n[2], (i1 * n[1] + j1) * n[2]
+        new = ti.Vector.zero(ti.f32, tile)
         count = ti.min(tile, size[2] - k0)
         for m in range(count):
             k1, k2 = beside(k0 + m, normal[2], n[2], periods[2])
-            a, b = (i0 * n[1] + j0) * n[2] + k1, (i1 * n[1] + j1) * n[2] + k2
-            gained[m] = 0.5 * per_density * (density[a] + density[b])
-        if per_temperature != 0.0:
-            for m in range(count):
-                k1, k2 = beside(k0 + m, normal[2], n[2], periods[2])
-                a, b = (i0 * n[1] + j0) * n[2] + k1, (i1 * n[1] + j1) * n[2] + k2
-                gained[m] += 0.5 * per_temperature * (temperature[a] + temperature[b])
+            gained = per_density * (density[below + k1] + density[above + k2])
+            if ti.static(heated):
+                gained += per_temperature * (temperature[below + k1] + temperature[above + k2])
+            new[m] = v[row * size[2] + k0 + m] + 0.5 * gained
         for m in range(count):
-            v[row * size[2] + k0 + m] += gained[m]
+            v[row * size[2] + k0 + m] = new[m]
 
 
 @ti.func
 def around(i, n, period):
     """Numbers of the two neighbours of cell i along one axis (the cell itself beyond a border), and what to divide
     their difference by for a slope per cell."""
-    lower, upper = i - 1, i + 1
-    if lower < 0:
-        lower = n - 1 if period > 0 else 0
-    if upper >= n:
-        upper = 0 if period > 0 else n - 1
-    span = 2.0
-    if period == 0:
-        span = ti.cast(ti.max(upper - lower, 1), ti.f32)
+    lower = ti.select(i > 0, i - 1, ti.max(period - 1, 0))
+    upper = ti.select(i < n - 1, i + 1, ti.select(period > 0, 0, n - 1))
+    span = ti.select(period > 0, 2, ti.max(upper - lower, 1))
     return lower, upper, 1.0 / span
 
 
@@ -145,14 +138,14 @@ class Forces:
         """Acceleration gravity * (b_T * T - b_rho * density) against gravity, m/s²."""
         p, layout = self.physics, self.layout
         heavy, light = -p.gravity * p.buoyancy_density * seconds, p.gravity * p.buoyancy_temperature * seconds
-        if state.temperature is None:
-            light = 0.0
-        if heavy or light:
-            temperature = state.density if state.temperature is None else state.temperature
+        heated = state.temperature is not None and light != 0
+        if heavy or heated:
+            temperature = state.temperature if heated else state.density
             add_buoyancy(
                 state.velocity[self.grid.up], state.density, temperature, layout.cells,
-                layout.normal(self.grid.up), layout.periods, heavy, light, layout.tile,
+                layout.normal(self.grid.up), layout.periods, heavy, light, layout.tile, heated,
             )  # fmt: skip
+            layout.join(state.velocity[self.grid.up], self.grid.up)
 
     def confine_vorticity(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
         """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is."""
@@ -170,3 +163,4 @@ class Forces:
         for component, source in zip(force.view(3, -1), layout.order, strict=True):
             if source < self.grid.dim:
                 add_to_faces(velocity[source], component, cells, layout.normal(source), periods)
+                layout.join(velocity[source], source)

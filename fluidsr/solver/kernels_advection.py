@@ -101,12 +101,8 @@ def pad_rows(back: F32, forth: F32, n: I3, periodic: int):
 @ti.func
 def beside(i, e, n, period):
     """Numbers along one axis of the two cells beside face i (e = 1), of cell i itself twice (e = 0)."""
-    lower = i - e
-    upper = i
-    if lower < 0:
-        lower = n - 1 if period > 0 else 0
-    if upper >= n:
-        upper = 0 if period > 0 else n - 1
+    lower = ti.select(i < e, ti.max(period - 1, 0), i - e)
+    upper = ti.select(i < n, i, ti.select(period > 0, 0, n - 1))
     return lower, upper
 
 

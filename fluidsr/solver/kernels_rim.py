@@ -41,8 +41,8 @@ def face(side, i, j, k, q, wu: ti.template(), wv: ti.template(), ww: ti.template
 def classify(
     wu: F32, wv: F32, ww: F32, level: U8, plain: U8, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
-    """level: SOLID without an open face, CUT where a face is not as in the empty box, else FAR. plain [rows]:
-    1 where all cells of the row are FAR."""
+    """level: SOLID without an open face to elsewhere, CUT where a face is not as in the empty box, else FAR.
+    plain [rows]: 1 where all cells of the row are FAR."""
     for row in range(nx * ny):
         same = 1
         for k in range(nz):
@@ -50,10 +50,11 @@ def classify(
             total = 0.0
             cut = 0
             for side in range(6):
-                weight, _offset, _sign, flows = face(
+                weight, offset, sign, flows = face(
                     side, row // ny, row % ny, k, q, wu, wv, ww, nx, ny, nz, ends
                 )
-                total += weight
+                if offset != 0 or sign < 0.0:  # an axis of one cell wraps onto the cell itself
+                    total += weight
                 if weight != flows:
                     cut = 1
             if cut != 0:
@@ -104,7 +105,7 @@ def connect(
             elif weight > 0.0 and offset != 0:
                 at = place[q + offset]
             if offset == 0 and sign > 0.0:
-                weight = 0.0  # an axis of one cell wraps onto the cell itself
+                weight = 0.0
             beside[6 * n + side] = at
             weights[6 * n + side] = weight
 

@@ -11,7 +11,7 @@ from fluidsr.solver.grid import Grid
 
 # Cells that one pass of a kernel's inner loop does. CPU: enough to fill vector registers and to hide the loop's start.
 # GPU: one a thread, so that neighbouring threads touch neighbouring memory.
-CPU_TILE, GPU_TILE = 32, 1
+CPU_TILE, GPU_TILE = 64, 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Layout:
         return ny * nz * (nx > 1), nz * (ny > 1), int(nz > 1)
 
     def join(self, faces: torch.Tensor, axis: int) -> None:
-        """Make the two copies of a periodic face equal, in a flat array of the faces normal to the grid's `axis`."""
+        """Make the two copies of a periodic face equal to the last bit, in a flat array of the faces normal to the
+        grid's `axis`. (A kernel may round them differently: one in a vector, the other in what is left of the row.)"""
         own = self.order.index(axis)
         if self.periods[own]:
             array = faces.view(self.faces(own))

@@ -143,11 +143,16 @@ class Projection:
         )
 
     def _subtract_gradient(self, velocity: Faces) -> None:
-        """Of the pressure in `self.r`."""
+        """Of the pressure in `self.r`. The second copy of a periodic face is made from the first: compilers may
+        round twice the same formula differently."""
         subtract_gradient(
             *velocity, self.r, *self.weights, *self.solid_velocity, self.plain, *self.grid.cells, self.ends,
             self.moving,
         )  # fmt: skip
+        for axis in range(3):
+            if self.grid.periodic[axis]:
+                faces = velocity[axis].view(self.grid.faces(axis))
+                faces.select(axis, -1).copy_(faces.select(axis, 0))
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)

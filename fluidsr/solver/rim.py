@@ -26,7 +26,8 @@ class Rim:
     """Cells near solids as a list, with their part of the matrix A; about 80 bytes for each.
 
     The smoothed cells come first, colour by colour (those of one colour are no neighbours), then the layer
-    around them, where a residual can reach. `plain`: for each row of cells along z 1 where the empty box ends not
+    around them, where a residual can reach. `window`: the rows along x and y that the rim and its neighbours
+    lie in, (first, one past the last) each. `plain`: for each row of cells along z 1 where the empty box ends not
     differ (see kernels_pressure.py). `pockets`: places of the cells of each of the geometry's pockets.
     """
 
@@ -60,7 +61,19 @@ class Rim:
         self.beside = torch.empty(6 * self.count, dtype=torch.int32, device=device)
         self.weights = torch.empty(6 * self.count, dtype=torch.float32, device=device)
         kernels.connect(self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends)
+        self.window = (*self._span(near // (ny * nz), 0), *self._span(near // nz % ny, 1))
         self.pockets = [self._places(pocket, place) for pocket in geometry.pockets]
+
+    def _span(self, index: torch.Tensor, axis: int) -> tuple[int, int]:
+        """Of what rim cells and their neighbours have for index: the first, and one past the last."""
+        if len(index) == 0:
+            return 0, 0
+        n = self.cells_of_box[axis]
+        first, last = int(index.min()) - 1, int(index.max()) + 2
+        wraps = self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED
+        if wraps and (first < 0 or last > n):
+            return 0, n
+        return max(first, 0), min(last, n)
 
     def _colours(self, cells: torch.Tensor) -> torch.Tensor:
         """A checkerboard's two, and two more for the last plane of an axis that wraps onto itself out of

@@ -14,6 +14,7 @@ import torch
 from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
+from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import SolveReport
@@ -25,9 +26,10 @@ from fluidsr.solver.state import State
 from fluidsr.solver.terrain import Terrain
 from fluidsr.solver.workspace import Workspace
 
-# Numbers that a running solver holds for each cell: state 5, workspace 9, pressure solve 2, and where there
-# are solids face weights 3. (The faces of the border add a little.)
-BYTES_PER_CELL = 4 * (5 + 9 + 3 + 2)
+# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38
+# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
+# solids 9 less; with reflection 12 more.
+BYTES_PER_CELL = 84
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class Solver:
             setup.physics.wind,
         )
         self._forces = Forces(grid, setup.physics, self.device, self._workspace)
+        self._diffusion: Diffusion | None = None
+        if setup.physics.viscosity:
+            self._diffusion = Diffusion(
+                grid, self.geometry, setup.physics.viscosity, self.device, self._workspace
+            )
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
@@ -185,6 +192,8 @@ class Solver:
             if geometry is not None:
                 self.geometry = geometry
                 self._projection.update(geometry)
+                if self._diffusion is not None:
+                    self._diffusion.update(geometry)
             for emitter in self._emitters:
                 if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
@@ -196,6 +205,9 @@ class Solver:
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt)
+        if self._diffusion is not None:
+            with self._timed("diffuse"):
+                self._diffusion.diffuse(self._state.velocity, dt)
 
     def _project(self, dt: float, until: float) -> SolveReport:
         with self._timed("project"):
