@@ -47,6 +47,16 @@ class SolveReport:
     max_speed: float
     converged: bool
 
+    def followed_by(self, other: SolveReport) -> SolveReport:
+        """What two solves in a row did: iterations of both, the worse residual and divergence, the later speed."""
+        return SolveReport(
+            self.iterations + other.iterations,
+            max(self.residual, other.residual),
+            max(self.max_divergence, other.max_divergence),
+            other.max_speed,
+            self.converged and other.converged,
+        )
+
 
 @dataclass(frozen=True)
 class Norms:

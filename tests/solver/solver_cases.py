@@ -12,6 +12,7 @@ from fluidsr.solver.workspace import Workspace
 
 CLOSED, OPEN = ("closed", "closed"), ("open", "open")
 FLOOR = ("closed", "open")
+PERIODIC = ("periodic", "periodic")
 
 
 def box(n: int, boundary: tuple[tuple[str, str], ...] = (CLOSED, FLOOR, CLOSED)) -> Grid:
