@@ -78,7 +78,8 @@ class Projection:
             self.solver = ConjugateGradients(self.grid.cells, self.weights, self.ends, self.device)
         elif rim.count == 0:
             self.solver = EmptyBox(self.box)
-            self.weights = (nothing, nothing, nothing)  # all rows are plain: nobody reads them
+            if bool(self.plain.all()):
+                self.weights = (nothing, nothing, nothing)  # nobody reads them
         else:
             self.solver = BoxAndRim(self.box, rim, self.work)
 
