@@ -80,7 +80,7 @@ def test_what_ds_sees(dim):
     for phase in (0, 3):  # nearest: every phase of a coarse cell has its density
         assert torch.equal(raw[(slice(None), slice(0, 1), *(slice(phase, None, 4),) * dim)], density)
     residual = views.spatial(density, fine, 4, "residual")
-    torch.testing.assert_close(residual[:, :1] + residual[:, 1:] / 5, fine)
+    torch.testing.assert_close(residual[:, :1] + residual[:, 1:] / views.RESIDUAL_SCALE, fine)
     torch.testing.assert_close(residual[:, :1], upsample(density, 4, "cubic"))
 
 
@@ -98,4 +98,4 @@ def test_what_dt_sees(dim, view):
     assert (aligned - there).abs()[:, [0, 2]].amax() > 0.1
     if view == "residual":  # subtracted first, then warped
         raised = upsample(density.flatten(0, 1), 4, "cubic").unflatten(0, (2, 3))
-        torch.testing.assert_close(aligned, moving(5 * (fine - raised)))
+        torch.testing.assert_close(aligned, moving(views.RESIDUAL_SCALE * (fine - raised)))

@@ -146,6 +146,18 @@ def test_every_architecture_raises_any_box(architecture, dim, factor):
     assert again.hyperparameters == generator.hyperparameters
 
 
+@pytest.mark.parametrize("architecture", ["TempoGAN", "UNet"])
+def test_every_start_is_alive(architecture):
+    """The last rectifier lets something through wherever there is smoke, or nothing would ever be learnt."""
+    coarse = torch.randn(2, 3, 6, 6)
+    coarse[:, 0].abs_()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            open_share = (build(architecture, dim=2)(coarse) > 0).float().mean()
+        assert open_share > 0.3, (seed, open_share)
+
+
 def test_the_reference_learns():
     """A few steps on one pair: every layer gets its gradient."""
     torch.manual_seed(0)
