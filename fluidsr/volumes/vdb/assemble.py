@@ -39,7 +39,9 @@ def topology(
     parts = [struct.pack("<i", 1), background.astype(kind.dtype).tobytes()]
     parts.append(struct.pack("<2I", len(top.edges), len(branches)))
     for place, value, active in zip(top.origins, top.values, top.active, strict=True):
-        parts.append(place.astype("<i4").tobytes() + value.astype(kind.dtype).tobytes() + bytes([active]))
+        parts.append(
+            place.astype("<i4").tobytes() + value.astype(kind.dtype).tobytes() + bytes([bool(active)])
+        )
     runs = _runs(origins // NODE)
     for branch in branches:
         of_branch = _some(inner, (inner.origins // BRANCH == branch).all(1))

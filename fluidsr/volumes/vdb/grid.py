@@ -140,26 +140,36 @@ class Grid:
         them, voxels that the file does not hold the background's. Only the leaves that the box touches are
         decoded.
         """
-        kind = self.value_type
-        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
-        bound = self._source.max_bytes
-        memory.check(
-            f"{self.where}: grid {self.name!r}", voxels * kind.channels * kind.memory.itemsize, bound
+        kind, topology = self.value_type, self.topology
+        chosen = self._touched(low, high)
+        size = kind.channels * kind.memory.itemsize
+        out = self._box(low, high, kind.channels, kind.memory, size)
+        tree.fill(
+            out,
+            low,
+            topology.background,
+            topology.tiles,
+            topology.tiles.values,
+            topology.leaf_origins[chosen],
+            lambda numbers: self._decode(chosen[numbers]).values,
         )
-        topology = self.topology
-        leaves = self._decode(self._touched(low, high))
-        box = tree.dense(leaves, topology.tiles, topology.background, low, high)
-        return box[..., 0] if kind.channels == 1 else np.ascontiguousarray(np.moveaxis(box, -1, 0))
+        return out if kind.channels > 1 else out[0]
 
     def dense_mask(self, low: Index, high: Index) -> np.ndarray:
         """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
         topology = self.topology
-        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
-        memory.check(f"{self.where}: grid {self.name!r}", voxels, self._source.max_bytes)
         chosen = self._touched(low, high)
-        masks = unpack_masks(topology.packed_masks[chosen])
-        leaves = tree.Leaves(topology.leaf_origins[chosen], masks, np.empty(0))
-        return tree.dense_mask(leaves, topology.tiles, low, high)
+        out = self._box(low, high, 1, np.dtype(bool), 1)
+        tree.fill(
+            out,
+            low,
+            np.zeros(1, bool),
+            topology.tiles,
+            topology.tiles.active[:, None],
+            topology.leaf_origins[chosen],
+            lambda numbers: unpack_masks(topology.packed_masks[chosen[numbers]])[:, :, None],
+        )
+        return out[0]
 
     def leaves(
         self, low: Index | None = None, high: Index | None = None, *, batch: int = 4096
@@ -188,6 +198,12 @@ class Grid:
         cursor = Cursor(source.data, self.where, self.topology.buffers, source.end)
         counts = count_on(self.topology.packed_masks).tolist()
         return blocks.scan_leaves(cursor, source.version, source.flags, self.value_type, counts)
+
+    def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
+        """An array for the box, if it is allowed to be that large."""
+        where = f"{self.where}: grid {self.name!r}"
+        memory.check(where, tree.window_bytes(low, high, itemsize), self._source.max_bytes)
+        return np.empty((channels, *(max(b - a, 0) for a, b in zip(low, high, strict=True))), dtype)
 
     def _touched(self, low: Index, high: Index) -> np.ndarray:
         """Numbers of the leaves that touch the box."""
