@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -94,7 +95,7 @@ class Grid:
         """The shape of the tree; parsed once."""
         source = self._source
         return read_topology(
-            Cursor(source.data, self.where, source.topology, source.end),
+            self._cursor(source.topology),
             source.version,
             source.flags,
             self.value_type,
@@ -195,9 +196,15 @@ class Grid:
     @cached_property
     def _blocks(self) -> Blocks:
         source = self._source
-        cursor = Cursor(source.data, self.where, self.topology.buffers, source.end)
         counts = count_on(self.topology.packed_masks).tolist()
+        cursor = self._cursor(self.topology.buffers)
         return blocks.scan_leaves(cursor, source.version, source.flags, self.value_type, counts)
+
+    def _cursor(self, position: int) -> Cursor:
+        source = self._source
+        if isinstance(source.data, mmap.mmap) and source.data.closed:
+            raise VolumeError(self.where, "the file is closed", "read its grids before closing it")
+        return Cursor(source.data, self.where, position, source.end)
 
     def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
         """An array for the box, if it is allowed to be that large."""
@@ -217,7 +224,7 @@ class Grid:
         size = LEAF**3 * (kind.channels * kind.memory.itemsize + 1)
         memory.check(f"{self.where}: grid {self.name!r}", len(chosen) * size, source.max_bytes)
         masks = unpack_masks(topology.packed_masks[chosen])
-        cursor = Cursor(source.data, self.where, 0, source.end)
+        cursor = self._cursor(0)
         found = self._blocks if len(chosen) == self.leaf_count else self._blocks.take(chosen)
         if kind.in_bits:
             values = blocks.decode_bits(cursor, found)
