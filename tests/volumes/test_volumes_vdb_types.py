@@ -247,3 +247,36 @@ def test_grids_that_are_no_trees_are_refused(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         vdb.write(tmp_path / "a.vdb", [vdb.SparseGrid(**arguments)])
     assert not list(tmp_path.iterdir())
+
+
+def test_branches_in_any_order_have_their_buffers_in_ascending_order(tmp_path):
+    """OpenVDB keeps branches in a sorted map and reads their buffers by it, whatever the topology's order."""
+    rng = np.random.default_rng(0)
+    origins = np.array([[-4096, 0, 8], [0, 0, 0], [4096, 16, 0]])
+    grid = vdb.SparseGrid("a", origins, rng.random((3, 8, 8, 8)), np.ones((3, 8, 8, 8), bool))
+    vdb.write(tmp_path / "a.vdb", [grid])
+    data = (tmp_path / "a.vdb").read_bytes()
+    with vdb.open(tmp_path / "a.vdb") as file:
+        start, end = file.grids[0]._source.topology + 16, file.grids[0].topology.buffers
+    size = (end - start) // 3
+    parts = [data[start + n * size : start + (n + 1) * size] for n in (2, 0, 1)]
+    (tmp_path / "b.vdb").write_bytes(data[:start] + b"".join(parts) + data[end:])
+    assert (tmp_path / "b.vdb").read_bytes() != data
+    for origin, values in zip(origins, grid.values, strict=True):
+        low, high = tuple(origin.tolist()), tuple((origin + 8).tolist())
+        found = vdb.read_window(tmp_path / "b.vdb", "a", low, high)
+        np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+@pytest.mark.parametrize("inactive", [0, 1, 4096])
+def test_tiles_are_merged_only_where_they_are_alike(tmp_path, inactive):
+    origins = np.stack(np.meshgrid(*[np.arange(16) * 8] * 3, indexing="ij"), -1).reshape(-1, 3)
+    active = np.arange(4096) >= inactive
+    tiles = vdb.Tiles(origins, np.full(4096, 8), np.full((4096, 1), 2.5), active)
+    no_leaves = np.empty((0, 8, 8, 8))
+    vdb.write(tmp_path / "a.vdb", [vdb.SparseGrid("a", np.empty((0, 3)), no_leaves, no_leaves, tiles)])
+    with vdb.open(tmp_path / "a.vdb") as file:
+        grid = file.grids[0]
+        assert len(grid.tiles().edges) == (4096 if inactive == 1 else 1)
+        assert grid.active_voxels == 512 * active.sum()
+        assert (grid.dense((0, 0, 0), (128, 128, 128)) == 2.5).all()
