@@ -160,11 +160,11 @@ def hot_vdb(path):
     with vdb.open(path) as file:
         for grid in file.grids:
             if grid.supported:
-                start = grid._source.topology
+                start = grid._source.start
                 spots += [(start + n, 4) for n in (-4, 0, 4, 8, 12, 16, 20, 24)]
-                spots += [(int(at) - 8, 8) for at in grid._blocks.start[:50]]
-                spots += [(int(at) - 9, 1) for at in grid._blocks.start[:50]]
-                spots += [(int(at) + n, 4) for at in grid._blocks.start[:20] for n in (0, 4, 8, 12)]
+                spots += [(int(at) - 8, 8) for at in grid._source.blocks.start[:50]]
+                spots += [(int(at) - 9, 1) for at in grid._source.blocks.start[:50]]
+                spots += [(int(at) + n, 4) for at in grid._source.blocks.start[:20] for n in (0, 4, 8, 12)]
     return [spot for spot in spots if 0 <= spot[0] < len(data)]
 
 

@@ -78,6 +78,7 @@ def test_an_instance_has_its_parents_tree_and_its_own_place(folder):
         assert instance.parent == "double" and instance.size < 2000
         box = ((-16, -8, -8), (16, 8, 16))
         np.testing.assert_array_equal(instance.dense(*box), parent.dense(*box))
+        assert instance.topology is parent.topology  # a file of many instances costs what one grid costs
 
 
 def test_numbers_of_any_type_make_a_frame(tmp_path):
@@ -107,7 +108,7 @@ def old(data, version, zipped):
         raw = data.read_bytes()
         topology, leaves = grid.topology, next(grid.leaves())
         at = raw.index(b"Tree_float_5_4_3") + 20 + 24
-        metadata_and_transform = raw[at + 4 : grid._source.topology]
+        metadata_and_transform = raw[at + 4 : grid._source.start]
         head = (
             raw[:8] + struct.pack("<4B", version, 0, 0, 0) + raw[12:21] + bytes([zipped]) + raw[21 : at - 24]
         )
@@ -257,7 +258,7 @@ def test_branches_in_any_order_have_their_buffers_in_ascending_order(tmp_path):
     vdb.write(tmp_path / "a.vdb", [grid])
     data = (tmp_path / "a.vdb").read_bytes()
     with vdb.open(tmp_path / "a.vdb") as file:
-        start, end = file.grids[0]._source.topology + 16, file.grids[0].topology.buffers
+        start, end = file.grids[0]._source.start + 16, file.grids[0].topology.buffers
     size = (end - start) // 3
     parts = [data[start + n * size : start + (n + 1) * size] for n in (2, 0, 1)]
     (tmp_path / "b.vdb").write_bytes(data[:start] + b"".join(parts) + data[end:])
@@ -280,3 +281,17 @@ def test_tiles_are_merged_only_where_they_are_alike(tmp_path, inactive):
         assert len(grid.tiles().edges) == (4096 if inactive == 1 else 1)
         assert grid.active_voxels == 512 * active.sum()
         assert (grid.dense((0, 0, 0), (128, 128, 128)) == 2.5).all()
+
+
+@pytest.mark.parametrize("place", [(4096, 0, 0), (0, 0, 0), (5, 0, 0)])
+def test_entries_of_the_root_have_places_of_their_own(tmp_path, place):
+    """Two tiles, or a tile and a branch, at one place: OpenVDB would drop one; a tile elsewhere it could not hold."""
+    tiles = vdb.Tiles([[4096, 0, 0], [8192, 0, 0]], [4096, 4096], [[1.0], [2.0]], [True, True])
+    ones = np.ones((1, 8, 8, 8))
+    vdb.write(tmp_path / "a.vdb", [vdb.SparseGrid("a", [[0, 0, 0]], ones, ones > 0, tiles)])
+    data = (tmp_path / "a.vdb").read_bytes()
+    old = struct.pack("<3i", 8192, 0, 0)
+    assert data.count(old) == 1
+    (tmp_path / "b.vdb").write_bytes(data.replace(old, struct.pack("<3i", *place)))
+    with vdb.open(tmp_path / "b.vdb") as file, pytest.raises(VolumeError, match="root"):
+        file.grids[0].dense((0, 0, 0), (8, 8, 8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +12,8 @@ import numpy as np
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
 from fluidsr.volumes.vdb import blocks, tree
-from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.blocks import Blocks
-from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology, unpack_masks
+from fluidsr.volumes.vdb.source import Source
+from fluidsr.volumes.vdb.topology import Topology, count_on, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import LEAF, Index
 from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector, value_type
@@ -33,19 +31,6 @@ class LeafBatch:
     origins: np.ndarray
     values: np.ndarray
     masks: np.ndarray
-
-
-@dataclass(frozen=True)
-class Source:
-    """The place of a grid's tree in a file: topology and buffers (None: right behind it) before `end`."""
-
-    data: Data
-    version: int
-    flags: int
-    topology: int
-    buffers: int | None
-    end: int
-    max_bytes: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +75,11 @@ class Grid:
         """The value of every voxel that the file does not hold: a number, or a tuple of three."""
         return scalar_or_vector(self.topology.background).tolist()
 
-    @cached_property
+    @property
     def topology(self) -> Topology:
-        """The shape of the tree; parsed once."""
-        source = self._source
-        return read_topology(
-            self._cursor(source.topology),
-            source.version,
-            source.flags,
-            self.value_type,
-            source.buffers,
-            source.max_bytes,
-        )
+        """The shape of the tree; parsed once, for all instances of it."""
+        self.value_type  # noqa: B018  # says why there is none
+        return self._source.topology
 
     @cached_property
     def bounds(self) -> tuple[Index, Index] | None:
@@ -193,19 +171,6 @@ class Grid:
         found = self.topology.tiles
         return tree.Tiles(found.origins, found.edges, scalar_or_vector(found.values), found.active)
 
-    @cached_property
-    def _blocks(self) -> Blocks:
-        source = self._source
-        counts = count_on(self.topology.packed_masks).tolist()
-        cursor = self._cursor(self.topology.buffers)
-        return blocks.scan_leaves(cursor, source.version, source.flags, self.value_type, counts)
-
-    def _cursor(self, position: int) -> Cursor:
-        source = self._source
-        if isinstance(source.data, mmap.mmap) and source.data.closed:
-            raise VolumeError(self.where, "the file is closed", "read its grids before closing it")
-        return Cursor(source.data, self.where, position, source.end)
-
     def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
         """An array for the box, if it is allowed to be that large."""
         where = f"{self.where}: grid {self.name!r}"
@@ -224,22 +189,13 @@ class Grid:
         size = LEAF**3 * (kind.channels * kind.memory.itemsize + 1)
         memory.check(f"{self.where}: grid {self.name!r}", len(chosen) * size, source.max_bytes)
         masks = unpack_masks(topology.packed_masks[chosen])
-        cursor = self._cursor(0)
-        found = self._blocks if len(chosen) == self.leaf_count else self._blocks.take(chosen)
+        cursor = source.cursor(0)
+        found = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
         if kind.in_bits:
             values = blocks.decode_bits(cursor, found)
         else:
             values = blocks.decode(cursor, found, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)
-
-
-def end_of_tree(grid: Grid) -> int:
-    """Where the tree of a grid ends that was written as a stream: found by walking all of it."""
-    source = grid._source
-    cursor = Cursor(source.data, grid.where, grid.topology.buffers, source.end)
-    counts = count_on(grid.topology.packed_masks).tolist()
-    blocks.scan_leaves(cursor, source.version, source.flags, grid.value_type, counts)
-    return cursor.position
 
 
 def _index(values: np.ndarray) -> Index:
