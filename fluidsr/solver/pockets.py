@@ -15,33 +15,33 @@ def pockets_of(grid: Grid, fluid: np.ndarray, weights: Sequence[np.ndarray]) -> 
 
     Cells of a body are joined by faces of positive weight, across periodic faces too.
     """
-    labels, count = _bodies(fluid, weights)
-    joined = [
-        np.stack([np.take(labels, side, axis)[np.take(weights[axis], 0, axis) > 0] for side in (0, -1)])
-        for axis in range(3)
-        if grid.periodic[axis]
-    ]
-    if joined:
-        labels, count = _joined(labels, count, np.concatenate(joined, axis=1))
-    vented = np.zeros(count + 1, bool)
-    vented[0] = True
+    labels, pairs = _labelled(fluid, weights)
+    for axis in range(3):
+        if grid.periodic[axis]:
+            way = np.take(weights[axis], 0, axis) > 0
+            pairs.append(np.stack([np.take(labels, side, axis)[way] for side in (0, -1)]))
+    names, count = _joined(int(labels.max(initial=0)), pairs)
+    vented = np.zeros(count, bool)
+    vented[names[0]] = True
     for axis, pair in enumerate(grid.opened):
         for side, is_open in zip((0, -1), pair, strict=True):
             if is_open:
-                vented[np.unique(np.take(labels, side, axis)[np.take(weights[axis], side, axis) > 0])] = True
+                met = np.take(labels, side, axis)[np.take(weights[axis], side, axis) > 0]
+                vented[names[np.unique(met)]] = True
     if vented.all():
         return []
-    if count == 1 and fluid.all():
+    if count == 2 and fluid.all():
         return [np.arange(labels.size)]
-    order = np.argsort(labels, axis=None, kind="stable")
-    bounds = np.searchsorted(labels.reshape(-1)[order], np.arange(count + 2))
-    return [order[bounds[n] : bounds[n + 1]] for n in range(1, count + 1) if not vented[n]]
+    bodies = names[labels]
+    order = np.argsort(bodies, axis=None, kind="stable")
+    bounds = np.searchsorted(bodies.reshape(-1)[order], np.arange(count + 1))
+    return [order[bounds[n] : bounds[n + 1]] for n in range(count) if not vented[n]]
 
 
-def _bodies(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
-    """Labels from 1 (0: solid) of what hangs together within the box, and how many there are."""
+def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels from 1 (0: solid) of cells that hang together, and pairs [2, n] of labels that do, too."""
     # A thin wall, or an opening too small to count, may stand between two cells of fluid, which neighbourhood
-    # alone does not show: those cells become bodies of their own, to be joined face by face.
+    # alone does not show: those cells get a label each, to be joined face by face.
     walled = np.zeros(fluid.shape, bool)
     for axis in range(3):
         low, high = _beside(fluid, axis)
@@ -51,23 +51,25 @@ def _bodies(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarra
     labels, count = ndimage.label(fluid & ~walled if walled.any() else fluid)
     single = np.flatnonzero(walled)
     if not len(single):
-        return labels, int(count)
+        return labels, []
     labels.reshape(-1)[single] = np.arange(count + 1, count + 1 + len(single), dtype=labels.dtype)
     pairs = []
     for axis in range(3):
         low, high = _beside(walled, axis)
         way = np.nonzero((low | high) & (_inner(weights[axis], axis) > 0))
         pairs.append(np.stack([side[way] for side in _beside(labels, axis)]))
-    return _joined(labels, int(count) + len(single), np.concatenate(pairs, axis=1))
+    return labels, pairs
 
 
-def _joined(labels: np.ndarray, count: int, pairs: np.ndarray) -> tuple[np.ndarray, int]:
-    """Labels after joining `pairs [2, n]` of them."""
-    pairs = np.unique(pairs, axis=1)
-    graph = sparse.coo_matrix((np.ones(pairs.shape[1], np.int8), tuple(pairs)), shape=(count + 1,) * 2)
-    found, names = sparse.csgraph.connected_components(graph, directed=False)
-    names = (names - names[0]) % found  # solid stays 0: nothing is joined to it
-    return names[labels], found - 1
+def _joined(most: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
+    """For each label from 0 to `most` the number of its body, after joining `pairs`; and how many there are, the
+    solid, of label 0, among them."""
+    if not pairs:
+        return np.arange(most + 1), most + 1
+    ends = np.concatenate(pairs, axis=1)
+    graph = sparse.coo_matrix((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(most + 1,) * 2)
+    count, names = sparse.csgraph.connected_components(graph, directed=False)
+    return names, count
 
 
 def _inner(faces: np.ndarray, axis: int) -> np.ndarray:

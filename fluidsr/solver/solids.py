@@ -68,6 +68,10 @@ class Solids:
         """Greatest velocity component of any solid between two times (s), m/s."""
         return max((motion.speed(start, end) for motion, _ in self.motions), default=0.0)
 
+    def share(self) -> torch.Tensor | None:
+        """Of each cell that is solid, [nx, ny, nz]; None where there are no obstacles."""
+        return torch.from_numpy(self.terrain.share()).to(self.device) if self.any else None
+
     def continue_into(self, scalars: Sequence[torch.Tensor], velocity: Sequence[torch.Tensor]) -> None:
         """Give samples in solids, up to LAYERS from the fluid, the mean of the known ones beside them, so that
         interpolation near a solid meets the values of the fluid: free slip for velocity."""

@@ -279,6 +279,11 @@ class Solver:
             self._state.temperature = torch.zeros_like(self._state.density)
         return self._state.temperature
 
+    def solid(self) -> torch.Tensor | None:
+        """Share of each cell that obstacles fill at present, [x, y(, z)], a new tensor; None without any."""
+        share = self._solids.share()
+        return None if share is None else share.view(self.setup.grid.shape)
+
     def velocity(self) -> torch.Tensor:
         """[d, x, y(, z)], m/s, a new tensor: at each cell centre the mean of the two opposite faces."""
         grid = self.setup.grid

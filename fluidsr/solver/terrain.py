@@ -19,7 +19,7 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.openings import open_share
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
-from fluidsr.solver.shapes import Shape
+from fluidsr.solver.shapes import Shape, coverage, positions
 
 # Enclosed pockets of fewer cells become solid: nothing can flow in them.
 LEAST_POCKET = 8
@@ -76,7 +76,21 @@ class Terrain:
         if self.moves:
             self._work_out(self._bodies(time), everywhere=False)
 
+    def share(self) -> np.ndarray:
+        """Share of each cell that is solid, float32 [nx, ny, nz]: smooth over a cell, made anew for each call."""
+        grid, share = self.grid, np.zeros(self.grid.cells, np.float32)
+        for body in self._present:
+            for whole in self._cut([body.box]):
+                for box in _chunks(whole):
+                    counts = tuple(hi - lo for lo, hi in box[: grid.dim])
+                    at = positions(counts, (0.5,) * grid.dim, grid.cell_size, tuple(lo for lo, _ in box))
+                    part = coverage(body.shape.signed_distance(*at), grid.cell_size)
+                    window = share[tuple(slice(lo, hi) for lo, hi in box)]
+                    np.maximum(window, part.reshape(window.shape), out=window)
+        return share
+
     def _work_out(self, bodies: list[_Body], *, everywhere: bool) -> None:
+        self._present = bodies
         moving = [body.box for body in bodies if body.moves]
         boxes = [body.box for body in bodies] if everywhere else self._stale + moving
         self.touched = merged(self._cut(boxes))
