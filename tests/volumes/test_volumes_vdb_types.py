@@ -81,6 +81,22 @@ def test_an_instance_has_its_parents_tree_and_its_own_place(folder):
         assert instance.topology is parent.topology  # a file of many instances costs what one grid costs
 
 
+def test_an_instance_of_what_is_not_read_is_not_read(folder, tmp_path):
+    data = (folder / "types.vdb").read_bytes()
+    at = data.index(
+        b"UniformScaleMap", data.index(b"double")
+    )  # the parent's: where its tree begins is not known now
+    (tmp_path / "a.vdb").write_bytes(data[:at] + b"UniformSCALEMap" + data[at + 15 :])
+    with vdb.open(tmp_path / "a.vdb") as file:
+        for name in ("double", "instance"):
+            assert not file.grid(name).supported
+            with pytest.raises(VolumeError, match="not supported"):
+                file.grid(name).dense((0, 0, 0), (1, 1, 1))
+            with pytest.raises(VolumeError, match="not supported"):
+                file.grid(name).bounds  # noqa: B018
+    assert [grid.readable for grid in inspect(tmp_path / "a.vdb").grids].count(False) == 3
+
+
 def test_numbers_of_any_type_make_a_frame(tmp_path):
     values = np.arange(512).reshape(1, 8, 8, 8)
     for kind in ("double", "int32", "int64", "half"):

@@ -16,7 +16,7 @@ from fluidsr.volumes.vdb.source import Source
 from fluidsr.volumes.vdb.topology import Topology, count_on, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import LEAF, Index
-from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector, value_type
+from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,19 @@ class Grid:
 
     @property
     def supported(self) -> bool:
-        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum."""
-        return self.transform is not None and value_type(self.type) is not None
+        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum.
+
+        The same must hold for the parent of an instance, whose place says where the tree begins.
+        """
+        return self.transform is not None and self._source.kind is not None
 
     @property
     def value_type(self) -> ValueType:
-        """Type and precision of the stored values. Raises VolumeError for an unsupported type."""
-        kind = value_type(self.type)
-        if kind is None or self.transform is None:
+        """Type and precision of the stored values. Raises VolumeError for an unsupported grid."""
+        if self._source.kind is None or not self.supported:
             what = f"its type {self.type} or its transform is not supported"
             raise VolumeError(f"{self.where}: grid {self.name!r}", what, "convert it to a float grid")
-        return kind
+        return self._source.kind
 
     @property
     def background(self) -> Any:
@@ -78,7 +80,6 @@ class Grid:
     @property
     def topology(self) -> Topology:
         """The shape of the tree; parsed once, for all instances of it."""
-        self.value_type  # noqa: B018  # says why there is none
         return self._source.topology
 
     @cached_property

@@ -58,5 +58,7 @@ class Source:
         return blocks.scan_leaves(cursor, self.version, self.flags, self._kind(), counts)
 
     def _kind(self) -> ValueType:
-        assert self.kind is not None  # Grid.value_type has said so
+        if self.kind is None:
+            what = "the values or the transform of a grid are not supported"
+            raise VolumeError(self.where, what, "convert it to a float grid")
         return self.kind
