@@ -29,10 +29,12 @@ make_data() {
     --device "$device" -o "$store"
 }
 
+sizes='128 256'; if [ -n "${SMALL:-}" ]; then sizes=32; fi
 case $job in
   bench)
     if python3 -c 'import pytest' 2>/dev/null; then python3 -m pytest -m gpu | tee "$out/tests.log"; fi
-    python3 benchmarks/solver_step.py 64 128 | tee "$out/solver_step.txt"
+    python3 benchmarks/solver.py --kernels --cells $sizes --device "$device" | tee "$out/kernels.txt"
+    python3 benchmarks/solver.py --cells $sizes --device "$device" | tee "$out/solver.txt"
     python3 benchmarks/main_job.py plume 48 | tee "$out/main_job.txt" ;;
   data) make_data ;;
   train)

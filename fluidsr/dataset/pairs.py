@@ -81,12 +81,13 @@ def filtered(fine: Frame, factor: int) -> Frame:
 def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
     """The state of a fine solver for one with cells `factor` times larger, as `Solver.restore` takes it.
 
-    Density and temperature by `models.resample.downsample`; velocity as the mean over the `factor^(d-1)` fine
-    faces that make up each coarse face, so a coarse cell's net flux is the sum of its fine cells' net fluxes.
+    Density and, where there is any, temperature by `models.resample.downsample`; velocity as the mean over the
+    `factor^(d-1)` fine faces that make up each coarse face, so a coarse cell's net flux is the sum of its fine
+    cells' net fluxes.
     """
     grid, state = solver.setup.grid, solver.state()
     coarse = {"time": state["time"]}
-    for name in ("density", "temperature"):
+    for name in state.keys() & {"density", "temperature"}:
         field = state[name].view(1, 1, *grid.shape)
         coarse[name] = downsample(field, factor).reshape(-1)
     for axis in range(grid.dim):

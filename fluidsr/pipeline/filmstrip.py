@@ -20,14 +20,17 @@ class Filmstrip:
         return self._pictures / f"{number:04d}_{side}.png"
 
     def shoot(self, number: int, coarse: Frame, fine: Frame | None) -> None:
-        """Draw a frame's two sides; the coarse one last, since its presence says that the frame is drawn."""
+        """Draw a frame's two sides, with the solids of the coarse one; the coarse one last, since its presence
+        says that the frame is drawn."""
         from fluidsr import preview
 
         self._pictures.mkdir(exist_ok=True)
-        camera = preview.Camera(up=self._up)
+        camera, solid = preview.Camera(up=self._up), coarse.others.get("solid")
         for frame, side in ((fine, "fine"), (coarse, "coarse")):
             if frame is not None:
-                preview.write_png(self.picture(number, side), preview.render(frame, camera=camera))
+                preview.write_png(
+                    self.picture(number, side), preview.render(frame, camera=camera, solid=solid)
+                )
 
     def develop(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
         """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn.

@@ -200,20 +200,38 @@ def _faded(x: ti.f32, low: ti.f32, high: ti.f32, size: ti.f32):
     return a * a * a  # smoke is opaque long before it is dense: a straight ramp would still look cut
 
 
+CLAY = 0.5  # albedo of solids, relative to smoke
+
+
+@ti.func
+def _gradient(a: flat, x: vec3, nx: ti.i32, ny: ti.i32, nz: ti.i32):
+    """By central differences over a cell either way, which smooths the steps of the grid."""
+    g = vec3(0.0, 0.0, 0.0)
+    for axis in ti.static(range(3)):
+        e = vec3(0.0, 0.0, 0.0)
+        e[axis] = 1.0
+        p, q = x + e, x - e
+        g[axis] = _trilinear(a, p[0], p[1], p[2], nx, ny, nz) - _trilinear(a, q[0], q[1], q[2], nx, ny, nz)
+    return g
+
+
 @ti.kernel
 def march(
-    density: flat, nx: int, ny: int, nz: int, block_max: flat, bx: int, by: int, bz: int, empty: float,
+    density: flat, solid: flat, solids: int, nx: int, ny: int, nz: int,
+    block_max: flat, bx: int, by: int, bz: int, empty: float,
     key_light: flat, mx: int, my: int, mz: int, soft_light: flat, sx: int, sy: int, sz: int,
     picture: flat, width: int, height: int,
     eye: vec3, forward: vec3, right: vec3, up: vec3, fade_low: vec3, fade_high: vec3,
-    step: float, extinction: float, enough: float,
+    lamp: vec3, step: float, extinction: float, enough: float,
 ):  # fmt: skip
     """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel.
 
     `right` and `up` span half the picture; `extinction` is per cell. The ray is cut at odd multiples of
     `step` / 2 (cells) from the eye and at the walls of the box, and sampled in the middle of each piece,
     wherever empty blocks are left out: leaving them out changes nothing. Smoke fades towards the walls over
-    `fade_low` and `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through.
+    `fade_low` and `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through, and,
+    where `solids`, at the surface `solid` = 1/2: it is matt, lit by the key light from `lamp` and by the
+    surroundings, as far as both reach the place just outside it.
     """
     size = vec3(nx, ny, nz)
     to_key, to_soft = vec3(mx, my, mz) / size, vec3(sx, sy, sz) / size
@@ -247,6 +265,25 @@ def march(
                 for m in range(n, beyond):
                     start, end = ti.max((m - 0.5) * step, enter), ti.min((m + 0.5) * step, leave)
                     x = eye + (0.5 * (start + end)) * ray
+                    hit = solids != 0 and _trilinear(solid, x[0], x[1], x[2], nx, ny, nz) > 0.5
+                    if hit and through > enough:
+                        near, far = start - step, 0.5 * (start + end)
+                        for _ in range(5):  # bisection
+                            middle = 0.5 * (near + far)
+                            y = eye + middle * ray
+                            if _trilinear(solid, y[0], y[1], y[2], nx, ny, nz) > 0.5:
+                                far = middle
+                            else:
+                                near = middle
+                        y = eye + far * ray
+                        normal = -_gradient(solid, y, nx, ny, nz).normalized(1e-6)
+                        away = 1.5 * size.max() / ti.max(mx, my, mz) + 1.0  # beyond the solid's own shadow
+                        o = y + away * normal
+                        p, q = o * to_key, (y + 2.0 * away * normal) * to_soft
+                        facing = ti.max(normal.dot(lamp), 0.0)
+                        key += through * CLAY * facing * _trilinear(key_light, p[0], p[1], p[2], mx, my, mz)
+                        soft += through * CLAY * _trilinear(soft_light, q[0], q[1], q[2], sx, sy, sz)
+                        through = 0.0
                     rho = _trilinear(density, x[0], x[1], x[2], nx, ny, nz)
                     if rho > empty:
                         for axis in ti.static(range(3)):
@@ -264,7 +301,8 @@ def march(
 
 @ti.kernel
 def plane(
-    density: flat, nx: int, ny: int, key_light: flat, mx: int, my: int, soft_light: flat, sx: int, sy: int,
+    density: flat, solid: flat, solids: int, nx: int, ny: int, key_light: flat, mx: int, my: int,
+    soft_light: flat, sx: int, sy: int,
     picture: flat, width: int, height: int, centre: vec2, half: vec2, fade: vec2, depth: float,
 ):  # fmt: skip
     """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture` as in
@@ -283,6 +321,14 @@ def plane(
             through = ti.exp(-rho * depth)
             key = (1.0 - through) * _trilinear(key_light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)
             soft = (1.0 - through) * _trilinear(soft_light, x * sx / nx, y * sy / ny, 0.5, sx, sy, 1)
+            if solids != 0:  # a cut through clay, evenly grey
+                share = _trilinear(solid, x, y, 0.5, nx, ny, 1)
+                share = ti.min(ti.max(2.0 * share - 0.5, 0.0), 1.0)
+                key, soft, through = (
+                    key * (1 - share),
+                    soft * (1 - share) + 0.25 * CLAY * share,
+                    through * (1 - share),
+                )
         picture[3 * pixel] = key
         picture[3 * pixel + 1] = soft
         picture[3 * pixel + 2] = through

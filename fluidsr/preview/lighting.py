@@ -50,7 +50,7 @@ def bake(
     axes = camera.turned_axes()
 
     key_shape = _grid(shape, KEY_CELLS)
-    to_key = towards_light(look.key_azimuth, look.key_elevation, axes)
+    to_key = towards_key(look, camera)
     rho = _resample(density, cells, key_shape) * _kept(key_shape, box, look, camera).to(density.device)
     plan, depth = _sweep(rho, key_shape, box, [to_key], extinction, flat=flat)
     key = torch.empty_like(rho)
@@ -69,6 +69,11 @@ def bake(
     soft = torch.empty_like(rho)
     kernels.bake_soft(rho, depth, plan, weights, len(around), soft, *soft_shape)
     return Light(key, key_shape, soft, soft_shape)
+
+
+def towards_key(look: Look, camera: Camera) -> np.ndarray:
+    """Unit vector from the smoke to the key light."""
+    return towards_light(look.key_azimuth, look.key_elevation, camera.turned_axes())
 
 
 def _grid(shape: tuple[int, ...], longest: int) -> Shape:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame
+from fluidsr.frame import Array, Frame
 from fluidsr.preview import camera as cameras
 from fluidsr.preview import lighting
 from fluidsr.preview.camera import Camera
@@ -23,6 +23,7 @@ STEP_DEPTH = (
 )
 MOST_STEPS = 2000  # along the box's diagonal, unless its cells ask for more
 ENOUGH = 1 / 512  # a ray ends where less than this comes through: below half a step of an 8-bit picture
+OPAQUE = 10.0  # density of a solid, as far as light is concerned
 SLAB = 0.05  # depth of a 2-D frame, in longest edges
 
 
@@ -38,15 +39,18 @@ def render(
     camera: Camera | None = None,
     look: Look | None = None,
     device: str | None = None,
+    solid: Array | None = None,
 ) -> np.ndarray:
     """A picture of the frame's density: uint8 sRGB `[height, width, 3]`, row 0 on top.
 
     Emission-absorption with single scattering (Max 1995) and an approximation of what is scattered more
     often, under a key light, a fill light and a sky. `yaw`, `pitch` (degrees), `zoom` and `up` ("x", "y" or
     "z") replace those of `camera`; a 2-D frame is seen from the front, x to the right and y up, and knows
-    only `zoom`. Width and height that are not given follow from the box (longer side 540). The same frame
-    gives the same picture; so does the same density at another resolution, nearly. Negative density counts as
-    none. Raises InputError for a density that is not finite and for impossible options.
+    only `zoom`. Width and height that are not given follow from the box (longer side 540). `solid` (default:
+    the frame's field of that name) is the share of each cell that solids fill, on any grid over the same box:
+    they are drawn as grey clay, and cast shadows. The same frame gives the same picture; so does the same
+    density at another resolution, nearly. Negative density counts as none. Raises InputError for a density
+    that is not finite and for impossible options.
     """
     named: dict[str, Any] = {"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up}
     camera = dataclasses.replace(camera or Camera(), **{k: v for k, v in named.items() if v is not None})
@@ -54,8 +58,9 @@ def render(
     box = tuple(n * frame.cell_size for n in frame.shape)
     width, height = cameras.picture_size(box, camera, width, height)
     density = _density(frame, device)
+    body = _solid(frame.others.get("solid") if solid is None else solid, frame.shape, density.device)
     march = _plane if frame.dim == 2 else _volume
-    light = march(density, frame, camera, look, width, height)
+    light = march(density, body, frame, camera, look, width, height)
     return develop(light.cpu().numpy().reshape(height, width, 3), look)
 
 
@@ -89,52 +94,85 @@ def _density(frame: Frame, device: str | None) -> torch.Tensor:
     return (density.clamp(min=0.0) if low < 0 else density).reshape(-1)
 
 
+def _solid(solid: Array | None, shape: tuple[int, ...], device: torch.device) -> torch.Tensor | None:
+    """The share of solids on the frame's grid, flat; None where there are none."""
+    if solid is None:
+        return None
+    share = torch.as_tensor(solid, dtype=torch.float32, device=device)
+    if share.ndim != len(shape) or not bool(torch.isfinite(share).all()):
+        raise InputError("solid", "is no field of finite numbers on the frame's box", "leave it out")
+    if not bool((share > 0).any()):
+        return None
+    if tuple(share.shape) != shape:
+        mode = "bilinear" if len(shape) == 2 else "trilinear"
+        share = torch.nn.functional.interpolate(share[None, None], size=shape, mode=mode)[0, 0]
+    return share.reshape(-1).contiguous()
+
+
 def _volume(
-    density: torch.Tensor, frame: Frame, camera: Camera, look: Look, width: int, height: int
+    density: torch.Tensor,
+    solid: torch.Tensor | None,
+    frame: Frame,
+    camera: Camera,
+    look: Look,
+    width: int,
+    height: int,
 ) -> torch.Tensor:
     from fluidsr.preview import kernels
 
     nx, ny, nz = frame.shape
     box = tuple(n * frame.cell_size for n in frame.shape)
     view = cameras.set_up(camera, box, width / height)
-    light = lighting.bake(density, frame.shape, frame.cell_size, look, camera, view.eye)
+    lit = density if solid is None else density + OPAQUE * solid
+    light = lighting.bake(lit, frame.shape, frame.cell_size, look, camera, view.eye)
     extinction = look.extinction_for(box) * frame.cell_size  # per cell
 
     blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
     block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
-    kernels.occupancy(density, nx, ny, nz, block_max, *blocks)
+    kernels.occupancy(lit, nx, ny, nz, block_max, *blocks)
     diagonal = math.dist((0, 0, 0), frame.shape)
     step = min(STEP, max(STEP_DEPTH / extinction, diagonal / MOST_STEPS))
     # Smoke so thin that a ray through the whole box of it would lose a thousandth is left out.
     empty = 1e-3 / (extinction * diagonal)
 
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
+    to_key = lighting.towards_key(look, camera)
+    clay = solid if solid is not None else torch.zeros(1, device=density.device)
     kernels.march(
-        density, nx, ny, nz, block_max, *blocks, empty,
+        density, clay, int(solid is not None), nx, ny, nz, block_max, *blocks, empty,
         light.key, *light.key_shape, light.soft, *light.soft_shape, picture, width, height,
         _vector(view.eye / frame.cell_size),
         _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
         _vector(view.half[0] * view.right),
         _vector(view.half[1] * view.up),
         *(_vector(np.array(widths) / frame.cell_size) for widths in look.fade_widths(box, camera.up_axis)),
-        step, extinction, ENOUGH,
+        _vector(to_key), step, extinction, ENOUGH,
     )  # fmt: skip
     return picture
 
 
 def _plane(
-    density: torch.Tensor, frame: Frame, camera: Camera, look: Look, width: int, height: int
+    density: torch.Tensor,
+    solid: torch.Tensor | None,
+    frame: Frame,
+    camera: Camera,
+    look: Look,
+    width: int,
+    height: int,
 ) -> torch.Tensor:
     from fluidsr.preview import kernels
 
     nx, ny = frame.shape
     box = (nx * frame.cell_size, ny * frame.cell_size)
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
-    light = lighting.bake(density, frame.shape, frame.cell_size, look, Camera(yaw=0.0, pitch=0.0), far)
+    lit = density if solid is None else density + OPAQUE * solid
+    light = lighting.bake(lit, frame.shape, frame.cell_size, look, Camera(yaw=0.0, pitch=0.0), far)
     shown = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
+    clay = solid if solid is not None else torch.zeros(1, device=density.device)
     kernels.plane(
-        density, nx, ny, light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
+        density, clay, int(solid is not None), nx, ny,
+        light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
         picture, width, height, [0.5 * nx, 0.5 * ny], [0.5 * width * shown, 0.5 * height * shown],
         [look.fade * max(nx, ny), 0.0],
         look.extinction_for(box) * SLAB * max(box),

@@ -6,7 +6,18 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from fluidsr.scenes.fields import Axis, Integer, Lengths, NotNegative, Number, Positive, Strict, Vector, unit
+from fluidsr.scenes.fields import (
+    Axis,
+    FileName,
+    Integer,
+    Lengths,
+    NotNegative,
+    Number,
+    Positive,
+    Strict,
+    Vector,
+    unit,
+)
 
 
 class Noise(Strict):
@@ -65,7 +76,41 @@ class Capsule(Strict):
     axis: Axis = Field(default="y", description="The direction of its length")
 
 
-class Emission(Strict):
+class Mesh(Strict):
+    """A closed surface of triangles or polygons, read from a file; not in a 2-D scene."""
+
+    shape: Literal["mesh"] = Field(description="The kind of shape")
+    path: FileName = Field(description="An STL, OBJ or PLY file, relative to the scene's file")
+    center: Vector = Field(
+        description="Where the middle of the mesh's bounding box goes, one number per axis",
+        json_schema_extra=unit("m"),
+    )
+    scale: Positive = Field(
+        default=1.0, description="Metres per unit of the file", json_schema_extra=unit("m")
+    )
+
+
+class Keyframe(Strict):
+    """Where a shape is at a time, as an offset from its `center`.
+
+    In between it moves in straight lines at even speed; before the first keyframe and after the last it rests.
+    """
+
+    time: Number = Field(description="When", json_schema_extra=unit("s"))
+    offset: Vector = Field(
+        description="How far from center, one number per axis", json_schema_extra=unit("m")
+    )
+
+
+class Moving(Strict):
+    """What can move."""
+
+    motion: Annotated[tuple[Keyframe, ...], Field(min_length=1, max_length=10_000)] | None = Field(
+        default=None, description="Keyframes, in the order of time; absent: it rests"
+    )
+
+
+class Emission(Moving):
     """What a source does to the cells inside its shape, at every step while it is on."""
 
     density: NotNegative | None = Field(
@@ -105,26 +150,35 @@ class CapsuleSource(Emission, Capsule):
     """A source in a capsule."""
 
 
-class SphereObstacle(Sphere):
+class MeshSource(Emission, Mesh):
+    """A source in a mesh."""
+
+
+class SphereObstacle(Moving, Sphere):
     """A solid sphere."""
 
 
-class BoxObstacle(Box):
+class BoxObstacle(Moving, Box):
     """A solid box."""
 
 
-class CylinderObstacle(Cylinder):
+class CylinderObstacle(Moving, Cylinder):
     """A solid cylinder."""
 
 
-class CapsuleObstacle(Capsule):
+class CapsuleObstacle(Moving, Capsule):
     """A solid capsule."""
 
 
+class MeshObstacle(Moving, Mesh):
+    """A solid mesh."""
+
+
 Source: TypeAlias = Annotated[
-    SphereSource | BoxSource | CylinderSource | CapsuleSource, Field(discriminator="shape")
+    SphereSource | BoxSource | CylinderSource | CapsuleSource | MeshSource, Field(discriminator="shape")
 ]
 Obstacle: TypeAlias = Annotated[
-    SphereObstacle | BoxObstacle | CylinderObstacle | CapsuleObstacle, Field(discriminator="shape")
+    SphereObstacle | BoxObstacle | CylinderObstacle | CapsuleObstacle | MeshObstacle,
+    Field(discriminator="shape"),
 ]
-Body: TypeAlias = Sphere | Box | Cylinder | Capsule
+Body: TypeAlias = Sphere | Box | Cylinder | Capsule | Mesh

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
+from fluidsr.scenes import mesh
 from fluidsr.scenes.schema import AXES, Scene
 
 if TYPE_CHECKING:
-    from fluidsr.solver import Scenery, Setup, Shape, Solver
+    from fluidsr.solver import Motion, Scenery, Setup, Shape, Solver
 
 
 def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solver:
@@ -66,24 +67,29 @@ def setup_of(scene: Scene) -> Setup:
         ),
         sources=tuple(
             Source(
-                shape=_shape(source),
+                shape=_shape(source, scene),
                 density=source.density,
                 temperature=source.temperature,
                 velocity=source.velocity,
                 noise=Noise(**source.noise.model_dump()) if source.noise else None,
                 seconds=source.seconds or (0.0, math.inf),
+                motion=_motion(source),
             )
             for source in scene.sources
         ),
-        obstacles=tuple(Obstacle(_shape(obstacle)) for obstacle in scene.obstacles),
+        obstacles=tuple(Obstacle(_shape(body, scene), _motion(body)) for body in scene.obstacles),
         cfl=scene.time.cfl,
         max_substeps=scene.time.max_substeps,
     )
 
 
-def _shape(body: Any) -> Shape:
-    from fluidsr.solver import Shape
+def _shape(body: Any, scene: Scene) -> Shape:
+    from fluidsr.solver import SampledDistance, Shape
 
+    field = None
+    if body.shape == "mesh":
+        found = mesh.sample(body.path, body.scale, scene.domain.cell_size / 2)
+        field = SampledDistance(found.values, found.origin, found.spacing, found.half_extent)
     return Shape(
         kind=body.shape,
         center=body.center,
@@ -91,15 +97,23 @@ def _shape(body: Any) -> Shape:
         size=getattr(body, "size", None),
         height=getattr(body, "height", None),
         axis=AXES.index(body.axis) if hasattr(body, "axis") else None,
+        field=field,
     )
+
+
+def _motion(body: Any) -> Motion | None:
+    from fluidsr.solver import Motion
+
+    return Motion(tuple((key.time, key.offset) for key in body.motion)) if body.motion else None
 
 
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
     The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the
-    scene has any.
+    scene has any, and `solid`, the share of each cell that obstacles fill, where it has obstacles.
     """
+    solid = solver.solid()
     return Frame(
         density=solver.density.clone(),
         velocity=solver.velocity(),
@@ -107,4 +121,5 @@ def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
         cell_size=scene.domain.cell_size,
         time=solver.time,
         dt=dt,
+        others={} if solid is None else {"solid": solid},
     )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fluidsr.errors import InputError
+from fluidsr.scenes import mesh
 from fluidsr.scenes.bodies import Body
 from fluidsr.scenes.explain import Problem
-from fluidsr.scenes.geometry import bounds, cell_centres, inside
+from fluidsr.scenes.geometry import bounds, cell_centres, inside, swept
 from fluidsr.scenes.upscale import WaveletUpscale
 
 if TYPE_CHECKING:
@@ -106,9 +108,37 @@ def _vectors(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
         if value is not None and len(value) != scene.dim:
             what = f"has {len(value)} numbers in a {scene.dim}-D scene"
             problems.append(Problem((*where, key), what, f"give {scene.dim}"))
+    problems += _motion(scene, where, body)
+    if body.shape == "mesh":
+        problems += _mesh(scene, where, body)
     if scene.dim == 2 and getattr(body, "axis", None) == "z":
         problems.append(Problem((*where, "axis"), "a 2-D scene has no z axis", "give x or y"))
     return problems
+
+
+def _motion(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    problems, keys = [], body.motion or ()
+    for i, key in enumerate(keys):
+        if len(key.offset) != scene.dim:
+            what = f"has {len(key.offset)} numbers in a {scene.dim}-D scene"
+            problems.append(Problem((*where, "motion", i, "offset"), what, f"give {scene.dim}"))
+        if i and key.time <= keys[i - 1].time:
+            what = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
+            problems.append(
+                Problem((*where, "motion", i, "time"), what, "put keyframes in the order of time")
+            )
+    return problems
+
+
+def _mesh(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    if scene.dim == 2:
+        what = "a mesh is a body in space, and the scene is 2-D"
+        return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
+    try:
+        mesh.read(body.path)
+    except InputError as error:
+        return [Problem((*where, "path"), f"{error.where} {error.what}", error.remedy)]
+    return []
 
 
 def _obstacles(scene: Scene) -> list[Problem]:
@@ -136,11 +166,13 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     too_wide = _too_wide(scene, where, body)
     if too_wide is not None:
         return [*problems, too_wide]
+    if body.motion is not None:  # it may begin outside, or in a solid: it will come out of it
+        return problems
     low, high = bounds(body)
     points = cell_centres(scene, low, high)
     held = points[inside(body, points)] if len(points) else points
     if not len(held):
-        key = "size" if body.shape == "box" else "radius"
+        key = {"box": "size", "mesh": "scale"}.get(body.shape, "radius")
         what = f"so small that it holds no cell centre (cells are {scene.domain.cell_size:g} m)"
         problems.append(Problem((*where, key), what, "give at least the size of a cell"))
     elif scene.obstacles and _covered(scene, held).all():
@@ -149,7 +181,7 @@ def _source(scene: Scene, index: int) -> list[Problem]:
 
 
 def _outside(scene: Scene, body: Body) -> bool:
-    low, high = bounds(body)
+    low, high = swept(body)
     edges = zip(low, high, scene.extent, strict=True)
     return any(b <= 0 or a >= edge for a, b, edge in edges)
 
@@ -167,6 +199,8 @@ def _too_wide(scene: Scene, where: tuple[Any, ...], body: Any) -> Problem | None
             continue
         if body.shape == "box":
             return _wide((*where, "size", axis), b - a, edge, edge)
+        if body.shape == "mesh":
+            return _wide((*where, "scale"), b - a, edge, body.scale * edge / (b - a))
         along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
         key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
         if along and body.shape == "capsule":
@@ -182,7 +216,8 @@ def _wide(path: tuple[Any, ...], value: float, edge: float, most: float) -> Prob
 def _covered(scene: Scene, points: np.ndarray) -> np.ndarray:
     covered = np.zeros(len(points), bool)
     for body in scene.obstacles:
-        covered |= inside(body, points)
+        if body.motion is None:
+            covered |= inside(body, points)
     return covered
 
 
@@ -194,6 +229,9 @@ def _output(scene: Scene) -> list[Problem]:
         if repeated:
             where = ("output", key, repeated[0])
             problems.append(Problem(where, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
+    if "solid" in scene.output.fields and not scene.obstacles:
+        where = ("output", "fields", scene.output.fields.index("solid"))
+        problems.append(Problem(where, "there are no obstacles", "remove it, or add one"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
         where = ("output", "fields", scene.output.fields.index("temperature"))
         problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))

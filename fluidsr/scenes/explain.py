@@ -50,13 +50,10 @@ _BOUNDS = {
 }
 
 
-def explain(
-    errors: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], data: Any, unsupported: Mapping[str, str]
-) -> list[Problem]:
+def explain(errors: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], data: Any) -> list[Problem]:
     """Turn pydantic's `ValidationError.errors()` into problems, unknown keys first.
 
-    `schema` is the model's JSON Schema (for the known keys), `data` the parsed YAML, `unsupported` maps keys
-    and words that are planned to what is said about them.
+    `schema` is the model's JSON Schema (for the known keys), `data` the parsed YAML.
     """
     unknown: list[Problem] = []
     others: list[Problem] = []
@@ -66,9 +63,9 @@ def explain(
         if isinstance(cause, Problems):
             others += [Problem((*path, *p.path), p.what, p.remedy) for p in cause.problems]
         elif error["type"] == "extra_forbidden":
-            unknown.append(_unknown_key(path, schema, data, unsupported))
+            unknown.append(_unknown_key(path, schema, data))
         else:
-            others.append(_wrong_value(path, error, schema, data, unsupported))
+            others.append(_wrong_value(path, error, schema, data))
     # A list whose items are wrong is also reported as too short: the items say more.
     inner = {p.path[:-n] for p in unknown + others for n in range(1, len(p.path))}
     others = [p for p in others if not (p.path in inner and p.what.startswith("has "))]
@@ -77,12 +74,8 @@ def explain(
     return unknown + [p for p in others if not (p.what == "is missing" and p.path in meant)]
 
 
-def _unknown_key(
-    path: tuple[Any, ...], schema: Mapping[str, Any], data: Any, unsupported: Mapping[str, str]
-) -> Problem:
+def _unknown_key(path: tuple[Any, ...], schema: Mapping[str, Any], data: Any) -> Problem:
     key = str(path[-1])
-    if key in unsupported:
-        return Problem(path, unsupported[key], f"remove {key}")
     known = list(_at(schema, path[:-1], data).get("properties", {}))
     return Problem(path, f"there is no key '{key}' here", _closest(key, known, "the keys are"))
 
@@ -92,7 +85,6 @@ def _wrong_value(
     error: Mapping[str, Any],
     schema: Mapping[str, Any],
     data: Any,
-    unsupported: Mapping[str, str],
 ) -> Problem:
     kind, context, given = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "missing":
@@ -105,8 +97,7 @@ def _wrong_value(
         if kind == "union_tag_not_found":
             return Problem((*path, key), "is missing", f"add it: one of {', '.join(words)}")
         tag = str(context.get("tag"))
-        what = unsupported.get(tag, f"'{tag}' is not a {key}")
-        return Problem((*path, key), what, _closest(tag, words, "use one of"))
+        return Problem((*path, key), f"'{tag}' is not a {key}", _closest(tag, words, "use one of"))
     if kind == "literal_error":
         words = [w.strip("'") for w in str(context["expected"]).replace(" or ", ", ").split(", ")]
         if isinstance(given, str):

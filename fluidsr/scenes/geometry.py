@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
+
+from fluidsr.scenes import mesh
 
 if TYPE_CHECKING:
     from fluidsr.scenes.schema import Scene
@@ -14,10 +17,12 @@ _MOST_PER_AXIS = 48
 
 
 def bounds(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Lower and upper corner of the box around a shape, in metres."""
+    """Lower and upper corner of the box around a shape where it was placed, in metres."""
     half = []
     for axis, _ in enumerate(body.center):
-        if body.shape == "box":
+        if body.shape == "mesh":
+            half.append(mesh.read(body.path).half_extent[axis] * body.scale)
+        elif body.shape == "box":
             half.append(body.size[axis] / 2)
         elif body.shape == "sphere" or "xyz"[axis] != body.axis:
             half.append(body.radius)
@@ -28,8 +33,21 @@ def bounds(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return low, high
 
 
+def swept(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper corner of the box around all places of a shape that moves, in metres."""
+    low, high = bounds(body)
+    offsets = np.array([key.offset for key in body.motion or ()] or [(0.0,) * len(low)])
+    return tuple(offsets.min(axis=0) + low), tuple(offsets.max(axis=0) + high)
+
+
 def inside(body: Any, points: np.ndarray) -> np.ndarray:
-    """Which of the `points [n, d]` (metres) the shape holds, `[n]` bool, its surface included."""
+    """Which of the `points [n, d]` (metres) the shape holds where it was placed, `[n]` bool, its surface
+    included; of a mesh to within a 64th of its size."""
+    if body.shape == "mesh":
+        spacing = max(mesh.read(body.path).half_extent) * body.scale / 32
+        field = mesh.sample(body.path, body.scale, spacing)
+        at = (points - np.asarray(body.center) - field.origin) / field.spacing
+        return ndimage.map_coordinates(field.values, at.T, order=1, mode="constant", cval=np.inf) <= 0
     offset = np.abs(points - np.asarray(body.center))
     if body.shape == "box":
         return (offset <= np.asarray(body.size) / 2).all(axis=1)

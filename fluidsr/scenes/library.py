@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fluidsr.errors import InputError
 from fluidsr.scenes.loader import load_yaml_model
-from fluidsr.scenes.schema import UNSUPPORTED, Scene
+from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.upscale import DEFAULT_METHOD
 
 _FOLDER = Path(__file__).parent
@@ -54,7 +54,6 @@ def _load(path: Path, label: str, overrides: Sequence[str]) -> Scene:
         overrides,
         label=label,
         defaults={"name": path.stem},
-        unsupported=UNSUPPORTED,
         switches={("upscale", "method"): DEFAULT_METHOD},
     )
 

@@ -23,16 +23,14 @@ def load_yaml_model(
     kind: str = "scene",
     label: str | None = None,
     defaults: Mapping[str, Any] | None = None,
-    unsupported: Mapping[str, str] | None = None,
     switches: Mapping[tuple[str, ...], str] | None = None,
 ) -> Model:
     """Read YAML (a Path is a file, a str is the text itself), apply `KEY=VALUE` overrides, and validate.
 
     `kind` is what a message calls the file; `label` stands for its name there (default: the path, or `kind`);
-    `defaults` are top-level keys taken where the file has none; `unsupported` maps keys and words that are
-    planned to what is said about them; `switches` as for `yaml_lines.override`. File names in the model are
-    relative to the file's folder. Raises SceneError, `file:line: key: what; remedy`; where several are
-    wrong, the first in the file, with the number of the others.
+    `defaults` are top-level keys taken where the file has none; `switches` as for `yaml_lines.override`. File
+    names in the model are relative to the file's folder. Raises SceneError, `file:line: key: what; remedy`;
+    where several are wrong, the first in the file, with the number of the others.
     """
     name = label or (str(source) if isinstance(source, Path) else kind)
     document = parse(read_text(source, name) if isinstance(source, Path) else source, name)
@@ -48,7 +46,7 @@ def load_yaml_model(
         return model.model_validate({**(defaults or {}), **data}, context={"folder": folder})
     except ValidationError as error:
         schema = model.model_json_schema()
-        problems = explain(error.errors(include_url=False), schema, data, unsupported or {})
+        problems = explain(error.errors(include_url=False), schema, data)
         # Unknown keys come first (a misspelling may be the cause of the rest), then the file's order.
         unknown = {p.path for p in problems if p.what.startswith("there is no key")}
         problems.sort(key=lambda p: (p.path not in unknown, document.line(p.path)))

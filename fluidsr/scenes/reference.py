@@ -12,7 +12,7 @@ from fluidsr.scenes.schema import json_schema
 
 BEGIN = "<!-- Tables made by `python -m fluidsr.scenes.reference docs/scene.md`; edit the schema instead. -->"
 END = "<!-- End of the tables. -->"
-_SHAPES = ("Sphere", "Box", "Cylinder", "Capsule")
+_SHAPES = ("Sphere", "Box", "Cylinder", "Capsule", "Mesh")
 _EMISSION = ("density", "temperature", "velocity", "noise", "seconds")
 
 
@@ -43,13 +43,13 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "start": (definitions["Start"], None),
         "sources: what is emitted": (definitions["SphereSource"], set(_EMISSION)),
         "sources.noise": (definitions["Noise"], None),
+        "sources and obstacles: motion": (definitions["Keyframe"], None),
     }
     for title, (section, keys) in sections.items():
         yield from _table(title, section, definitions, keys)
     for name in _SHAPES:
-        yield from _table(
-            f"sources and obstacles: {name.lower()}", definitions[f"{name}Obstacle"], definitions, None
-        )
+        section = definitions[f"{name}Obstacle"]
+        yield from _table(f"sources and obstacles: {name.lower()}", section, definitions, None)
     for title, name in (
         ("upscale: a trained generator", "ModelUpscale"),
         ("upscale: wavelet turbulence", "WaveletUpscale"),

@@ -30,12 +30,6 @@ from fluidsr.scenes.yaml_lines import Dumper, dotted
 
 AXES = "xyz"
 
-# Planned words of the schema: until the solver knows them, a scene that uses one is refused.
-UNSUPPORTED = {
-    "motion": "moving obstacles are not supported by this version",
-    "mesh": "mesh shapes are not supported by this version",
-}
-
 
 class Boundary(Strict):
     """The sides of the box, per axis: one word for both, or [low, high].
@@ -137,7 +131,7 @@ class Pressure(Strict):
 
     preconditioner: Literal["auto", "box", "none"] = Field(
         default="auto",
-        description="auto chooses; box is a fast Poisson solve of the empty box; none is plain CG",
+        description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
     )
     tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
         default=1e-4, description="The solve ends when the residual is smaller by this factor"
@@ -189,8 +183,11 @@ class Output(Strict):
     formats: Annotated[tuple[Literal["vdb", "vti", "npz"], ...], Field(min_length=1)] = Field(
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
-    fields: Annotated[tuple[Literal["density", "velocity", "temperature"], ...], Field(min_length=1)] = Field(
-        default=("density",), description="Grids in each file: density, velocity, temperature"
+    fields: Annotated[
+        tuple[Literal["density", "velocity", "temperature", "solid"], ...], Field(min_length=1)
+    ] = Field(
+        default=("density",),
+        description="Grids in each file: density, velocity, temperature, solid (the share that obstacles fill)",
     )
     precision: Literal["half", "float"] = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
@@ -219,7 +216,7 @@ class Scene(Strict):
         default=(), description="Where smoke, heat and motion come from; required where there is no start"
     )
     obstacles: Annotated[tuple[Obstacle, ...], Field(max_length=1000)] = Field(
-        default=(), description="Solid, resting bodies"
+        default=(), description="Solid bodies"
     )
     upscale: Upscale | None = Field(
         default=None, description="Super-resolution; absent: coarse frames are the output"
@@ -332,7 +329,7 @@ def scene_from(data: Mapping[str, Any], where: str) -> Scene:
     try:
         return Scene.model_validate(data)
     except ValidationError as error:
-        problem = explain(error.errors(include_url=False), Scene.model_json_schema(), data, UNSUPPORTED)[0]
+        problem = explain(error.errors(include_url=False), Scene.model_json_schema(), data)[0]
         raise SceneError(f"{where}: {dotted(problem.path)}", problem.what, problem.remedy) from None
 
 

@@ -7,20 +7,23 @@ import os
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
 from fluidsr.solver.grid import Grid
+from fluidsr.solver.motion import Motion
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.scenery import Scenery
 from fluidsr.solver.setup import Noise, Numerics, Obstacle, Physics, Setup, Source
-from fluidsr.solver.shapes import Shape
+from fluidsr.solver.shapes import SampledDistance, Shape
 from fluidsr.solver.solver import BYTES_PER_CELL, AdvanceReport, Solver
 
 __all__ = [
     "BYTES_PER_CELL",
     "AdvanceReport",
     "Grid",
+    "Motion",
     "Noise",
     "Numerics",
     "Obstacle",
     "Physics",
+    "SampledDistance",
     "Scenery",
     "Setup",
     "Shape",

@@ -1,234 +1,151 @@
 """Moving fields with the flow: semi-Lagrangian steps and the MacCormack correction built from two of them.
 
-Stam 1999; Selle, Fedkiw, Kim, Liu and Rossignac 2008. Tracing costs more than interpolating, so each
-substep traces once from every cell centre, forward and back, by the midpoint rule (RK2), and all fields use
-that: cells as it is, faces as the mean of the two cells beside them, which is as accurate (second order) as
-the interpolation itself.
+Stam 1999; Selle, Fedkiw, Kim, Liu and Rossignac 2008. Tracing costs more than interpolating, so each substep traces
+once from every cell centre, by the midpoint rule (RK2), and all fields use that: cells as it is, faces as the mean of
+the two cells beside them, which is as accurate (second order) as the interpolation itself.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import taichi as ti
 import torch
 
+from fluidsr.solver import kernels_advection as kernels
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.sampling import F32, face_mean, sample, sample_velocity, triple
-from fluidsr.solver.state import zeros
+from fluidsr.solver.layout import Layout
+from fluidsr.solver.workspace import Workspace
 
 NOTHING = 1e-6  # smaller densities and temperatures are set to zero: they cost like smoke and show like air
 NO_FACE = (0, 0, 0)
-
-
-@ti.kernel
-def centre_velocity(u: F32, v: F32, w: F32, c: F32, nx: int, ny: int, nz: int):
-    """c [nx, ny, nz, 3] = mean of opposite faces."""
-    for row in range(nx * ny):
-        i = row // ny
-        q0 = row * nz
-        for k in range(nz):
-            q = q0 + k
-            c[3 * q] = 0.5 * (u[q] + u[q + ny * nz])
-            c[3 * q + 1] = 0.5 * (v[q + i * nz] + v[q + i * nz + nz])
-            c[3 * q + 2] = 0.5 * (w[q + row] + w[q + row + 1])
-
-
-@ti.kernel
-def trace_cells(c: F32, back: F32, forth: F32, nx: int, ny: int, nz: int, step: ti.f32):
-    """back, forth [nx, ny, nz, 3] = how far (in cells) the particle at each cell centre has come and will
-    go."""
-    for row in range(nx * ny):
-        i = row // ny
-        j = row % ny
-        for k in range(nz):
-            q = row * nz + k
-            p = ti.Vector([i + 0.5, j + 0.5, k + 0.5])
-            half = 0.5 * step * triple(c, q)
-            came = step * sample_velocity(c, p - half, nx, ny, nz)
-            goes = step * sample_velocity(c, p + half, nx, ny, nz)
-            for a in ti.static(range(3)):
-                back[3 * q + a] = -came[a]
-                forth[3 * q + a] = goes[a]
-
-
-@ti.func
-def inflow_weight(x, n, low, high):
-    """1 inside, falling to 0 within the first cell outside an open face, where there is nothing but empty
-    air."""
-    weight = 1.0
-    if low != 0 and x < 0.0:
-        weight = ti.max(1.0 + x, 0.0)
-    if high != 0 and x > n - 1:
-        weight = ti.max(n - x, 0.0)
-    return weight
-
-
-@ti.kernel
-def advect_back(
-    phi: F32, shift: F32, hat: F32, low: F32, high: F32,
-    mx: int, my: int, mz: int, nx: int, ny: int, nz: int, ex: int, ey: int, ez: int,
-    x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, vacuum: int,
-):  # fmt: skip
-    """hat = phi where the flow came from; low and high are the extremes of the samples it was made of.
-
-    `vacuum`: six bits, (low, high) of x, y, z: open faces through which nothing but zeros comes in.
-    """
-    for row in range((x1 - x0) * (y1 - y0)):
-        i = x0 + row // (y1 - y0)
-        j = y0 + row % (y1 - y0)
-        for k in range(z0, z1):
-            d = face_mean(shift, i, j, k, ex, ey, ez, nx, ny, nz)
-            x, y, z = i + d[0], j + d[1], k + d[2]
-            s = sample(phi, x, y, z, mx, my, mz)
-            if vacuum != 0:
-                weight = (
-                    inflow_weight(x, mx, vacuum & 1, vacuum & 2)
-                    * inflow_weight(y, my, vacuum & 4, vacuum & 8)
-                    * inflow_weight(z, mz, vacuum & 16, vacuum & 32)
-                )
-                if weight < 1.0:
-                    s = ti.Vector([s[0] * weight, ti.min(s[1], 0.0), ti.max(s[2], 0.0)])
-            q = (i * my + j) * mz + k
-            hat[q] = s[0]
-            low[q] = s[1]
-            high[q] = s[2]
-
-
-@ti.func
-def leaves(x, y, z, opened, mx, my, mz):
-    """Whether index coordinates are beyond the last sample at an open face."""
-    return (
-        ((opened & 1) != 0 and x < 0.0)
-        or ((opened & 2) != 0 and x > mx - 1)
-        or ((opened & 4) != 0 and y < 0.0)
-        or ((opened & 8) != 0 and y > my - 1)
-        or ((opened & 16) != 0 and z < 0.0)
-        or ((opened & 32) != 0 and z > mz - 1)
-    )
-
-
-@ti.kernel
-def advect_correct(
-    phi: F32, shift: F32, hat: F32, low: F32, high: F32,
-    mx: int, my: int, mz: int, nx: int, ny: int, nz: int, ex: int, ey: int, ez: int,
-    x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, opened: int, correct: int,
-    decay: ti.f32, nothing: ti.f32,
-):  # fmt: skip
-    """phi = decay * clamp(hat + (phi - hat where the flow goes to) / 2, low, high), in place; or, where
-    `correct` is 0, decay * hat, the semi-Lagrangian step. Values up to `nothing` become 0.
-
-    Samples that flow out through an open face keep hat: what lies outside cannot tell the error.
-    """
-    for row in range((x1 - x0) * (y1 - y0)):
-        i = x0 + row // (y1 - y0)
-        j = y0 + row % (y1 - y0)
-        for k in range(z0, z1):
-            q = (i * my + j) * mz + k
-            value = hat[q]
-            if correct != 0:
-                d = face_mean(shift, i, j, k, ex, ey, ez, nx, ny, nz)
-                x, y, z = i + d[0], j + d[1], k + d[2]
-                if not leaves(x, y, z, opened, mx, my, mz):
-                    error = 0.5 * (phi[q] - sample(hat, x, y, z, mx, my, mz)[0])
-                    value = ti.min(ti.max(value + error, low[q]), high[q])
-            value *= decay
-            phi[q] = value if ti.abs(value) > nothing else 0.0
-
-
-@ti.kernel
-def row_extents(phi: F32, extents: ti.types.ndarray(dtype=ti.i32, ndim=1), rows: int, nz: int):
-    """extents [rows, 2] = first and last-plus-one index of what is not zero; (nz, 0) where all is."""
-    for row in range(rows):
-        first = nz
-        last = 0
-        for k in range(nz):
-            if phi[row * nz + k] != 0.0:
-                first = ti.min(first, k)
-                last = k + 1
-        extents[2 * row] = first
-        extents[2 * row + 1] = last
+STAGE = "advection"
+EDGELESS = 1e30  # index coordinate of an end of an axis that nothing enters or leaves through
 
 
 class Advection:
-    """Advects the fields of one grid; owns the scratch arrays that takes (six numbers a cell)."""
+    """Advects the fields of one grid. `wind`: velocity (m/s, one number per axis) of the air that open faces bring
+    in; at rest where left out. Borrows nine numbers a cell."""
 
-    def __init__(self, grid: Grid, device: str, maccormack: bool) -> None:
-        nx, ny, nz = self.cells = grid.cells
-        self.grid, self.maccormack, self.device = grid, maccormack, device
-        most = max(math.prod(grid.faces(axis)) for axis in range(3))
-        self.hat, self.low, self.high = (zeros(most, device) for _ in range(3))
-        self.centred, self.back, self.forth = (zeros(3 * nx * ny * nz, device) for _ in range(3))
-        self.extents = zeros(2 * nx * ny, device, torch.int32)
-        bits = [is_open for pair in grid.opened for is_open in pair]
-        self.opened = sum(1 << bit for bit, is_open in enumerate(bits) if is_open)
+    def __init__(
+        self,
+        grid: Grid,
+        device: str,
+        maccormack: bool,
+        workspace: Workspace,
+        wind: Sequence[float] | None = None,
+    ) -> None:
+        self.grid, self.maccormack = grid, maccormack
+        self.layout = layout = Layout.of(grid, device)
+        self.wind = tuple(wind) if wind is not None else (0.0,) * grid.dim
+        nx, ny, nz = layout.cells
+        most = max(math.prod(layout.faces(axis)) for axis in range(3))
+        self.back, self.forth = (workspace.take(STAGE, 3 * nx * ny * (nz + 2)) for _ in range(2))
+        # Once the trace is done the centred velocity is not needed any more, and the fields' scratch takes its place.
+        scratch = workspace.take(STAGE, 3 * most)
+        self.centred = scratch[: 3 * nx * ny * nz]
+        self.hat, self.low, self.high = (scratch[n * most : (n + 1) * most] for n in range(3))
+        self.extents = workspace.take(STAGE, 2 * nx * ny, torch.int32)
 
     def trace(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
-        """Trace all particles through `velocity` for `seconds`; `scalar` and `velocity` then move fields
-        along.
+        """Trace all particles through `velocity` for `seconds`; `scalar` and `velocity` then move fields along."""
+        layout = self.layout
+        u, v, w = (velocity[axis] for axis in layout.order)
+        step = seconds / self.grid.cell_size
+        kernels.centre_velocity(u, v, w, self.centred, layout.cells, layout.tile)
+        kernels.trace(
+            self.centred, self.back, self.forth, layout.cells, layout.strides(layout.cells), layout.periods, step,
+            layout.tile, layout.periodic,
+        )  # fmt: skip
+        kernels.pad_rows(self.back, self.forth, layout.cells, layout.periods[2])
 
-        Leaves the velocity at cell centres, [x, y, z, 3] flat, in `self.centred`.
-        """
-        centre_velocity(*velocity, self.centred, *self.cells)
-        trace_cells(self.centred, self.back, self.forth, *self.cells, seconds / self.grid.cell_size)
+    def came_from(self, cells: torch.Tensor) -> torch.Tensor:
+        """How far (in cells, [3, n], the grid's axes) what is now at the centres of `cells` (flat indices) has come,
+        after `trace`."""
+        row_length = self.layout.cells[2]
+        rows = torch.div(cells, row_length, rounding_mode="floor")
+        at = rows * (row_length + 2) + cells - rows * row_length + 1
+        components = self.back.view(3, -1)
+        return torch.stack([components[self.layout.order.index(axis)][at] for axis in range(3)])
 
     def scalar(self, phi: torch.Tensor, reach: float, decay: float = 1.0) -> None:
         """Move the cell-centred `phi` in place along the last trace and multiply it by `decay`.
 
-        `reach` bounds how many cells the flow crosses. Open faces bring in zeros. Costs in proportion to
-        the box that is not empty.
+        `reach` bounds how many cells the flow crosses. Open faces bring in zeros. Costs in proportion to the box that
+        is not empty.
         """
         box = self._occupied(phi, math.ceil(reach) + 1)
         if box is not None:
-            self._advect(phi, NO_FACE, box, self.opened, decay, NOTHING)
+            # The second pass looks beyond the box, where hat is zero: as far as `forth`, at most 3 * reach.
+            around = math.ceil(3 * reach) + 2
+            spans = (
+                slice(max(a - around, 0) if period == 0 else 0, b + around if period == 0 else None)
+                for a, b, period in zip(*box, self.layout.periods, strict=True)
+            )
+            self.hat[: phi.numel()].view(self.layout.cells)[tuple(spans)].zero_()
+            self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
 
     def velocity(self, velocity: Sequence[torch.Tensor]) -> None:
-        """Move the three face arrays in place along the last trace. Open faces bring in air at rest.
+        """Move the three face arrays in place along the last trace. Open faces bring in the wind.
 
-        Were it to come in as fast as the air beside the face, inflow would feed on itself, and the air in an
-        open box would run away without any smoke in it.
+        Were it to come in as fast as the air beside the face, inflow would feed on itself, and the air in an open box
+        would run away without any smoke in it.
         """
-        for axis in range(self.grid.dim):  # the third component of a 2-D grid stays zero
-            normal = tuple(int(a == axis) for a in range(3))
-            self._advect(velocity[axis], normal, _whole(self.grid.faces(axis)), self.opened, 1.0, 0.0)
+        for axis, source in enumerate(self.layout.order):
+            if source < self.grid.dim:  # the third component of a 2-D grid stays zero
+                normal = (int(axis == 0), int(axis == 1), int(axis == 2))
+                whole = (NO_FACE, self.layout.faces(axis))
+                self._advect(velocity[source], normal, whole, self.wind[source], 1.0, 0.0)
 
     def _advect(
         self,
         phi: torch.Tensor,
-        normal: tuple[int, ...],
-        box: tuple[int, ...],
-        vacuum: int,
+        normal: tuple[int, int, int],
+        box: tuple[tuple[int, ...], tuple[int, ...]],
+        inflow: float,
         decay: float,
         nothing: float,
     ) -> None:
-        sizes = tuple(n + e for n, e in zip(self.cells, normal, strict=True))
+        layout = self.layout
+        size = tuple(n + e for n, e in zip(layout.cells, normal, strict=True))
         hat = self.hat[: phi.numel()]
-        if box != _whole(sizes):
-            hat.zero_()  # the second pass may look a little beyond the box
-        where = (*sizes, *self.cells, *normal, *box)
-        advect_back(phi, self.back, hat, self.low, self.high, *where, vacuum)
-        correct = int(self.maccormack)
-        advect_correct(
-            phi, self.forth, hat, self.low, self.high, *where, self.opened, correct, decay, nothing
-        )
+        where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
+        kind = (layout.tile, layout.periodic)
+        kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
+        self._join(hat, normal)
+        if self.maccormack:
+            kernels.advect_correct(phi, self.forth, hat, self.low, self.high, *where, decay, nothing, *kind)
+            self._join(phi, normal)
+        else:
+            kernels.keep(phi, hat, size, *box, decay, nothing)
 
-    def _occupied(self, phi: torch.Tensor, margin: int) -> tuple[int, ...] | None:
-        """The box that `phi` can reach within `margin` cells, as (x0, x1, y0, y1, z0, z1); None where it is
-        empty."""
-        nx, ny, nz = self.cells
-        row_extents(phi, self.extents, nx * ny, nz)
+    def _join(self, faces: torch.Tensor, normal: tuple[int, int, int]) -> None:
+        if any(normal):
+            self.layout.join(faces, self.layout.order[normal.index(1)])
+
+    def _ends(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Index coordinates of the last samples at open ends, where an array of `size` ends."""
+        opened = self.layout.opened
+        lower = tuple(0.0 if low else -EDGELESS for low, _ in opened)
+        upper = tuple(n - 1.0 if high else EDGELESS for n, (_, high) in zip(size, opened, strict=True))
+        return lower, upper
+
+    def _occupied(self, phi: torch.Tensor, margin: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The box that `phi` can reach within `margin` cells, as its first cell and the one after its last; None
+        where it is empty."""
+        nx, ny, nz = self.layout.cells
+        kernels.row_extents(phi, self.extents, nx * ny, nz)
         extents = self.extents.cpu().numpy().reshape(nx, ny, 2)
         filled = extents[..., 1] > 0
         if not filled.any():
             return None
         xs, ys = np.nonzero(filled.any(axis=1))[0], np.nonzero(filled.any(axis=0))[0]
         spans = [(xs[0], xs[-1] + 1), (ys[0], ys[-1] + 1), (extents[..., 0].min(), extents[..., 1].max())]
-        return tuple(
-            int(edge)
-            for (first, last), n in zip(spans, self.cells, strict=True)
-            for edge in (max(first - margin, 0), min(last + margin, n))
-        )
-
-
-def _whole(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(edge for n in shape for edge in (0, n))
+        first, last = [], []
+        for (low, high), n, period in zip(spans, self.layout.cells, self.layout.periods, strict=True):
+            # Over the seam: all of the axis, to be on the safe side.
+            around = period > 0 and (low < margin or high + margin > n)
+            first.append(0 if around else max(int(low) - margin, 0))
+            last.append(n if around else min(int(high) + margin, n))
+        return tuple(first), tuple(last)

@@ -6,134 +6,161 @@ import taichi as ti
 import torch
 
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.sampling import F32
+from fluidsr.solver.kernels_advection import beside, centre_velocity
+from fluidsr.solver.layout import Layout
+from fluidsr.solver.sampling import F32, I3
 from fluidsr.solver.setup import Physics
-from fluidsr.solver.state import State, zeros
+from fluidsr.solver.state import State
+from fluidsr.solver.workspace import Workspace
+
+STAGE = "forces"
 
 
 @ti.kernel
 def add_buoyancy(
-    v: F32, density: F32, temperature: F32, nx: int, ny: int, nz: int, ex: int, ey: int, ez: int,
-    per_density: ti.f32, per_temperature: ti.f32,
+    v: F32, density: F32, temperature: F32, n: I3, normal: I3, periods: I3,
+    per_density: ti.f32, per_temperature: ti.f32, tile: ti.template(), heated: ti.template(),
 ):  # fmt: skip
-    """Add the gained speed, at faces normal to (ex, ey, ez), from the mean of the two cells beside each."""
-    my = ny + ey
-    mz = nz + ez
-    for row in range((nx + ex) * my):
-        i = row // my
-        j = row % my
-        below = (ti.max(i - ex, 0) * ny + ti.max(j - ey, 0)) * nz
-        above = (ti.min(i, nx - 1) * ny + ti.min(j, ny - 1)) * nz
-        for k in range(mz):
-            a = below + ti.max(k - ez, 0)
-            b = above + ti.min(k, nz - 1)
-            v[row * mz + k] += 0.5 * (
-                per_density * (density[a] + density[b]) + per_temperature * (temperature[a] + temperature[b])
-            )
+    """Add the gained speed, at faces with this normal, from the mean of the two cells beside each. 12 bytes a cell;
+    16 where it is `heated` (else `temperature` is not looked at)."""
+    size = n + normal
+    tiles = (size[2] + tile - 1) // tile
+    for t in range(size[0] * size[1] * tiles):
+        row = t // tiles
+        k0 = (t - row * tiles) * tile
+        i = row // size[1]
+        j = row - i * size[1]
+        i0, i1 = beside(i, normal[0], n[0], periods[0])
+        j0, j1 = beside(j, normal[1], n[1], periods[1])
+        below, above = (i0 * n[1] + j0) * n[2], (i1 * n[1] + j1) * n[2]
+        new = ti.Vector.zero(ti.f32, tile)
+        count = ti.min(tile, size[2] - k0)
+        for m in range(count):
+            k1, k2 = beside(k0 + m, normal[2], n[2], periods[2])
+            gained = per_density * (density[below + k1] + density[above + k2])
+            if ti.static(heated):
+                gained += per_temperature * (temperature[below + k1] + temperature[above + k2])
+            new[m] = v[row * size[2] + k0 + m] + 0.5 * gained
+        for m in range(count):
+            v[row * size[2] + k0 + m] = new[m]
 
 
 @ti.func
-def central(c: ti.template(), component, q, a, b):
-    """Difference of a component between cells b and a, over their distance in cells (one-sided at the
-    border)."""
-    span = ti.cast(ti.cast(b != q, ti.i32) + ti.cast(a != q, ti.i32), ti.f32)
-    return (c[3 * b + component] - c[3 * a + component]) / ti.max(span, 1.0)
+def around(i, n, period):
+    """Numbers of the two neighbours of cell i along one axis (the cell itself beyond a border), and what to divide
+    their difference by for a slope per cell."""
+    lower = ti.select(i > 0, i - 1, ti.max(period - 1, 0))
+    upper = ti.select(i < n - 1, i + 1, ti.select(period > 0, 0, n - 1))
+    span = ti.select(period > 0, 2, ti.max(upper - lower, 1))
+    return lower, upper, 1.0 / span
 
 
 @ti.kernel
-def curl(c: F32, vorticity: F32, magnitude: F32, nx: int, ny: int, nz: int):
-    """vorticity [nx, ny, nz, 3] = curl of the centred velocity, in m/s per cell; and its magnitude."""
-    for row in range(nx * ny):
-        i = row // ny
-        j = row % ny
-        for k in range(nz):
-            q = row * nz + k
-            xa, xb = q - ti.min(i, 1) * ny * nz, q + ti.min(nx - 1 - i, 1) * ny * nz
-            ya, yb = q - ti.min(j, 1) * nz, q + ti.min(ny - 1 - j, 1) * nz
-            za, zb = q - ti.min(k, 1), q + ti.min(nz - 1 - k, 1)
+def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
+    """vorticity [3, nx, ny, nz] = curl of the centred velocity `c`, in m/s per cell; and its magnitude. 28 bytes a
+    cell."""
+    for row in range(n[0] * n[1]):
+        size = n[0] * n[1] * n[2]
+        i = row // n[1]
+        j = row - i * n[1]
+        i0, i1, per_x = around(i, n[0], periods[0])
+        j0, j1, per_y = around(j, n[1], periods[1])
+        for k in range(n[2]):
+            k0, k1, per_z = around(k, n[2], periods[2])
+            xa, xb = (i0 * n[1] + j) * n[2] + k, (i1 * n[1] + j) * n[2] + k
+            ya, yb = (i * n[1] + j0) * n[2] + k, (i * n[1] + j1) * n[2] + k
+            za, zb = row * n[2] + k0, row * n[2] + k1
+            u, v, w = 0, size, 2 * size
             omega = ti.Vector(
                 [
-                    central(c, 2, q, ya, yb) - central(c, 1, q, za, zb),
-                    central(c, 0, q, za, zb) - central(c, 2, q, xa, xb),
-                    central(c, 1, q, xa, xb) - central(c, 0, q, ya, yb),
+                    (c[w + yb] - c[w + ya]) * per_y - (c[v + zb] - c[v + za]) * per_z,
+                    (c[u + zb] - c[u + za]) * per_z - (c[w + xb] - c[w + xa]) * per_x,
+                    (c[v + xb] - c[v + xa]) * per_x - (c[u + yb] - c[u + ya]) * per_y,
                 ]
             )
             for a in ti.static(range(3)):
-                vorticity[3 * q + a] = omega[a]
-            magnitude[q] = omega.norm()
+                vorticity[a * size + row * n[2] + k] = omega[a]
+            magnitude[row * n[2] + k] = omega.norm()
 
 
 @ti.kernel
-def confinement(vorticity: F32, magnitude: F32, force: F32, nx: int, ny: int, nz: int, strength: ti.f32):
-    """force [nx, ny, nz, 3] = strength * N x omega with N = grad |omega| / |grad |omega||."""
-    for row in range(nx * ny):
-        i = row // ny
-        j = row % ny
-        for k in range(nz):
-            q = row * nz + k
+def confinement(vorticity: F32, magnitude: F32, force: F32, n: I3, periods: I3, strength: ti.f32):
+    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell."""
+    for row in range(n[0] * n[1]):
+        size = n[0] * n[1] * n[2]
+        i = row // n[1]
+        j = row - i * n[1]
+        i0, i1, _ = around(i, n[0], periods[0])
+        j0, j1, _ = around(j, n[1], periods[1])
+        for k in range(n[2]):
+            q = row * n[2] + k
+            k0, k1, _ = around(k, n[2], periods[2])
             g = ti.Vector(
                 [
-                    magnitude[q + ti.min(nx - 1 - i, 1) * ny * nz] - magnitude[q - ti.min(i, 1) * ny * nz],
-                    magnitude[q + ti.min(ny - 1 - j, 1) * nz] - magnitude[q - ti.min(j, 1) * nz],
-                    magnitude[q + ti.min(nz - 1 - k, 1)] - magnitude[q - ti.min(k, 1)],
+                    magnitude[(i1 * n[1] + j) * n[2] + k] - magnitude[(i0 * n[1] + j) * n[2] + k],
+                    magnitude[(i * n[1] + j1) * n[2] + k] - magnitude[(i * n[1] + j0) * n[2] + k],
+                    magnitude[row * n[2] + k1] - magnitude[row * n[2] + k0],
                 ]
             )
-            omega = ti.Vector([vorticity[3 * q], vorticity[3 * q + 1], vorticity[3 * q + 2]])
+            omega = ti.Vector([vorticity[q], vorticity[q + size], vorticity[q + 2 * size]])
             f = strength * (g / (g.norm() + 1e-12)).cross(omega)
             for a in ti.static(range(3)):
-                force[3 * q + a] = f[a]
+                force[q + a * size] = f[a]
 
 
 @ti.kernel
-def add_to_faces(v: F32, force: F32, axis: int, nx: int, ny: int, nz: int, ex: int, ey: int, ez: int):
-    """Add one component of a centred force to the faces normal to its axis: half from the cell on each
-    side."""
-    my = ny + ey
-    mz = nz + ez
-    for row in range((nx + ex) * my):
-        i = row // my
-        j = row % my
-        below = (ti.max(i - ex, 0) * ny + ti.max(j - ey, 0)) * nz
-        above = (ti.min(i, nx - 1) * ny + ti.min(j, ny - 1)) * nz
-        for k in range(mz):
-            a = below + ti.max(k - ez, 0)
-            b = above + ti.min(k, nz - 1)
-            v[row * mz + k] += 0.5 * (force[3 * a + axis] + force[3 * b + axis])
+def add_to_faces(v: F32, force: F32, n: I3, normal: I3, periods: I3):
+    """Add one component of a centred force to the faces with this normal: half from the cell on each side. 12 bytes a
+    cell."""
+    for row in range((n[0] + normal[0]) * (n[1] + normal[1])):
+        i = row // (n[1] + normal[1])
+        j = row % (n[1] + normal[1])
+        i0, i1 = beside(i, normal[0], n[0], periods[0])
+        j0, j1 = beside(j, normal[1], n[1], periods[1])
+        for k in range(n[2] + normal[2]):
+            k0, k1 = beside(k, normal[2], n[2], periods[2])
+            a, b = (i0 * n[1] + j0) * n[2] + k0, (i1 * n[1] + j1) * n[2] + k1
+            v[row * (n[2] + normal[2]) + k] += 0.5 * (force[a] + force[b])
 
 
 class Forces:
     """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some
     too: the projection that follows sets them right."""
 
-    def __init__(self, grid: Grid, physics: Physics, device: str) -> None:
-        self.grid, self.physics = grid, physics
-        cells = grid.cells[0] * grid.cells[1] * grid.cells[2]
-        self.vorticity = zeros(3 * cells if physics.vorticity_confinement else 0, device)
-        self.force = torch.zeros_like(self.vorticity)
-        self.magnitude = zeros(cells if physics.vorticity_confinement else 0, device)
+    def __init__(self, grid: Grid, physics: Physics, device: str, workspace: Workspace) -> None:
+        self.grid, self.physics, self.layout = grid, physics, Layout.of(grid, device)
+        if physics.vorticity_confinement:
+            cells = grid.cells[0] * grid.cells[1] * grid.cells[2]
+            self.centred, self.vorticity = (workspace.take(STAGE, 3 * cells) for _ in range(2))
+            self.magnitude = workspace.take(STAGE, cells)
 
     def add_buoyancy(self, state: State, seconds: float) -> None:
         """Acceleration gravity * (b_T * T - b_rho * density) against gravity, m/s²."""
-        p, up = self.physics, self.grid.up
+        p, layout = self.physics, self.layout
         heavy, light = -p.gravity * p.buoyancy_density * seconds, p.gravity * p.buoyancy_temperature * seconds
-        if heavy or light:
-            normal = tuple(int(a == up) for a in range(3))
+        heated = state.temperature is not None and light != 0
+        if heavy or heated:
+            temperature = state.temperature if heated else state.density
             add_buoyancy(
-                state.velocity[up], state.density, state.temperature, *self.grid.cells, *normal, heavy, light
-            )
+                state.velocity[self.grid.up], state.density, temperature, layout.cells,
+                layout.normal(self.grid.up), layout.periods, heavy, light, layout.tile, heated,
+            )  # fmt: skip
+            layout.join(state.velocity[self.grid.up], self.grid.up)
 
-    def confine_vorticity(
-        self, velocity: Sequence[torch.Tensor], centred: torch.Tensor, seconds: float
-    ) -> None:
-        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11), from `centred`
-        velocity."""
+    def confine_vorticity(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
+        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is."""
         epsilon = self.physics.vorticity_confinement
         if not epsilon:
             return
-        cells = self.grid.cells
-        curl(centred, self.vorticity, self.magnitude, *cells)
+        layout = self.layout
+        cells, periods = layout.cells, layout.periods
+        u, v, w = (velocity[axis] for axis in layout.order)
+        centre_velocity(u, v, w, self.centred, cells, layout.tile)
+        curl(self.centred, self.vorticity, self.magnitude, cells, periods)
         # omega is in m/s per cell: h * omega, as the equation has it, without a division.
-        confinement(self.vorticity, self.magnitude, self.force, *cells, epsilon * seconds)
-        for axis in range(self.grid.dim):
-            normal = tuple(int(a == axis) for a in range(3))
-            add_to_faces(velocity[axis], self.force, axis, *cells, *normal)
+        force = self.centred  # not needed any more
+        confinement(self.vorticity, self.magnitude, force, cells, periods, epsilon * seconds)
+        for component, source in zip(force.view(3, -1), layout.order, strict=True):
+            if source < self.grid.dim:
+                add_to_faces(velocity[source], component, cells, layout.normal(source), periods)
+                layout.join(velocity[source], source)

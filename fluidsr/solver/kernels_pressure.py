@@ -60,7 +60,7 @@ def outflow(
         plane = ny * nz
         a0 = row * nz + i * nz  # first face of the row in v
         b0 = row * nz + row  # and in w
-        total = ti.cast(0.0, ti.f64)
+        total = 0.0  # of one row: float32 will do
         greatest = 0.0
         speed = 0.0
         if plain[row] != 0:
@@ -80,11 +80,15 @@ def outflow(
                 va, vb = ya * v[a0 + k], yb * v[a0 + k + nz]
                 inflow = (ua - ub) + (va - vb) + (low - high)
                 r[q] = inflow
-                total += ti.cast(inflow * inflow, ti.f64)
+                total += inflow * inflow
                 greatest = ti.max(greatest, ti.abs(inflow))
                 speed = ti.max(speed, ti.max(ti.abs(ua), ti.max(ti.abs(va), ti.abs(low))))
-                speed = ti.max(speed, ti.max(ti.abs(ub), ti.max(ti.abs(vb), ti.abs(high))))
                 low = high
+            speed = ti.max(speed, ti.abs(low))  # the high faces of other rows are the low ones of the next
+            if i == nx - 1 or j == ny - 1:
+                for k in range(nz):
+                    speed = ti.max(speed, ti.abs(xb * u[row * nz + k + plane]))
+                    speed = ti.max(speed, ti.abs(yb * v[a0 + k + nz]))
         else:
             for k in range(nz):
                 q = row * nz + k
@@ -101,7 +105,7 @@ def outflow(
                 if (xa + xb) + (ya + yb) + (za + zb) == 0.0:
                     inflow = 0.0
                 r[q] = inflow
-                total += ti.cast(inflow * inflow, ti.f64)
+                total += inflow * inflow
                 greatest = ti.max(greatest, ti.abs(inflow))
                 if xa > 0.0:
                     speed = ti.max(speed, ti.abs(u[q]))
@@ -115,7 +119,7 @@ def outflow(
                     speed = ti.max(speed, ti.abs(w[b0 + k]))
                 if zb > 0.0:
                     speed = ti.max(speed, ti.abs(w[b0 + k + 1]))
-        sums[3 * row] = total
+        sums[3 * row] = ti.cast(total, ti.f64)
         sums[3 * row + 1] = ti.cast(greatest, ti.f64)
         sums[3 * row + 2] = ti.cast(speed, ti.f64)
 

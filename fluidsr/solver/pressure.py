@@ -19,22 +19,43 @@ from fluidsr.solver.kernels_pressure import apply_matrix, descend, search
 from fluidsr.solver.rim import Rim
 from fluidsr.solver.state import zeros
 
-BoxSolve = Callable[[torch.Tensor], None]  # x = B^-1 x, in place
+# What rounding of p in float32 leaves of a residual, as a share of |p| (L2). To go below it takes another
+# solve, of what is left, and iterating on before that one is in vain.
+ROUNDING_OF_P = 3e-7
+
+
+class BoxSolve(Protocol):
+    """x = B^-1 x, in place."""
+
+    def __call__(self, x: torch.Tensor, window: tuple[int, int, int, int] | None = None) -> None:
+        """With a `window`, (first, one past the last) row along x and along y: `x` is zero elsewhere, and
+        planes of x outside it need not even be filled; the result is right there only."""
+        ...
 
 
 @dataclass(frozen=True)
 class SolveReport:
-    """What a pressure solve did: `iterations`, each of them one application of the preconditioner;
-    `residual`, the L2 norm of what is left of the right-hand side relative to what it was, measured on the
-    velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell (the share of its
-    volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity component on a face,
-    m/s."""
+    """What a pressure solve did: `iterations` of conjugate gradients, each with one application of the
+    preconditioner; `residual`, the L2 norm of what is left of the right-hand side relative to what it was,
+    measured on the velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell
+    (the share of its volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity
+    component on a face, m/s."""
 
     iterations: int
     residual: float
     max_divergence: float
     max_speed: float
     converged: bool
+
+    def followed_by(self, other: SolveReport) -> SolveReport:
+        """What two solves in a row did: iterations of both, the worse residual and divergence, the later speed."""
+        return SolveReport(
+            self.iterations + other.iterations,
+            max(self.residual, other.residual),
+            max(self.max_divergence, other.max_divergence),
+            other.max_speed,
+            self.converged and other.converged,
+        )
 
 
 @dataclass(frozen=True)
@@ -126,11 +147,12 @@ class BoxAndRim:
         self.box(self.work)
         self._defect(self.r)  # the residual of the box's own solution
         rim.level(self.r)
+        unseen = ROUNDING_OF_P * float(torch.linalg.vector_norm(self.work))
         left = Norms(float(torch.linalg.vector_norm(self.r)), float(self.r.abs().max()))
         for vector in (self.source, self.local, self.d, self.ad, self.ds, self.dl):
             vector.zero_()
         old, iterations = 0.0, 1
-        while iterations < most - 1 and not small_enough(left):
+        while iterations < most and not (small_enough(left) or left.l2 < unseen):
             self._precondition()
             new = self.sums.sum()
             if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
@@ -151,16 +173,17 @@ class BoxAndRim:
         on_rim.scatter_add(self.source, rim.cells, r, count)
         self.box(r)
         on_rim.scatter_add(self.local, rim.cells, r, count)
-        return iterations + 1
+        return iterations
 
     def _precondition(self) -> None:
         """In the rim: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
         rim = self.rim
         rim.smooth(self.before, self.r, forward=True)
         on_rim.remainder(self.r, self.before, self.s, rim.beside, rim.weights, rim.count)
-        self.work.zero_()
+        first, last = rim.window[:2]
+        self.work.view(rim.cells_of_box[0], -1)[first:last].zero_()
         on_rim.scatter(self.s, rim.cells, self.work, rim.count)
-        self.box(self.work)
+        self.box(self.work, rim.window)
         self._defect(self.left)
         rim.smooth(self.after, self.left, forward=False)
         on_rim.gather_step(

@@ -62,7 +62,7 @@ class Projection:
         self.weights = self._faces(geometry.weights)
         rim = Rim(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
         self.plain = rim.plain
-        self.fluid_cells = self.r.numel() - rim.solid_cells
+        self.fluid_cells = int(np.count_nonzero(geometry.fluid))
         moving = geometry.wall_flux is not None and geometry.solid_velocity is not None
         self.moving = int(moving)
         nothing = torch.zeros(1, device=self.device)
@@ -78,7 +78,8 @@ class Projection:
             self.solver = ConjugateGradients(self.grid.cells, self.weights, self.ends, self.device)
         elif rim.count == 0:
             self.solver = EmptyBox(self.box)
-            self.weights = (nothing, nothing, nothing)  # all rows are plain: nobody reads them
+            if bool(self.plain.all()):
+                self.weights = (nothing, nothing, nothing)  # nobody reads them
         else:
             self.solver = BoxAndRim(self.box, rim, self.work)
 
@@ -143,11 +144,16 @@ class Projection:
         )
 
     def _subtract_gradient(self, velocity: Faces) -> None:
-        """Of the pressure in `self.r`."""
+        """Of the pressure in `self.r`. The second copy of a periodic face is made from the first: compilers may
+        round twice the same formula differently."""
         subtract_gradient(
             *velocity, self.r, *self.weights, *self.solid_velocity, self.plain, *self.grid.cells, self.ends,
             self.moving,
         )  # fmt: skip
+        for axis in range(3):
+            if self.grid.periodic[axis]:
+                faces = velocity[axis].view(self.grid.faces(axis))
+                faces.select(axis, -1).copy_(faces.select(axis, 0))
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)

@@ -26,7 +26,8 @@ class Rim:
     """Cells near solids as a list, with their part of the matrix A; about 80 bytes for each.
 
     The smoothed cells come first, colour by colour (those of one colour are no neighbours), then the layer
-    around them, where a residual can reach. `plain`: for each row of cells along z 1 where the empty box ends not
+    around them, where a residual can reach. `window`: the rows along x and y that the rim and its neighbours
+    lie in, (first, one past the last) each. `plain`: for each row of cells along z 1 where the empty box ends not
     differ (see kernels_pressure.py). `pockets`: places of the cells of each of the geometry's pockets.
     """
 
@@ -42,12 +43,14 @@ class Rim:
         nx, ny, nz = self.cells_of_box = geometry.fluid.shape
         self.ends = ends
         level = torch.empty(nx * ny * nz, dtype=torch.uint8, device=device)
-        self.plain = torch.empty(nx * ny, dtype=torch.uint8, device=device)
-        kernels.classify(*weights, level, self.plain, nx, ny, nz, ends)
+        self.plain, layer = (torch.empty(nx * ny, dtype=torch.uint8, device=device) for _ in range(2))
+        kernels.classify(*weights, level, layer, self.plain, nx, ny, nz, ends)
         for old in range(kernels.CUT, kernels.CUT + LAYERS + 1):
-            kernels.widen(level, old, nx, ny, nz, ends)
-        self.solid_cells = int((level == kernels.SOLID).sum())
-        near = torch.nonzero((level != kernels.FAR) & (level != kernels.SOLID)).view(-1)
+            kernels.widen(level, layer, old, nx, ny, nz, ends)
+        rows = torch.nonzero(layer).view(-1)
+        found = level.view(-1, nz)[rows]
+        row, k = torch.nonzero((found != kernels.FAR) & (found != kernels.SOLID)).unbind(1)
+        near = rows[row] * nz + k
         outer = level[near] == kernels.CUT + LAYERS + 1
         colour = self._colours(near)
         groups = [near[~outer & (colour == number)] for number in torch.unique(colour).tolist()]
@@ -60,7 +63,20 @@ class Rim:
         self.beside = torch.empty(6 * self.count, dtype=torch.int32, device=device)
         self.weights = torch.empty(6 * self.count, dtype=torch.float32, device=device)
         kernels.connect(self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends)
-        self.pockets = [self._places(pocket, place) for pocket in geometry.pockets]
+        self.window = (*self._span(near // (ny * nz), 0), *self._span(near // nz % ny, 1))
+        fluid_cells = int(np.count_nonzero(geometry.fluid))
+        self.pockets = [self._places(pocket, place, fluid_cells) for pocket in geometry.pockets]
+
+    def _span(self, index: torch.Tensor, axis: int) -> tuple[int, int]:
+        """Of what rim cells and their neighbours have for index: the first, and one past the last."""
+        if len(index) == 0:
+            return 0, 0
+        n = self.cells_of_box[axis]
+        first, last = int(index.min()) - 1, int(index.max()) + 2
+        wraps = self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED
+        if wraps and (first < 0 or last > n):
+            return 0, n
+        return max(first, 0), min(last, n)
 
     def _colours(self, cells: torch.Tensor) -> torch.Tensor:
         """A checkerboard's two, and two more for the last plane of an axis that wraps onto itself out of
@@ -73,7 +89,9 @@ class Rim:
                 colour = colour + (2 << axis) * (index[axis] == n - 1)
         return colour
 
-    def _places(self, pocket: np.ndarray, place: torch.Tensor) -> torch.Tensor:
+    def _places(self, pocket: np.ndarray, place: torch.Tensor, fluid_cells: int) -> torch.Tensor | slice:
+        if len(pocket) == fluid_cells:  # all of the fluid, as in a closed box
+            return slice(self.count)
         places = place[torch.from_numpy(pocket).to(place.device)]
         return places[places < self.count].to(torch.int64)
 

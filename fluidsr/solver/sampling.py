@@ -1,94 +1,82 @@
-"""Interpolation on flat arrays: the Taichi functions of every kernel that advects.
+"""Interpolation on flat arrays: the Taichi types and functions of every kernel that advects.
 
-Positions are in cells, measured from the corner of the domain: the centre of cell i is at i + 1/2.
+Positions are in index coordinates of the array sampled: its sample (i, j, k) lies at (i, j, k).
 """
 
 import taichi as ti
 
 F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
 F64 = ti.types.ndarray(dtype=ti.f64, ndim=1)
+I8 = ti.types.ndarray(dtype=ti.i8, ndim=1)
 I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)
 U8 = ti.types.ndarray(dtype=ti.u8, ndim=1)
+I3 = ti.types.vector(3, ti.i32)
+V3 = ti.types.vector(3, ti.f32)
+
+# Farther than any domain is wide, and small enough for exact integers in float32.
+FARTHEST = 4e6
 
 
 @ti.func
-def lattice(x, n):
-    """The two samples around index coordinate `x`, clamped to [0, n - 1], and the weight of the second."""
-    c = ti.min(ti.max(x, 0.0), ti.cast(n - 1, ti.f32))
-    i = int(c)
-    return i, ti.min(i + 1, n - 1), c - i
+def whole(x):
+    """The greatest integer up to x (floor would not be vectorised on every machine)."""
+    n = ti.cast(x, ti.i32)
+    return n - ti.select(x < ti.cast(n, ti.f32), 1, 0)
 
 
 @ti.func
-def mix(a, b, f):
-    return a + f * (b - a)
+def unit(x):
+    return ti.min(ti.max(x, 0.0), 1.0)
 
 
 @ti.func
-def sample(a: ti.template(), x, y, z, nx, ny, nz):
-    """Trilinear value of the array `a [nx, ny, nz]` at index coordinates, and the least and greatest of the
-    eight samples that it was made of."""
-    i0, i1, fx = lattice(x, nx)
-    j0, j1, fy = lattice(y, ny)
-    k0, k1, fz = lattice(z, nz)
-    q00 = (i0 * ny + j0) * nz
-    q01 = (i0 * ny + j1) * nz
-    q10 = (i1 * ny + j0) * nz
-    q11 = (i1 * ny + j1) * nz
-    a000, a001 = a[q00 + k0], a[q00 + k1]
-    a010, a011 = a[q01 + k0], a[q01 + k1]
-    a100, a101 = a[q10 + k0], a[q10 + k1]
-    a110, a111 = a[q11 + k0], a[q11 + k1]
-    value = mix(
-        mix(mix(a000, a001, fz), mix(a010, a011, fz), fy),
-        mix(mix(a100, a101, fz), mix(a110, a111, fz), fy),
-        fx,
+def lattice(i, d, n, stride, period, periodic: ti.template()):
+    """The samples around index coordinate i + d of an axis of `n` samples: number of the first, distance in
+    memory to the second, weights of both.
+
+    Beyond the ends the last sample goes on; where `period` is not 0, the axis repeats after so many samples.
+    Weights come from `d` alone, so that their rounding does not depend on the place in the domain, and are
+    exactly 1 and 0 at samples. No branch, and the distance in memory constant, so that compilers can vectorise
+    it: `periodic` (a compile-time constant) says whether any axis has a period.
+    """
+    x = ti.min(ti.max(i + d, -FARTHEST), FARTHEST)
+    first = ti.cast(ti.min(ti.max(x, 0.0), n - 1.5), ti.i32)  # at most n - 2, or 0
+    start = ti.cast(first - i, ti.f32)
+    second = stride
+    if ti.static(periodic):
+        unbounded = whole(x)
+        laps = whole((unbounded + 0.5) / ti.max(period, 1))
+        wraps = period > 0
+        first = ti.select(wraps, unbounded - laps * period, first)
+        start = ti.select(wraps, ti.cast(unbounded - i, ti.f32), start)
+        second = ti.select(wraps & (first == n - 1), (1 - n) * stride, stride)
+    return first, second, unit(start + 1.0 - d), unit(d - start)
+
+
+@ti.func
+def lattice_3d(at, d, n, strides, periods, periodic: ti.template()):
+    """`lattice` along x, y, z: flat index of the first of the eight samples around at + d in an array of
+    shape `n`; the three distances in memory; the weights of the first samples; of the second. `strides` of an
+    axis of one sample are 0."""
+    i, ox, gx, fx = lattice(at[0], d[0], n[0], strides[0], periods[0], periodic)
+    j, oy, gy, fy = lattice(at[1], d[1], n[1], strides[1], periods[1], periodic)
+    k, oz, gz, fz = lattice(at[2], d[2], n[2], strides[2], periods[2], periodic)
+    offsets = ti.Vector([ox, oy, oz])
+    return (i * n[1] + j) * n[2] + k, offsets, ti.Vector([gx, gy, gz]), ti.Vector([fx, fy, fz])
+
+
+@ti.func
+def corners(a: ti.template(), q, o):
+    """The eight samples around a point, from `lattice_3d`; z changes fastest."""
+    return (
+        a[q], a[q + o[2]], a[q + o[1]], a[q + o[1] + o[2]],
+        a[q + o[0]], a[q + o[0] + o[2]], a[q + o[0] + o[1]], a[q + o[0] + o[1] + o[2]],
+    )  # fmt: skip
+
+
+@ti.func
+def trilinear(a000, a001, a010, a011, a100, a101, a110, a111, g, f):
+    """Of the eight samples with the weights `g` and `f` from `lattice_3d`."""
+    return g[0] * (g[1] * (g[2] * a000 + f[2] * a001) + f[1] * (g[2] * a010 + f[2] * a011)) + f[0] * (
+        g[1] * (g[2] * a100 + f[2] * a101) + f[1] * (g[2] * a110 + f[2] * a111)
     )
-    low = ti.min(
-        ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
-    )
-    high = ti.max(
-        ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
-    )
-    return ti.Vector([value, low, high])
-
-
-@ti.func
-def triple(c: ti.template(), q):
-    """The centred velocity of cell `q`; the three components lie side by side so that one cache line serves
-    all."""
-    return ti.Vector([c[3 * q], c[3 * q + 1], c[3 * q + 2]])
-
-
-@ti.func
-def sample_velocity(c: ti.template(), p, nx, ny, nz):
-    """Trilinear value of the centred velocity `c [nx, ny, nz, 3]` at position `p`."""
-    i0, i1, fx = lattice(p[0] - 0.5, nx)
-    j0, j1, fy = lattice(p[1] - 0.5, ny)
-    k0, k1, fz = lattice(p[2] - 0.5, nz)
-    q00 = (i0 * ny + j0) * nz
-    q01 = (i0 * ny + j1) * nz
-    q10 = (i1 * ny + j0) * nz
-    q11 = (i1 * ny + j1) * nz
-    return mix(
-        mix(
-            mix(triple(c, q00 + k0), triple(c, q00 + k1), fz),
-            mix(triple(c, q01 + k0), triple(c, q01 + k1), fz),
-            fy,
-        ),
-        mix(
-            mix(triple(c, q10 + k0), triple(c, q10 + k1), fz),
-            mix(triple(c, q11 + k0), triple(c, q11 + k1), fz),
-            fy,
-        ),
-        fx,
-    )
-
-
-@ti.func
-def face_mean(c: ti.template(), i, j, k, ex, ey, ez, nx, ny, nz):
-    """Mean of the triples of the two cells beside a face with the unit normal (ex, ey, ez), of the one cell
-    beside it on the border; with a zero normal the triple of the cell itself."""
-    lower = (ti.max(i - ex, 0) * ny + ti.max(j - ey, 0)) * nz + ti.max(k - ez, 0)
-    upper = (ti.min(i, nx - 1) * ny + ti.min(j, ny - 1)) * nz + ti.min(k, nz - 1)
-    return 0.5 * (triple(c, lower) + triple(c, upper))

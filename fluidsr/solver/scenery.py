@@ -13,32 +13,52 @@ from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.setup import Obstacle, Source
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State, zeros
+from fluidsr.solver.terrain import Terrain
 
 
 class Scenery:
     """Emits density and keeps solids free of it; knows nothing of velocity and heat.
 
-    The grid may be finer than the one that is simulated on: sources and their noise are functions of place.
+    The grid may be finer than the one that is simulated on: sources and their noise are functions of place. Where
+    a solid moves on, it leaves air without smoke.
     """
 
     def __init__(
         self, grid: Grid, sources: Sequence[Source], obstacles: Sequence[Obstacle], device: str
     ) -> None:
-        geometry = Geometry.of(grid, obstacles)
-        solid = np.flatnonzero(~geometry.fluid.reshape(-1))
-        self._solid = torch.from_numpy(solid).to(device) if solid.size else None
-        self._nothing = zeros(0, device)
+        self._device, self._nothing = device, zeros(0, device)
+        terrain = Terrain(grid, obstacles, 0.0) if obstacles else None
+        self._terrain = terrain if terrain is not None and terrain.moves else None
+        # Only where there is air matters here; the terrain's other arrays go unless it moves.
+        self._air = np.broadcast_to(np.True_, grid.cells) if terrain is None else terrain.fluid
+        self._solid = self._solid_cells()
         self._emitters = [
-            Emitter(replace(source, velocity=None, temperature=None), grid, geometry, device)
+            Emitter(replace(source, velocity=None, temperature=None), grid, self._geometry, device)
             for source in sources
             if source.density is not None
         ]
 
     def apply(self, density: torch.Tensor, start: float, end: float) -> None:
         """What happens to the flat `density` (in place) in a substep from `start` to `end` (s), after it has been
-        carried along: it is emitted as at the start, and none is left in solids."""
+        carried along: it is emitted as at the start, by sources where they are at the end, and none is left in
+        solids."""
+        if self._terrain is not None:
+            self._terrain.move(end)
+            self._air, self._solid = self._terrain.fluid, self._solid_cells()
         if self._solid is not None:
             density[self._solid] = 0.0
-        none = self._nothing
+        state = State(density, None, (self._nothing, self._nothing, self._nothing), start)
         for emitter in self._emitters:
-            emitter.emit(State(density, none, (none, none, none), start))
+            if emitter.active(start) and (self._terrain is not None or emitter.moves):
+                emitter.place(self._geometry, end)
+            emitter.emit(state)
+
+    @property
+    def _geometry(self) -> Geometry:
+        none = np.empty(0, np.float32)
+        return Geometry(self._air, (none, none, none), ())
+
+    def _solid_cells(self) -> torch.Tensor | None:
+        if self._air.all():
+            return None
+        return torch.from_numpy(np.flatnonzero(~self._air)).to(self._device)

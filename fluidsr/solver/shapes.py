@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from fluidsr.errors import InputError
 
-KINDS = ("sphere", "box", "cylinder", "capsule")
+KINDS = ("sphere", "box", "cylinder", "capsule", "mesh")
+
+
+@dataclass(frozen=True, eq=False)
+class SampledDistance:
+    """A signed distance (m, negative inside) known on the points of a cubic lattice.
+
+    `values [a, b, c]` float32; `origin`: position of the first of them, m, from the centre of the shape's
+    bounding box; `spacing` between them, m; `half_extent`: half the edges of that box, m, which the lattice
+    encloses.
+    """
+
+    values: np.ndarray
+    origin: tuple[float, ...]
+    spacing: float
+    half_extent: tuple[float, ...]
+
+    def at(self, offset: list[np.ndarray]) -> np.ndarray:
+        """Interpolated linearly; outside the lattice the value at its nearest point plus the way there."""
+        wide = np.broadcast_arrays(
+            *((d - o) / self.spacing for d, o in zip(offset, self.origin, strict=True))
+        )
+        held = [np.clip(x, 0, n - 1) for x, n in zip(wide, self.values.shape, strict=True)]
+        value = ndimage.map_coordinates(self.values, held, np.float64, order=1, mode="nearest")
+        beyond = [x - h for x, h in zip(wide, held, strict=True)]
+        return value + self.spacing * _length(beyond)
 
 
 @dataclass(frozen=True)
@@ -18,8 +44,8 @@ class Shape:
 
     "sphere": radius. "box": size (full edge lengths). "cylinder": radius, height (full), axis. "capsule":
     radius, height (of the straight part, to which the two caps add a radius each), axis. In 2-D these are
-    circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle. Raises InputError
-    where a needed length is missing or not positive.
+    circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle. "mesh": field,
+    around the center. Raises InputError where a needed length is missing or not positive.
     """
 
     kind: str
@@ -28,10 +54,15 @@ class Shape:
     size: tuple[float, ...] | None = None
     height: float | None = None
     axis: int | None = None
+    field: SampledDistance | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError("shape", f"'{self.kind}' is unknown", f"use one of {', '.join(KINDS)}")
+        if self.kind == "mesh":
+            if self.field is None or self.field.values.ndim != len(self.center):
+                raise InputError("mesh", "it has no signed distance", "give one with as many axes")
+            return
         if self.kind == "box":
             if self.size is None or len(self.size) != len(self.center) or not min(self.size) > 0:
                 raise InputError(
@@ -54,6 +85,8 @@ class Shape:
         """Distance (m) of positions to the surface, negative inside; `position` are arrays that broadcast,
         one per axis. Exact outside and, for the cylinder and the box, inside too (Quilez 2008)."""
         offset = [p - c for p, c in zip(position, self.center, strict=True)]
+        if self.field is not None:
+            return self.field.at(offset)
         if self.kind == "sphere":
             return _length(offset) - self.radius
         if self.kind == "box":
@@ -68,8 +101,27 @@ class Shape:
             return _box([across - self.radius, along])
         return _length([across, np.maximum(along, 0)]) - self.radius
 
+    def at_least(self, thickness: float) -> Shape:
+        """The same shape, no dimension of which is less than `thickness` (m)."""
+        half = thickness / 2
+        return replace(
+            self,
+            radius=None if self.radius is None else max(self.radius, half),
+            size=None if self.size is None else tuple(max(edge, thickness) for edge in self.size),
+            height=max(self.height, thickness) if self.height and self.kind == "cylinder" else self.height,
+        )
+
+    @property
+    def thickness(self) -> float:
+        """The least extent along any axis, m; 0, which is unknown, of a mesh."""
+        if self.field is not None:
+            return 0.0
+        return 2 * min(self.half_extent(axis) for axis in range(len(self.center)))
+
     def half_extent(self, axis: int) -> float:
         """Half the length of the bounding box along `axis`, m."""
+        if self.field is not None:
+            return self.field.half_extent[axis]
         if self.kind == "box":
             assert self.size is not None
             return self.size[axis] / 2

@@ -14,19 +14,23 @@ import torch
 from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
+from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
-from fluidsr.solver.obstacles import Geometry, Solids
+from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
+from fluidsr.solver.solids import Solids
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.staggering import to_faces
 from fluidsr.solver.state import State
+from fluidsr.solver.terrain import Terrain
 from fluidsr.solver.workspace import Workspace
 
-# Numbers that a running solver holds for each cell: state 5, advection 12, pressure solve 2, and where there
-# are solids face weights 3. (Vorticity confinement adds 7 and the faces of the border a little.)
-BYTES_PER_CELL = 4 * (5 + 12 + 3 + 2)
+# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38
+# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
+# solids 9 less; with reflection 12 more.
+BYTES_PER_CELL = 84
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,34 @@ class Solver:
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
         self.setup = setup
         self.device = backend.start(device)
-        grid, self.geometry = setup.grid, Geometry.of(setup.grid, setup.obstacles)
-        self._state = State.at_rest(grid, self.device)
+        grid = setup.grid
+        terrain = Terrain(grid, setup.obstacles, 0.0)
+        self.geometry = Geometry.at_present(terrain)
+        self._heated = any(source.temperature is not None for source in setup.sources)
+        self._state = State.at_rest(grid, self.device, self._heated)
         self._workspace = Workspace(self.device)
-        self._solids = Solids(self.geometry, self.device)
+        self._solids = Solids(terrain, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
-        self._advection = Advection(grid, self.device, setup.numerics.advection == "maccormack")
-        self._forces = Forces(grid, setup.physics, self.device)
+        self._advection = Advection(
+            grid,
+            self.device,
+            setup.numerics.advection != "semi-lagrangian",
+            self._workspace,
+            setup.physics.wind,
+        )
+        self._forces = Forces(grid, setup.physics, self.device, self._workspace)
+        self._diffusion: Diffusion | None = None
+        if setup.physics.viscosity:
+            self._diffusion = Diffusion(
+                grid, self.geometry, setup.physics.viscosity, self.device, self._workspace
+            )
         self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
+        self._reflects = setup.numerics.advection == "reflection"
+        kept = self._state.velocity if self._reflects else ()
+        self._unprojected = tuple(torch.empty_like(component) for component in kept)
         self._max_speed = 0.0
         self._stages: defaultdict[str, float] = defaultdict(float)
+        self._start_wind()
 
     def start_from(
         self,
@@ -79,16 +101,14 @@ class Solver:
 
         On return velocity is divergence-free. Raises SolverError where that fails.
         """
+        self._state.time = time
         self._state.density.copy_(density.reshape(-1))
         if temperature is not None:
-            self._state.temperature.copy_(temperature.reshape(-1))
+            self._temperature().copy_(temperature.reshape(-1))
         if velocity is not None:
             to_faces(velocity, self.setup.grid, self._state.velocity)
-        report = self._projection.project(self._state.velocity, seconds)
-        if not report.converged:
-            raise self._not_converged(report)
-        self._max_speed = report.max_speed
-        self._state.time = time
+        self._move_to(time)
+        self._project(seconds, time)
 
     def advance(self, seconds: float) -> AdvanceReport:
         """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
@@ -107,16 +127,16 @@ class Solver:
         cfl = 0.0
         while left > 0:
             # Asked anew for every substep, so that flow which speeds up within a frame gets shorter ones.
-            per_second = self._expected_speed() / self.setup.grid.cell_size
+            flow = left * self._expected_speed(left) / (self.setup.grid.cell_size * self.setup.cfl)
+            asked = max(flow, self._solids.strides(self._state.time, self._state.time + left))
             allowed = self.setup.max_substeps - len(solves)
-            count = max(1, min(allowed, math.ceil(left * per_second / self.setup.cfl - 1e-6)))
+            count = max(1, min(allowed, math.ceil(asked - 1e-6)))
             dt = left / count
             cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
-            solves.append(self._step(dt))
             left = left - dt if count > 1 else 0.0
-        self._state.time = start + seconds
-        total = float(self._state.density.sum(dtype=torch.float64))
-        if not math.isfinite(total + float(self._state.temperature.sum(dtype=torch.float64))):
+            solves.append(self._step(dt, start + (seconds - left)))
+        totals = [float(scalar.sum(dtype=torch.float64)) for scalar in self._state.scalars]
+        if not math.isfinite(sum(totals)):
             raise self._not_finite("density or temperature")
         return AdvanceReport(
             substeps=len(solves),
@@ -125,45 +145,117 @@ class Solver:
             pressure_iterations=tuple(solve.iterations for solve in solves),
             residual=max((solve.residual for solve in solves), default=0.0),
             max_divergence=max((solve.max_divergence for solve in solves), default=0.0),
-            total_density=total * self.setup.grid.cell_size**self.setup.grid.dim,
+            total_density=totals[0] * self.setup.grid.cell_size**self.setup.grid.dim,
             seconds=dict(self._stages),
         )
 
-    def _step(self, dt: float) -> SolveReport:
-        """One substep. Emission follows advection, so that the velocity that moves things is always the
-        projected one: what a source imposes reaches its surroundings as a pressure first."""
+    def _step(self, dt: float, until: float) -> SolveReport:
+        """One substep of `dt` seconds. Emission follows advection, so that the velocity that moves things is always
+        the projected one: what a source imposes reaches its surroundings as a pressure first."""
+        if self._reflects:
+            return self._reflected_step(dt, until)
+        self._trace(dt)
+        self._advect_scalars(dt)
+        self._advect_velocity()
+        self._move_to(until)
+        self._add_sources_and_forces(dt)
+        return self._project(dt, until)
+
+    def _reflected_step(self, dt: float, until: float) -> SolveReport:
+        """One substep by advection-reflection (Zehnder, Narain and Thomaszewski 2018, algorithm 2). Projection takes
+        energy that advection has put into the gradient part; between two halves of the step that part is turned
+        around instead, u = 2 P(u~) - u~, and the second half gives most of it back."""
+        half, velocity = dt / 2, self._state.velocity
+        self._trace(half)
+        self._advect_scalars(half)
+        self._advect_velocity()
+        self._move_to(until - half)
+        self._add_sources_and_forces(half)
+        for kept, component in zip(self._unprojected, velocity, strict=True):
+            kept.copy_(component)
+        first = self._project(half, until - half)
+        self._trace(half)
+        self._advect_scalars(half)
+        for kept, component in zip(self._unprojected, velocity, strict=True):
+            component.mul_(2.0).sub_(kept)
+        self._advect_velocity()
+        self._move_to(until)
+        self._add_sources_and_forces(half)
+        return first.followed_by(self._project(half, until))
+
+    def _trace(self, dt: float) -> None:
         with self._timed("advect"):
-            self._advect(dt)
+            self._solids.continue_into((), self._state.velocity)
+            self._advection.trace(self._state.velocity, dt)
+
+    def _advect_scalars(self, dt: float) -> None:
+        state, physics = self._state, self.setup.physics
+        reach = self._max_speed * dt / self.setup.grid.cell_size
+        rates = (physics.dissipation_density, physics.dissipation_temperature)
+        with self._timed("advect"):
+            self._solids.continue_into(state.scalars, ())
+            for scalar, rate in zip(state.scalars, rates, strict=False):
+                beside_walls = self._solids.shield(scalar, self._advection, reach)
+                decay = math.exp(-rate * dt)
+                self._advection.scalar(scalar, reach, decay)
+                if beside_walls is not None:
+                    cells, values = beside_walls
+                    scalar[cells] = values * decay
+
+    def _advect_velocity(self) -> None:
+        with self._timed("advect"):
+            if self._reflects:
+                self._solids.continue_into((), self._state.velocity)
+            self._advection.velocity(self._state.velocity)
+
+    def _move_to(self, time: float) -> None:
+        """Solids and sources to where they are at `time` (s), and everything that depends on it."""
+        with self._timed("solids"):
+            geometry = self._solids.move(time, self._state.scalars)
+            if geometry is not None:
+                self.geometry = geometry
+                self._projection.update(geometry)
+                if self._diffusion is not None:
+                    self._diffusion.update(geometry)
+            for emitter in self._emitters:
+                if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
+                    emitter.place(self.geometry, time)
+
+    def _add_sources_and_forces(self, dt: float) -> None:
         with self._timed("emit"):
             for emitter in self._emitters:
                 emitter.emit(self._state)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
-            self._forces.confine_vorticity(self._state.velocity, self._advection.centred, dt)
+            self._forces.confine_vorticity(self._state.velocity, dt)
+        if self._diffusion is not None:
+            with self._timed("diffuse"):
+                self._diffusion.diffuse(self._state.velocity, dt)
+
+    def _project(self, dt: float, until: float) -> SolveReport:
         with self._timed("project"):
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
-        self._state.time += dt
+        self._state.time = until
         if not report.converged:
             raise self._not_converged(report)
         return report
 
-    def _advect(self, dt: float) -> None:
-        state, physics = self._state, self.setup.physics
-        scalars = (state.density, state.temperature)
-        self._solids.continue_into(scalars, state.velocity)
-        self._advection.trace(state.velocity, dt)
-        reach = self._max_speed * dt / self.setup.grid.cell_size
-        rates = (physics.dissipation_density, physics.dissipation_temperature)
-        for scalar, rate in zip(scalars, rates, strict=True):
-            self._advection.scalar(scalar, reach, math.exp(-rate * dt))
-        self._advection.velocity(state.velocity)
-        self._solids.clear(scalars)
+    def _start_wind(self) -> None:
+        """The wind blows from the start, and around what stands in it: only projected velocity moves anything."""
+        wind = self.setup.physics.wind
+        if wind is None or not any(wind):
+            return
+        for component, speed in zip(self._state.velocity, wind, strict=False):
+            component.fill_(speed)
+        self._project(self.setup.grid.cell_size / max(map(abs, wind)), 0.0)
 
-    def _expected_speed(self) -> float:
-        """The greatest velocity component now, or that a source is about to impose, m/s."""
-        active = (emitter.speed for emitter in self._emitters if emitter.active(self._state.time))
-        return max(self._max_speed, *active, 0.0)
+    def _expected_speed(self, seconds: float) -> float:
+        """The greatest velocity component now, or that a source or a solid is about to impose within
+        `seconds`, m/s."""
+        now = self._state.time
+        active = (emitter.speed(now, now + seconds) for emitter in self._emitters if emitter.active(now))
+        return max(self._max_speed, self._solids.speed(now, now + seconds), *active, 0.0)
 
     def _not_converged(self, report: SolveReport) -> SolverError:
         if not math.isfinite(report.residual):
@@ -202,8 +294,18 @@ class Solver:
     @property
     def temperature(self) -> torch.Tensor:
         """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next
-        `advance`."""
-        return self._state.temperature.view(self.setup.grid.shape)
+        `advance`. Where no source has a temperature the array is made when it is first asked for."""
+        return self._temperature().view(self.setup.grid.shape)
+
+    def _temperature(self) -> torch.Tensor:
+        if self._state.temperature is None:
+            self._state.temperature = torch.zeros_like(self._state.density)
+        return self._state.temperature
+
+    def solid(self) -> torch.Tensor | None:
+        """Share of each cell that obstacles fill at present, [x, y(, z)], a new tensor; None without any."""
+        share = self._solids.share()
+        return None if share is None else share.view(self.setup.grid.shape)
 
     def velocity(self) -> torch.Tensor:
         """[d, x, y(, z)], m/s, a new tensor: at each cell centre the mean of the two opposite faces."""
@@ -226,6 +328,10 @@ class Solver:
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it
         does not fit."""
+        if "temperature" in state:
+            self._temperature()
+        elif not self._heated:
+            self._state.temperature = None
         named = self._arrays()
         for name in (*named, "time"):
             wanted = tuple(named[name].shape) if name in named else ()
@@ -237,12 +343,16 @@ class Solver:
                 raise InputError(
                     "state", f"'{name}' is not finite", "restore one from before the run diverged"
                 )
+        self._state.time = float(state["time"])
+        self._move_to(self._state.time)  # first: it changes fields
         for name, array in named.items():
             array.copy_(state[name])
-        self._state.time = float(state["time"])
+        for axis in range(self.setup.grid.dim):
+            self._advection.layout.join(self._state.velocity[axis], axis)
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
         used = list(faces)[: self.setup.grid.dim]
-        return {"density": self._state.density, "temperature": self._state.temperature, **dict(used)}
+        scalars = zip(("density", "temperature"), self._state.scalars, strict=False)
+        return {**dict(scalars), **dict(used)}

@@ -1,6 +1,6 @@
 """Emission: what sources put into density, temperature and velocity."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import taichi as ti
@@ -11,7 +11,7 @@ from fluidsr.solver.noise import RENEWALS_PER_SECOND, turbulence
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.sampling import F32
 from fluidsr.solver.setup import Source
-from fluidsr.solver.shapes import box_of, coverage, positions
+from fluidsr.solver.shapes import Shape, box_of, coverage, positions
 from fluidsr.solver.state import State
 
 CENTRES = (0.5, 0.5, 0.5)
@@ -58,26 +58,37 @@ class _Region:
 
 
 class Emitter:
-    """One source on one grid, with its profiles worked out once."""
+    """One source on one grid, with its profiles worked out once, or whenever it or a solid has moved."""
 
     def __init__(self, source: Source, grid: Grid, geometry: Geometry, device: str) -> None:
-        self.source, self.grid = source, grid
-        self.cells = _region(source, grid, CENTRES, geometry.fluid, device)
+        self.source, self.grid, self.device = source, grid, device
+        self.moves = source.motion is not None
+        self.place(geometry, 0.0)
+
+    def place(self, geometry: Geometry, time: float) -> None:
+        """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`."""
+        shape, motion = self.source.shape, self.source.motion
+        if motion is not None:
+            at = tuple(c + o for c, o in zip(shape.center, motion.offset(time), strict=True))
+            shape = replace(shape, center=at)
+        self.cells = _region(shape, self.grid, CENTRES, geometry.fluid, self.device)
         self.faces: list[_Region] = []
-        if source.velocity is not None:
-            for axis in range(grid.dim):
+        if self.source.velocity is not None:
+            for axis in range(self.grid.dim):
                 offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
-                self.faces.append(_region(source, grid, offset, geometry.weights[axis], device))
+                self.faces.append(_region(shape, self.grid, offset, geometry.weights[axis], self.device))
 
     def active(self, time: float) -> bool:
         """Whether the source emits at `time` (s)."""
         return self.source.seconds[0] <= time < self.source.seconds[1]
 
-    @property
-    def speed(self) -> float:
-        """Largest velocity component that it may impose, m/s."""
-        noise = self.source.noise
-        return max(map(abs, self.source.velocity or (0.0,))) * (1.0 + (abs(noise.strength) if noise else 0.0))
+    def speed(self, start: float, end: float) -> float:
+        """Largest velocity component that it may impose, or move with, between two times (s), m/s."""
+        noise, motion = self.source.noise, self.source.motion
+        imposed = max(map(abs, self.source.velocity or (0.0,))) * (
+            1.0 + (abs(noise.strength) if noise else 0.0)
+        )
+        return max(imposed, motion.speed(start, end) if motion else 0.0)
 
     def emit(self, state: State) -> None:
         """Emit into `state` at its time."""
@@ -85,7 +96,7 @@ class Emitter:
             return
         if self.source.density is not None:
             self._put(state.density, self.cells, self.source.density, False, state.time)
-        if self.source.temperature is not None:
+        if self.source.temperature is not None and state.temperature is not None:
             self._put(state.temperature, self.cells, self.source.temperature, False, state.time)
         for component, region, target in zip(
             state.velocity, self.faces, self.source.velocity or (), strict=False
@@ -106,18 +117,16 @@ class Emitter:
         )  # fmt: skip
 
 
-def _region(
-    source: Source, grid: Grid, offset: tuple[float, ...], allowed: np.ndarray, device: str
-) -> _Region:
+def _region(form: Shape, grid: Grid, offset: tuple[float, ...], allowed: np.ndarray, device: str) -> _Region:
     h, dim = grid.cell_size, grid.dim
     counts = allowed.shape
-    ranges = box_of(source.shape, counts[:dim], offset, h) + [(0, 1)] * (3 - dim)
+    ranges = box_of(form, counts[:dim], offset, h) + [(0, 1)] * (3 - dim)
     first = tuple(a for a, _ in ranges)
     shape = tuple(b - a for a, b in ranges)
     at = positions(shape[:dim], offset, h, first)
-    profile = coverage(source.shape.signed_distance(*at), h).reshape(shape)
+    profile = coverage(form.signed_distance(*at), h).reshape(shape)
     if profile.size and not profile.any():  # smaller than a cell, between samples: the nearest one emits
-        profile.flat[np.argmin(source.shape.signed_distance(*at))] = 1.0
+        profile.flat[np.argmin(form.signed_distance(*at))] = 1.0
     window = tuple(slice(a, b) for a, b in ranges)
     profile = np.where(allowed[window] > 0, profile, 0.0).astype(np.float32)
     tensor = torch.from_numpy(np.ascontiguousarray(profile).reshape(-1)).to(device)

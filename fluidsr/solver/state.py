@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,26 +12,28 @@ from fluidsr.solver.grid import Grid
 
 @dataclass
 class State:
-    """`density`, `temperature`: flat, one number per cell. `velocity`: (u, v, w), flat arrays over the
-    faces normal to x, y, z, m/s (staggering: docs/conventions.md). `time`: s."""
+    """`density`, `temperature`: flat, one number per cell; no temperature (None) where nothing is warm or cold.
+    `velocity`: (u, v, w), flat arrays over the faces normal to x, y, z, m/s (staggering: docs/conventions.md).
+    `time`: s."""
 
     density: torch.Tensor
-    temperature: torch.Tensor
+    temperature: torch.Tensor | None
     velocity: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     time: float = 0.0
 
     @staticmethod
-    def at_rest(grid: Grid, device: str) -> State:
-        """Empty, still air."""
-        nx, ny, nz = grid.cells
-        u, v, w = (zeros(_count(grid.faces(axis)), device) for axis in range(3))
-        return State(zeros(nx * ny * nz, device), zeros(nx * ny * nz, device), (u, v, w))
+    def at_rest(grid: Grid, device: str, heated: bool = False) -> State:
+        """Empty, still air; with an array for temperature where it is `heated`."""
+        cells = math.prod(grid.cells)
+        u, v, w = (zeros(math.prod(grid.faces(axis)), device) for axis in range(3))
+        return State(zeros(cells, device), zeros(cells, device) if heated else None, (u, v, w))
+
+    @property
+    def scalars(self) -> tuple[torch.Tensor, ...]:
+        """The cell-centred fields that there are."""
+        return (self.density,) if self.temperature is None else (self.density, self.temperature)
 
 
 def zeros(count: int, device: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A flat array of zeros."""
     return torch.zeros(count, dtype=dtype, device=device)
-
-
-def _count(shape: tuple[int, int, int]) -> int:
-    return shape[0] * shape[1] * shape[2]

@@ -42,6 +42,7 @@ def source(**changes):
         {"physics": {"dissipation": {"density": 0.1}}},
         {"physics": {"dissipation": {"temperature": 0.1}}},
         {"numerics": {"advection": "semi-lagrangian"}},
+        {"numerics": {"advection": "reflection"}},
         {"numerics": {"pressure": {"preconditioner": "none"}}},
         {"numerics": {"pressure": {"tolerance": 1e-3}}},
         {"numerics": {"pressure": {"max_iterations": 7}}},
@@ -55,7 +56,9 @@ def source(**changes):
         source(seconds=[0, 1]),
         source(radius=0.2),
         {"sources": [CAPSULE | {"density": 1.0}]},
+        source(motion=[{"time": 0, "offset": [0, 0.1, 0]}]),
         {"obstacles": [CAPSULE | {"center": [0.3, 0.7, 0.3]}]},
+        {"obstacles": [CAPSULE | {"motion": [{"time": 0, "offset": [0, 0.5, 0]}]}]},
     ],
     ids=lambda changes: str(changes)[:60],
 )

@@ -24,19 +24,20 @@ def open_share(*corner: np.ndarray) -> np.ndarray:
     return np.nan_to_num(total / 4.0).clip(0.0, 1.0)
 
 
-def cut(grid: Grid, distance: np.ndarray) -> Geometry:
-    """Face areas from the signed distance `distance [nx + 1, ny + 1, nz + 1]` at the corners of cells."""
+def cut(grid: Grid, distance: np.ndarray, least: float = 0.02) -> Geometry:
+    """Face areas from the signed distance `distance [nx + 1, ny + 1, nz + 1]` at the corners of cells; those
+    below `least` are shut."""
     weights = []
     for axis in range(3):
         b, c = (a for a in range(3) if a != axis)
-        corner = [distance.take(range(n), b) for n in (grid.cells[b],)]
-        low_b, high_b = corner[0], distance.take(range(1, grid.cells[b] + 1), b)
+        low_b, high_b = distance.take(range(grid.cells[b]), b), distance.take(range(1, grid.cells[b] + 1), b)
         n = grid.cells[c]
         square = (
             low_b.take(range(n), c), high_b.take(range(n), c),
             high_b.take(range(1, n + 1), c), low_b.take(range(1, n + 1), c),
         )  # fmt: skip
-        weights.append(open_share(*square).astype(np.float32))
+        share = open_share(*square).astype(np.float32)
+        weights.append(np.where(share < least, np.float32(0), share))
     return from_weights(grid, weights)
 
 

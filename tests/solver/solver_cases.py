@@ -12,6 +12,7 @@ from fluidsr.solver.workspace import Workspace
 
 CLOSED, OPEN = ("closed", "closed"), ("open", "open")
 FLOOR = ("closed", "open")
+PERIODIC = ("periodic", "periodic")
 
 
 def box(n: int, boundary: tuple[tuple[str, str], ...] = (CLOSED, FLOOR, CLOSED)) -> Grid:
@@ -50,5 +51,7 @@ def random_velocity(grid: Grid, seed: int = 0) -> tuple[torch.Tensor, torch.Tens
     """White noise on every face (the hardest to make divergence-free: all wave numbers at once)."""
     state, generator = State.at_rest(grid, "cpu"), torch.Generator().manual_seed(seed)
     for axis in range(grid.dim):
-        state.velocity[axis].normal_(generator=generator)
+        faces = state.velocity[axis].normal_(generator=generator).view(grid.faces(axis))
+        if grid.periodic[axis]:
+            faces.select(axis, -1).copy_(faces.select(axis, 0))
     return state.velocity

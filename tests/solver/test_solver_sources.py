@@ -19,7 +19,7 @@ BALL = Shape("sphere", (0.5, 0.5, 0.5), 0.25)
 
 def emitted(source: Source, grid: Grid, time: float = 0.0) -> State:
     backend.start("cpu")
-    state = State.at_rest(grid, "cpu")
+    state = State.at_rest(grid, "cpu", heated=True)
     state.time = time
     Emitter(source, grid, Geometry.of(grid, ()), "cpu").emit(state)
     return state
@@ -37,7 +37,7 @@ def test_a_source_sets_what_it_names_and_nothing_else() -> None:
 def test_density_is_raised_never_lowered_and_cold_sources_lower() -> None:
     grid = box(8)
     backend.start("cpu")
-    state = State.at_rest(grid, "cpu")
+    state = State.at_rest(grid, "cpu", heated=True)
     state.density.fill_(2.0)
     Emitter(Source(BALL, density=1.0, temperature=-3.0), grid, Geometry.of(grid, ()), "cpu").emit(state)
     assert torch.equal(state.density, torch.full_like(state.density, 2.0))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
-from solver_cases import CLOSED, FLOOR, OPEN, SPHERE, box, plume
+from solver_cases import CLOSED, FLOOR, OPEN, PERIODIC, SPHERE, box, plume
 
 from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import (
@@ -23,10 +24,10 @@ from fluidsr.solver import (
     Source,
     backend,
 )
-from fluidsr.solver.advection import Advection
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.projection import MAX_DIVERGENCE
 from fluidsr.solver.state import State
+from fluidsr.solver.workspace import Workspace
 
 FRAME = 1 / 24
 NOISE = Noise(0.5, 8.0, 2)
@@ -139,8 +140,8 @@ def test_a_plane_is_a_volume_one_cell_thick() -> None:
     )
     a, b = run(plane, 6), run(thick, 6)
     assert float(a.density.sum()) > 10
-    assert torch.equal(a.density, b.density[..., 0])
-    assert torch.equal(a.velocity(), b.velocity()[:2, ..., 0])
+    assert torch.allclose(a.density, b.density[..., 0], atol=1e-4)  # kernels see the axes in another order
+    assert torch.allclose(a.velocity(), b.velocity()[:2, ..., 0], atol=1e-4)
     assert not b.velocity()[2].any()
 
 
@@ -180,7 +181,7 @@ def test_every_kind_of_scene_holds_its_tolerances(name: str) -> None:
 def test_solids_hold_no_smoke_and_no_flow() -> None:
     solver = run(plume(obstacles=(SPHERE,)), 20)
     solid = ~fluid(solver)
-    assert int(solid.sum()) > 50
+    assert int(solid.sum()) > 10  # of 58 cells, those that are not open at all
     assert not solver.density[solid].any() and not solver.temperature[solid].any()
     assert float(solver.density[:, 9:].sum()) > 1.0  # it went around: the sphere's middle is cell 8.8
 
@@ -251,11 +252,10 @@ def test_vorticity_confinement_feeds_vortices() -> None:
 def test_uniform_flow_feels_no_confinement() -> None:
     grid = box(8, (OPEN,) * 3)
     backend.start("cpu")
-    forces, mover = Forces(grid, Physics(vorticity_confinement=1.0), "cpu"), Advection(grid, "cpu", True)
+    forces = Forces(grid, Physics(vorticity_confinement=1.0), "cpu", Workspace("cpu"))
     velocity = State.at_rest(grid, "cpu").velocity
     velocity[0].fill_(0.5)
-    mover.trace(velocity, FRAME)
-    forces.confine_vorticity(velocity, mover.centred, FRAME)
+    forces.confine_vorticity(velocity, FRAME)
     for component, speed in zip(velocity, (0.5, 0.0, 0.0), strict=True):
         assert torch.equal(component, torch.full_like(component, speed))
 
@@ -285,21 +285,42 @@ def test_only_a_duration_can_be_advanced_by(seconds: float) -> None:
         Solver(plume((8, 12, 8))).advance(seconds)
 
 
-def test_the_memory_a_cell_takes_is_what_is_announced() -> None:
-    solver = Solver(plume((32, 48, 32)))
+@pytest.mark.parametrize("obstacles", [(), (SPHERE,)])
+def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle, ...]) -> None:
+    solver = Solver(plume((32, 48, 32), obstacles=obstacles))
+    solver.advance(FRAME)
     seen: dict[int, int] = {}
 
     def collect(thing: object) -> None:
         if isinstance(thing, torch.Tensor):
-            seen[thing.data_ptr()] = thing.numel() * thing.element_size()
-        elif hasattr(thing, "nbytes"):
-            seen[id(thing)] = thing.nbytes
+            storage = thing.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(thing, np.ndarray):
+            while isinstance(thing.base, np.ndarray):
+                thing = thing.base
+            seen[thing.ctypes.data] = thing.nbytes
         elif isinstance(thing, (tuple, list)):
             for part in thing:
                 collect(part)
+        elif isinstance(thing, dict):
+            collect(list(thing.values()))
         elif type(thing).__module__.startswith("fluidsr.solver"):
             collect(list(vars(thing).values()))
 
-    solver.geometry = None  # type: ignore[assignment]  # set-up: its weights are shared with the projection
     collect(solver)
-    assert sum(seen.values()) / (32 * 48 * 32) == pytest.approx(BYTES_PER_CELL, rel=0.1)
+    a_cell = sum(seen.values()) / (32 * 48 * 32)
+    assert 0.85 * BYTES_PER_CELL < a_cell <= BYTES_PER_CELL
+
+
+def test_viscosity_makes_shear_decay_at_its_rate() -> None:
+    """u = sin(2 pi y) between periodic sides decays by exp(-nu (2 pi)^2 t), nothing else acting on it."""
+    n, nu, seconds = 32, 0.05, 0.2
+    solver = Solver(Setup(box(n, (PERIODIC, PERIODIC)), Physics(viscosity=nu), cfl=0.2))
+    state = solver.state()
+    wave = torch.sin(2 * torch.pi * (torch.arange(n) + 0.5) / n)
+    state["velocity_x"] = wave.expand(n + 1, n).reshape(-1).clone()
+    solver.restore(state)
+    for _ in range(16):
+        solver.advance(seconds / 16)
+    left = float((solver.velocity()[0] * wave).sum() / (n * wave.square().sum()))
+    assert left == pytest.approx(math.exp(-nu * (2 * math.pi) ** 2 * seconds), rel=0.02)

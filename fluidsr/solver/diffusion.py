@@ -1,0 +1,110 @@
+"""Viscosity, by backward Euler: stable for every viscosity and every step (Stam 1999; Bridson 2015, ch. 10)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from fluidsr.errors import SolverError
+from fluidsr.solver.grid import Grid
+from fluidsr.solver.kernels_diffusion import hold, implicit
+from fluidsr.solver.kernels_pressure import CLOSED, OPEN, WRAPPED, descend, search
+from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.pressure import Sums
+from fluidsr.solver.workspace import Workspace
+
+# Residual at which a component counts as solved, as a share of its own L2 norm. The matrix has no eigenvalue
+# below 1, so the error of the velocity is no greater than this.
+TOLERANCE = 1e-6
+# What a velocity does at an end of an axis across it: it sticks to walls, and leaves open faces unchanged.
+_STICKS, _FREE = OPEN, CLOSED
+
+
+class Diffusion:
+    """Diffuses the velocity of one grid; scratch of 12 bytes a cell, shared."""
+
+    def __init__(
+        self, grid: Grid, geometry: Geometry, viscosity: float, device: str, workspace: Workspace
+    ) -> None:
+        """`viscosity`: kinematic, m²/s."""
+        self.grid, self.viscosity, self.device = grid, viscosity, device
+        most = max(math.prod(grid.faces(axis)) for axis in range(3))
+        self.scratch = [workspace.take("diffusion", most) for _ in range(3)]
+        self.sums = [Sums(grid.faces(axis)[0] * grid.faces(axis)[1], device) for axis in range(3)]
+        self.update(geometry)
+
+    def update(self, geometry: Geometry) -> None:
+        """Stick to the solids of another geometry from now on."""
+        self.solid = int(not geometry.fluid.all())
+        nothing = np.zeros(1, np.float32)
+        weights = geometry.weights if self.solid else (nothing,) * 3
+        self.weights = [self._flat(weight) for weight in weights]
+        self.moving = int(geometry.solid_velocity is not None)
+        self.speeds = [self._flat(speed) for speed in geometry.solid_velocity or (nothing,) * 3]
+
+    def diffuse(self, velocity: tuple[torch.Tensor, ...], seconds: float) -> tuple[int, ...]:
+        """Replace each component u of `velocity` (MAC faces, m/s, in place) by the solution of
+        (1 - seconds * viscosity * Laplacian) u_new = u, by conjugate gradients; returns their iterations.
+
+        Walls and solids are no-slip: flow through them is that of the wall, and flow along the walls of the
+        box vanishes on them; in solids the faces beside the fluid carry the solid's velocity. At open faces
+        the normal derivative is zero; front and back of a 2-D grid are no walls. No component grows beyond
+        its greatest magnitude and that of the solids. Raises SolverError where conjugate gradients fail, which
+        only numbers that are not finite can make them do.
+        """
+        share = self.viscosity * seconds / self.grid.cell_size**2
+        return tuple(self._component(velocity[axis], axis, share) for axis in range(self.grid.dim))
+
+    def _component(self, u: torch.Tensor, axis: int, share: float) -> int:
+        shape, sums, wraps = self.grid.faces(axis), self.sums[axis], self.grid.periodic[axis]
+        r, direction, image = (scratch[: u.numel()] for scratch in self.scratch)
+        held = (
+            sum(1 << side for side in range(2) if not self.grid.opened[axis][side] and not wraps) or 2 * wraps
+        )
+        hold(
+            u,
+            self.weights[axis],
+            self.speeds[axis],
+            *shape,
+            axis,
+            0 if wraps else held,
+            self.solid,
+            self.moving,
+        )
+        how = (*shape, axis, self._ends(axis), held, self.solid, int(wraps))
+
+        implicit(u, image, self.weights[axis], sums.buffer, share, *how)
+        torch.sub(u, image, out=r)
+        direction.zero_()
+        aim = TOLERANCE * float(torch.linalg.vector_norm(u))
+        old, new, iterations = 0.0, float(torch.linalg.vector_norm(r)), 0
+        most = 20 + math.ceil(20 * math.sqrt(1 + 12 * share))
+        while new > aim and iterations < most:
+            search(direction, r, (new / old) ** 2 if old else 0.0, *shape)
+            implicit(direction, image, self.weights[axis], sums.buffer, share, *how)
+            descend(u, r, direction, image, new**2 / sums.sum(), sums.buffer, *shape)
+            old, new = new, sums.norms().l2
+            iterations += 1
+        if not new <= aim:
+            raise SolverError(
+                "viscosity", f"a velocity component cannot be diffused (residual {new:.2g})",
+                "lower time.cfl or physics.viscosity",
+            )  # fmt: skip
+        if wraps:
+            faces = u.view(shape)
+            faces.select(axis, -1).copy_(faces.select(axis, 0))
+        return iterations
+
+    def _ends(self, normal: int) -> int:
+        code = 0
+        for axis, (wraps, opened) in enumerate(zip(self.grid.periodic, self.grid.opened, strict=True)):
+            for side in range(2):
+                free = opened[side] or axis == normal or axis >= self.grid.dim
+                kind = WRAPPED if wraps else _FREE if free else _STICKS
+                code |= kind << (4 * axis + 2 * side)
+        return code
+
+    def _flat(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)

@@ -1,0 +1,78 @@
+"""Kernels of implicit viscosity, on the faces normal to one axis (diffusion.py has the equation).
+
+`sizes (mx, my, mz)`: faces along each axis; `along`: that axis. `ends` as in kernels_pressure.py, but for
+what a velocity does there: 0 zero gradient, 1 zero half a cell beyond the last face (no slip), 2 periodic.
+`held`: two bits, whether the first and the last layer of faces are walls. Faces of weight 0 are held too,
+where `solid` is 1.
+"""
+
+import taichi as ti
+
+from fluidsr.solver.kernels_pressure import neighbour
+from fluidsr.solver.sampling import F32, F64
+
+
+@ti.func
+def is_held(f, i, last, held, weight: ti.template(), solid):
+    """Whether face f, number i along its normal, does not take part."""
+    wall = (i == 0 and (held & 1) != 0) or (i >= last and (held & 2) != 0)
+    if not wall and solid != 0:
+        wall = weight[f] == 0.0
+    return wall
+
+
+@ti.kernel
+def hold(
+    u: F32, weight: F32, speed: F32, mx: int, my: int, mz: int, along: int, held: int, solid: int, moving: int
+):  # fmt: skip
+    """Walls of the box stand still; faces in solids take the velocity of the solid, `speed` where `moving` is
+    1."""
+    for row in range(mx * my):
+        for k in range(mz):
+            f = row * mz + k
+            i = ti.Vector([row // my, row % my, k])[along]
+            last = ti.Vector([mx, my, mz])[along] - 1
+            if is_held(f, i, last, held, weight, 0):
+                u[f] = 0.0
+            elif is_held(f, i, last, held, weight, solid):
+                u[f] = speed[f] if moving != 0 else 0.0
+
+
+@ti.kernel
+def implicit(
+    u: F32, image: F32, weight: F32, sums: F64, share: ti.f32, mx: int, my: int, mz: int, along: int,
+    ends: int, held: int, solid: int, wraps: int,
+):  # fmt: skip
+    """image = (1 - share * Laplacian) u, and u itself where it is held; sums[., 0] = u . image.
+
+    `share` = viscosity * dt / h². Where `wraps` is 1, the last layer along `along` is the first once more,
+    and held. 8 bytes a face.
+    """
+    nx = mx - (wraps if along == 0 else 0)
+    ny = my - (wraps if along == 1 else 0)
+    nz = mz - (wraps if along == 2 else 0)
+    for row in range(mx * my):
+        i = row // my
+        j = row % my
+        xao, xas, _xa = neighbour(i, nx, my * mz, 0, ends, 0)
+        xbo, xbs, _xb = neighbour(i, nx, my * mz, 1, ends, 0)
+        yao, yas, _ya = neighbour(j, ny, mz, 0, ends, 1)
+        ybo, ybs, _yb = neighbour(j, ny, mz, 1, ends, 1)
+        total = ti.cast(0.0, ti.f64)
+        for k in range(mz):
+            f = row * mz + k
+            c = u[f]
+            value = c
+            number = ti.Vector([i, j, k])[along]
+            last = ti.Vector([mx, my, mz])[along] - 1
+            if not is_held(f, number, last, held, weight, solid):
+                zao, zas, _za = neighbour(k, nz, 1, 0, ends, 2)
+                zbo, zbs, _zb = neighbour(k, nz, 1, 1, ends, 2)
+                value += share * (
+                    (c - xas * u[f + xao]) + (c - xbs * u[f + xbo])
+                    + ((c - yas * u[f + yao]) + (c - ybs * u[f + ybo]))
+                    + ((c - zas * u[f + zao]) + (c - zbs * u[f + zbo]))
+                )  # fmt: skip
+            image[f] = value
+            total += ti.cast(c, ti.f64) * ti.cast(value, ti.f64)
+        sums[3 * row] = total

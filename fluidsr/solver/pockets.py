@@ -1,0 +1,86 @@
+"""Bodies of fluid that touch no open face: their pressure is known up to a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from fluidsr.solver.grid import Grid
+
+
+def pockets_of(grid: Grid, fluid: np.ndarray, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Flat indices (ascending) of the cells of each body of fluid that touches no open face of the domain.
+
+    Cells of a body are joined by faces of positive weight, across periodic faces too.
+    """
+    labels, pairs = _labelled(fluid, weights)
+    for axis in range(3):
+        if grid.periodic[axis]:
+            way = np.take(weights[axis], 0, axis) > 0
+            pairs.append(np.stack([np.take(labels, side, axis)[way] for side in (0, -1)]))
+    names, count = _joined(int(labels.max(initial=0)), pairs)
+    vented = np.zeros(count, bool)
+    vented[names[0]] = True
+    for axis, pair in enumerate(grid.opened):
+        for side, is_open in zip((0, -1), pair, strict=True):
+            if is_open:
+                met = np.take(labels, side, axis)[np.take(weights[axis], side, axis) > 0]
+                vented[names[np.unique(met)]] = True
+    if vented.all():
+        return []
+    if count == 2 and fluid.all():
+        return [np.arange(labels.size)]
+    bodies = names[labels]
+    order = np.argsort(bodies, axis=None, kind="stable")
+    bounds = np.searchsorted(bodies.reshape(-1)[order], np.arange(count + 1))
+    return [order[bounds[n] : bounds[n + 1]] for n in range(count) if not vented[n]]
+
+
+def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels from 1 (0: solid) of cells that hang together, and pairs [2, n] of labels that do, too."""
+    # A thin wall, or an opening too small to count, may stand between two cells of fluid, which neighbourhood
+    # alone does not show: those cells get a label each, to be joined face by face.
+    walled = np.zeros(fluid.shape, bool)
+    for axis in range(3):
+        low, high = _beside(fluid, axis)
+        shut = (_inner(weights[axis], axis) == 0) & low & high
+        for side in _beside(walled, axis):
+            side |= shut
+    labels, count = ndimage.label(fluid & ~walled if walled.any() else fluid)
+    single = np.flatnonzero(walled)
+    if not len(single):
+        return labels, []
+    labels.reshape(-1)[single] = np.arange(count + 1, count + 1 + len(single), dtype=labels.dtype)
+    pairs = []
+    for axis in range(3):
+        low, high = _beside(walled, axis)
+        way = np.nonzero((low | high) & (_inner(weights[axis], axis) > 0))
+        pairs.append(np.stack([side[way] for side in _beside(labels, axis)]))
+    return labels, pairs
+
+
+def _joined(most: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
+    """For each label from 0 to `most` the number of its body, after joining `pairs`; and how many there are, the
+    solid, of label 0, among them."""
+    if not pairs:
+        return np.arange(most + 1), most + 1
+    ends = np.concatenate(pairs, axis=1)
+    graph = sparse.coo_matrix((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(most + 1,) * 2)
+    count, names = sparse.csgraph.connected_components(graph, directed=False)
+    return names, count
+
+
+def _inner(faces: np.ndarray, axis: int) -> np.ndarray:
+    """Without the first and the last layer."""
+    return _layers(faces, axis, slice(1, -1))
+
+
+def _beside(cells: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cells below and above each inner face."""
+    return _layers(cells, axis, slice(None, -1)), _layers(cells, axis, slice(1, None))
+
+
+def _layers(array: np.ndarray, axis: int, chosen: slice) -> np.ndarray:
+    return array[(slice(None),) * axis + (chosen,)]

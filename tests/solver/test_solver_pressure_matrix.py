@@ -1,0 +1,220 @@
+"""The pressure equation against its definition: matrix, preconditioner, dense solves, order of accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pressure_cases import WRAP, ball, corners, cut, from_weights, pressure_matrix
+from solver_cases import CLOSED, FLOOR, OPEN, random_velocity
+
+from fluidsr.solver import Grid, Numerics, backend
+from fluidsr.solver import kernels_rim as on_rim
+from fluidsr.solver.kernels_pressure import apply_matrix
+from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.pressure import BoxAndRim, Sums
+from fluidsr.solver.projection import Projection, ends
+from fluidsr.solver.workspace import Workspace
+
+PAIRS = [CLOSED, OPEN, FLOOR, ("open", "closed"), WRAP]
+
+
+def projection(grid: Grid, geometry: Geometry, **numerics: object) -> Projection:
+    backend.start("cpu")
+    return Projection(grid, geometry, Numerics(**numerics), "cpu", Workspace("cpu"))  # type: ignore[arg-type]
+
+
+def ragged(grid: Grid, seed: int) -> Geometry:
+    """Every face open, shut, nearly shut or somewhere between, at random: worse than any solid."""
+    random = np.random.default_rng(seed)
+    weights = []
+    for axis in range(3):
+        share = random.random(grid.faces(axis)).astype(np.float32)
+        kind = random.random(grid.faces(axis))
+        share[kind < 0.4] = 1.0
+        share[kind > 0.7] = 0.0
+        share[(kind > 0.65) & (kind <= 0.7)] = 1e-3
+        weights.append(share)
+    return from_weights(grid, weights)
+
+
+def with_ball(grid: Grid) -> Geometry:
+    center = tuple(0.45 * n * grid.cell_size for n in grid.cells)
+    return cut(grid, ball(corners(grid), center, 0.27 * grid.longest_edge))
+
+
+grids = st.builds(
+    lambda nx, ny, nz, x, y, z: Grid((nx, ny, nz), 0.1, (x, y, z)),
+    *(st.integers(1, 6),) * 3, *(st.sampled_from(PAIRS),) * 3,
+)  # fmt: skip
+
+
+def net_inflow(grid: Grid, geometry: Geometry, velocity: tuple[torch.Tensor, ...]) -> np.ndarray:
+    total = np.zeros(grid.cells)
+    for axis in range(3):
+        faces = velocity[axis].double().numpy().reshape(grid.faces(axis))
+        total -= np.diff(geometry.weights[axis] * faces, axis=axis)
+    return total.reshape(-1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.integers(0, 2**31), st.sampled_from(["box", "none"]))
+@example(Grid((1, 1, 1), 0.1, (CLOSED, WRAP, CLOSED)), 0, "box")  # no unknown, and yet a face half open
+def test_it_agrees_with_a_dense_solve(grid: Grid, seed: int, preconditioner: str) -> None:
+    geometry = ragged(grid, seed)
+    if not geometry.fluid.any():
+        return
+    velocity = random_velocity(grid, seed)
+    matrix, _ = pressure_matrix(grid, geometry.weights)
+    p = np.linalg.lstsq(matrix.toarray(), net_inflow(grid, geometry, velocity), rcond=1e-9)[0]
+    wanted = []
+    for axis in range(3):
+        faces = velocity[axis].double().numpy().reshape(grid.faces(axis))
+        cells = np.moveaxis(p.reshape(grid.cells), axis, 0)
+        wraps, (low, high) = grid.periodic[axis], grid.opened[axis]
+        before = cells[-1:] if wraps else -cells[:1] * low
+        after = cells[:1] if wraps else -cells[-1:] * high
+        step = np.moveaxis(np.diff(np.concatenate([before, cells, after]), axis=0), 0, axis)
+        wanted.append(np.where(geometry.weights[axis] > 0, faces - step, 0.0))
+    solver = projection(grid, geometry, preconditioner=preconditioner, tolerance=1e-5, max_iterations=2000)
+    assert solver.project(velocity, 1e-4).converged
+    for axis in range(3):
+        # The flow through a face is determined as well as its share of it: a nearly shut one hardly matters.
+        error = np.sqrt(geometry.weights[axis]) * (
+            velocity[axis].numpy().reshape(grid.faces(axis)) - wanted[axis]
+        )
+        assert abs(error).max() < 2e-3
+
+
+@pytest.mark.parametrize("boundary", [(CLOSED, FLOOR, OPEN), (WRAP, CLOSED, WRAP), (WRAP,) * 3])
+@pytest.mark.parametrize("shape", [(9, 7, 8), (8, 8, 8)])
+def test_the_matrix_is_its_definition(shape: tuple[int, ...], boundary: tuple[tuple[str, str], ...]) -> None:
+    """And so symmetric and positive semidefinite: the definition is a sum of squares."""
+    backend.start("cpu")
+    grid = Grid(shape, 0.1, boundary)
+    geometry = ragged(grid, 3)
+    matrix, _ = pressure_matrix(grid, geometry.weights)
+    assert abs(matrix - matrix.T).max() == 0 and np.linalg.eigvalsh(matrix.toarray())[0] > -1e-12
+    p = torch.randn(matrix.shape[0], generator=torch.Generator().manual_seed(1))
+    image, sums = torch.empty_like(p), Sums(shape[0] * shape[1], "cpu")
+    weights = [torch.from_numpy(weight.reshape(-1)) for weight in geometry.weights]
+    apply_matrix(p, image, *weights, sums.buffer, *grid.cells, ends(grid))
+    assert np.allclose(image.numpy(), matrix @ p.double().numpy(), atol=1e-5)
+    assert sums.sum() == pytest.approx(p.double().numpy() @ (matrix @ p.double().numpy()), rel=1e-5)
+
+
+@pytest.mark.parametrize("boundary", [(CLOSED, FLOOR, OPEN), (WRAP, CLOSED, WRAP), (WRAP,) * 3])
+def test_the_rim_has_the_rows_of_the_matrix(boundary: tuple[tuple[str, str], ...]) -> None:
+    grid = Grid((15, 14, 13), 0.1, boundary)
+    geometry = with_ball(grid)
+    solver = projection(grid, geometry).solver
+    assert isinstance(solver, BoxAndRim)
+    rim, z = solver.rim, torch.zeros(solver.rim.count + 1)
+    smoothed = rim.colours[-1][1]
+    z[:smoothed].normal_(generator=torch.Generator().manual_seed(1))
+    left = torch.zeros_like(z)
+    on_rim.remainder(torch.zeros_like(z), z, left, rim.beside, rim.weights, rim.count)
+    cells = rim.cells.numpy()
+    whole = np.zeros(geometry.fluid.size)
+    whole[cells] = z[:-1].numpy()
+    image = pressure_matrix(grid, geometry.weights)[0] @ whole
+    assert np.allclose(-left[:-1].numpy(), image[cells], atol=1e-5)
+    image[cells] = 0.0
+    assert not image.any()  # what smoothing changes stays in the rim
+    assert len(np.unique(cells)) == len(cells)
+
+
+@pytest.mark.parametrize("boundary", [(CLOSED, FLOOR, OPEN), (WRAP, FLOOR, WRAP), (CLOSED,) * 3])
+@pytest.mark.parametrize("shape", [(12, 12, 12), (13, 11, 9)])
+@pytest.mark.parametrize("make", [with_ball, lambda grid: ragged(grid, 5)], ids=["ball", "ragged"])
+def test_the_preconditioner_is_symmetric_and_positive(
+    shape: tuple[int, ...], boundary: tuple[tuple[str, str], ...], make: object
+) -> None:
+    grid = Grid(shape, 0.1, boundary)
+    solver = projection(grid, make(grid)).solver  # type: ignore[operator]
+    assert isinstance(solver, BoxAndRim)
+    random = torch.Generator().manual_seed(0)
+    probes, answers = [], []
+    for _ in range(5):
+        solver.r[:-1].normal_(generator=random)
+        solver.rim.level(solver.r)
+        solver._precondition()
+        assert solver.sums.sum() == pytest.approx(float(solver.r.double() @ solver.z.double()), rel=1e-5)
+        probes.append(solver.r.double().clone())
+        answers.append(solver.z.double().clone())
+    table = torch.stack(probes) @ torch.stack(answers).T
+    assert torch.allclose(table, table.T, atol=1e-5 * float(table.abs().max()))
+    assert float(torch.linalg.eigvalsh(table)[0]) > 0.0
+
+
+@pytest.mark.parametrize("boundary", [(OPEN,) * 3, (CLOSED, FLOOR, OPEN), (WRAP, WRAP, FLOOR)])
+def test_pressure_in_a_box_converges_with_second_order(boundary: tuple[tuple[str, str], ...]) -> None:
+    orders = convergence(boundary, solid=False)
+    assert (orders > 1.9).all(), orders
+
+
+@pytest.mark.parametrize("boundary", [(OPEN,) * 3, (CLOSED, FLOOR, OPEN), (WRAP, WRAP, FLOOR)])
+def test_pressure_around_a_ball_converges_with_second_order(boundary: tuple[tuple[str, str], ...]) -> None:
+    """In the maximum norm, cells that the ball cuts included."""
+    orders = convergence(boundary, solid=True)
+    assert (orders > 1.75).all(), orders
+
+
+def convergence(boundary: tuple[tuple[str, str], ...], solid: bool) -> np.ndarray:
+    """Orders of the maximum error of p at 16, 32, 64 cells; p is a product of waves that fits the boundary,
+    and the right-hand side its exact flow through the open part of every face."""
+    errors = []
+    for n in (16, 32, 64):
+        grid = Grid((n,) * 3, 1.0 / n, boundary)
+        center, radius = (0.52, 0.47, 0.55), 0.23
+        geometry = cut(grid, ball(corners(grid), center, radius) if solid else np.ones((n + 1,) * 3), 1e-3)
+        waves = [_wave(*pair) for pair in boundary]
+        rhs = np.zeros(grid.cells)
+        for axis in range(3):
+            rhs -= np.diff(
+                geometry.weights[axis] * _flow(grid, waves, axis, center, radius * solid), axis=axis
+            )
+        matrix, _ = pressure_matrix(grid, geometry.weights)
+        solver, p, aim = projection(grid, geometry).solver, np.zeros(rhs.size), 1e-6 * np.linalg.norm(rhs)
+        for _ in range(2):  # twice, because float32 hides a part from the first
+            step = torch.from_numpy((rhs.reshape(-1) - matrix @ p).astype(np.float32))
+            solver.solve(step, lambda left, aim=aim: left.l2 < aim, 100)  # type: ignore[misc]
+            p += step.double().numpy()
+        x = (np.arange(n) + 0.5) / n
+        exact = np.einsum("i,j,k->ijk", *(wave(x) for wave, _ in waves))
+        error = (p.reshape(grid.cells) - exact)[geometry.fluid]
+        errors.append(abs(error).max())
+    return np.log2(np.array(errors[:-1]) / errors[1:])
+
+
+def _wave(low: str, high: str) -> tuple[object, object]:
+    """A function of [0, 1] that fits the two ends, and its derivative."""
+    k = {("closed", "closed"): 1.0, ("open", "open"): 1.0, ("periodic", "periodic"): 2.0}.get(
+        (low, high), 0.5
+    )
+    k *= np.pi
+    if low == "closed":
+        return (lambda x: np.cos(k * x)), (lambda x: -k * np.sin(k * x))
+    return (lambda x: np.sin(k * x)), (lambda x: k * np.cos(k * x))
+
+
+def _flow(grid: Grid, waves: list, axis: int, center: tuple[float, ...], radius: float) -> np.ndarray:
+    """h * the mean of dp/dn over the part of every face that is outside the ball, from 8 x 8 points on it."""
+    h, fine = grid.cell_size, 8
+    place = []
+    for a, n in enumerate(grid.faces(axis)):
+        inside = np.zeros(1) if a == axis else (np.arange(fine) + 0.5) / fine
+        place.append(((np.arange(n)[:, None] + inside) * h).reshape(-1))
+    part = [waves[a][1 if a == axis else 0](place[a]) for a in range(3)]
+    value = np.einsum("i,j,k->ijk", *part)
+    away = sum(
+        np.square(place[a] - center[a]).reshape([-1 if b == a else 1 for b in range(3)]) for a in range(3)
+    )
+    outside = (away > radius**2).astype(np.float64)
+    split = [m for a, n in enumerate(grid.faces(axis)) for m in (n, 1 if a == axis else fine)]
+    total = (value * outside).reshape(split).sum((1, 3, 5))
+    count = outside.reshape(split).sum((1, 3, 5))
+    middle = value.reshape(split).mean((1, 3, 5))
+    return h * np.where(count > 0, total / count.clip(1), middle)
