@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from fluidsr.models.warp import advect, fine_velocity
@@ -81,10 +82,15 @@ def feature(
         raise ValueError(f"{len(fake)} and {len(real)} features do not fit {len(weights)} weights")
     distances = []
     for ours, theirs in zip(fake, real, strict=True):
-        squares = (ours.float() - theirs.detach().float()).square()
+        squares = (_precise(ours) - _precise(theirs.detach())).square()
         distances.append(squares.mean() if form == "normalised" else squares.sum() / 2)
     total = distances[0].new_zeros(())
     for weight, distance in zip(weights, distances, strict=True):
         if weight:
             total = total + weight * distance
     return total, [distance.detach() for distance in distances]
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32: squares of many small differences."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from fluidsr.models.blocks import convolve
 
-BIAS = 0.1  # of every convolution at the start, as published: it keeps the last rectifier alive
+# At the start, as published: biases of every convolution, and the deviation of weights that no norm rescales.
+# With Kaiming's, ten times larger, the last rectifier of some starts is shut in nine voxels of ten.
+BIAS = 0.1
+DEVIATION = 0.04
 EPSILON = 1e-3  # in the batch norms, as published
 MOMENTUM = 0.01  # of their running statistics, which take no part in training
 
@@ -23,7 +26,10 @@ class NormedConvolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, *(kernel,) * dim))
         self.bias = nn.Parameter(torch.full((outputs,), BIAS))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        if normed:
+            nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        else:
+            nn.init.normal_(self.weight, std=DEVIATION)
         kind = nn.BatchNorm2d if dim == 2 else nn.BatchNorm3d
         self.norm = kind(outputs, eps=EPSILON, momentum=MOMENTUM) if normed else None
         self.register_buffer("folded_weight", None, persistent=False)

@@ -1,4 +1,8 @@
-"""Differentiable semi-Lagrangian advection: one frame carried onto the next by the flow."""
+"""Differentiable semi-Lagrangian advection: one frame carried onto the next by the flow.
+
+torch's grid_sample does the interpolation: eight gathers and seven interpolations with a scatter of our own
+for the gradient were measured on a CPU (64³, one thread) and gained a tenth, which is not worth a second way.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +24,12 @@ def advect(x: Tensor, velocity: Tensor, dt: float = 1.0) -> Tensor:
     dim = x.dim() - 2
     if dim not in (2, 3) or velocity.shape != (x.shape[0], dim, *x.shape[2:]):
         raise ValueError(f"velocity {tuple(velocity.shape)} does not fit a field of shape {tuple(x.shape)}")
-    grid = _grid(velocity, dt)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return _sample(x, _places(x.shape[2:], x) - dt * _normalised(velocity, x.shape[2:]))
 
 
 def fine_velocity(coarse: Tensor, factor: int) -> Tensor:
     """Velocity `[B, d, *S]` in coarse cells per frame to `[B, d, *(S * factor)]` in fine cells per frame."""
     return upsample(coarse, factor, "linear") * factor
-
-
-def _grid(velocity: Tensor, dt: float = 1.0) -> Tensor:
-    """Where each cell's value comes from, as grid_sample wants it: `[B, *S, d]`, the contiguous axis first."""
-    dim = velocity.shape[1]
-    coordinates = []
-    for axis in reversed(range(dim)):
-        n = velocity.shape[2 + axis]
-        shape = [1] * (1 + dim)
-        shape[1 + axis] = n
-        index = torch.arange(n, device=velocity.device, dtype=velocity.dtype).view(shape)
-        coordinates.append((2 * (index - dt * velocity[:, axis]) + 1) / n - 1)
-    return torch.stack(coordinates, dim=-1)
 
 
 class Alignment:
@@ -56,14 +46,31 @@ class Alignment:
     """
 
     def __init__(self, velocity: Tensor, factor: int, *, dt: float) -> None:
-        dim = velocity.dim() - 3
-        if dim not in (2, 3) or velocity.shape[1:3] != (3, dim):
+        if velocity.dim() not in (5, 6) or velocity.shape[1:3] != (3, velocity.dim() - 3):
             raise ValueError(f"velocity {tuple(velocity.shape)} is not [B, 3, d, *S]")
-        outer = torch.cat([velocity[:, 0] * dt, velocity[:, 2] * -dt])
-        self.grid = _grid(fine_velocity(outer.detach(), factor))
+        outer = torch.cat([velocity[:, 0], -velocity[:, 2]]).detach()
+        # Scaled while it is small. A coarse cell's velocity in coarse cells is the same share of the domain.
+        step = upsample(dt * _normalised(outer, outer.shape[2:]), factor, "linear")
+        self.places = step.neg_().add_(_places(step.shape[2:], step))
 
     def __call__(self, x: Tensor) -> Tensor:
-        outer = torch.cat([x[:, 0], x[:, 2]])
-        carried = F.grid_sample(outer, self.grid, mode="bilinear", padding_mode="border", align_corners=False)
-        before, after = carried.chunk(2)
+        before, after = _sample(torch.cat([x[:, 0], x[:, 2]]), self.places).chunk(2)
         return torch.cat([before, x[:, 1], after], dim=1)
+
+
+def _places(shape: torch.Size, like: Tensor) -> Tensor:
+    """The cells' own centres as grid_sample counts, -1 to 1 and the contiguous axis first: `[1, d, *S]`."""
+    axes = [(2 * torch.arange(n, device=like.device, dtype=like.dtype) + 1) / n - 1 for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None]
+
+
+def _normalised(velocity: Tensor, shape: torch.Size) -> Tensor:
+    """Velocity in cells of a grid of `shape` as grid_sample counts."""
+    scale = torch.tensor([2.0 / n for n in reversed(shape)], device=velocity.device, dtype=velocity.dtype)
+    return velocity.flip(1) * scale.view(1, -1, *(1,) * len(shape))
+
+
+def _sample(x: Tensor, places: Tensor) -> Tensor:
+    return F.grid_sample(
+        x, places.movedim(1, -1), mode="bilinear", padding_mode="border", align_corners=False
+    )

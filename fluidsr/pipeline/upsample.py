@@ -149,7 +149,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         import numpy as np
 
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-    elif frame.velocity is None:
+    elif frame.velocity is None and upscaler.reads_velocity:
         raise InputError(
             str(item.source),
             "has no velocity, which the generator needs to place its detail",

@@ -131,7 +131,7 @@ class Pressure(Strict):
 
     preconditioner: Literal["auto", "box", "none"] = Field(
         default="auto",
-        description="auto chooses; box is a fast Poisson solve of the empty box; none is plain CG",
+        description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
     )
     tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
         default=1e-4, description="The solve ends when the residual is smaller by this factor"

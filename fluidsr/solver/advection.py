@@ -144,9 +144,8 @@ class Advection:
         spans = [(xs[0], xs[-1] + 1), (ys[0], ys[-1] + 1), (extents[..., 0].min(), extents[..., 1].max())]
         first, last = [], []
         for (low, high), n, period in zip(spans, self.layout.cells, self.layout.periods, strict=True):
-            around = period > 0 and (
-                low < margin or high + margin > n
-            )  # over the seam: to be on the safe side, all
+            # Over the seam: all of the axis, to be on the safe side.
+            around = period > 0 and (low < margin or high + margin > n)
             first.append(0 if around else max(int(low) - margin, 0))
             last.append(n if around else min(int(high) + margin, n))
         return tuple(first), tuple(last)

@@ -37,53 +37,87 @@ def face(side, i, j, k, q, wu: ti.template(), wv: ti.template(), ww: ti.template
     return weight * flows, offset, sign, flows
 
 
+@ti.func
+def as_empty(w: ti.template(), first, count, flows):
+    """Whether `count` weights from `first` on all are `flows`."""
+    same = 1
+    for k in range(count):
+        if w[first + k] != flows:
+            same = 0
+    return same
+
+
 @ti.kernel
 def classify(
-    wu: F32, wv: F32, ww: F32, level: U8, plain: U8, nx: int, ny: int, nz: int, ends: int
+    wu: F32, wv: F32, ww: F32, level: U8, layer: U8, plain: U8, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
     """level: SOLID without an open face to elsewhere, CUT where a face is not as in the empty box, else FAR.
-    plain [rows]: 1 where all cells of the row are FAR."""
-    for row in range(nx * ny):
-        same = 1
-        for k in range(nz):
-            q = row * nz + k
-            total = 0.0
-            cut = 0
-            for side in range(6):
-                weight, offset, sign, flows = face(
-                    side, row // ny, row % ny, k, q, wu, wv, ww, nx, ny, nz, ends
-                )
-                if offset != 0 or sign < 0.0:  # an axis of one cell wraps onto the cell itself
-                    total += weight
-                if weight != flows:
-                    cut = 1
-            if cut != 0:
-                same = 0
-            level[q] = ti.cast(ti.select(total == 0.0, SOLID, ti.select(cut != 0, CUT, FAR)), ti.u8)
-        plain[row] = ti.cast(same, ti.u8)
-
-
-@ti.kernel
-def widen(level: U8, old: int, nx: int, ny: int, nz: int, ends: int):
-    """FAR cells beside one of level `old` get level `old` + 1."""
+    plain [rows]: 1 where all cells of the row are FAR. layer [rows]: CUT where it is not plain, else FAR."""
     for row in range(nx * ny):
         i = row // ny
         j = row % ny
         plane = ny * nz
-        xa, _a, _b = neighbour(i, nx, plane, 0, ends, 0)
-        xb, _c, _d = neighbour(i, nx, plane, 1, ends, 0)
-        ya, _e, _f = neighbour(j, ny, nz, 0, ends, 1)
-        yb, _g, _h = neighbour(j, ny, nz, 1, ends, 1)
+        q0 = row * nz
+        _o, _s, xa = neighbour(i, nx, plane, 0, ends, 0)
+        _p, _t, xb = neighbour(i, nx, plane, 1, ends, 0)
+        _q, _u, ya = neighbour(j, ny, nz, 0, ends, 1)
+        _r, _v, yb = neighbour(j, ny, nz, 1, ends, 1)
+        _x, _w, za = neighbour(0, nz, 1, 0, ends, 2)
+        _z, _y, zb = neighbour(nz - 1, nz, 1, 1, ends, 2)
+        same = as_empty(wu, q0, nz, xa) * as_empty(wu, q0 + plane, nz, xb)
+        same *= as_empty(wv, q0 + i * nz, nz, ya) * as_empty(wv, q0 + i * nz + nz, nz, yb)
+        same *= as_empty(ww, q0 + row + 1, nz - 1, 1.0)
+        if ww[q0 + row] != za or ww[q0 + row + nz] != zb:
+            same = 0
+        plain[row] = ti.cast(same, ti.u8)
+        layer[row] = ti.cast(ti.select(same != 0, FAR, CUT), ti.u8)
         for k in range(nz):
-            q = row * nz + k
-            if level[q] == FAR:
-                za, _i, _j = neighbour(k, nz, 1, 0, ends, 2)
-                zb, _k, _l = neighbour(k, nz, 1, 1, ends, 2)
-                if (
-                    level[q + xa] == old or level[q + xb] == old or level[q + ya] == old
-                    or level[q + yb] == old or level[q + za] == old or level[q + zb] == old
-                ):  # fmt: skip
-                    level[q] = ti.cast(old + 1, ti.u8)
+            q = q0 + k
+            found = FAR
+            if same == 0:
+                total = 0.0
+                for side in ti.static(range(6)):
+                    weight, offset, sign, flows = face(side, i, j, k, q, wu, wv, ww, nx, ny, nz, ends)
+                    if offset != 0 or sign < 0.0:  # an axis of one cell wraps onto the cell itself
+                        total += weight
+                    if weight != flows:
+                        found = CUT
+                if total == 0.0:
+                    found = SOLID
+            level[q] = ti.cast(found, ti.u8)
+
+
+@ti.kernel
+def widen(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
+    """FAR cells beside one of level `old` get level `old` + 1; the row's `layer` is the lowest level in it."""
+    for row in range(nx * ny):
+        i = row // ny
+        j = row % ny
+        xa, _a, _b = neighbour(i, nx, ny, 0, ends, 0)
+        xb, _c, _d = neighbour(i, nx, ny, 1, ends, 0)
+        ya, _e, _f = neighbour(j, ny, 1, 0, ends, 1)
+        yb, _g, _h = neighbour(j, ny, 1, 1, ends, 1)
+        # Other rows may be writing old + 1 into theirs meanwhile: that does not count.
+        near = (
+            (layer[row] != FAR and layer[row] <= old)
+            or (layer[row + xa] != FAR and layer[row + xa] <= old)
+            or (layer[row + xb] != FAR and layer[row + xb] <= old)
+            or (layer[row + ya] != FAR and layer[row + ya] <= old)
+            or (layer[row + yb] != FAR and layer[row + yb] <= old)
+        )
+        if near:
+            if layer[row] == FAR:
+                layer[row] = ti.cast(old + 1, ti.u8)
+            for k in range(nz):
+                q = row * nz + k
+                if level[q] == FAR:
+                    za, _i, _j = neighbour(k, nz, 1, 0, ends, 2)
+                    zb, _k, _l = neighbour(k, nz, 1, 1, ends, 2)
+                    if (
+                        level[q + xa * nz] == old or level[q + xb * nz] == old or level[q + ya * nz] == old
+                        or level[q + yb * nz] == old or level[q + za] == old or level[q + zb] == old
+                    ):  # fmt: skip
+                        level[q] = ti.cast(old + 1, ti.u8)
 
 
 @ti.kernel
@@ -97,7 +131,7 @@ def connect(
         i = q // (ny * nz)
         j = q // nz % ny
         k = q % nz
-        for side in range(6):
+        for side in ti.static(range(6)):
             weight, offset, sign, _flows = face(side, i, j, k, q, wu, wv, ww, nx, ny, nz, ends)
             at = count
             if sign < 0.0:
@@ -143,7 +177,7 @@ def defect(
         k = q % nz
         c = box[q]
         total = 0.0
-        for side in range(6):
+        for side in ti.static(range(6)):
             offset = 0
             sign = 1.0
             flows = 1.0

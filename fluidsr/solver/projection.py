@@ -62,7 +62,7 @@ class Projection:
         self.weights = self._faces(geometry.weights)
         rim = Rim(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
         self.plain = rim.plain
-        self.fluid_cells = self.r.numel() - rim.solid_cells
+        self.fluid_cells = int(np.count_nonzero(geometry.fluid))
         moving = geometry.wall_flux is not None and geometry.solid_velocity is not None
         self.moving = int(moving)
         nothing = torch.zeros(1, device=self.device)
@@ -78,7 +78,8 @@ class Projection:
             self.solver = ConjugateGradients(self.grid.cells, self.weights, self.ends, self.device)
         elif rim.count == 0:
             self.solver = EmptyBox(self.box)
-            self.weights = (nothing, nothing, nothing)  # all rows are plain: nobody reads them
+            if bool(self.plain.all()):
+                self.weights = (nothing, nothing, nothing)  # nobody reads them
         else:
             self.solver = BoxAndRim(self.box, rim, self.work)
 

@@ -43,12 +43,14 @@ class Rim:
         nx, ny, nz = self.cells_of_box = geometry.fluid.shape
         self.ends = ends
         level = torch.empty(nx * ny * nz, dtype=torch.uint8, device=device)
-        self.plain = torch.empty(nx * ny, dtype=torch.uint8, device=device)
-        kernels.classify(*weights, level, self.plain, nx, ny, nz, ends)
+        self.plain, layer = (torch.empty(nx * ny, dtype=torch.uint8, device=device) for _ in range(2))
+        kernels.classify(*weights, level, layer, self.plain, nx, ny, nz, ends)
         for old in range(kernels.CUT, kernels.CUT + LAYERS + 1):
-            kernels.widen(level, old, nx, ny, nz, ends)
-        self.solid_cells = int((level == kernels.SOLID).sum())
-        near = torch.nonzero((level != kernels.FAR) & (level != kernels.SOLID)).view(-1)
+            kernels.widen(level, layer, old, nx, ny, nz, ends)
+        rows = torch.nonzero(layer).view(-1)
+        found = level.view(-1, nz)[rows]
+        row, k = torch.nonzero((found != kernels.FAR) & (found != kernels.SOLID)).unbind(1)
+        near = rows[row] * nz + k
         outer = level[near] == kernels.CUT + LAYERS + 1
         colour = self._colours(near)
         groups = [near[~outer & (colour == number)] for number in torch.unique(colour).tolist()]
@@ -62,7 +64,8 @@ class Rim:
         self.weights = torch.empty(6 * self.count, dtype=torch.float32, device=device)
         kernels.connect(self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends)
         self.window = (*self._span(near // (ny * nz), 0), *self._span(near // nz % ny, 1))
-        self.pockets = [self._places(pocket, place) for pocket in geometry.pockets]
+        fluid_cells = int(np.count_nonzero(geometry.fluid))
+        self.pockets = [self._places(pocket, place, fluid_cells) for pocket in geometry.pockets]
 
     def _span(self, index: torch.Tensor, axis: int) -> tuple[int, int]:
         """Of what rim cells and their neighbours have for index: the first, and one past the last."""
@@ -86,7 +89,9 @@ class Rim:
                 colour = colour + (2 << axis) * (index[axis] == n - 1)
         return colour
 
-    def _places(self, pocket: np.ndarray, place: torch.Tensor) -> torch.Tensor:
+    def _places(self, pocket: np.ndarray, place: torch.Tensor, fluid_cells: int) -> torch.Tensor | slice:
+        if len(pocket) == fluid_cells:  # all of the fluid, as in a closed box
+            return slice(self.count)
         places = place[torch.from_numpy(pocket).to(place.device)]
         return places[places < self.count].to(torch.int64)
 

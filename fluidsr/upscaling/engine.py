@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +20,12 @@ from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import upsample as resample
 from fluidsr.upscaling.cost import cover
+from fluidsr.upscaling.emptiness import Emptiness
 from fluidsr.upscaling.intake import Seen, check_finite, see
 from fluidsr.upscaling.memory import bytes_per_cell
 from fluidsr.upscaling.occupancy import bounding_box, needed
 from fluidsr.upscaling.statistics import Cost, Statistics
-from fluidsr.upscaling.tiles import Box, Tile, plan, tile_of
+from fluidsr.upscaling.tiles import Box, Tile, plan, remainder, tile_of
 
 # Bytes the generator may hold when the caller sets no bound. Constants, not what happens to be free: the
 # tiles, and with them the last bits of the result, must be the same when a run is resumed.
@@ -82,6 +84,7 @@ class Upscaler:
         self._bytes_per_cell = bytes_per_cell(self.generator, self.generator.dim)
         self._max_memory = max_memory or _default_memory(self.device)
         self._most_cells = self._max_memory // self._bytes_per_cell
+        self._emptiness = Emptiness(self.generator, self.generator.dim, self.halo, self.factor, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
 
     @property
@@ -93,6 +96,11 @@ class Upscaler:
     def halo(self) -> int:
         """Coarse cells that a tile reads beyond those it answers for."""
         return int(self.generator.receptive_radius)
+
+    @property
+    def reads_velocity(self) -> bool:
+        """Whether the generator reads more than density."""
+        return str(self.generator.inputs) != "density"
 
     def upsample(
         self, frame: Frame, *, velocity_scale: float = 1.0, fields: Sequence[str] = ("density",)
@@ -122,13 +130,15 @@ class Upscaler:
     def tiles_of(self, frame: Frame, *, velocity_scale: float = 1.0) -> Iterator[tuple[Box, Tensor]]:
         """Finished tiles: a box in fine voxels, and its density on this upscaler's device; in any order.
 
-        The boxes are disjoint; outside of them the fine density is zero. `statistics` is of this frame once
-        the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first tile.
+        The boxes are disjoint; outside of them the fine density is zero. Where the generator gives emptiness
+        an answer that is not zero, the boxes cover everything and that answer fills what is empty.
+        `statistics` is of this frame once the iterator is exhausted. Raises as
+        `upsample` does, the InputErrors before the first tile.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
-        seen = see(frame, velocity_scale, self.device)
-        jobs = self._plan(seen.density)
+        seen = see(frame, velocity_scale, self.device, self.reads_velocity)
+        jobs = self._plan(seen.coarse)
         return self._run(frame, seen, jobs, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
@@ -137,7 +147,7 @@ class Upscaler:
         Raises ModelError where the model is of another dimension.
         """
         self._check_dim(len(shape))
-        tiles = self._plan(torch.ones(tuple(shape))).tiles
+        tiles = self._plan(torch.ones(1 + len(shape), *shape)).tiles
         cells = sum(tile.computed_cells for tile in tiles)
         return Cost(
             fine_shape=self._fine_shape(shape),
@@ -148,22 +158,30 @@ class Upscaler:
             result=4 * math.prod(self._fine_shape(shape)),
         )
 
-    def _plan(self, density: Tensor) -> _Jobs:
-        mask = needed(density, int(self.generator.support_radius))
+    def _plan(self, coarse: Tensor) -> _Jobs:
+        """The tiles that `coarse [1 + d, *S]` needs, and the boxes where the answer to emptiness is due."""
+        support = self.generator.support_radius
+        if support is not None:
+            mask = needed(coarse[0], int(support))
+        else:
+            read = coarse if self.reads_velocity else coarse[:1]
+            mask = needed(read.abs().amax(0), self.halo)
         shape = mask.shape
+        boxes, skipped = self._cover(mask)
+        tiles = [tile_of(box, shape, self.halo, self.factor) for box in boxes]
+        rest = remainder(shape, boxes, self._most_cells) if support is None else []
+        if rest and self._emptiness.is_zero(shape):
+            rest = []
+        return _Jobs(tiles, skipped, rest)
+
+    def _cover(self, mask: np.ndarray) -> tuple[list[Box], int]:
+        """Disjoint boxes of coarse cells that hold every true cell of `mask`; how many of a plan hold none."""
         if self.tile is None:
-            boxes = cover(
-                mask, self.halo, start_cells=START_CELLS[self.device.type], most_cells=self._most_cells
-            )
-            return _Jobs([tile_of(box, shape, self.halo, self.factor) for box in boxes], 0)
-        tiles, skipped = [], 0
-        for tile in plan(shape, self.tile, self.halo, 1):
-            box = bounding_box(mask, tile.write)
-            if box is None:
-                skipped += 1
-            else:
-                tiles.append(tile_of(box, shape, self.halo, self.factor))
-        largest = max((tile.computed_cells for tile in tiles), default=0)
+            start = START_CELLS[self.device.type]
+            return cover(mask, self.halo, start_cells=start, most_cells=self._most_cells), 0
+        whole = plan(mask.shape, self.tile, self.halo, 1)
+        boxes = [box for tile in whole if (box := bounding_box(mask, tile.write)) is not None]
+        largest = max((box.grown(self.halo, mask.shape).cells for box in boxes), default=0)
         if largest > self._most_cells:
             raise InputError(
                 "--tile",
@@ -171,7 +189,7 @@ class Upscaler:
                 f" {_mib(self._max_memory)} are allowed",
                 "give a smaller --tile, auto, or more --max-memory",
             )
-        return _Jobs(tiles, skipped)
+        return boxes, len(whole) - len(boxes)
 
     def _run(self, frame: Frame, seen: Seen, jobs: _Jobs, started: float) -> Iterator[tuple[Box, Tensor]]:
         waited = 0.0  # time that the caller spends between tiles is not ours
@@ -190,6 +208,10 @@ class Upscaler:
                 yield tile.write, tile.crop.of(density)
                 waited += time.perf_counter() - paused
             del answer, density  # or the next batch would be computed on top of this one
+        for box in jobs.empty:
+            paused = time.perf_counter()
+            yield box.scaled(self.factor), self._emptiness.of(box, frame.shape)
+            waited += time.perf_counter() - paused
         cells = sum(tile.computed_cells for tile in jobs.tiles)
         self.statistics = Statistics(
             tiles_run=len(jobs.tiles),
@@ -235,8 +257,11 @@ class Upscaler:
 
 @dataclass(frozen=True)
 class _Jobs:
+    """Tiles to compute, how many were not needed, and coarse boxes to fill with the answer to emptiness."""
+
     tiles: list[Tile]
     skipped: int
+    empty: Sequence[Box] = ()
 
 
 def _others(frame: Frame, fields: Sequence[str]) -> Frame:

@@ -56,13 +56,16 @@ class Seen:
             )
 
 
-def see(frame: Frame, velocity_scale: float, device: torch.device) -> Seen:
+def see(frame: Frame, velocity_scale: float, device: torch.device, reads_velocity: bool = True) -> Seen:
     """`frame` as a generator on `device` sees it, its velocity times `velocity_scale`.
 
-    Raises InputError for a frame without velocity, a NaN or an infinity, and a scale that is none.
+    A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
+    where it is read, a NaN or an infinity, and a scale that is none.
     """
     if not (math.isfinite(velocity_scale) and velocity_scale >= 0):
         raise InputError("--velocity-scale", f"{velocity_scale} is not a scale", "give 0 or more")
+    if not reads_velocity:
+        frame = frame.replace(velocity=torch.zeros(frame.dim, *frame.shape))
     if frame.velocity is None:
         raise InputError(
             "velocity",

@@ -1,7 +1,8 @@
 """Where there is smoke, and so where there is anything to compute.
 
-A generator's output is exactly zero wherever no density lies within its support radius, whatever the
-velocity. The rest of the domain is therefore never computed.
+Most generators' output is exactly zero wherever no density lies within their support radius, whatever the
+velocity; the others' is known wherever nothing that they read lies within their receptive radius. The rest of
+the domain is therefore never computed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import torch.nn.functional as F
 from fluidsr.upscaling.tiles import Box
 
 
-def needed(density: torch.Tensor, support: int) -> np.ndarray:
-    """Coarse cells with density within `support` cells (a cube) of them, a bool array on the host.
+def needed(field: torch.Tensor, radius: int) -> np.ndarray:
+    """Coarse cells with anything in `field` within `radius` cells (a cube) of them, a bool array on the host.
 
-    `density [*S]`, non-negative, on any device. The maximum is taken axis by axis, which a cube allows.
+    `field [*S]`, on any device. The maximum is taken axis by axis, which a cube allows.
     """
-    mask = (density > 0).to(torch.float32)
+    mask = (field != 0).to(torch.float32)
     for axis in range(mask.ndim):
         line = mask.movedim(axis, -1)
-        pooled = F.max_pool1d(line.reshape(1, -1, line.shape[-1]), 2 * support + 1, 1, support)
+        pooled = F.max_pool1d(line.reshape(1, -1, line.shape[-1]), 2 * radius + 1, 1, radius)
         mask = pooled.reshape(line.shape).movedim(-1, axis)
     return mask.bool().cpu().numpy()
 

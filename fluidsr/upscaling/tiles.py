@@ -55,6 +55,21 @@ class Box:
         """The same box counted in cells `factor` times finer."""
         return Box(tuple(a * factor for a in self.lo), tuple(b * factor for b in self.hi))
 
+    def without(self, other: Box) -> list[Box]:
+        """The box less `other`, as disjoint boxes: at most two slabs per axis."""
+        if any(a >= d or c >= b for a, b, c, d in zip(self.lo, self.hi, other.lo, other.hi, strict=True)):
+            return [self]
+        rest = []
+        lo, hi = list(self.lo), list(self.hi)
+        for axis, (low, high) in enumerate(zip(other.lo, other.hi, strict=True)):
+            if lo[axis] < low:
+                rest.append(Box(tuple(lo), (*hi[:axis], low, *hi[axis + 1 :])))
+                lo[axis] = low
+            if high < hi[axis]:
+                rest.append(Box((*lo[:axis], high, *lo[axis + 1 :]), tuple(hi)))
+                hi[axis] = high
+        return rest
+
     def relative_to(self, other: Box) -> Box:
         """The same box counted from the lower corner of `other`."""
         return Box(
@@ -84,6 +99,24 @@ def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
     """The tile that answers for the coarse cells `box` of a domain of `shape` coarse cells."""
     read = box.grown(halo, shape)
     return Tile(read, box.scaled(factor), box.relative_to(read).scaled(factor))
+
+
+def remainder(shape: Sequence[int], boxes: Sequence[Box], most_cells: int) -> list[Box]:
+    """What disjoint `boxes` leave of a domain of `shape`: disjoint boxes of at most `most_cells` (1 or more)."""
+    rest = [Box((0,) * len(shape), tuple(int(n) for n in shape))]
+    for box in boxes:
+        rest = [piece for whole in rest for piece in whole.without(box)]
+    done = []
+    while rest:
+        box = rest.pop()
+        if box.cells <= max(most_cells, 1):
+            done.append(box)
+            continue
+        axis = max(range(len(shape)), key=lambda a: box.shape[a])
+        middle = (box.lo[axis] + box.hi[axis]) // 2
+        low = Box(box.lo, (*box.hi[:axis], middle, *box.hi[axis + 1 :]))
+        rest += [low, Box((*box.lo[:axis], middle, *box.lo[axis + 1 :]), box.hi)]
+    return sorted(done)
 
 
 def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:

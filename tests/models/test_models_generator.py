@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from generator_probes import count_multiply_adds, reach, smoke
 
 from fluidsr.models import SmokeGenerator
 from fluidsr.models.blocks import BalancedRise, interleave
@@ -18,29 +19,6 @@ def wild(dim, factor=4, **sizes):
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return generator
-
-
-def smoke(dim, n, batch=1, density=0.1):
-    x = torch.randn(batch, 1 + dim, *(n,) * dim, dtype=torch.float64)
-    x[:, 0] = x[:, 0].abs() + density
-    return x
-
-
-def count_multiply_adds(generator, coarse):
-    """What the convolutions really do, seen from outside."""
-    seen = []
-    kinds = (torch.nn.functional.conv2d, torch.nn.functional.conv3d, torch.mkldnn_convolution)
-
-    class Counter(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
-            out = function(*args, **(kwargs or {}))
-            if function in kinds:
-                seen.append(args[1].numel() * out[0, 0].numel())
-            return out
-
-    with Counter(), torch.no_grad():
-        fine = generator(coarse)
-    return sum(seen) / fine.numel()
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -60,18 +38,27 @@ def test_multiply_adds_are_counted_exactly(dim, factor):
     counted = count_multiply_adds(generator, smoke(dim, 5))
     fixed = 1 + sum(6 / factor**axis for axis in range(dim))
     assert generator.multiply_adds == pytest.approx(counted + fixed, rel=1e-12)
+    resized = wild(dim, factor, last="resized")
+    channels = 6 if factor == 2 else 4
+    fixed += channels * sum(2 / 2**axis for axis in range(dim))
+    counted = count_multiply_adds(resized, smoke(dim, 5))
+    assert resized.multiply_adds == pytest.approx(counted + fixed, rel=1e-12)
 
 
 @pytest.mark.parametrize(("dim", "factor"), CASES)
 def test_receptive_radius_is_exact(dim, factor):
     """Gradients reach as far as the property says, and no farther."""
     generator = wild(dim, factor, blocks=0 if dim == 3 else 1)
-    centre = generator.receptive_radius + 1
-    x = smoke(dim, 2 * centre + 1).requires_grad_(True)
-    one_cell = (0, 0, *(slice(centre * factor, (centre + 1) * factor),) * dim)
-    (gradient,) = torch.autograd.grad(generator(x)[one_cell].sum(), x)
-    reach = (gradient.abs().sum((0, 1)).nonzero() - centre).abs().amax(0)
-    assert reach.tolist() == [generator.receptive_radius] * dim
+    x = smoke(dim, 2 * generator.receptive_radius + 3)
+    assert reach(generator, x) == [generator.receptive_radius] * dim
+
+
+@pytest.mark.parametrize(("dim", "factor"), [(2, 2), (2, 4), (2, 8), (3, 2)])
+def test_receptive_radius_is_exact_with_a_resized_last_stage(dim, factor):
+    generator = wild(dim, factor, last="resized", blocks=0)
+    generator.rises[-1].gather.bias.data.fill_(50.0)  # the last rectifier is open
+    x = smoke(dim, 2 * generator.receptive_radius + 3)
+    assert reach(generator, x) == [generator.receptive_radius] * dim
 
 
 @pytest.mark.parametrize(("dim", "factor"), CASES)
@@ -88,15 +75,18 @@ def test_smoke_does_not_appear_beyond_the_support_radius(dim, factor):
     assert cells.abs().max().item() == generator.support_radius
 
 
+@pytest.mark.parametrize("last", ["balanced", "resized"])
 @pytest.mark.parametrize(("dim", "factor"), CASES)
-def test_a_constant_input_gives_no_checkerboard_for_any_weights(dim, factor):
-    generator = wild(dim, factor, blocks=0)
+def test_a_constant_input_gives_no_checkerboard_for_any_weights(dim, factor, last):
+    generator = wild(dim, factor, blocks=0, last=last)
+    if last == "resized":
+        generator.rises[-1].gather.bias.data.fill_(50.0)  # not clamped away
     n = 2 * generator.receptive_radius + 1
     x = torch.full((1, 1 + dim, *(n,) * dim), 0.7, dtype=torch.float64)
     x[:, 1:] = -1.3
     centre = generator.receptive_radius
     cell = generator(x)[(0, 0, *(slice(centre * factor, (centre + 1) * factor),) * dim)]
-    assert cell.mean() > 0.1  # not clamped away
+    assert cell.mean() > 0.1
     torch.testing.assert_close(cell, cell.mean().expand_as(cell), rtol=1e-12, atol=1e-12)
 
 

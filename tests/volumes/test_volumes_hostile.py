@@ -1,9 +1,7 @@
 """Damaged and malicious files end in a VolumeError: no crash, no other exception, no absurd allocation."""
 
-import random
 import re
 import struct
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,53 +21,6 @@ def small_frame():
     rng = np.random.default_rng(0)
     density = np.where(rng.random((20, 17, 30)) < 0.3, rng.random((20, 17, 30)), 0).astype(np.float32)
     return Frame(density, velocity=np.stack([density] * 3))
-
-
-def mutant(data, rng):
-    """A copy with some bytes cut, overwritten, repeated, or replaced by a telling number."""
-    data = bytearray(data)
-    reach = 3000 if rng.random() < 0.6 else len(data)  # headers matter most
-    at, other = (rng.randrange(min(len(data), reach)) for _ in range(2))
-    kind = rng.randrange(6)
-    if kind == 0:
-        del data[at:]
-    elif kind == 1:
-        for _ in range(rng.randrange(1, 8)):
-            data[rng.randrange(min(len(data), reach))] = rng.randrange(256)
-    elif kind == 2:
-        data[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 2**31, 2**32 - 1, 2**30]))
-    elif kind == 3:
-        data[at : at + 8] = struct.pack("<q", rng.choice([0, -1, 2**62, -(2**63), 2**40]))
-    elif kind == 4:
-        del data[at : at + rng.randrange(1, 100)]
-    else:
-        data[at:at] = data[other : other + rng.randrange(1, 200)]
-    return bytes(data)
-
-
-@pytest.mark.parametrize(
-    "source", [".vdb half", ".vdb float", ".vti half", ".npz half", *SAMPLES.glob("*.vdb")]
-)
-def test_mutants_are_read_or_refused(tmp_path, source):
-    if isinstance(source, Path):
-        suffix, data, count = ".vdb", source.read_bytes(), 40
-    else:
-        suffix, precision = source.split()
-        write(tmp_path / f"a{suffix}", small_frame(), precision=precision)
-        data, count = (tmp_path / f"a{suffix}").read_bytes(), 80
-    rng = random.Random(f"{suffix}{len(data)}")
-    refused = 0
-    for _ in range(count):
-        (tmp_path / f"m{suffix}").write_bytes(mutant(data, rng))
-        for function in (read, inspect):
-            start = time.perf_counter()
-            try:
-                function(tmp_path / f"m{suffix}", max_bytes=MEMORY)
-            except VolumeError as error:
-                refused += 1
-                assert "\n" not in str(error)
-            assert time.perf_counter() - start < 30  # seconds; a hang, not slowness
-    assert refused > count / 4
 
 
 @pytest.mark.parametrize("suffix", [".vdb", ".vti", ".npz"])

@@ -8,25 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clients_openvdb_found import PYTHON, needs_openvdb
 
 from fluidsr.frame import Frame
 from fluidsr.volumes import read, vdb, write
 
 HERE = Path(__file__).parent
-PYTHON = "/usr/bin/python3"
-
-
-def has_openvdb():
-    found = shutil.which(PYTHON)
-    return (
-        bool(found)
-        and subprocess.run([PYTHON, "-c", "import pyopenvdb"], capture_output=True).returncode == 0
-    )
-
-
-needs_openvdb = pytest.mark.skipif(
-    not has_openvdb(), reason="needs OpenVDB's bindings: apt-get install python3-openvdb"
-)
 
 
 def openvdb_reads(path, folder, *names):
@@ -111,6 +98,15 @@ def test_openvdb_reads_what_we_wrote(tmp_path, shape, precision):
     stored = frame.density.astype(np.float16) if precision == "half" else frame.density
     expected = stored.reshape((*shape, 1)[:3])[window]
     np.testing.assert_array_equal(density["values"], expected.astype(np.float32))
+
+
+@pytest.mark.skipif(not shutil.which("vdb_print"), reason="needs vdb_print: apt-get install libopenvdb-tools")
+def test_vdb_print_lists_what_we_wrote(tmp_path):
+    write(tmp_path / "a.vdb", smoke((37, 50, 24)))
+    done = subprocess.run(["vdb_print", "-l", tmp_path / "a.vdb"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for word in ("density", "vel", "fuel", "float", "vec3s", "fog volume", "fluidsr_time", "blosc + active"):
+        assert word in done.stdout, word
 
 
 @needs_openvdb

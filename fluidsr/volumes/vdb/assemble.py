@@ -12,10 +12,10 @@ from fluidsr.volumes.vdb.tree import BRANCH, LEAF, NODE, Tiles
 from fluidsr.volumes.vdb.values import ValueType
 
 Chunker = Callable[[bytes], bytes]
-_EDGES = {
-    5: (32, NODE, BRANCH),
-    4: (16, LEAF, NODE),
-}  # level -> children per edge, voxels of a child, of the node
+_Key = tuple[int, int, int]
+_WIDE = BRANCH // NODE
+# level -> children per edge, and the voxels along the edge of a child and of the node itself
+_EDGES = {5: (32, NODE, BRANCH), 4: (16, LEAF, NODE)}
 
 
 def topology(
@@ -31,31 +31,27 @@ def topology(
     No two of them may overlap; `values` of `tiles` are `[m, channels]`.
     """
     tiles = _merged(_merged(tiles, LEAF, NODE), NODE, BRANCH)
-    roots = tiles.edges == BRANCH
-    top, inner = _some(tiles, roots), _some(tiles, ~roots)
-    branches = np.unique(
-        np.concatenate([origins, inner.origins]) // BRANCH, axis=0
-    )  # rows in ascending order
+    top, large, small = (_some(tiles, tiles.edges == edge) for edge in (BRANCH, NODE, LEAF))
+    large = _some(large, np.lexsort(large.origins.T // BRANCH))
+    small = _some(small, np.lexsort(small.origins.T // NODE))
+    of_branch, of_node = _runs(large.origins // BRANCH), _runs(small.origins // NODE)
+    leaves = _runs(origins // NODE)
+    nodes: dict[_Key, list[_Key]] = {branch: [] for branch in of_branch}
+    for x, y, z in sorted({*of_node, *leaves}):
+        nodes.setdefault((x // _WIDE, y // _WIDE, z // _WIDE), []).append((x, y, z))
     parts = [struct.pack("<i", 1), background.astype(kind.dtype).tobytes()]
-    parts.append(struct.pack("<2I", len(top.edges), len(branches)))
+    parts.append(struct.pack("<2I", len(top.edges), len(nodes)))
     for place, value, active in zip(top.origins, top.values, top.active, strict=True):
-        parts.append(place.astype("<i4").tobytes() + value.astype(kind.dtype).tobytes() + bytes([active]))
-    runs = _runs(origins // NODE)
-    for branch in branches:
-        of_branch = _some(inner, (inner.origins // BRANCH == branch).all(1))
-        small = _some(of_branch, of_branch.edges == LEAF)
-        tiled = set(map(tuple, (small.origins // NODE).tolist()))
-        first = (branch * (BRANCH // NODE)).tolist()
-        last = [n + BRANCH // NODE for n in first]
-        filled = {key for key in runs if all(a <= n < b for n, a, b in zip(key, first, last, strict=True))}
-        nodes = np.array(sorted(filled | tiled), np.int64).reshape(-1, 3)
-        parts.append((branch * BRANCH).astype("<i4").tobytes())
-        large = _some(of_branch, of_branch.edges == NODE)
-        parts += _node(kind, chunk, background, 5, nodes * NODE, large)
-        for node in nodes:
-            start, stop = runs.get(tuple(node.tolist()), (0, 0))
-            of_node = _some(small, (small.origins // NODE == node).all(1)) if len(small.edges) else small
-            parts += _node(kind, chunk, background, 4, origins[start:stop], of_node)
+        parts += [place.astype("<i4").tobytes(), value.astype(kind.dtype).tobytes(), bytes([bool(active)])]
+    for branch in sorted(nodes):
+        parts.append(struct.pack("<3i", *(n * BRANCH for n in branch)))
+        children = np.array(nodes[branch], np.int64).reshape(-1, 3) * NODE
+        its_tiles = _some(large, slice(*of_branch.get(branch, (0, 0))))
+        parts += _node(kind, chunk, background, 5, children, its_tiles)
+        for node in nodes[branch]:
+            start, stop = leaves.get(node, (0, 0))
+            its_tiles = _some(small, slice(*of_node.get(node, (0, 0))))
+            parts += _node(kind, chunk, background, 4, origins[start:stop], its_tiles)
             parts.append(masks[start:stop].tobytes())
     return parts
 
@@ -109,11 +105,12 @@ def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
     keys, groups, counts = np.unique(
         tiles.origins[at] // parent, axis=0, return_inverse=True, return_counts=True
     )
-    groups = groups.reshape(-1)
+    by_group = at[np.argsort(groups.reshape(-1), kind="stable")]
+    ends = np.cumsum(counts)
     keep = np.ones(len(tiles.edges), bool)
     made: list[tuple[np.ndarray, np.ndarray, np.bool_]] = []
     for group in np.flatnonzero(counts == wanted):
-        members = at[groups == group]
+        members = by_group[ends[group] - wanted : ends[group]]
         values, active = tiles.values[members], tiles.active[members]
         if (values == values[0]).all() and (active == active[0]).all():
             keep[members] = False
@@ -129,11 +126,12 @@ def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
     )
 
 
-def _some(tiles: Tiles, chosen: np.ndarray) -> Tiles:
+def _some(tiles: Tiles, chosen: np.ndarray | slice) -> Tiles:
     return Tiles(tiles.origins[chosen], tiles.edges[chosen], tiles.values[chosen], tiles.active[chosen])
 
 
-def _runs(keys: np.ndarray) -> dict[tuple[int, ...], tuple[int, int]]:
+def _runs(keys: np.ndarray) -> dict[_Key, tuple[int, int]]:
     """First and last (exclusive) row of each run of equal rows in `keys [n, 3]`."""
-    starts = np.flatnonzero(np.r_[len(keys) > 0, (keys[1:] != keys[:-1]).any(1)]).tolist()
-    return {tuple(keys[a].tolist()): (a, b) for a, b in zip(starts, [*starts, len(keys)][1:], strict=False)}
+    starts = np.flatnonzero(np.r_[len(keys) > 0, (keys[1:] != keys[:-1]).any(1)])
+    ends = [*starts.tolist(), len(keys)]
+    return {(x, y, z): (a, b) for (x, y, z), a, b in zip(keys[starts].tolist(), ends, ends[1:], strict=False)}

@@ -39,11 +39,9 @@ class Collector:
             _overlaps(a, b, f, n) for a, b, f, n in zip(low, high, self._first, count, strict=True)
         ]
         self._come = np.zeros(count, np.uint16)  # voxels of each block that have come
-        self._waiting: dict[
-            _Key, tuple[np.ndarray, np.ndarray]
-        ] = {}  # block -> active [512], values [512, c]
+        # block -> active [512], values [512, channels]
+        self._waiting: dict[_Key, tuple[np.ndarray, np.ndarray]] = {}
         self._tiles: list[tuple[np.ndarray, np.ndarray]] = []
-        self.active = 0
 
     def put(self, low: Sequence[int], values: np.ndarray) -> None:
         """Take `values [x, y, z]` (or `[3, x, y, z]`) of the box that begins at voxel `low`.
@@ -134,11 +132,8 @@ class Collector:
         equal[full] = (values[full] == values[full, :1]).all((1, 2))
         if equal.any():
             self._tiles.append((origins[equal], self._stored(values[equal, 0]).astype(self.kind.memory)))
-            self.active += LEAF**3 * int(equal.sum())
             origins, masks, values = origins[~equal], masks[~equal], values[~equal]
-        before = self.store.active
         self.store.add(origins, masks, self._stored(sparse.active_values(masks, values)))
-        self.active += self.store.active - before
 
     def _stored(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -12,12 +12,11 @@ import numpy as np
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
 from fluidsr.volumes.vdb import blocks, tree
-from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.blocks import Blocks
-from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology, unpack_masks
+from fluidsr.volumes.vdb.source import Source
+from fluidsr.volumes.vdb.topology import Topology, count_on, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import LEAF, Index
-from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector, value_type
+from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,6 @@ class LeafBatch:
     origins: np.ndarray
     values: np.ndarray
     masks: np.ndarray
-
-
-@dataclass(frozen=True)
-class Source:
-    """The place of a grid's tree in a file: topology and buffers (None: right behind it) before `end`."""
-
-    data: Data
-    version: int
-    flags: int
-    topology: int
-    buffers: int | None
-    end: int
-    max_bytes: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,35 +58,29 @@ class Grid:
 
     @property
     def supported(self) -> bool:
-        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum."""
-        return self.transform is not None and value_type(self.type) is not None
+        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum.
+
+        The same must hold for the parent of an instance, whose place says where the tree begins.
+        """
+        return self.transform is not None and self._source.kind is not None
 
     @property
     def value_type(self) -> ValueType:
-        """Type and precision of the stored values. Raises VolumeError for an unsupported type."""
-        kind = value_type(self.type)
-        if kind is None or self.transform is None:
+        """Type and precision of the stored values. Raises VolumeError for an unsupported grid."""
+        if self._source.kind is None or not self.supported:
             what = f"its type {self.type} or its transform is not supported"
             raise VolumeError(f"{self.where}: grid {self.name!r}", what, "convert it to a float grid")
-        return kind
+        return self._source.kind
 
     @property
     def background(self) -> Any:
         """The value of every voxel that the file does not hold: a number, or a tuple of three."""
         return scalar_or_vector(self.topology.background).tolist()
 
-    @cached_property
+    @property
     def topology(self) -> Topology:
-        """The shape of the tree; parsed once."""
-        source = self._source
-        return read_topology(
-            Cursor(source.data, self.where, source.topology, source.end),
-            source.version,
-            source.flags,
-            self.value_type,
-            source.buffers,
-            source.max_bytes,
-        )
+        """The shape of the tree; parsed once, for all instances of it."""
+        return self._source.topology
 
     @cached_property
     def bounds(self) -> tuple[Index, Index] | None:
@@ -140,26 +120,36 @@ class Grid:
         them, voxels that the file does not hold the background's. Only the leaves that the box touches are
         decoded.
         """
-        kind = self.value_type
-        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
-        bound = self._source.max_bytes
-        memory.check(
-            f"{self.where}: grid {self.name!r}", voxels * kind.channels * kind.memory.itemsize, bound
+        kind, topology = self.value_type, self.topology
+        chosen = self._touched(low, high)
+        size = kind.channels * kind.memory.itemsize
+        out = self._box(low, high, kind.channels, kind.memory, size)
+        tree.fill(
+            out,
+            low,
+            topology.background,
+            topology.tiles,
+            topology.tiles.values,
+            topology.leaf_origins[chosen],
+            lambda numbers: self._decode(chosen[numbers]).values,
         )
-        topology = self.topology
-        leaves = self._decode(self._touched(low, high))
-        box = tree.dense(leaves, topology.tiles, topology.background, low, high)
-        return box[..., 0] if kind.channels == 1 else np.ascontiguousarray(np.moveaxis(box, -1, 0))
+        return out if kind.channels > 1 else out[0]
 
     def dense_mask(self, low: Index, high: Index) -> np.ndarray:
         """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
         topology = self.topology
-        voxels = int(np.prod([max(b - a, 0) for a, b in zip(low, high, strict=True)], dtype=object))
-        memory.check(f"{self.where}: grid {self.name!r}", voxels, self._source.max_bytes)
         chosen = self._touched(low, high)
-        masks = unpack_masks(topology.packed_masks[chosen])
-        leaves = tree.Leaves(topology.leaf_origins[chosen], masks, np.empty(0))
-        return tree.dense_mask(leaves, topology.tiles, low, high)
+        out = self._box(low, high, 1, np.dtype(bool), 1)
+        tree.fill(
+            out,
+            low,
+            np.zeros(1, bool),
+            topology.tiles,
+            topology.tiles.active[:, None],
+            topology.leaf_origins[chosen],
+            lambda numbers: unpack_masks(topology.packed_masks[chosen[numbers]])[:, :, None],
+        )
+        return out[0]
 
     def leaves(
         self, low: Index | None = None, high: Index | None = None, *, batch: int = 4096
@@ -182,12 +172,11 @@ class Grid:
         found = self.topology.tiles
         return tree.Tiles(found.origins, found.edges, scalar_or_vector(found.values), found.active)
 
-    @cached_property
-    def _blocks(self) -> Blocks:
-        source = self._source
-        cursor = Cursor(source.data, self.where, self.topology.buffers, source.end)
-        counts = count_on(self.topology.packed_masks).tolist()
-        return blocks.scan_leaves(cursor, source.version, source.flags, self.value_type, counts)
+    def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
+        """An array for the box, if it is allowed to be that large."""
+        where = f"{self.where}: grid {self.name!r}"
+        memory.check(where, tree.window_bytes(low, high, itemsize), self._source.max_bytes)
+        return np.empty((channels, *(max(b - a, 0) for a, b in zip(low, high, strict=True))), dtype)
 
     def _touched(self, low: Index, high: Index) -> np.ndarray:
         """Numbers of the leaves that touch the box."""
@@ -201,22 +190,13 @@ class Grid:
         size = LEAF**3 * (kind.channels * kind.memory.itemsize + 1)
         memory.check(f"{self.where}: grid {self.name!r}", len(chosen) * size, source.max_bytes)
         masks = unpack_masks(topology.packed_masks[chosen])
-        cursor = Cursor(source.data, self.where, 0, source.end)
-        found = self._blocks if len(chosen) == self.leaf_count else self._blocks.take(chosen)
+        cursor = source.cursor(0)
+        found = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
         if kind.in_bits:
             values = blocks.decode_bits(cursor, found)
         else:
             values = blocks.decode(cursor, found, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)
-
-
-def end_of_tree(grid: Grid) -> int:
-    """Where the tree of a grid ends that was written as a stream: found by walking all of it."""
-    source = grid._source
-    cursor = Cursor(source.data, grid.where, grid.topology.buffers, source.end)
-    counts = count_on(grid.topology.packed_masks).tolist()
-    blocks.scan_leaves(cursor, source.version, source.flags, grid.value_type, counts)
-    return cursor.position
 
 
 def _index(values: np.ndarray) -> Index:

@@ -12,7 +12,10 @@ from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
+from fluidsr.volumes.vdb.source import Source
 from fluidsr.volumes.vdb.stream import DIM, DT, TIME
+
+_Range = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -25,6 +28,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 def _describe_file(file: VdbFile) -> VolumeInfo:
     notes = [grid.metadata for grid in file.grids]
+    ranges: dict[Source, _Range] = {}  # of trees: instances share them
 
     def first(key: str) -> float | None:
         return next((value for note in notes if (value := number(note, key)) is not None), None)
@@ -34,7 +38,7 @@ def _describe_file(file: VdbFile) -> VolumeInfo:
         path=str(file.path),
         format=f"vdb {file.version}",
         bytes=file.bytes,
-        grids=[_describe(grid) for grid in file.grids],
+        grids=[_describe(grid, ranges) for grid in file.grids],
         time=first(TIME),
         dt=first(DT),
         dim=None if dim is None else int(dim),
@@ -42,7 +46,7 @@ def _describe_file(file: VdbFile) -> VolumeInfo:
     )
 
 
-def _describe(grid: Grid) -> GridInfo:
+def _describe(grid: Grid, ranges: dict[Source, _Range]) -> GridInfo:
     common: dict[str, Any] = {
         "name": grid.name,
         "type": grid.type,
@@ -53,7 +57,9 @@ def _describe(grid: Grid) -> GridInfo:
     }
     if not grid.supported or grid.transform is None:
         return GridInfo(**common, readable=False)
-    minimum, maximum = _range(grid)
+    if grid._source not in ranges:
+        ranges[grid._source] = _range(grid)
+    minimum, maximum = ranges[grid._source]
     origin = None
     if grid.bounds is not None:
         corner = np.subtract(grid.bounds[0], 0.5)
@@ -69,7 +75,7 @@ def _describe(grid: Grid) -> GridInfo:
     )
 
 
-def _range(grid: Grid) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _range(grid: Grid) -> _Range:
     """Least and greatest active value of each component."""
     tiles = grid.tiles()
     parts = [tiles.values[tiles.active]]

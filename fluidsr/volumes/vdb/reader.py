@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,9 @@ from typing import Any
 from fluidsr.errors import VolumeError
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.grid import Grid, Source, end_of_tree
+from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import read_metadata
+from fluidsr.volumes.vdb.source import Source
 from fluidsr.volumes.vdb.transform import read_transform
 from fluidsr.volumes.vdb.values import value_type
 
@@ -92,7 +94,7 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     if not 0 <= count <= _MAX_GRIDS:
         cursor.fail(f"{count} grids")
     grids = [_read_grid(cursor, version, flags, bool(has_offsets), max_bytes) for _ in range(count)]
-    whole = tuple(_with_tree(grid, grids) for grid in grids)
+    whole = tuple(_with_trees(where, grids))
     return VdbFile(path, version, f"{major}.{minor}", len(data), metadata, whole, data)
 
 
@@ -132,9 +134,11 @@ def _read_grid(
             "save the file again with grid offsets, or without that grid",
         )
     source = Source(
+        cursor.where,
         cursor.data,
         version,
         flags,
+        value_type(kind) if transform else None,
         cursor.position,
         buffers_at if has_offsets else None,
         end if has_offsets else cursor.end,
@@ -144,19 +148,23 @@ def _read_grid(
     if has_offsets:
         cursor.seek(end)
     elif not parent:
-        cursor.seek(end_of_tree(grid))
+        cursor.seek(source.end_of_tree())
     return dataclasses.replace(grid, size=cursor.position - start)
 
 
-def _with_tree(grid: Grid, grids: list[Grid]) -> Grid:
-    """The grid itself, or, if it is an instance, the grid with its parent's tree."""
-    if not grid.parent or not grid.supported:
-        return grid
-    for other in grids:
-        if grid.parent in (other.unique_name, other.name) and other.type == grid.type and not other.parent:
-            return dataclasses.replace(grid, flags=other.flags, _source=other._source)
-    raise VolumeError(
-        grid.where,
-        f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there",
-        "write it again",
-    )
+def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
+    """The grids, with their parents' trees where they are instances."""
+    parents: dict[tuple[str, str], Grid] = {}
+    for grid in grids:
+        if not grid.parent:
+            parents.setdefault((grid.unique_name, grid.type), grid)
+            parents.setdefault((grid.name, grid.type), grid)
+    for grid in grids:
+        if not grid.parent or not grid.supported:
+            yield grid
+            continue
+        parent = parents.get((grid.parent, grid.type))
+        if parent is None:
+            what = f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there"
+            raise VolumeError(where, what, "write it again")
+        yield dataclasses.replace(grid, flags=parent.flags, _source=parent._source)

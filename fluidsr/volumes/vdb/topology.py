@@ -75,20 +75,21 @@ class _TreeParser:
         tiles, children = cursor.unpack("2I")
         layout = np.dtype([("at", "<i4", 3), ("value", "u1", kind.full_size), ("active", "u1")])
         table = np.frombuffer(cursor.take(tiles * layout.itemsize), layout)
-        places = set(map(tuple, table["at"].tolist()))
-        if (table["at"] % BRANCH).any() or len(places) != tiles:
-            cursor.fail("a tile between branches, or two at one place")
         values = kind.decode(table["value"].tobytes(), full=True)
         self.add_tiles(table["at"].astype(np.int64), BRANCH, values, table["active"] != 0)
         branches: dict[Index, list[tuple[np.ndarray, np.ndarray]]] = {}
         for _ in range(children):
             origin = cursor.unpack("3i")
-            if any(n % BRANCH for n in origin) or origin in places:
-                cursor.fail(f"a branch at {origin}, between branches or where another is")
-            places.add(origin)
             outer, self.leaves = self.leaves, []
             self.node(5, np.array(origin, np.int64))
             branches[origin], self.leaves = self.leaves, outer
+        places = np.concatenate([table["at"], np.array(list(branches), np.int64).reshape(-1, 3)])
+        if (
+            len(branches) != children
+            or len(np.unique(places, axis=0)) != len(places)
+            or (places % BRANCH).any()
+        ):
+            cursor.fail("two entries of the root are at one place, or one is between places")
         # Whatever the order here, the buffers follow in ascending order of the branches' origins.
         for origin in sorted(branches):
             self.leaves += branches[origin]

@@ -6,16 +6,13 @@ nodes: a leaf knows its place, and a constant region (a tile) knows its place an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 Index = tuple[int, int, int]
-LEAF, NODE, BRANCH = (
-    8,
-    128,
-    4096,
-)  # voxels along the edge of a leaf, of the node above it, of a child of the root
+LEAF, NODE, BRANCH = 8, 128, 4096  # voxels along the edge of a leaf, of its node, of a child of the root
 
 
 @dataclass(frozen=True)
@@ -62,48 +59,77 @@ def leaf_bounds(origins: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np
     return low.min(0), high.max(0)
 
 
-def dense(leaves: Leaves, tiles: Tiles, background: np.ndarray, low: Index, high: Index) -> np.ndarray:
-    """Values in the box from `low` to `high` (exclusive): `[x, y, z, channels]`."""
-    return _assemble(background, leaves.origins, leaves.values, tiles, tiles.values, low, high)
+def window_bytes(low: Index, high: Index, itemsize: int) -> int:
+    """What `fill` needs for the box from `low` to `high`: the box, and one layer of whole leaves."""
+    edges = [max(b - a, 0) for a, b in zip(low, high, strict=True)]
+    whole = [-(-b // LEAF) * LEAF - a // LEAF * LEAF for a, b in zip(low, high, strict=True)]
+    box = edges[0] * edges[1] * edges[2]
+    return itemsize * (box + (LEAF * max(whole[1], 0) * max(whole[2], 0) if box else 0))
 
 
-def dense_mask(leaves: Leaves, tiles: Tiles, low: Index, high: Index) -> np.ndarray:
-    """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
-    off = np.zeros(1, bool)
-    mask = _assemble(off, leaves.origins, leaves.masks[:, :, None], tiles, tiles.active[:, None], low, high)
-    return mask[..., 0]
-
-
-def _assemble(
+def fill(
+    out: np.ndarray,
+    low: Index,
     background: np.ndarray,
-    leaf_origins: np.ndarray,
-    leaf_values: np.ndarray,
     tiles: Tiles,
     tile_values: np.ndarray,
-    low: Index,
-    high: Index,
-) -> np.ndarray:
-    channels = len(background)
-    # A box of whole leaves around the window lets one assignment place all leaves at once.
-    first = np.array([n // LEAF for n in low])
-    blocks = np.array([-(-n // LEAF) for n in high]) - first
-    corner, size = first * LEAF, blocks * LEAF
-    box = np.empty((*size, channels), leaf_values.dtype)
-    box[...] = background
-    by_leaf = box.reshape(blocks[0], LEAF, blocks[1], LEAF, blocks[2], LEAF, channels)
+    origins: np.ndarray,
+    read: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Fill the box `out [channels, x, y, z]`, which begins at `low`, from leaves and tiles.
 
-    def place(origins: np.ndarray, values: np.ndarray) -> None:
-        at = origins // LEAF - first
-        inside = ((at >= 0) & (at < blocks)).all(1)
-        x, y, z = at[inside].T
-        by_leaf[x, :, y, :, z] = values[inside]
+    `origins [n, 3]` are those of all leaves that touch the box, and `read(numbers)` gives the values
+    `[k, 512, channels]` of some of them: one layer of leaves at a time, so that little is decoded at once.
+    """
+    channels, *shape = out.shape
+    if 0 in shape:
+        return
+    first = np.array(low) // LEAF
+    blocks = -(-(np.array(low) + shape) // LEAF) - first
+    # Where the box consists of whole leaves they go straight into it, else by way of a layer that does.
+    whole = not (np.array(low) % LEAF).any() and not (np.array(shape) % LEAF).any()
+    layer_shape = (channels, LEAF, *(blocks[1:] * LEAF))
+    buffer = np.empty(0 if whole else layer_shape, out.dtype)
+    of_leaves = _by_layer(origins // LEAF - first, blocks)
+    small = np.flatnonzero(tiles.edges == LEAF)
+    of_tiles = _by_layer(tiles.origins[small] // LEAF - first, blocks)
+    start = np.maximum(tiles.origins - first * LEAF, 0)
+    stop = np.minimum(tiles.origins + tiles.edges[:, None] - first * LEAF, blocks * LEAF)
+    large = np.flatnonzero((start < stop).all(1) & (tiles.edges != LEAF))
+    for layer in range(blocks[0]):
+        a, b = max(low[0], (first[0] + layer) * LEAF), min(low[0] + shape[0], (first[0] + layer + 1) * LEAF)
+        target = out[:, a - low[0] : b - low[0]]
+        slab = target if whole else buffer
+        slab[...] = background[:, None, None, None]
+        for i in large[(start[large, 0] <= layer * LEAF) & (layer * LEAF < stop[large, 0])]:
+            (y0, z0), (y1, z1) = start[i, 1:], stop[i, 1:]
+            slab[:, :, y0:y1, z0:z1] = tile_values[i][:, None, None, None]
+        at, numbers = of_tiles(layer)
+        _place(slab, at, np.broadcast_to(tile_values[small[numbers], None], (len(at), LEAF**3, channels)))
+        at, numbers = of_leaves(layer)
+        if len(at):
+            _place(slab, at, read(numbers))
+        if not whole:
+            x, y, z = a - (first[0] + layer) * LEAF, low[1] % LEAF, low[2] % LEAF
+            target[...] = slab[:, x : x + b - a, y : y + shape[1], z : z + shape[2]]
 
-    small = tiles.edges == LEAF
-    place(tiles.origins[small], tile_values[small][:, None, None, None, :])
-    start = np.maximum(tiles.origins - corner, 0)
-    stop = np.minimum(tiles.origins - corner + tiles.edges[:, None], size)
-    for i in np.flatnonzero((start < stop).all(1) & ~small):
-        box[tuple(slice(a, b) for a, b in zip(start[i], stop[i], strict=True))] = tile_values[i]
-    place(leaf_origins, leaf_values.reshape(-1, LEAF, LEAF, LEAF, channels))
-    window = tuple(slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))
-    return np.ascontiguousarray(box[window])
+
+def _by_layer(at: np.ndarray, blocks: np.ndarray) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """For each layer of blocks along x: (y, z) of the entries of `at [n, 3]` in it, and their numbers."""
+    inside = np.flatnonzero(((at >= 0) & (at < blocks)).all(1))
+    order = inside[np.argsort(at[inside, 0], kind="stable")]
+    ends = np.searchsorted(at[order, 0], np.arange(blocks[0] + 1))
+
+    def of(layer: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers = order[ends[layer] : ends[layer + 1]]
+        return at[numbers, 1:], numbers
+
+    return of
+
+
+def _place(slab: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
+    """Put leaves `values [n, 512, channels]` into `slab [channels, 8, y, z]` at the blocks `at [n, 2]`."""
+    y, z = at.T
+    for channel, part in enumerate(slab):
+        blocks = part.reshape(LEAF, part.shape[1] // LEAF, LEAF, part.shape[2] // LEAF, LEAF)
+        blocks[:, y, :, z] = values[..., channel].reshape(-1, LEAF, LEAF, LEAF)

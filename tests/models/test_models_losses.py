@@ -1,0 +1,115 @@
+"""Losses and the alignment of triplets: equations, gradients, frame step."""
+
+import pytest
+import torch
+
+from fluidsr.models import losses
+from fluidsr.models.warp import Alignment, advect, fine_velocity
+
+
+def blob(shape, centre, width=3.0):
+    axes = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in shape], indexing="ij")
+    return torch.exp(-sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True)) / width**2)
+
+
+def triplet(shape, middle, step):
+    """A blob that moves `step` fine cells a frame, `[1, 3, 1, *shape]`."""
+    places = [[m + t * s for m, s in zip(middle, step, strict=True)] for t in (-1, 0, 1)]
+    return torch.stack([blob(shape, place) for place in places])[None, :, None]
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("dt", [1.0, 0.5, 2.0])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_alignment_moves_a_blob_to_where_it_should_be(dim, dt, factor):
+    coarse = (12, 10, 8)[:dim]
+    shape = tuple(n * factor for n in coarse)
+    velocity = torch.tensor([0.5, -0.75, 0.25][:dim], dtype=torch.float64)  # coarse cells per frame
+    step = (velocity * factor * dt).tolist()  # what the true step makes of it, in fine cells
+    frames = triplet(shape, [n / 2 for n in shape], step)
+    field = velocity.view(1, 1, dim, *(1,) * dim).expand(1, 3, dim, *coarse)
+    aligned = Alignment(field, factor, dt=dt)(frames)
+    inside = (0, slice(None), *(slice(6, -6) if n > 18 else slice(4, -4) for n in shape))
+    middle = frames[0, 1].expand(3, *shape)[inside[1:]]
+    tolerance = 1e-12 if all(float(s).is_integer() for s in step) else 0.08  # interpolation of a 3-cell blob
+    torch.testing.assert_close(aligned[inside], middle, rtol=0, atol=tolerance)
+    assert (frames[0, 0, 0] - frames[0, 1, 0]).abs().max() > 2 * tolerance  # there was something to align
+
+
+def test_the_wrong_frame_step_does_not_align():
+    frames = triplet((40, 40), (20, 20), (4, 0))
+    velocity = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 1, 2, 1, 1).expand(1, 3, 2, 10, 10)
+    right, wrong = Alignment(velocity, 4, dt=1.0)(frames), Alignment(velocity, 4, dt=0.5)(frames)
+    assert losses.temporal_l2(right) < 1e-20
+    assert losses.temporal_l2(wrong) > 1e-3
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_alignment_is_the_advection_of_both_outer_frames(dim):
+    torch.manual_seed(0)
+    coarse = (4, 3, 5)[:dim]
+    velocity = torch.randn(2, 3, dim, *coarse, dtype=torch.float64)
+    x = torch.rand(2, 3, 1, *(4 * n for n in coarse), dtype=torch.float64)
+    aligned = Alignment(velocity, 4, dt=0.7)(x)
+    fine = fine_velocity(velocity.flatten(0, 1), 4).unflatten(0, (2, 3))
+    torch.testing.assert_close(aligned[:, :1], advect(x[:, 0], fine[:, 0], 0.7))
+    torch.testing.assert_close(aligned[:, 2:], advect(x[:, 2], -fine[:, 2], 0.7))
+    assert torch.equal(aligned[:, 1:2], x[:, 1])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_gradients_through_the_warp_reach_all_three_frames_and_equal_finite_differences(dim):
+    torch.manual_seed(1)
+    coarse = (2, 3, 2)[:dim]
+    velocity = torch.rand(1, 3, dim, *coarse, dtype=torch.float64) - 0.5
+    align = Alignment(velocity, 2, dt=1.3)
+    x = torch.rand(1, 3, 1, *(2 * n for n in coarse), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(align, (x,))
+    align(x).square().sum().backward()
+    assert (x.grad.flatten(2).abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2, 4, 4), (1, 3, 3, 4, 4), (3, 2, 4, 4)])
+def test_velocity_that_is_no_triplet_is_refused(shape):
+    with pytest.raises(ValueError, match="is not"):
+        Alignment(torch.zeros(shape), 4, dt=1.0)
+
+
+def test_the_temporal_l2_loss_is_equation_3_4():
+    frames = torch.tensor([[1.0, 3.0, 4.0]]).view(1, 3, 1, 1)
+    assert losses.temporal_l2(frames).item() == 4 + 1
+
+
+def test_the_feature_loss_is_signed_and_by_layer():
+    fake = [torch.full((2, 3, 4, 4), 1.5), torch.full((2, 5, 2, 2), 3.0)]
+    real = [torch.ones(2, 3, 4, 4), torch.ones(2, 5, 2, 2)]
+    total, parts = losses.feature(fake, real, [2.0, -0.5])
+    assert [part.item() for part in parts] == [0.25, 4.0]
+    assert total.item() == 2 * 0.25 - 0.5 * 4
+    total, parts = losses.feature(fake, real, [-1e-5, 0.0], form="published")
+    assert [part.item() for part in parts] == [96 * 0.25 / 2, 40 * 4 / 2]
+    assert total.item() == pytest.approx(-1e-5 * 12)
+    with pytest.raises(ValueError, match="2 weights"):
+        losses.feature(fake[:1], real[:1], [1.0, 1.0])
+
+
+def test_only_the_normalised_form_forgets_the_size():
+    small = [torch.rand(1, 2, 4, 4)], [torch.rand(1, 2, 4, 4)]
+    large = [small[0][0].repeat(3, 1, 2, 2)], [small[1][0].repeat(3, 1, 2, 2)]
+    torch.testing.assert_close(losses.feature(*small, [1.0])[0], losses.feature(*large, [1.0])[0])
+    published = [losses.feature(*pair, [1.0], form="published")[0] for pair in (small, large)]
+    torch.testing.assert_close(published[1], 12 * published[0])
+
+
+@pytest.mark.parametrize("form", ["normalised", "published"])
+def test_the_feature_losss_gradient_equals_finite_differences_and_spares_the_real_ones(form):
+    torch.manual_seed(0)
+    fake = torch.rand(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    real = torch.rand(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+
+    def loss(x):
+        return losses.feature([x, x**2], [real, real], [0.7, -0.3], form)[0]
+
+    assert torch.autograd.gradcheck(loss, (fake,), atol=1e-4)
+    loss(fake).backward()
+    assert real.grad is None
