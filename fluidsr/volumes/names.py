@@ -9,8 +9,8 @@ from fluidsr.errors import InputError
 NAMINGS = {"houdini": "vel", "blender": "velocity"}  # how each calls the velocity grid of a VDB
 
 _ALIASES = {
-    "density": ("density", "dens", "smoke", "d"),
-    "velocity": ("velocity", "vel", "v"),
+    "density": ("density", "dens", "smoke", "d", "density_noise", "rho"),  # density_noise: Blender's fine one
+    "velocity": ("velocity", "vel", "v", "u"),
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
