@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import volumes
-from fluidsr.errors import InputError
+from fluidsr.errors import FluidsrError, InputError, MissingFieldError
+from fluidsr.frame import Frame
 from fluidsr.pipeline.run_folder import read_spec
 
 
@@ -27,10 +31,74 @@ def info(path: str) -> dict[str, Any]:
 
         return {"kind": "data set", **dataset.Store.open(place).describe()}
     if place.is_file():
-        return _known({"kind": "volume", **volumes.inspect(place).as_dict()})
+        return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
     raise InputError(
         path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
     )
+
+
+def suitability(path: Path) -> dict[str, Any]:
+    """What `upsample` would make of the volume: `as_read`, how it understands the grids, and `models`, what each
+    shipped generator that fits would give and ask for.
+
+    For a volume that cannot be read as a frame `as_read` says why.
+    """
+    try:
+        taken = volumes.take(path, fields=["density", "velocity"])
+    except MissingFieldError:
+        taken = volumes.take(path, fields=["density"])
+    except FluidsrError as error:
+        return {"as_read": {"unreadable": str(error)}}
+    frame = taken.in_metres_per_second()
+    read: dict[str, Any] = {
+        "shape": frame.shape,
+        "cell_size": frame.cell_size,
+        "origin": frame.origin,
+        "frame_rate": 1.0 / frame.dt,
+        "density": _range(frame.density),
+        "velocity_unit": taken.unit if frame.velocity is not None else "no velocity",
+        "notes": taken.notes,
+    }
+    if frame.velocity is not None:
+        smoke = frame.density > 0
+        fastest = np.abs(frame.velocity_in_cells()).max(0)[smoke].max(initial=0.0)
+        read["cells_per_frame"] = float(fastest)
+    return {"as_read": read, "models": _fits(frame, read)}
+
+
+def _fits(frame: Frame, read: Mapping[str, Any]) -> dict[str, Any]:
+    """Each shipped generator for frames of this dimension: what comes out, what it costs, what speaks against
+    it.
+    """
+    from fluidsr import models, upscaling
+
+    found = {}
+    for name in models.shipped():
+        card = models.read_card(name)
+        if card.dim != frame.dim:
+            continue
+        cost = upscaling.load(name, device="cpu").cost(frame.shape)
+        remarks = []
+        if read["density"][1] > card.density_range[1]:
+            remarks.append(f"density exceeds {card.density_range[1]:g}, the most it was trained on")
+        most = max(map(abs, card.velocity_range))
+        if read.get("cells_per_frame", 0.0) > most:
+            remarks.append(f"smoke moves faster than {most:g} cells a frame, the most it was trained on")
+        if frame.velocity is None:
+            remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
+        found[name] = {
+            "output_shape": cost.fine_shape,
+            "output_bytes": cost.result,
+            "tiles": cost.tiles,
+            "memory": cost.memory,
+            "multiply_adds": cost.multiply_adds,
+            "remarks": remarks or ["within what it was trained on"],
+        }
+    return found
+
+
+def _range(values: Any) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def _known(value: Any) -> Any:

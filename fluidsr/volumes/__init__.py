@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fluidsr.volumes.streams import Stream, stream
 from fluidsr.volumes.units import UNITS, Taken
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk")  # read
-WRITTEN = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf")
+WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS = ("half", "float")
 
 __all__ = [
@@ -51,7 +51,7 @@ def write(
     fields: Sequence[str] | None = None,
     threshold: float = 0.0,
 ) -> None:
-    """Write a frame as `.vdb`, `.vti`, `.npz`, `.uni` or `.vtkhdf`, by the suffix of `path`.
+    """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
 
     `precision` `half` rounds every value to the nearest IEEE half; `float` keeps it exactly. `fields` are
     the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
@@ -144,12 +144,14 @@ def take(
     found: Frame | Taken = _room(suffix).read_frame(path, **options)
     if isinstance(found, Taken):
         return found
-    resolution = _resolution_of_mantaflow(path, max_bytes) if suffix == ".vdb" else None
-    if resolution is None:
+    if suffix != ".vdb":
         return Taken(found)
     from fluidsr.volumes import blender
 
-    return blender.placed(Path(path), found, resolution)
+    notes = _notes_of_density(path, max_bytes)
+    if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
+        return blender.placed(Path(path), found, tuple(resolution))
+    return Taken(found, tight="fluidsr_shape" not in notes)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -162,7 +164,14 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     return found
 
 
-_ROOMS = {".vdb": "vdb", ".vti": "vti", ".npz": "npz", ".uni": "uni", ".vtkhdf": "vtkhdf", ".vtk": "legacy_vtk"}
+_ROOMS = {
+    ".vdb": "vdb",
+    ".vti": "vti",
+    ".npz": "npz",
+    ".uni": "uni",
+    ".vtkhdf": "vtkhdf",
+    ".vtk": "legacy_vtk",
+}
 
 
 def _room(suffix: str, part: str = "") -> Any:
@@ -171,14 +180,13 @@ def _room(suffix: str, part: str = "") -> Any:
     return importlib.import_module(f"fluidsr.volumes.{name}")
 
 
-def _resolution_of_mantaflow(path: str | os.PathLike[str], max_bytes: int | None) -> tuple[int, ...] | None:
-    """The resolution that Mantaflow, inside Blender, notes in each grid's metadata; None for other files."""
+def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Mapping[str, Any]:
+    """The metadata of a VDB's density, or of the first grid that can be read where none is called so."""
     from fluidsr.volumes import vdb
 
-    for grid in vdb.open_file(path, max_bytes).grids:
-        if "density" in grid.name and (noted := grid.metadata.get("file_base_resolution")) is not None:
-            return tuple(noted)
-    return None
+    grids = [grid for grid in vdb.open_file(path, max_bytes).grids if grid.supported]
+    named = [grid for grid in grids if names.field_of(grid.name) == "density"]
+    return (named or grids)[0].metadata if grids else {}
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:

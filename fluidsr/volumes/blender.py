@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from fluidsr.frame import Frame
+from fluidsr.volumes.places import Place, on_place
 from fluidsr.volumes.units import Taken
 
 _LAYOUT = struct.Struct("<i3i2f3f3f3f3i3f16f3i3i3i3ff")
@@ -66,7 +67,8 @@ def frame_units_of(path: Path) -> float | None:
 
 
 def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None) -> Taken:
-    """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size.
+    """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size: its box
+    is that of the domain, of which an adaptive one has another in every frame.
 
     `resolution` is the `file_base_resolution` of its grids: Blender's noise grids are finer than the domain by a
     whole factor. Without a config file that fits, the transform counts, with Blender's own meaning: index i is
@@ -77,13 +79,15 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None) -> Take
     finer = _factor(resolution, domain.shape) if domain else None
     if domain is None or finer is None or frame.dim != 3:
         origin = tuple(n * frame.cell_size for n in first)
-        return Taken(frame.replace(origin=origin), "blender", notes=(NO_CONFIG,))
+        return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,))
     size = domain.cell_size / finer
+    box = Place(tuple(n * finer for n in domain.shape), size, domain.corner)
     origin = tuple(c + n * size for c, n in zip(domain.corner, first, strict=True))
+    frame = frame.replace(cell_size=size, origin=origin)
+    if all(a >= 0 and a + n <= b for a, n, b in zip(first, frame.shape, box.shape, strict=True)):
+        frame = on_place(frame, box)
     notes = (ROTATED,) if domain.rotated else ()
-    return Taken(
-        frame.replace(cell_size=size, origin=origin), "blender", frame_units=frame_units_of(path), notes=notes
-    )
+    return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes)
 
 
 def _config(path: Path, step: int) -> Path | None:
@@ -129,11 +133,11 @@ def _read(config: Path | None) -> Domain | None:
         return None
     # Blender counts cells along the longest edge; the others are rounded to whole cells of the same size.
     size = float(cells[np.argmax(base)])
-    rotated = not np.allclose(axes, np.eye(3) * edges, atol=1e-6 * edges.max()) or np.ptp(edges) > 1e-5 * max(edges)
-    corner = low * edges if rotated else low * edges + matrix[:3, 3]
-    return Domain(
-        tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock
+    rotated = not np.allclose(axes, np.eye(3) * edges, atol=1e-6 * edges.max()) or np.ptp(edges) > 1e-5 * max(
+        edges
     )
+    corner = low * edges if rotated else low * edges + matrix[:3, 3]
+    return Domain(tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock)
 
 
 def _factor(resolution: tuple[int, ...] | None, shape: tuple[int, ...]) -> int | None:

@@ -94,7 +94,9 @@ class LegacyFile:
         """The array's values, `[tuples * components]`, in its own type."""
         values = self._values[array.offset]
         if len(values) != tuples * array.components:
-            self._fail(f"array {array.name!r} has {len(values)} values instead of {tuples * array.components}")
+            self._fail(
+                f"array {array.name!r} has {len(values)} values instead of {tuples * array.components}"
+            )
         return values
 
     def stored(self, array: DataArray) -> int:
@@ -219,7 +221,7 @@ class LegacyFile:
         self._at = match.end() + 1
         return match[0].decode("latin-1")
 
-    def _three(self, words: list[str], kind: type) -> tuple:  # type: ignore[type-arg]
+    def _three(self, words: list[str], kind: type) -> tuple:
         try:
             values = tuple(kind(word) for word in words[1:4])
         except ValueError:

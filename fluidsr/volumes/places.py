@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,14 +64,22 @@ def on_place(frame: Frame, place: Place) -> Frame:
             f"its cells ({frame.cell_size:g} m) are not those of the other frames ({place.cell_size:g} m)",
             "choose a format with a file for each frame",
         )
-    window = tuple(slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True))
+    window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
+    inside: tuple[Any, ...] = (Ellipsis, *window)
     found = {}
     for name, values in frame.fields().items():
         lead = values.shape[: values.ndim - frame.dim]
         whole = np.zeros((*lead, *place.shape), np.float32)
-        whole[(..., *window)] = values
+        whole[inside] = values
         found[name] = whole
     return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)
+
+
+def padded(frame: Frame, cells: int) -> Frame:
+    """A NumPy `frame` with `cells` empty cells around it; in 2-D as in 3-D."""
+    shape = tuple(n + 2 * cells for n in frame.shape)
+    origin = tuple(o - cells * frame.cell_size for o in frame.origin)
+    return on_place(frame, Place(shape, frame.cell_size, origin))
 
 
 def resampled(frame: Frame, place: Place) -> Frame:
@@ -91,7 +100,9 @@ def resampled(frame: Frame, place: Place) -> Frame:
     for name, values in frame.fields().items():
         lead = values.shape[: values.ndim - frame.dim]
         parts = [
-            affine_transform(part, [ratio] * frame.dim, first, place.shape, np.float32, order=1, prefilter=False)
+            affine_transform(
+                part, [ratio] * frame.dim, first, place.shape, np.float32, order=1, prefilter=False
+            )
             for part in values.reshape(-1, *frame.shape)
         ]
         found[name] = np.stack(parts).reshape(*lead, *place.shape)

@@ -64,7 +64,8 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
 
     An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?`
     or `[...]`, a folder of one sequence, or a `.pvd` or `.vtkhdf` series. Of .uni files, which hold a grid
-    each, those of the density stand for their frames. Files without a number stay in the order given. Raises InputError where nothing is found, or where two different sequences are mixed.
+    each, those of the density stand for their frames. Files without a number stay in the order
+    given. Raises InputError where nothing is found, or where two different sequences are mixed.
     """
     files: list[FrameFile] = []
     for given in inputs:
@@ -153,7 +154,7 @@ def _steps(path: Path) -> list[FrameFile]:
 
     times = vtkhdf.times(path)
     if len(times) < 2:
-        return [FrameFile(path, frame_number(path), *times)]
+        return [FrameFile(path, frame_number(path), times[0] if times else None)]
     return [FrameFile(path, step + 1, time, step) for step, time in enumerate(times)]
 
 

@@ -50,7 +50,9 @@ def write_frame(
     note = _note(frame)
     present = frame.fields()
     with ExitStack() as stack:
-        for field in fields:  # leaving the stack renames the last first: the density is the last to be renamed
+        for (
+            field
+        ) in fields:  # leaving the stack renames the last first: the density is the last to be renamed
             values = rounded(field, present[field], half, threshold).astype(np.float32, copy=False)
             if field != "velocity":
                 values = values[None]
@@ -76,15 +78,17 @@ def read_frame(
     files, headers = _grids(path)
     scalars = [name for name, header in headers.items() if header.element == "real"]
     vectors = [name for name, header in headers.items() if header.element == "vec3"]
-    chosen = roles.choose(where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields)
+    chosen = roles.choose(
+        where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
+    )
     reference = headers[chosen.density]
-    others = {
-        field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape
-    }
+    others = {field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape}
     for name in chosen.velocity:
         if headers[name].shape != reference.shape:
             raise VolumeError(
-                str(files[name]), f"has {headers[name].shape} cells, the density {reference.shape}", "resample it"
+                str(files[name]),
+                f"has {headers[name].shape} cells, the density {reference.shape}",
+                "resample it",
             )
     x, y, z = reference.shape
     memory.check(where, x * y * z * 4 * (1 + len(others) + 3 * bool(chosen.velocity)), max_bytes)
@@ -95,7 +99,10 @@ def read_frame(
     found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in others.items()}
     told = _told(reference.text)
     if told.get("dim") == 2 and z == 1:
-        found = {name: values[:2, ..., 0] if name == "velocity" else values[..., 0] for name, values in found.items()}
+        found = {
+            name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
+            for name, values in found.items()
+        }
     place: dict[str, Any] = {key: told[key] for key in ("cell_size", "origin", "time", "dt") if key in told}
     frame = Frame(np.ascontiguousarray(found["density"]), **place)
     frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
@@ -120,9 +127,10 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
         if header.element == "int":
             grids.append(GridInfo(name, kind, "gzip", size, readable=False))
             continue
-        at = Frame(np.broadcast_to(np.float32(0), values.shape[1:]), cell_size=taken.frame.cell_size)
-        if taken.frame.dim == 3:
-            at = at.replace(origin=taken.frame.origin)
+        origin = (*taken.frame.origin, 0.0)[:3]
+        at = Frame(
+            np.broadcast_to(np.float32(0), values.shape[1:]), cell_size=taken.frame.cell_size, origin=origin
+        )
         grids.append(describe_array(at, name, values, kind, "gzip", size))
     return VolumeInfo.of_frame(path, "uni", taken.frame, grids)
 

@@ -68,7 +68,9 @@ def read_grid(path: str | os.PathLike[str], max_bytes: int | None = None) -> tup
         memory.check(where, size, max_bytes)
         data = file.read(size)
         if len(data) != size or file.read(1):
-            raise VolumeError(where, "damaged: its values do not fill its grid", "write or copy the file again")
+            raise VolumeError(
+                where, "damaged: its values do not fill its grid", "write or copy the file again"
+            )
     kind = "<i4" if header.element == "int" else f"<f{header.width // header.components}"
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite
         numbers = np.frombuffer(data, kind).astype("<i4" if header.element == "int" else "<f4", copy=False)

@@ -24,13 +24,14 @@ class Taken:
     """A frame as its file has it, and what is needed to bring its velocity into m/s.
 
     `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
-    lasts, where the cache tells; `notes` are sentences for the user that are the same for every frame of a
-    sequence.
+    lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
+    `notes` are sentences for the user that are the same for every frame of a sequence.
     """
 
     frame: Frame
     unit: str = "m/s"
     frame_units: float | None = None
+    tight: bool = False
     notes: tuple[str, ...] = ()
 
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
@@ -43,7 +44,9 @@ class Taken:
         if unit not in UNITS:
             raise InputError("--velocity-unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
         if frame_rate is not None and not 0 < frame_rate < float("inf"):
-            raise InputError("--frame-rate", f"{frame_rate} is not a rate", "give frames per second, such as 24")
+            raise InputError(
+                "--frame-rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
+            )
         frame = self.frame
         if frame_rate is not None:
             frame = frame.replace(dt=1.0 / frame_rate)
@@ -52,7 +55,9 @@ class Taken:
         scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
         if frame.velocity is None or scale == 1.0:
             return frame
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and is refused later
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what does not fit becomes infinite, and is refused later
             return frame.replace(velocity=frame.velocity * np.float32(scale))
 
     def _metres_per_second(self, unit: str, frame: Frame) -> float:

@@ -28,10 +28,15 @@ class Image(Protocol):
     where: str
     max_bytes: int | None
     arrays: list[DataArray]
-    extent: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
+
+    @property
+    def extent(self) -> Sequence[int]: ...
+    @property
+    def spacing(self) -> Sequence[float]: ...
+    @property
+    def origin(self) -> Sequence[float]: ...
+    @property
+    def direction(self) -> Sequence[float]: ...
 
     @property
     def compression(self) -> str:
@@ -62,7 +67,9 @@ def frame_of(
         image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
     cells = _cells(shape)
-    memory.check(image.where, cells * 4 * (1 + len(chosen.others) + 3 * bool(chosen.velocity)), image.max_bytes)
+    memory.check(
+        image.where, cells * 4 * (1 + len(chosen.others) + 3 * bool(chosen.velocity)), image.max_bytes
+    )
     found = {"density": _channels(image, arrays[chosen.density], shape)[0]}
     if chosen.velocity:
         parts = [_channels(image, arrays[name], shape) for name in chosen.velocity]

@@ -1,7 +1,9 @@
-"""VTKHDF images: one frame, or a whole series in one file (temporal VTKHDF, for ParaView 5.12 and later).
+"""VTKHDF images: a series of frames in one file (temporal VTKHDF, for ParaView 5.12 and later).
 
-Written by VTK itself. Read by VTK in a process of its own (`vtkhdf_child.py`), because it trusts what a file
-says. https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format/index.html
+The format has one box for all frames, and VTK stores no field data with images: the time between frames is
+that to the next, and a file of one frame has no time. Written by VTK itself. Read by VTK in a process of its
+own (`vtkhdf_child.py`), because it trusts what a file says.
+https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format/index.html
 """
 
 from __future__ import annotations
@@ -38,13 +40,6 @@ _REFUSED = 3  # what the child ends with where the file is whole, but no image
 _BOUNDS = (-signal.SIGALRM, -signal.SIGKILL, 1)  # 1: Python's own MemoryError
 
 
-def write_frame(
-    path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
-) -> None:
-    """Write `fields` of a NumPy `frame` as a file of one step; see `fluidsr.volumes.write`."""
-    write_series(path, [frame.time], lambda _: frame, Place.of(frame), fields, half=half, threshold=threshold)
-
-
 def write_series(
     path: str | os.PathLike[str],
     times: Sequence[float],
@@ -70,7 +65,9 @@ def write_series(
         frame = on_place(load(step).numpy(), place)
         missing = [name for name in fields if name not in frame.fields()]
         if missing:
-            raise InputError(str(path), f"step {step} has no {missing[0]}", "write fields that all frames have")
+            raise InputError(
+                str(path), f"step {step} has no {missing[0]}", "write fields that all frames have"
+            )
         return make_image(frame, fields, half=half, threshold=threshold)
 
     source = _source(times, image, place)
@@ -88,7 +85,9 @@ def write_series(
         if writer.GetErrorCode():
             raise writing_failed(path, writer.GetErrorCode())
         if not written or temporary.stat().st_size < len(_MAGIC):
-            raise RunError(str(path), "VTK could not write it", "check the disk, and that VTK is 9.6 or later")
+            raise RunError(
+                str(path), "VTK could not write it", "check the disk, and that VTK is 9.6 or later"
+            )
 
 
 def read_frame(
@@ -103,7 +102,11 @@ def read_frame(
     """Read the frame of one step; see `fluidsr.volumes.read`."""
     image = HdfFile(path, step, max_bytes)
     taken = vtk_image.frame_of(image, density_grid, velocity_grid, fields)
-    return Taken(taken.frame.replace(time=image.times[step])) if image.times else taken
+    if len(image.times) < 2:
+        return taken
+    after = min(step + 1, len(image.times) - 1)
+    dt = image.times[after] - image.times[after - 1]
+    return Taken(taken.frame.replace(time=image.times[step], dt=dt if dt > 0 else taken.frame.dt))
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -126,7 +129,7 @@ class HdfFile:
 
     def __init__(self, path: str | os.PathLike[str], step: int = 0, max_bytes: int | None = None) -> None:
         self.where = os.fspath(path)
-        self.max_bytes = memory.limit() if max_bytes is None else max_bytes
+        self.max_bytes = max_bytes
         head, body = self._ask(step)
         self.times: list[float] = head["times"]
         self.extent: tuple[int, ...] = tuple(head["extent"])
@@ -144,7 +147,13 @@ class HdfFile:
             kind = _KINDS[dtype.kind] + str(8 * dtype.itemsize)
             self.arrays.append(
                 DataArray(
-                    told["section"], told["name"], kind, told["components"], told["tuples"], "raw", len(self.arrays)
+                    told["section"],
+                    told["name"],
+                    kind,
+                    told["components"],
+                    told["tuples"],
+                    "raw",
+                    len(self.arrays),
                 )
             )
         if min(self.points()) < 1 or not np.isfinite([*self.spacing, *self.origin, *self.direction]).all():
@@ -177,14 +186,17 @@ class HdfFile:
                     raise VolumeError(self.where, "not an HDF5 file", "give a .vtkhdf file")
         except OSError as error:
             raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
-        numbers = [str(n) for n in (step, self.max_bytes + _OF_VTK, _SECONDS)]
+        allowed = memory.limit() if self.max_bytes is None else self.max_bytes
+        numbers = [str(n) for n in (step, allowed + _OF_VTK, _SECONDS)]
         command = [sys.executable, "-I", str(_CHILD), str(Path(self.where).absolute()), *numbers]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
         if done.returncode == _REFUSED:
             what = " ".join(done.stdout.decode("utf-8", "replace").split())[:200]
             raise VolumeError(self.where, what, "give an image that VTK wrote")
         if done.returncode != 0:
-            how = "needs more memory or time than it may" if done.returncode in _BOUNDS else "stops its reader"
+            how = (
+                "needs more memory or time than it may" if done.returncode in _BOUNDS else "stops its reader"
+            )
             self._fail(f"it {how}")
         head, _, _ = done.stdout.partition(b"\n")
         return json.loads(head), memoryview(done.stdout)[len(head) + 1 :]
@@ -199,7 +211,7 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: Place) -
     from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline as Pipeline
 
-    class Source(VTKPythonAlgorithmBase):  # type: ignore[misc]
+    class Source(VTKPythonAlgorithmBase):
         failure: Exception | None = None
 
         def __init__(self) -> None:
@@ -215,13 +227,17 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: Place) -
 
         def RequestData(self, request: Any, inputs: Any, outputs: Any) -> int:
             told = outputs.GetInformationObject(0)
-            time = told.Get(Pipeline.UPDATE_TIME_STEP()) if told.Has(Pipeline.UPDATE_TIME_STEP()) else times[0]
+            time = (
+                told.Get(Pipeline.UPDATE_TIME_STEP()) if told.Has(Pipeline.UPDATE_TIME_STEP()) else times[0]
+            )
             step = int(np.argmin(np.abs(np.subtract(times, time))))
+            made = vtkImageData()
             try:
-                made = image(step)
-            except Exception as error:  # VTK would print it and go on
-                self.failure = self.failure or error
-                return 0
+                if self.failure is None:
+                    made = image(step)
+            except Exception as error:
+                # VTK would print it and ask for this step for ever: it gets empty images until it is done.
+                self.failure = error
             output = vtkImageData.GetData(outputs)
             output.ShallowCopy(made)
             output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), times[step])

@@ -24,7 +24,9 @@ scene = bpy.context.scene
 scene.render.fps, scene.frame_end = told["fps"], told["frames"]
 scene.use_gravity = told["gravity"]
 
-bpy.ops.mesh.primitive_uv_sphere_add(radius=0.35 * told["scale"], location=(1.0, -0.5, 2.0 - 0.4 * told["scale"]))
+bpy.ops.mesh.primitive_uv_sphere_add(
+    radius=0.35 * told["scale"], location=(1.0, -0.5, 2.0 - 0.4 * told["scale"])
+)
 source = bpy.context.object
 source.modifiers.new("Fluid", "FLUID").fluid_type = "FLOW"
 flow = source.modifiers[-1].flow_settings
