@@ -280,7 +280,9 @@ def upsample(
     type=click.Choice(["vdb", "vti", "npz", "uni", "vtkhdf"]),
     help="Repeatable; vtkhdf is one file of all frames.",
 )
-@click.option("--field", "fields", multiple=True, metavar="NAME", help="Write only these; repeatable.")
+@click.option(
+    "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
+)
 @click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
 @click.option(
     "--threshold",

@@ -24,7 +24,7 @@ _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done to every frame. `fields` are the names of those to write; none: all that a frame has."""
+    """What is done to every frame. `fields` are written with the density; none named: all that a frame has."""
 
     formats: tuple[str, ...]
     intake: Intake = field(default_factory=Intake)
@@ -83,7 +83,7 @@ def _convert_one(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     started = time.perf_counter()
     frame, notes = caches.read(item, settings.intake)
-    fields = settings.fields or tuple(frame.fields())
+    fields = tuple(dict.fromkeys(("density", *settings.fields))) if settings.fields else tuple(frame.fields())
     for target in item.targets(root, formats):
         volumes.write(
             target,

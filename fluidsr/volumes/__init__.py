@@ -184,9 +184,10 @@ def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Ma
     """The metadata of a VDB's density, or of the first grid that can be read where none is called so."""
     from fluidsr.volumes import vdb
 
-    grids = [grid for grid in vdb.open_file(path, max_bytes).grids if grid.supported]
-    named = [grid for grid in grids if names.field_of(grid.name) == "density"]
-    return (named or grids)[0].metadata if grids else {}
+    with vdb.open(path, max_bytes) as file:
+        grids = [grid for grid in file.grids if grid.supported]
+        named = [grid for grid in grids if names.field_of(grid.name) == "density"]
+        return (named or grids)[0].metadata if grids else {}
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
