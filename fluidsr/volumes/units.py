@@ -51,7 +51,8 @@ class Taken:
         if frame_rate is not None:
             frame = frame.replace(dt=1.0 / frame_rate)
         elif self.frame_units is not None:
-            frame = frame.replace(dt=self.frame_units / MANTAFLOW_UNITS_PER_SECOND)
+            rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units
+            frame = frame.replace(dt=1.0 / (round(rate, 2) or rate))  # the clock is a float32: 23.99999 is 24
         scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
         if frame.velocity is None or scale == 1.0:
             return frame
