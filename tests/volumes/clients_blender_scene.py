@@ -44,10 +44,11 @@ frame = bpy.context.object
 frame.scale = high - low
 bpy.ops.object.transform_apply(location=False, rotation=False, scale=True)
 frame.modifiers.new("wire", "WIREFRAME").thickness = 0.008 * reach
+frame.visible_shadow = False
 frame.data.materials.append(material("wire", "Emission", color=(1.0, 0.45, 0.1, 1)))
 
 sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
-sun.data.energy, sun.rotation_euler = 6, (0.7, 0.5, 0.2)
+sun.data.energy, sun.rotation_euler = 14, (0.7, 0.5, 0.2)
 camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
 away = mathutils.Vector((0.55, -1.0, 0.28)).normalized()
 camera.location = centre + away * 2.9 * reach
