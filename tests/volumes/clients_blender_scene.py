@@ -35,7 +35,7 @@ bpy.ops.object.volume_import(filepath=source, files=[{"name": source.rsplit("/",
 volume = bpy.context.object
 reach = max(high - low)
 volume.data.materials.append(
-    material("smoke", "VolumePrincipled", density=40 / reach, color=(0.8, 0.8, 0.85, 1))
+    material("smoke", "VolumePrincipled", density=25 / reach, color=(0.8, 0.8, 0.85, 1))
 )
 
 centre = (low + high) / 2
@@ -61,7 +61,7 @@ scene.camera = camera
 scene.world = bpy.data.worlds.new("world")
 scene.world.use_nodes = True
 scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.05, 0.07, 0.1, 1)
-scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", 48, "CPU"
+scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", 96, "CPU"
 scene.cycles.use_denoising = False  # Debian builds Blender without a denoiser
 scene.render.resolution_x, scene.render.resolution_y = 420, 480
 scene.render.filepath = picture
