@@ -150,7 +150,7 @@ def take(
 
     notes = _notes_of_density(path, max_bytes)
     if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
-        return blender.placed(Path(path), found, tuple(resolution))
+        return blender.placed(Path(path), found, tuple(resolution), max_bytes)
     return Taken(found, tight="fluidsr_shape" not in notes)
 
 

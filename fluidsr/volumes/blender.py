@@ -10,6 +10,7 @@ truth. Its layout is that of Blender 2.93 to 5.0: a gzip stream, little-endian, 
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
 import zlib
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from fluidsr.frame import Frame
+from fluidsr.volumes import memory
 from fluidsr.volumes.places import Place, on_place
 from fluidsr.volumes.units import Taken
 
@@ -66,13 +68,13 @@ def frame_units_of(path: Path) -> float | None:
     return lasted if 1e-6 < lasted < 1e3 else None
 
 
-def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None) -> Taken:
+def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_bytes: int | None) -> Taken:
     """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size: its box
     is that of the domain, of which an adaptive one has another in every frame.
 
     `resolution` is the `file_base_resolution` of its grids: Blender's noise grids are finer than the domain by a
     whole factor. Without a config file that fits, the transform counts, with Blender's own meaning: index i is
-    the voxel from i to i + 1 cells.
+    the voxel from i to i + 1 cells. Raises VolumeError where the domain takes more than `max_bytes`.
     """
     first = tuple(round(o / frame.cell_size + 0.5) for o in frame.origin)
     domain = domain_of(path)
@@ -81,6 +83,7 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None) -> Take
         origin = tuple(n * frame.cell_size for n in first)
         return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,))
     size = domain.cell_size / finer
+    memory.check(str(path), 4 * math.prod(domain.shape) * finer**3 * _components(frame), max_bytes)
     box = Place(tuple(n * finer for n in domain.shape), size, domain.corner)
     origin = tuple(c + n * size for c, n in zip(domain.corner, first, strict=True))
     frame = frame.replace(cell_size=size, origin=origin)
@@ -88,6 +91,10 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None) -> Take
         frame = on_place(frame, box)
     notes = (ROTATED,) if domain.rotated else ()
     return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes)
+
+
+def _components(frame: Frame) -> int:
+    return sum(len(values) if name == "velocity" else 1 for name, values in frame.fields().items())
 
 
 def _config(path: Path, step: int) -> Path | None:

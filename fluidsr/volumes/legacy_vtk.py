@@ -197,7 +197,7 @@ class LegacyFile:
             self._fail("its values end early")
         self._at = len(self._data) - len(rest)
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 # Through float64, as VTK does: 1.0 is a fine integer to many writers.
                 numbers = np.array(parts[:count], "S").astype(np.float64) if count else np.zeros(0)
                 return numbers.astype(dtype.newbyteorder("="))

@@ -111,7 +111,7 @@ def read_frame(
     if blender.domain_of(Path(path)):
         # A frame without a place has its first cell's corner at the origin: index 0, as Blender means it.
         start = frame.replace(origin=(-0.5 * frame.cell_size,) * 3) if frame.dim == 3 else frame
-        return blender.placed(Path(path), start, reference.shape)
+        return blender.placed(Path(path), start, reference.shape, max_bytes)
     return Taken(frame, "cells/frame")
 
 

@@ -189,20 +189,25 @@ class HdfFile:
         allowed = memory.limit() if self.max_bytes is None else self.max_bytes
         numbers = [str(n) for n in (step, allowed + _OF_VTK, _SECONDS)]
         command = [sys.executable, "-I", str(_CHILD), str(Path(self.where).absolute()), *numbers]
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-        if done.returncode == _REFUSED:
-            what = " ".join(done.stdout.decode("utf-8", "replace").split())[:200]
+        code, answer = _run(command)
+        if code == _REFUSED:
+            what = " ".join(answer.decode("utf-8", "replace").split())[:200]
             raise VolumeError(self.where, what, "give an image that VTK wrote")
-        if done.returncode != 0:
-            how = (
-                "needs more memory or time than it may" if done.returncode in _BOUNDS else "stops its reader"
+        if code != 0:
+            self._fail(
+                "it needs more memory or time than it may" if code in _BOUNDS else "it stops its reader"
             )
-            self._fail(f"it {how}")
-        head, _, _ = done.stdout.partition(b"\n")
-        return json.loads(head), memoryview(done.stdout)[len(head) + 1 :]
+        head, _, _ = answer.partition(b"\n")
+        return json.loads(head), memoryview(answer)[len(head) + 1 :]
 
     def _fail(self, what: str) -> NoReturn:
         raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+
+
+def _run(command: list[str]) -> tuple[int, bytes]:
+    """The exit code of `command`, and what it says."""
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout
 
 
 def _source(times: Sequence[float], image: Callable[[int], Any], place: Place) -> Any:

@@ -24,7 +24,9 @@ def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
     from vtkmodules.vtkIOHDF import vtkHDFReader
 
-    resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bound = max_bytes if hard == resource.RLIM_INFINITY else min(max_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
     vtkObject.GlobalWarningDisplayOff()
     reader = vtkHDFReader()
     reader.SetFileName(path)
