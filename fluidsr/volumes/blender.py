@@ -4,7 +4,8 @@ Blender writes the grids of a frame into `data/` (or `noise/`) and what it knows
 `config/config_####.uni` beside it. The grids alone mislead: their transform is scaled only, so that every frame
 starts at the world's origin, and with an adaptive domain the voxel size in the file is the whole domain's edge
 divided by the *current* resolution (measured in Blender 3.4: 0.0870 for a true 0.0625). The config file has the
-truth. Its layout is that of Blender 2.93 to 5.0: a gzip stream, little-endian, of which we use 200 bytes.
+truth: a gzip stream, little-endian, of which 200 bytes are used, as Blender 3.4 writes it; one that makes no sense
+is not believed.
 """
 
 from __future__ import annotations

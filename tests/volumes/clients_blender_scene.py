@@ -48,7 +48,7 @@ frame.visible_shadow = False
 frame.data.materials.append(material("wire", "Emission", color=(1.0, 0.45, 0.1, 1)))
 
 sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
-sun.data.energy, sun.rotation_euler = 14, (0.7, 0.5, 0.2)
+sun.data.energy, sun.rotation_euler = 18, (0.9, 0.1, -1.2)
 camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
 away = mathutils.Vector((0.55, -1.0, 0.28)).normalized()
 camera.location = centre + away * 2.9 * reach
@@ -60,7 +60,7 @@ scene = bpy.context.scene
 scene.camera = camera
 scene.world = bpy.data.worlds.new("world")
 scene.world.use_nodes = True
-scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.05, 0.07, 0.1, 1)
+scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.025, 0.035, 0.05, 1)
 scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", 96, "CPU"
 scene.cycles.use_denoising = False  # Debian builds Blender without a denoiser
 scene.render.resolution_x, scene.render.resolution_y = 420, 480
