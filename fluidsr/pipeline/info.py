@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,30 +42,40 @@ def suitability(path: Path) -> dict[str, Any]:
 
     For a volume that cannot be read as a frame `as_read` says why.
     """
+    import torch
+
+    from fluidsr.upscaling import intake
+
     try:
-        taken = volumes.take(path, fields=["density", "velocity"])
-    except MissingFieldError:
-        taken = volumes.take(path, fields=["density"])
+        taken = _taken(path)
+        frame = taken.in_metres_per_second()
+        still = frame.velocity is None
+        if still:
+            frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
+        seen = intake.see(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
         return {"as_read": {"unreadable": str(error)}}
-    frame = taken.in_metres_per_second()
     read: dict[str, Any] = {
         "shape": frame.shape,
         "cell_size": frame.cell_size,
         "origin": frame.origin,
         "frame_rate": 1.0 / frame.dt,
-        "density": _range(frame.density),
-        "velocity_unit": taken.unit if frame.velocity is not None else "no velocity",
+        "density": (float(frame.density.min()), float(frame.density.max())),
+        "velocity_unit": None if still else taken.unit,
+        "cells_per_frame": None if still else seen.max_speed,
         "notes": taken.notes,
     }
-    if frame.velocity is not None:
-        smoke = frame.density > 0
-        fastest = np.abs(frame.velocity_in_cells()).max(0)[smoke].max(initial=0.0)
-        read["cells_per_frame"] = float(fastest)
-    return {"as_read": read, "models": _fits(frame, read)}
+    return {"as_read": read, "models": _fits(frame, seen, still)}
 
 
-def _fits(frame: Frame, read: Mapping[str, Any]) -> dict[str, Any]:
+def _taken(path: Path) -> volumes.Taken:
+    try:
+        return volumes.take(path, fields=["density", "velocity"])
+    except MissingFieldError:
+        return volumes.take(path, fields=["density"])
+
+
+def _fits(frame: Frame, seen: Any, still: bool) -> dict[str, Any]:
     """Each shipped generator for frames of this dimension: what comes out, what it costs, what speaks against
     it.
     """
@@ -78,13 +87,8 @@ def _fits(frame: Frame, read: Mapping[str, Any]) -> dict[str, Any]:
         if card.dim != frame.dim:
             continue
         cost = upscaling.load(name, device="cpu").cost(frame.shape)
-        remarks = []
-        if read["density"][1] > card.density_range[1]:
-            remarks.append(f"density exceeds {card.density_range[1]:g}, the most it was trained on")
-        most = max(map(abs, card.velocity_range))
-        if read.get("cells_per_frame", 0.0) > most:
-            remarks.append(f"smoke moves faster than {most:g} cells a frame, the most it was trained on")
-        if frame.velocity is None:
+        remarks = list(seen.notes(card))
+        if still:
             remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
         found[name] = {
             "output_shape": cost.fine_shape,
@@ -95,10 +99,6 @@ def _fits(frame: Frame, read: Mapping[str, Any]) -> dict[str, Any]:
             "remarks": remarks or ["within what it was trained on"],
         }
     return found
-
-
-def _range(values: Any) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
 
 
 def _known(value: Any) -> Any:
