@@ -53,6 +53,8 @@ class Taken:
         elif self.frame_units is not None:
             rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units
             frame = frame.replace(dt=1.0 / (round(rate, 2) or rate))  # the clock is a float32: 23.99999 is 24
+        elif not 1e-9 < frame.dt < 1e9:  # a file that tells nonsense tells nothing
+            frame = frame.replace(dt=1.0 / 24.0)
         scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
         if frame.velocity is None or scale == 1.0:
             return frame
