@@ -212,7 +212,7 @@ class Discriminators(Part):
     temporal: Temporal | None = Field(default=Temporal(), description="Dt; null: none")
     view: Literal["residual", "raw"] = Field(
         default="residual",
-        description="`residual`: 5 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
+        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
         "`raw`: the density itself, as published",
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
