@@ -107,7 +107,12 @@ def train(
         batches = sources(store, "train", job, stack, progress.note)
         held_out = None
         if job.recipe.discriminators is not None and judge is not None:
-            held_out = sources(store, "validation", job, stack, progress.note)
+            try:
+                held_out = sources(store, "validation", job, stack, progress.note)
+            except InputError as error:
+                progress.note(
+                    f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
+                )
 
         def show(now: Standing) -> None:
             if progress.done == 0 and now.step > job.recipe.log_every:
