@@ -34,8 +34,9 @@ def main() -> None:
 
     data = options.data
     if data is None:
-        data = Path("data") / f"{options.model}.zarr"
-        make_dataset(configure(**DATA[options.model]), data, device="auto")
+        of = options.model.removesuffix("-gan")  # which learnt from the same
+        data = Path("data") / f"{of}.zarr"
+        make_dataset(configure(**DATA[of]), data, device="auto")
     name = models.read_card(options.model).name
     folder = Path("runs") / f"quality_{name}"
     report = evaluate(options.model, data, folder, stride=options.stride, overwrite=True)

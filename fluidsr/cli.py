@@ -18,6 +18,7 @@ from fluidsr.errors import FluidsrError, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _RECIPES = ("smoke2d-x4", "smoke2d-x4-gan", "smoke3d-x4", "smoke3d-x4-gan", "tempogan-2d", "tempogan-3d")
+_INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -45,6 +46,18 @@ def _options(*names: str) -> Callable[[F], F]:
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
         "dry-run": click.option(
             "--dry-run", is_flag=True, help="Print the resolved configuration and the cost."
+        ),
+        "density-grid": click.option("--density-grid", metavar="NAME", help="Unless its name tells."),
+        "velocity-grid": click.option("--velocity-grid", metavar="NAME", help="Unless its name tells."),
+        "velocity-unit": click.option(
+            "--velocity-unit",
+            type=click.Choice(["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]),
+            default="auto",
+            show_default=True,
+            help="Of the cache; blender: cells per unit of Mantaflow's clock.",
+        ),
+        "frame-rate": click.option(
+            "--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache."
         ),
         "scheduler": click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler."),
     }
@@ -208,11 +221,10 @@ def train(
     "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
 )
 @click.option("--max-memory", metavar="SIZE", help="Bound on working memory, such as 4GB.")
-@click.option("--density-grid", metavar="NAME")
-@click.option("--velocity-grid", metavar="NAME")
-@click.option("--zero-velocity", is_flag=True, help="Accept volumes without velocity; detail will be duller.")
-@click.option("--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache.")
-@_options("output", "frames", "format", "device", "scheduler", "overwrite")
+@click.option(
+    "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
+)
+@_options(*_INTAKE, "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -221,6 +233,7 @@ def upsample(
     max_memory: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
+    velocity_unit: str,
     zero_velocity: bool,
     frame_rate: float | None,
     output: Path | None,
@@ -233,6 +246,7 @@ def upsample(
 ) -> None:
     """Raise any cache of volumes: files, folders, patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as story
+    from fluidsr.pipeline.caches import Intake
 
     settings = story.Settings(
         model=model,
@@ -240,9 +254,7 @@ def upsample(
         velocity_scale=velocity_scale,
         tile=_tile(tile),
         max_memory=None if max_memory is None else _bytes(max_memory),
-        density_grid=density_grid,
-        velocity_grid=velocity_grid,
-        frame_rate=frame_rate,
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
         zero_velocity=zero_velocity,
         formats=formats or ("vdb", "vti"),
     )
@@ -255,6 +267,67 @@ def upsample(
         overwrite=overwrite,
         quiet=quiet,
     )
+    _say(f"{folder}: done", quiet)
+
+
+@cli.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    type=click.Choice(["vdb", "vti", "npz", "uni", "vtkhdf"]),
+    help="Repeatable; vtkhdf is one file of all frames.",
+)
+@click.option(
+    "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
+)
+@click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Values up to it become zero.",
+)
+@click.option(
+    "--naming",
+    type=click.Choice(["houdini", "blender"]),
+    default="houdini",
+    show_default=True,
+    help="A VDB's velocity: vel or velocity.",
+)
+@_options(*_INTAKE, "output", "frames", "overwrite")
+def convert(
+    inputs: tuple[str, ...],
+    formats: tuple[str, ...],
+    fields: tuple[str, ...],
+    precision: str,
+    threshold: float,
+    naming: str,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    velocity_unit: str,
+    frame_rate: float | None,
+    output: Path | None,
+    frames: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Write a cache of volumes in other formats, velocity in m/s."""
+    from fluidsr.pipeline import convert as story
+    from fluidsr.pipeline.caches import Intake
+
+    settings = story.Settings(
+        formats=tuple(dict.fromkeys(formats)),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        fields=fields,
+        precision=precision,
+        naming=naming,
+        threshold=threshold,
+    )
+    folder = story.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
     _say(f"{folder}: done", quiet)
 
 
@@ -301,7 +374,7 @@ def evaluate(
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis against gravity; y unless given.")
 @click.option("--extinction", type=click.FloatRange(0, min_open=True), help="1/m at density 1; else by size.")
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a movie; else the cache's own.")
-@_options("output", "frames", "device", "overwrite")
+@_options("density-grid", "output", "frames", "device", "overwrite")
 def render(
     inputs: tuple[str, ...],
     width: int | None,
@@ -312,6 +385,7 @@ def render(
     up: str | None,
     extinction: float | None,
     fps: float | None,
+    density_grid: str | None,
     output: Path | None,
     frames: str | None,
     device: str,
@@ -332,6 +406,7 @@ def render(
         height=height,
         camera={"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up},
         extinction=extinction,
+        density_grid=density_grid,
         device=device,
     )
     _say(str(target), quiet)

@@ -35,6 +35,10 @@ class VolumeError(InputError):
     """A volume file is damaged, unsupported, or lacks what was asked for."""
 
 
+class MissingFieldError(VolumeError):
+    """A volume file is fine, and has no grid for a field that was asked for."""
+
+
 class ModelError(InputError):
     """A model file is missing, damaged, or does not fit its use."""
 

@@ -14,7 +14,7 @@ from fluidsr.errors import InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.volumes import write, write_pvd
 
-SUFFIXES = (".vdb", ".vti", ".npz")
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni")
 
 
 def names(folder):

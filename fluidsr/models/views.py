@@ -14,15 +14,16 @@ View = Literal["raw", "residual"]
 
 SPATIAL_CHANNELS = 2  # of what Ds sees: the coarse density, raised, and the fine one
 TEMPORAL_CHANNELS = 3  # of what Dt sees: three frames
-# Residuals are a few tenths at most; so scaled they are of the size of densities.
-RESIDUAL_SCALE = 5.0
+# Residuals of smoke are some hundredths; so scaled they are of the size of densities. Discriminators learn twice as
+# fast with 20 as with 5 (docs/adr/0009-adversary.md).
+RESIDUAL_SCALE = 20.0
 
 
 def spatial(density: Tensor, fine: Tensor, factor: int, view: View = "raw") -> Tensor:
     """What Ds sees of `fine [B, 1, *(S * factor)]` and its coarse `density [B, 1, *S]`: `[B, 2, *(S * factor)]`.
 
     `raw`, as published: the coarse density by nearest upsampling, beside the fine one. `residual`: the coarse
-    density by cubic upsampling, beside `5 (fine - that)`. On raw density a discriminator stays at chance for
+    density by cubic upsampling, beside `20 (fine - that)`. On raw density a discriminator stays at chance for
     hundreds of steps, low frequencies drown the difference; on residuals it tells in a hundred.
     """
     if view == "raw":
@@ -37,7 +38,7 @@ def temporal(
     """What Dt sees of three frames: `[B, 3, *(S * factor)]`, the outer ones carried onto the middle one.
 
     `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames where they
-    are (equation 3.6), else it is that of equation 3.5. With `residual` it is `5 (fine - upsampled density)`
+    are (equation 3.6), else it is that of equation 3.5. With `residual` it is `20 (fine - upsampled density)`
     that is carried: subtracted first, then warped. Dt is not shown the coarse frame.
     """
     if view == "residual":

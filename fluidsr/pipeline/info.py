@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import volumes
-from fluidsr.errors import InputError
+from fluidsr.errors import FluidsrError, InputError, MissingFieldError
+from fluidsr.frame import Frame
 from fluidsr.pipeline.run_folder import read_spec
 
 
@@ -27,10 +30,75 @@ def info(path: str) -> dict[str, Any]:
 
         return {"kind": "data set", **dataset.Store.open(place).describe()}
     if place.is_file():
-        return _known({"kind": "volume", **volumes.inspect(place).as_dict()})
+        return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
     raise InputError(
         path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
     )
+
+
+def suitability(path: Path) -> dict[str, Any]:
+    """What `upsample` would make of the volume: `as_read`, how it understands the grids, and `models`, what each
+    shipped generator that fits would give and ask for.
+
+    For a volume that cannot be read as a frame `as_read` says why.
+    """
+    import torch
+
+    from fluidsr.upscaling import intake
+
+    try:
+        taken = _taken(path)
+        frame = taken.in_metres_per_second()
+        still = frame.velocity is None
+        if still:
+            frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
+        seen = intake.see(frame, 1.0, torch.device("cpu"))
+    except FluidsrError as error:
+        return {"as_read": {"unreadable": str(error)}}
+    read: dict[str, Any] = {
+        "shape": frame.shape,
+        "cell_size": frame.cell_size,
+        "origin": frame.origin,
+        "frame_rate": 1.0 / frame.dt,
+        "density": (float(frame.density.min()), float(frame.density.max())),
+        "velocity_unit": None if still else taken.unit,
+        "cells_per_frame": None if still else seen.max_speed,
+        "notes": taken.notes,
+    }
+    return {"as_read": read, "models": _fits(frame, seen, still)}
+
+
+def _taken(path: Path) -> volumes.Taken:
+    try:
+        return volumes.take(path, fields=["density", "velocity"])
+    except MissingFieldError:
+        return volumes.take(path, fields=["density"])
+
+
+def _fits(frame: Frame, seen: Any, still: bool) -> dict[str, Any]:
+    """Each shipped generator for frames of this dimension: what comes out, what it costs, what speaks against
+    it.
+    """
+    from fluidsr import models, upscaling
+
+    found = {}
+    for name in models.shipped():
+        card = models.read_card(name)
+        if card.dim != frame.dim:
+            continue
+        cost = upscaling.load(name, device="cpu").cost(frame.shape)
+        remarks = list(seen.notes(card))
+        if still:
+            remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
+        found[name] = {
+            "output_shape": cost.fine_shape,
+            "output_bytes": cost.result,
+            "tiles": cost.tiles,
+            "memory": cost.memory,
+            "multiply_adds": cost.multiply_adds,
+            "remarks": remarks or ["within what it was trained on"],
+        }
+    return found
 
 
 def _known(value: Any) -> Any:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fluidsr import device as devices
-from fluidsr import volumes
 from fluidsr.errors import InputError
+from fluidsr.pipeline import caches
+from fluidsr.pipeline.caches import Cache, Intake
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.upsample import select
 from fluidsr.volumes import sequence
+from fluidsr.volumes.places import Place, around, resampled
 
 
 def render(
@@ -24,21 +25,25 @@ def render(
     height: int | None = None,
     camera: Mapping[str, Any] | None = None,
     extinction: float | None = None,
+    density_grid: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Draw `inputs`: one volume becomes a PNG, several an MP4, or PNGs if `output` is a folder. Returns the path.
 
-    `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of `preview.Look`. Raises
-    InputError for bad input and for an output that exists, unless `overwrite`.
+    All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
+    is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
+    `preview.Look`. Raises InputError for bad input and for an output that exists, unless `overwrite`.
     """
     from fluidsr import preview
 
     device = devices.resolve(device)
     view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
     look = preview.Look(extinction=extinction)
-    items = select(inputs, frames_wanted)
+    cache = Cache.of(inputs, frames_wanted)
+    items = cache.items
+    intake = Intake(density_grid=density_grid)
     first = items[0].source
     single = len(items) == 1
     target = output or Path(f"{first.stem}.png" if single else f"{sequence.series_name(first)}.mp4")
@@ -60,8 +65,10 @@ def render(
     movie = None
     with Progress(len(items), quiet=quiet) as progress:
         try:
+            # Of the whole cache, so that any split of its frames gives the same pictures.
+            stage = around(_place(item, intake) for item in cache.everything)
             for item in items:
-                frame = volumes.read(item.source)
+                frame = resampled(caches.read(item, intake, ["density"])[0], stage)
                 if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)
@@ -72,8 +79,8 @@ def render(
                     movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)
                     movie.add(picture)
                 else:
-                    preview.write_png(target if suffix else target / f"{item.source.stem}.png", picture)
-                progress.advance(item.source.name)
+                    preview.write_png(target if suffix else target / f"{item.name}.png", picture)
+                progress.advance(item.name)
         except BaseException:
             if movie:
                 movie.abandon()
@@ -81,3 +88,8 @@ def render(
         if movie:
             movie.close()
     return target
+
+
+def _place(item: caches.Item, intake: Intake) -> Place:
+    """Where a frame lies; costs one reading of its density."""
+    return Place.of(caches.read(item, intake, ["density"])[0])

@@ -50,7 +50,7 @@ class Job:
         """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
         from fluidsr import training
 
-        store = _open(data)
+        store = open_store(data)
         given = [f"steps={steps}"] if steps else []
         given += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
         resolved = training.load_recipe(recipe, [*overrides, *given])
@@ -101,13 +101,18 @@ def train(
         raise InputError(str(output), "is a file", "give -o a folder")
     if overwrite and (output / training.CHECKPOINT).exists():
         shutil.rmtree(output)
-    store, judge = _open(job.data), judging.Judge.of(_open(job.data), job.device)
+    store, judge = open_store(job.data), judging.Judge.of(open_store(job.data), job.device)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
-        sources = _sources(store, "train", job, stack, progress.note)
+        batches = sources(store, "train", job, stack, progress.note)
         held_out = None
         if job.recipe.discriminators is not None and judge is not None:
-            held_out = _sources(store, "validation", job, stack, progress.note)
+            try:
+                held_out = sources(store, "validation", job, stack, progress.note)
+            except InputError as error:
+                progress.note(
+                    f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
+                )
 
         def show(now: Standing) -> None:
             if progress.done == 0 and now.step > job.recipe.log_every:
@@ -120,7 +125,7 @@ def train(
 
         report = training.train(
             job.recipe,
-            sources,
+            batches,
             output,
             held_out=held_out,
             **judging.as_mapping(judge),
@@ -134,7 +139,7 @@ def train(
     return report.model
 
 
-def _sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
+def sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
     """Samplers of one split, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
     from fluidsr.training import Sources
@@ -167,7 +172,7 @@ def _summary(store: Store, path: Path) -> dict[str, Any]:
     return {"name": path.name, **{k: store.attrs[k] for k in kept if k in store.attrs}, "simulations": counts}
 
 
-def _open(data: Path) -> Store:
+def open_store(data: Path) -> Store:
     from fluidsr import dataset
 
     return dataset.Store.open(data)

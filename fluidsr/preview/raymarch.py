@@ -60,7 +60,7 @@ def render(
     density = _density(frame, device)
     body = _solid(frame.others.get("solid") if solid is None else solid, frame.shape, density.device)
     march = _plane if frame.dim == 2 else _volume
-    light = march(density, body, frame, camera, look, width, height)
+    light = march(density, frame, camera, look, width, height, body)
     return develop(light.cpu().numpy().reshape(height, width, 3), look)
 
 
@@ -111,12 +111,12 @@ def _solid(solid: Array | None, shape: tuple[int, ...], device: torch.device) ->
 
 def _volume(
     density: torch.Tensor,
-    solid: torch.Tensor | None,
     frame: Frame,
     camera: Camera,
     look: Look,
     width: int,
     height: int,
+    solid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     from fluidsr.preview import kernels
 
@@ -153,12 +153,12 @@ def _volume(
 
 def _plane(
     density: torch.Tensor,
-    solid: torch.Tensor | None,
     frame: Frame,
     camera: Camera,
     look: Look,
     width: int,
     height: int,
+    solid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     from fluidsr.preview import kernels
 

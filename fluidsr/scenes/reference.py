@@ -46,21 +46,22 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "sources and obstacles: motion": (definitions["Keyframe"], None),
     }
     for title, (section, keys) in sections.items():
-        yield from _table(title, section, definitions, keys)
+        yield from table(title, section, definitions, keys)
     for name in _SHAPES:
         section = definitions[f"{name}Obstacle"]
-        yield from _table(f"sources and obstacles: {name.lower()}", section, definitions, None)
+        yield from table(f"sources and obstacles: {name.lower()}", section, definitions, None)
     for title, name in (
         ("upscale: a trained generator", "ModelUpscale"),
         ("upscale: wavelet turbulence", "WaveletUpscale"),
         ("output", "Output"),
     ):
-        yield from _table(title, definitions[name], definitions, None)
+        yield from table(title, definitions[name], definitions, None)
 
 
-def _table(
+def table(
     title: str, section: Mapping[str, Any], definitions: Mapping[str, Any], keys: set[str] | None
 ) -> Iterator[str]:
+    """The lines of one table: a mapping of a JSON Schema, all of it or some keys."""
     yield f"### {title}\n"
     if keys is None:
         yield section["description"] + "\n"

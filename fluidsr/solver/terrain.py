@@ -59,14 +59,10 @@ class Terrain:
         self.obstacles = [replace(o, shape=o.shape.at_least(LEAST_THICKNESS * h)) for o in obstacles]
         self.moves = any(obstacle.motion is not None for obstacle in obstacles)
         self.fluid = np.ones(grid.cells, bool)
-        self.weights = _on_faces(grid, 1.0)
+        self.weights = _box_weights(grid, shared=not obstacles)
         self.pockets: tuple[np.ndarray, ...] = ()
         self.wall_flux = np.zeros(grid.cells, np.float32) if self.moves else None
         self.solid_velocity = _on_faces(grid, 0.0) if self.moves else None
-        for axis, (low, high) in enumerate(grid.opened):
-            if not grid.periodic[axis]:
-                _plane(self.weights[axis], axis, 0)[...] = float(low)
-                _plane(self.weights[axis], axis, -1)[...] = float(high)
         self.touched: list[Box] = []  # where the last move changed something
         self._stale: list[Box] = []  # what the next move has to work out anew, besides where obstacles go
         self._work_out(self._bodies(time), everywhere=True)
@@ -98,8 +94,8 @@ class Terrain:
             for chunk in _chunks(box):
                 self._stamp(chunk, bodies)
         self._stale = list(moving)
-        self._match_periodic_faces()
         if self.obstacles:
+            self._match_periodic_faces()
             self._close_small_pockets()
             if not self.fluid.any():
                 raise InputError("obstacles", "they leave no room for fluid", "make them smaller")
@@ -250,6 +246,20 @@ class Terrain:
                     (1 - self.weights[axis][window]) * self.solid_velocity[axis][window], axis=axis
                 )
             self.wall_flux[cells] = np.where(self.fluid[cells], flux, 0.0)
+
+
+def _box_weights(grid: Grid, *, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of an empty box; `shared`: read-only arrays that hold each layer once, which takes no memory."""
+    weights = []
+    for axis, (low, high) in enumerate(grid.opened):
+        layers = np.ones(grid.cells[axis] + 1, np.float32)
+        if not grid.periodic[axis]:
+            layers[0], layers[-1] = low, high
+        thin = layers.reshape([-1 if a == axis else 1 for a in range(3)])
+        whole = np.broadcast_to(thin, grid.faces(axis))
+        weights.append(whole if shared else whole.copy())
+    u, v, w = weights
+    return u, v, w
 
 
 def _on_faces(grid: Grid, value: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -83,6 +83,7 @@ def make_critics(recipe: Recipe, device: str) -> dict[str, Critic]:
             channels,
             tile=recipe.patches.tile * factor,
             norm=options.norm,
+            head=options.head,
             widths=(part.width, 2 * part.width, 4 * part.width, 8 * part.width),
         )
         player = Player(network.to(device), options.optimizer)

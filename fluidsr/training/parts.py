@@ -212,11 +212,17 @@ class Discriminators(Part):
     temporal: Temporal | None = Field(default=Temporal(), description="Dt; null: none")
     view: Literal["residual", "raw"] = Field(
         default="residual",
-        description="`residual`: 5 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
+        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
         "`raw`: the density itself, as published",
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
-        default="group", description="Normalisation inside the discriminators; published: batch"
+        default="none",
+        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
+        "detail is, and that is what tells real from generated",
+    )
+    head: Literal["pooled", "full"] = Field(
+        default="pooled",
+        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
     )
     objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp"] = Field(
         default="non-saturating", description="The game's losses (`fluidsr.models.objectives`)"

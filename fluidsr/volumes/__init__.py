@@ -5,9 +5,11 @@ from fluidsr.volumes import inspect, read, write
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
@@ -15,20 +17,26 @@ from fluidsr.volumes import names
 from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.pvd import read_pvd, write_pvd
 from fluidsr.volumes.streams import Stream, stream
+from fluidsr.volumes.units import UNITS, Taken
 
-SUFFIXES = (".vdb", ".vti", ".npz")
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk")  # read
+WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS = ("half", "float")
 
 __all__ = [
     "PRECISIONS",
     "SUFFIXES",
+    "UNITS",
+    "WRITTEN",
     "GridInfo",
     "Stream",
+    "Taken",
     "VolumeInfo",
     "inspect",
     "read",
     "read_pvd",
     "stream",
+    "take",
     "write",
     "write_pvd",
 ]
@@ -43,19 +51,21 @@ def write(
     fields: Sequence[str] | None = None,
     threshold: float = 0.0,
 ) -> None:
-    """Write a frame as `.vdb`, `.vti` or `.npz`, by the suffix of `path`.
+    """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
 
     `precision` `half` rounds every value to the nearest IEEE half; `float` keeps it exactly. `fields` are
     the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
     all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
-    the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in VTI and npz files it is
-    always `velocity`. Tensors of torch, on any device, are accepted.
+    the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
+    `velocity`. Tensors of torch, on any device, are accepted.
 
     On return the file is complete under its name; on any failure whatever stood there before still does.
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
     are not finite or too large for a half; RunError for a full disk.
     """
     suffix = _suffix(path)
+    if suffix not in WRITTEN:
+        raise InputError(os.fspath(path), f"{suffix} files are only read", f"write {', '.join(WRITTEN)}")
     if precision not in PRECISIONS:
         raise InputError("precision", f"{precision!r} is not known", f"give one of {', '.join(PRECISIONS)}")
     names.grid_name("velocity", naming)
@@ -68,18 +78,10 @@ def write(
         what = f"the frame has no {missing[0]}" if missing else "no field is named"
         raise InputError("fields", what, f"give some of {', '.join(present)}")
     frame, half = frame.numpy(), precision == "half"
+    options: dict[str, Any] = {"half": half, "threshold": threshold}
     if suffix == ".vdb":
-        from fluidsr.volumes import vdb
-
-        vdb.write_frame(path, frame, chosen, half=half, naming=naming, threshold=threshold)
-    elif suffix == ".vti":
-        from fluidsr.volumes import vti
-
-        vti.write_frame(path, frame, chosen, half=half, threshold=threshold)
-    else:
-        from fluidsr.volumes import npz
-
-        npz.write_frame(path, frame, chosen, half=half, threshold=threshold)
+        options["naming"] = naming
+    _room(suffix).write_frame(path, frame, chosen, **options)
 
 
 def read(
@@ -88,50 +90,104 @@ def read(
     density_grid: str | None = None,
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
+    velocity_unit: str = "auto",
+    frame_rate: float | None = None,
+    step: int = 0,
     max_bytes: int | None = None,
 ) -> Frame:
-    """Read a Frame, its fields NumPy float32 arrays, from a `.vdb`, `.vti` or `.npz` file.
+    """Read a Frame, its fields NumPy float32 arrays, from a file of one of SUFFIXES.
 
-    Grids are found by the names that programs give them (`density`, `dens`, `smoke`, `d`; `velocity`,
-    `vel`, `v`, or three scalars `vel.x`, `vel.y`, `vel.z`; `temperature`, `temp`, `heat`); `density_grid`
-    and `velocity_grid` name others. Further scalar grids become `others`. `fields` restricts what is read;
-    density is always read. Staggered velocity is averaged to the cell centres. The box of a file of ours is
-    the frame's; of any other VDB, that of all active voxels. Where a file says nothing of time, `time` is 0
-    and `dt` 1/24 s.
+    Grids are found by the names that programs give them (`names.py`: `density`, `dens`, `smoke`, `d`;
+    `velocity`, `vel`, `v`, or three scalars `vel.x`, `vel.y`, `vel.z`; `temperature`, `temp`, `heat`);
+    `density_grid` and `velocity_grid` name others. Further scalar grids become `others`. `fields` restricts
+    what is read; density is always read. Staggered velocity is averaged to the cell centres, and brought from
+    `velocity_unit` (one of UNITS; `auto`: what the file is known to have) into m/s. The box of a file of ours
+    is the frame's; of any other VDB, that of all active voxels; a frame of Blender's cache is where its domain
+    is. Where a file says nothing of time, `time` is 0 and `dt` 1/24 s; `frame_rate` (1/s) sets `dt`.
 
-    `max_bytes` bounds the dense arrays (default: half of the machine's memory). Raises VolumeError for a
-    file that is missing, damaged or unsupported, for rotated or non-cubic voxels, and where what was asked
-    for is absent.
+    `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
+    machine's memory). Raises VolumeError for a file that is missing, damaged or unsupported, for rotated or
+    non-cubic voxels, and where what was asked for is absent.
     """
-    suffix = _suffix(path)
-    if suffix == ".vdb":
-        from fluidsr.volumes.vdb import read_frame
-    elif suffix == ".vti":
-        from fluidsr.volumes.vti_reader import read_frame
-    else:
-        from fluidsr.volumes.npz import read_frame
-    return read_frame(
-        path, density_grid=density_grid, velocity_grid=velocity_grid, fields=fields, max_bytes=max_bytes
+    taken = take(
+        path,
+        density_grid=density_grid,
+        velocity_grid=velocity_grid,
+        fields=fields,
+        step=step,
+        max_bytes=max_bytes,
     )
+    return taken.in_metres_per_second(velocity_unit, frame_rate)
+
+
+def take(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    step: int = 0,
+    max_bytes: int | None = None,
+) -> Taken:
+    """What `read` reads, before its velocity is brought into m/s, and what is to be said about it."""
+    suffix = _suffix(path)
+    options: dict[str, Any] = {
+        "density_grid": density_grid,
+        "velocity_grid": velocity_grid,
+        "fields": fields,
+        "max_bytes": max_bytes,
+    }
+    if suffix == ".vtkhdf":
+        options["step"] = step
+    elif step:
+        raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
+    found: Frame | Taken = _room(suffix).read_frame(path, **options)
+    if isinstance(found, Taken):
+        return found
+    if suffix != ".vdb":
+        return Taken(found)
+    from fluidsr.volumes import blender
+
+    notes = _notes_of_density(path, max_bytes)
+    if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
+        return blender.placed(Path(path), found, tuple(resolution), max_bytes)
+    return Taken(found, tight="fluidsr_shape" not in notes)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in a `.vdb`, `.vti` or `.npz` file: grids, types, boxes, places, ranges, compression, metadata.
+    """What is in a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
 
-    Raises VolumeError for a file that is missing, damaged or unsupported.
+    Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
+    unsupported.
     """
-    suffix = _suffix(path)
-    if suffix == ".vdb":
-        from fluidsr.volumes.vdb.inspect import inspect as inspect_vdb
+    found: VolumeInfo = _room(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
+    return found
 
-        return inspect_vdb(path, max_bytes=max_bytes)
-    if suffix == ".vti":
-        from fluidsr.volumes import vti_reader
 
-        return vti_reader.inspect(path, max_bytes=max_bytes)
-    from fluidsr.volumes import npz
+_ROOMS = {
+    ".vdb": "vdb",
+    ".vti": "vti",
+    ".npz": "npz",
+    ".uni": "uni",
+    ".vtkhdf": "vtkhdf",
+    ".vtk": "legacy_vtk",
+}
 
-    return npz.inspect(path, max_bytes=max_bytes)
+
+def _room(suffix: str, part: str = "") -> Any:
+    """The module for files of this suffix; loaded when it is needed. Of a package, its `part`."""
+    name = _ROOMS[suffix] + (part if suffix == ".vdb" else "")
+    return importlib.import_module(f"fluidsr.volumes.{name}")
+
+
+def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Mapping[str, Any]:
+    """The metadata of a VDB's density, or of the first grid that can be read where none is called so."""
+    from fluidsr.volumes import vdb
+
+    with vdb.open(path, max_bytes) as file:
+        grids = [grid for grid in file.grids if grid.supported]
+        named = [grid for grid in grids if names.field_of(grid.name) == "density"]
+        return (named or grids)[0].metadata if grids else {}
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:

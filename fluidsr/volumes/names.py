@@ -9,8 +9,8 @@ from fluidsr.errors import InputError
 NAMINGS = {"houdini": "vel", "blender": "velocity"}  # how each calls the velocity grid of a VDB
 
 _ALIASES = {
-    "density": ("density", "dens", "smoke", "d"),
-    "velocity": ("velocity", "vel", "v"),
+    "density": ("density", "dens", "smoke", "d", "density_noise", "rho"),  # density_noise: Blender's fine one
+    "velocity": ("velocity", "vel", "v", "u"),
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
@@ -29,7 +29,7 @@ def field_of(grid: str) -> str | None:
     another.
 
     Names are compared without regard to case: `density`, `dens`, `smoke`, `d`; `velocity`, `vel`, `v`;
-    `temperature`, `temp`, `heat`.
+    `temperature`, `temp`, `heat`; and a few more of `_ALIASES`.
     """
     return _FIELD.get(grid.lower())
 
@@ -41,7 +41,7 @@ def rank(grid: str) -> int:
 
 
 def components(available: Iterable[str], base: str | None = None) -> list[str] | None:
-    """The three scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`), or None.
+    """The three scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
     `base` (`vel`) restricts the search to that name; the axis may follow a dot, an underscore or nothing.
     """
@@ -51,4 +51,6 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
             found = [present.get(f"{stem}{separator}{axis}") for axis in "xyz"]
             if None not in found:
                 return [name for name in found if name is not None]
+    if base is None and all(name in present for name in "uvw"):
+        return [present[name] for name in "uvw"]
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fluidsr.errors import VolumeError
+from fluidsr.errors import MissingFieldError, VolumeError
 from fluidsr.volumes import names
 
 
@@ -38,7 +38,8 @@ def choose(
     others.
 
     Without a usual name, the only scalar grid is the density. `fields` leaves out what is not among them.
-    Raises VolumeError where there is no density, or not what was asked for.
+    Raises VolumeError where there is no density or not the grid that was named, MissingFieldError where one of
+    `fields` is not there.
     """
     of_density = _density(where, scalars, vectors, density)
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity)
@@ -52,7 +53,9 @@ def choose(
         return roles
     for field in fields:
         if field not in roles.fields:
-            raise VolumeError(where, f"there is no {field}", f"ask for some of {', '.join(roles.fields)}")
+            raise MissingFieldError(
+                where, f"there is no {field}", f"ask for some of {', '.join(roles.fields)}"
+            )
     wanted = {field: name for field, name in others.items() if field in fields}
     return Roles(of_density, of_velocity if "velocity" in fields else (), wanted)
 

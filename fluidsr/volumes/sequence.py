@@ -10,12 +10,10 @@ from pathlib import Path
 
 from fluidsr.errors import InputError
 from fluidsr.volumes.pvd import read_pvd
+from fluidsr.volumes.uni import is_density as uni_is_density
 
-SUFFIXES = (
-    ".vdb",
-    ".npz",
-    ".vti",
-)  # in order of preference where a folder holds one sequence in several formats
+# In order of preference where a folder holds one sequence in several formats.
+SUFFIXES = (".vdb", ".npz", ".vti", ".uni", ".vtkhdf", ".vtk")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
@@ -24,11 +22,15 @@ _LAST_NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One file of a sequence; `number` is None where its name has none, `time` (s) known from a PVD only."""
+    """One frame of a sequence: a file, or step `step` of a `.vtkhdf` series (frame number `step` + 1).
+
+    `number` is None where a file's name has none; `time` (s) is known from a `.pvd` or `.vtkhdf` series only.
+    """
 
     path: Path
     number: int | None
     time: float | None = None
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     """The files that `inputs` name together, in order of their frame numbers.
 
     An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?`
-    or `[...]`, a folder of one sequence, or a `.pvd` series. Files without a number stay in the order
+    or `[...]`, a folder of one sequence, or a `.pvd` or `.vtkhdf` series. Of .uni files, which hold a grid
+    each, those of the density stand for their frames. Files without a number stay in the order
     given. Raises InputError where nothing is found, or where two different sequences are mixed.
     """
     files: list[FrameFile] = []
@@ -71,7 +74,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
         raise InputError(
             "input", "no file is named", "name files, a folder, or a pattern such as smoke_####.vdb"
         )
-    unique = list({file.path: file for file in files}.values())
+    unique = list({(file.path, file.step): file for file in files}.values())
     _one_file_per_number(unique)
     if all(file.number is not None for file in unique):
         unique.sort(key=lambda file: file.number or 0)
@@ -97,12 +100,12 @@ def _expand_one(text: str) -> list[FrameFile]:
     if path.suffix.lower() == ".pvd":
         return [FrameFile(file, frame_number(file), time) for time, file in read_pvd(path)]
     if path.is_file():
-        return [FrameFile(path, frame_number(path))]
+        return _steps(path) if path.suffix.lower() == ".vtkhdf" else [FrameFile(path, frame_number(path))]
     placeholder = _PLACEHOLDER.search(path.name)
     if placeholder:
-        found = _numbered(path, placeholder)
+        found = _of_density(_numbered(path, placeholder))
     elif any(sign in path.name for sign in "*?["):
-        found = [FrameFile(file, frame_number(file)) for file in sorted(path.parent.glob(path.name))]
+        found = _of_density([FrameFile(f, frame_number(f)) for f in sorted(path.parent.glob(path.name))])
     else:
         raise InputError(text, "there is no such file", "check the path")
     if not found:
@@ -124,8 +127,11 @@ def _folder(folder: Path) -> list[FrameFile]:
         files = sorted(
             f for f in folder.iterdir() if f.suffix.lower() == suffix and not f.name.startswith(".")
         )
+        files = [file.path for file in _of_density([FrameFile(file, None) for file in files])]
         if not files:
             continue
+        if suffix == ".vtkhdf" and len(files) == 1:
+            return _steps(files[0])
         kinds = sorted({_LAST_NUMBER.sub(lambda found: "#" * len(found[1]), f.stem) + suffix for f in files})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
         if len(heads) > 1:
@@ -135,12 +141,29 @@ def _folder(folder: Path) -> list[FrameFile]:
     raise InputError(str(folder), "holds no volumes", f"give a folder with {', '.join(SUFFIXES)} files")
 
 
+def _of_density(files: list[FrameFile]) -> list[FrameFile]:
+    """`files` without the .uni files that hold other grids of the same frames."""
+    densities = [file for file in files if file.path.suffix.lower() == ".uni" and uni_is_density(file.path)]
+    if not densities:
+        return files
+    return [file for file in files if file.path.suffix.lower() != ".uni" or file in densities]
+
+
+def _steps(path: Path) -> list[FrameFile]:
+    from fluidsr.volumes import vtkhdf
+
+    times = vtkhdf.times(path)
+    if len(times) < 2:
+        return [FrameFile(path, frame_number(path), times[0] if times else None)]
+    return [FrameFile(path, step + 1, time, step) for step, time in enumerate(times)]
+
+
 def _one_file_per_number(files: Sequence[FrameFile]) -> None:
-    seen: dict[int, Path] = {}
+    seen: dict[int, FrameFile] = {}
     for file in files:
         if file.number is None:
             continue
-        other = seen.setdefault(file.number, file.path)
-        if other != file.path:
-            what = f"frame {file.number} is also {other}"
+        other = seen.setdefault(file.number, file)
+        if other is not file:
+            what = f"frame {file.number} is also {other.path}"
             raise InputError(str(file.path), what, "name one sequence at a time")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fluidsr.errors import InputError
 from fluidsr.volumes import names
 
-STREAMED = (".vdb",)
+STREAMED = (".vdb", ".vti")
 
 
 class Stream(Protocol):
@@ -43,7 +43,8 @@ def stream(
     never: then it is zero. Boxes that begin and end on multiples of 8 cells are fastest. The other options,
     and the file that results, are those of `fluidsr.volumes.write`.
 
-    Memory is bounded by what is filled: leaves are compressed as they become complete. The file takes its
+    Memory is bounded by what is filled, and a VTI's not even by that: a VDB's leaves are compressed as they become
+    complete, the boxes of a VTI wait on the disk. The file takes its
     name when the block ends; after an exception whatever stood there before still does. Raises InputError
     for bad options, for boxes that reach out of the frame or over voxels that have come already, and for
     values that cannot be stored; RunError for a full disk.
@@ -67,17 +68,20 @@ def stream(
         raise InputError("origin", f"{place} has not {len(shape)} numbers", "give one number per axis")
     if not fields:
         raise InputError("fields", "no field is named", "name some, density first")
+    options: dict[str, Any] = {
+        "shape": tuple(int(n) for n in shape),
+        "cell_size": float(cell_size),
+        "origin": place,
+        "time": time,
+        "dt": dt,
+        "fields": tuple(dict.fromkeys(fields)),
+        "half": precision == "half",
+        "threshold": threshold,
+    }
+    if suffix == ".vti":
+        from fluidsr.volumes import vti_stream
+
+        return vti_stream.stream_frame(path, **options)
     from fluidsr.volumes import vdb
 
-    return vdb.stream_frame(
-        path,
-        shape=tuple(int(n) for n in shape),
-        cell_size=float(cell_size),
-        origin=place,
-        time=time,
-        dt=dt,
-        fields=tuple(dict.fromkeys(fields)),
-        half=precision == "half",
-        naming=naming,
-        threshold=threshold,
-    )
+    return vdb.stream_frame(path, naming=naming, **options)

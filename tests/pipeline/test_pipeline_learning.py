@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from fluidsr.cli import main
+from fluidsr.pipeline.judging import panels
 
 TINY = [
     "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
@@ -118,3 +120,43 @@ def test_a_dry_run_of_training(data: str, capsys: pytest.CaptureFixture[str]) ->
     told = yaml.safe_load(capsys.readouterr().out)
     assert told["recipe"]["name"] == "smoke2d-x4"
     assert told["cost"]["weights"] > 100_000
+
+
+def test_an_adversary_from_a_trained_model(data: str, trained: Path, tmp_path: Path) -> None:
+    small = [
+        *TINY,
+        "--set",
+        "discriminators.spatial={width: 8}",
+        "--set",
+        "discriminators.temporal={width: 8}",
+    ]
+    command = ["train", "--data", data, "--recipe", "smoke2d-x4-gan", "--steps", "2", *small]
+    model = str(trained / "smoke2d-x4.safetensors")
+    assert call(*command, "--init", model, "-o", str(tmp_path / "run")) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (judged,) = [r for r in records if r["group"] == "validation"]
+    assert {"psnr", "spectrum", "temporal", "phase", "mass"} <= judged.keys()
+    assert {"accuracy_spatial_train", "accuracy_temporal_held_out"} <= judged.keys()
+    (picture,) = (tmp_path / "run" / "samples").iterdir()
+    assert picture.suffix == ".png"
+
+
+def test_what_a_model_to_start_from_is_not(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", data, "--recipe", "smoke2d-x4-gan", *TINY, "-o", str(tmp_path / "run")]
+    assert call(*command, "--init", "smoke2d_x4") == 2
+    assert "did you mean 'smoke2d-x4'" in capsys.readouterr().err
+    assert call(*command, "--init", "smoke2d-x4") == 2  # its width is another
+    assert "the recipe's generator is" in capsys.readouterr().err
+
+
+def test_panels_stand_side_by_side_with_y_up() -> None:
+    coarse, fine = np.zeros((2, 3)), np.zeros((8, 12))
+    coarse[0, 2], fine[0, 11] = 5.0, 5.0  # the upper left corner
+    picture = panels(coarse, fine, fine)
+    assert picture.shape == (12, 3 * 8 + 2 * 4, 3) and picture.dtype == np.uint8
+    bright = np.argwhere(picture[..., 0] == 255)
+    assert {tuple(p) for p in bright} == {(y, x) for y in range(4) for x in range(4)} | {(0, 12), (0, 24)}
+    deep = panels(np.zeros((1, 1, 1)), np.zeros((4, 4, 4)), np.ones((4, 4, 4)))
+    assert deep.shape == (4, 3 * 4 + 2 * 4, 3) and deep[0, -1, 0] > 250

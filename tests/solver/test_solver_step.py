@@ -285,8 +285,8 @@ def test_only_a_duration_can_be_advanced_by(seconds: float) -> None:
         Solver(plume((8, 12, 8))).advance(seconds)
 
 
-@pytest.mark.parametrize("obstacles", [(), (SPHERE,)])
-def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle, ...]) -> None:
+@pytest.mark.parametrize(("obstacles", "least"), [((), 0.7), ((SPHERE,), 0.9)])
+def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle, ...], least: float) -> None:
     solver = Solver(plume((32, 48, 32), obstacles=obstacles))
     solver.advance(FRAME)
     seen: dict[int, int] = {}
@@ -309,7 +309,7 @@ def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle,
 
     collect(solver)
     a_cell = sum(seen.values()) / (32 * 48 * 32)
-    assert 0.85 * BYTES_PER_CELL < a_cell <= BYTES_PER_CELL
+    assert least * BYTES_PER_CELL < a_cell <= BYTES_PER_CELL
 
 
 def test_viscosity_makes_shear_decay_at_its_rate() -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from fluidsr.errors import ModelError, TrainingError
@@ -51,6 +52,13 @@ def records(folder):
     ]
 
 
+def running(folder):
+    """The running figures of a checkpoint: the gates' accuracies, and what divergence is judged by."""
+    with safe_open(folder / CHECKPOINT, framework="pt") as file:
+        state = json.loads(file.metadata()["state"])
+    return state["accuracy"], state["watch"], state["density_range"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -89,6 +97,7 @@ def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
     whole, parts = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
     assert same(whole, parts)
     assert any(name.startswith("spatial/exp_avg") for name in whole)
+    assert running(tmp_path / "whole") == running(tmp_path / "parts")
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
 
 
@@ -251,5 +260,6 @@ def test_the_published_schedule_is_as_published(name, batch, triplets, updates, 
     for options in (rate, critics.optimizer):
         assert (options.learning_rate, options.betas[0], options.final_fraction) == (2e-4, 0.5, 1 / 20)
         assert options.decay == "polynomial" and options.weight_decay == 0
-    assert (critics.view, critics.norm, critics.objective) == ("raw", "batch", "non-saturating")
+    assert (critics.view, critics.norm, critics.head) == ("raw", "batch", "full")
+    assert critics.objective == "non-saturating"
     assert recipe.steps == {"tempogan-2d": 40_000, "tempogan-3d": 7_000}[name]

@@ -1,14 +1,16 @@
 """Recipes: the shipped ones are sound, and a wrong one is named by file, line and key."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
+from fluidsr import models
 from fluidsr.cli import _RECIPES
 from fluidsr.errors import InputError, SceneError
 from fluidsr.models import SmokeGenerator
-from fluidsr.training import Recipe, load_recipe, recipes
-from fluidsr.training.parts import Optimizer
+from fluidsr.training import Recipe, load_recipe, recipes, reference
+from fluidsr.training.parts import Optimizer, SmokeNetwork, TempoGANNetwork, UNetNetwork
 from fluidsr.training.schedule import learning_rate
 
 
@@ -40,6 +42,23 @@ def test_overrides_reach_nested_keys():
         ("name: a\ndim: 2\nsteps: 5\nprecision: float16\n", ["r.yaml:4", "precision"]),
         ("name: a\ndim: 2\nsteps: 5\nlosses: {temporal: 1}\npatches: {frames: 1}\n", ["frames"]),
         ("name: a\ndim: 2\nsteps: 5\nlosses: {absolute: 0}\n", ["losses"]),
+        ("name: a\ndim: 2\nsteps: 5\ngenerator: {widht: 3}\n", ["r.yaml:4", "widht", "width"]),
+        ("name: a\ndim: 2\nsteps: 5\ngenerator: {architecture: unett}\n", ["r.yaml:4", "unet"]),
+        ("name: a\ndim: 2\nsteps: 5\ngenerator: {architecture: tempogan, width: 3}\n", ["width"]),
+        ("name: a\ndim: 2\nsteps: 5\ndiscriminators:\n  gat: {}\n", ["r.yaml:5", "gat", "gate"]),
+        ("name: a\ndim: 2\nsteps: 5\ndiscriminators: {}\n", ["losses.spatial"]),
+        ("name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1}\n", ["losses.spatial"]),
+        ("name: a\ndim: 2\nsteps: 5\nlosses: {features: [1, 0, 0, 0]}\n", ["losses.features"]),
+        (
+            "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1}\ndiscriminators: {temporal: null, start: 5}\n",
+            ["start"],
+        ),
+        ("name: a\ndim: 2\nsteps: 5\npatches: {triplets: 2}\n", ["triplets"]),
+        (
+            "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1, temporal_adversarial: 1}\n"
+            "discriminators: {objective: wgan-gp, norm: batch}\n",
+            ["norm", "batch"],
+        ),
     ],
 )
 def test_a_wrong_recipe_says_where(tmp_path, text, words):
@@ -70,3 +89,24 @@ def test_the_rate_warms_up_and_falls_to_its_final_fraction():
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55) and rates[110] == pytest.approx(0.1)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_the_reference_page_is_fresh():
+    path = Path(__file__).parents[2] / "docs" / "training.md"
+    text = path.read_text(encoding="utf-8")
+    assert reference.page(text) == text, "run: python -m fluidsr.training.reference docs/training.md"
+
+
+@pytest.mark.parametrize("network", [SmokeNetwork, TempoGANNetwork, UNetNetwork])
+def test_a_generator_in_a_recipe_has_the_keys_of_the_network(network):
+    options = models.architectures()[network.kind].model_fields
+    ours = {name: field for name, field in network.model_fields.items() if name != "architecture"}
+    assert ours.keys() | {"dim", "factor"} == options.keys()
+    assert all(field.default == options[name].default for name, field in ours.items())
+
+
+def test_published_rates_are_constant_for_half_and_end_at_a_twentieth():
+    options = Optimizer(learning_rate=2e-4, warmup_steps=0, decay="polynomial", final_fraction=0.05)
+    rates = [learning_rate(options, step, 1000) for step in range(1001)]
+    assert set(rates[:501]) == {2e-4} and rates[1000] == pytest.approx(1e-5)
+    assert rates[750] == pytest.approx(1e-5 + (2e-4 - 1e-5) * 0.5**1.1)

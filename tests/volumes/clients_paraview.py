@@ -45,12 +45,16 @@ bounds = contour.GetDataInformation().GetBounds()
 with open(output, "w") as file:  # noqa: PTH123
     json.dump({"frames": frames, "contour": bounds}, file)
 
-view = CreateRenderView(ViewSize=[240, 240], Background=[0.1, 0.1, 0.12])
+view = CreateRenderView(ViewSize=[360, 360], Background=[0.1, 0.1, 0.12])
 Show(contour, view).Opacity = 0.25
 display = Show(reader, view)
 display.SetRepresentationType("Volume")
 display.ColorArrayName = ["POINTS", "density"]
 display.LookupTable = GetColorTransferFunction("density")
+view.ResetCamera()
+camera = view.GetActiveCamera()
+camera.Elevation(-70)  # from the front, z up
+camera.Azimuth(20)
 view.ResetCamera()
 Render(view)
 SaveScreenshot(picture, view)

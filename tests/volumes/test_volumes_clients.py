@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fluidsr.frame import Frame
-from fluidsr.volumes import write, write_pvd
+from fluidsr.volumes import read, take, write, write_pvd
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.clients
@@ -106,3 +106,95 @@ def test_blender_imports_our_vdb(tmp_path, precision, naming):
     assert len(distance) > 400
     np.testing.assert_allclose(distance, RADIUS / 2, atol=frame.cell_size / 8)
     show(tmp_path / "a.png", f"blender_{naming}.png")
+
+
+BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--python-exit-code", "1", "--python"]
+
+
+@needs("blender")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"adaptive": True, "fps": 30},
+        {"adaptive": True, "noise": True, "fire": True, "scale": 2.0},
+        {"format": "UNI", "time_scale": 2.0},
+    ],
+    ids=["plain", "adaptive", "noise and fire", "uni"],
+)
+def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
+    """Baked, raised, and imported again: box, voxel size and centre of mass, all in the world of the scene."""
+    from fluidsr.pipeline.upsample import Settings, upsample
+
+    number = 8
+    run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), json.dumps(options)])
+    theirs = json.loads((tmp_path / "bake.json").read_text())["frames"][str(number)]
+    taken = take(next((tmp_path / "data").glob(f"*_{number:04d}.*"))) if "format" not in options else None
+    coarse = read(sorted((tmp_path / "data").glob(f"*d*_{number:04d}.*"))[0])
+    # The fluid's clock runs 2.5 units a second, times the time scale: cells per frame, whatever the place says.
+    per_frame = 2.5 * options.get("time_scale", 1.0) / options.get("fps", 24)
+    if taken:
+        expected = taken.frame.velocity * per_frame
+        np.testing.assert_allclose(coarse.velocity_in_cells(), expected, rtol=2e-4, atol=1e-6)
+    settings = Settings("smoke3d-x4", device="cpu", formats=("vdb",), naming="blender")
+    fine = upsample([str(tmp_path / "data")], tmp_path / "fine", settings, quiet=True) / "frames"
+    file = next(fine.glob(f"*_{number:04d}.vdb"))
+    ours = read(file)
+    edge = (theirs["high"][0] - theirs["low"][0]) / coarse.shape[0]
+    assert ours.cell_size == pytest.approx(edge / 4, rel=1e-5)
+    np.testing.assert_allclose(ours.origin, theirs["low"], atol=1e-5 * edge)
+    end = np.add(ours.origin, np.multiply(ours.shape, ours.cell_size))
+    np.testing.assert_allclose(end, theirs["high"], atol=1e-4 * edge)
+    at = np.stack(
+        np.meshgrid(*[o + (np.arange(n) + 0.5) * edge / 4 for o, n in zip(ours.origin, ours.shape, strict=True)],
+                    indexing="ij")
+    )  # fmt: skip
+    centre = (at * ours.density).sum((1, 2, 3), np.float64) / ours.density.sum(dtype=np.float64)
+    np.testing.assert_allclose(centre, np.divide(theirs["centre"], theirs["mass"]), atol=0.15 * edge)
+
+    names = [str(file), str(tmp_path / "a.json"), str(tmp_path / "a.png")]
+    run([*BLENDER, str(HERE / "clients_blender.py"), "--", *names])
+    found = json.loads((tmp_path / "a.json").read_text())
+    matrix = np.array(found["grids"]["density"]["matrix"])
+    np.testing.assert_allclose(matrix[:3, :3], np.eye(3) * edge / 4, atol=1e-6)
+    np.testing.assert_allclose(matrix[:3, 3], np.array(theirs["low"]) + edge / 8, atol=1e-5)
+    # The surface at density 0.5 lies around the cells above 0.3, within a coarse cell or so.
+    corners = np.array(found["corners"])
+    np.testing.assert_allclose(corners.min(0), theirs["thick"][0], atol=1.5 * edge)
+    np.testing.assert_allclose(corners.max(0), theirs["thick"][1], atol=1.5 * edge)
+    show(tmp_path / "a.png", f"blender_bake_{'_'.join(map(str, options))}.png")
+
+
+@needs("blender")
+def test_the_unit_of_blenders_velocity_is_what_moves_its_smoke(tmp_path):
+    """Carrying a frame along its velocity for one frame gives the next: best with 2.5 / fps cells, of all."""
+    from scipy.ndimage import binary_erosion, map_coordinates
+
+    run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), "{}"])
+    files = sorted((tmp_path / "data").glob("*.vdb"))
+    now, then = take(files[6]).frame, take(files[7]).frame
+    flowing = (now.velocity != 0).all(0) & (then.density > 0.01)
+    flowing[:, :, :15] = False  # the source
+    inner = binary_erosion(flowing, iterations=2)
+    cells = np.stack(np.meshgrid(*map(np.arange, now.shape), indexing="ij")).astype(float)
+
+    def error(scale):
+        middle = cells - 0.5 * scale * now.velocity
+        velocity = np.stack([map_coordinates(part, middle, order=1) for part in now.velocity])
+        moved = map_coordinates(now.density, cells - scale * velocity, order=1)
+        return float(((moved - then.density)[inner] ** 2).mean())
+
+    scales = np.linspace(0, 0.3, 61)
+    best = scales[np.argmin([error(scale) for scale in scales])]
+    assert best == pytest.approx(2.5 / 24, rel=0.15)
+    assert error(2.5 / 24) < 0.1 * error(1 / 24 / 0.0625)  # not m/s
+
+
+@needs("blender")
+def test_blender_draws_our_frames_where_the_domain_is(tmp_path):
+    frame = ball()
+    write(tmp_path / "a.vdb", frame, naming="blender")
+    box = json.dumps([frame.origin, [o + n * 0.04 for o, n in zip(frame.origin, frame.shape, strict=True)]])
+    names = [str(tmp_path / "a.vdb"), str(tmp_path / "a.png"), box]
+    run([*BLENDER, str(HERE / "clients_blender_scene.py"), "--", *names])
+    show(tmp_path / "a.png", "blender_scene.png")

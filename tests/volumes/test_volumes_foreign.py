@@ -92,6 +92,20 @@ def test_velocity_in_three_centred_grids(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.vdb").velocity, np.stack(parts).astype(np.float32))
 
 
+@pytest.mark.parametrize("dt", [0.0, -1.0, np.nan, np.inf, 1e-300])
+def test_a_time_step_that_is_none_does_not_count(tmp_path, dt):
+    np.savez(tmp_path / "a.npz", density=full(4, 4, 4), velocity=full(3, 4, 4, 4), dt=dt)
+    assert read(tmp_path / "a.npz").dt == 1 / 24
+
+
+def test_u_v_and_w_are_a_velocity(tmp_path):
+    parts = [full(8, 8, 8) for _ in range(3)]
+    write_vdb(tmp_path / "a.vdb", rho=full(8, 8, 8), w=parts[2], u=parts[0], v=parts[1])
+    frame = read(tmp_path / "a.vdb")
+    np.testing.assert_array_equal(frame.velocity, np.stack(parts).astype(np.float32))
+    assert not frame.others
+
+
 def test_a_linear_staggered_flow_is_exact_at_the_centres(tmp_path):
     """Blender: component c of voxel i is on the lower face along c, so u = i there means u = i + 1/2
     centred.

@@ -11,7 +11,7 @@ import pytest
 from clients_openvdb_found import PYTHON, needs_openvdb
 
 from fluidsr.frame import Frame
-from fluidsr.volumes import read, vdb, write
+from fluidsr.volumes import read, take, vdb, write
 
 HERE = Path(__file__).parent
 
@@ -117,7 +117,7 @@ def test_openvdb_reads_an_empty_frame(tmp_path):
 
 
 def test_a_cache_of_blender_becomes_a_frame():
-    frame = read(HERE / "samples" / "bl_blosc16.vdb")
+    frame = take(HERE / "samples" / "bl_blosc16.vdb").frame
     assert set(frame.fields()) == {"density", "velocity", "temperature", "flame", "shadow"}
     assert frame.shape == (32, 32, 48) and frame.cell_size == 0.125
     file = vdb.open(HERE / "samples" / "bl_blosc16.vdb")

@@ -7,7 +7,7 @@ from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import inspect, read, write
 
-SUFFIXES = (".vdb", ".vti", ".npz")
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni")
 SHAPES = ((24, 16, 8), (13, 7, 21), (1, 1, 1), (130, 3, 9), (24, 40), (5, 133), (1, 1))
 
 

@@ -1,10 +1,9 @@
-"""Frames from VTK XML images."""
+"""Frames from VTK images, whatever kind of file they come from (VTI, legacy VTK, VTKHDF)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,48 +11,78 @@ from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import memory, roles
 from fluidsr.volumes.info import VolumeInfo, describe_array
-from fluidsr.volumes.vti import CELL_SIZE, DIM, DT, ORIGIN, TIME
-from fluidsr.volumes.vti_format import DataArray, VtiFile
+from fluidsr.volumes.units import Taken
+from fluidsr.volumes.vti_format import DataArray
+
+# What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
+TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origin"
 
 _IDENTITY = np.eye(3).reshape(-1)
 
 
-def read_frame(
-    path: str | os.PathLike[str],
-    *,
-    density_grid: str | None = None,
-    velocity_grid: str | None = None,
-    fields: Sequence[str] | None = None,
-    max_bytes: int | None = None,
-) -> Frame:
-    """Read a Frame; see `fluidsr.volumes.read`.
+class Image(Protocol):
+    """An image file whose header is read: `extent`, the indices of the first and last point along x, y, z;
+    `spacing`, `origin` in m; `direction` row by row; the arrays that it holds.
+    """
+
+    where: str
+    max_bytes: int | None
+    arrays: list[DataArray]
+
+    @property
+    def extent(self) -> Sequence[int]: ...
+    @property
+    def spacing(self) -> Sequence[float]: ...
+    @property
+    def origin(self) -> Sequence[float]: ...
+    @property
+    def direction(self) -> Sequence[float]: ...
+
+    @property
+    def compression(self) -> str:
+        """In a word."""
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+
+    def values(self, array: DataArray, tuples: int) -> np.ndarray:
+        """The array's values, `[tuples * components]`. Raises VolumeError where they are not there."""
+
+    def stored(self, array: DataArray) -> int:
+        """Bytes that the array takes in the file."""
+
+
+def frame_of(
+    image: Image, density_grid: str | None, velocity_grid: str | None, fields: Sequence[str] | None
+) -> Taken:
+    """The frame that `image` holds; see `fluidsr.volumes.read`.
 
     Points are cell centres; a file with cell data only gives those. An image one point thick in z, or one
     that says so, is a 2-D frame.
     """
-    image = VtiFile(path, max_bytes)
     arrays, shape = _grids(image)
     scalars = [name for name, array in arrays.items() if array.components == 1]
     vectors = [name for name, array in arrays.items() if array.components == 3]
     chosen = roles.choose(
         image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
+    cells = _cells(shape)
     memory.check(
-        image.where, _cells(shape) * 4 * (1 + len(chosen.others) + 3 * bool(chosen.velocity)), max_bytes
+        image.where, cells * 4 * (1 + len(chosen.others) + 3 * bool(chosen.velocity)), image.max_bytes
     )
     found = {"density": _channels(image, arrays[chosen.density], shape)[0]}
     if chosen.velocity:
         parts = [_channels(image, arrays[name], shape) for name in chosen.velocity]
         found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
     found |= {field: _channels(image, arrays[name], shape)[0] for field, name in chosen.others.items()}
-    return _frame(image, found, shape)
+    return Taken(_frame(image, found, shape))
 
 
-def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the image; see `fluidsr.volumes.inspect`."""
-    image = VtiFile(path, max_bytes)
+def info_of(image: Image, kind: str) -> VolumeInfo:
+    """What is in the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
     arrays, shape = _grids(image)
-    memory.check(image.where, _cells(shape) * 4 * (1 + max(a.components for a in arrays.values())), max_bytes)
+    most = max(a.components for a in arrays.values())
+    memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
     place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, shape)
     grids = [
         describe_array(
@@ -66,10 +95,10 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
         )
         for name, array in arrays.items()
     ]
-    return VolumeInfo.of_frame(path, "vti", place, grids)
+    return VolumeInfo.of_frame(image.where, kind, place, grids)
 
 
-def _grids(image: VtiFile) -> tuple[dict[str, DataArray], tuple[int, int, int]]:
+def _grids(image: Image) -> tuple[dict[str, DataArray], tuple[int, int, int]]:
     """The arrays of the points, else of the cells, by name, and how many values they have along x, y, z."""
     shape = image.points()
     for section in ("PointData", "CellData"):
@@ -84,7 +113,7 @@ def _grids(image: VtiFile) -> tuple[dict[str, DataArray], tuple[int, int, int]]:
     raise VolumeError(image.where, "it has no arrays of numbers", "give an image with point or cell data")
 
 
-def _frame(image: VtiFile, found: dict[str, np.ndarray], shape: tuple[int, int, int]) -> Frame:
+def _frame(image: Image, found: dict[str, np.ndarray], shape: tuple[int, int, int]) -> Frame:
     size = _cell_size(image)
     notes = _notes(image)
     of_cells = {a.name: a.section for a in image.arrays if a.section != "FieldData"}
@@ -111,7 +140,7 @@ def _frame(image: VtiFile, found: dict[str, np.ndarray], shape: tuple[int, int, 
     return frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
 
 
-def _notes(image: VtiFile) -> dict[str, tuple[float, ...]]:
+def _notes(image: Image) -> dict[str, tuple[float, ...]]:
     """The finite numbers of the field data."""
     notes = {}
     for array in image.arrays:
@@ -127,7 +156,7 @@ def _notes(image: VtiFile) -> dict[str, tuple[float, ...]]:
     return notes
 
 
-def _cell_size(image: VtiFile) -> float:
+def _cell_size(image: Image) -> float:
     # The spacing across a single layer means nothing, and other programs write anything there.
     points = image.points()
     spacing = [s for s, n in zip(image.spacing, points, strict=True) if n > 1] or [image.spacing[0]]
@@ -142,7 +171,7 @@ def _cell_size(image: VtiFile) -> float:
     return size
 
 
-def _channels(image: VtiFile, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:
+def _channels(image: Image, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:
     """float32 `[components, x, y, z]`; a view in VTK's order, x fastest."""
     with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
         flat = image.values(array, _cells(shape)).astype(np.float32, copy=False)

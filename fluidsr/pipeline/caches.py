@@ -1,0 +1,120 @@
+"""Caches of volumes as the commands see them: which files, how they are read, what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluidsr import volumes
+from fluidsr.errors import InputError, MissingFieldError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import frames
+from fluidsr.volumes import sequence
+from fluidsr.volumes.places import padded
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How the grids of a cache are understood; see `volumes.read`."""
+
+    density_grid: str | None = None
+    velocity_grid: str | None = None
+    velocity_unit: str = "auto"
+    frame_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells."""
+
+    number: int
+    source: Path
+    step: int = 0
+    time: float | None = None
+    one_of_many: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its results are called: as its file, or with its number where the file holds many frames."""
+        return f"{self.source.stem}_{self.number:04d}" if self.one_of_many else self.source.stem
+
+    def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
+        """The files that a run in `root` makes of it."""
+        return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A whole sequence, and those of its frames that are wanted."""
+
+    everything: tuple[Item, ...]
+    items: tuple[Item, ...]
+    gaps: tuple[int, ...]
+
+    @classmethod
+    def of(cls, inputs: Sequence[str], frames_wanted: str | None = None) -> Cache:
+        """What `inputs` (files, folders, patterns, series) name; `frames_wanted` picks from it.
+
+        A frame's number is the one in its file's name; where a name has none, all are numbered by their
+        places. Raises InputError where nothing is found, or nothing is left.
+        """
+        files = sequence.expand(inputs)
+        named = all(file.number is not None for file in files)
+        many = len({file.path for file in files}) < len(files)
+        everything = tuple(
+            Item(file.number or 0 if named else place, file.path, file.step, file.time, many)
+            for place, file in enumerate(files, start=1)
+        )
+        return cls(everything, _choose(everything, frames_wanted), files.gaps)
+
+    def notes(self) -> Iterator[str]:
+        """Sentences for the user about the sequence as a whole."""
+        if self.gaps:
+            what = f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
+            yield f"{self.items[0].source.parent}: {what}"
+
+
+def read(
+    item: Item, intake: Intake, fields: Sequence[str] | None = None, margin: int = 0
+) -> tuple[Frame, tuple[str, ...]]:
+    """The frame, its velocity in m/s, and sentences for the user. A frame without velocity is read, too.
+
+    Where its file says nothing of time, it is that of its series, or its number times `dt`. A frame whose box
+    is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
+    the smoke would otherwise be cut off.
+    """
+
+    def take(wanted: Sequence[str] | None) -> volumes.Taken:
+        return volumes.take(
+            item.source,
+            density_grid=intake.density_grid,
+            velocity_grid=intake.velocity_grid,
+            fields=wanted,
+            step=item.step,
+        )
+
+    try:
+        taken = take(fields)
+    except MissingFieldError:
+        taken = take(["density"])
+    frame = taken.in_metres_per_second(intake.velocity_unit, intake.frame_rate)
+    if frame.time == 0.0:
+        frame = frame.replace(time=item.number * frame.dt if item.time is None else item.time)
+    return padded(frame, margin) if taken.tight and margin else frame, taken.notes
+
+
+def _choose(items: tuple[Item, ...], frames_wanted: str | None) -> tuple[Item, ...]:
+    if frames_wanted is None:
+        return items
+    if "-" in frames_wanted:
+        wanted = frames.parse(frames_wanted, len(items))
+        chosen = tuple(item for item in items if item.number in wanted)
+    else:
+        chosen = items[: len(frames.parse(frames_wanted, len(items)))]
+    if not chosen:
+        numbers = f"{items[0].number}-{items[-1].number}"
+        raise InputError(
+            "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
+        )
+    return chosen

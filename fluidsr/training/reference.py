@@ -1,0 +1,44 @@
+"""Tables from the recipe's schema: `python -m fluidsr.training.reference docs/training.md` renews that page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fluidsr.scenes.reference import table
+from fluidsr.training.recipe import Recipe
+
+BEGIN = "<!-- Tables made by `python -m fluidsr.training.reference docs/training.md`; edit the schema instead. -->"
+END = "<!-- End of the tables. -->"
+
+_SECTIONS = {
+    "generator: smoke": "SmokeNetwork",
+    "generator: tempogan": "TempoGANNetwork",
+    "generator: unet": "UNetNetwork",
+    "patches": "Patches",
+    "losses": "Losses",
+    "optimizer": "Optimizer",
+    "discriminators": "Discriminators",
+    "discriminators.spatial": "Spatial",
+    "discriminators.temporal": "Temporal",
+    "discriminators.updates": "Updates",
+    "discriminators.gate": "Gate",
+    "discriminators.optimizer": "CriticRate",
+}
+
+
+def page(text: str) -> str:
+    """The page `text` with fresh tables between its two marks."""
+    schema = Recipe.model_json_schema()
+    definitions = schema["$defs"]
+    lines = list(table("The recipe", schema, definitions, None))
+    for title, name in _SECTIONS.items():
+        lines += table(title, definitions[name], definitions, None)
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}"
+
+
+if __name__ == "__main__":
+    for _path in map(Path, sys.argv[1:]):
+        _path.write_text(page(_path.read_text(encoding="utf-8")), encoding="utf-8")

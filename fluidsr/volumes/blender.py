@@ -1,0 +1,158 @@
+"""Caches of Blender's fluid domains: where they really are.
+
+Blender writes the grids of a frame into `data/` (or `noise/`) and what it knows of the domain into
+`config/config_####.uni` beside it. The grids alone mislead: their transform is scaled only, so that every frame
+starts at the world's origin, and with an adaptive domain the voxel size in the file is the whole domain's edge
+divided by the *current* resolution (measured in Blender 3.4: 0.0870 for a true 0.0625). The config file has the
+truth: a gzip stream, little-endian, of which 200 bytes are used, as Blender 3.4 writes it; one that makes no sense
+is not believed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fluidsr.frame import Frame
+from fluidsr.volumes import memory
+from fluidsr.volumes.places import Place, on_place
+from fluidsr.volumes.units import Taken
+
+_LAYOUT = struct.Struct("<i3i2f3f3f3f3i3f16f3i3i3i3ff")
+_NUMBER = re.compile(r"(\d+)(?=\D*$)")
+
+NO_CONFIG = (
+    "a cache of Blender's without its config folder beside it: place and cell size are the file's, which are wrong"
+    " where the domain is adaptive; keep 'config' next to 'data'"
+)
+ROTATED = "the domain is rotated or stretched: the smoke is placed along the domain's own axes"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One frame of a domain, from its config file.
+
+    `shape` cells, of edge `cell_size` (m), the lower corner of the first at `corner` (m, in the world, unless the
+    domain is `rotated`); `clock` is Mantaflow's time at the end of the frame, in its own units.
+    """
+
+    shape: tuple[int, ...]
+    cell_size: float
+    corner: tuple[float, ...]
+    rotated: bool
+    clock: float
+
+
+def domain_of(path: Path) -> Domain | None:
+    """What the config file beside a frame's grids says, or None where there is none that makes sense."""
+    return _read(_config(path, 0))
+
+
+def frame_units_of(path: Path) -> float | None:
+    """How many units of Mantaflow's clock the frame lasted, or None where the cache does not tell.
+
+    The config files have the time since the start: the difference to the frame before, if that is there.
+    """
+    now, before = domain_of(path), _read(_config(path, -1))
+    if now is None:
+        return None
+    lasted = now.clock - (before.clock if before else 0.0)
+    if before is None and (number := _NUMBER.search(path.stem)) and int(number[1]) > 1:
+        lasted /= int(number[1])  # a frame amid a cache that starts at frame 1
+    return lasted if 1e-6 < lasted < 1e3 else None
+
+
+def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_bytes: int | None) -> Taken:
+    """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size: its box
+    is that of the domain, of which an adaptive one has another in every frame.
+
+    `resolution` is the `file_base_resolution` of its grids: Blender's noise grids are finer than the domain by a
+    whole factor. Without a config file that fits, the transform counts, with Blender's own meaning: index i is
+    the voxel from i to i + 1 cells. Raises VolumeError where the domain takes more than `max_bytes`.
+    """
+    first = tuple(round(o / frame.cell_size + 0.5) for o in frame.origin)
+    domain = domain_of(path)
+    finer = _factor(resolution, domain.shape) if domain else None
+    if domain is None or finer is None or frame.dim != 3:
+        origin = tuple(n * frame.cell_size for n in first)
+        return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,))
+    size = domain.cell_size / finer
+    memory.check(str(path), 4 * math.prod(domain.shape) * finer**3 * _components(frame), max_bytes)
+    box = Place(tuple(n * finer for n in domain.shape), size, domain.corner)
+    origin = tuple(c + n * size for c, n in zip(domain.corner, first, strict=True))
+    frame = frame.replace(cell_size=size, origin=origin)
+    if all(a >= 0 and a + n <= b for a, n, b in zip(first, frame.shape, box.shape, strict=True)):
+        frame = on_place(frame, box)
+    notes = (ROTATED,) if domain.rotated else ()
+    return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes)
+
+
+def _components(frame: Frame) -> int:
+    return sum(len(values) if name == "velocity" else 1 for name, values in frame.fields().items())
+
+
+def _config(path: Path, step: int) -> Path | None:
+    """The config file of the frame `step` frames after that of `path`."""
+    number = _NUMBER.search(path.stem)
+    if number is None or int(number[1]) + step < 0:
+        return None
+    digits = str(int(number[1]) + step).zfill(len(number[1]))
+    return path.absolute().parent.parent / "config" / f"config_{digits}.uni"
+
+
+def _read(config: Path | None) -> Domain | None:
+    if config is None:
+        return None
+    try:
+        with gzip.open(config) as file:
+            data = file.read(_LAYOUT.size + 1)
+    except (OSError, EOFError, zlib.error):
+        return None
+    if len(data) < _LAYOUT.size:
+        return None
+    values = _LAYOUT.unpack(data[: _LAYOUT.size])
+    shape, dx = values[1:4], values[4]
+    low, high = np.array(values[6:9], np.float64), np.array(values[9:12], np.float64)
+    matrix = np.array(values[21:37], np.float64).reshape(4, 4).T  # stored by columns
+    base, first, last = (np.array(values[n : n + 3]) for n in (37, 40, 43))
+    clock = float(values[49])
+    sane = (
+        min(base) > 0
+        and max(base) < 1 << 20
+        and (last - first == shape).all()
+        and min(shape) > 0
+        and abs(dx * max(base) - 1) < 1e-3
+        and np.isfinite([*low, *high, *matrix.ravel(), clock]).all()
+        and (high > low).all()
+    )
+    if not sane:
+        return None
+    axes = matrix[:3, :3]
+    edges = np.linalg.norm(axes, axis=0)
+    cells = (high - low) / base * edges
+    if not (cells > 0).all():
+        return None
+    # Blender counts cells along the longest edge; the others are rounded to whole cells of the same size.
+    size = float(cells[np.argmax(base)])
+    rotated = not np.allclose(axes, np.eye(3) * edges, atol=1e-6 * edges.max()) or np.ptp(edges) > 1e-5 * max(
+        edges
+    )
+    corner = low * edges if rotated else low * edges + matrix[:3, 3]
+    return Domain(tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock)
+
+
+def _factor(resolution: tuple[int, ...] | None, shape: tuple[int, ...]) -> int | None:
+    """How many times finer grids of `resolution` are than a domain of `shape`; None where they do not fit."""
+    if resolution is None:
+        return 1
+    if len(resolution) != 3 or resolution[0] < shape[0]:
+        return None
+    factor = resolution[0] // shape[0]
+    return factor if tuple(n * factor for n in shape) == tuple(resolution) else None

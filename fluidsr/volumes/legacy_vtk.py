@@ -1,0 +1,243 @@
+"""Legacy VTK files (.vtk) of structured points, ascii or binary: read only.
+
+https://docs.vtk.org/en/latest/vtk_file_formats/vtk_legacy_file_format.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
+
+import numpy as np
+
+from fluidsr.errors import VolumeError
+from fluidsr.volumes import memory, vtk_image
+from fluidsr.volumes.info import VolumeInfo
+from fluidsr.volumes.units import Taken
+from fluidsr.volumes.vti_format import DataArray
+
+_TYPES = {  # binary files are big-endian
+    "char": ("Int8", ">i1"),
+    "unsigned_char": ("UInt8", ">u1"),
+    "short": ("Int16", ">i2"),
+    "unsigned_short": ("UInt16", ">u2"),
+    "int": ("Int32", ">i4"),
+    "unsigned_int": ("UInt32", ">u4"),
+    "long": ("Int64", ">i8"),
+    "unsigned_long": ("UInt64", ">u8"),
+    "vtktypeint64": ("Int64", ">i8"),
+    "vtktypeuint64": ("UInt64", ">u8"),
+    "vtkidtype": ("Int64", ">i8"),
+    "float": ("Float32", ">f4"),
+    "double": ("Float64", ">f8"),
+}
+_COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
+_LINE = re.compile(rb"[^\n]*")
+_MAX_ARRAYS = 1000
+_MAX_LINE = 4096
+_ASCII_BYTES = 100  # of memory that one number of text takes while it is parsed
+
+
+def read_frame(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    max_bytes: int | None = None,
+) -> Taken:
+    """Read a frame; see `fluidsr.volumes.read`."""
+    return vtk_image.frame_of(LegacyFile(path, max_bytes), density_grid, velocity_grid, fields)
+
+
+def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
+    """What is in the file; see `fluidsr.volumes.inspect`."""
+    return vtk_image.info_of(LegacyFile(path, max_bytes), "vtk")
+
+
+class LegacyFile:
+    """An open file; a `vtk_image.Image`. Raises VolumeError for one that is damaged or no structured points."""
+
+    direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        self.where = os.fspath(path)
+        self.max_bytes = max_bytes
+        self.arrays: list[DataArray] = []
+        self.extent: tuple[int, ...] = (0, -1) * 3
+        self.spacing: tuple[float, ...] = (1.0,) * 3
+        self.origin: tuple[float, ...] = (0.0,) * 3
+        self._values: dict[int, np.ndarray] = {}
+        try:
+            memory.check(self.where, Path(path).stat().st_size, max_bytes)
+            self._data = Path(path).read_bytes()
+        except OSError as error:
+            raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
+        self._at = self._taken = 0
+        self._parse()
+
+    @property
+    def compression(self) -> str:
+        """`none`: the format knows no other."""
+        return "none"
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+        _, a, _, b, _, c = self.extent
+        return a + 1, b + 1, c + 1
+
+    def values(self, array: DataArray, tuples: int) -> np.ndarray:
+        """The array's values, `[tuples * components]`, in its own type."""
+        values = self._values[array.offset]
+        if len(values) != tuples * array.components:
+            self._fail(
+                f"array {array.name!r} has {len(values)} values instead of {tuples * array.components}"
+            )
+        return values
+
+    def stored(self, array: DataArray) -> int:
+        """Bytes that the array's values take."""
+        return self._values[array.offset].nbytes
+
+    def _parse(self) -> None:
+        if not self._line().startswith("# vtk DataFile Version"):
+            raise VolumeError(self.where, "not a legacy VTK file", "give a .vtk file")
+        self._line()  # the title
+        self._binary = {"ASCII": False, "BINARY": True}.get(self._line().strip().upper())
+        if self._binary is None:
+            self._fail("it is neither ASCII nor BINARY")
+        section, tuples = "", 0
+        while (words := self._words()) is not None:
+            key = words[0].upper()
+            if key == "DATASET":
+                if len(words) < 2 or words[1].upper() != "STRUCTURED_POINTS":
+                    what = f"a data set of {' '.join(words[1:2])}"
+                    raise VolumeError(self.where, what, "give structured points (an image)")
+            elif key == "DIMENSIONS":
+                x, y, z = self._three(words, int)
+                if min(x, y, z) < 1 or max(x, y, z) > 1 << 31:
+                    self._fail(f"its dimensions are {x} {y} {z}")
+                self.extent = (0, x - 1, 0, y - 1, 0, z - 1)
+            elif key == "ORIGIN":
+                self.origin = self._three(words, float)
+            elif key in ("SPACING", "ASPECT_RATIO"):
+                self.spacing = self._three(words, float)
+            elif key in ("POINT_DATA", "CELL_DATA"):
+                section, tuples = key.title().replace("_", ""), self._count(words, 1)
+            elif key == "FIELD":
+                self._fields(section or "FieldData", self._count(words, 2))
+            elif key == "METADATA":
+                self._skip_metadata()
+            elif key == "LOOKUP_TABLE":
+                self._take(self._count(words, 2) * 4, "unsigned_char" if self._binary else "float")
+            elif key in ("SCALARS", *_COMPONENTS):
+                self._attribute(section, key, words, tuples)
+            else:
+                self._fail(f"it has {words[0][:20]!r}, which is not understood")
+        if min(self.points()) < 1:
+            self._fail("it has no dimensions")
+
+    def _attribute(self, section: str, key: str, words: list[str], tuples: int) -> None:
+        if len(words) < 3 or not section:
+            self._fail(f"{key} without a name, a type or a place")
+        components = self._count(words, 3) if key == "SCALARS" and len(words) > 3 else _COMPONENTS.get(key, 1)
+        if key == "SCALARS":
+            start = self._at
+            table = self._words()
+            if table is None or table[0].upper() != "LOOKUP_TABLE":
+                self._at = start
+        self._add(section, words[1], words[2], components, tuples)
+
+    def _fields(self, section: str, count: int) -> None:
+        done = 0
+        while done < count:
+            words = self._words()
+            if words is not None and words[0].upper() == "METADATA":
+                self._skip_metadata()
+                continue
+            if words is None or len(words) < 4:
+                self._fail("its field data end early")
+            self._add(section, words[0], words[3], self._count(words, 1), self._count(words, 2))
+            done += 1
+
+    def _add(self, section: str, name: str, kind: str, components: int, tuples: int) -> None:
+        if not 1 <= components <= 1000:
+            self._fail(f"array {name[:40]!r} is absurd")
+        values = self._take(components * tuples, kind.lower())
+        self._values[len(self.arrays)] = values
+        shown = _TYPES[kind.lower()][0] if kind.lower() in _TYPES else ""
+        self.arrays.append(
+            DataArray(section, unquote(name), shown, components, tuples, "raw", len(self.arrays))
+        )
+
+    def _take(self, count: int, kind: str) -> np.ndarray:
+        """The next `count` numbers."""
+        self._taken += 1
+        if self._taken > _MAX_ARRAYS:
+            self._fail(f"it holds more than {_MAX_ARRAYS} arrays")
+        if kind not in _TYPES:
+            raise VolumeError(self.where, f"an array of type {kind[:20]!r}", "save it as float")
+        dtype = np.dtype(_TYPES[kind][1])
+        if self._binary:
+            if count * dtype.itemsize > len(self._data) - self._at:
+                self._fail("its values end early")
+            values = np.frombuffer(self._data, dtype, count, self._at)
+            self._at += count * dtype.itemsize
+            return values
+        if 2 * count - 1 > len(self._data) - self._at:  # a digit and a space for each
+            self._fail("its values end early")
+        memory.check(self.where, count * _ASCII_BYTES, self.max_bytes)
+        parts = self._data[self._at :].split(None, count)
+        rest = parts[count] if len(parts) > count else b""
+        if len(parts) < count:
+            self._fail("its values end early")
+        self._at = len(self._data) - len(rest)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                # Through float64, as VTK does: 1.0 is a fine integer to many writers.
+                numbers = np.array(parts[:count], "S").astype(np.float64) if count else np.zeros(0)
+                return numbers.astype(dtype.newbyteorder("="))
+        except (ValueError, OverflowError) as error:
+            self._fail(f"it holds text that is no number ({error})")
+
+    def _skip_metadata(self) -> None:
+        while self._at < len(self._data) and self._line().strip():
+            pass
+
+    def _words(self) -> list[str] | None:
+        """The words of the next line that has any; None at the end."""
+        while self._at < len(self._data):
+            if words := self._line().split():
+                return words
+        return None
+
+    def _line(self) -> str:
+        match = _LINE.match(self._data, self._at, self._at + _MAX_LINE)
+        assert match is not None  # it matches nothing too
+        self._at = match.end() + 1
+        return match[0].decode("latin-1")
+
+    def _three(self, words: list[str], kind: type) -> tuple:
+        try:
+            values = tuple(kind(word) for word in words[1:4])
+        except ValueError:
+            values = ()
+        if len(values) != 3 or not np.isfinite(values).all():
+            self._fail(f"{words[0][:20]} is not three numbers")
+        return values
+
+    def _count(self, words: list[str], at: int) -> int:
+        try:
+            count = int(words[at])
+        except (ValueError, IndexError):
+            count = -1
+        if not 0 <= count <= 1 << 40:
+            self._fail(f"{words[0][:20]} without a sensible count")
+        return count
+
+    def _fail(self, what: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")

@@ -1,0 +1,109 @@
+"""Where frames lie: boxes that change from frame to frame, and the box that holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+
+_WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes may be
+
+
+@dataclass(frozen=True)
+class Place:
+    """The box of a frame: `shape` cells of edge `cell_size` (m), its lower corner at `origin` (m)."""
+
+    shape: tuple[int, ...]
+    cell_size: float
+    origin: tuple[float, ...]
+
+    @classmethod
+    def of(cls, frame: Frame) -> Place:
+        """The place of `frame`."""
+        return cls(frame.shape, frame.cell_size, frame.origin)
+
+    @property
+    def end(self) -> tuple[float, ...]:
+        """The upper corner (m)."""
+        return tuple(o + n * self.cell_size for o, n in zip(self.origin, self.shape, strict=True))
+
+
+def around(places: Iterable[Place]) -> Place:
+    """The smallest box that holds all `places`, in cells of the smallest of them, from their lowest corner.
+
+    Raises InputError where some are 2-D and some 3-D.
+    """
+    boxes = list(dict.fromkeys(places))
+    if len({len(box.shape) for box in boxes}) != 1:
+        raise InputError("input", "some frames are 2-D and some 3-D", "give one sequence at a time")
+    size = min(box.cell_size for box in boxes)
+    low = np.min([box.origin for box in boxes], axis=0)
+    high = np.max([box.end for box in boxes], axis=0)
+    shape = np.ceil((high - low) / size - _WHOLE).astype(int)
+    return Place(tuple(shape.tolist()), size, tuple(low.tolist()))
+
+
+def on_place(frame: Frame, place: Place) -> Frame:
+    """A NumPy `frame` in the box of `place`, zero around it. Nothing is copied where it fills it already.
+
+    Raises InputError where its cells are not those of `place`, or lie between them, or outside.
+    """
+    if Place.of(frame) == place:
+        return frame
+    shift = np.subtract(frame.origin, place.origin) / place.cell_size
+    first = np.rint(shift).astype(int)
+    same = abs(frame.cell_size / place.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
+    if not same or (first < 0).any() or (first + frame.shape > place.shape).any():
+        raise InputError(
+            f"frame at {frame.time:g} s",
+            f"its cells ({frame.cell_size:g} m) are not those of the other frames ({place.cell_size:g} m)",
+            "choose a format with a file for each frame",
+        )
+    window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
+    inside: tuple[Any, ...] = (Ellipsis, *window)
+    found = {}
+    for name, values in frame.fields().items():
+        lead = values.shape[: values.ndim - frame.dim]
+        whole = np.zeros((*lead, *place.shape), np.float32)
+        whole[inside] = values
+        found[name] = whole
+    return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)
+
+
+def padded(frame: Frame, cells: int) -> Frame:
+    """A NumPy `frame` with `cells` empty cells around it; in 2-D as in 3-D."""
+    shape = tuple(n + 2 * cells for n in frame.shape)
+    origin = tuple(o - cells * frame.cell_size for o in frame.origin)
+    return on_place(frame, Place(shape, frame.cell_size, origin))
+
+
+def resampled(frame: Frame, place: Place) -> Frame:
+    """A NumPy `frame` with the cells of `place`, by linear interpolation, zero around it; for pictures.
+
+    Where its cells are those of `place` already, they are only moved.
+    """
+    try:
+        return on_place(frame, place)
+    except InputError:
+        pass
+    from scipy.ndimage import affine_transform
+
+    # The centre of cell i of `place`, in cells of the frame.
+    ratio = place.cell_size / frame.cell_size
+    first = (np.subtract(place.origin, frame.origin) + 0.5 * place.cell_size) / frame.cell_size - 0.5
+    found = {}
+    for name, values in frame.fields().items():
+        lead = values.shape[: values.ndim - frame.dim]
+        parts = [
+            affine_transform(
+                part, [ratio] * frame.dim, first, place.shape, np.float32, order=1, prefilter=False
+            )
+            for part in values.reshape(-1, *frame.shape)
+        ]
+        found[name] = np.stack(parts).reshape(*lead, *place.shape)
+    return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)

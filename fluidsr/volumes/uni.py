@@ -1,0 +1,236 @@
+"""Frames as the .uni files of Mantaflow: one file for each grid.
+
+The file that is named holds the density; the others stand beside it under names that differ in one word:
+`density_0001.uni` and `vel_0001.uni`, `density_low_0001.uni` and `velocity_low_0001.uni`; where no word says
+density, it is one word more: `plume_0001.uni` and `plume_velocity_0001.uni`. Velocity of the kind MAC lies on the
+cells' lower faces and is averaged to the centres.
+
+The format knows neither cell size nor time. Ours keeps them in the header's free text; other files have cells of
+1 m at the origin.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluidsr import atomic
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import blender, memory, names, roles
+from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
+from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
+from fluidsr.volumes.units import Taken
+
+_SUFFIX = ".uni"
+_WORDS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
+_NOTE = re.compile(r"fluidsr ([a-z_]+=[-+0-9.,e ]+)+")
+_MOST_FILES = 100_000  # in a folder that is searched
+
+
+def write_frame(
+    path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
+) -> None:
+    """Write `fields` of a NumPy `frame`, each as a file of its own; see `fluidsr.volumes.write`.
+
+    With `half`, values are float32 rounded to halves. The file named `path`, the density's, takes its name last:
+    where it is, the others are.
+    """
+    if "density" not in fields:
+        raise InputError("fields", "a frame of .uni files needs its density", "write density too")
+    fields = list(dict.fromkeys(["density", *fields]))
+    note = _note(frame)
+    present = frame.fields()
+    with ExitStack() as stack:
+        for (
+            field
+        ) in fields:  # leaving the stack renames the last first: the density is the last to be renamed
+            values = rounded(field, present[field], half, threshold).astype(np.float32, copy=False)
+            if field != "velocity":
+                values = values[None]
+            elif frame.dim == 2:
+                values = np.concatenate([values, np.zeros((1, *frame.shape), np.float32)])
+            target = path if field == "density" else sibling(path, field)
+            file = stack.enter_context(atomic.replacing(target))
+            with file.open("wb") as opened:
+                grid = values.reshape(len(values), *(*frame.shape, 1)[:3])
+                write_grid(opened, grid, VECTOR if field == "velocity" else REAL, note)
+
+
+def read_frame(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    max_bytes: int | None = None,
+) -> Taken:
+    """Read a frame; see `fluidsr.volumes.read`."""
+    where = str(path)
+    files, headers = _grids(path)
+    scalars = [name for name, header in headers.items() if header.element == "real"]
+    vectors = [name for name, header in headers.items() if header.element == "vec3"]
+    chosen = roles.choose(
+        where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
+    )
+    reference = headers[chosen.density]
+    others = {field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape}
+    for name in chosen.velocity:
+        if headers[name].shape != reference.shape:
+            raise VolumeError(
+                str(files[name]),
+                f"has {headers[name].shape} cells, the density {reference.shape}",
+                "resample it",
+            )
+    x, y, z = reference.shape
+    memory.check(where, x * y * z * 4 * (1 + len(others) + 3 * bool(chosen.velocity)), max_bytes)
+    found = {"density": read_grid(files[chosen.density], max_bytes)[1][0]}
+    if chosen.velocity:
+        parts = [_velocity(read_grid(files[name], max_bytes)) for name in chosen.velocity]
+        found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in others.items()}
+    told = _told(reference.text)
+    if told.get("dim") == 2 and z == 1:
+        found = {
+            name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
+            for name, values in found.items()
+        }
+    place: dict[str, Any] = {key: told[key] for key in ("cell_size", "origin", "time", "dt") if key in told}
+    frame = Frame(np.ascontiguousarray(found["density"]), **place)
+    frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
+    if told:
+        return Taken(frame)
+    if blender.domain_of(Path(path)):
+        # A frame without a place has its first cell's corner at the origin: index 0, as Blender means it.
+        start = frame.replace(origin=(-0.5 * frame.cell_size,) * 3) if frame.dim == 3 else frame
+        return blender.placed(Path(path), start, reference.shape, max_bytes)
+    return Taken(frame, "cells/frame")
+
+
+def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
+    """What is in the file and in those beside it; see `fluidsr.volumes.inspect`."""
+    files, _ = _grids(path)
+    taken = read_frame(path, max_bytes=max_bytes, fields=[])
+    grids = []
+    for name, file in files.items():
+        size = file.stat().st_size
+        header, values = read_grid(file, max_bytes)
+        kind = header.element + (" MAC" if header.kind & STAGGERED else "")
+        if header.element == "int":
+            grids.append(GridInfo(name, kind, "gzip", size, readable=False))
+            continue
+        origin = (*taken.frame.origin, 0.0)[:3]
+        at = Frame(
+            np.broadcast_to(np.float32(0), values.shape[1:]), cell_size=taken.frame.cell_size, origin=origin
+        )
+        grids.append(describe_array(at, name, values, kind, "gzip", size))
+    return VolumeInfo.of_frame(path, "uni", taken.frame, grids)
+
+
+def sibling(path: str | os.PathLike[str], field: str) -> Path:
+    """Where the grid `field` of the frame whose density is `path` is written."""
+    words = _WORDS.findall(Path(path).stem)
+    at = _word_of_density(words)
+    if at is not None:
+        words[at] = field
+    else:
+        last = max((n for n, word in enumerate(words) if word.isdigit()), default=len(words))
+        words[last:last] = [field, "_"] if last < len(words) else ["_", field]
+    return Path(path).with_name("".join(words) + _SUFFIX)
+
+
+def is_density(path: Path) -> bool:
+    """Whether a .uni file's name says that it holds a density."""
+    return _word_of_density(_WORDS.findall(path.stem)) is not None
+
+
+def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Header]]:
+    """The files of the frame, by the names of their grids, and their headers; what is no grid is left out."""
+    given = Path(path)
+    own = read_header(given)
+    words = [word for word in _WORDS.findall(given.stem) if word.isalnum()]
+    at = _word_of_density(words)
+    found = {words[at] if at is not None else "density": given}
+    headers = {next(iter(found)): own}
+    folder = given.absolute().parent
+    for count, file in enumerate(sorted(folder.iterdir())):
+        if count > _MOST_FILES:
+            break
+        if file.suffix.lower() != _SUFFIX or file.name == given.name or file.name.startswith("."):
+            continue
+        name = _word_between(words, at, [word for word in _WORDS.findall(file.stem) if word.isalnum()])
+        if name is None or name in found:
+            continue
+        try:
+            headers[name] = read_header(file)
+        except VolumeError:
+            continue  # particles and other things of Mantaflow's
+        found[name] = file
+    return found, headers
+
+
+def _word_of_density(words: Sequence[str]) -> int | None:
+    # `smoke` names whole sequences rather than grids: smoke_0001.uni has no word for its grid.
+    for at, word in enumerate(words):
+        if names.field_of(word) == "density" and word.lower() != "smoke":
+            return at
+    return None
+
+
+def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) -> str | None:
+    """The word that names the grid of `other`, if it differs from the density's `words` in that alone."""
+    if at is not None:
+        same = len(other) == len(words) and [*words[:at], *words[at + 1 :]] == [*other[:at], *other[at + 1 :]]
+        return other[at] if same and not other[at].isdigit() else None
+    if len(other) != len(words) + 1:
+        return None
+    for n, word in enumerate(other):
+        if [*other[:n], *other[n + 1 :]] == list(words) and not word.isdigit():
+            return word
+    return None
+
+
+def _velocity(grid: tuple[Header, np.ndarray]) -> np.ndarray:
+    """Cell-centred, `[components, x, y, z]`. The last cells' upper faces are not stored: their lower count."""
+    header, values = grid
+    if not header.kind & STAGGERED:
+        return values
+    centred = np.array(values)
+    for axis in range(3):
+        component = centred[axis]
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(0, -1), slice(1, None)
+        component[tuple(lower)] = (values[axis][tuple(lower)] + values[axis][tuple(upper)]) * np.float32(0.5)
+    return centred
+
+
+def _note(frame: Frame) -> str:
+    place = ",".join(repr(float(x)) for x in frame.origin)
+    return (
+        f"fluidsr dim={frame.dim} cell_size={float(frame.cell_size)!r} origin={place}"
+        f" time={float(frame.time)!r} dt={float(frame.dt)!r}"
+    )
+
+
+def _told(text: str) -> dict[str, Any]:
+    """What our own note in a header says; empty where it is not ours or makes no sense."""
+    if not _NOTE.fullmatch(text):
+        return {}
+    try:
+        pairs = dict(word.split("=", 1) for word in text.split()[1:])
+        told: dict[str, Any] = {key: float(pairs[key]) for key in ("cell_size", "time", "dt")}
+        told["dim"] = int(pairs["dim"])
+        told["origin"] = tuple(float(x) for x in pairs["origin"].split(","))
+    except (KeyError, ValueError):
+        return {}
+    numbers = [told["cell_size"], told["time"], told["dt"], *told["origin"]]
+    sane = all(map(math.isfinite, numbers)) and told["cell_size"] > 0 and told["dt"] > 0
+    return told if sane and len(told["origin"]) == told["dim"] and told["dim"] in (2, 3) else {}

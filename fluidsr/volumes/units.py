@@ -1,0 +1,76 @@
+"""The units in which programs store velocity, and the way from each to a Frame's m/s.
+
+`auto` is what the file says of itself: m/s for VDB, VTI, VTKHDF, legacy VTK and npz, `blender` for the caches of
+Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose frames last one unit of time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+
+UNITS = ("auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender")
+
+# Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
+MANTAFLOW_UNITS_PER_SECOND = 2.5
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A frame as its file has it, and what is needed to bring its velocity into m/s.
+
+    `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
+    lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
+    `notes` are sentences for the user that are the same for every frame of a sequence.
+    """
+
+    frame: Frame
+    unit: str = "m/s"
+    frame_units: float | None = None
+    tight: bool = False
+    notes: tuple[str, ...] = ()
+
+    def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
+        """The frame with its velocity in m/s.
+
+        `unit` is one of UNITS and overrides the file's; `frame_rate` (1/s) sets `dt`. A cache of Blender that
+        tells how long its frames last has that `dt` where no rate is given. Raises InputError for an unknown
+        unit or a rate that is none.
+        """
+        if unit not in UNITS:
+            raise InputError("--velocity-unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
+        if frame_rate is not None and not 0 < frame_rate < float("inf"):
+            raise InputError(
+                "--frame-rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
+            )
+        frame = self.frame
+        if frame_rate is not None:
+            frame = frame.replace(dt=1.0 / frame_rate)
+        elif self.frame_units is not None:
+            rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units
+            frame = frame.replace(dt=1.0 / (round(rate, 2) or rate))  # the clock is a float32: 23.99999 is 24
+        elif not 1e-9 < frame.dt < 1e9:  # a file that tells nonsense tells nothing
+            frame = frame.replace(dt=1.0 / 24.0)
+        scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
+        if frame.velocity is None or scale == 1.0:
+            return frame
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what does not fit becomes infinite, and is refused later
+            return frame.replace(velocity=frame.velocity * np.float32(scale))
+
+    def _metres_per_second(self, unit: str, frame: Frame) -> float:
+        """How many m/s one `unit` is."""
+        if unit == "blender":
+            per_frame = self.frame_units or MANTAFLOW_UNITS_PER_SECOND * frame.dt
+            return frame.cell_size * per_frame / frame.dt
+        return {
+            "m/s": 1.0,
+            "m/frame": 1.0 / frame.dt,
+            "cells/s": frame.cell_size,
+            "cells/frame": frame.cell_size / frame.dt,
+        }[unit]

@@ -1,0 +1,251 @@
+"""VTKHDF images: a series of frames in one file (temporal VTKHDF, for ParaView 5.12 and later).
+
+The format has one box for all frames, and VTK stores no field data with images: the time between frames is
+that to the next, and a file of one frame has no time. Written by VTK itself. Read by VTK in a process of its
+own (`vtkhdf_child.py`), because it trusts what a file says.
+https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format/index.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fluidsr import atomic
+from fluidsr.errors import InputError, RunError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import memory, vtk_image
+from fluidsr.volumes.info import VolumeInfo
+from fluidsr.volumes.places import Place, on_place
+from fluidsr.volumes.units import Taken
+from fluidsr.volumes.vti_format import DataArray
+from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
+
+_LEVEL = 2  # of zlib: smoke is as small as at 5, in half the time
+_SECONDS = 120
+_OF_VTK = 1 << 30  # bytes of address space that VTK and Python take by themselves
+_CHILD = Path(__file__).with_name("vtkhdf_child.py")
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_KINDS = {"i": "Int", "u": "UInt", "f": "Float"}
+_REFUSED = 3  # what the child ends with where the file is whole, but no image
+_BOUNDS = (-signal.SIGALRM, -signal.SIGKILL, 1)  # 1: Python's own MemoryError
+
+
+def write_series(
+    path: str | os.PathLike[str],
+    times: Sequence[float],
+    load: Callable[[int], Frame],
+    place: Place,
+    fields: Sequence[str],
+    *,
+    half: bool,
+    threshold: float,
+) -> None:
+    """Write frames `load(0)`, `load(1)`, ... at `times` (s, ascending) into one file, one at a time.
+
+    The format has one box for all: each frame is put into that of `place`, which must hold it and have its
+    cells. On return the file is complete under its name. Raises InputError where a frame does not fit or lacks a
+    field, RunError for a full disk.
+    """
+    try:
+        from vtkmodules.vtkIOHDF import vtkHDFWriter
+    except ImportError as error:
+        raise InputError(str(path), "this VTK cannot write VTKHDF", "pip install 'vtk>=9.6'") from error
+
+    def image(step: int) -> Any:
+        frame = on_place(load(step).numpy(), place)
+        missing = [name for name in fields if name not in frame.fields()]
+        if missing:
+            raise InputError(
+                str(path), f"step {step} has no {missing[0]}", "write fields that all frames have"
+            )
+        return make_image(frame, fields, half=half, threshold=threshold)
+
+    source = _source(times, image, place)
+    writer = vtkHDFWriter()
+    writer.SetInputConnection(source.GetOutputPort())
+    writer.SetCompressionLevel(_LEVEL)
+    writer.SetWriteAllTimeSteps(len(times) > 1)
+    quiet(writer)
+    with atomic.replacing(path) as temporary:
+        temporary.open("wb").close()  # the usual OSError, where VTK would only say that it cannot
+        writer.SetFileName(str(temporary))
+        written = writer.Write()
+        if source.failure is not None:
+            raise source.failure
+        if writer.GetErrorCode():
+            raise writing_failed(path, writer.GetErrorCode())
+        if not written or temporary.stat().st_size < len(_MAGIC):
+            raise RunError(
+                str(path), "VTK could not write it", "check the disk, and that VTK is 9.6 or later"
+            )
+
+
+def read_frame(
+    path: str | os.PathLike[str],
+    *,
+    step: int = 0,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    max_bytes: int | None = None,
+) -> Taken:
+    """Read the frame of one step; see `fluidsr.volumes.read`."""
+    image = HdfFile(path, step, max_bytes)
+    taken = vtk_image.frame_of(image, density_grid, velocity_grid, fields)
+    if len(image.times) < 2:
+        return taken
+    after = min(step + 1, len(image.times) - 1)
+    dt = image.times[after] - image.times[after - 1]
+    return Taken(taken.frame.replace(time=image.times[step], dt=dt if dt > 0 else taken.frame.dt))
+
+
+def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
+    """What is in the first step; see `fluidsr.volumes.inspect`."""
+    image = HdfFile(path, 0, max_bytes)
+    info = vtk_image.info_of(image, "vtkhdf")
+    return dataclasses.replace(info, metadata={"times": image.times}) if image.times else info
+
+
+def times(path: str | os.PathLike[str]) -> list[float]:
+    """The times (s) of a series' steps; empty for a file of one frame. Raises VolumeError as reading does."""
+    return HdfFile(path).times
+
+
+class HdfFile:
+    """One step of a file; a `vtk_image.Image`, its values read already. `times` (s) are those of all steps.
+
+    Raises VolumeError for a file that is missing, damaged, no image, or larger than `max_bytes` allows.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], step: int = 0, max_bytes: int | None = None) -> None:
+        self.where = os.fspath(path)
+        self.max_bytes = max_bytes
+        head, body = self._ask(step)
+        self.times: list[float] = head["times"]
+        self.extent: tuple[int, ...] = tuple(head["extent"])
+        self.spacing: tuple[float, ...] = tuple(head["spacing"])
+        self.origin: tuple[float, ...] = tuple(head["origin"])
+        self.direction: tuple[float, ...] = tuple(head["direction"])
+        self.arrays: list[DataArray] = []
+        self._values: list[np.ndarray] = []
+        at = 0
+        for told in head["arrays"]:
+            dtype = np.dtype(told["dtype"])
+            count = told["components"] * told["tuples"]
+            self._values.append(np.frombuffer(body, dtype, count, at))
+            at += count * dtype.itemsize
+            kind = _KINDS[dtype.kind] + str(8 * dtype.itemsize)
+            self.arrays.append(
+                DataArray(
+                    told["section"],
+                    told["name"],
+                    kind,
+                    told["components"],
+                    told["tuples"],
+                    "raw",
+                    len(self.arrays),
+                )
+            )
+        if min(self.points()) < 1 or not np.isfinite([*self.spacing, *self.origin, *self.direction]).all():
+            self._fail("its extent, spacing or origin is absurd")
+
+    @property
+    def compression(self) -> str:
+        """HDF5's filters are set per array, and VTK does not tell."""
+        return "hdf5"
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+        a, b, c, d, e, f = self.extent
+        return b - a + 1, d - c + 1, f - e + 1
+
+    def values(self, array: DataArray, tuples: int) -> np.ndarray:
+        """The array's values, `[tuples * components]`, in its own type."""
+        if array.tuples != tuples:
+            self._fail(f"array {array.name!r} has {array.tuples} values instead of {tuples}")
+        return self._values[array.offset]
+
+    def stored(self, array: DataArray) -> int:
+        """Bytes of the array's values."""
+        return self._values[array.offset].nbytes
+
+    def _ask(self, step: int) -> tuple[dict[str, Any], memoryview]:
+        try:
+            with Path(self.where).open("rb") as file:
+                if file.read(len(_MAGIC)) != _MAGIC:
+                    raise VolumeError(self.where, "not an HDF5 file", "give a .vtkhdf file")
+        except OSError as error:
+            raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
+        allowed = memory.limit() if self.max_bytes is None else self.max_bytes
+        numbers = [str(n) for n in (step, allowed + _OF_VTK, _SECONDS)]
+        command = [sys.executable, "-I", str(_CHILD), str(Path(self.where).absolute()), *numbers]
+        code, answer = _run(command)
+        if code == _REFUSED:
+            what = " ".join(answer.decode("utf-8", "replace").split())[:200]
+            raise VolumeError(self.where, what, "give an image that VTK wrote")
+        if code != 0:
+            self._fail(
+                "it needs more memory or time than it may" if code in _BOUNDS else "it stops its reader"
+            )
+        head, _, _ = answer.partition(b"\n")
+        return json.loads(head), memoryview(answer)[len(head) + 1 :]
+
+    def _fail(self, what: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+
+
+def _run(command: list[str]) -> tuple[int, bytes]:
+    """The exit code of `command`, and what it says."""
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout
+
+
+def _source(times: Sequence[float], image: Callable[[int], Any], place: Place) -> Any:
+    """The head of a VTK pipeline that gives `image(step)` where the writer asks for a time."""
+    from vtkmodules.util.vtkAlgorithm import VTKPythonAlgorithmBase
+    from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
+    from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline as Pipeline
+
+    class Source(VTKPythonAlgorithmBase):
+        failure: Exception | None = None
+
+        def __init__(self) -> None:
+            super().__init__(nInputPorts=0, nOutputPorts=1, outputType="vtkImageData")
+
+        def RequestInformation(self, request: Any, inputs: Any, outputs: Any) -> int:
+            told = outputs.GetInformationObject(0)
+            extent = [n for size in (*place.shape, 1)[:3] for n in (0, size - 1)]
+            told.Set(Pipeline.WHOLE_EXTENT(), extent, 6)
+            told.Set(Pipeline.TIME_STEPS(), list(times), len(times))
+            told.Set(Pipeline.TIME_RANGE(), [times[0], times[-1]], 2)
+            return 1
+
+        def RequestData(self, request: Any, inputs: Any, outputs: Any) -> int:
+            told = outputs.GetInformationObject(0)
+            time = (
+                told.Get(Pipeline.UPDATE_TIME_STEP()) if told.Has(Pipeline.UPDATE_TIME_STEP()) else times[0]
+            )
+            step = int(np.argmin(np.abs(np.subtract(times, time))))
+            made = vtkImageData()
+            try:
+                if self.failure is None:
+                    made = image(step)
+            except Exception as error:
+                # VTK would print it and ask for this step for ever: it gets empty images until it is done.
+                self.failure = error
+            output = vtkImageData.GetData(outputs)
+            output.ShallowCopy(made)
+            output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), times[step])
+            return 1
+
+    return Source()

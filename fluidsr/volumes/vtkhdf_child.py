@@ -1,0 +1,97 @@
+"""Run as a program of its own: reads a VTKHDF image with VTK and hands it on, as a line of JSON and raw values.
+
+    python vtkhdf_child.py FILE STEP MAX_BYTES SECONDS
+
+VTK and the HDF5 library below it trust the file: a damaged one may crash them, hang, or ask for any amount of
+memory. Here that takes down nobody else. Nothing of fluidsr is imported: this starts for every frame.
+"""
+
+import json
+import resource
+import signal
+import sys
+
+
+def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
+    """Write what step `step` of the file holds to standard output; exit code 3 with a line of text for a file
+    that is no image."""
+    signal.alarm(seconds)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    import numpy as np
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkCommonCore import vtkObject
+    from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
+    from vtkmodules.vtkIOHDF import vtkHDFReader
+
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bound = max_bytes if hard == resource.RLIM_INFINITY else min(max_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    vtkObject.GlobalWarningDisplayOff()
+    reader = vtkHDFReader()
+    reader.SetFileName(path)
+    if not reader.CanReadFile(path):
+        refuse("not a VTKHDF file")
+    reader.UpdateInformation()
+    steps = reader.GetNumberOfSteps() if reader.GetHasTemporalData() else 1
+    if not 0 <= step < max(steps, 1):
+        refuse(f"it has {steps} steps, and step {step} is asked for")
+    reader.SetStep(step)
+    reader.Update()
+    image = reader.GetOutputDataObject(0)
+    if image is None or not image.IsA("vtkImageData"):
+        refuse(f"it holds {'nothing' if image is None else image.GetClassName()}, not an image")
+    if reader.GetErrorCode():
+        refuse("VTK cannot read it")
+    times = []
+    if reader.GetHasTemporalData():
+        key = vtkStreamingDemandDrivenPipeline.TIME_STEPS()
+        information = reader.GetOutputInformation(0)
+        times = [information.Get(key, i) for i in range(information.Length(key))]
+    direction = image.GetDirectionMatrix()
+    found = []
+    blocks = []
+    for section, data in (
+        ("PointData", image.GetPointData()),
+        ("CellData", image.GetCellData()),
+        ("FieldData", image.GetFieldData()),
+    ):
+        for i in range(data.GetNumberOfArrays()):
+            array = data.GetArray(i)  # None for strings
+            if array is None or array.GetName() is None:
+                continue
+            values = np.ascontiguousarray(vtk_to_numpy(array))
+            if values.dtype.kind not in "fiu":
+                continue
+            found.append(
+                {
+                    "section": section,
+                    "name": array.GetName(),
+                    "dtype": values.dtype.str,
+                    "components": array.GetNumberOfComponents(),
+                    "tuples": array.GetNumberOfTuples(),
+                }
+            )
+            blocks.append(values)
+    head = {
+        "times": times,
+        "extent": image.GetExtent(),
+        "spacing": image.GetSpacing(),
+        "origin": image.GetOrigin(),
+        "direction": [direction.GetElement(i, j) for i in range(3) for j in range(3)],
+        "arrays": found,
+    }
+    sys.stdout.buffer.write(json.dumps(head).encode() + b"\n")
+    for block in blocks:
+        sys.stdout.buffer.write(block.data)
+    sys.stdout.buffer.flush()
+
+
+def refuse(what: str) -> None:
+    """End, saying why."""
+    print(what, flush=True)
+    sys.exit(3)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:5]))

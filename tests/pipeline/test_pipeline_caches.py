@@ -1,0 +1,192 @@
+"""Foreign caches on their way through convert, upsample, render and info."""
+
+import numpy as np
+import pytest
+
+from fluidsr import volumes
+from fluidsr.cli import main
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import caches
+from fluidsr.pipeline.caches import Cache, Intake, Item
+from fluidsr.pipeline.info import suitability
+from fluidsr.pipeline.render import render
+
+RNG = np.random.default_rng(2)
+ROOM = ["--device", "cpu"]
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+def puff(low=(0, 0), shape=(8, 9), cell=0.1, **more):
+    origin = tuple(n * cell for n in low)
+    density = RNG.random(shape, np.float32)
+    return Frame(density, cell_size=cell, origin=origin, **more)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Three frames, each in a box of its own; the third has number 4."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for number, low in ((1, (0, 0)), (2, (3, -2)), (4, (-1, 5))):
+        velocity = RNG.standard_normal((2, 8, 9)).astype(np.float32)
+        frame = puff(low, time=number / 24, velocity=velocity)
+        volumes.write(folder / f"puff_{number:04d}.npz", frame, precision="float")
+    return folder
+
+
+def test_convert_goes_round_all_formats(cache, tmp_path, capsys):
+    formats = [word for suffix in ("vdb", "vti", "uni", "vtkhdf") for word in ("--format", suffix)]
+    out = tmp_path / "out"
+    assert call("convert", str(cache), *formats, "--precision", "float", "-o", str(out)) == 0
+    assert "1 frames are missing, the first is 3" in capsys.readouterr().out
+    for number in (1, 2, 4):
+        first = volumes.read(cache / f"puff_{number:04d}.npz")
+        for suffix in ("vdb", "vti", "uni"):
+            again = volumes.read(out / "frames" / f"puff_{number:04d}.{suffix}")
+            np.testing.assert_array_equal(again.density, first.density)
+            np.testing.assert_array_equal(again.velocity, first.velocity)
+            assert again.origin == first.origin and again.time == first.time
+    assert [round(24 * time) for time, _ in volumes.read_pvd(out / "out.pvd")] == [1, 2, 4]
+    # The series has one box around all three.
+    assert call("convert", str(out / "out.vtkhdf"), "--format", "npz", "-o", str(tmp_path / "back")) == 0
+    whole = volumes.read(tmp_path / "back" / "frames" / "out_0002.npz")
+    assert whole.shape == (12, 16)
+    np.testing.assert_allclose(
+        whole.density[4:12, 0:9], volumes.read(cache / "puff_0002.npz").density, atol=1e-3
+    )
+
+
+def test_convert_resumes_and_guards_its_folder(cache, tmp_path, capsys):
+    common = ["convert", str(cache), "--format", "vdb", "-o", str(tmp_path / "out")]
+    assert call(*common, "--frames", "1-2") == 0
+    first = tmp_path / "out" / "frames" / "puff_0001.vdb"
+    before = first.stat().st_mtime_ns
+    assert call(*common) == 0
+    assert first.stat().st_mtime_ns == before and (first.parent / "puff_0004.vdb").exists()
+    assert call(*common, "--threshold", "0.5") == 2
+    assert "threshold is 0.0 there and 0.5 here" in capsys.readouterr().err
+    assert call(*common, "--threshold", "0.5", "--overwrite") == 0
+    density = volumes.read(first).density
+    assert density[density > 0].min() > 0.5 and first.stat().st_mtime_ns != before
+
+
+def test_fields_and_units_can_be_chosen(cache, tmp_path):
+    out = tmp_path / "out"
+    common = [
+        "--format",
+        "npz",
+        "--precision",
+        "float",
+        "--velocity-unit",
+        "cells/frame",
+        "--frame-rate",
+        "50",
+    ]
+    assert call("convert", str(cache), *common, "-o", str(out)) == 0
+    first, again = (volumes.read(p / "puff_0001.npz") for p in (cache, out / "frames"))
+    np.testing.assert_allclose(again.velocity_in_cells(), first.velocity, rtol=1e-6)
+    assert again.dt == pytest.approx(1 / 50)
+    for field, expected in (("velocity", ["density", "velocity"]), ("density", ["density"])):
+        out = tmp_path / field
+        assert call("convert", str(cache), "--format", "npz", "--field", field, "-o", str(out)) == 0
+        assert list(volumes.read(out / "frames" / "puff_0001.npz").fields()) == expected
+    assert call("convert", str(cache), "--format", "npz", "--field", "heat", "-o", str(tmp_path / "no")) == 2
+
+
+def test_every_frame_is_raised_on_its_own_box(cache, tmp_path, tiny_model):
+    """A resolution that changes, too: an adaptive domain."""
+    volumes.write(
+        cache / "puff_0005.npz", puff((2, 2), (5, 12), 0.08, velocity=np.zeros((2, 5, 12), np.float32))
+    )
+    out = tmp_path / "out"
+    assert call("upsample", str(cache), "--model", tiny_model, "--format", "npz", "-o", str(out), *ROOM) == 0
+    for number in (1, 2, 4, 5):
+        coarse, fine = (volumes.read(p / f"puff_{number:04d}.npz") for p in (cache, out / "frames"))
+        assert fine.shape == tuple(4 * n for n in coarse.shape)
+        assert fine.cell_size == coarse.cell_size / 4 and fine.origin == coarse.origin
+
+
+def test_a_box_that_is_only_that_of_the_smoke_gets_room(tmp_path, tiny_model):
+    from fluidsr.volumes import vdb
+
+    path = tmp_path / "blob_7.vdb"
+    place = vdb.Transform.uniform(0.5, (1.0, 0.0, 0.0))
+    vdb.write(path, [vdb.DenseGrid("density", np.ones((5, 6, 7), np.float32), place)])
+    item = Item(7, path)
+    tight, _ = caches.read(item, Intake(frame_rate=10.0), ["density", "velocity"])
+    roomy, _ = caches.read(item, Intake(frame_rate=10.0), ["density", "velocity"], margin=3)
+    assert tight.shape == (5, 6, 7) and roomy.shape == (11, 12, 13)
+    np.testing.assert_array_equal(roomy.density[3:-3, 3:-3, 3:-3], tight.density)
+    assert roomy.origin == tuple(o - 1.5 for o in tight.origin)
+    assert tight.time == pytest.approx(0.7)  # the file says nothing: its number at the frame rate
+
+
+def test_no_velocity_is_said_with_its_price(tmp_path, tiny_model, capsys):
+    volumes.write(tmp_path / "still_1.vti", puff())
+    common = [
+        "upsample",
+        str(tmp_path / "still_1.vti"),
+        "--model",
+        tiny_model,
+        "-o",
+        str(tmp_path / "o"),
+        *ROOM,
+    ]
+    assert call(*common) == 2
+    said = capsys.readouterr().err
+    assert "flickers" in said and "--velocity-grid" in said and "--zero-velocity" in said
+    assert call(*common, "--zero-velocity") == 0
+
+
+def test_a_movie_shows_every_smoke_where_it_is(tmp_path):
+    """The same ball in boxes of two places and sizes gives the same picture."""
+
+    def ball(low, shape):
+        at = [n * 0.1 + (np.arange(s) + 0.5) * 0.1 - 1.25 for n, s in zip(low, shape, strict=True)]
+        distance = np.sqrt(sum(x**2 for x in np.meshgrid(*at, indexing="ij", sparse=True)))
+        return Frame(
+            np.clip(2 - 6 * distance, 0, 1).astype(np.float32),
+            cell_size=0.1,
+            origin=tuple(n * 0.1 for n in low),
+        )
+
+    for number, (low, shape) in enumerate((((0, 0, 0), (25, 25, 25)), ((8, 8, 7), (9, 9, 11))), start=1):
+        volumes.write(tmp_path / f"b_{number}.npz", ball(low, shape), precision="float")
+    out = render(
+        [str(tmp_path / "b_*.npz")], tmp_path / "pictures", width=64, height=64, device="cpu", quiet=True
+    )
+    from fluidsr.preview.files import read_png
+
+    a, b = (read_png(out / f"b_{n}.png").astype(int) for n in (1, 2))
+    assert a.std() > 10
+    assert np.abs(a - b).max() <= 1
+
+
+def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
+    told = suitability(cache / "puff_0001.npz")
+    assert told["as_read"]["velocity_unit"] == "m/s" and told["as_read"]["shape"] == (8, 9)
+    fit = told["models"]["smoke2d-x4"]
+    assert fit["output_shape"] == (32, 36) and fit["tiles"] >= 1 and fit["output_bytes"] == 4 * 32 * 36
+    assert fit["remarks"] == ["within what it was trained on"]
+    fast = puff(velocity=np.full((2, 8, 9), 1e3, np.float32))
+    volumes.write(tmp_path / "fast.npz", fast.replace(density=fast.density * 1e3))
+    remarks = suitability(tmp_path / "fast.npz")["models"]["smoke2d-x4"]["remarks"]
+    assert "density exceeds" in remarks[0] and "moves faster" in remarks[1]
+    np.savez(tmp_path / "odd.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
+    assert "name that means density" in suitability(tmp_path / "odd.npz")["as_read"]["unreadable"]
+    assert call("info", str(cache / "puff_0001.npz")) == 0
+
+
+def test_frames_are_chosen_by_number(cache):
+    whole = Cache.of([str(cache)])
+    assert [item.number for item in whole.items] == [1, 2, 4] and whole.gaps == (3,)
+    assert [item.number for item in Cache.of([str(cache)], "2-4").items] == [2, 4]
+    assert [item.number for item in Cache.of([str(cache)], "2").items] == [1, 2]
+    with pytest.raises(InputError, match="numbered 1-4"):
+        Cache.of([str(cache)], "7-9")
