@@ -39,10 +39,10 @@ class CoupledPair:
     """The coarse side is a coarse simulation of the same scene: what a model meets when it is used.
 
     Left alone it would soon show other smoke, so every `N` frames, N drawn from 1 to 16, it is set to the
-    fine state: density and temperature filtered as above, velocity averaged over the fine faces that make
-    up each coarse face, which keeps fluxes, and with them the absence of divergence, exactly. The
-    synchronised frame is recorded after that, so the recorded coarse frames have run alone for 0 to N - 1
-    frames.
+    fine state (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through
+    each coarse face, which keeps the absence of divergence exactly but beside solids, where the coarse solver
+    projects it. The synchronised frame is recorded after that, so the recorded coarse frames have run alone
+    for 0 to N - 1 frames.
     """
 
     def __init__(self, scene: Any, factor: int, device: str, rng: np.random.Generator) -> None:
@@ -57,7 +57,8 @@ class CoupledPair:
         fine = _advance(self._fine, self._scene)
         self._count += 1
         if self._count % self._period == 0:
-            self._coarse.restore(coarse_state(self._fine, self._factor))
+            state = coarse_state(self._fine, self._factor)
+            self._coarse.adopt(state, self._coarse_scene.frame_seconds)
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
             coarse = _advance(self._coarse, self._coarse_scene)
@@ -79,11 +80,12 @@ def filtered(fine: Frame, factor: int) -> Frame:
 
 
 def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
-    """The state of a fine solver for one with cells `factor` times larger, as `Solver.restore` takes it.
+    """The state of a fine solver for one with cells `factor` times larger, as `Solver.adopt` takes it.
 
-    Density and, where there is any, temperature by `models.resample.downsample`; velocity as the mean over the
-    `factor^(d-1)` fine faces that make up each coarse face, so a coarse cell's net flux is the sum of its fine
-    cells' net fluxes.
+    Density and, where there is any, temperature by `models.resample.downsample`. Velocity: the mean over the open
+    parts of the `factor^(d-1)` fine faces that make up each coarse face, so that with their open share it carries
+    the sum of their fluxes, and a coarse cell the net flux of its fine cells; where all of them are shut, the
+    mean over the solid's. What is left to the projection is how differently the two grids see a solid.
     """
     grid, state = solver.setup.grid, solver.state()
     coarse = {"time": state["time"]}
@@ -91,15 +93,23 @@ def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
         field = state[name].view(1, 1, *grid.shape)
         coarse[name] = downsample(field, factor).reshape(-1)
     for axis in range(grid.dim):
-        name = f"velocity_{'xyz'[axis]}"
-        faces = state[name].view(grid.faces(axis)[: grid.dim])
-        for other in range(grid.dim):
-            if other == axis:
-                faces = faces[tuple(slice(None, None, factor if a == axis else 1) for a in range(grid.dim))]
-            else:
-                faces = faces.unflatten(other, (-1, factor)).mean(other + 1)
-        coarse[name] = faces.reshape(-1)
+        name, shape = f"velocity_{'xyz'[axis]}", grid.faces(axis)[: grid.dim]
+        faces = state[name].view(shape)
+        weights = torch.tensor(solver.geometry.weights[axis]).view(shape)
+        flux, share = face_means(faces * weights, axis, factor), face_means(weights, axis, factor)
+        speed = torch.where(share > 0, flux / share.clamp(min=1e-12), face_means(faces, axis, factor))
+        coarse[name] = speed.reshape(-1)
     return coarse
+
+
+def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
+    """Of values on the fine faces normal to `axis`: their mean over each face of cells `factor` times larger."""
+    for other in range(faces.dim()):
+        if other == axis:
+            faces = faces[(slice(None),) * other + (slice(None, None, factor),)]
+        else:
+            faces = faces.unflatten(other, (-1, factor)).mean(other + 1)
+    return faces
 
 
 def _advance(solver: Any, scene: Any) -> Frame:

@@ -351,6 +351,17 @@ class Solver:
             self._advection.layout.join(self._state.velocity[axis], axis)
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
+    def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
+        """Go on from a state that another solver gave, brought to this one's grid; `seconds` is a frame's length:
+        it says how much divergence is none.
+
+        On return velocity is divergence-free here, and solids hold no smoke. Raises InputError where the state
+        does not fit, SolverError where the projection fails.
+        """
+        self.restore(state)
+        self._move_to(self._state.time)
+        self._project(seconds, self._state.time)
+
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
         used = list(faces)[: self.setup.grid.dim]
