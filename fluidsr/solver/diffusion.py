@@ -49,9 +49,10 @@ class Diffusion:
         (1 - seconds * viscosity * Laplacian) u_new = u, by conjugate gradients; returns their iterations.
 
         Walls and solids are no-slip: flow through them is that of the wall, and flow along the walls of the
-        box vanishes on them; in solids the faces beside the fluid carry the solid's velocity. At open faces
-        the normal derivative is zero; front and back of a 2-D grid are no walls. No component grows beyond
-        its greatest magnitude and that of the solids. Raises SolverError where conjugate gradients fail, which
+        box vanishes on them; faces that a solid covers by more than half carry the solid's velocity, which
+        their neighbours meet where the covered shares say that its surface is. At open faces the normal
+        derivative is zero; front and back of a 2-D grid are no walls. No component grows beyond its
+        greatest magnitude and that of the solids. Raises SolverError where conjugate gradients fail, which
         only numbers that are not finite can make them do.
         """
         share = self.viscosity * seconds / self.grid.cell_size**2
@@ -80,7 +81,7 @@ class Diffusion:
         direction.zero_()
         aim = TOLERANCE * float(torch.linalg.vector_norm(u))
         old, new, iterations = 0.0, float(torch.linalg.vector_norm(r)), 0
-        most = 20 + math.ceil(20 * math.sqrt(1 + 12 * share))
+        most = 20 + math.ceil(20 * math.sqrt(1 + 36 * share))
         while new > aim and iterations < most:
             search(direction, r, (new / old) ** 2 if old else 0.0, *shape)
             implicit(direction, image, self.weights[axis], sums.buffer, share, *how)

@@ -2,8 +2,8 @@
 
 `sizes (mx, my, mz)`: faces along each axis; `along`: that axis. `ends` as in kernels_pressure.py, but for
 what a velocity does there: 0 zero gradient, 1 zero half a cell beyond the last face (no slip), 2 periodic.
-`held`: two bits, whether the first and the last layer of faces are walls. Faces of weight 0 are held too,
-where `solid` is 1.
+`held`: two bits, whether the first and the last layer of faces are walls. Where `solid` is 1, faces that are mostly
+covered are held, too: their middle lies in the solid.
 """
 
 import taichi as ti
@@ -11,14 +11,28 @@ import taichi as ti
 from fluidsr.solver.kernels_pressure import neighbour
 from fluidsr.solver.sampling import F32, F64
 
+LEAST_DISTANCE = 0.25  # cells: nearer surfaces are taken to be so far, lest the matrix become stiff
+
 
 @ti.func
 def is_held(f, i, last, held, weight: ti.template(), solid):
     """Whether face f, number i along its normal, does not take part."""
     wall = (i == 0 and (held & 1) != 0) or (i >= last and (held & 2) != 0)
     if not wall and solid != 0:
-        wall = weight[f] == 0.0
+        wall = weight[f] < 0.5
     return wall
+
+
+@ti.func
+def closeness(f, offset, across, weight: ti.template(), solid):
+    """1 / distance, in cells, from face f to what lies at f + `offset`: the next face, or the surface of the solid
+    that holds that one, at a place that the weights of both tell (exactly where the surface is parallel to the way of
+    the flow). `across`: whether that is beside the flow, and not before or behind it."""
+    near = 1.0
+    if solid != 0 and across and offset != 0:
+        if weight[f + offset] < 0.5:
+            near = 1.0 / ti.max(weight[f] + weight[f + offset] - 0.5, LEAST_DISTANCE)
+    return near
 
 
 @ti.kernel
@@ -68,11 +82,15 @@ def implicit(
             if not is_held(f, number, last, held, weight, solid):
                 zao, zas, _za = neighbour(k, nz, 1, 0, ends, 2)
                 zbo, zbs, _zb = neighbour(k, nz, 1, 1, ends, 2)
+                beside_x, beside_y, beside_z = along != 0, along != 1, along != 2
                 value += share * (
-                    (c - xas * u[f + xao]) + (c - xbs * u[f + xbo])
-                    + ((c - yas * u[f + yao]) + (c - ybs * u[f + ybo]))
-                    + ((c - zas * u[f + zao]) + (c - zbs * u[f + zbo]))
-                )  # fmt: skip
+                    closeness(f, xao, beside_x, weight, solid) * (c - xas * u[f + xao])
+                    + closeness(f, xbo, beside_x, weight, solid) * (c - xbs * u[f + xbo])
+                    + closeness(f, yao, beside_y, weight, solid) * (c - yas * u[f + yao])
+                    + closeness(f, ybo, beside_y, weight, solid) * (c - ybs * u[f + ybo])
+                    + closeness(f, zao, beside_z, weight, solid) * (c - zas * u[f + zao])
+                    + closeness(f, zbo, beside_z, weight, solid) * (c - zbs * u[f + zbo])
+                )
             image[f] = value
             total += ti.cast(c, ti.f64) * ti.cast(value, ti.f64)
         sums[3 * row] = total
