@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sparse
+import torch
 
-from fluidsr.solver import Grid
+from fluidsr.solver import Grid, Numerics, backend
 from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.projection import Projection
+from fluidsr.solver.workspace import Workspace
 
 WRAP = ("periodic", "periodic")
 
@@ -119,3 +122,74 @@ def block(position: tuple[np.ndarray, ...], center: tuple[float, ...], size: tup
     """Signed distance."""
     beyond = np.stack([abs(x - c) - s / 2 for x, c, s in zip(position, center, size, strict=True)])
     return np.linalg.norm(beyond.clip(0.0), axis=0) + beyond.max(axis=0).clip(max=0.0)
+
+
+def projection(grid: Grid, geometry: Geometry, **numerics: object) -> Projection:
+    """Of `geometry`, on the CPU."""
+    backend.start("cpu")
+    return Projection(grid, geometry, Numerics(**numerics), "cpu", Workspace("cpu"))  # type: ignore[arg-type]
+
+
+def poisson_errors(
+    boundary: tuple[tuple[str, str], ...], solid: bool, sizes: tuple[int, ...] = (16, 32, 64)
+) -> np.ndarray:
+    """Maximum error of p in a unit cube of so many cells an edge, with a ball in it if `solid`. p is a product of waves
+    that fits the boundary, and the right-hand side its exact flow through the open part of every face."""
+    errors = []
+    for n in sizes:
+        grid = Grid((n,) * 3, 1.0 / n, boundary)
+        center, radius = (0.52, 0.47, 0.55), 0.23
+        geometry = cut(grid, ball(corners(grid), center, radius) if solid else np.ones((n + 1,) * 3), 1e-3)
+        waves = [_wave(*pair) for pair in boundary]
+        rhs = np.zeros(grid.cells)
+        for axis in range(3):
+            rhs -= np.diff(
+                geometry.weights[axis] * _flow(grid, waves, axis, center, radius * solid), axis=axis
+            )
+        matrix, _ = pressure_matrix(grid, geometry.weights)
+        solver, p, aim = projection(grid, geometry).solver, np.zeros(rhs.size), 1e-6 * np.linalg.norm(rhs)
+        for _ in range(2):  # twice, because float32 hides a part from the first
+            step = torch.from_numpy((rhs.reshape(-1) - matrix @ p).astype(np.float32))
+            solver.solve(step, lambda left, aim=aim: left.l2 < aim, 100)  # type: ignore[misc]
+            p += step.double().numpy()
+        x = (np.arange(n) + 0.5) / n
+        exact = np.einsum("i,j,k->ijk", *(wave(x) for wave, _ in waves))
+        error = (p.reshape(grid.cells) - exact)[geometry.fluid]
+        errors.append(abs(error).max())
+    return np.array(errors)
+
+
+def orders_of(errors: np.ndarray) -> np.ndarray:
+    """Of convergence, where each error belongs to half the cell size of the one before."""
+    return np.log2(errors[:-1] / errors[1:])
+
+
+def _wave(low: str, high: str) -> tuple[object, object]:
+    """A function of [0, 1] that fits the two ends, and its derivative."""
+    k = {("closed", "closed"): 1.0, ("open", "open"): 1.0, ("periodic", "periodic"): 2.0}.get(
+        (low, high), 0.5
+    )
+    k *= np.pi
+    if low == "closed":
+        return (lambda x: np.cos(k * x)), (lambda x: -k * np.sin(k * x))
+    return (lambda x: np.sin(k * x)), (lambda x: k * np.cos(k * x))
+
+
+def _flow(grid: Grid, waves: list, axis: int, center: tuple[float, ...], radius: float) -> np.ndarray:
+    """h * the mean of dp/dn over the part of every face that is outside the ball, from 8 x 8 points on it."""
+    h, fine = grid.cell_size, 8
+    place = []
+    for a, n in enumerate(grid.faces(axis)):
+        inside = np.zeros(1) if a == axis else (np.arange(fine) + 0.5) / fine
+        place.append(((np.arange(n)[:, None] + inside) * h).reshape(-1))
+    part = [waves[a][1 if a == axis else 0](place[a]) for a in range(3)]
+    value = np.einsum("i,j,k->ijk", *part)
+    away = sum(
+        np.square(place[a] - center[a]).reshape([-1 if b == a else 1 for b in range(3)]) for a in range(3)
+    )
+    outside = (away > radius**2).astype(np.float64)
+    split = [m for a, n in enumerate(grid.faces(axis)) for m in (n, 1 if a == axis else fine)]
+    total = (value * outside).reshape(split).sum((1, 3, 5))
+    count = outside.reshape(split).sum((1, 3, 5))
+    middle = value.reshape(split).mean((1, 3, 5))
+    return h * np.where(count > 0, total / count.clip(1), middle)

@@ -7,23 +7,27 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pressure_cases import WRAP, ball, corners, cut, from_weights, pressure_matrix
+from pressure_cases import (
+    WRAP,
+    ball,
+    corners,
+    cut,
+    from_weights,
+    orders_of,
+    poisson_errors,
+    pressure_matrix,
+    projection,
+)
 from solver_cases import CLOSED, FLOOR, OPEN, random_velocity
 
-from fluidsr.solver import Grid, Numerics, backend
+from fluidsr.solver import Grid, backend
 from fluidsr.solver import kernels_rim as on_rim
 from fluidsr.solver.kernels_pressure import apply_matrix
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import BoxAndRim, Sums
-from fluidsr.solver.projection import Projection, ends
-from fluidsr.solver.workspace import Workspace
+from fluidsr.solver.projection import ends
 
 PAIRS = [CLOSED, OPEN, FLOOR, ("open", "closed"), WRAP]
-
-
-def projection(grid: Grid, geometry: Geometry, **numerics: object) -> Projection:
-    backend.start("cpu")
-    return Projection(grid, geometry, Numerics(**numerics), "cpu", Workspace("cpu"))  # type: ignore[arg-type]
 
 
 def ragged(grid: Grid, seed: int) -> Geometry:
@@ -151,70 +155,12 @@ def test_the_preconditioner_is_symmetric_and_positive(
 
 @pytest.mark.parametrize("boundary", [(OPEN,) * 3, (CLOSED, FLOOR, OPEN), (WRAP, WRAP, FLOOR)])
 def test_pressure_in_a_box_converges_with_second_order(boundary: tuple[tuple[str, str], ...]) -> None:
-    orders = convergence(boundary, solid=False)
+    orders = orders_of(poisson_errors(boundary, solid=False))
     assert (orders > 1.9).all(), orders
 
 
 @pytest.mark.parametrize("boundary", [(OPEN,) * 3, (CLOSED, FLOOR, OPEN), (WRAP, WRAP, FLOOR)])
 def test_pressure_around_a_ball_converges_with_second_order(boundary: tuple[tuple[str, str], ...]) -> None:
     """In the maximum norm, cells that the ball cuts included."""
-    orders = convergence(boundary, solid=True)
+    orders = orders_of(poisson_errors(boundary, solid=True))
     assert (orders > 1.75).all(), orders
-
-
-def convergence(boundary: tuple[tuple[str, str], ...], solid: bool) -> np.ndarray:
-    """Orders of the maximum error of p at 16, 32, 64 cells; p is a product of waves that fits the boundary,
-    and the right-hand side its exact flow through the open part of every face."""
-    errors = []
-    for n in (16, 32, 64):
-        grid = Grid((n,) * 3, 1.0 / n, boundary)
-        center, radius = (0.52, 0.47, 0.55), 0.23
-        geometry = cut(grid, ball(corners(grid), center, radius) if solid else np.ones((n + 1,) * 3), 1e-3)
-        waves = [_wave(*pair) for pair in boundary]
-        rhs = np.zeros(grid.cells)
-        for axis in range(3):
-            rhs -= np.diff(
-                geometry.weights[axis] * _flow(grid, waves, axis, center, radius * solid), axis=axis
-            )
-        matrix, _ = pressure_matrix(grid, geometry.weights)
-        solver, p, aim = projection(grid, geometry).solver, np.zeros(rhs.size), 1e-6 * np.linalg.norm(rhs)
-        for _ in range(2):  # twice, because float32 hides a part from the first
-            step = torch.from_numpy((rhs.reshape(-1) - matrix @ p).astype(np.float32))
-            solver.solve(step, lambda left, aim=aim: left.l2 < aim, 100)  # type: ignore[misc]
-            p += step.double().numpy()
-        x = (np.arange(n) + 0.5) / n
-        exact = np.einsum("i,j,k->ijk", *(wave(x) for wave, _ in waves))
-        error = (p.reshape(grid.cells) - exact)[geometry.fluid]
-        errors.append(abs(error).max())
-    return np.log2(np.array(errors[:-1]) / errors[1:])
-
-
-def _wave(low: str, high: str) -> tuple[object, object]:
-    """A function of [0, 1] that fits the two ends, and its derivative."""
-    k = {("closed", "closed"): 1.0, ("open", "open"): 1.0, ("periodic", "periodic"): 2.0}.get(
-        (low, high), 0.5
-    )
-    k *= np.pi
-    if low == "closed":
-        return (lambda x: np.cos(k * x)), (lambda x: -k * np.sin(k * x))
-    return (lambda x: np.sin(k * x)), (lambda x: k * np.cos(k * x))
-
-
-def _flow(grid: Grid, waves: list, axis: int, center: tuple[float, ...], radius: float) -> np.ndarray:
-    """h * the mean of dp/dn over the part of every face that is outside the ball, from 8 x 8 points on it."""
-    h, fine = grid.cell_size, 8
-    place = []
-    for a, n in enumerate(grid.faces(axis)):
-        inside = np.zeros(1) if a == axis else (np.arange(fine) + 0.5) / fine
-        place.append(((np.arange(n)[:, None] + inside) * h).reshape(-1))
-    part = [waves[a][1 if a == axis else 0](place[a]) for a in range(3)]
-    value = np.einsum("i,j,k->ijk", *part)
-    away = sum(
-        np.square(place[a] - center[a]).reshape([-1 if b == a else 1 for b in range(3)]) for a in range(3)
-    )
-    outside = (away > radius**2).astype(np.float64)
-    split = [m for a, n in enumerate(grid.faces(axis)) for m in (n, 1 if a == axis else fine)]
-    total = (value * outside).reshape(split).sum((1, 3, 5))
-    count = outside.reshape(split).sum((1, 3, 5))
-    middle = value.reshape(split).mean((1, 3, 5))
-    return h * np.where(count > 0, total / count.clip(1), middle)
