@@ -82,6 +82,12 @@ class Grid:
         return x, y, z
 
     @property
+    def periods(self) -> tuple[float, ...]:
+        """Along each axis, after how many metres the domain repeats; 0 where it does not."""
+        lengths = (n * self.cell_size for n in self.shape)
+        return tuple(length * wraps for length, wraps in zip(lengths, self.periodic, strict=False))
+
+    @property
     def longest_edge(self) -> float:
         """Of the box, m."""
         return max(self.shape) * self.cell_size

@@ -29,9 +29,11 @@ def closeness(f, offset, across, weight: ti.template(), solid):
     that holds that one, at a place that the weights of both tell (exactly where the surface is parallel to the way of
     the flow). `across`: whether that is beside the flow, and not before or behind it."""
     near = 1.0
-    if solid != 0 and across and offset != 0:
-        if weight[f + offset] < 0.5:
-            near = 1.0 / ti.max(weight[f] + weight[f + offset] - 0.5, LEAST_DISTANCE)
+    held = False
+    if solid != 0 and across and offset != 0:  # else there may be no weights to look at
+        held = weight[f + offset] < 0.5
+    if held:
+        near = 1.0 / ti.max(weight[f] + weight[f + offset] - 0.5, LEAST_DISTANCE)
     return near
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,6 +112,15 @@ class Shape:
             size=None if self.size is None else tuple(max(edge, thickness) for edge in self.size),
             height=max(self.height, thickness) if self.height and self.kind == "cylinder" else self.height,
         )
+
+    def images(self, periods: Sequence[float]) -> list[Shape]:
+        """Copies of the shape in a domain that repeats after so many metres along each axis (0: it does not): the one
+        whose center lies in the domain, and its neighbours."""
+        places = (
+            [c] if period == 0 else [c + period * (k - math.floor(c / period)) for k in (-1, 0, 1)]
+            for c, period in zip(self.center, periods, strict=True)
+        )
+        return [replace(self, center=center) for center in itertools.product(*places)]
 
     @property
     def thickness(self) -> float:

@@ -7,6 +7,7 @@ import taichi as ti
 import torch
 
 from fluidsr.solver.grid import Grid
+from fluidsr.solver.layout import Layout
 from fluidsr.solver.noise import RENEWALS_PER_SECOND, turbulence
 from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.sampling import F32
@@ -63,20 +64,27 @@ class Emitter:
     def __init__(self, source: Source, grid: Grid, geometry: Geometry, device: str) -> None:
         self.source, self.grid, self.device = source, grid, device
         self.moves = source.motion is not None
+        self.layout = Layout.of(grid, device)
         self.place(geometry, 0.0)
 
     def place(self, geometry: Geometry, time: float) -> None:
-        """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`."""
+        """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
+        periodic end it goes on at the other."""
         shape, motion = self.source.shape, self.source.motion
         if motion is not None:
             at = tuple(c + o for c, o in zip(shape.center, motion.offset(time), strict=True))
             shape = replace(shape, center=at)
-        self.cells = _region(shape, self.grid, CENTRES, geometry.fluid, self.device)
-        self.faces: list[_Region] = []
+        images = shape.images(self.grid.periods)
+        self.cells = self._regions(images, CENTRES, geometry.fluid)
+        self.faces: list[list[_Region]] = []
         if self.source.velocity is not None:
             for axis in range(self.grid.dim):
                 offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
-                self.faces.append(_region(shape, self.grid, offset, geometry.weights[axis], self.device))
+                self.faces.append(self._regions(images, offset, geometry.weights[axis]))
+
+    def _regions(self, images: list[Shape], offset: tuple[float, ...], allowed: np.ndarray) -> list[_Region]:
+        found = (_region(image, self.grid, offset, allowed, self.device) for image in images)
+        return [region for region in found if region.profile.numel()]
 
     def active(self, time: float) -> bool:
         """Whether the source emits at `time` (s)."""
@@ -94,18 +102,17 @@ class Emitter:
         """Emit into `state` at its time."""
         if not self.active(state.time):
             return
-        if self.source.density is not None:
-            self._put(state.density, self.cells, self.source.density, False, state.time)
-        if self.source.temperature is not None and state.temperature is not None:
-            self._put(state.temperature, self.cells, self.source.temperature, False, state.time)
-        for component, region, target in zip(
-            state.velocity, self.faces, self.source.velocity or (), strict=False
-        ):
-            self._put(component, region, target, True, state.time)
+        for region in self.cells:
+            if self.source.density is not None:
+                self._put(state.density, region, self.source.density, False, state.time)
+            if self.source.temperature is not None and state.temperature is not None:
+                self._put(state.temperature, region, self.source.temperature, False, state.time)
+        for axis, (regions, target) in enumerate(zip(self.faces, self.source.velocity or (), strict=False)):
+            for region in regions:
+                self._put(state.velocity[axis], region, target, True, state.time)
+            self.layout.join(state.velocity[axis], axis)
 
     def _put(self, field: torch.Tensor, region: _Region, target: float, blend: bool, time: float) -> None:
-        if region.profile.numel() == 0:
-            return
         noise, h = self.source.noise, self.grid.cell_size
         per_metre = noise.scale / self.grid.longest_edge if noise else 0.0
         start = [(b + o) * h * per_metre for b, o in zip(region.first, region.offset, strict=True)]
@@ -125,7 +132,10 @@ def _region(form: Shape, grid: Grid, offset: tuple[float, ...], allowed: np.ndar
     shape = tuple(b - a for a, b in ranges)
     at = positions(shape[:dim], offset, h, first)
     profile = coverage(form.signed_distance(*at), h).reshape(shape)
-    if profile.size and not profile.any():  # smaller than a cell, between samples: the nearest one emits
+    within = all(0 <= c <= n * h for c, n in zip(form.center, grid.shape, strict=True))
+    if (
+        within and profile.size and not profile.any()
+    ):  # smaller than a cell, between samples: the nearest one emits
         profile.flat[np.argmin(form.signed_distance(*at))] = 1.0
     window = tuple(slice(a, b) for a, b in ranges)
     profile = np.where(allowed[window] > 0, profile, 0.0).astype(np.float32)

@@ -7,7 +7,6 @@ a run that is resumed finds the bits that an uninterrupted one has.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -111,27 +110,17 @@ class Terrain:
             at, velocity = (0.0,) * grid.dim, (0.0,) * grid.dim
             if obstacle.motion is not None:
                 at, velocity = obstacle.motion.offset(time), obstacle.motion.velocity(time)
-            around = [self._images(obstacle.shape, at[axis], axis) for axis in range(grid.dim)]
-            for shifts in itertools.product(*around):
-                center = tuple(c + s for c, s in zip(obstacle.shape.center, shifts, strict=True))
-                shape = replace(obstacle.shape, center=center)
+            moved = tuple(c + o for c, o in zip(obstacle.shape.center, at, strict=True))
+            for shape in replace(obstacle.shape, center=moved).images(grid.periods):
                 box = tuple(
                     (int(np.floor((c - reach) / grid.cell_size)), int(np.ceil((c + reach) / grid.cell_size)))
-                    for axis, c in enumerate(center)
+                    for axis, c in enumerate(shape.center)
                     for reach in (shape.half_extent(axis) + 1.5 * grid.cell_size,)
                 )
                 box += ((0, 1),) * (3 - grid.dim)
                 if all(a < n and b > 0 for (a, b), n in zip(box, grid.cells, strict=True)):
                     bodies.append(_Body(shape, velocity, box, obstacle.motion is not None))
         return bodies
-
-    def _images(self, shape: Shape, offset: float, axis: int) -> list[float]:
-        """Offsets along a periodic axis that bring the shape into the domain; elsewhere the one that it has."""
-        if not self.grid.periodic[axis]:
-            return [offset]
-        edge = self.grid.shape[axis] * self.grid.cell_size
-        home = offset - edge * np.floor((shape.center[axis] + offset) / edge)
-        return [float(home + edge * k) for k in (-1, 0, 1)]
 
     def _cut(self, boxes: Sequence[Box]) -> list[Box]:
         """Boxes without what lies outside the grid."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pressure_cases import pressure_matrix
 
-from fluidsr.solver import Grid, Setup
+from fluidsr.solver import Grid, Setup, Source
 
 Array = np.ndarray
 
@@ -80,13 +80,13 @@ class Reference:
     def _emit(self) -> None:
         grid = self.setup.grid
         for source in self.setup.sources:
-            share = _sphere(grid, source.shape.center, float(source.shape.radius or 0), None)
+            share = _sphere(grid, source, None)
             if source.density is not None:
                 self.density = np.maximum(self.density, source.density * share)
             if source.temperature is not None:
                 self.temperature = np.maximum(self.temperature, source.temperature * share)
             for axis, speed in enumerate(source.velocity or ()):
-                share = _sphere(grid, source.shape.center, float(source.shape.radius or 0), axis)
+                share = _sphere(grid, source, axis)
                 if not (grid.opened[axis][0] or grid.periodic[axis]):
                     _end(share, axis, 0)[...] = 0.0
                 if not (grid.opened[axis][1] or grid.periodic[axis]):
@@ -156,11 +156,15 @@ def _end(a: Array, axis: int, index: int) -> Array:
     return a[(slice(None),) * axis + (index,)]
 
 
-def _sphere(grid: Grid, center: tuple[float, ...], radius: float, normal: int | None) -> Array:
+def _sphere(grid: Grid, source: Source, normal: int | None) -> Array:
     """1 inside, 0 outside, linear over one cell, at cell centres or at the faces normal to an axis."""
     shape = grid.cells if normal is None else grid.faces(normal)
-    place = [(np.arange(n) + (0.0 if a == normal else 0.5)) * grid.cell_size for a, n in enumerate(shape)]
-    away = np.meshgrid(*(x - c for x, c in zip(place, center, strict=False)), indexing="ij")
-    distance = np.sqrt(sum(d * d for d in away)) - radius
-    share = np.clip(0.5 - distance / grid.cell_size, 0.0, 1.0)
-    return share.reshape(shape)
+    square = np.zeros(shape)
+    for axis, (n, c, wraps) in enumerate(zip(shape, source.shape.center, grid.periodic, strict=False)):
+        away = abs((np.arange(n) + (0.0 if axis == normal else 0.5)) * grid.cell_size - c)
+        if wraps:
+            length = grid.cells[axis] * grid.cell_size
+            away = np.minimum(away, length - away)
+        square += np.expand_dims(away**2, [a for a in range(3) if a != axis])
+    distance = np.sqrt(square) - float(source.shape.radius or 0)
+    return np.clip(0.5 - distance / grid.cell_size, 0.0, 1.0)

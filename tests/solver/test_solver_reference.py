@@ -21,10 +21,13 @@ def random_setup(
 ) -> Setup:
     dice = np.random.default_rng(seed)
     dim, h = len(sizes), 0.25
+    radius = min(
+        0.5 * (min(sizes) - 1) * h - 0.005, 0.4
+    )  # so that it does not meet itself across a periodic end
     wind = tuple(0.0 if "closed" in ends else float(dice.normal()) for ends in boundary)
     sources = tuple(
         Source(
-            Shape("sphere", tuple(float(dice.uniform(0.1, 0.9) * n * h) for n in sizes), 0.4),
+            Shape("sphere", tuple(float(dice.uniform(0.1, 0.9) * n * h) for n in sizes), radius),
             1.0 + dice.random(),
             1.0 + dice.random(),
             tuple(dice.normal(size=dim).tolist()) if dice.random() < 0.7 else None,
