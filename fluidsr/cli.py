@@ -220,7 +220,14 @@ def train(
 @click.option(
     "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
 )
-@click.option("--max-memory", metavar="SIZE", help="Bound on working memory, such as 4GB.")
+@click.option("--max-memory", metavar="SIZE", help="Bound on the generator's memory, such as 4GB.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
+)
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
 )
@@ -231,6 +238,7 @@ def upsample(
     velocity_scale: float,
     tile: str,
     max_memory: str | None,
+    precision: str,
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
@@ -254,6 +262,7 @@ def upsample(
         velocity_scale=velocity_scale,
         tile=_tile(tile),
         max_memory=None if max_memory is None else _bytes(max_memory),
+        arithmetic=precision,
         intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
         zero_velocity=zero_velocity,
         formats=formats or ("vdb", "vti"),

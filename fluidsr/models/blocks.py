@@ -37,6 +37,7 @@ def _torch_would_unfold(x: Tensor) -> bool:
         single
         and x.device.type == "cpu"
         and x.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
         and not torch.is_grad_enabled()
         and torch.backends.mkldnn.is_available()
     )

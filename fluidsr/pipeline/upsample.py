@@ -12,9 +12,11 @@ from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.pipeline import caches
 from fluidsr.pipeline.caches import Cache, Intake, Item
+from fluidsr.pipeline.frame_files import FrameFiles
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.volumes import sequence
+from fluidsr.volumes.places import Place
 
 _MOST_MARGIN = 4  # coarse cells
 
@@ -28,6 +30,7 @@ class Settings:
     velocity_scale: float = 1.0
     tile: int | str = "auto"
     max_memory: int | None = None
+    arithmetic: str = "float32"  # of the generator; `precision` is that of the files
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
@@ -95,7 +98,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     import time
 
     started = time.perf_counter()
-    upscaler = _upscaler(settings.model, settings.device, settings.tile, settings.max_memory)
+    upscaler = _upscaler(settings)
     frame, notes = caches.read(item, settings.intake, ["density", "velocity"], _margin(upscaler.card))
     if frame.velocity is None and settings.zero_velocity:
         import numpy as np
@@ -107,14 +110,29 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with --velocity-grid, or accept that with --zero-velocity",
         )
-    fine = upscaler.upsample(frame, velocity_scale=settings.velocity_scale).numpy()
-    for target in item.targets(root, settings.formats):
-        volumes.write(target, fine, precision=settings.precision, naming=settings.naming)
+    place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
+    files = FrameFiles(
+        item.targets(root, settings.formats),
+        place,
+        time=frame.time,
+        dt=frame.dt,
+        fields=["density"],
+        precision=settings.precision,
+        naming=settings.naming,
+    )
+    try:
+        for name, box, values in upscaler.pieces(frame, velocity_scale=settings.velocity_scale):
+            files.put(name, box.lo, values)
+    except BaseException:
+        files.abandon()
+        raise
+    for written in files.close():
+        written.result()
     return {
         "source": str(item.source),
         "time": frame.time,
-        "shape": list(fine.shape),
-        "cell_size": fine.cell_size,
+        "shape": list(place.shape),
+        "cell_size": place.cell_size,
         "seconds": time.perf_counter() - started,
         "notes": [*notes, *upscaler.statistics.notes],
     }
@@ -144,12 +162,18 @@ def _results(
 _loaded: dict[tuple[Any, ...], Any] = {}
 
 
-def _upscaler(model: str, device: str, tile: int | str, max_memory: int | None) -> Any:
+def _upscaler(settings: Settings) -> Any:
     """The generator, loaded once per process."""
     from fluidsr import upscaling
 
-    key = (model, device, tile, max_memory)
+    options: dict[str, Any] = {
+        "device": settings.device,
+        "tile": settings.tile,
+        "max_memory": settings.max_memory,
+        "precision": settings.arithmetic,
+    }
+    key = (settings.model, *options.values())
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = upscaling.load(model, device=device, tile=tile, max_memory=max_memory)
+        _loaded[key] = upscaling.load(settings.model, **options)
     return _loaded[key]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -18,12 +19,14 @@ from fluidsr import device as devices
 from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
-from fluidsr.models.resample import upsample as resample
 from fluidsr.upscaling.cost import cover
 from fluidsr.upscaling.emptiness import Emptiness
 from fluidsr.upscaling.intake import Seen, check_finite, see
-from fluidsr.upscaling.memory import bytes_per_cell
+from fluidsr.upscaling.linear import raise_linearly
+from fluidsr.upscaling.memory import bytes_per_cell, is_exhaustion
 from fluidsr.upscaling.occupancy import bounding_box, needed
+from fluidsr.upscaling.pieces import Piece
+from fluidsr.upscaling.precision import PRECISIONS, autocast
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, Tile, plan, remainder, tile_of
 
@@ -36,20 +39,33 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, a millisecond or two on a CPU that takes microseconds.
 START_CELLS = {"cpu": 500, "cuda": 10_000}
 
+SHRUNK = (
+    "the device ran out of memory: tiles are smaller from here on (--max-memory sets their size beforehand)"
+)
+
+_LINEAR_BYTES = (
+    12  # per fine value: interpolating along the last axis holds what it reads, what it makes, and both
+)
+
 # Beyond this many tiles at once even a large GPU gains nothing more.
 LARGEST_BATCH = 64
 
 
 def load(
-    name_or_path: str, device: str = "auto", tile: int | str = "auto", max_memory: int | None = None
+    name_or_path: str,
+    device: str = "auto",
+    tile: int | str = "auto",
+    max_memory: int | None = None,
+    precision: str = "float32",
 ) -> Upscaler:
     """The generator `name_or_path` (a shipped name or a file), ready to raise frames on `device`.
 
-    `device` is auto, cpu, cuda or cuda:N; `tile` and `max_memory` as for `Upscaler`. Raises ModelError for a
+    `device` is auto, cpu, cuda or cuda:N; the others as for `Upscaler`. Raises ModelError for a
     model that is missing or damaged and InputError for a device that is not there.
     """
     where = devices.resolve(device)
-    return Upscaler(models.load(name_or_path, where), tile=tile, max_memory=max_memory, device=where)
+    model = models.load(name_or_path, where)
+    return Upscaler(model, tile=tile, max_memory=max_memory, device=where, precision=precision)
 
 
 class Upscaler:
@@ -60,7 +76,10 @@ class Upscaler:
     generator holds at once (the fine fields come on top); unset, it is 2 GiB on a CPU and half of a CUDA
     device. `batch` is how many tiles of equal shape are computed at once; unset, one on a CPU, and on CUDA as
     many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
-    these, up to rounding (1e-5 between tiles and batches). `statistics` tells about the last frame.
+    these, up to rounding (1e-5 between tiles and batches). `precision` is that of the convolutions: `float32`, or
+    `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows
+    in the result (docs/performance.md). Where the device runs out of memory, tiles become smaller. `statistics`
+    tells about the last frame.
     """
 
     def __init__(
@@ -70,6 +89,7 @@ class Upscaler:
         max_memory: int | None = None,
         batch: int | None = None,
         device: str | None = None,
+        precision: str = "float32",
     ) -> None:
         here = next(model.generator.parameters()).device
         self.device = here if device is None else torch.device(devices.resolve(device))
@@ -78,13 +98,16 @@ class Upscaler:
             raise InputError("batch", f"{batch} tiles at once make no progress", "give 1 or more")
         if max_memory is not None and max_memory < 1:
             raise InputError("--max-memory", f"{max_memory} bytes hold nothing", "give a positive size")
+        if precision not in PRECISIONS:
+            raise InputError("--precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
+        self.precision = precision
         self.card = model.card
         self.generator: Any = model.generator.to(self.device).eval()
         self.statistics = Statistics()
         self._bytes_per_cell = bytes_per_cell(self.generator, self.generator.dim)
         self._max_memory = max_memory or _default_memory(self.device)
         self._most_cells = self._max_memory // self._bytes_per_cell
-        self._emptiness = Emptiness(self.generator, self.generator.dim, self.halo, self.factor, self.device)
+        self._emptiness = Emptiness(self._generate, self.generator.dim, self.halo, self.factor, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
 
     @property
@@ -108,38 +131,43 @@ class Upscaler:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
         Density comes from the generator, which sees the velocity times `velocity_scale`. Of the other fields
-        those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Raises
-        InputError where a field is missing or not finite, ModelError where the model is of another dimension,
-        RunError where the generator's answer is not finite.
+        those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays of NumPy
+        or torch, on any device, come back as what they were, where they were; they are copied only where the
+        generator is elsewhere, or they are not contiguous float32. Raises InputError where a field is missing
+        or not finite, ModelError where the model is of another dimension, RunError where the generator's
+        answer is not finite.
         """
-        tiles = self.tiles_of(frame, velocity_scale=velocity_scale)
+        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=fields)
         is_torch = isinstance(frame.density, Tensor)
-        others = _others(frame, fields).torch(str(frame.density.device) if is_torch else "cpu")
-        check_finite(others)
-        with _memory_told(f"the fine density of {self._fine_shape(frame.shape)} voxels"):
-            density = torch.zeros(self._fine_shape(frame.shape), device=others.density.device)
-        for box, tile in tiles:
-            box.of(density).copy_(tile)
-        started = time.perf_counter()
-        raised = {name: self._raise(array) for name, array in others.fields().items() if name != "density"}
-        fine = others.with_fields({"density": density} | raised, cell_size=frame.cell_size / self.factor)
-        seconds = self.statistics.seconds + time.perf_counter() - started
-        self.statistics = replace(self.statistics, seconds=seconds)
+        place = frame.density.device if is_torch else torch.device("cpu")
+        shape = self.fine_shape(frame.shape)
+        with _memory_told(f"the fine density of {shape} voxels"):
+            found = {"density": torch.zeros(shape, device=place)}
+        for name, box, values in pieces:
+            if name not in found:
+                found[name] = torch.empty((*values.shape[: -frame.dim], *shape), device=place)
+            box.of(found[name]).copy_(values)
+        fine = frame.with_fields(found, cell_size=frame.cell_size / self.factor)
         return fine if is_torch else fine.numpy()
 
-    def tiles_of(self, frame: Frame, *, velocity_scale: float = 1.0) -> Iterator[tuple[Box, Tensor]]:
-        """Finished tiles: a box in fine voxels, and its density on this upscaler's device; in any order.
+    def pieces(
+        self, frame: Frame, *, velocity_scale: float = 1.0, fields: Sequence[str] = ("density",)
+    ) -> Iterator[Piece]:
+        """The fine frame as it is made, box by box, so that it need never be whole in memory.
 
-        The boxes are disjoint; outside of them the fine density is zero. Where the generator gives emptiness
-        an answer that is not zero, the boxes cover everything and that answer fills what is empty.
-        `statistics` is of this frame once the iterator is exhausted. Raises as
-        `upsample` does, the InputErrors before the first tile.
+        The pieces of a field are disjoint, in any order. Where none of density lies, it is zero; where the
+        generator gives emptiness an answer that is not zero, they cover everything. So do those of the other
+        fields, which are raised as by `upsample`. `statistics` is of this frame once the iterator is
+        exhausted. Raises as `upsample` does, the InputErrors before the first piece.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
+        others = _others(frame, fields)
+        if others is not None:
+            check_finite(others)
         seen = see(frame, velocity_scale, self.device, self.reads_velocity)
         jobs = self._plan(seen.coarse)
-        return self._run(frame, seen, jobs, started)
+        return self._run(frame, seen, jobs, others, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """What a frame of `shape` coarse cells takes when it is full of smoke; computes nothing.
@@ -150,12 +178,12 @@ class Upscaler:
         tiles = self._plan(torch.ones(1 + len(shape), *shape)).tiles
         cells = sum(tile.computed_cells for tile in tiles)
         return Cost(
-            fine_shape=self._fine_shape(shape),
+            fine_shape=self.fine_shape(shape),
             tiles=len(tiles),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
             memory=self._bytes_per_cell * max(tile.computed_cells for tile in tiles),
-            result=4 * math.prod(self._fine_shape(shape)),
+            result=4 * math.prod(self.fine_shape(shape)),
         )
 
     def _plan(self, coarse: Tensor) -> _Jobs:
@@ -191,40 +219,102 @@ class Upscaler:
             )
         return boxes, len(whole) - len(boxes)
 
-    def _run(self, frame: Frame, seen: Seen, jobs: _Jobs, started: float) -> Iterator[tuple[Box, Tensor]]:
-        waited = 0.0  # time that the caller spends between tiles is not ours
-        for batch in self._batches(jobs.tiles):
-            with torch.inference_mode(), _memory_told(f"a tile of {batch[0].read.shape} cells"):
-                answer = self.generator(torch.stack([tile.read.of(seen.coarse) for tile in batch]))
-                finite = all(bool(bound.isfinite()) for bound in torch.aminmax(answer))
-            if not finite:
-                raise RunError(
-                    f"frame at {frame.time:g} s",
-                    "the generator's answer is not finite",
-                    "check the velocity's unit (m/s) and frame rate, or the model with `fluidsr evaluate`",
-                )
+    def _run(
+        self, frame: Frame, seen: Seen, jobs: _Jobs, others: Frame | None, started: float
+    ) -> Iterator[Piece]:
+        spent, cells, tiles, shrunk = (
+            0.0,
+            0,
+            0,
+            False,
+        )  # time that the caller spends between pieces is not ours
+        todo = deque(self._batches(jobs.tiles))
+        while todo:
+            batch = todo.popleft()
+            answer = self._answer(batch, seen, frame)
+            if answer is None:
+                todo.extendleft(reversed(self._smaller(batch, frame.shape)))
+                shrunk = True
+                continue
+            cells += sum(tile.computed_cells for tile in batch)
+            tiles += len(batch)
             for tile, density in zip(batch, answer[:, 0], strict=True):
-                paused = time.perf_counter()
-                yield tile.write, tile.crop.of(density)
-                waited += time.perf_counter() - paused
+                spent += time.perf_counter() - started
+                yield Piece("density", tile.write, tile.crop.of(density))
+                started = time.perf_counter()
             del answer, density  # or the next batch would be computed on top of this one
-        for box in jobs.empty:
-            paused = time.perf_counter()
-            yield box.scaled(self.factor), self._emptiness.of(box, frame.shape)
-            waited += time.perf_counter() - paused
-        cells = sum(tile.computed_cells for tile in jobs.tiles)
+        for piece in self._rest(frame, jobs, others):
+            spent += time.perf_counter() - started
+            yield piece
+            started = time.perf_counter()
         self.statistics = Statistics(
-            tiles_run=len(jobs.tiles),
+            tiles_run=tiles,
             tiles_skipped=jobs.skipped,
             frame_cells=math.prod(frame.shape),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
-            seconds=time.perf_counter() - started - waited,
+            seconds=spent + time.perf_counter() - started,
             clamped_cells=seen.clamped_cells,
             max_density=seen.max_density,
             max_speed=seen.max_speed,
-            notes=tuple(seen.notes(self.card)),
+            notes=(*seen.notes(self.card), *((SHRUNK,) if shrunk else ())),
         )
+
+    def _rest(self, frame: Frame, jobs: _Jobs, others: Frame | None) -> Iterator[Piece]:
+        """What no tile of the generator makes: the answer to emptiness, and the fields that are interpolated."""
+        for box in jobs.empty:
+            yield Piece("density", box.scaled(self.factor), self._emptiness.of(box, frame.shape))
+        if others is None:
+            return
+        for name, array in others.fields().items():
+            if name == "density":
+                continue
+            values = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
+            most = self._max_memory // (_LINEAR_BYTES * values)
+            for box in remainder(frame.shape, [], most):
+                yield Piece(name, box.scaled(self.factor), raise_linearly(array, box, self.factor))
+
+    def _answer(self, batch: list[Tile], seen: Seen, frame: Frame) -> Tensor | None:
+        """The generator's answer to tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice
+        and smaller tiles may.
+        """
+        try:
+            answer = self._generate(torch.stack([tile.read.of(seen.coarse) for tile in batch]))
+        except RuntimeError as error:
+            if not is_exhaustion(error):
+                raise
+            if len(batch) == 1 and batch[0].write.cells == self.factor**frame.dim:
+                what = f"a tile of {batch[0].read.shape} cells"
+                raise RunError(
+                    what, "there is not enough memory for it", "free some, or use --device cpu"
+                ) from error
+            answer = None
+        if answer is None:  # not in the except block, where the error still holds what was allocated
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        if not all(bool(bound.isfinite()) for bound in torch.aminmax(answer)):
+            raise RunError(
+                f"frame at {frame.time:g} s",
+                "the generator's answer is not finite",
+                "check the velocity's unit (m/s) and frame rate, or the model with `fluidsr evaluate`",
+            )
+        return answer
+
+    def _smaller(self, batch: list[Tile], shape: Sequence[int]) -> list[list[Tile]]:
+        """The same voxels in about half the memory; from here on no batch is as large as this one was."""
+        half = sum(tile.computed_cells for tile in batch) // 2
+        self._most_cells = min(self._most_cells, max(half, (2 * self.halo + 1) ** len(shape)))
+        if len(batch) > 1:
+            return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+        box = batch[0].write.divided(self.factor)
+        return [[tile_of(half, shape, self.halo, self.factor)] for half in box.halves()]
+
+    @torch.inference_mode()
+    def _generate(self, coarse: Tensor) -> Tensor:
+        with autocast(self.device, self.precision):
+            answer: Tensor = self.generator(coarse)
+        return answer
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles of equal shape together, as many as the batch and the memory allow."""
@@ -237,14 +327,9 @@ class Upscaler:
     def _multiply_adds(self, cells: int) -> float:
         return float(self.generator.multiply_adds * cells * self.factor**self.generator.dim)
 
-    def _fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Voxels along each axis of what a frame of `shape` coarse cells becomes."""
         return tuple(int(n) * self.factor for n in shape)
-
-    def _raise(self, array: Tensor) -> Tensor:
-        """A scalar `[*S]` or vector `[d, *S]` field by linear interpolation; values and unit stay."""
-        shape = array.shape[-self.generator.dim :]
-        fine = resample(array.reshape(1, -1, *shape), self.factor, "linear")
-        return fine.reshape(*array.shape[: -self.generator.dim], *self._fine_shape(shape))
 
     def _check_dim(self, dim: int) -> None:
         if dim != self.generator.dim:
@@ -264,15 +349,19 @@ class _Jobs:
     empty: Sequence[Box] = ()
 
 
-def _others(frame: Frame, fields: Sequence[str]) -> Frame:
-    """The frame with density and those of `fields` alone."""
+def _others(frame: Frame, fields: Sequence[str]) -> Frame | None:
+    """The frame with density and those of `fields` alone, as torch tensors; None where that is density."""
     present = frame.fields()
     for name in fields:
         if name not in present:
             raise InputError(
                 f"fields: {name}", "the frame has no such field", f"choose from {', '.join(present)}"
             )
-    return frame.with_fields({name: present[name] for name in dict.fromkeys(("density", *fields))})
+    wanted = dict.fromkeys(("density", *fields))
+    if len(wanted) == 1:
+        return None
+    where = str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu"
+    return frame.with_fields({name: present[name] for name in wanted}).torch(where)
 
 
 @contextmanager
@@ -280,11 +369,11 @@ def _memory_told(what: str) -> Iterator[None]:
     """Turn torch's running out of memory over `what` into a RunError."""
     try:
         yield
-    except RuntimeError as error:  # on a GPU its subclass OutOfMemoryError, on a CPU only the words tell
-        if "memory" not in str(error):
+    except RuntimeError as error:
+        if not is_exhaustion(error):
             raise
         raise RunError(
-            what, "there is not enough memory for it", "give a smaller --max-memory or frame"
+            what, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
         ) from error
 
 

@@ -61,3 +61,10 @@ def bytes_per_cell(generator: torch.nn.Module, dim: int) -> int:
         coarse = torch.empty(shape, device="meta")
         twin(coarse)
     return math.ceil(count.peak / math.prod(shape[2:]))
+
+
+def is_exhaustion(error: RuntimeError) -> bool:
+    """Whether `error` is torch's way of saying that memory does not suffice, on a GPU or on a CPU."""
+    # On a CPU, and from cuDNN and cuBLAS, only the words tell.
+    words = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -55,6 +55,17 @@ class Box:
         """The same box counted in cells `factor` times finer."""
         return Box(tuple(a * factor for a in self.lo), tuple(b * factor for b in self.hi))
 
+    def divided(self, factor: int) -> Box:
+        """What `scaled(factor)` was made from."""
+        return Box(tuple(a // factor for a in self.lo), tuple(b // factor for b in self.hi))
+
+    def halves(self) -> tuple[Box, Box]:
+        """The box cut in two across its longest axis, which has two cells or more."""
+        axis = max(range(len(self.lo)), key=lambda a: self.shape[a])
+        middle = (self.lo[axis] + self.hi[axis]) // 2
+        low = Box(self.lo, (*self.hi[:axis], middle, *self.hi[axis + 1 :]))
+        return low, Box((*self.lo[:axis], middle, *self.lo[axis + 1 :]), self.hi)
+
     def without(self, other: Box) -> list[Box]:
         """The box less `other`, as disjoint boxes: at most two slabs per axis."""
         if any(a >= d or c >= b for a, b, c, d in zip(self.lo, self.hi, other.lo, other.hi, strict=True)):
@@ -111,11 +122,8 @@ def remainder(shape: Sequence[int], boxes: Sequence[Box], most_cells: int) -> li
         box = rest.pop()
         if box.cells <= max(most_cells, 1):
             done.append(box)
-            continue
-        axis = max(range(len(shape)), key=lambda a: box.shape[a])
-        middle = (box.lo[axis] + box.hi[axis]) // 2
-        low = Box(box.lo, (*box.hi[:axis], middle, *box.hi[axis + 1 :]))
-        rest += [low, Box((*box.lo[:axis], middle, *box.lo[axis + 1 :]), box.hi)]
+        else:
+            rest += box.halves()
     return sorted(done)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from upscaling_cases import smoke, whole
 
+from fluidsr.errors import RunError
 from fluidsr.upscaling import Upscaler
 from fluidsr.upscaling.memory import bytes_per_cell
 
@@ -72,8 +73,8 @@ def test_streamed_tiles_are_disjoint_and_zero_elsewhere(model, dim):
     frame = smoke(SHAPES[dim][0], 4, 3)
     upscaler = Upscaler(model, tile=7)
     fine, written = np.zeros(whole(upscaler, frame).shape, np.float32), 0
-    for box, density in upscaler.tiles_of(frame):
-        assert tuple(density.shape) == box.shape
+    for name, box, density in upscaler.pieces(frame):
+        assert (name, tuple(density.shape)) == ("density", box.shape)
         fine[box.slices] = density.numpy()
         written += box.cells
     np.testing.assert_array_equal(fine, upscaler.upsample(frame).density)
@@ -92,3 +93,72 @@ def test_cuda_agrees_with_the_cpu(model, dim):
         fine = Upscaler(model, device="cuda", tile=tile).upsample(on_device)
         assert fine.density.is_cuda
         np.testing.assert_allclose(fine.numpy().density, expected, atol=1e-3)
+
+
+def test_fields_come_in_pieces_as_they_come_whole(model, dim):
+    frame = smoke(SHAPES[dim][0], 4, 30).replace(temperature=smoke(SHAPES[dim][0], 9, 30).density)
+    fields = ("density", "velocity", "temperature")
+    expected = Upscaler(model).upsample(frame, fields=fields)
+    per_cell = bytes_per_cell(model.generator, dim)
+    upscaler = Upscaler(model, max_memory=per_cell * frame.density.size * 3 // 4)
+    count = {name: np.zeros(expected.shape, np.uint8) for name in fields}
+    pieces = 0
+    for name, box, values in upscaler.pieces(frame, fields=fields):
+        box.of(count[name])[...] += 1
+        whole_field = box.of(expected.fields()[name])
+        if name == "density":
+            np.testing.assert_allclose(values.numpy(), whole_field, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(values.numpy(), whole_field)
+            pieces += 1
+    assert pieces > 2
+    assert (count["velocity"] == 1).all() and (count["temperature"] == 1).all()
+    assert count["density"].max() == 1 and not expected.density[count["density"] == 0].any()
+
+
+@pytest.mark.parametrize("share", [0.6, 0.0])
+def test_where_memory_runs_out_tiles_become_smaller(model, dim, share, monkeypatch):
+    frame = smoke((40, 17) if dim == 2 else (26, 9, 12), 3, 60)
+    upscaler = Upscaler(model, batch=4)
+    expected = upscaler.upsample(frame).density
+    whole_cells, sizes, genuine = upscaler.statistics.computed_cells, [], model.generator.forward
+
+    def scarce(coarse):
+        if coarse[:, 0].numel() > share * whole_cells:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        sizes.append(coarse[:, 0].numel())
+        return genuine(coarse)
+
+    monkeypatch.setattr(model.generator, "forward", scarce)
+    if share == 0:
+        with pytest.raises(RunError, match=r"a tile of \(.*\) cells: there is not enough memory"):
+            upscaler.upsample(frame)
+        return
+    np.testing.assert_allclose(upscaler.upsample(frame).density, expected, atol=1e-5)
+    assert upscaler.statistics.tiles_run == len(sizes) > 1
+    assert upscaler.statistics.computed_cells == sum(sizes)
+    assert [note for note in upscaler.statistics.notes if "ran out of memory" in note]
+    np.testing.assert_allclose(upscaler.upsample(frame).density, expected, atol=1e-5)
+    assert upscaler.statistics.tiles_run > 1  # laid out smaller beforehand
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_does_not_change_the_result(model, dim, threads):
+    frame = smoke(SHAPES[dim][0], 5, 40)
+    expected, before = Upscaler(model).upsample(frame).density, torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        np.testing.assert_allclose(Upscaler(model).upsample(frame).density, expected, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_is_close_and_in_float32(model, dim, precision):
+    frame = smoke(SHAPES[dim][0], 5, 40)
+    expected = Upscaler(model).upsample(frame).density
+    for tile in ("auto", 7):
+        found = Upscaler(model, precision=precision, tile=tile).upsample(frame).density
+        assert found.dtype == np.float32
+        error = np.abs(found - expected)
+        assert 0 < error.max() < (0.05 if precision == "bfloat16" else 0.01) * max(1.0, expected.max())

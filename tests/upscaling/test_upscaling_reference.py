@@ -90,7 +90,7 @@ def test_what_is_empty_and_still_gets_the_answer_to_emptiness(shape, tile):
     frame.velocity[:, 3, 3] = 0.4
     close(upscaler.upsample(frame).density, whole(upscaler, frame))
     assert upscaler.statistics.tiles_run > 0
-    covered = sum(box.cells for box, _ in upscaler.tiles_of(frame))
+    covered = sum(piece.box.cells for piece in upscaler.pieces(frame))
     assert covered == 16 * frame.density.size  # every voxel once
 
 

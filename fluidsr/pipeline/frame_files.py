@@ -1,0 +1,172 @@
+"""The files of one frame, filled box by box while the frame is made, each by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import numpy as np
+
+from fluidsr import volumes
+from fluidsr.frame import Frame
+from fluidsr.volumes.places import Place
+from fluidsr.volumes.streams import STREAMED
+
+_WAITING = 1  # box that may wait for a file while it is at another: memory is bounded by it
+_END, _ABANDON = object(), object()
+
+
+class FrameFiles:
+    """The files `paths` of a frame at `place`, with the fields named in `fields`, open until `close` or `abandon`.
+
+    `put` takes boxes in any order, each voxel once; what does not come is zero. Writing runs beside the caller,
+    who waits where it is more than a box ahead of a file. No file has its name before it is whole. VDB and
+    VTI files are written as the boxes come; for the others the whole frame is gathered in memory.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        place: Place,
+        *,
+        time: float,
+        dt: float,
+        fields: Sequence[str],
+        precision: str,
+        naming: str,
+    ) -> None:
+        frame = {"shape": place.shape, "cell_size": place.cell_size, "origin": place.origin}
+        options = {
+            **frame,
+            "time": time,
+            "dt": dt,
+            "fields": fields,
+            "precision": precision,
+            "naming": naming,
+        }
+        self._writers = [_Writer(_opener(path, options)) for path in paths]
+
+    def put(self, name: str, low: Sequence[int], values: Any) -> None:
+        """Take the box of field `name` that begins at voxel `low`: NumPy or torch, on any device.
+
+        Raises what went wrong with a file, of this box or of one before.
+        """
+        if hasattr(values, "detach"):
+            values = values.detach().cpu().numpy()  # once for all files
+        for writer in self._writers:
+            writer.put((name, tuple(low), values))
+
+    def put_frame(self, frame: Frame, fields: Sequence[str]) -> None:
+        """Take all of `frame`."""
+        present = frame.fields()
+        for name in fields:
+            self.put(name, (0,) * frame.dim, present[name])
+
+    def close(self) -> list[Future[float]]:
+        """All boxes have come. The files are whole under their names when the futures, of the seconds that
+        writing took, are done.
+        """
+        return [writer.end(_END) for writer in self._writers]
+
+    def abandon(self) -> None:
+        """Leave nothing behind; returns when that is so."""
+        for future in [writer.end(_ABANDON) for writer in self._writers]:
+            future.exception()
+
+
+class _Abandoned(Exception):
+    """The frame will not be finished."""
+
+
+class _Writer:
+    """A thread that opens a file, takes boxes from a queue, and finishes the file."""
+
+    def __init__(self, open_file: Callable[[], AbstractContextManager[volumes.Stream]]) -> None:
+        self._open = open_file
+        self._queue: Queue[Any] = Queue(_WAITING)
+        self._ended = False
+        self._done: Future[float] = Future()
+        threading.Thread(target=self._run, name="writer", daemon=True).start()
+
+    def put(self, box: tuple[str, tuple[int, ...], Any]) -> None:
+        if self._done.done():
+            self._done.result()  # raises
+        self._queue.put(box)
+
+    def end(self, how: object) -> Future[float]:
+        if not self._ended:
+            self._ended = True
+            self._queue.put(how)
+        return self._done
+
+    def _run(self) -> None:
+        waited, item, started = 0.0, None, time.perf_counter()
+        try:
+            with self._open() as out:
+                while True:
+                    paused = time.perf_counter()
+                    item = self._queue.get()
+                    waited += time.perf_counter() - paused
+                    if item is _ABANDON:
+                        raise _Abandoned
+                    if item is _END:
+                        break
+                    out.put(*item)
+        except BaseException as error:
+            self._done.set_exception(error)
+            while item is not _END and item is not _ABANDON:  # or who fills the queue would wait for ever
+                item = self._queue.get()
+        else:
+            self._done.set_result(time.perf_counter() - started - waited)
+
+
+def _opener(path: Path, options: dict[str, Any]) -> Callable[[], AbstractContextManager[volumes.Stream]]:
+    def open_file() -> AbstractContextManager[volumes.Stream]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return volumes.stream(path, **options) if path.suffix in STREAMED else _gathered(path, **options)
+
+    return open_file
+
+
+class _Gathered:
+    """A frame that is whole in memory when all its boxes have come."""
+
+    def __init__(self, shape: tuple[int, ...], fields: Sequence[str]) -> None:
+        self.arrays = {
+            name: np.zeros((len(shape), *shape) if name == "velocity" else shape, np.float32)
+            for name in fields
+        }
+
+    def put(self, name: str, low: Sequence[int], values: Any) -> None:
+        size = values.shape[-len(low) :]
+        window = [slice(a, a + n) for a, n in zip(low, size, strict=True)]
+        inside: tuple[Any, ...] = (Ellipsis, *window)
+        self.arrays[name][inside] = values
+
+
+@contextmanager
+def _gathered(
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    cell_size: float,
+    origin: Sequence[float],
+    time: float,
+    dt: float,
+    fields: Sequence[str],
+    precision: str,
+    naming: str,
+) -> Iterator[_Gathered]:
+    out = _Gathered(shape, fields)
+    yield out
+    density = out.arrays.get("density")
+    first = density if density is not None else np.zeros(shape, np.float32)
+    frame = Frame(first, cell_size=cell_size, origin=tuple(origin), time=time, dt=dt)
+    frame = frame.with_fields({"density": first, **out.arrays})
+    volumes.write(path, frame, fields=fields, precision=precision, naming=naming)
