@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fluidsr.frame import Frame
+
+if TYPE_CHECKING:
+    from fluidsr.preview import Reduced
 
 
 class Filmstrip:
@@ -18,6 +22,12 @@ class Filmstrip:
     def picture(self, number: int, side: str = "coarse") -> Path:
         """Where the picture of a frame's `coarse` or `fine` side lies."""
         return self._pictures / f"{number:04d}_{side}.png"
+
+    def reduced(self, shape: Sequence[int], like: Frame) -> Reduced:
+        """What gathers a fine density of `shape` voxels for `shoot`, where the arrays of `like` are."""
+        from fluidsr import preview
+
+        return preview.Reduced(shape, like.density.device if hasattr(like.density, "detach") else "cpu")
 
     def shoot(self, number: int, coarse: Frame, fine: Frame | None) -> None:
         """Draw a frame's two sides, with the solids of the coarse one; the coarse one last, since its presence

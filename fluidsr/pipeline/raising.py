@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluidsr.errors import ModelError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from fluidsr.solver import Solver
-    from fluidsr.upscaling import Upscaler
+    from fluidsr.upscaling import Piece, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -45,6 +45,9 @@ class Course(Protocol):
 
     def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
         """The fine frame of the coarse one that was seen last."""
+
+    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
+        """The same frame box by box, density among its fields; of some ways never whole in memory."""
 
     def notes(self) -> Sequence[str]:
         """Sentences for the user about that frame."""
@@ -92,7 +95,10 @@ class ByModel:
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         most = self.upscaler.cost(scene.domain.resolution)
-        memory = {"generator": most.memory, "fine_fields": most.result * _numbers(scene)}
+        # Fine fields are written in boxes, of which each file has one and waits for one, unless it is an .npz.
+        whole = most.result * _numbers(scene) if "npz" in scene.output.formats else 0
+        boxes = min(most.result, 2 * most.largest_result)
+        memory = {"generator": most.memory, "fine_fields": whole + boxes}
         return memory, {"multiply_adds_per_frame_at_most": int(most.multiply_adds)}
 
     def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
@@ -103,6 +109,9 @@ class ByModel:
 
     def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
         return self.upscaler.upsample(coarse, velocity_scale=self._scale, fields=fields)
+
+    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
+        return self.upscaler.pieces(coarse, velocity_scale=self._scale, fields=fields)
 
     def notes(self) -> Sequence[str]:
         return self.upscaler.statistics.notes
@@ -166,8 +175,20 @@ class _WaveletCourse:
         self.see, self.fine = turbulence.advance, turbulence.frame
         self.state, self.restore = turbulence.state, turbulence.restore
 
+    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
+        return whole_pieces(self._turbulence.frame(coarse, fields), fields)
+
     def notes(self) -> Sequence[str]:
         return ()
+
+
+def whole_pieces(frame: Frame, fields: Sequence[str]) -> Iterator[Piece]:
+    """A frame that is whole already, as pieces: one for density and each of `fields`."""
+    from fluidsr.upscaling import Box, Piece
+
+    here = frame.torch(str(frame.density.device) if hasattr(frame.density, "detach") else "cpu").fields()
+    for name in dict.fromkeys(("density", *fields)):
+        yield Piece(name, Box((0,) * frame.dim, frame.shape), here[name])
 
 
 def _numbers(scene: Scene) -> int:

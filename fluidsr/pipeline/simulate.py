@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frames, raising
 from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.filmstrip import Filmstrip
+from fluidsr.pipeline.outputs import Outputs, present
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.raising import Raising
+from fluidsr.pipeline.raising import Course, Raising
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.start import digest, read_start
 from fluidsr.scenes import Scene
@@ -77,14 +79,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Step:
-    """One frame on its way: the coarse frame, the fine one (the coarse one itself without a model), evidence."""
+    """One frame on its way: the coarse frame, what raises it (None: nothing does), evidence."""
 
     number: int
     coarse: Frame
-    fine: Frame
+    course: Course | None
     report: AdvanceReport
     seconds: dict[str, float]
-    notes: tuple[str, ...] = ()
 
 
 def simulate_frames(
@@ -106,8 +107,15 @@ def simulate_frames(
     raise_ = raising.choose(job.scene, job.device)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
-    steps = _steps(job, raise_, start, None, set(job.frames))
-    return (step.fine.numpy() if on_host else step.fine for step, _ in steps)
+    wanted = job.scene.output.fields
+
+    def raised(step: Step) -> Frame:
+        if step.course is None:
+            return step.coarse
+        return step.course.fine(step.coarse, present(wanted, step.coarse))
+
+    fine = (raised(step) for step, _ in _steps(job, raise_, start, None, set(job.frames)))
+    return (frame.numpy() for frame in fine) if on_host else fine
 
 
 def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
@@ -127,7 +135,8 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
     film = Filmstrip(folder.path, scene.domain.up) if preview else None
-    todo = [n for n in job.frames if not folder.is_complete(n, _files(job, folder.path, n, film))]
+    outputs = Outputs(scene, folder.path, film)
+    todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
             for note in notes:
@@ -139,8 +148,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
-            with ThreadPoolExecutor(2, thread_name_prefix="writer") as writers:
-                _produce(job, raise_, start, folder, film, set(todo), saved, writers, progress)
+            _produce(job, raise_, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
     folder.refresh()
     _write_series(job, folder)
@@ -185,10 +193,9 @@ def _produce(
     raise_: Raising | None,
     start: Frame | None,
     folder: RunFolder,
-    film: Filmstrip | None,
+    outputs: Outputs,
     todo: set[int],
     saved: checkpoint.Checkpoint,
-    writers: ThreadPoolExecutor,
     progress: Progress,
 ) -> None:
     pending: deque[tuple[Step, dict[str, Any] | None, list[Future[float]]]] = deque()
@@ -206,22 +213,21 @@ def _produce(
 
     try:
         for step, state in _steps(job, raise_, start, saved, todo):
-            for note in step.notes:
+            factor = raise_.factor if raise_ else 1
+            writes = outputs.make(step.number, step.coarse, step.course, factor, step.seconds)
+            pending.append((step, state, writes))
+            for note in step.course.notes() if step.course else ():
                 if note not in said:
                     said.add(note)
                     progress.note(f"frame {step.number}: {note}")
-            if film:
-                started = time.perf_counter()
-                film.shoot(step.number, step.coarse, step.fine if raise_ else None)
-                step.seconds["preview"] = time.perf_counter() - started
-            writes = [writers.submit(_timed_write, *work) for work in _work(job, folder.path, step)]
-            pending.append((step, state, writes))
             settle(_IN_FLIGHT - 1)
         settle(0)
-    finally:
+    except BaseException:
         for _, _, writes in pending:
-            for write in writes:
-                write.cancel()
+            wait(writes)  # they have all that they need
+        with suppress(BaseException):
+            settle(0)  # what is whole is kept
+        raise
 
 
 def _steps(
@@ -244,58 +250,15 @@ def _steps(
         started = time.perf_counter()
         report = solver.advance(frame_seconds)
         coarse = frame_of(solver, scene, frame_seconds)
-        seconds, fine = {"simulate": time.perf_counter() - started}, coarse
-        notes: tuple[str, ...] = ()
+        seconds = {"simulate": time.perf_counter() - started}
         if course is not None:
             started = time.perf_counter()
             course.see(coarse)
-            if number in todo:
-                fine = course.fine(coarse, _present(scene.output.fields, coarse))
-                notes = tuple(course.notes())
             seconds["upscale"] = time.perf_counter() - started
         if number not in todo:
             continue
         state = checkpoint.state_of(parts) if saved and saved.is_due() else None
-        yield Step(number, coarse, fine, report, seconds, notes), state
-
-
-def _present(wanted: Sequence[str], frame: Frame) -> list[str]:
-    return [name for name in wanted if name in frame.fields()]
-
-
-def _targets(job: Job, root: Path, number: int) -> Iterator[tuple[Path, bool]]:
-    """Every volume file of a frame, and whether it holds the coarse side."""
-    stem = f"{job.scene.name}_{number:04d}"
-    for suffix in job.scene.output.formats:
-        yield root / "frames" / f"{stem}.{suffix}", False
-        if job.scene.output.coarse:
-            yield root / "coarse" / f"{stem}.{suffix}", True
-
-
-def _files(job: Job, root: Path, number: int, film: Filmstrip | None) -> list[Path]:
-    files = [path for path, _ in _targets(job, root, number)]
-    return files + ([film.picture(number)] if film else [])
-
-
-def _work(job: Job, root: Path, step: Step) -> Iterator[tuple[Path, Frame, dict[str, Any]]]:
-    output = job.scene.output
-    fine, coarse = step.fine.numpy(), step.coarse.numpy() if output.coarse else None
-    for path, is_coarse in _targets(job, root, step.number):
-        frame = coarse if is_coarse else fine
-        assert frame is not None
-        options = {
-            "precision": output.precision,
-            "naming": output.naming,
-            "fields": _present(output.fields, frame),
-        }
-        yield path, frame, options
-
-
-def _timed_write(path: Path, frame: Frame, options: dict[str, Any]) -> float:
-    started = time.perf_counter()
-    path.parent.mkdir(exist_ok=True)
-    volumes.write(path, frame, **options)
-    return time.perf_counter() - started
+        yield Step(number, coarse, course, report, seconds), state
 
 
 def _record(step: Step, write_seconds: float) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from fluidsr.preview.files import MovieWriter, read_png, write_png
 from fluidsr.preview.filmstrip import write_filmstrip
 from fluidsr.preview.look import Look
 from fluidsr.preview.raymarch import picture_size, render
+from fluidsr.preview.reduced import Reduced
 from fluidsr.preview.sheet import contact_sheet, side_by_side
 
 __all__ = [
     "Camera",
     "Look",
     "MovieWriter",
+    "Reduced",
     "contact_sheet",
     "picture_size",
     "read_png",

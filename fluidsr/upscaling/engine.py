@@ -176,14 +176,15 @@ class Upscaler:
         """
         self._check_dim(len(shape))
         tiles = self._plan(torch.ones(1 + len(shape), *shape)).tiles
-        cells = sum(tile.computed_cells for tile in tiles)
+        cells, largest = (f(tile.computed_cells for tile in tiles) for f in (sum, max))
         return Cost(
             fine_shape=self.fine_shape(shape),
             tiles=len(tiles),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
-            memory=self._bytes_per_cell * max(tile.computed_cells for tile in tiles),
+            memory=self._bytes_per_cell * largest,
             result=4 * math.prod(self.fine_shape(shape)),
+            largest_result=4 * largest * self.factor ** len(shape),
         )
 
     def _plan(self, coarse: Tensor) -> _Jobs:

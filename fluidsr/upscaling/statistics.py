@@ -35,7 +35,8 @@ class Cost:
     """What a frame full of smoke would take, the most that any frame of its shape can.
 
     `fine_shape` voxels; `tiles` and the coarse cells they compute, halos included; `multiply_adds`; `memory`,
-    bytes that the generator holds at its peak; `result`, bytes of the fine density.
+    bytes that the generator holds at its peak; `result`, bytes of the fine density, and `largest_result`,
+    those of the largest tile, halo included.
     """
 
     fine_shape: tuple[int, ...]
@@ -44,3 +45,4 @@ class Cost:
     multiply_adds: float
     memory: int
     result: int
+    largest_result: int

@@ -76,23 +76,23 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(tmp_path / "whole")[0] == 0
-    write, calls = volumes.write, []
+    stream, calls = volumes.stream, []
 
-    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> Any:
         calls.append(path)
         if len(calls) == 6:  # two formats a frame: in the middle of the third
             raise KeyboardInterrupt
-        write(path, *arguments, **options)
+        return stream(path, *arguments, **options)
 
     # Every state is kept, so that going on really starts from one.
     monkeypatch.setattr("fluidsr.pipeline.checkpoint.Checkpoint.is_due", lambda self: True)
-    monkeypatch.setattr(volumes, "write", interrupted)
+    monkeypatch.setattr(volumes, "stream", interrupted)
     code, err = run(tmp_path / "halves")
     assert code == 130 and "the same command again goes on" in err
     done = len((tmp_path / "halves" / "run.jsonl").read_text().splitlines())
     assert 0 < done < 5
     assert list((tmp_path / "halves").glob(".state_*"))
-    monkeypatch.setattr(volumes, "write", write)
+    monkeypatch.setattr(volumes, "stream", stream)
     assert run(tmp_path / "halves")[0] == 0
     assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
     leftovers = [
@@ -140,7 +140,7 @@ def test_a_full_disk_ends_the_run_with_code_1(
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "x.vdb"))
 
-    monkeypatch.setattr(volumes, "write", full)
+    monkeypatch.setattr(volumes, "stream", full)
     code, err = run(tmp_path / "run")
     assert code == 1 and "No space left" in err and err.count("\n") == 1
 

@@ -50,19 +50,19 @@ def test_a_stopped_run_and_a_split_one_give_the_same_bytes(
         assert run(tmp_path / "farm", frames=frames)[0] == 0
     assert contents(tmp_path / "farm") == contents(tmp_path / "whole")
 
-    write, calls = volumes.write, []
+    stream, calls = volumes.stream, []
 
-    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> Any:
         calls.append(path)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        write(path, *arguments, **options)
+        return stream(path, *arguments, **options)
 
     monkeypatch.setattr("fluidsr.pipeline.checkpoint.Checkpoint.is_due", lambda self: True)
-    monkeypatch.setattr(volumes, "write", interrupted)
+    monkeypatch.setattr(volumes, "stream", interrupted)
     assert run(tmp_path / "halves")[0] == 130
     assert list((tmp_path / "halves").glob(".state_*"))
-    monkeypatch.setattr(volumes, "write", write)
+    monkeypatch.setattr(volumes, "stream", stream)
 
     from fluidsr.pipeline.checkpoint import Checkpoint
 

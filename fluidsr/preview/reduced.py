@@ -1,0 +1,54 @@
+"""A fine density, lowered while its boxes pass by: what a picture needs of a frame that is never whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from fluidsr.frame import Frame
+
+# A picture has some 500 pixels along its longer side: more cells than in a cube of 320 would not be seen.
+MOST_CELLS = 2**25
+_SLAB = 64  # fine layers that are lowered at a time, which bounds the memory for it
+
+
+class Reduced:
+    """The mean of a density `[*shape]` over cubes of `factor` cells, the least that leaves `most_cells` or fewer.
+
+    Cubes that reach beyond the last cell count what lies there as empty, so mass is kept. With a factor of 1
+    it is the density itself.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], device: torch.device | str = "cpu", most_cells: int = MOST_CELLS
+    ) -> None:
+        self.factor = 1
+        while math.prod(-(-n // self.factor) for n in shape) > most_cells:
+            self.factor += 1
+        self.density = torch.zeros([-(-n // self.factor) for n in shape], device=device)
+
+    def put(self, low: Sequence[int], values: Any) -> None:
+        """Take the box that begins at cell `low`: NumPy or torch, on any device. Every cell at most once."""
+        values = torch.as_tensor(values, device=self.density.device)
+        for first in range(0, len(values), _SLAB):
+            self._slab((low[0] + first, *low[1:]), values[first : first + _SLAB])
+
+    def _slab(self, low: Sequence[int], values: torch.Tensor) -> None:
+        f, dim = self.factor, values.dim()
+        before = [a % f for a in low]
+        after = [-(a + n) % f for a, n in zip(low, values.shape, strict=True)]
+        if any(before) or any(after):
+            sides = [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
+            values = F.pad(values, sides)
+        split = [part for n in values.shape for part in (n // f, f)]
+        cubes = values.reshape(split).sum(dim=tuple(range(1, 2 * dim, 2))) / f**dim
+        inside = tuple(slice(a // f, a // f + n) for a, n in zip(low, cubes.shape, strict=True))
+        self.density[inside] += cubes
+
+    def frame(self, cell_size: float) -> Frame:
+        """The density as a frame, where the fine cells are `cell_size` (m) wide."""
+        return Frame(self.density, cell_size=cell_size * self.factor)
