@@ -131,6 +131,25 @@ def simulate(
     "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
 )
 @click.option("--pairs", type=click.Choice(["filtered", "coupled"]), default="filtered", show_default=True)
+@click.option(
+    "--resync",
+    metavar="N|A-B",
+    help="Of coupled pairs: frames between synchronisations, or a range to draw from; 1-16 unless given.",
+)
+@click.option(
+    "--distribution",
+    metavar="NAME|PATH",
+    default="default",
+    show_default=True,
+    help="What scenes are drawn from.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
+)
 @click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes.")
 @_options("output", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
 def generate_dataset(
@@ -140,6 +159,9 @@ def generate_dataset(
     simulations: int,
     frames: int,
     pairs: str,
+    resync: str | None,
+    distribution: str,
+    fields: tuple[str, ...],
     workers: int,
     output: Path | None,
     overrides: tuple[str, ...],
@@ -160,6 +182,9 @@ def generate_dataset(
         simulations=simulations,
         frames=frames,
         pairs=pairs,
+        resync=resync,
+        distribution=distribution,
+        fields=fields,
         seed=seed,
         overrides=overrides,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fluidsr.errors import InputError
+from fluidsr.scenes.distribution import Distribution, load_distribution
 
 PAIRS = ("filtered", "coupled")
 _MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
-_OVERRIDABLE = ("physics.", "numerics.", "time.cfl", "time.max_substeps")
+FINE_FIELDS = ("density", "velocity", "temperature", "solid")
+_LONGEST_RESYNC = 100_000
 _MOST_SIMULATIONS = 100_000  # names have five digits
 
 
@@ -22,9 +24,10 @@ class DatasetConfig:
 
     `resolution` counts *coarse* cells along the longest edge of the domain; the fine grid has `factor`
     times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
-    from a coarse simulation of its own (docs/dataset.md). `warm_up` frames pass before the first recorded
-    one. `overrides` (`KEY=VALUE`, dotted) change the physics, the numerics or the time stepping of every
-    scene. All randomness comes from `seed`. Raises InputError for values that cannot be.
+    from a coarse simulation of its own, set to the fine state every N frames, N drawn from `resync` (least, most;
+    both included) for each simulation (docs/dataset.md). `fine_fields` of the fine side are kept where a scene has
+    them, density always. All randomness comes from `seed`, and all scenes from `distribution`. Raises InputError
+    for values that cannot be.
     """
 
     dim: int = 3
@@ -34,8 +37,9 @@ class DatasetConfig:
     frames: int = 120
     pairs: str = "filtered"
     seed: int = 0
-    warm_up: int = 12
-    overrides: tuple[str, ...] = ()
+    resync: tuple[int, int] = (1, 16)
+    fine_fields: tuple[str, ...] = FINE_FIELDS
+    distribution: Distribution = field(default_factory=load_distribution)
 
     def __post_init__(self) -> None:
         if self.dim not in (2, 3):
@@ -59,34 +63,43 @@ class DatasetConfig:
             raise InputError("--pairs", f"'{self.pairs}' is unknown", "give filtered or coupled")
         if not 0 <= self.seed < 2**63:
             raise InputError("--seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
-        if not 0 <= self.warm_up <= 10_000:
-            raise InputError("warm_up", f"{self.warm_up} is no count", "give 0 to 10000")
-        for assignment in self.overrides:
-            if not assignment.startswith(_OVERRIDABLE):
-                key = assignment.partition("=")[0]
-                what = "cannot be set for all scenes of a data set"
-                raise InputError(f"--set {key}", what, f"set keys of {', '.join(_OVERRIDABLE)}")
+        least, most = self.resync
+        if not 1 <= least <= most <= _LONGEST_RESYNC:
+            what = f"{least}-{most} is no number of frames, nor a range of them"
+            raise InputError("--resync", what, "give N, or LEAST-MOST such as 1-16")
+        if self.pairs == "filtered" and self.resync != (1, 16):
+            what = "filtered pairs have no coarse simulation to synchronise"
+            raise InputError("--resync", what, "give --pairs coupled, or leave it out")
+        unknown = [name for name in self.fine_fields if name not in FINE_FIELDS]
+        if unknown or "density" not in self.fine_fields:
+            what = f"'{unknown[0]}' is unknown" if unknown else "density is missing"
+            raise InputError("--field", what, f"give density and any of {', '.join(FINE_FIELDS[1:])}")
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain numbers and words."""
-        return {**dataclasses.asdict(self), "overrides": list(self.overrides)}
+        plain = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
+        plain |= {"resync": list(self.resync), "fine_fields": list(self.fine_fields)}
+        return plain | {"distribution": self.distribution.model_dump(mode="json", exclude_none=True)}
 
     def simulation_seed(self, index: int) -> int:
         """The seed of simulation `index`: depends on `seed` and `index` only, not on the other settings."""
         return int(np.random.SeedSequence(self.seed, spawn_key=(index,)).generate_state(1)[0])
 
     def cost(self) -> dict[str, int]:
-        """An upper bound (cubic domains, nothing compressed): cells per fine frame, frames to simulate,
-        bytes."""
+        """An upper bound (cubic domains, all fields, nothing compressed): cells per fine frame, frames to
+        simulate, bytes."""
         fine = (self.resolution * self.factor) ** self.dim
         coarse = self.resolution**self.dim
         recorded = self.simulations * self.frames
         return {
             "fine_cells": fine,
             "coarse_cells": coarse,
-            "simulated_frames": self.simulations * (self.frames + self.warm_up),
-            "bytes": recorded * (2 * fine + 4 * (2 + self.dim) * coarse),
+            "simulated_frames": self.simulations * (self.frames + self.distribution.warm_up.frames[1]),
+            "bytes": recorded * (2 * fine * self._fine_numbers() + 4 * (3 + self.dim) * coarse),
         }
+
+    def _fine_numbers(self) -> int:
+        return sum(self.dim if name == "velocity" else 1 for name in self.fine_fields)
 
 
 def split_of(index: int) -> str:

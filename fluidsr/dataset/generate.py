@@ -52,7 +52,7 @@ def generate(
 
     On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
     something else or a data set of another configuration (unless `overwrite`), or cannot be written;
-    SceneError for overrides that do not fit; RunError where the disk is full, a worker dies, or another
+    SceneError for a distribution that gives no sound scene; RunError where the disk is full, a worker dies, or another
     command is at work on `path`. What is
     complete by then stays.
     """
@@ -64,7 +64,7 @@ def generate(
             "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
         )
     started = time.monotonic()
-    # What is wrong with the overrides or the folder is found before anything is written.
+    # What is wrong with the distribution or the folder is found before anything is written.
     scene_of(config, config.simulation_seed(0))
     _found(path)
     tally = _Tally(config, on_progress)
@@ -124,8 +124,17 @@ def _found(path: Path) -> dict[str, Any] | None:
 def _compare(path: Path, found: dict[str, Any], config: DatasetConfig) -> None:
     for key, value in config.as_dict().items():
         if key != "simulations" and found.get(key) != value:
-            what = f"holds a data set of another configuration: {key} is {found.get(key)}, not {value}"
+            what = f"holds a data set of another configuration: {_difference(key, found.get(key), value)}"
             raise DatasetError(str(path), what, "use --overwrite, or another folder")
+
+
+def _difference(key: str, found: Any, wanted: Any) -> str:
+    """Where two configurations part, down to the innermost key."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for name in (*wanted, *found):
+            if found.get(name) != wanted.get(name):
+                return _difference(f"{key}.{name}", found.get(name), wanted.get(name))
+    return f"{key} is {found}, not {wanted}"
 
 
 class _Tally:

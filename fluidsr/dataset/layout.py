@@ -13,10 +13,18 @@ def simulation_name(index: int) -> str:
     return f"sim_{index:05d}"
 
 
-def array_names(temperature: bool) -> tuple[str, ...]:
-    """The arrays of one simulation."""
-    names = ("high_density", "low_density", "low_velocity")
-    return (*names, "low_temperature") if temperature else names
+REQUIRED = ("high_density", "low_density", "low_velocity")
+# Where a scene has heat or obstacles, and where the fine side was kept whole.
+OPTIONAL = ("low_temperature", "low_solid", "high_velocity", "high_temperature", "high_solid")
+UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "solid": "1"}
+
+
+def axes_of(name: str, dim: int) -> tuple[str, ...]:
+    """Names of the axes of one frame of an array: components first, then x, y(, z), those of the fine side
+    with `_fine`."""
+    side = "_fine" if name.startswith("high") else ""
+    space = tuple(f"{axis}{side}" for axis in "xyz"[:dim])
+    return ("component", *space) if name.endswith("velocity") else space
 
 
 def folder_bytes(path: Path) -> int:

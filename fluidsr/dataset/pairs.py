@@ -7,28 +7,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 from fluidsr.scenes.build import build, frame_of
+from fluidsr.scenes.randomize import RandomScene
 
-Pair = tuple[Frame, np.ndarray]  # the coarse frame, and the fine density; NumPy float32
+Pair = tuple[Frame, Frame]  # the coarse frame and the fine one; NumPy float32, velocity in m/s
 
 
 class FilteredPair:
     """The coarse side is the fine one, filtered and sampled (tempoGAN, 3.4.1): `models.resample.downsample`
     of density, temperature and velocity, the velocity still in m/s."""
 
-    def __init__(self, scene: Any, factor: int, device: str) -> None:
-        self._scene, self._factor = scene, factor
-        self._fine = build(scene, device)
+    def __init__(self, drawn: RandomScene, factor: int, device: str) -> None:
+        self._scene, self._factor, self._device = drawn.scene, factor, device
+        self._fine = build(drawn.beginning, device)
+
+    def warmed_up(self) -> None:
+        """Go on in the scene as it is recorded."""
+        self._fine = _continued(self._fine, self._scene, self._device)
 
     def advance(self) -> Pair:
         """Go on by one frame."""
         fine = _advance(self._fine, self._scene)
-        return filtered(fine, self._factor).numpy(), fine.numpy().density
+        return filtered(fine, self._factor).numpy(), fine.numpy()
 
     def notes(self) -> dict[str, Any]:
         """What is worth recording: nothing more."""
@@ -38,19 +42,24 @@ class FilteredPair:
 class CoupledPair:
     """The coarse side is a coarse simulation of the same scene: what a model meets when it is used.
 
-    Left alone it would soon show other smoke, so every `N` frames, N drawn from 1 to 16, it is set to the
-    fine state (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through
-    each coarse face, which keeps the absence of divergence exactly but beside solids, where the coarse solver
-    projects it. The synchronised frame is recorded after that, so the recorded coarse frames have run alone
-    for 0 to N - 1 frames.
+    Left alone it would soon show other smoke, so every `period` frames it is set to the fine state
+    (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through each coarse
+    face, which keeps the absence of divergence exactly but beside solids, where the coarse solver projects
+    it. The synchronised frame is recorded after that, so the recorded coarse frames have run alone for 0 to
+    `period` - 1 frames.
     """
 
-    def __init__(self, scene: Any, factor: int, device: str, rng: np.random.Generator) -> None:
-        self._scene, self._factor = scene, factor
-        self._fine = build(scene, device)
-        self._coarse_scene = scene.coarsened(factor)
-        self._coarse = build(self._coarse_scene, device)
-        self._period, self._count = int(rng.integers(1, 17)), 0
+    def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
+        self._scene, self._factor, self._device = drawn.scene, factor, device
+        self._coarse_scene = drawn.scene.coarsened(factor)
+        self._fine = build(drawn.beginning, device)
+        self._coarse = build(drawn.beginning.coarsened(factor), device)
+        self._period, self._count = period, 0
+
+    def warmed_up(self) -> None:
+        """Go on in the scene as it is recorded."""
+        self._fine = _continued(self._fine, self._scene, self._device)
+        self._coarse = _continued(self._coarse, self._coarse_scene, self._device)
 
     def advance(self) -> Pair:
         """Go on by one frame."""
@@ -62,7 +71,7 @@ class CoupledPair:
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
             coarse = _advance(self._coarse, self._coarse_scene)
-        return coarse.numpy(), fine.numpy().density
+        return coarse.numpy(), fine.numpy()
 
     def notes(self) -> dict[str, Any]:
         """The period of the synchronisation, in frames."""
@@ -70,13 +79,23 @@ class CoupledPair:
 
 
 def filtered(fine: Frame, factor: int) -> Frame:
-    """The fine frame (torch) on cells `factor` times larger; all of its fields, velocity in m/s."""
+    """The fine frame (torch) on cells `factor` times larger; all of its fields, velocity in m/s.
+
+    `solid` is the share of the coarse cell that is solid; all else is weighted by the Gaussian.
+    """
     fields = {}
     for name, values in fine.fields().items():
         channels = values if name == "velocity" else values[None]
-        low = downsample(channels[None], factor)[0]
+        low = (block_means if name == "solid" else downsample)(channels[None], factor)[0]
         fields[name] = low if name == "velocity" else low[0]
     return fine.with_fields(fields, cell_size=fine.cell_size * factor)
+
+
+def block_means(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Of `x [B, C, *S]`: the mean over each block of `factor` cells along every axis."""
+    for axis in range(2, x.dim()):
+        x = x.unflatten(axis, (-1, factor)).mean(axis + 1)
+    return x
 
 
 def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
@@ -110,6 +129,13 @@ def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
         else:
             faces = faces.unflatten(other, (-1, factor)).mean(other + 1)
     return faces
+
+
+def _continued(solver: Any, scene: Any, device: str) -> Any:
+    """A solver of `scene` in the state of another of the same grid."""
+    following = build(scene, device)
+    following.restore(solver.state())
+    return following
 
 
 def _advance(solver: Any, scene: Any) -> Frame:

@@ -14,10 +14,12 @@ from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.writer import SimulationWriter
 from fluidsr.errors import SceneError, SolverError
 from fluidsr.frame import Frame
+from fluidsr.scenes.randomize import RandomScene, random_scene
 
-# Coarse cells per frame. Random scenes drive air at up to about 6; what is this fast has gained energy from
+# Coarse cells per frame. Random scenes drive air at up to about 10; what is this fast has gained energy from
 # nowhere, and no network could learn from it.
 FASTEST = 24.0
+SMOKE = 0.01  # density above which a cell counts as smoke
 
 
 @dataclass(frozen=True)
@@ -67,52 +69,77 @@ def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
         "factor": config.factor,
         "device": job.device,
     }
-    with SimulationWriter(job.path, job.name, config.frames) as writer:
+    with SimulationWriter(job.path, job.name, config.frames, config.dim) as writer:
         try:
-            scene = scene_of(config, job.seed)
-            attrs["scene"] = scene.to_yaml()
-            pair = _pair(config, scene, job)
-            for _ in range(config.warm_up):
+            drawn = scene_of(config, job.seed)
+            attrs |= _about(drawn)
+            pair = _pair(config, drawn, job)
+            for _ in range(drawn.warm_up):
                 pair.advance()
                 report("warm-up")
+            pair.warmed_up()
+            speeds = Speeds()
             for index in range(config.frames):
                 low, high = pair.advance()
                 if index == 0:
                     attrs |= _place(low, config.factor)
-                writer.add(_sound(low, job), _finite_density(high, job))
+                speeds.add(low)
+                writer.add(_sound(low, job), _halved(high, config.fine_fields, job))
                 report("frame")
-        except (
-            SolverError,
-            SceneError,
-        ) as error:  # SceneError: a drawn scene that the overrides made unsound
+        except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
             writer.fail(attrs, str(error))
             return Outcome(job.name, str(error))
-        writer.finish(attrs | pair.notes())
+        writer.finish(attrs | pair.notes() | {"cells_per_frame": speeds.as_dict()})
     return Outcome(job.name)
 
 
-def scene_of(config: DatasetConfig, seed: int) -> Any:
-    """The randomised scene of a seed, on fine cells, with the configuration's overrides.
-
-    Raises SceneError for an override that does not fit.
-    """
-    from fluidsr.scenes import Scene
-    from fluidsr.scenes.loader import load_yaml_model
-    from fluidsr.scenes.randomize import random_scene
-
+def scene_of(config: DatasetConfig, seed: int) -> RandomScene:
+    """The randomised scene of a seed, on fine cells. Raises SceneError where the distribution gives none."""
     fine = config.resolution * config.factor
-    scene = random_scene(seed, config.dim, fine, config.warm_up + config.frames, factor=config.factor)
-    if config.overrides:
-        scene = load_yaml_model(scene.to_yaml(), Scene, config.overrides, label="--set")
-    return scene
+    return random_scene(config.distribution, seed, config.dim, fine, config.frames, factor=config.factor)
 
 
-def _pair(config: DatasetConfig, scene: Any, job: Job) -> Any:
+def period_of(config: DatasetConfig, seed: int) -> int:
+    """Frames from one synchronisation of a coupled simulation to the next."""
+    least, most = config.resync
+    return int(np.random.default_rng(seed).integers(least, most + 1))
+
+
+class Speeds:
+    """How fast the air is that a network sees, frame by frame, in coarse cells per frame."""
+
+    def __init__(self) -> None:
+        self._greatest: list[float] = []
+        self._smoke: list[float] = []
+
+    def add(self, low: Frame) -> None:
+        """Count a coarse frame."""
+        speed = np.sqrt((low.velocity_in_cells().astype(np.float64) ** 2).sum(axis=0))
+        smoke = speed[low.density > SMOKE]
+        self._greatest.append(float(f"{speed.max():.4g}"))
+        self._smoke.append(float(f"{np.sqrt((smoke**2).mean()):.4g}") if smoke.size else 0.0)
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """`greatest`, and `smoke`: root mean square over cells with smoke; one number a frame."""
+        return {"greatest": self._greatest, "smoke": self._smoke}
+
+
+def _pair(config: DatasetConfig, drawn: RandomScene, job: Job) -> Any:
     from fluidsr.dataset.pairs import CoupledPair, FilteredPair
 
     if config.pairs == "filtered":
-        return FilteredPair(scene, config.factor, job.device)
-    return CoupledPair(scene, config.factor, job.device, np.random.default_rng(job.seed))
+        return FilteredPair(drawn, config.factor, job.device)
+    return CoupledPair(drawn, config.factor, job.device, period_of(config, job.seed))
+
+
+def _about(drawn: RandomScene) -> dict[str, Any]:
+    return {
+        "kind": drawn.kind,
+        "boundary": drawn.boundary,
+        "warm_up": drawn.warm_up,
+        "warm_up_vorticity_confinement": drawn.first_confinement,
+        "scene": drawn.scene.to_yaml(),
+    }
 
 
 def _place(low: Frame, factor: int) -> dict[str, Any]:
@@ -136,9 +163,12 @@ def _sound(frame: Frame, job: Job) -> Frame:
     return frame
 
 
-def _finite_density(density: np.ndarray, job: Job) -> np.ndarray:
-    with np.errstate(over="ignore"):  # to infinity, which is refused below
-        halved = density.astype(np.float16)
-    if not np.isfinite(halved).all():
-        raise SolverError(job.name, "the fine density is not finite as float16", "use another seed")
+def _halved(high: Frame, kept: tuple[str, ...], job: Job) -> dict[str, np.ndarray]:
+    halved = {}
+    for name, values in high.fields().items():
+        if name in kept:
+            with np.errstate(over="ignore"):  # to infinity, which is refused below
+                halved[name] = values.astype(np.float16)
+            if not np.isfinite(halved[name]).all():
+                raise SolverError(job.name, f"the fine {name} is not finite as float16", "use another seed")
     return halved

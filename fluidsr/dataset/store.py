@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluidsr.dataset.layout import FORMAT, VERSION, array_names, folder_bytes, simulation_name
+from fluidsr.dataset.layout import FORMAT, OPTIONAL, REQUIRED, VERSION, axes_of, folder_bytes, simulation_name
 from fluidsr.errors import DatasetError
 from fluidsr.frame import Frame
 
 _PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
 _MOST_CELLS = 2**31
+_FIELDS = ("density", "velocity", "temperature", "solid")
 _REGENERATE = "remove its folder and run generate-dataset again"
 
 
@@ -63,28 +64,31 @@ class Simulation:
         return "low_temperature" in self._arrays
 
     def low(self, index: int) -> Frame:
-        """The coarse frame: density, velocity (m/s), temperature where the scene has any; float32 NumPy.
+        """The coarse frame: density, velocity (m/s), and where the scene has any temperature and `solid`, the
+        share of each cell that obstacles fill; float32 NumPy.
 
         Raises DatasetError where it is damaged or missing.
         """
-        temperature = self._read("low_temperature", index) if self.has_temperature else None
-        return Frame(
-            density=self._read("low_density", index),
-            velocity=self._read("low_velocity", index),
-            temperature=temperature,
-            cell_size=self._known.low_cell_size,
-            **self._when(index),
-        )
+        return self._frame("low", index, _FIELDS)
 
-    def high(self, index: int) -> Frame:
-        """The fine frame: density (stored as float16), as float32 NumPy. Raises DatasetError as `low`
-        does."""
-        density = self.high_density(index).astype(np.float32)
-        return Frame(density=density, cell_size=self._known.high_cell_size, **self._when(index))
+    def high(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
+        """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
+        float16, given as float32 NumPy. Raises DatasetError as `low` does."""
+        return self._frame("high", index, ("density", *fields))
 
     def high_density(self, index: int) -> np.ndarray:
         """The fine density as it is stored, float16: half the memory for whoever keeps many frames."""
         return self._read("high_density", index)
+
+    def _frame(self, side: str, index: int, fields: Sequence[str]) -> Frame:
+        found: dict[str, Any] = {
+            name: self._read(f"{side}_{name}", index).astype(np.float32, copy=False)
+            for name in _FIELDS
+            if name in fields and f"{side}_{name}" in self._arrays
+        }
+        found["others"] = {"solid": found.pop("solid")} if "solid" in found else {}
+        size = self._known.low_cell_size if side == "low" else self._known.high_cell_size
+        return Frame(**found, cell_size=size, **self._when(index))
 
     def _when(self, index: int) -> dict[str, Any]:
         time = self._known.start_time + index * self.dt
@@ -116,16 +120,13 @@ class Simulation:
             raise DatasetError(
                 str(self.path), f"grid {self.high_shape} is too large", "check where it is from"
             )
-        shapes = {
-            "high_density": (self.frames, *self.high_shape),
-            "low_density": (self.frames, *self.low_shape),
-            "low_velocity": (self.frames, dim, *self.low_shape),
-            "low_temperature": (self.frames, *self.low_shape),
-        }
         for name, array in self._arrays.items():
             where = str(self.path / name)
-            if tuple(array.shape) != shapes[name]:
-                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shapes[name]}", _REGENERATE)
+            grid = self.high_shape if name.startswith("high") else self.low_shape
+            components = (dim,) if len(axes_of(name, dim)) > dim else ()
+            shape = (self.frames, *components, *grid)
+            if tuple(array.shape) != shape:
+                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shape}", _REGENERATE)
             if array.dtype not in (np.float16, np.float32):
                 raise DatasetError(where, f"holds {array.dtype}, not float16 or float32", _REGENERATE)
             if np.prod(array.chunks, dtype=float) > np.prod(array.shape[1:], dtype=float):
@@ -251,7 +252,7 @@ def _open_group(path: Path) -> Any:
 
 def _open_arrays(path: Path, group: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    for name in array_names(temperature=(path / "low_temperature").exists()):
+    for name in (*REQUIRED, *(name for name in OPTIONAL if (path / name).exists())):
         array = _guarded(functools.partial(group.__getitem__, name), path / name)
         if not hasattr(array, "chunks"):
             raise DatasetError(str(path / name), "is not an array", _REGENERATE)

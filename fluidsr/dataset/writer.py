@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.atomic import write_error
-from fluidsr.dataset.layout import FORMAT, VERSION
+from fluidsr.dataset.layout import FORMAT, UNITS, VERSION, axes_of
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
 
@@ -41,8 +41,8 @@ class SimulationWriter:
     written and RunError where the disk is full.
     """
 
-    def __init__(self, root: Path, name: str, frames: int) -> None:
-        self._root, self._final, self._frames = root, root / name, frames
+    def __init__(self, root: Path, name: str, frames: int, dim: int) -> None:
+        self._root, self._final, self._frames, self._dim = root, root / name, frames, dim
         self._hidden = root / f".{name}.{uuid.uuid4().hex[:8]}.partial"
         self._arrays: dict[str, Any] = {}
         self._ranges: dict[str, list[float]] = {}
@@ -60,12 +60,13 @@ class SimulationWriter:
     ) -> None:
         shutil.rmtree(self._hidden, ignore_errors=True)
 
-    def add(self, low: Frame, high_density: np.ndarray) -> None:
-        """Write the next frame: the coarse frame and the fine density, NumPy arrays."""
-        fields = {
-            "high_density": high_density,
-            **{f"low_{name}": field for name, field in low.fields().items()},
-        }
+    def add(self, low: Frame, high: Mapping[str, np.ndarray]) -> None:
+        """Write the next frame: the coarse frame and the fine fields, NumPy arrays.
+
+        What the first frame has, every frame must have.
+        """
+        fields = {f"high_{name}": field for name, field in high.items()}
+        fields |= {f"low_{name}": field for name, field in low.fields().items()}
         with disk_errors(self._root):
             for name, values in fields.items():
                 if self._written == 0:
@@ -80,6 +81,8 @@ class SimulationWriter:
         """Give the complete simulation its attributes and its final name."""
         if self._written != self._frames:
             raise RunError(self._final.name, f"has {self._written} of {self._frames} frames", "run it again")
+        with disk_errors(self._root):
+            self._write_coordinates(attrs)
         self._publish({**attrs, "frames": self._frames, "ranges": self._ranges})
 
     def fail(self, attrs: dict[str, Any], reason: str) -> None:
@@ -104,21 +107,37 @@ class SimulationWriter:
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec
 
-        fine = name == "high_density"
-        space = ("x", "y", "z")[: values.ndim - (name == "low_velocity")]
-        axes = [f"{axis}_fine" if fine else axis for axis in space]
-        units = {"low_velocity": "m/s", "low_temperature": "K"}.get(name, "1")
+        side, _, field = name.partition("_")
         return self._group.create_array(
             name,
             shape=(self._frames, *values.shape),
             chunks=(1, *values.shape),
-            dtype="float16" if fine else "float32",
+            dtype="float16" if side == "high" or field == "solid" else "float32",
             # The checksum finds damage; NaN as the fill value finds chunks that are gone.
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
             fill_value=float("nan"),
-            dimension_names=("time", *(["component"] if name == "low_velocity" else []), *axes),
-            attributes={"units": units},
+            dimension_names=("time", *axes_of(name, self._dim)),
+            attributes={"units": UNITS[field]},
         )
+
+    def _write_coordinates(self, attrs: dict[str, Any]) -> None:
+        """What xarray takes for the axes: positions of cell centres in m, and times in s."""
+        times = attrs["start_time"] + attrs["dt"] * np.arange(self._frames)
+        self._coordinate("time", times, "s")
+        for side in ("low", "high"):
+            size = attrs[f"{side}_cell_size"]
+            names = axes_of(f"{side}_density", self._dim)
+            for name, start, count in zip(
+                names, attrs["origin"], self._arrays[f"{side}_density"].shape[1:], strict=True
+            ):
+                self._coordinate(name, start + size * (np.arange(count) + 0.5), "m")
+
+    def _coordinate(self, name: str, values: np.ndarray, units: str) -> None:
+        array = self._group.create_array(
+            name, shape=values.shape, chunks=values.shape, dtype="float64",
+            dimension_names=(name,), attributes={"units": units},
+        )  # fmt: skip
+        array[:] = values
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
+from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance
 from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
@@ -16,11 +17,31 @@ if TYPE_CHECKING:
     from fluidsr.dataset import DatasetConfig
 
 
-def configure(*, overrides: Sequence[str] = (), **options: Any) -> DatasetConfig:
-    """The data set that the options describe; `overrides` apply to every scene drawn. Raises InputError."""
+def configure(
+    *,
+    distribution: str = "default",
+    overrides: Sequence[str] = (),
+    resync: str | None = None,
+    fields: Sequence[str] = (),
+    **options: Any,
+) -> DatasetConfig:
+    """The data set that the options describe: `distribution` is a name or a YAML file, of which `overrides` change
+    keys; `resync` N or LEAST-MOST frames; `fields` of the fine side, none for all. Raises InputError."""
     from fluidsr.dataset import DatasetConfig
+    from fluidsr.scenes.distribution import load_distribution
 
-    return DatasetConfig(overrides=tuple(overrides), **options)
+    if resync is not None:
+        options["resync"] = _span(resync)
+    if fields:
+        options["fine_fields"] = tuple(dict.fromkeys(("density", *fields)))
+    return DatasetConfig(distribution=load_distribution(distribution, overrides), **options)
+
+
+def _span(text: str) -> tuple[int, int]:
+    least, _, most = text.partition("-")
+    if not (least.isdigit() and (most or least).isdigit()):
+        raise InputError("--resync", f"'{text}' is no number of frames", "give N, or LEAST-MOST such as 1-16")
+    return int(least), int(most or least)
 
 
 def describe(config: DatasetConfig) -> str:

@@ -1,242 +1,144 @@
-"""Random scenes for training pairs, drawn around what the built-in scenes are like.
+"""Random scenes for training pairs, drawn from a Distribution.
 
 After the published recipe (Xie et al. 2018, tempoGAN, section 5 and its code: random inflows with noise,
-blobs, velocity spheres as forcing, buoyancy or none), and wider: jets, crossing streams, obstacles, several
-frame rates and substep lengths, domains of several aspect ratios, open and closed sides.
-
-Speeds are drawn in *coarse cells per frame*, because that is what a generator sees: it meets the same range
-in training and at run time, whatever the size of the cells.
+blobs, velocity spheres as forcing, buoyancy or none, warm-up), and wider: jets, crossing streams, wakes,
+obstacles that stand and move, wind, periodic and closed boxes, several frame rates and substep lengths.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fluidsr.errors import InputError
+from fluidsr.scenes import casts
+from fluidsr.scenes.casts import KINDS
+from fluidsr.scenes.dice import BLOCK, Dice
+from fluidsr.scenes.distribution import Distribution
 from fluidsr.scenes.schema import Scene, scene_from
 
-_SLOW, _FAST = 0.4, 2.5  # coarse cells per frame: the range that speeds are drawn from
-KINDS = ("plume", "jet", "crossing", "blobs")
-_CHANCES = (0.4, 0.2, 0.2, 0.2)
+
+@dataclass(frozen=True)
+class RandomScene:
+    """A scene on the fine grid, as it is recorded: `warm_up` of its frames pass before, with
+    `first_confinement` as vorticity confinement. `kind` and `boundary` are the drawn words."""
+
+    scene: Scene
+    kind: str
+    boundary: str
+    warm_up: int
+    first_confinement: float
+
+    @property
+    def beginning(self) -> Scene:
+        """The scene while it warms up."""
+        return self.scene.with_changes(physics={"vorticity_confinement": self.first_confinement})
 
 
 def random_scene(
-    seed: int, dim: int, resolution: int, frames: int, *, factor: int = 4, kind: str | None = None
-) -> Scene:
-    """A scene on the fine grid, the same for the same arguments.
+    choice: Distribution,
+    seed: int,
+    dim: int,
+    resolution: int,
+    frames: int,
+    *,
+    factor: int = 4,
+    kind: str | None = None,
+) -> RandomScene:
+    """A scene of `frames` recorded frames, the same for the same arguments.
 
     `resolution`: fine cells along the longest edge; every edge is a multiple of `8 * factor` cells, so that
-    `scene.coarsened(factor)` exists. `kind`: one of `KINDS`, or None to draw it too. Raises InputError.
+    `scene.coarsened(factor)` exists. `kind`: one of `KINDS`, or None to draw it too. Raises InputError;
+    SceneError where a distribution of extremes gives a scene that is not sound.
     """
-    step = 8 * factor
+    step = BLOCK * factor
     if dim not in (2, 3):
         raise InputError("dim", f"{dim} is not a dimension", "give 2 or 3")
     if resolution < step or resolution % step:
         near = max(step, step * round(resolution / step))
         raise InputError("resolution", f"{resolution} is not a multiple of {step}", f"give {near}")
+    if kind is not None and kind not in KINDS:
+        raise InputError("kind", f"'{kind}' is unknown", f"use one of {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, dim])
-    draw = _Draw(rng, dim, resolution, frames, factor)
-    chosen = kind if kind is not None else str(rng.choice(KINDS, p=_CHANCES))
-    makers = {"plume": draw.plume, "jet": draw.jet, "crossing": draw.crossing, "blobs": draw.blobs}
-    if chosen not in makers:
-        raise InputError("kind", f"'{chosen}' is unknown", f"use one of {', '.join(KINDS)}")
-    sources = makers[chosen]()
-    scene = draw.scene(f"{chosen}-{seed}", sources)
+    dice = Dice(rng, choice, dim, resolution, factor)
+    drawn = dice.weighed(choice.kinds.chances())
+    kind = kind or drawn
+    warm_up = dice.count(choice.warm_up.frames)
+    seconds = (warm_up + frames) / dice.fps
+
+    mix = dice.weighed(choice.boundary.chances())
+    wind = _wind(dice, mix, kind)
+    if kind == "wake" and not any(wind):  # walls all round
+        mix = "floor"
+        wind = _wind(dice, mix, kind)
+    sources = casts.wake(dice, seconds, wind) if kind == "wake" else casts.CASTS[kind](dice, seconds)
+    obstacles = casts.obstacles(dice, sources, seconds, always=kind == "wake")
+    physics = _physics(dice)
+    first = choice.warm_up.vorticity_confinement
+    confinement = physics["vorticity_confinement"] if first is None else dice.sometimes(first)
+    data = {
+        "name": f"{kind}-{seed}",
+        "domain": {"resolution": dice.cells, "cell_size": dice.cell, "boundary": _sides(mix, dim)},
+        "time": {
+            "frames": warm_up + frames,
+            "fps": dice.fps,
+            "cfl": dice.log_span(choice.time.cfl),
+            "max_substeps": choice.time.max_substeps,
+        },
+        "physics": physics | ({"wind": wind} if any(wind) else {}),
+        "numerics": choice.numerics.model_dump(),
+        "sources": sources,
+        "obstacles": obstacles,
+    }
+    scene = scene_from(_short(data), f"random scene {kind}-{seed}")
     scene.coarsened(factor)  # raises where the coarse side would not be a sound scene
-    return scene
+    return RandomScene(scene, kind, mix, warm_up, float(_short(confinement)))
 
 
-class _Draw:
-    """The dice of one scene, and the sizes that what is thrown depends on. Positions are in metres."""
+def _sides(mix: str, dim: int) -> dict[str, Any]:
+    """The boundary that a mix's name stands for."""
+    words: dict[str, tuple[Any, Any, Any]] = {
+        "open": ("open", "open", "open"),
+        "floor": ("open", ["closed", "open"], "open"),
+        "room": ("closed", ["closed", "open"], "closed"),
+        "chimney": ("closed", "open", "closed"),
+        "box": ("closed", "closed", "closed"),
+        "periodic": ("periodic", ["closed", "open"], "periodic"),
+        "channel": ("periodic", "closed", "open"),
+    }
+    return dict(zip("xyz"[:dim], words[mix], strict=False))
 
-    def __init__(self, rng: np.random.Generator, dim: int, resolution: int, frames: int, factor: int) -> None:
-        self.rng, self.dim, self.frames = rng, dim, frames
-        step = 8 * factor
-        most = resolution // step
-        # Upright boxes mostly, as the built-in scenes; sideways ones too.
-        edges = [most] * dim
-        for axis in range(dim):
-            if axis != 1 or rng.random() < 0.15:
-                edges[axis] = max(1, min(most, round(most * rng.uniform(0.6, 1.05))))
-        if max(edges) < most:
-            edges[1] = most
-        self.resolution = tuple(n * step for n in edges)
-        self.height = float(rng.uniform(1.0, 2.2))  # longest edge
-        self.cell = float(f"{self.height / resolution:.5g}")
-        self.extent = tuple(n * self.cell for n in self.resolution)
-        self.coarse = self.cell * factor
-        self.fps = float(rng.choice([24, 25, 30]))
-        self.buoyant = bool(rng.random() < 0.7)
-        self.unit = self.coarse * self.fps  # m/s of one coarse cell per frame
 
-    def speed(self, low: float = _SLOW, high: float = _FAST) -> float:
-        """A speed in m/s, log-uniform between `low` and `high` coarse cells per frame."""
-        return self.unit * float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
+def _wind(dice: Dice, mix: str, kind: str) -> list[float]:
+    """Along one sideways axis without walls, either way; zeros where there is none."""
+    choice = dice.choice
+    speed = dice.sometimes(choice.physics.wind)
+    if kind == "wake":
+        speed = dice.log_span(choice.wake.wind)
+    sides = _sides(mix, dice.dim)
+    axes = [axis for axis in range(dice.dim) if axis != 1 and "closed" not in sides["xyz"[axis]]]
+    wind = [0.0] * dice.dim
+    if axes and speed:
+        wind[int(dice.rng.choice(axes))] = speed * dice.unit * float(dice.rng.choice([-1, 1]))
+    return wind
 
-    def radius(self, low: float, high: float) -> float:
-        """A radius in m, a share of the shortest edge; at least a coarse cell, so that both sides see it."""
-        drawn = self.rng.uniform(low, high) * min(self.extent)
-        return float(min(max(drawn, 1.0 * self.coarse), 0.4 * min(self.extent)))
 
-    def point(self, low: tuple[float, float], up: tuple[float, float]) -> list[float]:
-        """A point: shares `low` of the sideways axes and `up` of the upward one."""
-        ranges = [up if axis == 1 else low for axis in range(self.dim)]
-        return [
-            float(self.rng.uniform(a, b) * edge) for (a, b), edge in zip(ranges, self.extent, strict=True)
-        ]
-
-    def direction(self, *, flat: bool = False) -> np.ndarray:
-        """A random unit vector; `flat`: without an upward part."""
-        vector = self.rng.normal(size=self.dim)
-        if flat:
-            vector[1] = 0.0
-        return vector / max(float(np.linalg.norm(vector)), 1e-9)
-
-    def noise(self) -> dict[str, Any]:
-        rng = self.rng
-        return {
-            "strength": float(rng.uniform(0.2, 0.9)),
-            "scale": float(rng.uniform(6, 20)),
-            "seed": int(rng.integers(2**31)),
-        }
-
-    def heat(self) -> float | None:
-        return float(self.rng.uniform(0.6, 1.2)) if self.buoyant else None
-
-    def body(self, center: list[float], radius: float) -> dict[str, Any]:
-        """A sphere, box or short cylinder of about that radius."""
-        word = str(self.rng.choice(["sphere", "box", "cylinder"], p=[0.6, 0.2, 0.2]))
-        if word == "box":
-            size = [float(2 * radius * self.rng.uniform(0.8, 1.2)) for _ in range(self.dim)]
-            return {"shape": "box", "center": center, "size": size}
-        if word == "cylinder":
-            height = float(max(radius * self.rng.uniform(0.6, 1.6), 1.5 * self.coarse))
-            return {"shape": "cylinder", "center": center, "radius": radius, "height": height}
-        return {"shape": "sphere", "center": center, "radius": radius}
-
-    def plume(self) -> list[dict[str, Any]]:
-        """One to three noisy inflows near the floor, pushed up."""
-        sources = []
-        for _ in range(int(self.rng.integers(1, 4))):
-            velocity = 0.25 * self.speed() * self.direction()
-            velocity[1] = self.speed(0.3, 1.2) if self.buoyant else self.speed(0.8)
-            center = self.point((0.3, 0.7), (0.06, 0.2))
-            sources.append(
-                self.body(center, self.radius(0.06, 0.15))
-                | {"density": self.density(), "velocity": velocity.tolist(), "noise": self.noise()}
-                | self.warm()
-            )
-        return sources + self.forcing()
-
-    def jet(self) -> list[dict[str, Any]]:
-        """A narrow, fast inflow, in any direction but down."""
-        direction = self.direction(flat=bool(self.rng.random() < 0.5))
-        direction[1] = abs(direction[1])
-        middle = np.array(self.extent) / 2
-        center = middle - direction * 0.4 * np.array(self.extent)
-        velocity = (self.speed(1.0, 3.5) * direction).tolist()
-        jet = self.body(center.tolist(), self.radius(0.04, 0.09))
-        return [
-            jet | {"density": self.density(), "velocity": velocity, "noise": self.noise()} | self.warm(),
-            *self.forcing(),
-        ]
-
-    def crossing(self) -> list[dict[str, Any]]:
-        """Two or three streams from the sides that meet somewhere near the middle."""
-        sources = []
-        meet = np.array(self.point((0.4, 0.6), (0.35, 0.65)))
-        for _ in range(int(self.rng.integers(2, 4))):
-            direction = self.direction()
-            center = meet - direction * self.rng.uniform(0.25, 0.4) * np.array(self.extent)
-            velocity = (self.speed(0.7, 2.2) * direction).tolist()
-            sources.append(
-                self.body(center.tolist(), self.radius(0.05, 0.11))
-                | {"density": self.density(), "velocity": velocity, "noise": self.noise()}
-                | self.warm()
-            )
-        return sources
-
-    def blobs(self) -> list[dict[str, Any]]:
-        """Clouds that are there at the start, pushed somewhere, half of them fed on; forcing stirs them."""
-        sources = []
-        for _ in range(int(self.rng.integers(4, 13))):
-            blob = self.body(self.point((0.25, 0.75), (0.15, 0.65)), self.radius(0.06, 0.16))
-            blob |= {"density": self.density(), "noise": self.noise()} | self.warm()
-            if self.rng.random() < 0.5:
-                blob["seconds"] = [0.0, 1.5 / self.fps]
-            if self.rng.random() < 0.7:
-                blob["velocity"] = (self.speed(0.3, 1.5) * self.direction()).tolist()
-            sources.append(blob)
-        return sources + self.forcing(more=True)
-
-    def density(self) -> float:
-        return float(self.rng.uniform(0.6, 1.0))
-
-    def warm(self) -> dict[str, float]:
-        heat = self.heat()
-        return {} if heat is None else {"temperature": heat}
-
-    def forcing(self, *, more: bool = False) -> list[dict[str, Any]]:
-        """Spheres that only impose velocity: stirring, stronger where there is no buoyancy."""
-        rng = self.rng
-        count = int(rng.choice([3, 6, 9])) if more else int(rng.choice([0, 0, 2, 4]))
-        fastest = 1.2 if self.buoyant else 2.0
-        forcing = []
-        for _ in range(count):
-            start = float(rng.uniform(0, 0.7) * self.frames / self.fps)
-            forcing.append(
-                {
-                    "shape": "sphere",
-                    "center": self.point((0.2, 0.8), (0.2, 0.8)),
-                    "radius": self.radius(0.04, 0.1),
-                    "velocity": (self.speed(0.5, fastest) * self.direction()).tolist(),
-                    "noise": self.noise(),
-                    "seconds": [start, start + float(rng.uniform(0.2, 1.5))],
-                }
-            )
-        return forcing
-
-    def obstacles(self, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """None mostly; else one or two bodies that stand clear of the sources."""
-        if self.rng.random() < 0.7:
-            return []
-        standing = []
-        for _ in range(int(self.rng.integers(1, 3))):
-            radius = self.radius(0.08, 0.16)
-            center = self.point((0.3, 0.7), (0.4, 0.75))
-            body = self.body(center, radius)
-            # A body reaches at most about 2 radii (a long cylinder's or a box's corner).
-            if all(np.linalg.norm(np.subtract(center, s["center"])) > 2 * radius for s in sources):
-                standing.append(body)
-        return standing
-
-    def scene(self, name: str, sources: list[dict[str, Any]]) -> Scene:
-        rng = self.rng
-        walled = bool(rng.random() < 0.3)
-        sideways = "closed" if walled else "open"
-        boundary: dict[str, Any] = {"x": sideways, "y": ["closed", "open"] if rng.random() < 0.7 else "open"}
-        if self.dim == 3:
-            boundary["z"] = sideways
-        # A parcel accelerated over half the domain reaches sqrt(height * acceleration). Plumes drag air along
-        # and are slower, but the fastest cell of a fine simulation comes to about twice that.
-        top = self.speed(1.0, 3.5)
-        lift = top**2 / self.height / 9.81
-        fade = float(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.4)]))
-        data = {
-            "name": name,
-            "domain": {"resolution": self.resolution, "cell_size": self.cell, "boundary": boundary},
-            "time": {"frames": self.frames, "fps": self.fps, "cfl": float(rng.uniform(1, 4))},
-            "physics": {
-                "buoyancy": {"density": 0.0, "temperature": lift if self.buoyant else 0.0},
-                "vorticity_confinement": float(rng.choice([0.0, 0.0, 0.0, rng.uniform(0.02, 0.1)])),
-                "dissipation": {"density": fade, "temperature": float(rng.uniform(0.0, 0.5))},
-            },
-            "sources": sources,
-            "obstacles": self.obstacles(sources),
-        }
-        return scene_from(_short(data), f"random scene {name}")
+def _physics(dice: Dice) -> dict[str, Any]:
+    choice = dice.choice.physics
+    # A parcel accelerated over half the domain reaches sqrt(height * acceleration). Plumes drag air along
+    # and are slower, but the fastest cell of a fine simulation comes to about twice that.
+    lift = dice.speed(choice.rise) ** 2 / dice.extent[1] / 9.81
+    return {
+        "buoyancy": {"density": 0.0, "temperature": lift if dice.buoyant else 0.0},
+        "vorticity_confinement": dice.sometimes(choice.vorticity_confinement),
+        "dissipation": {
+            "density": dice.sometimes(choice.dissipation.density),
+            "temperature": dice.sometimes(choice.dissipation.temperature),
+        },
+        "viscosity": dice.sometimes(choice.viscosity),
+    }
 
 
 def _short(value: Any) -> Any:

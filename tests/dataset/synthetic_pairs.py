@@ -32,7 +32,7 @@ def write_synthetic(
     create_root(path, {**config.as_dict(), "software": {}})
     for index in range(simulations):
         rng = np.random.default_rng(index)
-        with SimulationWriter(path, simulation_name(index), frames) as writer:
+        with SimulationWriter(path, simulation_name(index), frames, dim) as writer:
             for t in range(frames):
                 # Whole 1/64ths: exact as float16.
                 density = rng.integers(0, 65, shape).astype(np.float32) / 64 * (0 if index in empty else 1)
@@ -47,7 +47,7 @@ def write_synthetic(
                 high = density
                 for axis in range(dim):
                     high = high.repeat(factor, axis)
-                writer.add(low, high.astype(np.float16))
+                writer.add(low, {"density": high.astype(np.float16)})
             writer.finish(
                 {
                     "seed": index,

@@ -16,8 +16,11 @@ import pytest
 from fluidsr import solver as solver_package
 from fluidsr.dataset import DatasetConfig, Store, generate
 from fluidsr.errors import InputError, RunError, SceneError, SolverError
+from fluidsr.scenes.distribution import load_distribution
 
-TINY = DatasetConfig(dim=2, resolution=16, simulations=3, frames=3, warm_up=2, seed=11)
+SHORT = load_distribution("default", ["warm_up.frames=2"])
+COLD = load_distribution("default", ["warm_up.frames=0"])
+TINY = DatasetConfig(dim=2, resolution=16, simulations=3, frames=3, seed=11, distribution=SHORT)
 
 
 def _digests(path: Path) -> dict[str, str]:
@@ -42,7 +45,7 @@ def test_recorded_frames_are_smoke_on_two_grids(whole: Path) -> None:
         assert max(low.shape) == 16
         assert high.density.max() > 0.1
         assert np.abs(low.velocity).max() > 0
-        assert float(low.time) == pytest.approx((TINY.warm_up + 3) * low.dt)
+        assert float(low.time) == pytest.approx((2 + 3) * low.dt)
         assert low.density.sum() * 16 == pytest.approx(high.density.sum(), rel=0.05)
 
 
@@ -71,10 +74,11 @@ def test_a_cluster_makes_the_same_files(whole: Path, tmp_path: Path) -> None:
 def test_killed_in_the_middle_and_resumed(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
     code = (
-        "from fluidsr.dataset import DatasetConfig, generate\n"
-        f"generate({TINY!r}, {str(path)!r}, on_progress=lambda message, frames: print(message, flush=True))\n"
+        "from test_dataset_generate import TINY, generate\n"
+        f"generate(TINY, {str(path)!r}, on_progress=lambda message, frames: print(message, flush=True))\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=here)
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith("sim_00001 frame 2"):
@@ -167,7 +171,7 @@ def _sources(seed: int) -> object:
     from fluidsr.dataset.record import scene_of
     from fluidsr.scenes.build import setup_of
 
-    return setup_of(scene_of(TINY, seed)).sources
+    return setup_of(scene_of(TINY, seed).scene).sources
 
 
 def test_fields_that_are_not_finite_count_as_diverged(
@@ -181,28 +185,30 @@ def test_fields_that_are_not_finite_count_as_diverged(
         return report
 
     monkeypatch.setattr(solver_package.Solver, "advance", overflows)
-    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0)
+    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=COLD)
     report = generate(config, tmp_path / "data")
     assert "not finite as float16" in report.failed["sim_00000"]
 
 
 def test_air_that_runs_away_counts_as_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     velocity = solver_package.Solver.velocity
-    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0)
+    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=COLD)
     monkeypatch.setattr(solver_package.Solver, "velocity", lambda self: velocity(self) + 1e3)
     assert "coarse cells per frame" in generate(config, tmp_path / "data").failed["sim_00000"]
 
 
 def test_another_configuration_is_named_and_a_larger_one_grows(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "data"
-    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, warm_up=2, seed=11)
+    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, distribution=SHORT, seed=11)
     generate(config, path)
     with pytest.raises(InputError, match="seed is 11, not 12; use --overwrite"):
-        generate(DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, warm_up=2, seed=12), path)
+        generate(
+            DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, distribution=SHORT, seed=12), path
+        )
     assert generate(TINY, path).kept == ["sim_00000"]
     assert _digests(path) == _digests(whole)
     assert Store.open(path).attrs["simulations"] == 3
-    other = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0, seed=12)
+    other = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=COLD, seed=12)
     assert generate(other, path, overwrite=True).written == ["sim_00000"]
     assert [s.frames for s in Store.open(path).simulations()] == [1]
 
@@ -212,26 +218,15 @@ def test_two_commands_do_not_work_on_one_folder(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="another command is generating"):
             generate(TINY, tmp_path / "data")
 
-    one = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, warm_up=0)
+    one = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=COLD)
     assert generate(one, tmp_path / "data", on_progress=second).written == ["sim_00000"]
 
 
-def test_overrides_reach_every_scene_and_are_checked_first(tmp_path: Path) -> None:
-    config = DatasetConfig(
-        dim=2,
-        resolution=16,
-        simulations=1,
-        frames=1,
-        warm_up=0,
-        overrides=("numerics.advection=semi-lagrangian",),
-    )
-    generate(config, tmp_path / "data")
-    assert "advection: semi-lagrangian" in Store.open(tmp_path / "data").simulations()[0].attrs["scene"]
-    wrong = DatasetConfig(
-        dim=2, resolution=16, simulations=1, frames=1, overrides=("numerics.advection=best",)
-    )
-    with pytest.raises(SceneError, match="advection"):
-        generate(wrong, tmp_path / "other")
+def test_a_distribution_of_unsound_scenes_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    wide = load_distribution("default", ["kinds={plume: 1}", "sources.noise.scale=1e6"])
+    config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=wide)
+    with pytest.raises(SceneError, match="scale"):
+        generate(config, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 

@@ -8,14 +8,17 @@ import torch
 
 from fluidsr.dataset import DatasetConfig
 from fluidsr.dataset.pairs import CoupledPair, FilteredPair, coarse_state, face_means
-from fluidsr.dataset.record import scene_of
+from fluidsr.dataset.record import period_of, scene_of
 from fluidsr.models.resample import downsample
 from fluidsr.scenes import Scene
 from fluidsr.scenes.build import build, frame_of
+from fluidsr.scenes.distribution import load_distribution
+from fluidsr.scenes.randomize import RandomScene
 
 
-def _scene(dim: int, seed: int = 3) -> Scene:
-    return scene_of(DatasetConfig(dim=dim, resolution=16 if dim == 2 else 8, frames=8, warm_up=0), seed)
+def _scene(dim: int, seed: int = 3) -> RandomScene:
+    config = DatasetConfig(dim=dim, resolution=16 if dim == 2 else 8, frames=8)
+    return scene_of(config, seed)
 
 
 def _lowered(field: np.ndarray) -> np.ndarray:
@@ -24,13 +27,13 @@ def _lowered(field: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_filtered_frames_are_the_fine_ones_lowered(dim: int) -> None:
-    scene = _scene(dim)
-    pair, fine = FilteredPair(scene, 4, "cpu"), build(scene)
+    drawn = _scene(dim)
+    pair, fine, scene = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), drawn.scene
     for _ in range(2):
         low, high = pair.advance()
         fine.advance(scene.frame_seconds)
     frame = frame_of(fine, scene, scene.frame_seconds).numpy()
-    np.testing.assert_array_equal(high, frame.density)
+    np.testing.assert_array_equal(high.density, frame.density)
     np.testing.assert_array_equal(low.density, _lowered(frame.density))
     for axis in range(dim):
         np.testing.assert_array_equal(low.velocity[axis], _lowered(frame.velocity[axis]))  # still m/s
@@ -147,17 +150,16 @@ def test_the_coarse_solver_goes_on_from_the_fine_one(name: str, dim: int) -> Non
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_coupled_frames_meet_the_fine_ones_where_they_are_synchronised(dim: int) -> None:
-    scene = _scene(dim)
-    seed = next(s for s in range(100) if np.random.default_rng(s).integers(1, 17) == 3)
-    coupled, filtered = (
-        CoupledPair(scene, 4, "cpu", np.random.default_rng(seed)),
-        FilteredPair(scene, 4, "cpu"),
-    )
+    drawn = _scene(dim)
+    coupled, filtered = CoupledPair(drawn, 4, "cpu", 3), FilteredPair(drawn, 4, "cpu")
     assert coupled.notes() == {"synchronised_every": 3}
     gaps = []
-    for _ in range(7):
+    for frame in range(7):
+        if frame == 4:
+            coupled.warmed_up()
+            filtered.warmed_up()
         (alone, high), (low, same) = coupled.advance(), filtered.advance()
-        np.testing.assert_array_equal(high, same)
+        np.testing.assert_array_equal(high.density, same.density)
         assert alone.time == pytest.approx(low.time)
         assert alone.cell_size == pytest.approx(low.cell_size)
         gap = np.abs(alone.density - low.density)
@@ -166,3 +168,30 @@ def test_coupled_frames_meet_the_fine_ones_where_they_are_synchronised(dim: int)
         gaps.append(float(gap.max()))
     assert [gap == 0 for gap in gaps] == [False, False, True, False, False, True, False]
     assert max(gaps) < 1.5  # the same smoke, not other smoke
+
+
+def test_the_periods_are_those_that_were_asked_for() -> None:
+    usual, fixed = DatasetConfig(pairs="coupled"), DatasetConfig(pairs="coupled", resync=(5, 5))
+    assert {period_of(usual, seed) for seed in range(300)} == set(range(1, 17))
+    assert {period_of(fixed, seed) for seed in range(9)} == {5}
+
+
+def test_recording_begins_when_the_first_confinement_is_gone() -> None:
+    choice = load_distribution(
+        "default", ["warm_up.vorticity_confinement=0.5", "physics.vorticity_confinement=0"]
+    )
+    drawn = scene_of(DatasetConfig(dim=2, resolution=16, frames=8, distribution=choice), 3)
+    assert (drawn.beginning.physics.vorticity_confinement, drawn.scene.physics.vorticity_confinement) == (
+        0.5,
+        0,
+    )
+    switched, fine, plain = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), build(drawn.scene)
+    switched.advance()
+    fine.advance(drawn.scene.frame_seconds)
+    switched.warmed_up()
+    plain.restore(fine.state())
+    _, high = switched.advance()
+    for solver in (fine, plain):
+        solver.advance(drawn.scene.frame_seconds)
+    np.testing.assert_array_equal(high.density, plain.density.numpy())
+    assert not np.array_equal(high.density, fine.density.numpy())

@@ -135,11 +135,11 @@ def test_missing_frames_and_splits_are_errors(store2d: Store, tmp_path: Path) ->
 def test_nothing_half_written_gets_a_name(tmp_path: Path) -> None:
     path = write_synthetic(tmp_path / "s", simulations=1)
     frame = Frame(density=np.zeros((4, 4), np.float32), velocity=np.zeros((2, 4, 4), np.float32))
-    with pytest.raises(ZeroDivisionError), SimulationWriter(path, "sim_00001", 3) as writer:
-        writer.add(frame, np.zeros((16, 16), np.float16))
+    with pytest.raises(ZeroDivisionError), SimulationWriter(path, "sim_00001", 3, 2) as writer:
+        writer.add(frame, {"density": np.zeros((16, 16), np.float16)})
         raise ZeroDivisionError
-    with pytest.raises(RunError, match="1 of 3 frames"), SimulationWriter(path, "sim_00001", 3) as writer:
-        writer.add(frame, np.zeros((16, 16), np.float16))
+    with pytest.raises(RunError, match="1 of 3 frames"), SimulationWriter(path, "sim_00001", 3, 2) as writer:
+        writer.add(frame, {"density": np.zeros((16, 16), np.float16)})
         writer.finish({})
     assert sorted(p.name for p in path.iterdir()) == ["sim_00000", "zarr.json"]
 
@@ -155,8 +155,8 @@ def test_a_full_disk_and_a_bad_folder_are_different_errors(
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
     message = "the disk is full; free some space"
-    with pytest.raises(RunError, match=message), SimulationWriter(path, "sim_00001", 3) as writer:
-        writer.add(frame, np.zeros((16, 16), np.float16))
+    with pytest.raises(RunError, match=message), SimulationWriter(path, "sim_00001", 3, 2) as writer:
+        writer.add(frame, {"density": np.zeros((16, 16), np.float16)})
     monkeypatch.undo()
     assert not list(path.glob(".*"))
     (tmp_path / "file").write_text("")
@@ -181,7 +181,11 @@ def test_every_set_of_three_or_more_has_all_splits_and_growing_keeps_them() -> N
         ({"frames": 0}, "--frames"),
         ({"pairs": "coupled "}, "--pairs"),
         ({"seed": -1}, "--seed"),
-        ({"overrides": ("domain.cell_size=1",)}, "--set domain.cell_size: cannot be set for all"),
+        ({"pairs": "coupled", "resync": (0, 3)}, "--resync: 0-3 is no number of frames"),
+        ({"pairs": "coupled", "resync": (4, 3)}, "--resync: 4-3 is no number of frames"),
+        ({"resync": (3, 3)}, "--resync: filtered pairs"),
+        ({"fine_fields": ("density", "mass")}, "--field: 'mass' is unknown"),
+        ({"fine_fields": ("velocity",)}, "--field: density is missing"),
     ],
 )
 def test_configurations_that_cannot_be(wrong: dict[str, object], message: str) -> None:
