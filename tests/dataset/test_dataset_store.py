@@ -199,3 +199,44 @@ def test_seeds_differ_and_do_not_depend_on_the_rest() -> None:
     assert len(set(seeds)) == 100
     assert seeds == [b.simulation_seed(i) for i in range(100)]
     assert DatasetConfig(seed=2).simulation_seed(0) not in seeds
+
+
+def test_xarray_finds_axes_units_and_places(store3d: Store) -> None:
+    xarray = pytest.importorskip("xarray", reason="not installed")
+    found = xarray.open_zarr(store3d.path, group="sim_00001", consolidated=False)
+    assert found.low_velocity.dims == ("time", "component", "x", "y", "z")
+    assert found.high_density.dims == ("time", "x_fine", "y_fine", "z_fine")
+    assert found.low_temperature.attrs["units"] == "K"
+    np.testing.assert_allclose(found.time, np.arange(4) * DT)
+    np.testing.assert_allclose(found.x, (np.arange(10) + 0.5) * CELL)
+    np.testing.assert_allclose(found.z_fine, (np.arange(16) + 0.5) * CELL / 2)
+    cell = found.low_density.isel(time=2).sel(x=0.3, y=0.31, z=0.02, method="nearest")
+    assert float(cell) == store3d.simulations()[1].low(2).density[5, 6, 0]
+
+
+def test_fields_of_the_fine_side_and_masks_come_back(tmp_path: Path) -> None:
+    path = write_synthetic(tmp_path / "s", simulations=1)
+    rng = np.random.default_rng(1)
+    low = Frame(
+        density=rng.random((4, 6), np.float32),
+        velocity=np.zeros((2, 4, 6), np.float32),
+        others={"solid": np.eye(4, 6, dtype=np.float32)},
+        cell_size=CELL,
+        dt=DT,
+    )
+    high = {
+        "density": rng.random((8, 12)).astype(np.float16),
+        "velocity": rng.random((2, 8, 12)).astype(np.float16),
+        "solid": np.eye(8, 12, dtype=np.float16),
+    }
+    about = dict(Store.open(path).simulations()[0].attrs) | {"factor": 2, "high_cell_size": CELL / 2}
+    with SimulationWriter(path, "sim_00001", 1, 2) as writer:
+        writer.add(low, high)
+        writer.finish(about)
+    found = Store.open(path).simulations()[1]
+    np.testing.assert_array_equal(found.low(0).others["solid"], np.eye(4, 6))
+    assert found.high(0).velocity is None
+    whole = found.high(0, fields=("velocity", "temperature", "solid"))
+    np.testing.assert_array_equal(whole.velocity, high["velocity"].astype(np.float32))
+    np.testing.assert_array_equal(whole.others["solid"], np.eye(8, 12))
+    assert whole.temperature is None and whole.cell_size == CELL / 2
