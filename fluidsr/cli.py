@@ -448,14 +448,20 @@ def render(
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder for pictures of data sets; beside them unless given.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def info(files: tuple[str, ...]) -> None:
-    """Tell what is in volumes, data sets, models or runs."""
+def info(files: tuple[str, ...], output: Path | None) -> None:
+    """Tell what is in volumes, data sets, models or runs; draw what is in data sets."""
     from fluidsr.pipeline.document import to_yaml
     from fluidsr.pipeline.info import info as story
 
     for file in files:
-        text = to_yaml(story(file))
+        text = to_yaml(story(file, output))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)
 
 

@@ -13,10 +13,11 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline.run_folder import read_spec
 
 
-def info(path: str) -> dict[str, Any]:
+def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
-    A model may also be given by the name of a shipped one. Raises InputError for what is none of these.
+    A model may also be given by the name of a shipped one. Of a data set pictures are drawn: what its simulations
+    have drawn, and pairs; into the folder `pictures`, or beside it. Raises InputError for what is none of these.
     """
     place = Path(path)
     if place.suffix == ".safetensors" or not place.exists():
@@ -26,14 +27,31 @@ def info(path: str) -> dict[str, Any]:
     if (place / "run.yaml").exists():
         return _run(place)
     if (place / "zarr.json").exists():
-        from fluidsr import dataset
-
-        return {"kind": "data set", **dataset.Store.open(place).describe()}
+        return _data_set(place, pictures)
     if place.is_file():
         return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
     raise InputError(
         path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
     )
+
+
+def _data_set(path: Path, pictures: Path | None) -> dict[str, Any]:
+    from fluidsr import dataset
+    from fluidsr.atomic import replacing
+
+    store = dataset.Store.open(path)
+    found = {"kind": "data set", **store.describe()}
+    columns = dataset.marginals(store)
+    if not columns:
+        return found
+    drawn = {"marginals": dataset.plot_marginals(columns), "pairs": dataset.plot_pairs(store)}
+    written = []
+    for name, data in drawn.items():
+        target = (pictures or path.absolute().parent) / f"{path.absolute().stem}.{name}.png"
+        with replacing(target) as file:
+            file.write_bytes(data or b"")
+        written.append(str(target))
+    return found | {"least, median and most": dataset.table(columns), "pictures": written}
 
 
 def suitability(path: Path) -> dict[str, Any]:

@@ -40,9 +40,17 @@ def trained(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_data_set_is_described(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("info", data) == 0
+def test_a_data_set_is_described(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    assert call("info", data, "-o", str(pictures)) == 0
     told = yaml.safe_load(capsys.readouterr().out)[data]
+    assert told["pictures"] == [str(pictures / f"tiny.{name}.png") for name in ("marginals", "pairs")]
+    assert all(Path(picture).read_bytes()[:4] == b"\x89PNG" for picture in told["pictures"])
+    columns = told["least, median and most"]
+    assert sum(columns["kind"].values()) == sum(columns["boundary"].values()) == 3
+    least, _, most = columns["fastest air, cells/frame"]
+    assert 0 < least <= most < 24
     assert told["kind"] == "data set"
     assert told["factor"] == 4
 
