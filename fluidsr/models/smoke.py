@@ -16,6 +16,7 @@ from fluidsr.models.blocks import (
     activate,
     memory_format,
 )
+from fluidsr.models.fields import REACH, Inputs, vorticity
 from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
 from fluidsr.models.resample import upsample
 
@@ -23,10 +24,12 @@ from fluidsr.models.resample import upsample
 class SmokeOptions(Options):
     """Channels (`width`, `rise_width`) and residual blocks; velocity is divided by `velocity_unit` inside.
 
+    `inputs` are the fields that it reads; vorticity is that of the divided velocity, one component in 2-D.
     `last` is what makes the finest grid: a `balanced` sub-pixel convolution, which is cheap, or `resized`,
     interpolation and two convolutions on the finest grid, which favours no phase of it.
     """
 
+    inputs: Inputs = "density velocity"
     width: int = Field(default=48, ge=1, le=1024)
     blocks: int = Field(default=3, ge=0, le=128)
     rise_width: int = Field(default=16, ge=1, le=1024)
@@ -60,7 +63,7 @@ class SmokeGenerator(Generator):
         super().__init__(SmokeOptions(dim=dim, factor=factor, **sizes))  # type: ignore[arg-type]
         options = self.options
         width, rise_width = options.width, options.rise_width
-        self.head = Convolution(dim, 1 + dim, width)
+        self.head = Convolution(dim, _channels(dim, options.inputs), width)
         self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
@@ -80,8 +83,7 @@ class SmokeGenerator(Generator):
 
     def residual(self, coarse: Tensor) -> Tensor:
         """What the network would add to cubic upsampling where smoke is, `[B, 1, *(S * factor)]`."""
-        x = torch.cat([coarse[:, :1], coarse[:, 1:] / self.options.velocity_unit], dim=1)
-        x = x.contiguous(memory_format=memory_format(self.dim))
+        x = self._read(coarse).contiguous(memory_format=memory_format(self.dim))
         x = self.head(x)
         for block in self.trunk:
             x = block(x)
@@ -90,6 +92,16 @@ class SmokeGenerator(Generator):
             x = x + refine(activate(x))
         return self.rises[-1](activate(x))
 
+    def _read(self, coarse: Tensor) -> Tensor:
+        """The fields that the network sees, `[B, channels, *S]`: density as it is, velocity in its unit."""
+        inputs, density = self.options.inputs, coarse[:, :1]
+        if inputs == "density":
+            return density
+        fields = [density, coarse[:, 1:] / self.options.velocity_unit]
+        if inputs == "density velocity vorticity":
+            fields.append(vorticity(fields[1])[:, -_turns(self.dim) :])
+        return torch.cat(fields, dim=1)
+
     def fold(self) -> SmokeGenerator:
         """Make ready for inference: eval mode, balanced weights stored as such. Returns itself."""
         self.eval()
@@ -97,6 +109,11 @@ class SmokeGenerator(Generator):
             if isinstance(rise, BalancedRise):
                 rise.fold()
         return self
+
+    @property
+    def inputs(self) -> Inputs:
+        """The fields it reads."""
+        return self.options.inputs
 
     @property
     def receptive_radius(self) -> int:
@@ -109,7 +126,7 @@ class SmokeGenerator(Generator):
             rise = self.rises[stage]
             reach = radius + (rise.reach if isinstance(rise, ResizedRise) else 0)
             radius = (reach + 1) // 2 + 1 + (1 if stage > 0 else 0)
-        radius += 2 * self.options.blocks + 1
+        radius += 2 * self.options.blocks + 1 + REACH[self.options.inputs]
         return max(radius, self.support_radius) + self.finish_radius
 
     @property
@@ -125,7 +142,10 @@ class SmokeGenerator(Generator):
         """Multiply-adds per fine voxel, exactly (a fraction, since most are done per coarse cell)."""
         options, dim = self.options, self.dim
         kernel, fine = 3**dim, self.factor**dim
-        total = kernel * (1 + dim) * options.width + 2 * options.blocks * kernel * options.width**2
+        total = (
+            kernel * _channels(dim, options.inputs) * options.width
+            + 2 * options.blocks * kernel * options.width**2
+        )
         for stage, rise in enumerate(self.rises):
             assert isinstance(rise, (BalancedRise, ResizedRise))
             here = rise.multiply_adds
@@ -134,3 +154,16 @@ class SmokeGenerator(Generator):
             total += here * 2 ** (stage * dim)
         cubic = sum(4 / self.factor**axis for axis in range(dim))
         return total / fine + cubic + gate_multiply_adds(dim, self.factor) + self.finish_multiply_adds
+
+
+def _turns(dim: int) -> int:
+    """Components of vorticity: planes to turn in, the one of 2-D being `fields.vorticity`'s last."""
+    return dim * (dim - 1) // 2
+
+
+def _channels(dim: int, inputs: Inputs) -> int:
+    return {
+        "density": 1,
+        "density velocity": 1 + dim,
+        "density velocity vorticity": 1 + dim + _turns(dim),
+    }[inputs]

@@ -40,6 +40,7 @@ class SmokeNetwork(_Network):
     architecture: Literal["smoke"] = Field(
         default="smoke", description="Which network; `smoke` where left out"
     )
+    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
     width: Width = Field(default=48, description="Channels of the trunk, at coarse resolution")
     blocks: int = Field(default=3, ge=0, le=64, description="Residual blocks of the trunk")
     rise_width: Width = Field(default=16, description="Channels between the doublings of resolution")

@@ -53,6 +53,31 @@ def test_receptive_radius_is_exact(dim, factor):
     assert reach(generator, x) == [generator.receptive_radius] * dim
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("inputs", ["density", "density velocity", "density velocity vorticity"])
+def test_every_choice_of_inputs_reads_what_it_says(dim, inputs):
+    generator = wild(dim, 2, inputs=inputs, blocks=0)
+    channels = {"density": 1, "density velocity": 1 + dim}.get(inputs, {2: 4, 3: 7}[dim])
+    generator.rises[-1].bias.data.fill_(50.0)  # the last rectifier is open
+    assert generator.inputs == inputs
+    assert generator.head.weight.shape[1] == channels
+    x = smoke(dim, 2 * generator.receptive_radius + 3)
+    assert generator.multiply_adds == pytest.approx(
+        count_multiply_adds(generator, x) + 1 + sum(6 / 2**axis for axis in range(dim)), rel=1e-12
+    )
+    assert reach(generator, x) == [generator.receptive_radius] * dim
+    other = torch.cat([x[:, :1], torch.randn_like(x[:, 1:])], dim=1)
+    assert torch.equal(generator(other), generator(x)) == (inputs == "density")
+    # A whirl turns at one rate everywhere, and that is what the last channels say.
+    place = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=x.dtype) for n in x.shape[2:]], indexing="ij"))
+    whirl = torch.zeros_like(x)
+    whirl[:, 1], whirl[:, 2] = -0.25 * place[1], 0.25 * place[0]
+    seen = generator._read(whirl)[(0, slice(1 + dim, None), *(slice(1, -1),) * dim)]
+    expected = 2 * 0.25 / generator.options.velocity_unit
+    if "vorticity" in inputs:
+        assert torch.allclose(seen[-1], torch.full_like(seen[-1], expected)) and not seen[:-1].any()
+
+
 @pytest.mark.parametrize(("dim", "factor"), [(2, 2), (2, 4), (2, 8), (3, 2)])
 def test_receptive_radius_is_exact_with_a_resized_last_stage(dim, factor):
     generator = wild(dim, factor, last="resized", blocks=0)
