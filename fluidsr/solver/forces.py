@@ -147,8 +147,11 @@ class Forces:
             )  # fmt: skip
             layout.join(state.velocity[self.grid.up], self.grid.up)
 
-    def confine_vorticity(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
-        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is."""
+    def confine_vorticity(
+        self, velocity: Sequence[torch.Tensor], seconds: float, calm: torch.Tensor | None = None
+    ) -> None:
+        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is; none
+        in the cells `calm` (flat indices): beside a solid the jump at its surface would pass for a vortex."""
         epsilon = self.physics.vorticity_confinement
         if not epsilon:
             return
@@ -160,6 +163,8 @@ class Forces:
         # omega is in m/s per cell: h * omega, as the equation has it, without a division.
         force = self.centred  # not needed any more
         confinement(self.vorticity, self.magnitude, force, cells, periods, epsilon * seconds)
+        if calm is not None:
+            force.view(3, -1)[:, calm] = 0.0
         for component, source in zip(force.view(3, -1), layout.order, strict=True):
             if source < self.grid.dim:
                 add_to_faces(velocity[source], component, cells, layout.normal(source), periods)

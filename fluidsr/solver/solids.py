@@ -23,6 +23,8 @@ WAITING = 127  # see kernels_solids.uncover
 # A solid may move so far in a substep that the smoke before it has time to give way, in cells; a thin one no
 # further than it is thick, lest it jump over a cell.
 STRIDE = 1.0
+# A layer of air between a surface and the next plane of faces is thin below this height, in cells.
+THIN_LAYER = 0.5
 NO_FACE = (0, 0, 0)
 
 
@@ -85,6 +87,24 @@ class Solids:
                         field, layer.view(-1), self._samples[kind], wanted, *layer.shape, *self.periodic,
                         *self.normals[kind],
                     )  # fmt: skip
+
+    def hold_back(self, velocity: Sequence[torch.Tensor]) -> None:
+        """Where a cell holds but a thin layer of air on a solid, take the flow against and off the surface on the
+        layer's other side towards the solid's own, in proportion to the layer's height.
+
+        So near to a surface air hardly moves towards it. Advection, which has brought that flow from afar, sources
+        and forces do not know this; and projection would turn a whole cell's momentum into a jet along the layer,
+        which holds a fraction of its mass.
+        """
+        if not self.any:
+            return
+        for component, (faces, factor, resting) in zip(velocity, self._over_thin_layers, strict=False):
+            component[faces] = resting + factor * (component[faces] - resting)
+
+    @property
+    def beside(self) -> torch.Tensor | None:
+        """Cells (flat indices) of fluid that solids touch, or cut; None where there are no obstacles."""
+        return self._beside if self.any else None
 
     def shield(
         self, scalar: torch.Tensor, advection: Advection, reach: float
@@ -157,6 +177,49 @@ class Solids:
         self._moving_walls: tuple[int, _Walls] | None = None
         self._solid = torch.from_numpy(np.flatnonzero(~self.terrain.fluid)).to(self.device)
         self._weights = [torch.from_numpy(w.reshape(-1)).to(self.device) for w in self.terrain.weights]
+        near = self._still_boxes + boxes if self.moves else self._still_boxes
+        self._over_thin_layers = [self._thin_layers(near, axis) for axis in range(self.grid.dim)]
+        touched = [np.zeros(0, np.int32)]
+        for box in near:
+            fluid, blocked = _blocked(self.terrain, box, whole=1.0)
+            touched.append(_flat(fluid & blocked, [lo for lo, _ in box], self.grid.cells))
+        self._beside = torch.from_numpy(np.unique(np.concatenate(touched))).long().to(self.device)
+
+    def _thin_layers(self, boxes: list[Box], axis: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `hold_back`: flat indices of faces normal to `axis`, what to multiply the velocity there by, and the
+        solid's velocity."""
+        weights, shape = self.terrain.weights, self.grid.faces(axis)
+        factors: dict[int, float] = {}
+        for box in boxes:
+            first = [lo for lo, _ in box]
+            low, high = _both_faces(weights[axis], axis, box)
+            height = np.zeros(
+                low.shape, np.float32
+            )  # of the air in the cell: what its other faces are open by
+            for other in range(3):
+                if other != axis:
+                    height = np.maximum(height, np.maximum(*_both_faces(weights[other], other, box)))
+            thin = height < THIN_LAYER
+            for inner, outer, up in ((low, high, 1), (high, low, 0)):
+                found = thin & (inner == 0) & (outer > THIN_LAYER)
+                start = [lo + up * (a == axis) for a, lo in enumerate(first)]
+                for face, factor in zip(
+                    _flat(found, start, shape).tolist(), (height[found] / THIN_LAYER).tolist(), strict=True
+                ):
+                    factors[face] = min(factor, factors.get(face, 1.0))
+        if self.grid.periodic[axis]:  # both copies of a face
+            step = int(np.prod(shape[axis + 1 :]))
+            lap = self.grid.cells[axis] * step
+            for face, factor in list(factors.items()):
+                index = face // step % shape[axis]
+                if index in (0, self.grid.cells[axis]):
+                    factors[face - lap if index else face + lap] = factor
+        faces = np.array(sorted(factors), np.int64)
+        resting = np.zeros(len(faces), np.float32)
+        if self.terrain.solid_velocity is not None:
+            resting = self.terrain.solid_velocity[axis].reshape(-1)[faces]
+        factor = np.array([factors[face] for face in faces.tolist()], np.float32)
+        return tuple(torch.from_numpy(a).to(self.device) for a in (faces, factor, resting))  # type: ignore[return-value]
 
     def _mark(
         self, terrain: Terrain, boxes: list[Box], kind: int, layers: torch.Tensor | None = None
@@ -249,6 +312,12 @@ def _without_last(array: np.ndarray, axis: int) -> np.ndarray:
     return array[(slice(None),) * axis + (slice(None, -1),)]
 
 
+def _both_faces(faces: np.ndarray, axis: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Of the cells of `box`, the numbers of their lower and upper faces normal to `axis`."""
+    window = tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))
+    return np.delete(faces[window], -1, axis), np.delete(faces[window], 0, axis)
+
+
 def _known(terrain: Terrain, box: Box, kind: int) -> np.ndarray:
     """Whether samples need no continuation: cells (`kind` 0) of fluid; faces (normal to axis `kind` - 1) that
     are open, or closed by a surface that is rather parallel to them: beside a cell of fluid that is open on its
@@ -277,12 +346,14 @@ def _known(terrain: Terrain, box: Box, kind: int) -> np.ndarray:
     return (part(share, 1, count) > 0) | below | above
 
 
-def _blocked(terrain: Terrain, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Whether cells hold fluid, and whether they are solid or have a closed face within the domain."""
+def _blocked(terrain: Terrain, box: Box, whole: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Whether cells hold fluid, and whether they are solid or have a face within the domain that is closed: open by
+    no more than 0, or by less than `whole`."""
     fluid = _cells(terrain.fluid, box)
     blocked = ~fluid
     for axis, (lo, hi) in enumerate(box):
-        closed = _faces(terrain, axis, tuple((a, b + (a_ == axis)) for a_, (a, b) in enumerate(box))) == 0
+        share = _faces(terrain, axis, tuple((a, b + (a_ == axis)) for a_, (a, b) in enumerate(box)))
+        closed = (share == 0) | (share < whole)
         if not terrain.grid.periodic[axis]:
             walls = [i for i in range(hi - lo + 1) if lo + i in (0, terrain.grid.cells[axis])]
             closed[(slice(None),) * axis + (walls,)] = False

@@ -227,10 +227,12 @@ class Solver:
                 emitter.emit(self._state)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
-            self._forces.confine_vorticity(self._state.velocity, dt)
+            self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
         if self._diffusion is not None:
             with self._timed("diffuse"):
                 self._diffusion.diffuse(self._state.velocity, dt)
+        with self._timed("solids"):
+            self._solids.hold_back(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
         with self._timed("project"):
