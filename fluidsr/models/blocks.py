@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +15,38 @@ from fluidsr.models.resample import upsample
 LEAK = 0.1  # slope of the rectifier below zero
 
 
-def activate(x: Tensor) -> Tensor:
+def activate(x: Tensor, *, inplace: bool = False) -> Tensor:
     """The rectifier between convolutions, leaky (slope 0.1) so that no channel dies in a narrow network."""
-    return F.leaky_relu(x, LEAK)
+    return F.leaky_relu(x, LEAK, inplace)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border."""
-    pad = weight.shape[-1] // 2
+# For each axis, whether the volume goes on beyond its low and its high side: there a tile was cut out of it.
+Cut: TypeAlias = Sequence[tuple[bool, bool]]
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cut: Cut | None = None) -> Tensor:
+    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border.
+
+    At the sides that are `cut` the cells whose kernel reaches beyond are left out, and not computed where that is
+    so on both sides of an axis.
+    """
+    reach = weight.shape[-1] // 2
+    sides = cut or [(False, False)] * (x.dim() - 2)
+    pads = [0 if low and high else reach for low, high in sides]
     if _torch_would_unfold(x):
-        ones = [1] * (x.dim() - 2)
-        return torch.mkldnn_convolution(x, weight, bias, [pad] * len(ones), ones, ones, 1)
-    return (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pad)
+        ones = [1] * len(pads)
+        y = torch.mkldnn_convolution(x, weight, bias, pads, ones, ones, 1)
+    else:
+        y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pads)
+    return trim(y, [(low and not high, high and not low) for low, high in sides], reach)
+
+
+def trim(x: Tensor, cut: Cut | None, cells: int) -> Tensor:
+    """`x [..., *S]` less `cells` cells at each of the `cut` sides, a view."""
+    for axis, (low, high) in enumerate(cut or (), start=-len(cut or ())):
+        length = x.shape[axis] - cells * (low + high)
+        x = x.narrow(axis, cells if low else 0, length)
+    return x
 
 
 def _torch_would_unfold(x: Tensor) -> bool:
@@ -55,8 +77,8 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         _he_normal(self.weight, inputs * 3**dim, gain)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias)
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+        return convolve(x, self.weight, self.bias, cut)
 
 
 class ResidualBlock(nn.Module):
@@ -70,8 +92,9 @@ class ResidualBlock(nn.Module):
         self.first = Convolution(dim, width, width)
         self.second = Convolution(dim, width, width, gain=0.3)  # close to the identity at the start
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(activate(self.first(activate(x))))
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+        change = self.second(activate(self.first(activate(x), cut), inplace=True), cut)
+        return trim(x, cut, 2) + change
 
 
 class BalancedRise(nn.Module):
@@ -120,8 +143,8 @@ class BalancedRise(nn.Module):
         self.folded = self.folded and not mode
         return super().train(mode)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim))
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+        y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim), cut)
         return interleave(y, self.dim, self.outputs)
 
 
@@ -149,9 +172,9 @@ class ResizedRise(nn.Module):
         convolutions = self.spread.weight.numel() + self.gather.weight.numel()
         return float(interpolation + 2**self.dim * convolutions)
 
-    def forward(self, x: Tensor) -> Tensor:
-        fine = upsample(x, 2, "linear").contiguous(memory_format=memory_format(self.dim))
-        return self.gather(activate(self.spread(fine)))
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+        fine = trim(upsample(x, 2, "linear"), cut, 1).contiguous(memory_format=memory_format(self.dim))
+        return self.gather(activate(self.spread(fine, cut), inplace=True), cut)
 
 
 def interleave(x: Tensor, dim: int, channels: int) -> Tensor:

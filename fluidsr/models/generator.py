@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from fluidsr.models.blocks import Cut, trim
 from fluidsr.models.consistency import PROJECTION_RADIUS, project, projection_multiply_adds
 from fluidsr.models.fields import Inputs
 from fluidsr.models.resample import upsample
@@ -80,6 +81,14 @@ class Generator(nn.Module):
     def weights(self) -> int:
         """Weights and biases of its convolutions; those of normalisations are not counted."""
         return count_weights(self)
+
+    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cut` sides, up to rounding.
+
+        For a tile that was cut out of a volume with a halo of that size: what only the halo needs is not computed.
+        (Here all of it is; architectures know better.)
+        """
+        return trim(self(coarse), cut, self.receptive_radius * self.factor)
 
     def fold(self) -> Generator:
         """Make ready for inference: eval mode, and whatever can be computed once is. Returns itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import convolve
+from fluidsr.models.blocks import Cut, convolve
 
 # At the start, as published: biases of every convolution, and the deviation of weights that no norm rescales.
 # With Kaiming's, ten times larger, the last rectifier of some starts is shut in nine voxels of ten.
@@ -37,10 +37,10 @@ class NormedConvolution(nn.Module):
         self.folded_weight: Tensor | None
         self.folded_bias: Tensor | None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
         if self.folded_weight is not None:
-            return convolve(x, self.folded_weight, self.folded_bias)
-        x = convolve(x, self.weight, self.bias)
+            return convolve(x, self.folded_weight, self.folded_bias, cut)
+        x = convolve(x, self.weight, self.bias, cut)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from fluidsr.models.blocks import (
     BalancedRise,
     Convolution,
+    Cut,
     ResidualBlock,
     ResizedRise,
     activate,
     memory_format,
+    trim,
 )
 from fluidsr.models.fields import REACH, Inputs, vorticity
 from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
@@ -77,20 +79,42 @@ class SmokeGenerator(Generator):
         )
 
     def forward(self, coarse: Tensor) -> Tensor:
-        density = coarse[:, :1]
-        detail = gate(density, self.factor) * self.residual(coarse)
-        return self.finish(torch.relu(upsample(density, self.factor, "cubic") + detail), coarse)
+        return self._answer(coarse, None)
 
-    def residual(self, coarse: Tensor) -> Tensor:
-        """What the network would add to cubic upsampling where smoke is, `[B, 1, *(S * factor)]`."""
-        x = self._read(coarse).contiguous(memory_format=memory_format(self.dim))
-        x = self.head(x)
+    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cut` sides, up to rounding."""
+        return self._answer(coarse, cut)
+
+    def _answer(self, coarse: Tensor, cut: Cut | None) -> Tensor:
+        # Every layer leaves out the cells at the cut sides that would need more than there is; in the end none
+        # is left but what `finish` reads.
+        kept = trim(coarse, cut, self.receptive_radius - self.finish_radius)
+        density = trim(coarse[:, :1], cut, self.receptive_radius - self.finish_radius - GATE_RADIUS)
+        spoilt = GATE_RADIUS * self.factor
+        detail = trim(gate(density, self.factor), cut, spoilt) * self.residual(coarse, cut)
+        fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cut, spoilt) + detail)
+        return trim(self.finish(fine, kept), cut, self.finish_radius * self.factor)
+
+    def residual(self, coarse: Tensor, cut: Cut | None = None) -> Tensor:
+        """What the network would add to cubic upsampling where smoke is, `[B, 1, *(S * factor)]`.
+
+        At `cut` sides it ends `finish_radius` coarse cells before the halo does.
+        """
+        reach = REACH[self.options.inputs]
+        x = trim(self._read(coarse), cut, reach).contiguous(memory_format=memory_format(self.dim))
+        x = self.head(x, cut)
+        halo = self.receptive_radius - reach - 1  # cells of the present grid that are left of it
         for block in self.trunk:
-            x = block(x)
+            x = block(x, cut)
+            halo -= 2
         for rise, refine in zip(self.rises, self.refinements, strict=False):
-            x = rise(activate(x))
-            x = x + refine(activate(x))
-        return self.rises[-1](activate(x))
+            x = rise(activate(x, inplace=True), cut)
+            x = trim(x, cut, 1) + refine(activate(x), cut)
+            halo = 2 * (halo - 1) - 1
+        last = self.rises[-1]
+        x = last(activate(x, inplace=True), cut)
+        halo = 2 * halo - 1 - last.reach if isinstance(last, ResizedRise) else 2 * (halo - 1)
+        return trim(x, cut, halo - self.finish_radius * self.factor)
 
     def _read(self, coarse: Tensor) -> Tensor:
         """The fields that the network sees, `[B, channels, *S]`: density as it is, velocity in its unit."""

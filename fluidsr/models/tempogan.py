@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import memory_format
+from fluidsr.models.blocks import Cut, memory_format, trim
 from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
 from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
 from fluidsr.models.normed import NormedConvolution, fold
@@ -59,13 +59,27 @@ class TempoGAN(Generator):
             channels = outer
 
     def forward(self, coarse: Tensor) -> Tensor:
-        x = upsample(gather(coarse, self.options.inputs), self.factor, "nearest")
+        return self._answer(coarse, None)
+
+    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cut` sides, up to rounding."""
+        return self._answer(coarse, cut)
+
+    def _answer(self, coarse: Tensor, cut: Cut | None) -> Tensor:
+        reach, factor = REACH[self.options.inputs], self.factor
+        x = upsample(trim(gather(coarse, self.options.inputs), cut, reach), factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
         for block in self.blocks:
-            x = block(x)
+            x = block(x, cut)
+        left = (self.receptive_radius - reach) * factor - 2 * len(BLOCKS) * (KERNEL // 2)
+        x = trim(x, cut, left - self.finish_radius * factor)
+        kept = (
+            self.receptive_radius - self.finish_radius
+        )  # coarse cells of the halo that `finish` does not read
         if self.options.gated:
-            x = x * gate(coarse[:, :1], self.factor)
-        return self.finish(x, coarse)
+            near = gate(trim(coarse[:, :1], cut, kept - GATE_RADIUS), factor)
+            x = x * trim(near, cut, GATE_RADIUS * factor)
+        return trim(self.finish(x, trim(coarse, cut, kept)), cut, self.finish_radius * factor)
 
     def fold(self) -> TempoGAN:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
@@ -106,6 +120,6 @@ class ResidualBlock(nn.Module):
         self.b = NormedConvolution(dim, inner, outer, KERNEL, normed)
         self.shortcut = NormedConvolution(dim, inputs, outer, 1, normed)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.b(F.relu(self.a(x)))
-        return F.relu(y + self.shortcut(x))
+    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+        y = self.b(F.relu(self.a(x, cut)), cut)
+        return F.relu(y + self.shortcut(trim(x, cut, 2 * (KERNEL // 2))))

@@ -19,6 +19,7 @@ from fluidsr import device as devices
 from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
+from fluidsr.models.blocks import Cut
 from fluidsr.upscaling.cost import cover
 from fluidsr.upscaling.emptiness import Emptiness
 from fluidsr.upscaling.intake import Seen, check_finite, see
@@ -280,7 +281,7 @@ class Upscaler:
         and smaller tiles may.
         """
         try:
-            answer = self._generate(torch.stack([tile.read.of(seen.coarse) for tile in batch]))
+            answer = self._generate(torch.stack([tile.read.of(seen.coarse) for tile in batch]), batch[0].cut)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
@@ -312,14 +313,14 @@ class Upscaler:
         return [[tile_of(half, shape, self.halo, self.factor)] for half in box.halves()]
 
     @torch.inference_mode()
-    def _generate(self, coarse: Tensor) -> Tensor:
+    def _generate(self, coarse: Tensor, cut: Cut | None = None) -> Tensor:
         with autocast(self.device, self.precision):
-            answer: Tensor = self.generator(coarse)
+            answer: Tensor = self.generator(coarse) if cut is None else self.generator.inside(coarse, cut)
         return answer
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
-        """Tiles of equal shape together, as many as the batch and the memory allow."""
-        for shape, group in groupby(sorted(tiles, key=_shape_read), key=_shape_read):
+        """Tiles of equal shape, cut at the same sides, together, as many as the batch and the memory allow."""
+        for (shape, _), group in groupby(sorted(tiles, key=_kind), key=_kind):
             same = list(group)
             size = max(1, min(self._batch, self._most_cells // math.prod(shape)))
             for first in range(0, len(same), size):
@@ -378,8 +379,8 @@ def _memory_told(what: str) -> Iterator[None]:
         ) from error
 
 
-def _shape_read(tile: Tile) -> tuple[int, ...]:
-    return tile.read.shape
+def _kind(tile: Tile) -> tuple[tuple[int, ...], tuple[tuple[bool, bool], ...]]:
+    return tile.read.shape, tile.cut
 
 
 def _tile_edge(tile: int | str) -> int | None:

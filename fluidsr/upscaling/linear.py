@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fluidsr.models.blocks import trim
 from fluidsr.models.resample import upsample
 from fluidsr.upscaling.tiles import Box, tile_of
 
@@ -20,5 +21,5 @@ def raise_linearly(array: Tensor, box: Box, factor: int) -> Tensor:
     tile = tile_of(box, shape, _REACH, factor)
     lead = tuple(array.shape[:-dim])
     fine = upsample(tile.read.of(array).reshape(1, -1, *tile.read.shape), factor, "linear")
-    inside: Tensor = tile.crop.of(fine)
+    inside: Tensor = tile.crop.of(trim(fine, tile.cut, _REACH * factor))
     return inside.reshape(*lead, *tile.write.shape)

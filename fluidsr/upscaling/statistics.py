@@ -10,12 +10,12 @@ class Statistics:
     """The account of one frame.
 
     `tiles_run` and `tiles_skipped` (empty; none when the tiles were laid around the smoke); `frame_cells`,
-    coarse cells of the frame, and `computed_cells`, those that the generator computed, halos included;
-    `multiply_adds` spent; `seconds` on the clock; `clamped_cells`, coarse cells whose density was negative
-    and taken as zero; `max_density` and `max_speed`, the largest density and the largest magnitude of a
-    velocity component (coarse cells per frame, as the generator saw it) where there is smoke; `notes`,
-    sentences for the user. The same circumstance gives the same sentence in every frame, so a caller can say
-    each once.
+    coarse cells of the frame, and `computed_cells`, those that the generator read, halos included;
+    `multiply_adds` spent, at most (of a halo, each layer computes but what the next one needs); `seconds` on
+    the clock; `clamped_cells`, coarse cells whose density was negative and taken as zero; `max_density` and
+    `max_speed`, the largest density and the largest magnitude of a velocity component (coarse cells per
+    frame, as the generator saw it) where there is smoke; `notes`, sentences for the user. The same
+    circumstance gives the same sentence in every frame, so a caller can say each once.
     """
 
     tiles_run: int = 0
@@ -34,7 +34,7 @@ class Statistics:
 class Cost:
     """What a frame full of smoke would take, the most that any frame of its shape can.
 
-    `fine_shape` voxels; `tiles` and the coarse cells they compute, halos included; `multiply_adds`; `memory`,
+    `fine_shape` voxels; `tiles` and the coarse cells they read, halos included; `multiply_adds`; `memory`,
     bytes that the generator holds at its peak; `result`, bytes of the fine density, and `largest_result`,
     those of the largest tile, halo included.
     """

@@ -93,23 +93,30 @@ class Box:
 class Tile:
     """One call of the generator: it reads `read` (coarse cells) and answers for `write` (fine voxels).
 
-    `crop` selects the voxels of `write` in the generator's answer, which covers `read` at fine resolution.
+    `cut` says for each axis whether the domain goes on below and above `read`. At those sides the answer is
+    less than `read` by the halo; `crop` selects the voxels of `write` in it.
     """
 
     read: Box
     write: Box
     crop: Box
+    cut: tuple[tuple[bool, bool], ...]
 
     @property
     def computed_cells(self) -> int:
-        """Coarse cells that the generator computes for it, halo included."""
+        """Coarse cells that the generator reads for it, halo included."""
         return self.read.cells
 
 
 def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
     """The tile that answers for the coarse cells `box` of a domain of `shape` coarse cells."""
     read = box.grown(halo, shape)
-    return Tile(read, box.scaled(factor), box.relative_to(read).scaled(factor))
+    cut = tuple((a > 0, b < n) for a, b, n in zip(read.lo, read.hi, shape, strict=True))
+    answer = Box(
+        tuple(a + halo * low for a, (low, _) in zip(read.lo, cut, strict=True)),
+        tuple(b - halo * high for b, (_, high) in zip(read.hi, cut, strict=True)),
+    )
+    return Tile(read, box.scaled(factor), box.relative_to(answer).scaled(factor), cut)
 
 
 def remainder(shape: Sequence[int], boxes: Sequence[Box], most_cells: int) -> list[Box]:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fluidsr.frame import Frame
-from fluidsr.upscaling import Upscaler
+from fluidsr.models.blocks import Cut, trim
+from fluidsr.upscaling import Upscaler, plan
 
 
 class StandIn(nn.Module):
@@ -25,6 +26,9 @@ class StandIn(nn.Module):
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
         self.body = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
+
+    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
+        return trim(self(coarse), cut, self.receptive_radius * self.factor)
 
     def forward(self, coarse: Tensor) -> Tensor:
         x = coarse
@@ -69,3 +73,17 @@ def whole(upscaler: Upscaler, frame: Frame) -> np.ndarray:
         return upscaler.generator(torch.cat([seen.density[None], seen.velocity_in_cells()])[None])[
             0, 0
         ].numpy()
+
+
+def one_cell_short(upscaler: Upscaler, frame: Frame) -> float:
+    """How wrong a frame comes out where tiles read a cell less than their halo."""
+    seen, expected = frame.torch(), whole(upscaler, frame)
+    coarse = torch.cat([seen.density[None], seen.velocity_in_cells()])
+    worst = 0.0
+    for tile in plan(frame.shape, 6 if frame.dim == 2 else 3, 0, 1)[:8]:
+        read = tile.write.grown(upscaler.halo - 1, frame.shape)
+        with torch.no_grad():
+            answer = upscaler.generator(read.of(coarse)[None])[0, 0]
+        found = tile.write.relative_to(read).scaled(upscaler.factor).of(answer).numpy()
+        worst = max(worst, float(np.abs(found - tile.write.scaled(upscaler.factor).of(expected)).max()))
+    return worst
