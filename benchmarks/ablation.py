@@ -21,6 +21,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fluidsr import models
 from fluidsr.pipeline import train as story
@@ -29,7 +30,7 @@ from fluidsr.pipeline.make_dataset import configure, make_dataset
 
 RECIPE = Path(__file__).with_name("ablation.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "ablation.md"
-DATA = {
+DATA: dict[str, Any] = {
     "dim": 2,
     "resolution": 64,
     "factor": 4,
