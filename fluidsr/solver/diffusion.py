@@ -108,4 +108,4 @@ class Diffusion:
         return code
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)
+        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]).reshape(-1)).to(self.device)

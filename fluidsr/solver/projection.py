@@ -156,7 +156,7 @@ class Projection:
                 faces.select(axis, -1).copy_(faces.select(axis, 0))
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(-1)).to(self.device)
+        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]).reshape(-1)).to(self.device)
 
     def _faces(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Faces:
         u, v, w = (self._flat(array) for array in arrays)

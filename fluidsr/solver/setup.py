@@ -28,6 +28,9 @@ class Noise:
     scale: float
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _finite("noise", self.strength, self.scale)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -46,6 +49,15 @@ class Source:
     noise: Noise | None = None
     seconds: tuple[float, float] = (0.0, math.inf)
     motion: Motion | None = None
+
+    def __post_init__(self) -> None:
+        _finite(
+            "source", *(x for x in (self.density, self.temperature) if x is not None), *(self.velocity or ())
+        )
+        if self.density is not None and self.density < 0:
+            raise InputError("source", f"there is no density of {self.density:g}", "give a number from 0 up")
+        if any(map(math.isnan, self.seconds)):
+            raise InputError("source", f"{self.seconds} are no times", "give numbers")
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,19 @@ class Physics:
             )
         if self.wind is not None and not all(map(math.isfinite, self.wind)):
             raise InputError("physics.wind", f"{self.wind} m/s is no wind", "give finite numbers")
+        decay = (self.dissipation_density, self.dissipation_temperature)
+        _finite(
+            "physics",
+            self.gravity,
+            self.buoyancy_density,
+            self.buoyancy_temperature,
+            self.vorticity_confinement,
+            *decay,
+        )
+        if min(decay) < 0:
+            raise InputError(
+                "physics.dissipation", f"at {min(decay):g} /s things would grow", "give rates from 0 up"
+            )
 
 
 @dataclass(frozen=True)
@@ -156,6 +181,12 @@ class Setup:
                     f"{speed:g} m/s cannot blow along {'xyz'[axis]}, which is closed at an end",
                     "make both ends of that axis open or periodic, or that component 0",
                 )
+
+
+def _finite(where: str, *numbers: float) -> None:
+    for number in numbers:
+        if not math.isfinite(number):
+            raise InputError(where, f"{number} is not a finite number", "give finite ones")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
