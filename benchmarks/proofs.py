@@ -174,9 +174,9 @@ def _axes(count: int, size: tuple[float, float]) -> tuple[Figure, Any]:
 
 def _slope(axes: Any, sizes: tuple[int, ...], power: int, first: float) -> None:
     n = np.array(sizes)
+    axes.loglog(n, first * (n / n[0]) ** -float(power), "k--", linewidth=0.8, label=f"order {power}")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
-    axes.loglog(n, first * (n / n[0]) ** -float(power), "k--", linewidth=0.8, label=f"order {power}")
 
 
 def _finish(axes: Any, title: str, x: str, y: str, legend: bool = True) -> None:

@@ -148,9 +148,12 @@ class Overturn:
 def rayleigh_taylor(
     n: int, advection: str = "maccormack", seconds: float = 1.3, viscosity: float = 0.0, first: float = 0.01
 ) -> Overturn:
-    """Heavy air over light in a box of 1 m by 2 m, parted by a wave `first` m high; buoyancy 1 m/s^2. A wave at rest grows
-    as cosh(sigma t), sigma^2 = k db / 2 (Chandrasekhar 1961, section 92, the Boussinesq limit, without viscosity and
-    with walls far off: tanh k = 1 - 7e-6). The rate is fitted while the wave is 1.5 to 4 times as high as at first."""
+    """Heavy air over light in a box of 1 m by 2 m, parted by a wave `first` m high; buoyancy 1 m/s^2.
+
+    A wave at rest grows as cosh(sigma t), sigma^2 = k db / 2 (Chandrasekhar 1961, section 92, the Boussinesq limit,
+    without viscosity and with walls far off: tanh k = 1 - 7e-6). The rate is fitted while the wave is 1.5 to 4 times as
+    high as at first.
+    """
     h, k = 1.0 / n, 2 * math.pi
     grid = Grid((n, 2 * n), h, (PERIODIC, CLOSED))
     physics = Physics(gravity=1.0, buoyancy_density=1.0, viscosity=viscosity)
