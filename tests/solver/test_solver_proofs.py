@@ -19,7 +19,9 @@ def test_a_viscous_step_is_of_first_order() -> None:
     assert 0.8 < measured < 2.2 and errors[-1] < 2e-3, f"order {measured:.2f}, errors {errors}"
 
 
-@pytest.mark.parametrize("advection", ["maccormack", "reflection", "semi-lagrangian"])
+@pytest.mark.parametrize(
+    "advection", ["maccormack", "semi-lagrangian", pytest.param("reflection", marks=pytest.mark.slow)]
+)
 def test_heavy_air_over_light_overturns_at_the_rate_of_theory(advection: str) -> None:
     """Rayleigh and Taylor's, Chandrasekhar 1961: an inviscid wave grows at sqrt(k db / 2)."""
     seen = rayleigh_taylor(128, advection)
