@@ -19,9 +19,14 @@ def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
     """
     if scene.start is None:
         return None, []
-    path, temperature = Path(scene.start.path), scene.start.temperature_grid
+    start = scene.start
+    path, temperature = Path(start.path), start.temperature_grid
     frame = volumes.read(
-        path, density_grid=scene.start.density_grid, velocity_grid=scene.start.velocity_grid
+        path,
+        density_grid=start.density_grid,
+        velocity_grid=start.velocity_grid,
+        velocity_unit=start.velocity_unit,
+        frame_rate=start.frame_rate,
     ).numpy()
     if temperature is not None:
         if temperature not in frame.fields():

@@ -165,7 +165,16 @@ class Start(Strict):
     )
     velocity_grid: GridName | None = Field(
         default=None,
-        description="Its velocity, m/s; absent: found by the usual names, or air at rest (or in the wind)",
+        description="Its velocity; absent: found by the usual names, or air at rest (or in the wind)",
+    )
+    velocity_unit: Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"] = Field(
+        default="auto", description="What its velocity is in; auto: what files of its kind have"
+    )
+    frame_rate: Annotated[Number, Field(gt=0, le=10_000)] | None = Field(
+        default=None,
+        description="How many frames a second its cache has, where velocity is counted in frames; absent: as the "
+        "file says, or 24",
+        json_schema_extra=unit("1/s"),
     )
     temperature_grid: GridName | None = Field(
         default=None, description="Its temperature; absent: found by the usual names, or ambient"

@@ -105,6 +105,16 @@ def test_velocity_arrives_free_of_divergence(tmp_path: Path) -> None:
     assert float(frame.velocity[0, 8, 1]) < 0
 
 
+def test_velocity_of_another_unit_is_brought_to_metres_per_second(tmp_path: Path) -> None:
+    """Two cells of 0.1 m a frame, at 30 frames a second, are 6 m/s."""
+    velocity = np.zeros((2, 16, 16), np.float32)
+    velocity[0] = 2.0
+    volumes.write(tmp_path / "blob.npz", blob(velocity=velocity), precision="float")
+    path = scene(tmp_path, STILL.replace("0.1}", "0.1, boundary: {x: periodic, y: open}}"))
+    frame = first(path, "start.velocity_unit=cells/frame", "start.frame_rate=30")
+    np.testing.assert_allclose(frame.velocity[0], 6.0, rtol=1e-4)
+
+
 def test_a_start_without_sources_needs_smoke_inside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
