@@ -52,7 +52,7 @@ class RunError(FluidsrError):
 
 
 class SolverError(RunError):
-    """A simulation diverged: a NaN, or a pressure solve that did not converge."""
+    """A simulation diverged (a NaN, or a pressure solve that did not converge), or ran out of air."""
 
 
 class TrainingError(RunError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +168,10 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     too_wide = _too_wide(scene, where, body)
     if too_wide is not None:
         return [*problems, too_wide]
-    if body.motion is not None:  # it may begin outside, or in a solid: it will come out of it
+    if body.motion is not None:  # it may begin outside, or in a solid, as long as it comes out of it
+        if scene.obstacles and _never_in_the_open(scene, body):
+            what = "the source stays inside an obstacle, or outside the domain, for all of its motion"
+            problems.append(Problem((*where, "motion"), what, "move one of them"))
         return problems
     low, high = bounds(body)
     points = cell_centres(scene, low, high)
@@ -178,6 +183,27 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     elif scene.obstacles and _covered(scene, held).all():
         problems.append(Problem((*where, "center"), "the source is inside an obstacle", "move one of them"))
     return problems
+
+
+def _never_in_the_open(scene: Scene, body: Any) -> bool:
+    """Whether a source that moves is nowhere on its way (looked at in 32 places between two keyframes; of many
+    keyframes, in fewer) outside of what stands still."""
+    offsets = np.array([key.offset for key in body.motion])
+    between = max(1, min(32, 1024 // len(offsets)))
+    shares = np.linspace(0, 1, between + 1)[1:, None]
+    ways = (a + shares * (b - a) for a, b in pairwise(offsets))
+    for offset in np.concatenate([offsets[:1], *ways]):
+        there = body.model_copy(update={"center": tuple(np.add(body.center, offset).tolist())})
+        points = cell_centres(scene, *bounds(there))
+        points = np.vstack([points, [there.center]]) if _holds(scene, there.center) else points
+        held = points[inside(there, points)]
+        if len(held) and not _covered(scene, held).all():
+            return False
+    return True
+
+
+def _holds(scene: Scene, point: Sequence[float]) -> bool:
+    return all(0 <= x <= edge for x, edge in zip(point, scene.extent, strict=True))
 
 
 def _outside(scene: Scene, body: Body) -> bool:

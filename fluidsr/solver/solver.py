@@ -115,7 +115,7 @@ class Solver:
 
         On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
         nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
-        simulation diverges.
+        simulation diverges, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError(
@@ -211,7 +211,11 @@ class Solver:
     def _move_to(self, time: float) -> None:
         """Solids and sources to where they are at `time` (s), and everything that depends on it."""
         with self._timed("solids"):
-            geometry = self._solids.move(time, self._state.scalars)
+            try:
+                geometry = self._solids.move(time, self._state.scalars)
+            except InputError as error:  # of the terrain: solids have closed in on all air
+                remedy = "let them move less, or end before"
+                raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
                 self._projection.update(geometry)

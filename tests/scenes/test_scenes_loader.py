@@ -134,6 +134,12 @@ MISTAKES = [
         "the domain is",
     ),
     (
+        "    radius: 0.08",
+        "    radius: 0.03\n    motion: [{time: 0, offset: [0, 0.51, 0]}, {time: 1, offset: [0.01, 0.51, 0]}]",
+        "small.yaml:14: sources[0].motion: the source stays inside an obstacle",
+        "move one of them",
+    ),
+    (
         "size: [0.1, 0.1, 0.1]",
         "size: [9, 9, 9]",
         "small.yaml:19: obstacles: they fill the whole domain",
@@ -258,6 +264,13 @@ def test_a_mistake_says_where_what_and_the_remedy(tmp_path, old, new, start, rem
     message = complaint(tmp_path, text)
     assert message.startswith(start), message
     assert remedy in message.rsplit("; ", 1)[1], message
+
+
+def test_a_source_may_begin_in_an_obstacle_and_come_out(tmp_path):
+    path = tmp_path / "moving.yaml"
+    motion = "    radius: 0.03\n    motion: [{time: 0, offset: [0, 0.51, 0]}, {time: 1, offset: [0, 0, 0]}]"
+    path.write_text(GOOD.replace("    radius: 0.08", motion, 1))
+    assert scenes.load(path).sources[0].motion is not None
 
 
 def test_several_mistakes_give_the_first_and_the_count(tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fluidsr.errors import InputError
-from fluidsr.solver.motion import Motion
+from fluidsr.errors import InputError, SolverError
+from fluidsr.solver import Grid, Motion, Obstacle, Setup, Shape, Solver
 
 PATH = Motion(((1.0, (0.0, 0.0)), (2.0, (1.0, -2.0)), (4.0, (1.0, 0.0))))
 
@@ -50,3 +50,15 @@ def test_the_speed_of_a_stretch_is_its_greatest() -> None:
 def test_what_is_no_motion_is_refused(keys: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Motion(keys)  # type: ignore[arg-type]
+
+
+def test_a_solid_that_closes_in_on_all_air_stops_the_run() -> None:
+    block = Shape("box", (-0.45, 0.4), size=(0.9, 0.9))
+    obstacle = Obstacle(block, Motion(((0.0, (0.0, 0.0)), (1.0, (0.85, 0.0)))))
+    solver = Solver(Setup(Grid((8, 8), 0.1, (("open", "open"),) * 2), obstacles=(obstacle,)))
+    solver.advance(0.25)
+    with pytest.raises(
+        SolverError, match=r"t = [0-9.]+ s: obstacles: they leave no room for fluid; let them"
+    ):
+        for _ in range(4):
+            solver.advance(0.25)
