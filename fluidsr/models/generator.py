@@ -64,6 +64,11 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     @property
+    def paid_radius(self) -> int:
+        """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`."""
+        return self.receptive_radius
+
+    @property
     def support_radius(self) -> int | None:
         """Coarse cells from any density beyond which the output is exactly zero; None: it need not be zero.
 

@@ -154,6 +154,14 @@ class SmokeGenerator(Generator):
         return max(radius, self.support_radius) + self.finish_radius
 
     @property
+    def paid_radius(self) -> int:
+        """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`.
+
+        A quarter of it, as measured: most layers, and the dearest, compute little of it.
+        """
+        return self.receptive_radius // 4
+
+    @property
     def support_radius(self) -> int:
         """Coarse cells beyond which empty density gives exactly zero output.
 

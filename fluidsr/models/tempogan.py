@@ -99,6 +99,14 @@ class TempoGAN(Generator):
         return max(own, self.support_radius or 0) + self.finish_radius
 
     @property
+    def paid_radius(self) -> int:
+        """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`.
+
+        A quarter of it, as measured: most layers, and the dearest, compute little of it.
+        """
+        return self.receptive_radius // 4
+
+    @property
     def support_radius(self) -> int | None:
         """None unless gated: biases give empty air an answer of its own."""
         return GATE_RADIUS if self.options.gated else None

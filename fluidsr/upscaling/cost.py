@@ -18,8 +18,12 @@ from fluidsr.upscaling.occupancy import bounding_box
 from fluidsr.upscaling.tiles import Box
 
 
-def cover(mask: np.ndarray, halo: int, *, start_cells: int, most_cells: int) -> list[Box]:
+def cover(
+    mask: np.ndarray, halo: int, *, start_cells: int, most_cells: int, paid: int | None = None
+) -> list[Box]:
     """Disjoint boxes that hold every true cell of `mask [*S]`, cheap to compute with a halo of `halo` cells.
+
+    A cut costs as if the halo had `paid` cells (all, unless given), where it is not computed in full.
 
     The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
     until no cut saves more than `start_cells` (what starting one more tile costs, in cells): the clustering
@@ -35,13 +39,16 @@ def cover(mask: np.ndarray, halo: int, *, start_cells: int, most_cells: int) -> 
             f"give at least {least / max(most_cells, 1):.1f} times as much",
         )
     whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
+    spent = halo if paid is None else paid
     todo = [] if whole is None else [whole]
     done = []
     while todo:
         box = todo.pop()
-        size = box.grown(halo, mask.shape).cells
-        cut = _best_cut(mask, box, halo, smaller=False)
-        if (cut is None or cut.cells + start_cells >= size) and size > most_cells:
+        size = box.grown(spent, mask.shape).cells
+        cut = _best_cut(mask, box, spent, smaller=False)
+        if (cut is None or cut.cells + start_cells >= size) and box.grown(
+            halo, mask.shape
+        ).cells > most_cells:
             cut = _best_cut(mask, box, halo, smaller=True)
         elif cut is None or cut.cells + start_cells >= size:
             done.append(box)

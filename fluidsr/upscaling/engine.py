@@ -208,7 +208,9 @@ class Upscaler:
         """Disjoint boxes of coarse cells that hold every true cell of `mask`; how many of a plan hold none."""
         if self.tile is None:
             start = START_CELLS[self.device.type]
-            return cover(mask, self.halo, start_cells=start, most_cells=self._most_cells), 0
+            paid = int(self.generator.paid_radius)
+            boxes = cover(mask, self.halo, start_cells=start, most_cells=self._most_cells, paid=paid)
+            return boxes, 0
         whole = plan(mask.shape, self.tile, self.halo, 1)
         boxes = [box for tile in whole if (box := bounding_box(mask, tile.write)) is not None]
         largest = max((box.grown(self.halo, mask.shape).cells for box in boxes), default=0)

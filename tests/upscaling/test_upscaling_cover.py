@@ -36,6 +36,16 @@ def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_ce
         assert spent <= whole.grown(halo, mask.shape).cells + start_cells
 
 
+def test_a_halo_that_is_cheap_is_cut_more_often():
+    mask = np.zeros((24, 24, 24), dtype=bool)
+    mask[:12, :12, :12] = mask[12:, 12:, 12:] = True
+    dear = cover(mask, 9, start_cells=0, most_cells=mask.size)
+    cheap = cover(mask, 9, start_cells=0, most_cells=mask.size, paid=1)
+    assert len(dear) == 1 and cheap == [Box((0,) * 3, (12,) * 3), Box((12,) * 3, (24,) * 3)]
+    few = cover(mask, 9, start_cells=0, most_cells=21**3, paid=1)  # memory is that of the whole halo
+    assert all(box.grown(9, mask.shape).cells <= 21**3 for box in few)
+
+
 def test_a_dense_frame_is_one_tile():
     mask = np.ones((20, 30, 20), dtype=bool)
     assert cover(mask, 6, start_cells=0, most_cells=mask.size) == [Box((0, 0, 0), (20, 30, 20))]

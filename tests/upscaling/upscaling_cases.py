@@ -21,7 +21,7 @@ class StandIn(nn.Module):
     def __init__(self, dim: int, factor: int, layers: int, support: int) -> None:
         super().__init__()
         self.dim, self.factor, self.layers, self.support_radius = dim, factor, layers, support
-        self.receptive_radius = max(layers, support)
+        self.receptive_radius = self.paid_radius = max(layers, support)
         self.multiply_adds, self.inputs = 1.0, "density velocity"
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
