@@ -9,22 +9,42 @@ from types import TracebackType
 
 import numpy as np
 
+from fluidsr.dataset.affine import fitting_affine
 from fluidsr.dataset.augment import identity, symmetries
 from fluidsr.dataset.cache import FrameCache
+from fluidsr.dataset.crops import Crop, Straight, Turned, window_means
 from fluidsr.dataset.store import Simulation, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
+AUGMENTATIONS = ("none", "symmetries", "affine")
 _ATTEMPTS = 16  # frames tried for one patch before the densest place found is taken
 
 
 @dataclass
 class SamplerStatistics:
-    """Counts since the sampler was made: patches given, frames rejected as too empty, fallbacks taken."""
+    """Counts over the batches that were given: patches; draws rejected as too empty; patches of the densest
+    place found, for want of a dense one; and of augmentation `affine`, patches for which no turned one fits
+    into the data, which got a symmetry instead."""
 
     patches: int = 0
     rejected: int = 0
     fallbacks: int = 0
+    unturned: int = 0
+
+    def add(self, other: SamplerStatistics) -> None:
+        """Count the other's too."""
+        self.patches += other.patches
+        self.rejected += other.rejected
+        self.fallbacks += other.fallbacks
+        self.unturned += other.unturned
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    simulation: Simulation
+    first: int
+    crop: Crop
 
 
 class PatchSampler:
@@ -32,15 +52,16 @@ class PatchSampler:
 
     `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` 1 or 3 consecutive
     frames of each. A patch's coarse density (of its middle frame) has a mean of at least `minimum_density`:
-    frames are drawn until one has such places, one of which is drawn; after 16 frames without, the densest
-    place found is taken. With `augment`, each patch is turned by a random exact symmetry of the grid
-    (`augment.Symmetry`).
+    frames are drawn until one has such places, one of which is drawn; after 16 rejected draws the densest
+    place found is taken. `augment`: `symmetries` turns each patch by a random exact symmetry of the grid
+    (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it is.
 
     `batch(step)` depends on `seed`, `step` and the data only, so training resumes by counting. Decoded
-    frames are kept in at most `cache_bytes` of memory, and the next step's batch is prepared in one thread.
-    Simulations smaller than a patch are left out (`.skipped`). Raises InputError for values that cannot be,
-    DatasetError where the split has no simulations or its data are damaged. Close it, or use it as a
-    context manager.
+    frames are kept in at most `cache_bytes` of memory, and the batches of the next steps are prepared by
+    `workers` threads (0: none is prepared; resampling and decoding run outside of Python's lock, and threads
+    share the cache, which processes could not). Simulations smaller than a patch are left out (`.skipped`).
+    Raises InputError for values that cannot be, DatasetError where the split has no simulations or its data
+    are damaged. Close it, or use it as a context manager.
     """
 
     def __init__(
@@ -51,18 +72,22 @@ class PatchSampler:
         tile: int,
         batch: int,
         frames: int = 1,
-        augment: bool = True,
+        augment: str = "symmetries",
         seed: int = 0,
         minimum_density: float = 0.02,
         cache_bytes: int = 4 << 30,
-        prefetch: bool = True,
+        workers: int = 2,
     ) -> None:
         if frames not in (1, 3):
             raise InputError("frames", f"{frames} consecutive frames are not supported", "give 1 or 3")
         if tile < 1 or batch < 1:
             raise InputError("tile, batch", f"{tile} and {batch} are not both positive", "give 1 or more")
-        if seed < 0:
-            raise InputError("seed", f"{seed} is negative", "give 0 or more")
+        if seed < 0 or workers < 0:
+            raise InputError(
+                "seed, workers", f"{seed} and {workers} are not both from 0 up", "give 0 or more"
+            )
+        if augment not in AUGMENTATIONS:
+            raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
         found = store.simulations(split)
         if not found:
             raise DatasetError(str(store.path), f"has no simulations for {split}", "generate more of them")
@@ -73,35 +98,41 @@ class PatchSampler:
             raise InputError(str(store.path), what, "use a smaller tile, or other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
+        self.augment = augment
         self.statistics = SamplerStatistics()
-        self._symmetries = symmetries(self.dim) if augment else (identity(self.dim),)
+        self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
         self._starts = list(
             itertools.accumulate((s.frames - frames + 1 for s in self._simulations), initial=0)
         )
         self._cache = FrameCache(cache_bytes)
-        self._executor = ThreadPoolExecutor(1, "patches") if prefetch else None
-        self._ahead: tuple[int, Future[PatchBatch]] | None = None
+        self._workers = workers
+        self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
+        self._ahead: dict[int, Future[tuple[PatchBatch, SamplerStatistics]]] = {}
         self._latest: int | None = None
 
     def batch(self, step: int) -> PatchBatch:
         """The batch of training step `step`."""
-        if self._executor is None:
-            return self._make(step)
-        if self._ahead is not None and self._ahead[0] == step:
-            made = self._ahead[1].result()
-        else:
-            made = self._make(step)
+        ready = self._ahead.pop(step, None)
         # In data-parallel training each process leaves the others' steps out: expect the same stride again.
-        following = step + (1 if self._latest is None else max(1, step - self._latest))
+        stride = 1 if self._latest is None else max(1, step - self._latest)
         self._latest = step
-        self._ahead = (following, self._executor.submit(self._make, following))
+        if self._executor is not None:
+            wanted = [step + n * stride for n in range(1, self._workers + 1)]
+            for number in self._ahead.keys() - set(wanted):
+                self._ahead.pop(number).cancel()
+            for number in wanted:
+                if number not in self._ahead:
+                    self._ahead[number] = self._executor.submit(self._make, number)
+        made, counts = ready.result() if ready is not None else self._make(step)
+        self.statistics.add(counts)
         return made
 
     def close(self) -> None:
         """Stop preparing batches."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor, self._ahead = None, None
+            self._executor = None
+            self._ahead.clear()
 
     def __enter__(self) -> PatchSampler:
         return self
@@ -111,48 +142,64 @@ class PatchSampler:
     ) -> None:
         self.close()
 
-    def _make(self, step: int) -> PatchBatch:
+    def _make(self, step: int) -> tuple[PatchBatch, SamplerStatistics]:
         import torch
 
+        counts = SamplerStatistics(patches=self.size)
         coarse_shape = (self.size, self.frames, 1 + self.dim, *(self.tile,) * self.dim)
         fine_shape = (self.size, self.frames, 1, *(self.tile * self.factor,) * self.dim)
         coarse, fine = np.empty(coarse_shape, np.float32), np.empty(fine_shape, np.float32)
         for slot in range(self.size):
-            rng = np.random.default_rng([self.seed, step, slot])
-            self._fill(rng, coarse[slot], fine[slot])
-        self.statistics.patches += self.size
-        return PatchBatch(coarse=torch.from_numpy(coarse), fine=torch.from_numpy(fine))
+            drawn = self._draw(np.random.default_rng([self.seed, step, slot]), counts)
+            for t in range(self.frames):
+                coarse[slot, t] = drawn.crop.low(self._low(drawn.simulation, drawn.first + t))
+                fine[slot, t, 0] = drawn.crop.high(self._high(drawn.simulation, drawn.first + t))
+        return PatchBatch(coarse=torch.from_numpy(coarse), fine=torch.from_numpy(fine)), counts
 
-    def _fill(self, rng: np.random.Generator, coarse: np.ndarray, fine: np.ndarray) -> None:
-        simulation, first, corner = self._place(rng)
-        symmetry = self._symmetries[rng.integers(len(self._symmetries))]
-        low = (slice(None), *(slice(c, c + self.tile) for c in corner))
-        high = tuple(slice(c * self.factor, (c + self.tile) * self.factor) for c in corner)
-        for t in range(self.frames):
-            patch = self._low(simulation, first + t)[low]
-            coarse[t, 0] = symmetry.scalar(patch[0])
-            coarse[t, 1:] = symmetry.vector(patch[1:])
-            fine[t, 0] = symmetry.scalar(self._high(simulation, first + t)[high])
-
-    def _place(self, rng: np.random.Generator) -> tuple[Simulation, int, tuple[int, ...]]:
-        """Simulation, first frame and lower corner of a patch that is dense enough, or the densest found."""
-        best: tuple[float, Simulation, int, tuple[int, ...]] | None = None
+    def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Drawn:
+        """A patch that is dense enough, or the densest found."""
+        best: tuple[float, _Drawn] | None = None
         for _ in range(_ATTEMPTS):
             simulation, first = self._draw_frame(rng)
-            means = window_means(self._low(simulation, first + self.frames // 2)[0], self.tile)
+            middle = self._low(simulation, first + self.frames // 2)
+            means = window_means(middle[0], self.tile)
             flat = means.reshape(-1)
             dense = np.flatnonzero(flat >= self.minimum_density)
-            if len(dense):
-                chosen = dense[rng.integers(len(dense))]
-                return simulation, first, tuple(int(i) for i in np.unravel_index(chosen, means.shape))
-            self.statistics.rejected += 1
-            densest = int(flat.argmax())
-            if best is None or flat[densest] > best[0]:
-                corner = tuple(int(i) for i in np.unravel_index(densest, means.shape))
-                best = (float(flat[densest]), simulation, first, corner)
-        self.statistics.fallbacks += 1
+            chosen = int(dense[rng.integers(len(dense))]) if len(dense) else int(flat.argmax())
+            drawn = _Drawn(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
+            density = float(flat[chosen])
+            if isinstance(drawn.crop, Turned):  # it reaches beyond the window that was looked at
+                density = float(drawn.crop.low(middle)[0].mean(dtype=np.float64))
+            if density >= self.minimum_density:
+                return drawn
+            counts.rejected += 1
+            if best is None or density > best[0]:
+                best = density, drawn
+        counts.fallbacks += 1
         assert best is not None
-        return best[1:]
+        return best[1]
+
+    def _crop(
+        self,
+        rng: np.random.Generator,
+        simulation: Simulation,
+        window: int,
+        windows: tuple[int, ...],
+        counts: SamplerStatistics,
+    ) -> Crop:
+        """A way to see the patch at or near a window of whole cells, given by its flat index."""
+        corner = tuple(int(i) for i in np.unravel_index(window, windows))
+        if self.augment == "affine":
+            affine = fitting_affine(rng, simulation.low_shape, self.tile)
+            if affine is not None:
+                reach = affine.reach(self.tile)
+                near = np.array(corner) + self.tile / 2 + rng.uniform(-0.5, 0.5, self.dim)
+                most = np.maximum(np.array(simulation.low_shape) - reach, reach)
+                centre = np.clip(near, reach, most)
+                return Turned(tuple(float(c) for c in centre), self.tile, self.factor, affine)
+            counts.unturned += 1
+        symmetry = self._symmetries[rng.integers(len(self._symmetries))]
+        return Straight(corner, self.tile, self.factor, symmetry)
 
     def _draw_frame(self, rng: np.random.Generator) -> tuple[Simulation, int]:
         """Any possible first frame of any simulation, all equally likely."""
@@ -171,19 +218,3 @@ class PatchSampler:
 
     def _high(self, simulation: Simulation, index: int) -> np.ndarray:
         return self._cache.get((simulation.name, index, "high"), lambda: simulation.high_density(index))
-
-
-def window_means(field: np.ndarray, tile: int) -> np.ndarray:
-    """The mean of `field [*S]` over every window of `tile` cells along each axis: `[*(S - tile + 1)]`,
-    float64.
-
-    By running sums (Crow 1984), axis by axis: the cost does not grow with the window.
-    """
-    total = field.astype(np.float64)
-    for axis in range(field.ndim):
-        sums = np.cumsum(total, axis=axis)
-        upper = np.take(sums, range(tile - 1, field.shape[axis]), axis=axis)
-        zero = np.zeros_like(np.take(sums, [0], axis=axis))
-        lower = np.concatenate([zero, np.take(sums, range(field.shape[axis] - tile), axis=axis)], axis=axis)
-        total = (upper - lower) / tile
-    return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Signed = Annotated[float, Field(allow_inf_nan=False)]
@@ -80,6 +80,10 @@ class UNetNetwork(_Network):
 Network = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
 
 
+def _augmentation(value: Any) -> Any:
+    return {True: "symmetries", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Patches(Part):
     """What an update sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells."""
 
@@ -96,7 +100,11 @@ class Patches(Part):
     minimum_density: Weight = Field(
         default=0.01, description="Patches of a smaller mean coarse density are not drawn"
     )
-    augment: bool = Field(default=True, description="Turn and mirror every patch at random")
+    augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
+        default="symmetries",
+        description="`symmetries`: turn and mirror every patch by whole right angles, exactly; `affine`: by any angle, "
+        "and scale it by 0.85 to 1.15, by resampling; `none`. (true is symmetries, false is none.)",
+    )
 
 
 class Losses(Part):
