@@ -1,6 +1,6 @@
 """Three ways from the same coarse simulation to a fine one: a trained generator, wavelet turbulence, neither.
 
-python benchmarks/upres.py [SCENE] [FRAMES] [-o PICTURES]
+python benchmarks/upres.py [SCENE] [FRAMES] [--strengths 0 1 2] [-o PICTURES]
 
 Prints CPU seconds per frame (one thread where OMP_NUM_THREADS=1), how the mass compares with the coarse run's, and
 the share of variance in the finest octave, over the last quarter of the frames; with -o, writes a picture of the
@@ -26,8 +26,9 @@ from fluidsr.upscaling.wavelet.bands import high_band
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scene", nargs="?", default="plume")
-    parser.add_argument("frames", nargs="?", type=int, default=48)
+    parser.add_argument("frames", nargs="?", type=int, default=24)
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--strengths", nargs="+", type=float, default=[1.0], help="of wavelet turbulence")
     options = parser.parse_args()
 
     scene = scenes.load(options.scene)
@@ -38,25 +39,28 @@ def main() -> None:
         f"wavelet turbulence, strength {strength:g}": ByWavelets(
             WaveletUpscale(method="wavelet", factor=4, strength=strength), "cpu"
         ).follow(solver, scene, start)
-        for strength in (0.0, 1.0, 2.0)
+        for strength in options.strengths
     }
     seconds: dict[str, list[float]] = {}
-    for _ in range(options.frames):
+    last = max(1, options.frames // 4)
+    for number in range(options.frames):
+        judged = number >= options.frames - last
         began = time.process_time()
         solver.advance(scene.frame_seconds)
         coarse = frame_of(solver, scene, scene.frame_seconds)
         seconds.setdefault("the coarse simulation itself", []).append(time.process_time() - began)
         fine = {}
         began = time.process_time()
-        fine[model.card.name] = model.upsample(coarse)
-        seconds.setdefault(model.card.name, []).append(time.process_time() - began)
+        if judged:  # it needs no frame before
+            fine[model.card.name] = model.upsample(coarse)
+            seconds.setdefault(model.card.name, []).append(time.process_time() - began)
         for name, course in courses.items():
             began = time.process_time()
             course.see(coarse)
-            fine[name] = course.fine(coarse, ("density",))
+            if judged:
+                fine[name] = course.fine(coarse, ("density",))
             seconds.setdefault(name, []).append(time.process_time() - began)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads; {scene.name}, {options.frames} frames")
-    last = max(1, options.frames // 4)
     for name, spent in seconds.items():
         line = f"{name:36s} {sum(spent[-last:]) / last:6.2f} s a frame, {max(spent):6.2f} s at most"
         if name in fine:
