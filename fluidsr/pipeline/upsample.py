@@ -30,6 +30,7 @@ class Settings:
     velocity_scale: float = 1.0
     tile: int | str = "auto"
     max_memory: int | None = None
+    passes: int = 1
     arithmetic: str = "float32"  # of the generator; `precision` is that of the files
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
@@ -110,6 +111,10 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with --velocity-grid, or accept that with --zero-velocity",
         )
+    scale = settings.velocity_scale
+    for _ in range(1, settings.passes):
+        # The next pass draws its detail along the same flow, on finer cells.
+        frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
         item.targets(root, settings.formats),
@@ -121,7 +126,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         naming=settings.naming,
     )
     try:
-        for name, box, values in upscaler.pieces(frame, velocity_scale=settings.velocity_scale):
+        for name, box, values in upscaler.pieces(frame, velocity_scale=scale):
             files.put(name, box.lo, values)
     except BaseException:
         files.abandon()

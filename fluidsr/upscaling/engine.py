@@ -101,6 +101,12 @@ class Upscaler:
             raise InputError("--max-memory", f"{max_memory} bytes hold nothing", "give a positive size")
         if precision not in PRECISIONS:
             raise InputError("--precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
+        if precision == "float16" and self.device.type == "cpu":
+            raise InputError(
+                "--precision float16",
+                "takes hundreds of times longer on a CPU",
+                "use bfloat16 there, or --device cuda",
+            )
         self.precision = precision
         self.card = model.card
         self.generator: Any = model.generator.to(self.device).eval()

@@ -124,6 +124,23 @@ def test_frame_rate_scales_what_the_network_sees(cache: Path, tmp_path: Path, ti
     assert np.abs(fast.density - slow.density).max() > 1e-3
 
 
+def test_two_passes_are_one_after_the_other(cache: Path, tmp_path: Path, tiny_model: str) -> None:
+    from fluidsr import upscaling
+
+    source = str(cache / "coarse" / "plume2d_0003.npz")
+    options = ["--model", tiny_model, "--device", "cpu", "--passes", "2", "--velocity-scale", "0.5"]
+    assert call("upsample", source, *options, "-o", str(tmp_path / "fine")) == 0
+    frame, model = volumes.read(source), upscaling.load(tiny_model, device="cpu")
+    once = model.upsample(frame, velocity_scale=0.5, fields=["velocity"])
+    twice = model.upsample(once, velocity_scale=0.5)
+    for suffix in ("vdb", "vti"):
+        fine = volumes.read(tmp_path / "fine" / "frames" / f"plume2d_0003.{suffix}")
+        assert fine.shape == tuple(16 * n for n in frame.shape)
+        assert fine.cell_size == pytest.approx(frame.cell_size / 16)
+        assert fine.origin == frame.origin
+        np.testing.assert_allclose(fine.density, twice.density, atol=1e-3)
+
+
 def test_two_sources_of_one_name(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
     from fluidsr.frame import Frame
 
