@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,16 @@ KERNEL = 3
 
 
 class UNetOptions(Options):
-    """`width` channels on the fine grid, twice as many a level below; `depth` convolutions on the coarse grid."""
+    """`width` channels on the fine grid, twice as many a level below; `depth` convolutions on the coarse grid.
+
+    `norm: none` leaves the batch norms out: with few tiles in a batch they blur how dense the smoke is.
+    """
 
     inputs: Inputs = "density velocity"
     width: int = Field(default=16, ge=1, le=256)
     depth: int = Field(default=4, ge=1, le=64)
     gated: bool = False
+    norm: Literal["batch", "none"] = "batch"
 
 
 class UNet(Generator):
@@ -35,8 +39,9 @@ class UNet(Generator):
     nearest upsampling the way down has two 3-wide convolutions on each grid and halves the resolution by
     averaging, until the coarse grid, where `depth` convolutions of the most channels work; the way up doubles
     by nearest upsampling, concatenates what the way down had on that grid, and convolves twice. A 1-wide
-    convolution and a rectifier end it; all other convolutions have a batch norm and a rectifier. The deepest
-    level is the coarse grid, and so the pooling lies alike in every tile of whole coarse cells.
+    convolution and a rectifier end it; all other convolutions have a batch norm (unless `norm` is none) and a
+    rectifier. The deepest level is the coarse grid, and so the pooling lies alike in every tile of whole coarse
+    cells.
 
     Raises ValueError for options that `UNetOptions` does not allow.
     """
@@ -50,14 +55,14 @@ class UNet(Generator):
         options = self.options
         self.levels = factor.bit_length() - 1
         widths = [options.width * 2**level for level in range(self.levels + 1)]
-        channels = CHANNELS[options.inputs]
+        channels, normed = CHANNELS[options.inputs], options.norm == "batch"
         self.down = nn.ModuleList()
         for width in widths[:-1]:
-            self.down.append(Stack(dim, [channels, width, width]))
+            self.down.append(Stack(dim, [channels, width, width], normed))
             channels = width
-        self.bottom = Stack(dim, [channels] + [widths[-1]] * options.depth)
+        self.bottom = Stack(dim, [channels] + [widths[-1]] * options.depth, normed)
         self.up = nn.ModuleList(
-            Stack(dim, [below + width, width, width]) for width, below in itertools.pairwise(widths)
+            Stack(dim, [below + width, width, width], normed) for width, below in itertools.pairwise(widths)
         )
         self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
 
@@ -119,13 +124,16 @@ class UNet(Generator):
 
 
 class Stack(nn.Module):
-    """Convolutions through the channels `widths`, each with a batch norm and a rectifier."""
+    """Convolutions through the channels `widths`, each with a batch norm, if `normed`, and a rectifier."""
 
-    def __init__(self, dim: int, widths: list[int]) -> None:
+    def __init__(self, dim: int, widths: list[int], normed: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            NormedConvolution(dim, a, b, KERNEL, normed=True) for a, b in itertools.pairwise(widths)
+            NormedConvolution(dim, a, b, KERNEL, normed) for a, b in itertools.pairwise(widths)
         )
+        if not normed:  # so many layers need more than the published start, which is that of the last one
+            for layer in self.layers:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
 
     @property
     def multiply_adds(self) -> float:

@@ -75,6 +75,10 @@ class UNetNetwork(_Network):
     )
     depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
     gated: bool = Field(default=False, description="Exactly no smoke far from any smoke")
+    norm: Literal["batch", "none"] = Field(
+        default="batch",
+        description="`none`, with few tiles in a batch: batch norms then blur how dense the smoke is",
+    )
 
 
 Network = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]

@@ -98,6 +98,18 @@ def test_receptive_radius_is_exact(architecture, options):
     assert reach(generator, x) == [generator.receptive_radius] * generator.dim
 
 
+def test_a_unet_without_norms_keeps_the_level_of_each_sample():
+    """Same weights; a sample's answer in training is what it is alone, which batch norms would change."""
+    torch.manual_seed(0)
+    x = smoke(2, 4).float()
+    x = torch.cat([x, 3 * x])
+    for norm, alone in (("none", True), ("batch", False)):
+        net = build("UNet", dim=2, width=4, depth=1, norm=norm)
+        assert net.weights == build("UNet", dim=2, width=4, depth=1).weights
+        assert torch.allclose(net(x)[:1], net(x[:1]), atol=1e-5) == alone
+        assert net(x).std() > 1e-3
+
+
 @pytest.mark.parametrize("architecture", ["TempoGAN", "UNet"])
 def test_multiply_adds_are_counted_exactly(architecture):
     for dim, options in ((2, {}), (2, {"gated": True, "consistent": True}), (3, {})):
