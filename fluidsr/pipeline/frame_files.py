@@ -75,7 +75,7 @@ class FrameFiles:
         return [writer.end(_END) for writer in self._writers]
 
     def abandon(self) -> None:
-        """Leave nothing behind; returns when that is so."""
+        """Leave nothing unfinished behind; returns when that is so. After `close`, files that are whole stay."""
         for future in [writer.end(_ABANDON) for writer in self._writers]:
             future.exception()
 

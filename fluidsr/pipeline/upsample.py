@@ -128,11 +128,13 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     try:
         for name, box, values in upscaler.pieces(frame, velocity_scale=scale):
             files.put(name, box.lo, values)
-    except BaseException:
+        for written in files.close():
+            written.result()
+    except BaseException as error:
         files.abandon()
+        if isinstance(error, InputError) and error.where in frame.fields():
+            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
         raise
-    for written in files.close():
-        written.result()
     return {
         "source": str(item.source),
         "time": frame.time,

@@ -1,0 +1,71 @@
+"""Volumes that are not as one would wish: a right result, or one clear line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluidsr import upscaling, volumes
+from fluidsr.cli import main
+from fluidsr.frame import Frame
+
+
+def upsample(source: Path, model: str, output: Path, *options: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["upsample", str(source), "--model", model, "--device", "cpu", "-o", str(output), *options])
+    return int(stop.value.code or 0)
+
+
+def puff(shape: tuple[int, ...], seed: int = 0) -> Frame:
+    rng = np.random.default_rng(seed)
+    density = rng.random(shape, np.float32)
+    return Frame(density, rng.normal(0, 0.5, (len(shape), *shape)).astype(np.float32), cell_size=0.1)
+
+
+@pytest.mark.parametrize("shape", [(1, 37), (13, 1), (1, 1), (17, 23)])
+def test_any_size_is_raised(tmp_path: Path, tiny_model: str, shape: tuple[int, ...]) -> None:
+    frame = puff(shape)
+    volumes.write(tmp_path / "odd_0001.vdb", frame, precision="float")
+    formats = ["--format", "vdb", "--format", "vti", "--format", "npz", "--tile", "5"]
+    assert upsample(tmp_path / "odd_0001.vdb", tiny_model, tmp_path / "out", *formats) == 0
+    expected = upscaling.load(tiny_model, device="cpu").upsample(frame).density
+    for suffix in ("vdb", "vti", "npz"):
+        fine = volumes.read(tmp_path / "out" / "frames" / f"odd_0001.{suffix}")
+        assert fine.shape == tuple(4 * n for n in shape)
+        np.testing.assert_allclose(fine.density, expected, atol=1e-3)
+
+
+def test_one_cell_thick_in_three_dimensions(tmp_path: Path) -> None:
+    frame = puff((9, 1, 11))
+    volumes.write(tmp_path / "thin_0001.npz", frame, precision="float")
+    assert upsample(tmp_path / "thin_0001.npz", "smoke3d-x4", tmp_path / "out", "--format", "vdb") == 0
+    fine = volumes.read(tmp_path / "out" / "frames" / "thin_0001.vdb")
+    assert fine.shape == (36, 4, 44) and fine.density.max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["density", "velocity"])
+def test_what_is_not_finite_is_named_with_its_file(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    fields = {"density": np.ones((12, 9), np.float32), "velocity": np.ones((2, 12, 9), np.float32)}
+    fields[name].flat[7] = np.nan
+    np.savez(tmp_path / "bad_0001.npz", **fields, cell_size=0.1, origin=np.zeros(2), time=0.0, dt=0.04)
+    assert upsample(tmp_path / "bad_0001.npz", tiny_model, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "bad_0001.npz" in error and name in error and "NaN" in error and error.count("\n") == 1
+    assert not list((tmp_path / "out" / "frames").iterdir())
+
+
+def test_negative_density_is_taken_as_none_and_said_once(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = puff((12, 9))
+    frame.density[:4] = 0
+    clean = upscaling.load(tiny_model, device="cpu").upsample(frame).density
+    frame.density[:4] = -0.3
+    for number in (1, 2):
+        volumes.write(tmp_path / f"neg_{number:04d}.npz", frame, precision="float")
+    assert upsample(tmp_path / "neg_####.npz", tiny_model, tmp_path / "out", "--format", "npz") == 0
+    assert capsys.readouterr().out.count("density is negative in places") == 1
+    fine = volumes.read(tmp_path / "out" / "frames" / "neg_0002.npz")
+    np.testing.assert_allclose(fine.density, clean, atol=1e-3)
