@@ -17,6 +17,9 @@ from fluidsr.errors import RunError
 
 Report = Callable[[str, str], None]  # name of the simulation, event
 
+# Of a job that met an error of its machine; one that diverged is an outcome, and is not tried again.
+RETRIES = 2
+
 # A process has one solver backend, and dask may run several tasks in one process.
 _one_at_a_time = threading.Lock()
 
@@ -61,7 +64,7 @@ def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, Non
     workers die over a job again and again."""
     from distributed import KilledWorker, as_completed
 
-    futures = client.map(_simulate_on_cluster, jobs, pure=False)
+    futures = client.map(_simulate_on_cluster, jobs, pure=False, retries=RETRIES)
     try:
         for future in as_completed(futures):
             yield future.result()
