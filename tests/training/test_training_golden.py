@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SyntheticSampler
+from synthetic_smoke import SyntheticSampler
 
 from fluidsr.training import Recipe, Sources, train
 
