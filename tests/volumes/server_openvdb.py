@@ -22,7 +22,9 @@ for line in sys.stdin:
         accessor = grid.getConstAccessor()
         points = [tuple(point) for point in asked[f"points{i}"].tolist()]
         both = [accessor.probeValue(point) for point in points]
-        found[f"values{i}"] = np.array([value for value, _ in both])
+        # As they are stored: whoever narrows doubles later may flush the smallest of them to zero.
+        stored = {"float": np.float32, "vec3s": np.float32}.get(grid.valueTypeName)
+        found[f"values{i}"] = np.array([value for value, _ in both], stored)
         found[f"active{i}"] = np.array([active for _, active in both])
         corners = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))
         found[f"corners{i}"] = np.array([grid.transform.indexToWorld(corner) for corner in corners])
