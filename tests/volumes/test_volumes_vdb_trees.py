@@ -111,8 +111,8 @@ def trees(draw, types):
     exact = half or kind == "half"
 
     def values(n):
-        """Numbers that a half holds, or for floats any bits but NaN, infinities and subnormals (those are zero to
-        a process in which some library has switched them off, and nothing here is compared as bits throughout)."""
+        """Numbers that a half holds, or for floats any bits but NaN, infinities and subnormals (zero to a
+        process in which some library has switched them off)."""
         if np.dtype(dtype).kind == "f" and not exact and rng.random() < 0.5:
             bits = rng.integers(0, 256, (n, channels * np.dtype(dtype).itemsize), np.uint8)
             any_bits = bits.view(dtype)
