@@ -238,6 +238,15 @@ def train(
     _say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data}'", quiet)
 
 
+_THRESHOLD = click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Values up to it become zero.",
+)
+
+
 @cli.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", metavar="NAME|PATH", default="smoke3d-x4", show_default=True)
@@ -260,6 +269,7 @@ def train(
     show_default=True,
     help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
 )
+@_THRESHOLD
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
 )
@@ -275,6 +285,7 @@ def upsample(
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
+    threshold: float,
     zero_velocity: bool,
     frame_rate: float | None,
     output: Path | None,
@@ -299,6 +310,7 @@ def upsample(
         arithmetic=precision,
         intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
         zero_velocity=zero_velocity,
+        threshold=threshold,
         formats=formats or ("vdb", "vti"),
     )
     folder = story.upsample(
@@ -327,13 +339,7 @@ def upsample(
     "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
 )
 @click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Values up to it become zero.",
-)
+@_THRESHOLD
 @click.option(
     "--naming",
     type=click.Choice(["houdini", "blender"]),

@@ -25,9 +25,10 @@ _END, _ABANDON = object(), object()
 class FrameFiles:
     """The files `paths` of a frame at `place`, with the fields named in `fields`, open until `close` or `abandon`.
 
-    `put` takes boxes in any order, each voxel once; what does not come is zero. Writing runs beside the caller,
-    who waits where it is more than a box ahead of a file. No file has its name before it is whole. VDB and
-    VTI files are written as the boxes come; for the others the whole frame is gathered in memory.
+    `put` takes boxes in any order, each voxel once; what does not come is zero, and so is what does not exceed
+    `threshold`. Writing runs beside the caller, who waits where it is more than a box ahead of a file. No file has
+    its name before it is whole. VDB and VTI files are written as the boxes come; for the others the whole frame is
+    gathered in memory.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FrameFiles:
         fields: Sequence[str],
         precision: str,
         naming: str,
+        threshold: float,
     ) -> None:
         frame = {"shape": place.shape, "cell_size": place.cell_size, "origin": place.origin}
         options = {
@@ -49,6 +51,7 @@ class FrameFiles:
             "fields": fields,
             "precision": precision,
             "naming": naming,
+            "threshold": threshold,
         }
         self._writers = [_Writer(_opener(path, options)) for path in paths]
 
@@ -162,6 +165,7 @@ def _gathered(
     fields: Sequence[str],
     precision: str,
     naming: str,
+    threshold: float,
 ) -> Iterator[_Gathered]:
     out = _Gathered(shape, fields)
     yield out
@@ -169,4 +173,4 @@ def _gathered(
     first = density if density is not None else np.zeros(shape, np.float32)
     frame = Frame(first, cell_size=cell_size, origin=tuple(origin), time=time, dt=dt)
     frame = frame.with_fields({"density": first, **out.arrays})
-    volumes.write(path, frame, fields=fields, precision=precision, naming=naming)
+    volumes.write(path, frame, fields=fields, precision=precision, naming=naming, threshold=threshold)

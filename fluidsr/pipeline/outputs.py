@@ -72,6 +72,7 @@ class Outputs:
             fields=fields,
             precision=output.precision,
             naming=output.naming,
+            threshold=output.threshold,
         )
 
     def _paths(self, side: str, number: int) -> list[Path]:

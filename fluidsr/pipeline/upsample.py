@@ -37,6 +37,7 @@ class Settings:
     formats: tuple[str, ...] = ("vdb", "vti")
     precision: str = "half"
     naming: str = "houdini"
+    threshold: float = 0.0
 
 
 def upsample(
@@ -124,6 +125,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         fields=["density"],
         precision=settings.precision,
         naming=settings.naming,
+        threshold=settings.threshold,
     )
     try:
         for name, box, values in upscaler.pieces(frame, velocity_scale=scale):

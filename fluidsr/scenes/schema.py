@@ -205,6 +205,10 @@ class Output(Strict):
         default="houdini",
         description="Name of the velocity grid: houdini writes vel, blender writes velocity",
     )
+    threshold: NotNegative = Field(
+        default=0.0,
+        description="Values up to it in magnitude are written as zero, and take no space in a .vdb",
+    )
     coarse: Flag = Field(default=False, description="Write the coarse frames too")
 
 
