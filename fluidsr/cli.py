@@ -59,6 +59,13 @@ def _options(*names: str) -> Callable[[F], F]:
         "frame-rate": click.option(
             "--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache."
         ),
+        "threshold": click.option(
+            "--threshold",
+            type=click.FloatRange(0),
+            default=0.0,
+            show_default=True,
+            help="Values up to it become zero.",
+        ),
         "scheduler": click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler."),
     }
 
@@ -238,15 +245,6 @@ def train(
     _say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data}'", quiet)
 
 
-_THRESHOLD = click.option(
-    "--threshold",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Values up to it become zero.",
-)
-
-
 @cli.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", metavar="NAME|PATH", default="smoke3d-x4", show_default=True)
@@ -269,11 +267,10 @@ _THRESHOLD = click.option(
     show_default=True,
     help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
 )
-@_THRESHOLD
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
 )
-@_options(*_INTAKE, "output", "frames", "format", "device", "scheduler", "overwrite")
+@_options(*_INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -339,7 +336,6 @@ def upsample(
     "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
 )
 @click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
-@_THRESHOLD
 @click.option(
     "--naming",
     type=click.Choice(["houdini", "blender"]),
@@ -347,7 +343,7 @@ def upsample(
     show_default=True,
     help="A VDB's velocity: vel or velocity.",
 )
-@_options(*_INTAKE, "output", "frames", "overwrite")
+@_options(*_INTAKE, "threshold", "output", "frames", "overwrite")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],

@@ -163,9 +163,7 @@ def _gathered(
     time: float,
     dt: float,
     fields: Sequence[str],
-    precision: str,
-    naming: str,
-    threshold: float,
+    **how: Any,
 ) -> Iterator[_Gathered]:
     out = _Gathered(shape, fields)
     yield out
@@ -173,4 +171,4 @@ def _gathered(
     first = density if density is not None else np.zeros(shape, np.float32)
     frame = Frame(first, cell_size=cell_size, origin=tuple(origin), time=time, dt=dt)
     frame = frame.with_fields({"density": first, **out.arrays})
-    volumes.write(path, frame, fields=fields, precision=precision, naming=naming, threshold=threshold)
+    volumes.write(path, frame, fields=fields, **how)

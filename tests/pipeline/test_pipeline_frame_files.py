@@ -26,8 +26,7 @@ def frame() -> Frame:
 def files(folder: Path, *suffixes: str, fields: tuple[str, ...] = ("density", "velocity")) -> FrameFiles:
     paths = [folder / "frames" / f"x_0001.{suffix}" for suffix in suffixes]
     whole = frame()
-    options = {"time": whole.time, "dt": whole.dt, "precision": "half", "naming": "houdini"}
-    options["threshold"] = 0.0
+    options = {"time": whole.time, "dt": whole.dt, "precision": "half", "naming": "houdini", "threshold": 0.0}
     return FrameFiles(paths, Place.of(whole), fields=fields, **options)
 
 
