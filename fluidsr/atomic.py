@@ -46,6 +46,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
+class _Theirs:
+    """Remembers the OSError of whoever runs within it."""
+
+    error: OSError | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            self.error = error
+
+
+@contextmanager
+def theirs_apart() -> Iterator[_Theirs]:
+    """Around `replacing`, where others make the contents: an OSError within `with theirs:` says nothing about this
+    file, and leaves as it came instead of as `replacing` would tell it.
+    """
+    theirs = _Theirs()
+    try:
+        yield theirs
+    except FluidsrError:
+        if theirs.error is not None:
+            raise theirs.error from None
+        raise
+
+
 def write_error(path: str | os.PathLike[str], error: OSError) -> FluidsrError:
     """The error to raise where writing `path` met `error`: InputError for a bad path, RunError for the
     rest.

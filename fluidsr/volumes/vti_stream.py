@@ -18,7 +18,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from fluidsr import atomic
-from fluidsr.errors import FluidsrError, InputError
+from fluidsr.errors import InputError
 from fluidsr.volumes.rounding import rounded
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
@@ -191,24 +191,16 @@ class _Array:
 @contextmanager
 def stream_frame(path: str | os.PathLike[str], **options: Any) -> Iterator[ImageStream]:
     """Write a frame box by box; see `fluidsr.volumes.stream`. `options` are those of ImageStream."""
-    foreign: OSError | None = None
-    try:
-        with (
-            atomic.replacing(path) as temporary,
-            temporary.open("wb") as file,
-            tempfile.TemporaryFile(dir=Path(path).absolute().parent) as spool,
-        ):
-            out = ImageStream(cast(BinaryIO, spool), **options)
-            try:
-                yield out
-            except OSError as error:  # of whoever makes the boxes: it says nothing about this file
-                foreign = error
-                raise
-            out.finish(file)
-    except FluidsrError:
-        if foreign is not None:
-            raise foreign from None
-        raise
+    with (
+        atomic.theirs_apart() as theirs,
+        atomic.replacing(path) as temporary,
+        temporary.open("wb") as file,
+        tempfile.TemporaryFile(dir=Path(path).absolute().parent) as spool,
+    ):
+        out = ImageStream(cast(BinaryIO, spool), **options)
+        with theirs:
+            yield out
+        out.finish(file)
 
 
 def _blocks(numbers: Sequence[float]) -> tuple[int, Iterator[bytes]]:

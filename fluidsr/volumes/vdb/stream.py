@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fluidsr import atomic
-from fluidsr.errors import FluidsrError, InputError
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.volumes import names
 from fluidsr.volumes.sequence import frame_number
@@ -110,19 +110,10 @@ class FrameStream:
 def stream_frame(path: str | os.PathLike[str], **options: Any) -> Iterator[FrameStream]:
     """Write a frame box by box; see `fluidsr.volumes.stream`. `options` are those of FrameStream."""
     out = FrameStream(path, **options)
-    foreign: OSError | None = None
-    try:
-        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
-            try:
-                yield out
-            except OSError as error:  # of whoever makes the boxes: it says nothing about this file
-                foreign = error
-                raise
-            out.finish(file)
-    except FluidsrError:
-        if foreign is not None:
-            raise foreign from None
-        raise
+    with atomic.theirs_apart() as theirs, atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        with theirs:
+            yield out
+        out.finish(file)
 
 
 def write_frame(
