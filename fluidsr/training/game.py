@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from fluidsr.errors import TrainingError
 from fluidsr.training.critics import Critic, random_of
@@ -16,6 +17,7 @@ from fluidsr.training.feed import Feed, Sampler
 from fluidsr.training.objective import objective
 from fluidsr.training.player import Player, finite
 from fluidsr.training.sample import Sample
+from fluidsr.training.shared_norms import alone, share
 from fluidsr.training.state import TrainingState
 from fluidsr.training.statistics import untouched
 from fluidsr.training.workers import Workers
@@ -41,6 +43,8 @@ class Game:
     ) -> None:
         self.state, self.workers, self.recipe = state, workers, state.recipe
         self.whole = True
+        for network in (state.generator.network, *(critic.network for critic in state.critics.values())):
+            share(network, workers)
         self._seconds: dict[str, float] = {}
         critics, patches = self.recipe.discriminators, self.recipe.patches
         rounds = critics.updates if critics else None
@@ -101,7 +105,10 @@ class Game:
         return {name: sum(values) / len(values) for name, values in figures.items()}
 
     def accuracies(self, feed: Feed, triplets: Feed | None, numbers: Sequence[int]) -> dict[str, float]:
-        """The discriminators' accuracies on some batches, against the present generator; nothing learns."""
+        """The discriminators' accuracies on some batches, against the present generator; nothing learns.
+
+        Each process may ask for itself: no other is waited for.
+        """
         sums: dict[str, float] = defaultdict(float)
         generator = self.state.generator.network
         generator.train()
@@ -111,7 +118,7 @@ class Game:
             for name, critic in self.state.critics.items():
                 sample = beside if name == "temporal" else frames
                 random = random_of(self.state.device, "accuracy")
-                with torch.no_grad(), untouched(generator), untouched(critic.network), self._precision():
+                with torch.no_grad(), _looking(generator), _looking(critic.network), self._precision():
                     _, told = critic.loss(sample, sample.fake(generator), random)
                 sums[name] += told["accuracy"] / len(numbers)
         return dict(sums)
@@ -231,6 +238,13 @@ class Game:
         started = time.perf_counter()
         yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+@contextmanager
+def _looking(network: nn.Module) -> Iterator[None]:
+    """Within, the network passes batches of this process alone, and remembers nothing of them."""
+    with untouched(network), alone(network):
+        yield
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 """Ds, Dt and G: who learns when, what is kept, and that a stopped game goes on to the bit."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +103,41 @@ def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
     assert any(name.startswith("spatial/exp_avg") for name in whole)
     assert running(tmp_path / "whole") == running(tmp_path / "parts")
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
+
+
+def test_a_game_killed_by_the_system_goes_on_to_the_last_digit(duel, sampler, tmp_path):
+    """SIGKILL, which nothing can catch, in a process of its own: what it had on disk is all that is left."""
+    plan = duel(log_every=1, checkpoint_every=2, steps=7)
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    child = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    assert subprocess.run(child, timeout=120).returncode == -signal.SIGKILL
+    with safe_open(tmp_path / "parts" / CHECKPOINT, framework="pt") as file:
+        assert json.loads(file.metadata()["state"])["step"] == 4  # step 5 was on its way
+    assert train(plan, Sources(sampler(plan)), tmp_path / "parts").finished
+    train(plan, Sources(sampler(plan)), tmp_path / "whole")
+    whole, parts = (records(tmp_path / name) for name in ("whole", "parts"))
+    assert whole == parts  # every digit of every loss
+    assert [r["step"] for r in whole if r["group"] == "training"] == list(range(1, 8))
+    assert same(*(load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts")))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from synthetic_smoke import SyntheticSampler
+from fluidsr.training import Recipe, Sources, train
+
+folder = Path(sys.argv[1])
+plan = Recipe.model_validate_json((folder / "plan.json").read_text())
+
+def die(progress):
+    if progress.step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(plan, Sources(SyntheticSampler(plan)), folder / "parts", on_progress=die)
+"""
 
 
 def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
