@@ -211,6 +211,72 @@ def generate_dataset(
     _say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
 
 
+@cli.command("import-dataset")
+@click.argument("pairs", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--high", multiple=True, metavar="FILES", help="A fine side: a folder or a pattern; repeatable."
+)
+@click.option("--low", multiple=True, metavar="FILES", help="Its coarse side; repeatable, in the same order.")
+@click.option(
+    "--factor",
+    type=click.Choice(["2", "4", "8"]),
+    help="Without coarse sides: filter them from the fine ones.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
+)
+@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity.")
+@_options(*_INTAKE, "output", "frames", "overwrite", "dry-run")
+def import_dataset(
+    pairs: Path | None,
+    high: tuple[str, ...],
+    low: tuple[str, ...],
+    factor: str | None,
+    fields: tuple[str, ...],
+    zero_velocity: bool,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    velocity_unit: str,
+    frame_rate: float | None,
+    output: Path | None,
+    frames: str | None,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Make a data set of pairs that other programs computed: PAIRS, a YAML list of them, or --high and --low."""
+    from fluidsr.pipeline import import_dataset as story
+    from fluidsr.pipeline import pairs_file
+
+    given = {
+        "density_grid": density_grid,
+        "velocity_grid": velocity_grid,
+        "velocity_unit": None if velocity_unit == "auto" else velocity_unit,
+        "frame_rate": frame_rate,
+        "factor": int(factor) if factor else None,
+        "frames": frames,
+        "zero_velocity": zero_velocity or None,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    if pairs is None:
+        chosen = pairs_file.of_options(low, high, **options)
+    elif high or low:
+        raise InputError("--high and --low", f"{pairs} names the sides", "give one or the other")
+    else:
+        chosen = pairs_file.load(pairs, options)
+    simulations = story.wanted(chosen)
+    if dry_run:
+        click.echo(story.describe(simulations), nl=False)
+        return
+    target = output or Path("data") / "imported.zarr"
+    story.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
+    _say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
+
+
 @cli.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
 @click.option("--recipe", metavar="NAME|PATH", required=True, help=f"{', '.join(_RECIPES)}, or a YAML file.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fluidsr.dataset.config import DatasetConfig
+from fluidsr.dataset.foreign import Foreign, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
+from fluidsr.dataset.importing import ImportReport, import_simulations
 from fluidsr.dataset.marginals import marginals, table
 from fluidsr.dataset.pictures import plot_marginals, plot_pairs
 from fluidsr.dataset.sampler import PatchSampler
@@ -11,13 +13,18 @@ from fluidsr.dataset.store import Simulation, Store
 
 __all__ = [
     "DatasetConfig",
+    "Foreign",
     "GenerationReport",
+    "ImportReport",
     "PatchSampler",
+    "Side",
     "Simulation",
     "Store",
     "generate",
+    "import_simulations",
     "marginals",
     "plot_marginals",
     "plot_pairs",
+    "survey",
     "table",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from fluidsr.dataset import workers as crew
 from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.record import Job, Outcome, scene_of
-from fluidsr.dataset.store import read_root
+from fluidsr.dataset.store import found_at
 from fluidsr.dataset.writer import create_root, only_one, remove_partial
 from fluidsr.errors import DatasetError, InputError
 
@@ -66,7 +66,7 @@ def generate(
     started = time.monotonic()
     # What is wrong with the distribution or the folder is found before anything is written.
     scene_of(config, config.simulation_seed(0))
-    _found(path)
+    found_at(path)
     tally = _Tally(config, on_progress)
     with only_one(path):
         _prepare(path, config, overwrite, dict(provenance or {}))
@@ -91,7 +91,7 @@ def _run(jobs: list[Job], workers: int, client: Any, report: crew.Report) -> Gen
 
 def _prepare(path: Path, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
     """Make `path` a data set of this configuration, with nothing unfinished in it."""
-    found = _found(path)
+    found = found_at(path)
     if found is not None and overwrite:
         for folder in path.glob("sim_*"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -103,22 +103,6 @@ def _prepare(path: Path, config: DatasetConfig, overwrite: bool, provenance: dic
         if config.simulations > found["simulations"]:
             create_root(path, {**found, "simulations": config.simulations})
     remove_partial(path)
-
-
-def _found(path: Path) -> dict[str, Any] | None:
-    """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
-    try:
-        if not path.exists():
-            return None
-        if not path.is_dir():
-            raise InputError(str(path), "is a file", "give a folder")
-        if not any(path.iterdir()):
-            return None
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
-    if not (path / "zarr.json").exists():
-        raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
-    return read_root(path)
 
 
 def _compare(path: Path, found: dict[str, Any], config: DatasetConfig) -> None:

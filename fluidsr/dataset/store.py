@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.layout import FORMAT, OPTIONAL, REQUIRED, VERSION, axes_of, folder_bytes, simulation_name
-from fluidsr.errors import DatasetError
+from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 
 _PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
@@ -25,7 +25,7 @@ class _Attributes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    seed: int
+    seed: int | None = None  # simulations from elsewhere have none
     split: str = Field(pattern="^(train|validation|test)$")
     dt: float = Field(gt=0, allow_inf_nan=False)
     start_time: float = Field(allow_inf_nan=False)
@@ -239,6 +239,22 @@ def read_root(path: Path) -> dict[str, Any]:
     if not all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations")):
         raise DatasetError(str(path), "its attributes are damaged", "generate it again")
     return attrs
+
+
+def found_at(path: Path) -> dict[str, Any] | None:
+    """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
+    try:
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise InputError(str(path), "is a file", "give a folder")
+        if not any(path.iterdir()):
+            return None
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
+    if not (path / "zarr.json").exists():
+        raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
+    return read_root(path)
 
 
 def _open_group(path: Path) -> Any:

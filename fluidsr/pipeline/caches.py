@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fluidsr import volumes
 from fluidsr.errors import InputError, MissingFieldError
@@ -12,6 +13,8 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline import frames
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import padded
+
+Fields = TypeVar("Fields", bound="Sequence[str] | None")
 
 
 @dataclass(frozen=True)
@@ -84,24 +87,29 @@ def read(
     is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
     the smoke would otherwise be cut off.
     """
-
-    def take(wanted: Sequence[str] | None) -> volumes.Taken:
-        return volumes.take(
-            item.source,
-            density_grid=intake.density_grid,
-            velocity_grid=intake.velocity_grid,
-            fields=wanted,
-            step=item.step,
-        )
-
-    try:
-        taken = take(fields)
-    except MissingFieldError:
-        taken = take(["density"])
+    taken, _ = take(item, intake, fields, ("density",))
     frame = taken.in_metres_per_second(intake.velocity_unit, intake.frame_rate)
     if frame.time == 0.0:
         frame = frame.replace(time=item.number * frame.dt if item.time is None else item.time)
     return padded(frame, margin) if taken.tight and margin else frame, taken.notes
+
+
+def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
+    """The frame as its file has it, with the first of the lists of fields `wanted` that the file can give; and
+    which one that is."""
+    for fields in wanted:
+        try:
+            taken = volumes.take(
+                item.source,
+                density_grid=intake.density_grid,
+                velocity_grid=intake.velocity_grid,
+                fields=fields,
+                step=item.step,
+            )
+            return taken, fields
+        except MissingFieldError as error:
+            missing = error
+    raise missing
 
 
 def _choose(items: tuple[Item, ...], frames_wanted: str | None) -> tuple[Item, ...]:

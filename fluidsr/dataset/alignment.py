@@ -1,0 +1,118 @@
+"""Where the cells of the two sides of a foreign pair lie to one another: whole coarse cells, one box for both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.volumes.places import Place
+
+FACTORS = (2, 4, 8)
+_WHOLE = 1e-3  # fine cells; how far from a whole number the distance of two boxes may be
+_ALIKE = 1e-4  # how much cell sizes that mean the same may differ
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The box of a whole sequence; `tight` says that it is merely that of the smoke, with nothing beyond it."""
+
+    place: Place
+    tight: bool = False
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The same box in coarse cells and in cells `factor` times smaller."""
+
+    low: Place
+    high: Place
+    factor: int
+
+    @classmethod
+    def of(cls, shape: Sequence[int], size: float, origin: Sequence[float], factor: int) -> Grids:
+        """A box of `shape` coarse cells of `size` m, its lower corner at `origin`."""
+        low = Place(tuple(shape), size, tuple(origin))
+        return cls(low, Place(tuple(n * factor for n in shape), size / factor, low.origin), factor)
+
+
+def of_both(low: Extent, high: Extent) -> Grids:
+    """The box of two sequences, in whole coarse cells.
+
+    Where both boxes are known they must be the same. A box that is merely that of the smoke is filled up, with empty
+    cells around it, to what both boxes cover together. Raises InputError where the cell sizes are not 2, 4 or 8
+    apart, where the fine cells do not divide the coarse ones, and where known boxes differ.
+    """
+    coarse, fine = low.place, high.place
+    if len(coarse.shape) != len(fine.shape):
+        raise InputError("low and high", "one is 2-D and the other 3-D", "pair sequences of one dimension")
+    factor = _factor(coarse.cell_size, fine.cell_size)
+    size = coarse.cell_size / factor
+    exact = np.subtract(fine.origin, coarse.origin) / size
+    shift = np.rint(exact).astype(int)
+    if (np.abs(exact - shift) > _WHOLE).any():
+        beside = ", ".join(f"{x:.3g}" for x in exact - shift)
+        raise InputError(
+            "low and high",
+            f"the fine cells do not divide the coarse ones: they lie ({beside}) of a fine cell beside",
+            "resample one side, or give the fine one alone, and a factor",
+        )
+    first, end = np.minimum(0, shift), np.maximum(np.multiply(coarse.shape, factor), shift + fine.shape)
+    same = (first == 0).all() and (shift == 0).all() and (end == np.multiply(coarse.shape, factor)).all()
+    if not (low.tight or high.tight or (same and (end == fine.shape).all())):
+        raise InputError(
+            "low and high",
+            f"their boxes differ: the coarse one is {_told(coarse)}, the fine one {_told(fine)}",
+            "pair sequences of one domain",
+        )
+    first, end = first // factor, -(-end // factor)
+    origin = np.add(coarse.origin, first * coarse.cell_size).tolist()
+    return Grids.of((end - first).tolist(), coarse.cell_size, origin, factor)
+
+
+def of_fine(high: Extent, factor: int) -> Grids:
+    """Whole coarse cells for a fine sequence that has no coarse side.
+
+    A known box is cut at its upper ends where they are not multiples of `factor` (empty cells there would look like
+    an edge of the smoke); a box that is merely that of the smoke gets a coarse cell of air around it, and whatever
+    else makes it whole. Raises InputError where nothing would be left.
+    """
+    place = high.place
+    if high.tight:
+        shape = [math.ceil(n / factor) + 2 for n in place.shape]
+        size = place.cell_size * factor
+        return Grids.of(shape, size, [o - size for o in place.origin], factor)
+    shape = [n // factor for n in place.shape]
+    if min(shape) < 1:
+        raise InputError("high", f"{place.shape} cells are fewer than a coarse one", "give a smaller factor")
+    return Grids.of(shape, place.cell_size * factor, place.origin, factor)
+
+
+def unplaced_factor(low: Extent, high: Extent) -> int | None:
+    """The factor of two sequences that both claim the same cells, as formats do that know no cell size: from their
+    shapes. None where they do not, or where the shapes tell none."""
+    a, b = low.place, high.place
+    if low.tight or high.tight or a.cell_size != b.cell_size or a.origin != b.origin:
+        return None
+    ratios = {n / m for m, n in zip(a.shape, b.shape, strict=False)}
+    factor = ratios.pop() if len(ratios) == 1 and len(a.shape) == len(b.shape) else 0
+    return int(factor) if factor in FACTORS else None
+
+
+def _factor(low: float, high: float) -> int:
+    factor = round(low / high)
+    if factor not in FACTORS or abs(low / high / factor - 1) > _ALIKE:
+        raise InputError(
+            "low and high",
+            f"cells of {low:g} m and {high:g} m are {low / high:.4g} apart",
+            "pair sequences whose cells are 2, 4 or 8 apart",
+        )
+    return factor
+
+
+def _told(place: Place) -> str:
+    corners = zip(place.origin, place.end, strict=True)
+    return " x ".join(f"{a:.6g}..{b:.6g}" for a, b in corners) + " m"

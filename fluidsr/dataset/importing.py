@@ -1,0 +1,201 @@
+"""Importing simulations of other programs into a data set: which are there, which fit, what happened."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fluidsr.dataset.config import FINE_FIELDS, split_of
+from fluidsr.dataset.foreign import Foreign, Survey, pair, survey
+from fluidsr.dataset.layout import simulation_name
+from fluidsr.dataset.record import FASTEST, Speeds
+from fluidsr.dataset.store import Store, found_at
+from fluidsr.dataset.writer import SimulationWriter, create_root, only_one, remove_partial
+from fluidsr.errors import DatasetError, InputError
+
+PAIRS = (
+    "imported"  # what the root says of its pairs; each simulation says whether its coarse side was filtered
+)
+_STILL = 1e-3  # coarse cells per frame; nobody trains on air this slow
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """Names of the simulations that were written now and kept from earlier; of those that do not fit the reason, by
+    what the user calls them."""
+
+    written: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class _Unfit(Exception):
+    """The simulation cannot be used; the data set is fine."""
+
+
+def import_simulations(
+    wanted: Sequence[Foreign],
+    path: str | Path,
+    *,
+    fine_fields: Sequence[str] = FINE_FIELDS,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    on_progress: Callable[[str, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> ImportReport:
+    """Make, or add to, the data set `path` from simulations that other programs computed.
+
+    A simulation that is there already (the same files of the fine side, and the same range of them) is kept; the
+    others get the next names in the order given, and, unless they say so themselves, the split of their name
+    (`split_of`). One that does not fit, or is damaged, is left out and named in the report. `fine_fields` of the fine
+    side are kept where the files have them. `on_progress(message, frames)` tells how many frames are newly behind
+    us; `on_note` takes sentences for the user.
+
+    On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
+    stays, and the same call goes on from there. Raises InputError where none of the simulations can be used, and
+    where `path` holds something else; DatasetError where it holds a data set that cannot take them; RunError for a
+    full disk.
+    """
+    path, started = Path(path).absolute(), time.monotonic()
+    unknown = [name for name in fine_fields if name not in FINE_FIELDS]
+    if unknown:
+        raise InputError("--field", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}")
+    kept_fields = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
+    tell, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
+    report = ImportReport()
+    found_at(path)
+    with only_one(path):
+        remove_partial(path)
+        if overwrite and found_at(path) is not None:
+            for folder in [*path.glob("sim_*"), path / "zarr.json"]:
+                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+        book = _Book(path, kept_fields, dict(provenance or {}))
+        for foreign in wanted:
+            name = book.name_of(foreign)
+            if name is not None:
+                report.kept.append(name)
+                tell(f"{name} kept", len(foreign.high.numbers))
+                continue
+            told = 0
+
+            def step(message: str, frames: int) -> None:
+                nonlocal told
+                told += frames
+                tell(message, frames)
+
+            try:
+                report.written.append(_import_one(foreign, book, step, note))
+            except _Unfit as unfit:
+                report.failed[foreign.high.label] = str(unfit)
+            tell(f"{foreign.high.label} done", len(foreign.high.numbers) - told)
+    if report.failed and not (report.written or report.kept):
+        label, reason = next(iter(report.failed.items()))
+        raise InputError(label, "no simulation can be used", reason)
+    return ImportReport(report.written, report.kept, report.failed, time.monotonic() - started)
+
+
+class _Book:
+    """Which simulations the data set at `path` holds, and what it takes."""
+
+    def __init__(self, path: Path, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
+        self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
+        self._root = found_at(path)
+        self._sources: dict[str, dict[str, Any]] = {}
+        if self._root is None:
+            return
+        for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
+            if self._root.get(key) != value:
+                what = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
+                raise DatasetError(str(path), what, "use --overwrite, or another folder")
+        for simulation in Store.open(path).simulations():
+            self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
+        self._count()
+
+    def name_of(self, foreign: Foreign) -> str | None:
+        """The name of the simulation with the files of `foreign`, if it is there.
+
+        Raises DatasetError where it is there, but was imported otherwise.
+        """
+        for name, source in self._sources.items():
+            if all(source.get(key) == foreign.source.get(key) for key in ("high", "frames")):
+                for key in {**source, **foreign.source}:
+                    if source.get(key) != foreign.source.get(key):
+                        what = f"{name} is from {foreign.high.label} with {key} {source.get(key)}, not"
+                        what = f"{what} {foreign.source.get(key)}"
+                        raise DatasetError(str(self.path), what, "use --overwrite, or another folder")
+                return name
+        return None
+
+    def next_name(self, found: Survey) -> str:
+        """A name for a further simulation; the first one makes the data set. Raises _Unfit for another kind."""
+        kind = {"dim": len(found.grids.low.shape), "factor": found.grids.factor}
+        if self._root is None:
+            about = {"pairs": PAIRS, "fine_fields": list(self.fine_fields), "software": self._provenance}
+            self._root = {**kind, "simulations": 0, **about}
+            create_root(self.path, self._root)
+        for key, value in kind.items():
+            if self._root[key] != value:
+                raise _Unfit(f"its {key} is {value}, and that of the data set is {self._root[key]}")
+        return simulation_name(max((int(name[4:]) for name in self._sources), default=-1) + 1)
+
+    def add(self, name: str, source: dict[str, Any]) -> None:
+        """Say that a simulation is complete."""
+        self._sources[name] = source
+        self._count()
+
+    def _count(self) -> None:
+        assert self._root is not None
+        if self._root["simulations"] != len(self._sources):
+            self._root["simulations"] = len(self._sources)
+            attrs = {key: value for key, value in self._root.items() if key not in ("format", "version")}
+            create_root(self.path, attrs)
+
+
+def _import_one(
+    foreign: Foreign, book: _Book, tell: Callable[[str, int], None], note: Callable[[str], None]
+) -> str:
+    """Write one simulation; returns its name. Raises _Unfit with the reason where it cannot be used."""
+    label = foreign.high.label
+    tell(f"{label}: looking", 0)
+    try:
+        found = survey(foreign)
+    except InputError as error:
+        raise _Unfit(str(error)) from error
+    if found.left_out:
+        note(f"{label}: {len(found.left_out)} frames are on one side only, and left out")
+    name = book.next_name(found)
+    speeds, dim = Speeds(), len(found.grids.low.shape)
+    with SimulationWriter(book.path, name, len(found.numbers), dim) as writer:
+        for number in found.numbers:
+            try:
+                low, high = pair(found, number)
+            except InputError as error:
+                raise _Unfit(str(error)) from error
+            speeds.add(low)
+            writer.add(low, {key: values for key, values in high.items() if key in book.fine_fields})
+            tell(f"{name} frame {number}", 1)
+        writer.finish(
+            {
+                "split": foreign.split or split_of(int(name[4:])),
+                "pairs": "filtered" if found.low is None else PAIRS,
+                "factor": found.grids.factor,
+                "dt": found.dt,
+                "start_time": found.start_time,
+                "origin": list(found.grids.low.origin),
+                "low_cell_size": found.grids.low.cell_size,
+                "high_cell_size": found.grids.high.cell_size,
+                "source": foreign.source,
+                "first_frame": found.numbers[0],
+                "cells_per_frame": speeds.as_dict(),
+            }
+        )
+    book.add(name, foreign.source)
+    fastest = max(speeds.as_dict()["greatest"])
+    if not foreign.still and not _STILL < fastest <= FASTEST:
+        note(f"{name}: air crosses {fastest:.3g} coarse cells per frame at most; is its velocity unit right?")
+    return name

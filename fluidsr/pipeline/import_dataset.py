@@ -1,0 +1,161 @@
+"""`fluidsr import-dataset`: pairs that other programs computed into a Zarr store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluidsr.errors import InputError
+from fluidsr.pipeline import caches, provenance
+from fluidsr.pipeline.caches import Cache, Intake
+from fluidsr.pipeline.document import to_yaml
+from fluidsr.pipeline.pairs_file import PairsFile, SideOfPair, Wanted
+from fluidsr.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from fluidsr.dataset import Foreign, Side
+    from fluidsr.volumes import Taken
+
+_INTAKE = ("density_grid", "velocity_grid", "velocity_unit", "frame_rate")
+
+
+def wanted(pairs: PairsFile) -> list[Foreign]:
+    """The simulations that `pairs` names. Raises InputError for files that are not there."""
+    return [_simulation(one, pairs) for one in pairs.simulations]
+
+
+def describe(simulations: Sequence[Foreign]) -> str:
+    """What would be imported, as YAML; the files are looked at, and nothing is written."""
+    from fluidsr.dataset import survey
+
+    told: list[dict[str, Any]] = []
+    for foreign in simulations:
+        about: dict[str, Any] = {
+            "high": foreign.high.label,
+            "low": foreign.low.label if foreign.low else None,
+        }
+        try:
+            found = survey(foreign)
+        except InputError as error:
+            told.append({**about, "cannot_be_used": str(error)})
+            continue
+        low, high = found.grids.low, found.grids.high
+        told.append(
+            {
+                **about,
+                "frames": f"{found.numbers[0]}-{found.numbers[-1]}",
+                "frames_left_out": len(found.left_out),
+                "frame_seconds": found.dt,
+                "factor": found.grids.factor,
+                "low_cells": list(low.shape),
+                "high_cells": list(high.shape),
+                "low_cell_size": low.cell_size,
+                "origin": list(low.origin),
+                "low_fields": list(found.low_fields),
+                "high_fields": list(found.high_fields),
+            }
+        )
+    return to_yaml({"simulations": told})
+
+
+def import_dataset(
+    simulations: Sequence[Foreign],
+    output: Path,
+    *,
+    fields: Sequence[str] = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Import `simulations` into the store `output`; what is there is kept. Returns its path.
+
+    `fields` of the fine side are kept beside its density; none means all. On return every simulation is there whole,
+    or was named in a line as left out. Raises InputError where none can be used, RunError for a full disk.
+    """
+    from fluidsr import dataset
+
+    options = {"fine_fields": tuple(dict.fromkeys(("density", *fields)))} if fields else {}
+    total = sum(len(foreign.high.numbers) for foreign in simulations)
+    with Progress(total, quiet=quiet) as progress:
+        report = dataset.import_simulations(
+            simulations,
+            output,
+            **options,
+            overwrite=overwrite,
+            provenance=provenance.environment(),
+            on_progress=progress.advance,
+            on_note=progress.note,
+        )
+        for label, reason in report.failed.items():
+            progress.note(f"{output}: {label} is left out: {reason}")
+    return output
+
+
+def _simulation(one: Wanted, pairs: PairsFile) -> Foreign:
+    from fluidsr.dataset import Foreign
+
+    frames = one.frames if one.frames is not None else pairs.frames
+    factor = None if one.low else one.factor or pairs.factor
+    high = _intake(one.high, one, pairs)
+    low = _intake(one.low, one, pairs) if one.low else None
+    source: dict[str, Any] = {
+        "high": list(one.high.files),
+        "low": list(one.low.files) if one.low else None,
+        "frames": None if frames is None else str(frames),
+        "factor": factor,
+        "split": one.split,
+        "high_intake": _plain(high),
+        "low_intake": _plain(low) if low else None,
+    }
+    return Foreign(
+        _side(one.high, high, frames),
+        _side(one.low, low, frames) if one.low and low else None,
+        factor,
+        one.split,
+        one.zero_velocity or pairs.zero_velocity,
+        source,
+    )
+
+
+def _intake(side: SideOfPair, one: Wanted, pairs: PairsFile) -> Intake:
+    """How the files of a side are understood: what it says itself, else its simulation, else the whole file."""
+    given: dict[str, Any] = {
+        key: next((v for v in (getattr(level, key) for level in (side, one, pairs)) if v), None)
+        for key in _INTAKE
+    }
+    return Intake(**{**given, "velocity_unit": given["velocity_unit"] or "auto"})
+
+
+def _plain(intake: Intake) -> dict[str, Any]:
+    return {key: getattr(intake, key) for key in _INTAKE}
+
+
+def _side(side: SideOfPair, intake: Intake, frames: str | int | None) -> Side:
+    from fluidsr.dataset import Side
+
+    cache = Cache.of(side.files, None if frames is None else str(frames))
+    items = {item.number: item for item in cache.items}
+    return Side(
+        side.files[0], tuple(sorted(items)), _taker(items, intake), intake.velocity_unit, intake.frame_rate
+    )
+
+
+def _taker(items: dict[int, caches.Item], intake: Intake) -> Callable[[int], Taken]:
+    """Reads a frame: what its file has of all that a data set can keep."""
+    further = ("velocity", "temperature", "solid")
+    tries = [("density", *some) for count in (3, 2, 1, 0) for some in itertools.combinations(further, count)]
+
+    def take(number: int) -> Taken:
+        item = items[number]
+        taken, fields = caches.take(item, intake, *tries)
+        tries.remove(
+            fields
+        )  # what one frame has, the next one will have too: some formats read before they miss
+        tries.insert(0, fields)
+        if taken.frame.time == 0.0 and item.time is not None:
+            return replace(taken, frame=taken.frame.replace(time=item.time))
+        return taken
+
+    return take

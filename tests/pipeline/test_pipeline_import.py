@@ -1,0 +1,203 @@
+"""`import-dataset` as a studio types it: volumes of any format in, a data set that trains out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from fluidsr import volumes
+from fluidsr.cli import main
+from fluidsr.dataset import Store
+from fluidsr.frame import Frame
+from fluidsr.volumes import vdb
+
+TINY = [
+    "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
+    "--set", "precision=float32", "--device", "cpu",
+]  # fmt: skip
+
+
+def call(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return int(stop.value.code or 0)
+
+
+def puff(n: int, cell: float, time: float, seed: int, dim: int) -> Frame:
+    """A blob that rises and turns, on `n` cells along each edge of a box of 1.6 m."""
+    centres = (np.arange(n) + 0.5) * cell
+    grid = np.meshgrid(*[centres] * dim, indexing="ij")
+    place = [0.8, 0.4 + 0.5 * time, 0.8][:dim]
+    distance = sum((x - p) ** 2 for x, p in zip(grid, place, strict=True))
+    density = np.exp(-20 * distance) * (1 + 0.3 * np.sin((20 + 5 * seed) * grid[0]))
+    velocity = np.stack([0.1 * np.sin(9 * grid[1]), 0.5 + 0 * grid[0], 0 * grid[0]][:dim])
+    return Frame(
+        density.astype(np.float32), velocity.astype(np.float32), cell_size=cell, time=time, dt=1 / 24
+    )
+
+
+def cache(
+    folder: Path, suffix: str, *, factor: int = 4, frames: int = 4, seed: int = 0, dim: int = 2
+) -> Path:
+    """Both sides of a shot as volumes of one format; the coarse frames are numbered from 1, the fine ones from 0."""
+    for side, n, first in (("low", 16 // (dim - 1), 1), ("high", 16 // (dim - 1) * factor, 0)):
+        (folder / side).mkdir(parents=True)
+        for number in range(first, frames + 1):
+            frame = puff(n, 1.6 / n, number / 24, seed, dim)
+            volumes.write(folder / side / f"density_{number:04d}.{suffix}", frame, precision="float")
+    return folder
+
+
+@pytest.mark.parametrize(("suffix", "dim"), [("vdb", 3), ("vti", 2), ("npz", 3), ("uni", 3), ("vdb", 2)])
+def test_every_format_gives_the_same_pairs(tmp_path: Path, suffix: str, dim: int) -> None:
+    shot = cache(tmp_path / "shot", suffix, frames=3, dim=dim)
+    store = tmp_path / "s.zarr"
+    pattern = shot / "high" / f"density_####.{suffix}"
+    assert call("import-dataset", "--low", shot / "low", "--high", pattern, "-o", store) == 0
+    (simulation,) = Store.open(store).simulations()
+    assert (simulation.frames, simulation.factor, simulation.attrs["first_frame"]) == (3, 4, 1)
+    for index in range(3):
+        for mine, side in ((simulation.low(index), "low"), (simulation.high(index), "high")):
+            theirs = volumes.read(shot / side / f"density_{index + 1:04d}.{suffix}")
+            near = 0 if side == "low" else 1e-3
+            np.testing.assert_allclose(mine.density, theirs.density, rtol=near, atol=near / 10)
+            assert mine.cell_size == pytest.approx(theirs.cell_size)
+            assert (mine.time, mine.origin) == (pytest.approx(theirs.time), theirs.origin)
+        coarse = volumes.read(shot / "low" / f"density_{index + 1:04d}.{suffix}")
+        np.testing.assert_array_equal(simulation.low(index).velocity, coarse.velocity)
+
+
+def write_foreign(path: Path, density: np.ndarray, cell: float, first: int) -> None:
+    """A grid as other programs write it, its first voxel at index `first` along each axis."""
+    half = 0.5 * cell
+    place = vdb.Transform.uniform(cell, (half, half, half))
+    vdb.write(path, [vdb.DenseGrid("density", density, place, low=(first,) * 3)])
+
+
+def test_sparse_files_of_other_programs_share_a_box(tmp_path: Path) -> None:
+    """Grids without our notes: each frame's box is that of its voxels, and one frame has none."""
+    for side, factor in (("low", 1), ("high", 4)):
+        (tmp_path / side).mkdir()
+        for number in range(1, 5):
+            density = np.ones((2 * factor,) * 3, np.float32) * (number != 2)
+            write_foreign(tmp_path / side / f"a.{number}.vdb", density, 0.4 / factor, number * factor)
+    store = tmp_path / "s.zarr"
+    sides = ("--low", tmp_path / "low", "--high", tmp_path / "high")
+    assert call("import-dataset", *sides, "-o", store) == 2
+    assert call("import-dataset", *sides, "--zero-velocity", "-o", store) == 0
+    (simulation,) = Store.open(store).simulations()
+    assert simulation.low_shape == (5, 5, 5)  # cells 1 to 5
+    assert simulation.low(0).origin == pytest.approx((0.4,) * 3)
+    for index, first in enumerate((0, None, 2, 3)):
+        expected = np.zeros((5, 5, 5), np.float32)
+        if first is not None:
+            expected[(slice(first, first + 2),) * 3] = 1
+        np.testing.assert_array_equal(simulation.low(index).density, expected)
+        np.testing.assert_array_equal(simulation.high(index).density[2::4, 2::4, 2::4], expected)
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shots and a list of them."""
+    folder = tmp_path_factory.mktemp("shots")
+    for seed in range(3):
+        cache(folder / f"shot{seed}", "npz", frames=5, seed=seed)
+    (folder / "pairs.yaml").write_text(
+        "frame_rate: 24\n"
+        "simulations:\n"
+        "  - {low: shot0/low, high: shot0/high, split: train}\n"
+        "  - {low: shot1/low/density_####.npz, high: [shot1/high], frames: 2-5, split: validation}\n"
+        "  - {high: {files: shot2/high, velocity_unit: m/s}, factor: 4, split: test}\n"
+    )
+    return folder
+
+
+def test_a_list_of_shots_trains_and_is_judged(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run = tmp_path / "s.zarr", tmp_path / "run"
+    assert call("import-dataset", shots / "pairs.yaml", "--field", "velocity", "-o", store) == 0
+    assert [s.split for s in Store.open(store).simulations()] == ["train", "validation", "test"]
+    assert [s.frames for s in Store.open(store).simulations()] == [5, 4, 6]
+    capsys.readouterr()
+    assert call("info", store, "-o", tmp_path) == 0
+    told = yaml.safe_load(capsys.readouterr().out)[str(store)]
+    assert told["complete"] == 3 and told["least, median and most"]["frame rate"] == {"24": 3}
+    fastest = np.hypot(0.5, 0.1) / 24 / 0.1  # m/s, seconds a frame, metres a coarse cell
+    assert told["least, median and most"]["fastest air, cells/frame"][2] == pytest.approx(fastest, rel=0.01)
+    common = ("--data", store, "--device", "cpu")
+    assert call("train", *common, "--recipe", "smoke2d-x4", "--steps", 20, *TINY, "-o", run) == 0
+    model = run / "smoke2d-x4.safetensors"
+    assert call("evaluate", *common, "--model", model, "-o", tmp_path / "report") == 0
+    assert "cubic" in capsys.readouterr().out
+
+
+def test_a_dry_run_tells_what_fits_and_writes_nothing(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("import-dataset", shots / "pairs.yaml", "--dry-run", "-o", tmp_path / "s.zarr") == 0
+    told = yaml.safe_load(capsys.readouterr().out)["simulations"]
+    assert [one["frames"] for one in told] == ["1-5", "2-5", "0-5"]
+    assert [one["high_cells"] for one in told] == [[64, 64]] * 3
+    crossed = ("--low", shots / "shot0" / "high", "--high", shots / "shot1" / "high")
+    assert call("import-dataset", *crossed, "--dry-run") == 0
+    told = yaml.safe_load(capsys.readouterr().out)["simulations"]
+    assert "are 1 apart" in told[0]["cannot_be_used"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("- {low: shot0/low}", "pairs.yaml:2: simulations[0].high: is missing; add it: The fine side"),
+        ("- {high: shot0/high}", "pairs.yaml:2: simulations[0]: has no low side; add low, or a factor"),
+        ("- {high: shot0/high, low: shot0/low, spilt: test}", "there is no key 'spilt' here; did you mean 'split'?"),
+        ("- {high: {file: a}, factor: 4}", "pairs.yaml:2: simulations[0].high.file: there is no key 'file' here"),
+        ("- {high: shot0/high, factor: 3}", "simulations[0].factor: 3 is not one of the choices; use one of 2, 4, 8"),
+        ("- {high: nowhere/high, factor: 4}", "nowhere/high: there is no such file; check the path"),
+        ("- {high: shot0/high, factor: 4, frames: 90-99}", "--frames: no input lies in 90-99"),
+    ],
+)  # fmt: skip
+def test_a_wrong_list_is_told_with_its_line(
+    shots: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = shots / "wrong" / "pairs.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("simulations:\n" + line.replace("shot", "../shot"))
+    assert call("import-dataset", file, "-o", shots / "never.zarr") == 2
+    assert message in capsys.readouterr().err
+    assert not (shots / "never.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "--high: there is none; give a YAML file of pairs, or --high"),
+        (("--low", "a", "--low", "b", "--high", "c"), "2 coarse sides, and 1 fine ones"),
+        (("--high", "c"), "--factor: there is no coarse side to tell it"),
+        (("pairs.yaml", "--high", "c"), "pairs.yaml names the sides"),
+        (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("import-dataset", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_velocity_of_another_unit_is_noticed(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = ("--low", shots / "shot0" / "low", "--high", shots / "shot0" / "high")
+    assert call("import-dataset", *sides, "--velocity-unit", "cells/frame", "-o", tmp_path / "a") == 0
+    assert "is its velocity unit right?" not in capsys.readouterr().out
+    assert call("import-dataset", *sides, "--velocity-unit", "m/frame", "-o", tmp_path / "b") == 0
+    assert "is its velocity unit right?" not in capsys.readouterr().out
+    a, b = (Store.open(tmp_path / name).simulations()[0].low(0) for name in "ab")
+    np.testing.assert_allclose(a.velocity_in_cells(), 0.1 * b.velocity_in_cells(), rtol=1e-5)
+    slow = ("--frame-rate", "0.1", "-o", tmp_path / "c")
+    assert call("import-dataset", *sides, *slow) == 0
+    told = capsys.readouterr().out
+    assert "sim_00000: air crosses 51" in told and "is its velocity unit right?" in told
