@@ -10,14 +10,18 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fluidsr.errors import FluidsrError, InputError
 
+if TYPE_CHECKING:
+    from fluidsr.pipeline.tiling import Tiling
+
 F = TypeVar("F", bound=Callable[..., Any])
 _RECIPES = ("smoke2d-x4", "smoke2d-x4-gan", "smoke3d-x4", "smoke3d-x4-gan", "tempogan-2d", "tempogan-3d")
+_TILING = ("tile", "max-memory", "precision")
 _INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -46,6 +50,19 @@ def _options(*names: str) -> Callable[[F], F]:
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
         "dry-run": click.option(
             "--dry-run", is_flag=True, help="Print the resolved configuration and the cost."
+        ),
+        "tile": click.option(
+            "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
+        ),
+        "max-memory": click.option(
+            "--max-memory", metavar="SIZE", help="Bound on the generator's memory, such as 4GB."
+        ),
+        "precision": click.option(
+            "--precision",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            default="float32",
+            show_default=True,
+            help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
         ),
         "density-grid": click.option("--density-grid", metavar="NAME", help="Unless its name tells."),
         "velocity-grid": click.option("--velocity-grid", metavar="NAME", help="Unless its name tells."),
@@ -91,11 +108,14 @@ def cli() -> None:
 @click.argument("scene")
 @click.option("--model", metavar="NAME|PATH|none", help="The generator; none writes the coarse frames.")
 @click.option("--preview/--no-preview", default=True, show_default=True, help="preview.png and preview.mp4.")
-@_options("output", "frames", "format", "set", "seed", "device", "overwrite", "dry-run")
+@_options("output", "frames", "format", "set", "seed", *_TILING, "device", "overwrite", "dry-run")
 def simulate(
     scene: str,
     model: str | None,
     preview: bool,
+    tile: str,
+    max_memory: str | None,
+    precision: str,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -117,6 +137,7 @@ def simulate(
         seed=seed,
         overrides=overrides,
         formats=formats,
+        tiling=_tiling(tile, max_memory, precision),
     )
     if dry_run:
         click.echo(story.describe(job), nl=False)
@@ -323,25 +344,26 @@ def train(
     help="Raise the result again: two passes of a x4 model make 16x.",
 )
 @click.option(
-    "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
+    "--region",
+    "regions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML: shapes in which the velocity scale is multiplied once more.",
 )
-@click.option("--max-memory", metavar="SIZE", help="Bound on the generator's memory, such as 4GB.")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
-)
+@click.option("--mask", metavar="PATH", help="A volume of such factors, or a sequence: mask_####.vdb.")
+@click.option("--mask-grid", metavar="NAME", help="Of the mask; unless its name tells.")
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
 )
-@_options(*_INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@_options(*_TILING, *_INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
     velocity_scale: float,
     passes: int,
+    regions: Path | None,
+    mask: str | None,
+    mask_grid: str | None,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -362,15 +384,20 @@ def upsample(
     """Raise any cache of volumes: files, folders, patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as story
     from fluidsr.pipeline.caches import Intake
+    from fluidsr.pipeline.shaping import Shaping
+    from fluidsr.scenes.region_file import load_regions
 
     settings = story.Settings(
         model=model,
         device=device,
-        velocity_scale=velocity_scale,
-        tile=_tile(tile),
-        max_memory=None if max_memory is None else _bytes(max_memory),
+        shaping=Shaping(
+            velocity_scale,
+            load_regions(regions) if regions else (),
+            None if mask is None else str(Path(mask).absolute()),
+            mask_grid,
+        ),
+        tiling=_tiling(tile, max_memory, precision),
         passes=passes,
-        arithmetic=precision,
         intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
         zero_velocity=zero_velocity,
         threshold=threshold,
@@ -620,6 +647,12 @@ def models_show(name: str) -> None:
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
         click.echo(line)
+
+
+def _tiling(tile: str, max_memory: str | None, precision: str) -> Tiling:
+    from fluidsr.pipeline.tiling import Tiling
+
+    return Tiling(_tile(tile), None if max_memory is None else _bytes(max_memory), precision)
 
 
 def _tile(text: str) -> int | str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from fluidsr.errors import VolumeError
 
 
 @cache
@@ -31,6 +35,19 @@ def environment() -> dict[str, str | None]:
         "platform": platform.platform(),
         **{name: _version(name) for name in packages},
     }
+
+
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 of what is in `files`, so that a run notices when it has changed. Raises VolumeError."""
+    sha = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    sha.update(block)
+        except OSError as error:
+            raise VolumeError(str(path), f"cannot be read ({error.strerror})", "check the path") from None
+    return sha.hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fluidsr.errors import ModelError
+from fluidsr.errors import InputError, ModelError
 from fluidsr.frame import Frame
+from fluidsr.pipeline.shaping import Shaping
+from fluidsr.pipeline.tiling import PLAIN, Tiling
 from fluidsr.scenes import Scene
 from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from fluidsr.solver import Solver
-    from fluidsr.upscaling import Piece, Upscaler
+    from fluidsr.upscaling import Piece, Upscaler, VelocityScale
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -27,7 +30,7 @@ class Raising(Protocol):
     @property
     def factor(self) -> int: ...
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         """What must be the same for a run to be gone on with."""
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
@@ -59,23 +62,29 @@ class Course(Protocol):
         """Go back to a `state()`. Raises InputError where it does not fit."""
 
 
-def choose(scene: Scene, device: str) -> Raising | None:
-    """What the scene says, checked against it; None where the coarse frames are the output."""
+def choose(scene: Scene, device: str, tiling: Tiling) -> Raising | None:
+    """What the scene says, checked against it; None where the coarse frames are the output.
+
+    Raises InputError for a `tiling` where no generator runs.
+    """
     if isinstance(scene.upscale, ModelUpscale):
-        return ByModel(scene.upscale, scene.dim, device)
-    if isinstance(scene.upscale, WaveletUpscale):
-        return ByWavelets(scene.upscale, device)
-    return None
+        return ByModel(scene.upscale, scene.dim, device, tiling)
+    if tiling != PLAIN:
+        what = "are a generator's, and none raises these frames"
+        raise InputError(
+            "--tile, --max-memory and --precision", what, "leave them away, or name one with --model"
+        )
+    return ByWavelets(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 
 class ByModel:
     """Each frame by itself through a trained generator."""
 
-    def __init__(self, words: ModelUpscale, dim: int, device: str) -> None:
-        from fluidsr import upscaling
-
-        self._scale = words.velocity_scale
-        self.upscaler: Upscaler = upscaling.load(words.model, device=device)
+    def __init__(self, words: ModelUpscale, dim: int, device: str, tiling: Tiling) -> None:
+        self._shaping = Shaping(words.velocity_scale, words.regions, words.mask, words.mask_grid)
+        self._shaping.check(dim)
+        self._tiling = tiling
+        self.upscaler = tiling.load(words.model, device)
         card = self.upscaler.card
         if card.dim != dim:
             what = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
@@ -89,9 +98,10 @@ class ByModel:
     def factor(self) -> int:
         return self.upscaler.factor
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
-        return {"name": card.name, "sha256": card.sha256}
+        model = {"name": card.name, "sha256": card.sha256}
+        return {**model, **asdict(self._tiling), "mask": self._shaping.mask_identity()}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         most = self.upscaler.cost(scene.domain.resolution)
@@ -102,19 +112,29 @@ class ByModel:
         return memory, {"multiply_adds_per_frame_at_most": int(most.multiply_adds)}
 
     def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
-        return self
+        return _ModelCourse(self.upscaler, self._shaping, start.time)
+
+
+class _ModelCourse:
+    """Frames do not depend on one another; `begin` (s) is when the first, which is never raised, was."""
+
+    def __init__(self, upscaler: Upscaler, shaping: Shaping, begin: float) -> None:
+        self._upscaler, self._shaping, self._begin = upscaler, shaping, begin
 
     def see(self, coarse: Frame) -> None:
-        """Nothing: frames do not depend on one another."""
+        """Nothing."""
 
     def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
-        return self.upscaler.upsample(coarse, velocity_scale=self._scale, fields=fields)
+        return self._upscaler.upsample(coarse, velocity_scale=self._scale(coarse), fields=fields)
 
     def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
-        return self.upscaler.pieces(coarse, velocity_scale=self._scale, fields=fields)
+        return self._upscaler.pieces(coarse, velocity_scale=self._scale(coarse), fields=fields)
+
+    def _scale(self, coarse: Frame) -> VelocityScale:
+        return self._shaping.of(coarse, round((coarse.time - self._begin) / coarse.dt))
 
     def notes(self) -> Sequence[str]:
-        return self.upscaler.statistics.notes
+        return self._upscaler.statistics.notes
 
     def state(self) -> dict[str, torch.Tensor]:
         return {}
@@ -135,7 +155,7 @@ class ByWavelets:
     def factor(self) -> int:
         return self._words.factor
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         return {"name": self.name}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:

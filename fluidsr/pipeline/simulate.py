@@ -20,9 +20,11 @@ from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.filmstrip import Filmstrip
 from fluidsr.pipeline.outputs import Outputs, present
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import digest
 from fluidsr.pipeline.raising import Course, Raising
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.start import digest, read_start
+from fluidsr.pipeline.start import read_start
+from fluidsr.pipeline.tiling import PLAIN, Tiling
 from fluidsr.scenes import Scene
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Job:
     frames: range
     device: str
     seed: int
+    tiling: Tiling = PLAIN
 
     @classmethod
     def of(
@@ -52,6 +55,7 @@ class Job:
         seed: int = 0,
         overrides: Sequence[str] = (),
         formats: Sequence[str] = (),
+        tiling: Tiling = PLAIN,
     ) -> Job:
         """Resolve what the user typed; `model` and `formats` win over the scene's own."""
         if not isinstance(scene, Scene):
@@ -65,14 +69,17 @@ class Job:
         if formats:
             scene = scene.with_formats(formats)
         wanted = frames.parse(frames_wanted, scene.time.frames)
-        return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed)
+        return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling)
 
     def configuration(self, raise_: Raising | None) -> dict[str, Any]:
         """What must be equal for a run to be gone on with; how many frames were asked for is not in it."""
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
         if self.scene.start is not None:  # what is in the file counts, not where it lies
-            scene["start"] |= {"path": Path(self.scene.start.path).name, "sha256": digest(self.scene)}
+            path = Path(self.scene.start.path)
+            scene["start"] |= {"path": path.name, "sha256": digest([path])}
+        if scene["upscale"] is not None:
+            scene["upscale"].pop("mask", None)  # the same
         model = raise_.identity() if raise_ else None
         return {"scene": scene, "model": model, "seed": self.seed, "device": self.device}
 
@@ -104,7 +111,7 @@ def simulate_frames(
     Raises InputError for bad input and SolverError where the simulation diverges.
     """
     job = Job.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
-    raise_ = raising.choose(job.scene, job.device)
+    raise_ = raising.choose(job.scene, job.device, job.tiling)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
     wanted = job.scene.output.fields
@@ -125,7 +132,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
     """
     scene = job.scene
-    raise_ = raising.choose(scene, job.device)
+    raise_ = raising.choose(scene, job.device, job.tiling)
     start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
@@ -163,7 +170,7 @@ def describe(job: Job) -> str:
     """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
     from fluidsr.solver import BYTES_PER_CELL
 
-    raise_ = raising.choose(job.scene, job.device)
+    raise_ = raising.choose(job.scene, job.device, job.tiling)
     read_start(job.scene)  # what is wrong with it is wrong with the plan
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from fluidsr import volumes
@@ -34,17 +33,3 @@ def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
             raise VolumeError(str(path), f"has no grid '{temperature}'", f"its fields are {known}")
         frame = frame.replace(temperature=frame.fields()[temperature])
     return place(frame, scene, str(path))
-
-
-def digest(scene: Scene) -> str | None:
-    """SHA-256 of the start file, so that a run notices when it has changed."""
-    if scene.start is None:
-        return None
-    try:
-        with Path(scene.start.path).open("rb") as file:
-            sha = hashlib.sha256()
-            while block := file.read(1 << 20):
-                sha.update(block)
-            return sha.hexdigest()
-    except OSError as error:
-        raise VolumeError(scene.start.path, f"cannot be read ({error.strerror})", "check the path") from None

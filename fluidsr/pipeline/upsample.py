@@ -15,6 +15,8 @@ from fluidsr.pipeline.caches import Cache, Intake, Item
 from fluidsr.pipeline.frame_files import FrameFiles
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.shaping import Shaping
+from fluidsr.pipeline.tiling import Tiling
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 
@@ -27,15 +29,13 @@ class Settings:
 
     model: str
     device: str = "auto"
-    velocity_scale: float = 1.0
-    tile: int | str = "auto"
-    max_memory: int | None = None
+    shaping: Shaping = field(default_factory=Shaping)
+    tiling: Tiling = field(default_factory=Tiling)
     passes: int = 1
-    arithmetic: str = "float32"  # of the generator; `precision` is that of the files
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
-    precision: str = "half"
+    precision: str = "half"  # of the files; `tiling` has that of the generator
     naming: str = "houdini"
     threshold: float = 0.0
 
@@ -58,14 +58,17 @@ def upsample(
     from fluidsr import models
 
     settings = replace(settings, device=devices.resolve(settings.device))
+    card = models.read_card(settings.model)
+    settings.shaping.check(card.dim)
     cache = Cache.of(inputs, frames_wanted)
     everything, items = cache.everything, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     sources = list(dict.fromkeys(str(item.source.resolve()) for item in everything))
     configuration = {
-        **asdict(settings),
+        **asdict(replace(settings, shaping=Shaping())),
+        "shaping": settings.shaping.identity(),
         "inputs": sources,
-        "model_sha256": models.read_card(settings.model).sha256,
+        "model_sha256": card.sha256,
     }
     folder = RunFolder.open(
         root, "upsample", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
@@ -112,10 +115,11 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with --velocity-grid, or accept that with --zero-velocity",
         )
-    scale = settings.velocity_scale
     for _ in range(1, settings.passes):
         # The next pass draws its detail along the same flow, on finer cells.
+        scale = settings.shaping.of(frame, item.number)
         frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
+    scale = settings.shaping.of(frame, item.number)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
         item.targets(root, settings.formats),
@@ -173,16 +177,8 @@ _loaded: dict[tuple[Any, ...], Any] = {}
 
 def _upscaler(settings: Settings) -> Any:
     """The generator, loaded once per process."""
-    from fluidsr import upscaling
-
-    options: dict[str, Any] = {
-        "device": settings.device,
-        "tile": settings.tile,
-        "max_memory": settings.max_memory,
-        "precision": settings.arithmetic,
-    }
-    key = (settings.model, *options.values())
+    key = (settings.model, settings.device, settings.tiling)
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = upscaling.load(settings.model, **options)
+        _loaded[key] = settings.tiling.load(settings.model, settings.device)
     return _loaded[key]

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluidsr.errors import InputError
-from fluidsr.scenes import mesh
 from fluidsr.scenes.bodies import Body
+from fluidsr.scenes.body_checks import problems_of_body
 from fluidsr.scenes.explain import Problem
 from fluidsr.scenes.geometry import bounds, cell_centres, inside, swept
-from fluidsr.scenes.upscale import WaveletUpscale
+from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
 
 if TYPE_CHECKING:
     from fluidsr.scenes.schema import Scene
@@ -27,7 +26,7 @@ def problems_of(scene: Scene) -> list[Problem]:
     problems = _domain(scene) or _wind(scene)
     if problems:
         return problems
-    vectors = [p for where, body in _bodies(scene) for p in _vectors(scene, where, body)]
+    vectors = [p for where, body in _bodies(scene) for p in problems_of_body(scene.dim, where, body)]
     if vectors:
         return vectors
     solid = _obstacles(scene)
@@ -38,9 +37,16 @@ def problems_of(scene: Scene) -> list[Problem]:
     return problems + _start(scene) + _upscale(scene) + _output(scene)
 
 
-def _bodies(scene: Scene) -> list[tuple[tuple[str, int], Any]]:
-    sources = [(("sources", i), body) for i, body in enumerate(scene.sources)]
-    return sources + [(("obstacles", i), body) for i, body in enumerate(scene.obstacles)]
+def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
+    sources: list[tuple[tuple[Any, ...], Any]] = [
+        (("sources", i), body) for i, body in enumerate(scene.sources)
+    ]
+    obstacles = [(("obstacles", i), body) for i, body in enumerate(scene.obstacles)]
+    return sources + obstacles + [(("upscale", "regions", i), body) for i, body in enumerate(_regions(scene))]
+
+
+def _regions(scene: Scene) -> tuple[Any, ...]:
+    return scene.upscale.regions if isinstance(scene.upscale, ModelUpscale) else ()
 
 
 def _domain(scene: Scene) -> list[Problem]:
@@ -90,7 +96,11 @@ def _start(scene: Scene) -> list[Problem]:
 
 def _upscale(scene: Scene) -> list[Problem]:
     if not isinstance(scene.upscale, WaveletUpscale):
-        return []
+        return [
+            _outside_problem(scene, ("upscale", "regions", i), "region")
+            for i, region in enumerate(_regions(scene))
+            if _outside(scene, region, region.soft)
+        ]
     problems = []
     fine = scene.cells * scene.upscale.factor**scene.dim
     if fine > MAX_CELLS:
@@ -101,46 +111,6 @@ def _upscale(scene: Scene) -> list[Problem]:
             what = f"eddies of the wavelet method cannot be joined over {n} cells along {axis}, an odd number"
             problems.append(Problem(("domain", "resolution", "xyz".index(axis)), what, f"give {n + 1}"))
     return problems
-
-
-def _vectors(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
-    problems = []
-    for key in ("center", "size", "velocity"):
-        value = getattr(body, key, None)
-        if value is not None and len(value) != scene.dim:
-            what = f"has {len(value)} numbers in a {scene.dim}-D scene"
-            problems.append(Problem((*where, key), what, f"give {scene.dim}"))
-    problems += _motion(scene, where, body)
-    if body.shape == "mesh":
-        problems += _mesh(scene, where, body)
-    if scene.dim == 2 and getattr(body, "axis", None) == "z":
-        problems.append(Problem((*where, "axis"), "a 2-D scene has no z axis", "give x or y"))
-    return problems
-
-
-def _motion(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
-    problems, keys = [], body.motion or ()
-    for i, key in enumerate(keys):
-        if len(key.offset) != scene.dim:
-            what = f"has {len(key.offset)} numbers in a {scene.dim}-D scene"
-            problems.append(Problem((*where, "motion", i, "offset"), what, f"give {scene.dim}"))
-        if i and key.time <= keys[i - 1].time:
-            what = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
-            problems.append(
-                Problem((*where, "motion", i, "time"), what, "put keyframes in the order of time")
-            )
-    return problems
-
-
-def _mesh(scene: Scene, where: tuple[Any, ...], body: Any) -> list[Problem]:
-    if scene.dim == 2:
-        what = "a mesh is a body in space, and the scene is 2-D"
-        return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
-    try:
-        mesh.read(body.path)
-    except InputError as error:
-        return [Problem((*where, "path"), f"{error.where} {error.what}", error.remedy)]
-    return []
 
 
 def _obstacles(scene: Scene) -> list[Problem]:
@@ -206,10 +176,10 @@ def _holds(scene: Scene, point: Sequence[float]) -> bool:
     return all(0 <= x <= edge for x, edge in zip(point, scene.extent, strict=True))
 
 
-def _outside(scene: Scene, body: Body) -> bool:
+def _outside(scene: Scene, body: Body, around: float = 0.0) -> bool:
     low, high = swept(body)
     edges = zip(low, high, scene.extent, strict=True)
-    return any(b <= 0 or a >= edge for a, b, edge in edges)
+    return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
 
 
 def _outside_problem(scene: Scene, where: tuple[Any, ...], what: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Where a shape is, for the checks of a scene: its bounds, and which points it holds (NumPy, no solver)."""
+"""Where a shape is: its bounds, which points it holds, how far others are from it (NumPy, no solver)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from fluidsr.scenes import mesh
 
@@ -43,22 +42,36 @@ def swept(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def inside(body: Any, points: np.ndarray) -> np.ndarray:
     """Which of the `points [n, d]` (metres) the shape holds where it was placed, `[n]` bool, its surface
     included; of a mesh to within a 64th of its size."""
+    low, high = bounds(body)
+    held = np.asarray(((points >= low) & (points <= high)).all(axis=1))
+    held[held] = distance(body, points[held]) <= 0
+    return held
+
+
+def distance(body: Any, points: np.ndarray) -> np.ndarray:
+    """From the `points [n, d]` to the surface of the shape where it was placed (metres), `[n]`, negative inside.
+
+    Exact, but for a mesh: inside of its box to within a 64th of its size.
+    """
+    offset = points - np.asarray(body.center)
     if body.shape == "mesh":
-        spacing = max(mesh.read(body.path).half_extent) * body.scale / 32
-        field = mesh.sample(body.path, body.scale, spacing)
-        at = (points - np.asarray(body.center) - field.origin) / field.spacing
-        return ndimage.map_coordinates(field.values, at.T, order=1, mode="constant", cval=np.inf) <= 0
-    offset = np.abs(points - np.asarray(body.center))
+        return mesh.distance(body.path, body.scale, offset)
+    offset = np.abs(offset)
     if body.shape == "box":
-        return (offset <= np.asarray(body.size) / 2).all(axis=1)
+        return _to_corner(offset - np.asarray(body.size) / 2)
     if body.shape == "sphere":
-        return (offset**2).sum(axis=1) <= body.radius**2
+        return np.asarray(np.linalg.norm(offset, axis=1) - body.radius)
     axis = "xyz".index(body.axis)
-    along, across = offset[:, axis], (np.delete(offset, axis, axis=1) ** 2).sum(axis=1)
+    along, across = offset[:, axis] - body.height / 2, np.linalg.norm(np.delete(offset, axis, axis=1), axis=1)
     if body.shape == "cylinder":
-        return (along <= body.height / 2) & (across <= body.radius**2)
-    beyond = np.maximum(along - body.height / 2, 0)
-    return beyond**2 + across <= body.radius**2
+        return _to_corner(np.stack([along, across - body.radius], axis=1))
+    return np.asarray(np.hypot(np.maximum(along, 0), across) - body.radius)
+
+
+def _to_corner(beyond: np.ndarray) -> np.ndarray:
+    """The distance to where all of `beyond [n, k]`, distances along k directions, are 0 or less."""
+    outside = np.linalg.norm(np.maximum(beyond, 0), axis=1)
+    return np.asarray(outside + np.minimum(beyond.max(axis=1), 0))
 
 
 def cell_centres(scene: Scene, low: Sequence[float], high: Sequence[float]) -> np.ndarray:

@@ -72,6 +72,22 @@ def sample(path: str | Path, scale: float, spacing: float) -> Sampled:
     return _sample(path, stat.st_mtime_ns, stat.st_size, scale, spacing)
 
 
+def distance(path: str | Path, scale: float, places: np.ndarray) -> np.ndarray:
+    """The signed distance (m) from `places [n, 3]`, counted from the centre of the mesh's bounding box, `[n]`.
+
+    Beside the box, where `sample`'s lattice ends, it is that to the triangles themselves. Raises InputError, as
+    `read` does.
+    """
+    surface = read(path)
+    field = sample(path, scale, max(surface.half_extent) * scale / 32)
+    at = ((places - field.origin) / field.spacing).T
+    found = ndimage.map_coordinates(field.values, at, np.float64, order=1, mode="constant", cval=np.inf)
+    beyond = np.isinf(found)
+    if beyond.any():
+        found[beyond] = _distances(surface.points * scale, surface.triangles, places[beyond])
+    return np.asarray(found)
+
+
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> Surface:
     where = str(path)

@@ -13,6 +13,7 @@ from fluidsr.scenes.schema import json_schema
 BEGIN = "<!-- Tables made by `python -m fluidsr.scenes.reference docs/scene.md`; edit the schema instead. -->"
 END = "<!-- End of the tables. -->"
 _SHAPES = ("Sphere", "Box", "Cylinder", "Capsule", "Mesh")
+_SHAPING = ("velocity_scale", "soft")
 _EMISSION = ("density", "temperature", "velocity", "noise", "seconds")
 
 
@@ -43,19 +44,18 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "start": (definitions["Start"], None),
         "sources: what is emitted": (definitions["SphereSource"], set(_EMISSION)),
         "sources.noise": (definitions["Noise"], None),
-        "sources and obstacles: motion": (definitions["Keyframe"], None),
+        "sources, obstacles and regions: motion": (definitions["Keyframe"], None),
     }
     for title, (section, keys) in sections.items():
         yield from table(title, section, definitions, keys)
     for name in _SHAPES:
         section = definitions[f"{name}Obstacle"]
-        yield from table(f"sources and obstacles: {name.lower()}", section, definitions, None)
-    for title, name in (
-        ("upscale: a trained generator", "ModelUpscale"),
-        ("upscale: wavelet turbulence", "WaveletUpscale"),
-        ("output", "Output"),
-    ):
-        yield from table(title, definitions[name], definitions, None)
+        yield from table(f"sources, obstacles and regions: {name.lower()}", section, definitions, None)
+    yield from table("upscale: a trained generator", definitions["ModelUpscale"], definitions, None)
+    shaping = definitions["SphereRegion"]
+    yield from table("upscale.regions: what the generator sees", shaping, definitions, set(_SHAPING))
+    yield from table("upscale: wavelet turbulence", definitions["WaveletUpscale"], definitions, None)
+    yield from table("output", definitions["Output"], definitions, None)
 
 
 def table(

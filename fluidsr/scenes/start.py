@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
+from fluidsr.scenes.onto import Onto
 from fluidsr.scenes.schema import Scene
 
 
@@ -37,7 +36,7 @@ def place(frame: Frame, scene: Scene, where: str) -> tuple[Frame, list[str]]:
     if frame.velocity is None:
         still = "at rest" if scene.physics.wind is None else "as the wind has it"
         notes.append(f"start: the file has no velocity; the air begins {still}")
-    onto = _Onto(frame, scene)
+    onto = Onto(frame, scene.domain.resolution, scene.domain.cell_size, (0.0,) * scene.dim)
     velocity = None
     if frame.velocity is not None:
         wind = scene.physics.wind or (0.0,) * scene.dim
@@ -63,39 +62,3 @@ def _share_outside(frame: Frame, scene: Scene) -> float:
         at = origin + (np.arange(n) + 0.5) * frame.cell_size
         inside = np.compress((at >= 0) & (at <= edge), inside, axis=axis)
     return 1 - float(np.sum(inside, dtype=np.float64)) / total if total > 0 else 0.0
-
-
-class _Onto:
-    """Takes scalar fields from the cells of a frame to those of a scene, axis by axis."""
-
-    def __init__(self, frame: Frame, scene: Scene) -> None:
-        h = scene.domain.cell_size
-        self.block = max(1, int(h / frame.cell_size + 1e-6))
-        step = self.block * frame.cell_size
-        self.axes = []
-        for n, origin, cells in zip(frame.shape, frame.origin, scene.domain.resolution, strict=True):
-            count = -(-n // self.block)
-            at = ((np.arange(cells) + 0.5) * h - origin) / step - 0.5
-            nearest = np.round(at)  # equal cells are exactly equal, whatever rounding says
-            at = np.where(np.abs(at - nearest) < 1e-4, nearest, at)
-            held = (at > -0.5 - 1e-4) & (at < count - 0.5 + 1e-4)
-            at = np.clip(at, 0, count - 1)
-            low = np.minimum(np.floor(at).astype(int), count - 1)
-            self.axes.append((low, np.minimum(low + 1, count - 1), (at - low).astype(np.float32), held))
-
-    def __call__(self, field: Any, outside: float = 0.0) -> np.ndarray:
-        values = self._averaged(np.asarray(field, np.float32), outside)
-        for axis, (low, high, share, held) in enumerate(self.axes):
-            along = tuple(-1 if a == axis else 1 for a in range(values.ndim))
-            a, b = np.take(values, low, axis), np.take(values, high, axis)
-            values = a + share.reshape(along) * (b - a)
-            values = np.where(held.reshape(along), values, np.float32(outside))
-        return np.ascontiguousarray(values, np.float32)
-
-    def _averaged(self, field: np.ndarray, outside: float) -> np.ndarray:
-        if self.block == 1:
-            return field
-        k = self.block
-        padded = np.pad(field, [(0, -n % k) for n in field.shape], constant_values=outside)
-        split = padded.reshape([size for n in padded.shape for size in (n // k, k)])
-        return np.asarray(split.mean(axis=tuple(range(1, split.ndim, 2))), np.float32)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from fluidsr.scenes.fields import Integer, Number, Strict
+from fluidsr.scenes.fields import FileName, GridName, Integer, Number, Strict
+from fluidsr.scenes.regions import Regions
 
 DEFAULT_METHOD = "model"
 
@@ -21,6 +22,17 @@ class ModelUpscale(Strict):
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=1.0,
         description="Factor on the velocity the generator sees: below 1 calmer detail, above 1 livelier",
+    )
+    regions: Regions = Field(
+        default=(), description="Shapes in which that velocity is multiplied once more; as sources have them"
+    )
+    mask: FileName | None = Field(
+        default=None,
+        description="A volume file whose values are such a factor, or a sequence (mask_####.vdb) with one for each"
+        " frame; relative to the scene's file",
+    )
+    mask_grid: GridName | None = Field(
+        default=None, description="Its grid; absent: the one called mask, density, or the only one"
     )
 
 

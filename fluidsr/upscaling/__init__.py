@@ -1,9 +1,21 @@
 """Upscaling: a coarse frame of any size through a trained generator, in tiles laid around the smoke."""
 
 from fluidsr.upscaling.engine import Upscaler, load
+from fluidsr.upscaling.intake import VelocityScale
 from fluidsr.upscaling.pieces import Piece
 from fluidsr.upscaling.precision import PRECISIONS
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, Tile, plan
 
-__all__ = ["PRECISIONS", "Box", "Cost", "Piece", "Statistics", "Tile", "Upscaler", "load", "plan"]
+__all__ = [
+    "PRECISIONS",
+    "Box",
+    "Cost",
+    "Piece",
+    "Statistics",
+    "Tile",
+    "Upscaler",
+    "VelocityScale",
+    "load",
+    "plan",
+]

@@ -22,7 +22,7 @@ from fluidsr.frame import Frame
 from fluidsr.models.blocks import Cut
 from fluidsr.upscaling.cost import cover
 from fluidsr.upscaling.emptiness import Emptiness
-from fluidsr.upscaling.intake import Seen, check_finite, see
+from fluidsr.upscaling.intake import Seen, VelocityScale, check_finite, see
 from fluidsr.upscaling.linear import raise_linearly
 from fluidsr.upscaling.memory import bytes_per_cell, is_exhaustion
 from fluidsr.upscaling.occupancy import bounding_box, needed
@@ -133,16 +133,17 @@ class Upscaler:
         return str(self.generator.inputs) != "density"
 
     def upsample(
-        self, frame: Frame, *, velocity_scale: float = 1.0, fields: Sequence[str] = ("density",)
+        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
-        Density comes from the generator, which sees the velocity times `velocity_scale`. Of the other fields
-        those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays of NumPy
-        or torch, on any device, come back as what they were, where they were; they are copied only where the
-        generator is elsewhere, or they are not contiguous float32. Raises InputError where a field is missing
-        or not finite, ModelError where the model is of another dimension, RunError where the generator's
-        answer is not finite.
+        Density comes from the generator, which sees the velocity times `velocity_scale`: a number, or an array
+        `[*S]` with one for each coarse cell, which makes detail livelier in some regions than in others. Of the
+        other fields those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays
+        of NumPy or torch, on any device, come back as what they were, where they were; they are copied only where
+        the generator is elsewhere, or they are not contiguous float32. Raises InputError where a field is missing
+        or not finite, or a scale is negative or of another shape, ModelError where the model is of another
+        dimension, RunError where the generator's answer is not finite.
         """
         pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=fields)
         is_torch = isinstance(frame.density, Tensor)
@@ -158,7 +159,7 @@ class Upscaler:
         return fine if is_torch else fine.numpy()
 
     def pieces(
-        self, frame: Frame, *, velocity_scale: float = 1.0, fields: Sequence[str] = ("density",)
+        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
     ) -> Iterator[Piece]:
         """The fine frame as it is made, box by box, so that it need never be whole in memory.
 

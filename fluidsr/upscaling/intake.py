@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,9 @@ from fluidsr.frame import Frame
 # Density below this is no smoke. Tails of advection (1e-30 and less) would otherwise make the whole domain
 # look busy; what is dropped changes the result by less than 1e-5.
 THRESHOLD = 1e-6
+
+# A number, or one for each coarse cell, `[*S]` (NumPy or torch, on any device): none negative.
+VelocityScale: TypeAlias = float | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,21 @@ class Seen:
             )
 
 
-def see(frame: Frame, velocity_scale: float, device: torch.device, reads_velocity: bool = True) -> Seen:
+def see(
+    frame: Frame, velocity_scale: VelocityScale, device: torch.device, reads_velocity: bool = True
+) -> Seen:
     """`frame` as a generator on `device` sees it, its velocity times `velocity_scale`.
 
     A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
-    where it is read, a NaN or an infinity, and a scale that is none.
+    where it is read, a NaN or an infinity, a scale that is none, and one other than 1 where velocity is not read.
     """
-    if not (math.isfinite(velocity_scale) and velocity_scale >= 0):
-        raise InputError("--velocity-scale", f"{velocity_scale} is not a scale", "give 0 or more")
+    scale = _checked(velocity_scale, frame.shape, device)
+    if not reads_velocity and not (isinstance(scale, float) and scale == 1.0):
+        raise InputError(
+            "velocity scale",
+            "the model reads density alone",
+            "leave it at 1, or choose a model that reads velocity",
+        )
     if not reads_velocity:
         frame = frame.replace(velocity=torch.zeros(frame.dim, *frame.shape))
     if frame.velocity is None:
@@ -75,7 +86,7 @@ def see(frame: Frame, velocity_scale: float, device: torch.device, reads_velocit
     here = frame.with_fields({"density": frame.density, "velocity": frame.velocity}).torch(str(device))
     check_finite(here)
     density = torch.where(here.density > THRESHOLD, here.density, 0.0)
-    velocity = here.velocity_in_cells() * velocity_scale
+    velocity = here.velocity_in_cells() * scale
     return Seen(
         torch.cat([density[None], velocity]),
         clamped_cells=int((here.density < 0).sum()),
@@ -89,3 +100,27 @@ def check_finite(frame: Frame) -> None:
     for name, array in frame.fields().items():
         if not torch.isfinite(array).all():
             raise InputError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
+
+
+def _checked(scale: VelocityScale, shape: tuple[int, ...], device: torch.device) -> float | Tensor:
+    """The scale as a number, or as a tensor `[*S]` on `device`."""
+    if not isinstance(scale, Tensor | np.ndarray) or not scale.shape:
+        number = float(scale)
+        if not (math.isfinite(number) and number >= 0):
+            raise InputError("--velocity-scale", f"{number} is not a scale", "give 0 or more")
+        return number
+    if tuple(scale.shape) != shape:
+        what = f"shape {tuple(scale.shape)} does not fit the frame's {shape}"
+        raise InputError("velocity scale", what, "give a number, or one for each coarse cell")
+    if isinstance(scale, np.ndarray):
+        scale = torch.from_numpy(np.require(scale, np.float32, ["C", "W"]))
+    field = scale.to(device=device, dtype=torch.float32)
+    least, most = (float(bound) for bound in torch.aminmax(field))
+    if not (least >= 0 and most < math.inf):
+        what = (
+            f"it goes from {least:g} to {most:g}"
+            if most - least < math.inf
+            else "it holds a NaN or an infinity"
+        )
+        raise InputError("velocity scale", what, "give 0 or more in every cell")
+    return field

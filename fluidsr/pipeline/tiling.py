@@ -1,0 +1,27 @@
+"""How a generator runs on this machine: tiles, memory, the numbers that it computes with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fluidsr.upscaling import Upscaler
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """See `upscaling.Upscaler`. Part of a run's configuration: the last bits of a result depend on it."""
+
+    tile: int | str = "auto"
+    max_memory: int | None = None
+    precision: str = "float32"
+
+    def load(self, model: str, device: str) -> Upscaler:
+        """The generator `model`, a shipped name or a path. Raises as `upscaling.load` does."""
+        from fluidsr import upscaling
+
+        return upscaling.load(model, device=device, **asdict(self))
+
+
+PLAIN = Tiling()

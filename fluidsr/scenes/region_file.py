@@ -1,0 +1,46 @@
+"""A YAML file of regions, for caches that no scene of ours belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from fluidsr.scenes.body_checks import problems_of_body
+from fluidsr.scenes.explain import Problems
+from fluidsr.scenes.fields import Strict
+from fluidsr.scenes.loader import load_yaml_model
+from fluidsr.scenes.regions import Regions
+
+
+class RegionFile(Strict):
+    """What `upscale.regions` is in a scene."""
+
+    regions: Annotated[Regions, Field(min_length=1)] = Field(
+        description="Shapes in which the generator sees another velocity"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RegionFile:
+        problems = [
+            problem
+            for i, region in enumerate(self.regions)
+            for problem in problems_of_body(self.dim, ("regions", i), region)
+        ]
+        if problems:
+            raise Problems(problems)
+        return self
+
+    @property
+    def dim(self) -> int:
+        """2 or 3: how many numbers the first centre has."""
+        return len(self.regions[0].center)
+
+
+def load_regions(path: Path) -> tuple[Any, ...]:
+    """The regions in a file, all of the same dimension.
+
+    Raises SceneError (`file:line: key: what; remedy`) for a wrong one and one that cannot be read.
+    """
+    return load_yaml_model(path, RegionFile, kind="file of regions").regions

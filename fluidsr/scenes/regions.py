@@ -1,0 +1,100 @@
+"""Regions in which a generator sees another velocity: shapes with a factor, and the field that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from fluidsr.frame import Frame
+from fluidsr.scenes.bodies import Box, Capsule, Cylinder, Mesh, Moving, Sphere
+from fluidsr.scenes.fields import NotNegative, Number, unit
+from fluidsr.scenes.geometry import bounds, distance
+
+
+class Shaping(Moving):
+    """What a region does to the velocity that a generator sees; the files' own velocity stays as it is."""
+
+    velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
+        description="Factor on the velocity in the shape: below 1 calmer detail, above 1 livelier; where"
+        " regions overlap their factors multiply"
+    )
+    soft: NotNegative = Field(
+        default=0.0,
+        description="Width of the rim around the shape in which the factor goes back to 1; 0: it ends at the surface",
+        json_schema_extra=unit("m"),
+    )
+
+
+class SphereRegion(Shaping, Sphere):
+    """A region in a sphere."""
+
+
+class BoxRegion(Shaping, Box):
+    """A region in a box."""
+
+
+class CylinderRegion(Shaping, Cylinder):
+    """A region in a cylinder."""
+
+
+class CapsuleRegion(Shaping, Capsule):
+    """A region in a capsule."""
+
+
+class MeshRegion(Shaping, Mesh):
+    """A region in a mesh."""
+
+
+Region: TypeAlias = Annotated[
+    SphereRegion | BoxRegion | CylinderRegion | CapsuleRegion | MeshRegion, Field(discriminator="shape")
+]
+Regions: TypeAlias = Annotated[tuple[Region, ...], Field(max_length=1000)]
+
+
+def factors(regions: Sequence[Any], frame: Frame) -> np.ndarray:
+    """The product of the regions' factors at the cell centres of `frame` at its time, float32 `[*S]`.
+
+    A region counts in full where its shape is, and fades to 1 in a straight line over `soft` metres around it.
+    Lengths are those of the frame's own place. Raises InputError for a mesh that cannot be read.
+    """
+    product = np.ones(frame.shape, np.float32)
+    for region in regions:
+        window, shares = _shares(region, frame)
+        product[window] *= np.float32(1) + np.float32(region.velocity_scale - 1) * shares
+    return product
+
+
+def _shares(region: Any, frame: Frame) -> tuple[tuple[slice, ...], np.ndarray]:
+    """How much a region counts, 0 to 1, in a window of the frame's cells outside of which it does not."""
+    offset = offset_at(region, frame.time)
+    window, axes = [], []
+    for a, b, move, origin, cells in zip(*bounds(region), offset, frame.origin, frame.shape, strict=True):
+        low, high = (edge + move - origin for edge in (a - region.soft, b + region.soft))
+        # A cell more on each side: the shape's own surface decides, not what rounding makes of its bounds.
+        first, end = (
+            int(np.clip(cell, 0, cells))
+            for cell in (np.floor(low / frame.cell_size) - 1, np.ceil(high / frame.cell_size) + 1)
+        )
+        window.append(slice(first, end))
+        axes.append(origin - move + (np.arange(first, end) + 0.5) * frame.cell_size)
+    points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    away = distance(region, points)
+    if region.soft > 0:
+        shares = np.clip(1 - away / region.soft, 0, 1)
+    else:
+        shares = away <= 0
+    return tuple(window), shares.astype(np.float32).reshape([len(axis) for axis in axes])
+
+
+def offset_at(body: Any, time: float) -> tuple[float, ...]:
+    """How far a body is from its `center` at `time` (s): straight lines between keyframes, at rest around them."""
+    keys = body.motion
+    if not keys:
+        return (0.0,) * len(body.center)
+    times = [key.time for key in keys]
+    return tuple(
+        float(np.interp(time, times, along)) for along in zip(*(k.offset for k in keys), strict=True)
+    )
