@@ -251,6 +251,7 @@ def generate_dataset(
     help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
 )
 @click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity.")
+@click.option("--layout", type=click.Choice(["scalarflow"]), help="PAIRS is a folder of that data set.")
 @_options(*_INTAKE, "output", "frames", "overwrite", "dry-run")
 def import_dataset(
     pairs: Path | None,
@@ -259,6 +260,7 @@ def import_dataset(
     factor: str | None,
     fields: tuple[str, ...],
     zero_velocity: bool,
+    layout: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
@@ -269,7 +271,11 @@ def import_dataset(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Make a data set of pairs that other programs computed: PAIRS, a YAML list of them, or --high and --low."""
+    """Make a data set of pairs that other programs computed.
+
+    PAIRS is a YAML list of them, or with --layout the folder of a published data set; else --high and --low name
+    them.
+    """
     from fluidsr.pipeline import import_dataset as story
     from fluidsr.pipeline import pairs_file
 
@@ -282,14 +288,15 @@ def import_dataset(
         "frames": frames,
         "zero_velocity": zero_velocity or None,
     }
-    options = {key: value for key, value in given.items() if value is not None}
-    if pairs is None:
-        chosen = pairs_file.of_options(low, high, **options)
-    elif high or low:
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if pairs is not None and (high or low):
         raise InputError("--high and --low", f"{pairs} names the sides", "give one or the other")
+    if layout:
+        simulations = story.scalarflow(pairs, **options)
+    elif pairs is None:
+        simulations = story.wanted(pairs_file.of_options(low, high, **options))
     else:
-        chosen = pairs_file.load(pairs, options)
-    simulations = story.wanted(chosen)
+        simulations = story.wanted(pairs_file.load(pairs, options))
     if dry_run:
         click.echo(story.describe(simulations), nl=False)
         return

@@ -69,7 +69,7 @@ class Cache:
             Item(file.number or 0 if named else place, file.path, file.step, file.time, many)
             for place, file in enumerate(files, start=1)
         )
-        return cls(everything, _choose(everything, frames_wanted), files.gaps)
+        return cls(everything, choose(everything, frames_wanted), files.gaps)
 
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
@@ -112,14 +112,16 @@ def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fi
     raise missing
 
 
-def _choose(items: tuple[Item, ...], frames_wanted: str | None) -> tuple[Item, ...]:
+def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]:
+    """Those of `items` that `--frames` asks for: a count of them, or a range of their numbers. Raises InputError
+    where it asks for none."""
     if frames_wanted is None:
-        return items
+        return tuple(items)
     if "-" in frames_wanted:
         wanted = frames.parse(frames_wanted, len(items))
         chosen = tuple(item for item in items if item.number in wanted)
     else:
-        chosen = items[: len(frames.parse(frames_wanted, len(items)))]
+        chosen = tuple(items)[: len(frames.parse(frames_wanted, len(items)))]
     if not chosen:
         numbers = f"{items[0].number}-{items[-1].number}"
         raise InputError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
 from fluidsr.pipeline import caches, provenance
-from fluidsr.pipeline.caches import Cache, Intake
+from fluidsr.pipeline.caches import Cache, Intake, Item
 from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.pairs_file import PairsFile, SideOfPair, Wanted
 from fluidsr.pipeline.progress import Progress
@@ -25,6 +25,52 @@ _INTAKE = ("density_grid", "velocity_grid", "velocity_unit", "frame_rate")
 def wanted(pairs: PairsFile) -> list[Foreign]:
     """The simulations that `pairs` names. Raises InputError for files that are not there."""
     return [_simulation(one, pairs) for one in pairs.simulations]
+
+
+def scalarflow(
+    folder: Path | None,
+    *,
+    factor: int | None = None,
+    frames: str | None = None,
+    velocity_unit: str = "auto",
+    frame_rate: float | None = None,
+    zero_velocity: bool = False,
+    **more: Any,
+) -> list[Foreign]:
+    """The simulations in `folder`, which is laid out as the ScalarFlow data set; their coarse sides are filtered.
+
+    Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
+    """
+    if folder is None or factor is None:
+        what = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
+        raise InputError("--layout scalarflow", what, "give FOLDER --layout scalarflow --factor 4")
+    if more:
+        option = "--" + next(iter(more)).replace("_", "-")
+        raise InputError(option, "the layout of ScalarFlow leaves no choice of it", "leave it out")
+    from fluidsr.dataset import Foreign, Side
+    from fluidsr.volumes import scalarflow as layout
+
+    wanted = []
+    for place in layout.simulations(folder):
+        files = layout.frames(place)
+        items = caches.choose([Item(number, file) for number, file in files.items()], frames)
+        path = str(place.absolute())
+        source = {
+            "high": [path],
+            "low": None,
+            "frames": frames,
+            "factor": factor,
+            "layout": "scalarflow",
+            "high_intake": {"velocity_unit": velocity_unit, "frame_rate": frame_rate},
+        }
+        numbers = tuple(item.number for item in items)
+
+        def take(number: int, files: dict[int, Path] = files) -> Taken:
+            return layout.read(files[number])
+
+        side = Side(path, numbers, take, velocity_unit, frame_rate)
+        wanted.append(Foreign(side, factor=factor, still=zero_velocity, source=source))
+    return wanted
 
 
 def describe(simulations: Sequence[Foreign]) -> str:
@@ -142,7 +188,7 @@ def _side(side: SideOfPair, intake: Intake, frames: str | int | None) -> Side:
     )
 
 
-def _taker(items: dict[int, caches.Item], intake: Intake) -> Callable[[int], Taken]:
+def _taker(items: dict[int, Item], intake: Intake) -> Callable[[int], Taken]:
     """Reads a frame: what its file has of all that a data set can keep."""
     further = ("velocity", "temperature", "solid")
     tries = [("density", *some) for count in (3, 2, 1, 0) for some in itertools.combinations(further, count)]

@@ -52,7 +52,7 @@ def read_frame(
 ) -> Frame:
     """Read a Frame; see `fluidsr.volumes.read`."""
     where = str(path)
-    arrays = _read(path, max_bytes)
+    arrays = read_arrays(path, max_bytes)
     place = {name: arrays.pop(name) for name in _PLACE if name in arrays}
     grids = {name: array for name, array in arrays.items() if array.ndim >= 2}
     named = [array for name, array in grids.items() if names.field_of(name) == "density"]
@@ -87,7 +87,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     with zipfile.ZipFile(path) as archive:
         members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     grids = []
-    for name, array in _read(path, max_bytes).items():
+    for name, array in read_arrays(path, max_bytes).items():
         if name not in _PLACE:
             channels = array[None] if array.ndim == frame.dim else array
             how = "zip" if members[name].compress_type == zipfile.ZIP_DEFLATED else "none"
@@ -96,8 +96,11 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     return VolumeInfo.of_frame(path, "npz", frame, grids)
 
 
-def _read(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
-    """Every array of the archive. Headers are read first, so that a small file cannot ask for all memory."""
+def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
+    """Every array of the archive, by its name. Headers are read first, so that a small file cannot ask for all memory.
+
+    Raises VolumeError for an archive that is damaged, or holds anything but arrays of numbers.
+    """
     where = str(path)
     left = memory.limit() if max_bytes is None else max_bytes
     found: dict[str, np.ndarray] = {}

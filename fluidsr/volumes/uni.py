@@ -24,7 +24,7 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import blender, memory, names, roles
+from fluidsr.volumes import blender, mac, memory, names, roles
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
 from fluidsr.volumes.rounding import rounded
 from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
@@ -199,17 +199,9 @@ def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) ->
 
 
 def _velocity(grid: tuple[Header, np.ndarray]) -> np.ndarray:
-    """Cell-centred, `[components, x, y, z]`. The last cells' upper faces are not stored: their lower count."""
+    """Cell-centred, `[components, x, y, z]`."""
     header, values = grid
-    if not header.kind & STAGGERED:
-        return values
-    centred = np.array(values)
-    for axis in range(3):
-        component = centred[axis]
-        lower, upper = [slice(None)] * 3, [slice(None)] * 3
-        lower[axis], upper[axis] = slice(0, -1), slice(1, None)
-        component[tuple(lower)] = (values[axis][tuple(lower)] + values[axis][tuple(upper)]) * np.float32(0.5)
-    return centred
+    return mac.centred(values) if header.kind & STAGGERED else values
 
 
 def _note(frame: Frame) -> str:

@@ -1,0 +1,91 @@
+"""The ScalarFlow data set's layout: reconstructions of real smoke.
+
+(Eckert, Um, Thuerey, *ScalarFlow*, ACM Trans. Graph. 38(6), 2019.) A simulation is a folder `sim_000042` with a
+folder `reconstruction`, in which each frame has a `density_000007.npz` and, from frame 1 on, a
+`velocity_000007.npz`: one array `data [z, y, x, components]` of 100 x 178 x 100 cells, y up, velocity on the lower
+faces in cells per frame, as Mantaflow keeps it. `density_noInflow_...` and images lie beside them.
+
+Neither cell size nor time is in the files. A width of 0.4909 m (what others who reconstruct from the same videos
+take) and 60 frames per second (the cameras) stand for them; generators see neither, but cells per frame.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import npz
+from fluidsr.volumes.mac import centred
+from fluidsr.volumes.units import Taken
+
+WIDTH = 0.4909  # m, of the box along x
+FRAME_RATE = 60.0  # 1/s
+_FOLDER = "reconstruction"
+_DENSITY = re.compile(r"density_(\d{1,9})\.npz")
+
+
+def simulations(folder: Path) -> list[Path]:
+    """The `reconstruction` folders of `folder`: of all simulations in it, or of the one that it is.
+
+    Raises InputError where there are none.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            str(folder), "there is no such folder", "give a folder with sim_000000, sim_000001, ..."
+        )
+    own = [folder] if folder.name == _FOLDER else [folder / _FOLDER]
+    found = own if own[0].is_dir() else sorted(path / _FOLDER for path in folder.glob("sim_[0-9]*"))
+    found = [path for path in found if path.is_dir()]
+    if not found:
+        what = f"holds no simulation in the layout of ScalarFlow (sim_000000/{_FOLDER})"
+        raise InputError(str(folder), what, "give the folder that the archives were unpacked into")
+    return found
+
+
+def frames(reconstruction: Path) -> dict[int, Path]:
+    """The density files of the frames that have a velocity, by their numbers; of all, where none has one.
+
+    Raises InputError where there are none.
+    """
+    entries = ((_DENSITY.fullmatch(file.name), file) for file in sorted(reconstruction.iterdir()))
+    densities = {int(match[1]): file for match, file in entries if match}
+    moving = {number: file for number, file in densities.items() if _velocity_of(file).exists()}
+    if not densities:
+        raise InputError(str(reconstruction), "holds no density_000000.npz", "give a whole reconstruction")
+    return moving or densities
+
+
+def read(density: Path, max_bytes: int | None = None) -> Taken:
+    """The frame whose density is in the file `density`, its velocity in cells per frame.
+
+    Raises VolumeError for files that are damaged, or hold something else.
+    """
+    values = _array(density, 1, max_bytes)
+    fields = {"density": values[0]}
+    velocity = _velocity_of(density)
+    if velocity.exists():
+        fields["velocity"] = centred(_array(velocity, 3, max_bytes))
+        if fields["velocity"].shape[1:] != values.shape[1:]:
+            what = f"has {fields['velocity'].shape[1:]} cells, the density {values.shape[1:]}"
+            raise VolumeError(str(velocity), what, "unpack the archive again")
+    frame = Frame(fields["density"], cell_size=WIDTH / values.shape[1], dt=1 / FRAME_RATE)
+    return Taken(frame.with_fields(fields), "cells/frame")
+
+
+def _velocity_of(density: Path) -> Path:
+    return density.with_name(density.name.replace("density", "velocity"))
+
+
+def _array(path: Path, components: int, max_bytes: int | None) -> np.ndarray:
+    """`[components, x, y, z]`, float32."""
+    arrays = npz.read_arrays(path, max_bytes)
+    data = arrays.get("data")
+    if data is None or data.ndim != 4 or data.shape[3] != components or 0 in data.shape:
+        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        what = f"holds no data [z, y, x, {components}] (but {found or 'nothing'})"
+        raise VolumeError(str(path), what, "give a reconstruction of ScalarFlow")
+    return np.ascontiguousarray(data.transpose(3, 2, 1, 0), np.float32)
