@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+
+from fluidsr.dataset.splines import sample
 
 SCALES = (0.85, 1.15)
-# Samples around a window that its spline needs: the influence of a sample falls by 0.27 a cell.
-_MARGIN = 10
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,24 @@ class Affine:
         reach: np.ndarray = np.abs(self.turn).sum(axis=1) * tile / (2 * self.scale)
         return reach
 
-    def scalar(self, field: np.ndarray, centre: Sequence[float], tile: int, cells: int = 1) -> np.ndarray:
-        """A patch of `tile` coarse cells around `centre` (in coarse cells) of `field [*S]`, which has `cells`
-        cells in each coarse one: float32 `[tile * cells, ...]`.
+    def see(
+        self, splines: Sequence[np.ndarray], centre: Sequence[float], tile: int, cells: int = 1
+    ) -> np.ndarray:
+        """Patches of `tile` coarse cells around `centre` (in coarse cells) of fields, given by their `coefficients`,
+        which have `cells` cells in each coarse one: float32 `[fields, tile * cells, ...]`.
 
-        By cubic splines (Unser 1999), which keep detail that a linear interpolation would blur; beyond the data's
-        border the data are mirrored. The patch must lie within the data (`reach`).
+        By cubic splines (Unser 1999), which keep detail that a linear interpolation would blur; beyond the outermost
+        cell centres the data are mirrored. The patch must lie within the data (`reach`), else ValueError.
         """
         matrix, count = self.turn / self.scale, tile * cells
         first = np.asarray(centre) * cells - 0.5 - matrix.sum(axis=1) * (count - 1) / 2
-        reach = self.reach(tile) * cells + _MARGIN
-        middle = np.asarray(centre) * cells - 0.5
-        low = np.maximum(np.floor(middle - reach), 0).astype(int)
-        high = np.minimum(np.ceil(middle + reach) + 1, field.shape).astype(int)
-        window = field[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
-        spline = ndimage.spline_filter(window, 3, output=np.float32, mode="mirror")
-        patch: np.ndarray = ndimage.affine_transform(
-            spline, matrix, first - low, (count,) * field.ndim,
-            output=np.float32, order=3, mode="mirror", prefilter=False,
-        )  # fmt: skip
-        return patch
+        return sample(splines, matrix, first, count)
 
-    def vector(self, field: np.ndarray, centre: Sequence[float], tile: int) -> np.ndarray:
-        """The same of `field [d, *S]` in coarse cells per frame: components are turned and scaled."""
-        moved = np.stack([self.scalar(component, centre, tile) for component in field])
-        turned = np.tensordot((self.scale * self.turn.T).astype(np.float32), moved, axes=1)
-        return np.ascontiguousarray(turned, np.float32)
+    def carry(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors `[..., d, *S]` in coarse cells per frame as they look after the transform: turned and scaled."""
+        axis = vectors.ndim - len(self.turn) - 1
+        turned = np.tensordot((self.scale * self.turn.T).astype(np.float32), vectors, axes=([1], [axis]))
+        return np.moveaxis(turned, 0, axis)
 
 
 def random_affine(rng: np.random.Generator, dim: int, least: float = SCALES[0]) -> Affine:

@@ -9,14 +9,15 @@ import numpy as np
 
 from fluidsr.dataset.affine import Affine
 from fluidsr.dataset.augment import Symmetry
+from fluidsr.dataset.frames import Frames
+from fluidsr.dataset.store import Simulation
 
 
 class Crop(Protocol):
-    """`low [1 + d, *S]` (density, then velocity in coarse cells per frame) and `high [*(S * factor)]` (density)
-    to patches of the same place, seen in the same way."""
+    """The same place of both sides of a pair, in consecutive frames, seen in the same way."""
 
-    def low(self, fields: np.ndarray) -> np.ndarray: ...
-    def high(self, density: np.ndarray) -> np.ndarray: ...
+    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
+    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,20 @@ class Straight:
     factor: int
     symmetry: Symmetry
 
-    def low(self, fields: np.ndarray) -> np.ndarray:
-        """`[1 + d, tile, ...]`."""
+    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+        """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
         window = (slice(None), *(slice(c, c + self.tile) for c in self.corner))
-        patch = fields[window]
-        return np.concatenate([self.symmetry.scalar(patch[:1]), self.symmetry.vector(patch[1:])])
+        patches = np.stack([frames.low(simulation, first + t)[window] for t in range(count)])
+        return np.concatenate(
+            [self.symmetry.scalar(patches[:, :1]), self.symmetry.vector(patches[:, 1:])], axis=1
+        )
 
-    def high(self, density: np.ndarray) -> np.ndarray:
-        """`[tile * factor, ...]`."""
+    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+        """`[count, tile * factor, ...]`: density."""
         window = tuple(slice(c * self.factor, (c + self.tile) * self.factor) for c in self.corner)
-        return self.symmetry.scalar(density[window])
+        return self.symmetry.scalar(
+            np.stack([frames.high(simulation, first + t)[window] for t in range(count)])
+        )
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,23 @@ class Turned:
     factor: int
     affine: Affine
 
-    def low(self, fields: np.ndarray) -> np.ndarray:
-        """`[1 + d, tile, ...]`."""
-        density = self.affine.scalar(fields[0], self.centre, self.tile)
-        return np.concatenate(
-            [np.maximum(density, 0)[None], self.affine.vector(fields[1:], self.centre, self.tile)]
-        )
+    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+        """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
+        splines = [field for t in range(count) for field in frames.low_spline(simulation, first + t)]
+        seen = self.affine.see(splines, self.centre, self.tile)
+        seen = seen.reshape(count, -1, *seen.shape[1:])
+        return np.concatenate([np.maximum(seen[:, :1], 0), self.affine.carry(seen[:, 1:])], axis=1)
 
-    def high(self, density: np.ndarray) -> np.ndarray:
-        """`[tile * factor, ...]`."""
-        return np.maximum(self.affine.scalar(density, self.centre, self.tile, self.factor), 0)
+    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+        """`[count, tile * factor, ...]`: density."""
+        splines = [frames.high_spline(simulation, first + t) for t in range(count)]
+        return np.maximum(self.affine.see(splines, self.centre, self.tile, self.factor), 0)
+
+    def density(self, frames: Frames, simulation: Simulation, index: int) -> float:
+        """The mean coarse density of one frame."""
+        spline = frames.low_spline(simulation, index)[0]
+        seen = np.maximum(self.affine.see([spline], self.centre, self.tile), 0)
+        return float(seen.mean(dtype=np.float64))
 
 
 def window_means(field: np.ndarray, tile: int) -> np.ndarray:

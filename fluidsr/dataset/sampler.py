@@ -11,8 +11,8 @@ import numpy as np
 
 from fluidsr.dataset.affine import fitting_affine
 from fluidsr.dataset.augment import identity, symmetries
-from fluidsr.dataset.cache import FrameCache
 from fluidsr.dataset.crops import Crop, Straight, Turned, window_means
+from fluidsr.dataset.frames import Frames
 from fluidsr.dataset.store import Simulation, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
@@ -104,7 +104,7 @@ class PatchSampler:
         self._starts = list(
             itertools.accumulate((s.frames - frames + 1 for s in self._simulations), initial=0)
         )
-        self._cache = FrameCache(cache_bytes)
+        self._seen = Frames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
         self._ahead: dict[int, Future[tuple[PatchBatch, SamplerStatistics]]] = {}
@@ -151,9 +151,9 @@ class PatchSampler:
         coarse, fine = np.empty(coarse_shape, np.float32), np.empty(fine_shape, np.float32)
         for slot in range(self.size):
             drawn = self._draw(np.random.default_rng([self.seed, step, slot]), counts)
-            for t in range(self.frames):
-                coarse[slot, t] = drawn.crop.low(self._low(drawn.simulation, drawn.first + t))
-                fine[slot, t, 0] = drawn.crop.high(self._high(drawn.simulation, drawn.first + t))
+            place = (self._seen, drawn.simulation, drawn.first, self.frames)
+            coarse[slot] = drawn.crop.low(*place)
+            fine[slot, :, 0] = drawn.crop.high(*place)
         return PatchBatch(coarse=torch.from_numpy(coarse), fine=torch.from_numpy(fine)), counts
 
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Drawn:
@@ -161,15 +161,15 @@ class PatchSampler:
         best: tuple[float, _Drawn] | None = None
         for _ in range(_ATTEMPTS):
             simulation, first = self._draw_frame(rng)
-            middle = self._low(simulation, first + self.frames // 2)
-            means = window_means(middle[0], self.tile)
+            middle = first + self.frames // 2
+            means = window_means(self._seen.low(simulation, middle)[0], self.tile)
             flat = means.reshape(-1)
             dense = np.flatnonzero(flat >= self.minimum_density)
             chosen = int(dense[rng.integers(len(dense))]) if len(dense) else int(flat.argmax())
             drawn = _Drawn(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
             density = float(flat[chosen])
             if isinstance(drawn.crop, Turned):  # it reaches beyond the window that was looked at
-                density = float(drawn.crop.low(middle)[0].mean(dtype=np.float64))
+                density = drawn.crop.density(self._seen, simulation, middle)
             if density >= self.minimum_density:
                 return drawn
             counts.rejected += 1
@@ -206,15 +206,3 @@ class PatchSampler:
         drawn = int(rng.integers(self._starts[-1]))
         index = int(np.searchsorted(self._starts, drawn, side="right")) - 1
         return self._simulations[index], drawn - self._starts[index]
-
-    def _low(self, simulation: Simulation, index: int) -> np.ndarray:
-        """`[1 + d, *S]`: density, then velocity in coarse cells per frame."""
-
-        def make() -> np.ndarray:
-            frame = simulation.low(index)
-            return np.concatenate([frame.density[None], frame.velocity_in_cells()]).astype(np.float32)
-
-        return self._cache.get((simulation.name, index, "low"), make)
-
-    def _high(self, simulation: Simulation, index: int) -> np.ndarray:
-        return self._cache.get((simulation.name, index, "high"), lambda: simulation.high_density(index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluidsr.dataset.affine import SCALES, Affine, fitting_affine, random_affine
+from fluidsr.dataset.splines import coefficients
+
+
+def _scalar(
+    transform: Affine, field: np.ndarray, centre: Sequence[float], tile: int, cells: int = 1
+) -> np.ndarray:
+    return transform.see([coefficients(field)], centre, tile, cells)[0]
+
+
+def _vector(transform: Affine, field: np.ndarray, centre: Sequence[float], tile: int) -> np.ndarray:
+    return transform.carry(transform.see([coefficients(component) for component in field], centre, tile))
+
 
 _SEEDS = st.integers(0, 10**6)
 _DIMS = st.sampled_from([2, 3])
@@ -41,7 +53,7 @@ def _drawn(seed: int, dim: int, tile: int) -> tuple[np.random.Generator, Affine,
 def test_a_patch_shows_what_lies_at_its_transformed_places(seed: int, dim: int, cells: int) -> None:
     rng, transform, shape, centre = _drawn(seed, dim, 6)
     wave = _waves(rng, dim)
-    patch = transform.scalar(wave(_centres(shape, cells)), centre, 6, cells)
+    patch = _scalar(transform, wave(_centres(shape, cells)), centre, 6, cells)
     at = _centres((6,) * dim, cells) - 3
     offset = centre.reshape(dim, *(1,) * dim)
     seen = wave(np.tensordot(transform.turn, at, axes=1) / transform.scale + offset)
@@ -55,9 +67,9 @@ def test_smoke_that_drifts_still_drifts_by_the_velocity_it_is_given(seed: int, d
     wave, drift = _waves(rng, dim), rng.uniform(-0.8, 0.8, dim)
     column = drift.reshape(dim, *(1,) * dim)
     velocity = np.broadcast_to(column, (dim, *shape)).astype(np.float32)
-    seen = transform.vector(velocity, centre, 6)
+    seen = _vector(transform, velocity, centre, 6)
     # One frame later the wave has moved by `drift`; in the patch it must have moved by the patch's velocity.
-    later = transform.scalar(wave(_centres(shape) - column), centre, 6)
+    later = _scalar(transform, wave(_centres(shape) - column), centre, 6)
     at = _centres((6,) * dim) - 3 - seen
     offset = centre.reshape(dim, *(1,) * dim)
     expected = wave(np.tensordot(transform.turn, at, axes=1) / transform.scale + offset)
@@ -71,7 +83,7 @@ def test_divergence_and_vorticity_scale_as_a_rate_does(seed: int, dim: int) -> N
     rng, transform, shape, centre = _drawn(seed, dim, 6)
     gradient = rng.uniform(-0.1, 0.1, (dim, dim))
     velocity = np.tensordot(gradient, _centres(shape), axes=1).astype(np.float32)
-    seen = transform.vector(velocity, centre, 6)
+    seen = _vector(transform, velocity, centre, 6)
     found = np.stack([[np.diff(seen[i], axis=j).mean() for j in range(dim)] for i in range(dim)])
     assert np.trace(found) == pytest.approx(np.trace(gradient), abs=2e-3)
     if dim == 2:
@@ -113,7 +125,7 @@ def test_all_directions_and_both_hands_come_up(dim: int) -> None:
 def test_the_inverse_brings_the_middle_back(seed: int, dim: int) -> None:
     rng, transform, shape, centre = _drawn(seed, dim, 8)
     wave = _waves(rng, dim)(_centres(shape))
-    patch = transform.scalar(wave, centre, 8)
-    back = Affine(transform.turn.T, 1 / transform.scale).scalar(patch, (4.0,) * dim, 2)
-    plain = Affine(np.eye(dim), 1.0).scalar(wave, centre, 2)
+    patch = _scalar(transform, wave, centre, 8)
+    back = _scalar(Affine(transform.turn.T, 1 / transform.scale), patch, (4.0,) * dim, 2)
+    plain = _scalar(Affine(np.eye(dim), 1.0), wave, centre, 2)
     np.testing.assert_allclose(back, plain, atol=0.02)

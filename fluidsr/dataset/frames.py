@@ -1,0 +1,45 @@
+"""Frames: what the sampler sees of a data set's frames, decoded once and kept while there is room."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fluidsr.dataset.cache import FrameCache
+from fluidsr.dataset.splines import coefficients
+from fluidsr.dataset.store import Simulation
+
+
+class Frames:
+    """Both sides of the frames of simulations, as they are and as `splines.coefficients`; at most `cache_bytes` of
+    them are kept. Safe to use from several threads; arrays are read-only. Raises DatasetError for damaged data.
+    """
+
+    def __init__(self, cache_bytes: int) -> None:
+        self._cache = FrameCache(cache_bytes)
+
+    def low(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[1 + d, *S]`: density, then velocity in coarse cells per frame; float32."""
+
+        def make() -> np.ndarray:
+            frame = simulation.low(index)
+            return np.concatenate([frame.density[None], frame.velocity_in_cells()]).astype(np.float32)
+
+        return self._cache.get((simulation.name, index, "low"), make)
+
+    def high(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[*(S * factor)]`: density, float16."""
+        return self._cache.get((simulation.name, index, "high"), lambda: simulation.high_density(index))
+
+    def low_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
+
+        def make() -> np.ndarray:
+            return np.stack([coefficients(field) for field in self.low(simulation, index)])
+
+        return self._cache.get((simulation.name, index, "low spline"), make)
+
+    def high_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
+        return self._cache.get(
+            (simulation.name, index, "high spline"), lambda: coefficients(simulation.high_density(index))
+        )
