@@ -8,10 +8,11 @@ from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
 from fluidsr.dataset.marginals import marginals, table
 from fluidsr.dataset.pictures import plot_marginals, plot_pairs
-from fluidsr.dataset.sampler import PatchSampler
+from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
 from fluidsr.dataset.store import Simulation, Store
 
 __all__ = [
+    "AUGMENTATIONS",
     "DatasetConfig",
     "Foreign",
     "GenerationReport",
