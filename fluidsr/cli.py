@@ -32,6 +32,12 @@ def _options(*names: str) -> Callable[[F], F]:
         "output": click.option(
             "-o", "--output", type=click.Path(path_type=Path), help="Where the result goes."
         ),
+        "store": click.option(
+            "-o", "--output", metavar="PATH|ADDRESS", help="The data set: a folder, or s3://bucket/name.zarr."
+        ),
+        "data": click.option(
+            "--data", metavar="PATH|ADDRESS", required=True, help="A store of generate- or import-dataset."
+        ),
         "device": click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
         ),
@@ -179,7 +185,7 @@ def simulate(
     help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
 )
 @click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes.")
-@_options("output", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
+@_options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
 def generate_dataset(
     dim: str,
     resolution: int,
@@ -191,7 +197,7 @@ def generate_dataset(
     distribution: str,
     fields: tuple[str, ...],
     workers: int,
-    output: Path | None,
+    output: str | None,
     overrides: tuple[str, ...],
     seed: int,
     device: str,
@@ -216,7 +222,7 @@ def generate_dataset(
         seed=seed,
         overrides=overrides,
     )
-    target = output or Path("data") / f"smoke{dim}d-x{factor}.zarr"
+    target = output or f"data/smoke{dim}d-x{factor}.zarr"
     if dry_run:
         click.echo(story.describe(config), nl=False)
         return
@@ -252,7 +258,7 @@ def generate_dataset(
 )
 @click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity.")
 @click.option("--layout", type=click.Choice(["scalarflow"]), help="PAIRS is a folder of that data set.")
-@_options(*_INTAKE, "output", "frames", "overwrite", "dry-run")
+@_options(*_INTAKE, "store", "frames", "overwrite", "dry-run")
 def import_dataset(
     pairs: Path | None,
     high: tuple[str, ...],
@@ -265,7 +271,7 @@ def import_dataset(
     velocity_grid: str | None,
     velocity_unit: str,
     frame_rate: float | None,
-    output: Path | None,
+    output: str | None,
     frames: str | None,
     overwrite: bool,
     dry_run: bool,
@@ -300,20 +306,19 @@ def import_dataset(
     if dry_run:
         click.echo(story.describe(simulations), nl=False)
         return
-    target = output or Path("data") / "imported.zarr"
+    target = output or "data/imported.zarr"
     story.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
     _say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
 
 
 @cli.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
 @click.option("--recipe", metavar="NAME|PATH", required=True, help=f"{', '.join(_RECIPES)}, or a YAML file.")
 @click.option("--init", metavar="NAME|PATH", help="Start from this model's weights.")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's own.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on later.")
-@_options("output", "set", "seed", "device", "overwrite", "dry-run")
+@_options("data", "output", "set", "seed", "device", "overwrite", "dry-run")
 def train(
-    data: Path,
+    data: str,
     recipe: str,
     init: str | None,
     steps: int | None,
@@ -478,7 +483,6 @@ def convert(
 
 @cli.command()
 @click.option("--model", metavar="NAME|PATH", required=True)
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="A store of generate-dataset.")
 @click.option(
     "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
 )
@@ -489,10 +493,10 @@ def convert(
     show_default=True,
     help="Judge frames 0, N, 2N, ... and the one after each.",
 )
-@_options("output", "device", "overwrite")
+@_options("data", "output", "device", "overwrite")
 def evaluate(
     model: str,
-    data: Path,
+    data: str,
     split: str,
     stride: int,
     output: Path | None,

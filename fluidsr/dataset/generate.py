@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from fluidsr.dataset import workers as crew
+from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.record import Job, Outcome, scene_of
-from fluidsr.dataset.store import found_at
+from fluidsr.dataset.store import found_at, named, present
 from fluidsr.dataset.writer import create_root, only_one, remove_partial
 from fluidsr.errors import DatasetError, InputError
 
@@ -31,7 +31,7 @@ class GenerationReport:
 
 def generate(
     config: DatasetConfig,
-    path: str | Path,
+    path: str | PathLike[str] | Remote,
     workers: int = 1,
     client: Any = None,
     on_progress: Callable[[str, int], None] | None = None,
@@ -40,7 +40,7 @@ def generate(
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> GenerationReport:
-    """Make, or go on making, the data set `config` in the folder `path`.
+    """Make, or go on making, the data set `config` in the folder, or at the address of fsspec, `path`.
 
     The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
@@ -56,13 +56,15 @@ def generate(
     command is at work on `path`. What is
     complete by then stays.
     """
-    path = Path(path).absolute()
+    path = absolute(locate(path))
     if workers < 1:
         raise InputError("--workers", f"{workers} is no count", "give 1 or more")
     if client is not None and workers != 1:
         raise InputError(
             "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
         )
+    if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
+        raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")
     started = time.monotonic()
     # What is wrong with the distribution or the folder is found before anything is written.
     scene_of(config, config.simulation_seed(0))
@@ -71,7 +73,8 @@ def generate(
     with only_one(path):
         _prepare(path, config, overwrite, dict(provenance or {}))
         jobs = [Job(config, path, index, device) for index in range(config.simulations)]
-        todo = [job for job in jobs if not (path / job.name).exists()]
+        there = present(path)
+        todo = [job for job in jobs if job.name not in there]
         for job in jobs:
             if job not in todo:
                 tally.keep(job.name)
@@ -89,12 +92,12 @@ def _run(jobs: list[Job], workers: int, client: Any, report: crew.Report) -> Gen
     return crew.in_processes(jobs, workers, report)
 
 
-def _prepare(path: Path, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
+def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
     """Make `path` a data set of this configuration, with nothing unfinished in it."""
     found = found_at(path)
     if found is not None and overwrite:
-        for folder in path.glob("sim_*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in named(path):
+            remove(path / name)
         found = None
     if found is None:
         create_root(path, {**config.as_dict(), "software": provenance})
@@ -105,7 +108,7 @@ def _prepare(path: Path, config: DatasetConfig, overwrite: bool, provenance: dic
     remove_partial(path)
 
 
-def _compare(path: Path, found: dict[str, Any], config: DatasetConfig) -> None:
+def _compare(path: Address, found: dict[str, Any], config: DatasetConfig) -> None:
     for key, value in config.as_dict().items():
         if key != "simulations" and found.get(key) != value:
             what = f"holds a data set of another configuration: {_difference(key, found.get(key), value)}"

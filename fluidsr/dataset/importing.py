@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
+from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import FINE_FIELDS, split_of
 from fluidsr.dataset.foreign import Foreign, Survey, pair, survey
 from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.record import FASTEST, Speeds
-from fluidsr.dataset.store import Store, found_at
+from fluidsr.dataset.store import Store, found_at, named
 from fluidsr.dataset.writer import SimulationWriter, create_root, only_one, remove_partial
 from fluidsr.errors import DatasetError, InputError
 
@@ -40,7 +40,7 @@ class _Unfit(Exception):
 
 def import_simulations(
     wanted: Sequence[Foreign],
-    path: str | Path,
+    path: str | PathLike[str] | Remote,
     *,
     fine_fields: Sequence[str] = FINE_FIELDS,
     overwrite: bool = False,
@@ -61,7 +61,7 @@ def import_simulations(
     where `path` holds something else; DatasetError where it holds a data set that cannot take them; RunError for a
     full disk.
     """
-    path, started = Path(path).absolute(), time.monotonic()
+    path, started = absolute(locate(path)), time.monotonic()
     unknown = [name for name in fine_fields if name not in FINE_FIELDS]
     if unknown:
         raise InputError("--field", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}")
@@ -72,8 +72,9 @@ def import_simulations(
     with only_one(path):
         remove_partial(path)
         if overwrite and found_at(path) is not None:
-            for folder in [*path.glob("sim_*"), path / "zarr.json"]:
-                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+            for old in named(path):
+                remove(path / old)
+            remove(path / "zarr.json")
         book = _Book(path, kept_fields, dict(provenance or {}))
         for foreign in wanted:
             name = book.name_of(foreign)
@@ -102,7 +103,7 @@ def import_simulations(
 class _Book:
     """Which simulations the data set at `path` holds, and what it takes."""
 
-    def __init__(self, path: Path, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
+    def __init__(self, path: Address, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
         self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
         self._root = found_at(path)
         self._sources: dict[str, dict[str, Any]] = {}

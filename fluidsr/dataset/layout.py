@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 FORMAT = "fluidsr pairs"
 VERSION = 1
 
@@ -25,14 +23,3 @@ def axes_of(name: str, dim: int) -> tuple[str, ...]:
     side = "_fine" if name.startswith("high") else ""
     space = tuple(f"{axis}{side}" for axis in "xyz"[:dim])
     return ("component", *space) if name.endswith("velocity") else space
-
-
-def folder_bytes(path: Path) -> int:
-    """Bytes of all files under `path`; files that vanish meanwhile count nothing."""
-    total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:
-            continue
-    return total

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fluidsr.dataset.addresses import Address
 from fluidsr.dataset.config import DatasetConfig, split_of
 from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.writer import SimulationWriter
@@ -27,7 +27,7 @@ class Job:
     """Simulation `index` of the data set `config` in the folder `path`, to be computed on `device`."""
 
     config: DatasetConfig
-    path: Path
+    path: Address
     index: int
     device: str = "cpu"
 

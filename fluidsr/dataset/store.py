@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluidsr.dataset.layout import FORMAT, OPTIONAL, REQUIRED, VERSION, axes_of, folder_bytes, simulation_name
-from fluidsr.errors import DatasetError, InputError
+from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, locate, names, node, size
+from fluidsr.dataset.layout import FORMAT, OPTIONAL, REQUIRED, VERSION, axes_of, simulation_name
+from fluidsr.errors import DatasetError, FluidsrError, InputError
 from fluidsr.frame import Frame
 
 _PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
 _MOST_CELLS = 2**31
+_NAME = re.compile(r"sim_\d{5}")
 _FIELDS = ("density", "velocity", "temperature", "solid")
-_REGENERATE = "remove its folder and run generate-dataset again"
+_REGENERATE = "remove its folder and run the same command again"
 
 
 class _Attributes(BaseModel):
@@ -44,7 +48,7 @@ class Simulation:
     `.name .seed .split .frames .dt .factor`; `.low_shape .high_shape` cells; `.attrs` all that was recorded.
     """
 
-    def __init__(self, path: Path, attrs: dict[str, Any], arrays: dict[str, Any]) -> None:
+    def __init__(self, path: Address, attrs: dict[str, Any], arrays: dict[str, Any]) -> None:
         self.path, self.name, self.attrs, self._arrays = path, path.name, attrs, arrays
         known = _parse(_Attributes, attrs, str(path))
         self.seed, self.split, self.frames, self.dt = known.seed, known.split, known.frames, known.dt
@@ -138,34 +142,37 @@ class Simulation:
 
 
 class Store:
-    """A data set on disk, opened for reading.
+    """A data set, opened for reading.
 
-    `.path`, `.attrs` (its configuration and where it came from), `.failed` (simulations that diverged: name
-    to what was recorded).
+    `.path` (a Path, or an address), `.attrs` (its configuration and where it came from), `.failed` (simulations
+    that diverged: name to what was recorded).
     """
 
     def __init__(
-        self, path: Path, attrs: dict[str, Any], simulations: list[Simulation], failed: dict[str, Any]
+        self, path: Address, attrs: dict[str, Any], simulations: list[Simulation], failed: dict[str, Any]
     ):
         self.path, self.attrs, self._simulations, self.failed = path, attrs, simulations, failed
 
     @classmethod
-    def open(cls, path: str | Path) -> Store:
-        """Open the data set in the folder `path`; no field is decoded yet.
+    def open(cls, path: str | PathLike[str] | Remote) -> Store:
+        """Open the data set in the folder, or at the address of fsspec, `path`; no field is decoded yet.
 
-        Raises DatasetError where it is missing, of another format, or damaged.
+        Raises DatasetError where it is missing, of another format, or damaged; InputError for an address that
+        cannot be.
         """
-        path = Path(path)
+        path = locate(path)
         attrs = read_root(path)
         simulations: list[Simulation] = []
         failed: dict[str, Any] = {}
-        for folder in sorted(path.glob("sim_[0-9][0-9][0-9][0-9][0-9]")):
-            found = _open_group(folder)
+        for name in named(path, int(attrs["simulations"])):
+            found = _open_group(path / name)
             values = dict(found.attrs)
+            if not values and isinstance(path, Remote):
+                continue  # being written, or left behind: its attributes come last
             if "failed" in values:
-                failed[folder.name] = values
+                failed[name] = values
             else:
-                simulations.append(Simulation(folder, values, _open_arrays(folder, found)))
+                simulations.append(Simulation(path / name, values, _open_arrays(path / name, found)))
         return cls(path, attrs, simulations, failed)
 
     @property
@@ -210,25 +217,25 @@ class Store:
                 "dt": "s",
                 "cell": "m",
             },
-            "bytes": folder_bytes(self.path),
+            "bytes": size(self.path),
             "simulations_found": [_describe(s) for s in self._simulations],
         }
 
 
-def is_dataset(path: str | Path) -> bool:
-    """Whether `path` is a folder that says it is a data set of ours; never raises."""
+def is_dataset(path: str | PathLike[str]) -> bool:
+    """Whether `path` is a folder or an address that says it is a data set of ours; never raises."""
     try:
-        read_root(Path(path))
-    except DatasetError:
+        read_root(locate(path))
+    except FluidsrError:
         return False
     return True
 
 
-def read_root(path: Path) -> dict[str, Any]:
+def read_root(path: Address) -> dict[str, Any]:
     """The attributes of the data set's root. Raises DatasetError where there is none of ours."""
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise DatasetError(str(path), "there is no such folder", "give a data set made by generate-dataset")
-    if not (path / "zarr.json").is_file():
+    if not is_zarr(path):
         raise DatasetError(str(path), "is not a data set (no zarr.json)", "give one made by generate-dataset")
     attrs = dict(_open_group(path).attrs)
     if attrs.get("format") != FORMAT:
@@ -241,34 +248,50 @@ def read_root(path: Path) -> dict[str, Any]:
     return attrs
 
 
-def found_at(path: Path) -> dict[str, Any] | None:
+def named(path: Address, at_least: int = 0) -> list[str]:
+    """Names of the simulations that something lies under, sorted. An address that cannot be listed (plain HTTP) is
+    asked for the first `at_least` of them."""
+    listed = names(path)
+    if isinstance(path, Remote) and not listed:
+        return [name for name in map(simulation_name, range(at_least)) if exists(path / name)]
+    return [name for name in listed if _NAME.fullmatch(name)]
+
+
+def present(path: Address) -> set[str]:
+    """Names of the simulations that are complete, or recorded as failed."""
+    found = named(path)
+    if isinstance(path, Remote):
+        return {name for name in found if exists(path / name) and dict(_open_group(path / name).attrs)}
+    return set(found)
+
+
+def found_at(path: Address) -> dict[str, Any] | None:
     """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
+    if isinstance(path, Path) and path.exists() and not path.is_dir():
+        raise InputError(str(path), "is a file", "give a folder")
     try:
-        if not path.exists():
-            return None
-        if not path.is_dir():
-            raise InputError(str(path), "is a file", "give a folder")
-        if not any(path.iterdir()):
-            return None
+        there = names(path)
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
-    if not (path / "zarr.json").exists():
+    if not there:
+        return None
+    if "zarr.json" not in there:
         raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
     return read_root(path)
 
 
-def _open_group(path: Path) -> Any:
+def _open_group(path: Address) -> Any:
     import zarr
 
     def opened() -> Any:
-        return zarr.open_group(path, mode="r", zarr_format=3)
+        return zarr.open_group(node(path), mode="r", zarr_format=3)
 
     return _guarded(opened, path)
 
 
-def _open_arrays(path: Path, group: Any) -> dict[str, Any]:
+def _open_arrays(path: Address, group: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    for name in (*REQUIRED, *(name for name in OPTIONAL if (path / name).exists())):
+    for name in (*REQUIRED, *(name for name in OPTIONAL if exists(path / name))):
         array = _guarded(functools.partial(group.__getitem__, name), path / name)
         if not hasattr(array, "chunks"):
             raise DatasetError(str(path / name), "is not an array", _REGENERATE)
@@ -276,9 +299,11 @@ def _open_arrays(path: Path, group: Any) -> dict[str, Any]:
     return arrays
 
 
-def _guarded(action: Callable[[], Any], path: Path) -> Any:
+def _guarded(action: Callable[[], Any], path: Address) -> Any:
     try:
         return action()
+    except FluidsrError:
+        raise
     except Exception as error:  # zarr raises KeyError, ValueError, JSONDecodeError, OSError, ...
         raise DatasetError(str(path), f"cannot be opened ({_first_line(error)})", _REGENERATE) from error
 
@@ -302,7 +327,7 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "low_shape": list(simulation.low_shape),
         "high_shape": list(simulation.high_shape),
         "ranges": simulation.attrs["ranges"],
-        "bytes": folder_bytes(simulation.path),
+        "bytes": size(simulation.path),
     }
 
 

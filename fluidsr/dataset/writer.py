@@ -1,4 +1,8 @@
-"""Writing a data set: frame by frame into a hidden folder, which gets its final name when it is complete."""
+"""Writing a data set, so that a simulation is there whole or not at all.
+
+In a folder, a simulation is written under a hidden name and renamed when it is complete. At an address there is no
+atomic rename: there its attributes, one object, are written last, and without them it does not count.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,50 +18,55 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.atomic import write_error
+from fluidsr.dataset.addresses import Address, Remote, address_errors, is_zarr, node, remove
 from fluidsr.dataset.layout import FORMAT, UNITS, VERSION, axes_of
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
 
 
-def create_root(path: Path, attrs: dict[str, Any]) -> None:
+def create_root(path: Address, attrs: dict[str, Any]) -> None:
     """Make the data set's root group at `path`, or give the one that is there new attributes.
 
     Raises InputError where the folder cannot be made or written, RunError where the disk is full.
     """
     import zarr
 
-    with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(path, mode="a", zarr_format=3)
-        group.attrs.put({"format": FORMAT, "version": VERSION, **attrs})
+    with address_errors(path):
+        if isinstance(path, Path):
+            path.mkdir(parents=True, exist_ok=True)
+        whole = {"format": FORMAT, "version": VERSION, **attrs}
+        # Either is one file, written at once: whoever is stopped here leaves no group of unknown kind.
+        if is_zarr(path):
+            zarr.open_group(node(path), mode="a", zarr_format=3).attrs.put(whole)
+        else:
+            zarr.create_group(node(path), attributes=whole, zarr_format=3)
 
 
 class SimulationWriter:
-    """Writes one simulation; used as a context manager. Nothing has its final name until `finish`.
+    """Writes one simulation; used as a context manager. It does not count as present until `finish`.
 
     Leaving the block without `finish` removes what was written. Raises InputError where the folder cannot be
     written and RunError where the disk is full.
     """
 
-    def __init__(self, root: Path, name: str, frames: int, dim: int) -> None:
+    def __init__(self, root: Address, name: str, frames: int, dim: int) -> None:
         self._root, self._final, self._frames, self._dim = root, root / name, frames, dim
-        self._hidden = root / f".{name}.{uuid.uuid4().hex[:8]}.partial"
+        self._place: Address | None = self._final
+        if isinstance(root, Path):
+            self._place = root / f".{name}.{uuid.uuid4().hex[:8]}.partial"
         self._arrays: dict[str, Any] = {}
         self._ranges: dict[str, list[float]] = {}
         self._written = 0
 
     def __enter__(self) -> SimulationWriter:
-        import zarr
-
-        with disk_errors(self._root):
-            self._group = zarr.create_group(self._hidden, zarr_format=3)
+        self._begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._hidden, ignore_errors=True)
+        if self._place is not None:
+            remove(self._place)
 
     def add(self, low: Frame, high: Mapping[str, np.ndarray]) -> None:
         """Write the next frame: the coarse frame and the fine fields, NumPy arrays.
@@ -67,7 +75,7 @@ class SimulationWriter:
         """
         fields = {f"high_{name}": field for name, field in high.items()}
         fields |= {f"low_{name}": field for name, field in low.fields().items()}
-        with disk_errors(self._root):
+        with address_errors(self._root):
             for name, values in fields.items():
                 if self._written == 0:
                     self._arrays[name] = self._create(name, values)
@@ -81,28 +89,50 @@ class SimulationWriter:
         """Give the complete simulation its attributes and its final name."""
         if self._written != self._frames:
             raise RunError(self._final.name, f"has {self._written} of {self._frames} frames", "run it again")
-        with disk_errors(self._root):
+        with address_errors(self._root):
             self._write_coordinates(attrs)
         self._publish({**attrs, "frames": self._frames, "ranges": self._ranges})
 
     def fail(self, attrs: dict[str, Any], reason: str) -> None:
         """Drop the frames; leave an empty group under the final name that tells what went wrong."""
-        import zarr
-
-        with disk_errors(self._root):
-            shutil.rmtree(self._hidden, ignore_errors=True)
-            self._group = zarr.create_group(self._hidden, zarr_format=3)
+        self._begin()
+        self._arrays = {}
         self._publish({**attrs, "failed": reason})
 
+    def _begin(self) -> None:
+        """An empty group, whatever an earlier run has left there."""
+        import zarr
+
+        assert self._place is not None
+        with address_errors(self._root):
+            remove(self._place)
+            self._group = zarr.create_group(node(self._place), zarr_format=3)
+
     def _publish(self, attrs: dict[str, Any]) -> None:
-        with disk_errors(self._root):
+        place = self._place
+        assert place is not None
+        with address_errors(self._root):
+            if isinstance(place, Remote):
+                self._check_objects(place)
             self._group.attrs.put(attrs)
-            try:
-                self._hidden.rename(self._final)
-            except OSError as error:
-                # Another worker was given the same simulation and was faster: its result is the same.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+            if isinstance(place, Path):
+                try:
+                    place.rename(str(self._final))
+                except OSError as error:
+                    # Another worker was given the same simulation and was faster: its result is the same.
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    return
+        self._place = None
+
+    def _check_objects(self, place: Remote) -> None:
+        """There is no lock at an address: whoever cleared it away meanwhile shall not leave a simulation with
+        holes."""
+        written = place.files()
+        for name in self._arrays:
+            if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
+                what = f"frames of {name} have vanished while it was written: is another command at work?"
+                raise RunError(str(place), what, "run one command at a time, and this one again")
 
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec
@@ -141,14 +171,17 @@ class SimulationWriter:
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Address) -> Iterator[None]:
     """Make the folder `path` and hold its lock, so that no second command on this machine clears away what
     this one writes.
 
     The system releases the lock when the process ends, however it ends. Raises RunError where another holds
-    it.
+    it. At an address there are no locks.
     """
-    with disk_errors(path):
+    if isinstance(path, Remote):
+        yield
+        return
+    with address_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         folder = os.open(path, os.O_RDONLY)
     try:
@@ -163,17 +196,9 @@ def only_one(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def remove_partial(path: Path) -> None:
-    """Remove what an interrupted run left unfinished under `path`."""
-    for folder in path.glob(".sim_*.partial"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours: InputError for a bad folder, RunError for a full or failing
-    disk."""
-    try:
-        yield
-    except OSError as error:
-        raise write_error(path, error) from error
+def remove_partial(path: Address) -> None:
+    """Remove what an interrupted run left unfinished in the folder `path`; at an address that is done by whoever
+    writes the same simulation."""
+    if isinstance(path, Path):
+        for folder in path.glob(".sim_*.partial"):
+            remove(folder)

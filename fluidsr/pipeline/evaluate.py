@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: str,
-    data: Path,
+    data: str | Path,
     output: Path | None,
     *,
     split: str = "test",
@@ -57,7 +57,7 @@ def evaluate(
             name=card.name,
             about={
                 "model": {"name": card.name, "sha256": card.sha256},
-                "data": {"name": data.name, "split": split, "stride": stride},
+                "data": {"name": store.path.name, "split": split, "stride": stride},
                 "environment": provenance.environment(),
             },
             on_progress=progress.advance,

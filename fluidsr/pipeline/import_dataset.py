@@ -109,13 +109,13 @@ def describe(simulations: Sequence[Foreign]) -> str:
 
 def import_dataset(
     simulations: Sequence[Foreign],
-    output: Path,
+    output: str | Path,
     *,
     fields: Sequence[str] = (),
     overwrite: bool = False,
     quiet: bool = False,
-) -> Path:
-    """Import `simulations` into the store `output`; what is there is kept. Returns its path.
+) -> None:
+    """Import `simulations` into the store `output`, a folder or an address; what is there is kept.
 
     `fields` of the fine side are kept beside its density; none means all. On return every simulation is there whole,
     or was named in a line as left out. Raises InputError where none can be used, RunError for a full disk.
@@ -136,7 +136,6 @@ def import_dataset(
         )
         for label, reason in report.failed.items():
             progress.note(f"{output}: {label} is left out: {reason}")
-    return output
 
 
 def _simulation(one: Wanted, pairs: PairsFile) -> Foreign:

@@ -17,8 +17,11 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
     A model may also be given by the name of a shipped one. Of a data set pictures are drawn: what its simulations
-    have drawn, and pairs; into the folder `pictures`, or beside it. Raises InputError for what is none of these.
+    have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
+    directory. Raises InputError for what is none of these.
     """
+    if "://" in path:
+        return _data_set(path, pictures)
     place = Path(path)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
@@ -27,7 +30,7 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     if (place / "run.yaml").exists():
         return _run(place)
     if (place / "zarr.json").exists():
-        return _data_set(place, pictures)
+        return _data_set(path, pictures)
     if place.is_file():
         return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
     raise InputError(
@@ -35,7 +38,7 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     )
 
 
-def _data_set(path: Path, pictures: Path | None) -> dict[str, Any]:
+def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
     from fluidsr import dataset
     from fluidsr.atomic import replacing
 
@@ -46,8 +49,10 @@ def _data_set(path: Path, pictures: Path | None) -> dict[str, Any]:
         return found
     drawn = {"marginals": dataset.plot_marginals(columns), "pairs": dataset.plot_pairs(store)}
     written = []
+    # Beside a folder; nothing is added to an address that was only asked about.
+    place = store.path.absolute() if isinstance(store.path, Path) else Path.cwd() / store.path.name
     for name, data in drawn.items():
-        target = (pictures or path.absolute().parent) / f"{path.absolute().stem}.{name}.png"
+        target = (pictures or place.parent) / f"{place.stem}.{name}.png"
         with replacing(target) as file:
             file.write_bytes(data or b"")
         written.append(str(target))

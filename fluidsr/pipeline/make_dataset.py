@@ -51,15 +51,15 @@ def describe(config: DatasetConfig) -> str:
 
 def make_dataset(
     config: DatasetConfig,
-    output: Path,
+    output: str | Path,
     *,
     device: str = "auto",
     workers: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
-) -> Path:
-    """Generate what `config` describes into the store `output`; one that was stopped goes on. Returns its path.
+) -> None:
+    """Generate what `config` describes into the store `output`, a folder or an address; one that was stopped goes on.
 
     On return every simulation is there whole, or was named in a line as failed and left out. Raises
     InputError for bad input, RunError for a full disk or a worker that died.
@@ -84,4 +84,3 @@ def make_dataset(
         )
         for name, reason in report.failed.items():
             progress.note(f"{output}: {name} is left out: {reason}")
-    return output

@@ -18,6 +18,7 @@ from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Store
+    from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources
     from fluidsr.training.loop import Progress as Standing
 
@@ -30,7 +31,7 @@ _FIGURES = ("psnr", "spectrum", "temporal")
 class Job:
     """A recipe, the data it is trained on, and the machine."""
 
-    data: Path
+    data: Address
     recipe: Recipe
     device: str
     seed: int
@@ -38,7 +39,7 @@ class Job:
     @classmethod
     def of(
         cls,
-        data: Path,
+        data: str | Path,
         recipe: str,
         *,
         init: str | None = None,
@@ -61,7 +62,7 @@ class Job:
                     f"its {key} is {getattr(resolved, key)} and that of {data} is {getattr(store, key)}",
                     "choose a recipe and a data set that fit",
                 )
-        return cls(data, resolved, devices.resolve(device), seed)
+        return cls(store.path, resolved, devices.resolve(device), seed)
 
 
 def describe(job: Job) -> str:
@@ -166,13 +167,13 @@ def sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
 
 
-def _summary(store: Store, path: Path) -> dict[str, Any]:
+def _summary(store: Store, path: Address) -> dict[str, Any]:
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     kept = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {"name": path.name, **{k: store.attrs[k] for k in kept if k in store.attrs}, "simulations": counts}
 
 
-def open_store(data: Path) -> Store:
+def open_store(data: str | Path | Address) -> Store:
     from fluidsr import dataset
 
     return dataset.Store.open(data)

@@ -133,6 +133,31 @@ def test_a_list_of_shots_trains_and_is_judged(
     assert "cubic" in capsys.readouterr().out
 
 
+def test_all_commands_take_addresses(
+    shots: Path,
+    tmp_path: Path,
+    tiny_model: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("fsspec", reason="not installed")
+    monkeypatch.chdir(tmp_path)
+    data = f"memory://{tmp_path.name}/smoke.zarr"
+    assert call("import-dataset", shots / "pairs.yaml", "-o", data) == 0
+    capsys.readouterr()
+    assert call("info", data) == 0
+    told = yaml.safe_load(capsys.readouterr().out)[data]
+    assert told["complete"] == 3 and told["path"] == data
+    assert told["pictures"] == [str(tmp_path / f"smoke.{name}.png") for name in ("marginals", "pairs")]
+    assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--dry-run") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"] == data
+    judged = ("--data", data, "--model", tiny_model, "--device", "cpu", "-o", tmp_path / "report")
+    assert call("evaluate", *judged) == 0
+    assert '"name": "smoke.zarr"' in (tmp_path / "report" / "report.json").read_text()
+    assert call("generate-dataset", "--workers", "2", "--overwrite", "-o", data) == 2
+    assert "is seen by one process alone" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_what_fits_and_writes_nothing(
     shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

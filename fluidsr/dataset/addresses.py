@@ -1,0 +1,190 @@
+"""Where a data set lies: a folder here, or an address of fsspec (`s3://bucket/smoke.zarr`, `memory://a`, ...).
+
+A folder is a `Path` and keeps all that a file system gives: locks, atomic renames. Anything else is a `Remote`, which
+can list, read, write and remove objects, and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from fluidsr.atomic import write_error
+from fluidsr.errors import FluidsrError, InputError, RunError
+
+_METADATA = "zarr.json"  # of every group and array of Zarr v3
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An address of fsspec. Plain text, so that it travels to any process, which opens its own connection."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> Remote:
+        return Remote(f"{self.url.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.url.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return Path(self.name).stem
+
+    @property
+    def private(self) -> bool:
+        """Whether no other process can see what lies there."""
+        return self.url.startswith("memory:")
+
+    def files(self) -> list[str]:
+        """Paths of all objects below, relative to the address. Raises InputError where it cannot be listed."""
+        with address_errors(self):
+            system, path = _open(self.url)
+            return [found.removeprefix(path).lstrip("/") for found in system.find(path)]
+
+
+Address: TypeAlias = Path | Remote
+
+
+def locate(given: str | os.PathLike[str] | Remote) -> Address:
+    """What the user means: a Path for a folder here (also as `file:///data/smoke.zarr`), else a Remote."""
+    if isinstance(given, Remote):
+        return given
+    text = os.fspath(given)
+    if "://" not in text:
+        return Path(text)
+    if text.startswith(("file://", "local://")):
+        return Path(unquote(urlsplit(text).path))
+    return Remote(text)
+
+
+def absolute(address: Address) -> Address:
+    """The same wherever a process may work."""
+    return address if isinstance(address, Remote) else address.absolute()
+
+
+def node(address: Address) -> Any:
+    """What Zarr opens. Raises InputError where fsspec, or its driver for the address, is not installed."""
+    if isinstance(address, Path):
+        return address
+    from zarr.storage import FsspecStore
+
+    with address_errors(address):
+        return FsspecStore.from_url(address.url)
+
+
+def exists(address: Address) -> bool:
+    """Whether a folder of that name, or a group or array of Zarr at the address, is there."""
+    return address.exists() if isinstance(address, Path) else is_zarr(address)
+
+
+def is_zarr(address: Address) -> bool:
+    """Whether a group or array of Zarr v3 is there."""
+    if isinstance(address, Path):
+        return (address / _METADATA).is_file()
+    with address_errors(address):
+        system, path = _open(address.url)
+        return bool(system.exists(f"{path}/{_METADATA}"))
+
+
+def names(address: Address) -> list[str]:
+    """What lies directly below, sorted; nothing where there is nothing, or where an address cannot be listed."""
+    if isinstance(address, Path):
+        return sorted(entry.name for entry in address.iterdir()) if address.is_dir() else []
+    with address_errors(address):
+        system, path = _open(address.url)
+        try:
+            return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in system.ls(path, detail=False))
+        except (FileNotFoundError, NotImplementedError):
+            return []
+
+
+def remove(address: Address) -> None:
+    """Remove what is there, and all below; nothing where there is nothing.
+
+    Whoever is stopped in the middle of it leaves nothing that looks whole: a folder loses its name first, and a
+    group at an address its metadata.
+    """
+    with address_errors(address):
+        if isinstance(address, Path):
+            if address.is_dir() and not address.name.startswith("."):
+                hidden = address.with_name(f".{address.name}.{secrets.token_hex(4)}.partial")
+                address = address.rename(hidden)
+            if address.is_file():
+                address.unlink()
+            shutil.rmtree(address, ignore_errors=True)
+            return
+        system, path = _open(address.url)
+        for doomed in (f"{path}/{_METADATA}", path):
+            if system.exists(doomed):
+                system.rm(doomed, recursive=True)
+
+
+def size(address: Address) -> int:
+    """Bytes of all files below; files that vanish meanwhile count nothing."""
+    if isinstance(address, Remote):
+        with address_errors(address):
+            system, path = _open(address.url)
+            return int(system.du(path))
+    total = 0
+    for file in address.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+@contextmanager
+def address_errors(address: Address) -> Iterator[None]:
+    """Turn what the system, fsspec or a driver raises into ours: InputError for a place that cannot be, RunError for
+    a full or failing one."""
+    try:
+        yield
+    except FluidsrError:
+        raise
+    except ImportError as error:
+        what = f"needs a driver that is not installed ({_told(error)})"
+        if (error.name or "").partition(".")[0] == "fsspec":
+            what = "needs fsspec"
+        remedy = "pip install 'fluidsr[remote]', and the driver (s3fs, gcsfs, adlfs, ...)"
+        raise InputError(str(address), what, remedy) from error
+    except Exception as error:
+        if isinstance(address, Path):
+            if isinstance(error, OSError):
+                raise write_error(address, error) from error
+            raise
+        if isinstance(error, ValueError) and "rotocol" in str(error):
+            known = "use s3://, gs://, az://, ... as fsspec spells them, or a folder"
+            raise InputError(str(address), f"is no address ({_told(error)})", known) from error
+        # Drivers raise what their services do: there is no common base.
+        what = f"cannot be used ({_told(error)})"
+        raise RunError(
+            str(address), what, "check the address, your rights there, and the connection"
+        ) from error
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it. What others have changed meanwhile is seen."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url)
+    system.invalidate_cache()
+    return system, path.rstrip("/")
+
+
+def _told(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
