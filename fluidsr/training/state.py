@@ -55,13 +55,18 @@ class TrainingState:
         self.velocity_range = (0.0, 0.0)
 
     def begin(self) -> None:
-        """Take the weights of the recipe's `init`, if it has one. Raises ModelError where they do not fit."""
+        """Take the weights of the recipe's `init`, if it has one. Raises ModelError where they do not fit.
+
+        Only `consistent` may differ: that layer has no weights, and those before it mean the same.
+        """
         if self.recipe.init is None:
             return
         model = models.load(self.recipe.init, self.device)
         network = self.average
-        wanted = (network.architecture, network.hyperparameters)
-        given = (model.generator.architecture, model.generator.hyperparameters)
+        wanted, given = (
+            (each.architecture, {**each.hyperparameters, "consistent": network.options.consistent})
+            for each in (network, model.generator)
+        )
         if wanted != given:
             raise ModelError(
                 f"init: {self.recipe.init}",

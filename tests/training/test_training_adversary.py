@@ -275,6 +275,12 @@ def test_training_starts_from_a_model(duel, recipe, sampler, tmp_path):
     given = load_file(first.model)
     for name, tensor in state.average.state_dict().items():
         torch.testing.assert_close(given[name], tensor, rtol=1e-6, atol=1e-7)  # folded once more
+    kind = plan.generator.model_copy(update={"consistent": True})
+    projected = TrainingState(plan.model_copy(update={"generator": kind}), 0, "cpu")
+    projected.begin()  # a layer more, without weights
+    assert projected.average.options.consistent
+    for name, tensor in state.average.state_dict().items():
+        torch.testing.assert_close(projected.average.state_dict()[name], tensor, rtol=0, atol=0)
     train(plan, Sources(sampler(plan)), tmp_path / "second")
     first.model.unlink()
     assert train(plan, Sources(sampler(plan)), tmp_path / "second", steps=2).steps == 2  # no longer needed
