@@ -116,6 +116,8 @@ class Upscaler:
         self._most_cells = self._max_memory // self._bytes_per_cell
         self._emptiness = Emptiness(self._generate, self.generator.dim, self.halo, self.factor, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
+        if self.device.type == "cpu":
+            devices.keep_freed_memory()
 
     @property
     def factor(self) -> int:
