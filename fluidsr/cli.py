@@ -257,6 +257,13 @@ def generate_dataset(
     help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
 )
 @click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity.")
+@click.option(
+    "--cells-at",
+    type=click.Choice(["centre", "corner"]),
+    default="centre",
+    show_default=True,
+    help="Which point of each cell the files' positions mean.",
+)
 @click.option("--layout", type=click.Choice(["scalarflow"]), help="PAIRS is a folder of that data set.")
 @_options(*_INTAKE, "store", "frames", "overwrite", "dry-run")
 def import_dataset(
@@ -266,6 +273,7 @@ def import_dataset(
     factor: str | None,
     fields: tuple[str, ...],
     zero_velocity: bool,
+    cells_at: str,
     layout: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
@@ -293,6 +301,7 @@ def import_dataset(
         "factor": int(factor) if factor else None,
         "frames": frames,
         "zero_velocity": zero_velocity or None,
+        "cells_at": None if cells_at == "centre" else cells_at,
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if pairs is not None and (high or low):

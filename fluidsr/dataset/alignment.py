@@ -58,7 +58,7 @@ def of_both(low: Extent, high: Extent) -> Grids:
         raise InputError(
             "low and high",
             f"the fine cells do not divide the coarse ones: they lie ({beside}) of a fine cell beside",
-            "resample one side, or give the fine one alone, and a factor",
+            "say --cells-at corner if the files mean corners; else resample one side, or give the fine one alone",
         )
     first, end = np.minimum(0, shift), np.maximum(np.multiply(coarse.shape, factor), shift + fine.shape)
     same = (first == 0).all() and (shift == 0).all() and (end == np.multiply(coarse.shape, factor)).all()

@@ -24,7 +24,8 @@ class Side:
     """One side of a simulation: `numbers` of its frames in ascending order, and `take`, which reads one of them.
 
     `take(number)` gives what the file has of the fields of interest, density always; `unit` and `frame_rate` are
-    those of `volumes.read`; `label` is what the user calls it. `cell_size` (m) stands for the files' own.
+    those of `volumes.read`; `label` is what the user calls it. `cell_size` (m) stands for the files' own. With
+    `at_corner` the files give positions of cells' lower corners where their format means centres.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Side:
     unit: str = "auto"
     frame_rate: float | None = None
     cell_size: float | None = None
+    at_corner: bool = False
 
     def frame(self, number: int) -> tuple[Frame, bool]:
         """The frame in m/s and with its time, and whether its box is merely that of its smoke."""
@@ -40,6 +42,8 @@ class Side:
         if self.cell_size is not None:
             taken = replace(taken, frame=taken.frame.replace(cell_size=self.cell_size))
         frame = taken.in_metres_per_second(self.unit, self.frame_rate)
+        if self.at_corner:
+            frame = frame.replace(origin=tuple(x + 0.5 * frame.cell_size for x in frame.origin))
         if frame.time == 0.0:
             frame = frame.replace(time=number * frame.dt)
         return frame, taken.tight

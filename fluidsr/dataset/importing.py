@@ -12,6 +12,7 @@ from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import FINE_FIELDS, split_of
 from fluidsr.dataset.foreign import Foreign, Survey, pair, survey
 from fluidsr.dataset.layout import simulation_name
+from fluidsr.dataset.likeness import Likeness
 from fluidsr.dataset.record import FASTEST, Speeds
 from fluidsr.dataset.store import Store, found_at, named
 from fluidsr.dataset.writer import SimulationWriter, create_root, only_one, remove_partial
@@ -170,7 +171,7 @@ def _import_one(
     if found.left_out:
         note(f"{label}: {len(found.left_out)} frames are on one side only, and left out")
     name = book.next_name(found)
-    speeds, dim = Speeds(), len(found.grids.low.shape)
+    speeds, likeness, dim = Speeds(), Likeness(found.grids.factor), len(found.grids.low.shape)
     with SimulationWriter(book.path, name, len(found.numbers), dim) as writer:
         for number in found.numbers:
             try:
@@ -178,6 +179,7 @@ def _import_one(
             except InputError as error:
                 raise _Unfit(str(error)) from error
             speeds.add(low)
+            likeness.add(low.density, high["density"])
             writer.add(low, {key: values for key, values in high.items() if key in book.fine_fields})
             tell(f"{name} frame {number}", 1)
         writer.finish(
@@ -192,6 +194,7 @@ def _import_one(
                 "high_cell_size": found.grids.high.cell_size,
                 "source": foreign.source,
                 "first_frame": found.numbers[0],
+                "correlation": round(likeness.correlation, 4),
                 "cells_per_frame": speeds.as_dict(),
             }
         )
@@ -199,4 +202,6 @@ def _import_one(
     fastest = max(speeds.as_dict()["greatest"])
     if not foreign.still and not _STILL < fastest <= FASTEST:
         note(f"{name}: air crosses {fastest:.3g} coarse cells per frame at most; is its velocity unit right?")
+    if found.low is not None and (doubt := likeness.doubt()):
+        note(f"{name}: {doubt}")
     return name

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from fluidsr.dataset import Foreign, Side
     from fluidsr.volumes import Taken
 
-_INTAKE = ("density_grid", "velocity_grid", "velocity_unit", "frame_rate")
+# What a list may say on each of its levels, and what holds where none does.
+_SAYINGS = {
+    "density_grid": None,
+    "velocity_grid": None,
+    "velocity_unit": "auto",
+    "frame_rate": None,
+    "cells_at": "centre",
+}
 
 
 def wanted(pairs: PairsFile) -> list[Foreign]:
@@ -143,16 +150,16 @@ def _simulation(one: Wanted, pairs: PairsFile) -> Foreign:
 
     frames = one.frames if one.frames is not None else pairs.frames
     factor = None if one.low else one.factor or pairs.factor
-    high = _intake(one.high, one, pairs)
-    low = _intake(one.low, one, pairs) if one.low else None
+    high = _said(one.high, one, pairs)
+    low = _said(one.low, one, pairs) if one.low else None
     source: dict[str, Any] = {
         "high": list(one.high.files),
         "low": list(one.low.files) if one.low else None,
-        "frames": None if frames is None else str(frames),
+        "frames": frames,
         "factor": factor,
         "split": one.split,
-        "high_intake": _plain(high),
-        "low_intake": _plain(low) if low else None,
+        "high_intake": high,
+        "low_intake": low,
     }
     return Foreign(
         _side(one.high, high, frames),
@@ -164,26 +171,28 @@ def _simulation(one: Wanted, pairs: PairsFile) -> Foreign:
     )
 
 
-def _intake(side: SideOfPair, one: Wanted, pairs: PairsFile) -> Intake:
+def _said(side: SideOfPair, one: Wanted, pairs: PairsFile) -> dict[str, Any]:
     """How the files of a side are understood: what it says itself, else its simulation, else the whole file."""
-    given: dict[str, Any] = {
-        key: next((v for v in (getattr(level, key) for level in (side, one, pairs)) if v), None)
-        for key in _INTAKE
-    }
-    return Intake(**{**given, "velocity_unit": given["velocity_unit"] or "auto"})
+    found: dict[str, Any] = {}
+    for key, default in _SAYINGS.items():
+        said = [value for level in (side, one, pairs) if (value := getattr(level, key)) is not None]
+        found[key] = said[0] if said else default
+    return found
 
 
-def _plain(intake: Intake) -> dict[str, Any]:
-    return {key: getattr(intake, key) for key in _INTAKE}
-
-
-def _side(side: SideOfPair, intake: Intake, frames: str | int | None) -> Side:
+def _side(side: SideOfPair, said: dict[str, Any], frames: str | None) -> Side:
     from fluidsr.dataset import Side
 
-    cache = Cache.of(side.files, None if frames is None else str(frames))
+    intake = Intake(**{key: value for key, value in said.items() if key != "cells_at"})
+    cache = Cache.of(side.files, frames)
     items = {item.number: item for item in cache.items}
     return Side(
-        side.files[0], tuple(sorted(items)), _taker(items, intake), intake.velocity_unit, intake.frame_rate
+        side.files[0],
+        tuple(sorted(items)),
+        _taker(items, intake),
+        intake.velocity_unit,
+        intake.frame_rate,
+        at_corner=said["cells_at"] == "corner",
     )
 
 

@@ -38,6 +38,10 @@ class Intake(Strict):
     velocity_grid: GridName | None = Field(default=None, description="Unless its name tells")
     velocity_unit: Unit | None = Field(default=None, description="Of the files; absent: auto")
     frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
+    cells_at: Literal["centre", "corner"] | None = Field(
+        default=None,
+        description="What the files' positions are of each cell; absent: its centre, as VDB and VTK mean",
+    )
 
 
 class SideOfPair(Intake):

@@ -97,6 +97,48 @@ def test_sparse_files_of_other_programs_share_a_box(tmp_path: Path) -> None:
         np.testing.assert_array_equal(simulation.high(index).density[2::4, 2::4, 2::4], expected)
 
 
+def test_exports_that_mean_corners_can_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both sides with index 0 at the origin: as VDB has it, coarse and fine cells do not divide each other."""
+    for side, factor in (("low", 1), ("high", 4)):
+        (tmp_path / side).mkdir()
+        density = np.ones((2 * factor,) * 3, np.float32)
+        place = vdb.Transform.uniform(0.4 / factor)
+        grid = vdb.DenseGrid("density", density, place, low=(3 * factor,) * 3)
+        vdb.write(tmp_path / side / "a_0001.vdb", [grid])
+    pair = ("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "--zero-velocity")
+    assert call(*pair, "-o", tmp_path / "s") == 2
+    told = capsys.readouterr().err
+    assert "they lie (0.5, 0.5, 0.5) of a fine cell beside" in told.replace("-0.5", "0.5")
+    assert "--cells-at corner" in told
+    assert call(*pair, "--cells-at", "corner", "-o", tmp_path / "s") == 0
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    assert simulation.low(0).origin == simulation.high(0).origin == pytest.approx((1.2,) * 3)
+    assert simulation.low_shape == (2, 2, 2) and (simulation.high(0).density == 1).all()
+
+
+def test_sides_that_do_not_belong_together_are_noticed(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(low: Path, high: Path) -> str:
+        assert call("import-dataset", "--low", low, "--high", high, "--overwrite", "-o", tmp_path / "s") == 0
+        return capsys.readouterr().out
+
+    good = shots / "shot0"
+    out = told(good / "low", good / "high")
+    assert "correlate" not in out and "times the smoke" not in out
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    assert simulation.attrs["correlation"] > 0.99
+    for name, change in (("mirrored", lambda d: d[:, ::-1].copy()), ("scaled", lambda d: d * 3)):
+        (tmp_path / name).mkdir()
+        for file in sorted((good / "low").iterdir()):
+            frame = volumes.read(file)
+            volumes.write(tmp_path / name / file.name, frame.replace(density=change(frame.density)))
+    assert "its sides show different smoke (they correlate by" in told(tmp_path / "mirrored", good / "high")
+    assert "its coarse side holds 3 times the smoke of the fine one" in told(
+        tmp_path / "scaled", good / "high"
+    )
+
+
 @pytest.fixture(scope="module")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three shots and a list of them."""
