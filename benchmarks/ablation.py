@@ -144,7 +144,7 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     folder = options.output / f"{variant.name}-seed{seed}"
     result = folder / "result.json"
     job = story.Job.of(
-        options.data,
+        [options.data],
         str(RECIPE),
         init=init,
         steps=options.steps if init else START_STEPS,

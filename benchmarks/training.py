@@ -57,10 +57,10 @@ def main() -> None:
 
 def row(name: str, data: Path | None, steps: int, device: str, overrides: list[str]) -> str:
     """One line of the table."""
-    job = story.Job.of(data or small_data(name), name, device=device, overrides=overrides)
+    job = story.Job.of([data or small_data(name)], name, device=device, overrides=overrides)
     recipe = job.recipe
     with ExitStack() as stack:
-        sources = story.sources(story.open_store(job.data), "train", job, stack, print)
+        sources = story.sources(story.open_stores(job.data), "train", job, stack, print)
         state = TrainingState(recipe, 0, device)
         state.begin()
         state.step = recipe.discriminators.start if recipe.discriminators else 0

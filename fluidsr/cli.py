@@ -321,13 +321,20 @@ def import_dataset(
 
 
 @cli.command()
+@click.option(
+    "--data",
+    metavar="PATH|ADDRESS",
+    multiple=True,
+    required=True,
+    help="A store of generate- or import-dataset; repeatable: all are drawn from.",
+)
 @click.option("--recipe", metavar="NAME|PATH", required=True, help=f"{', '.join(_RECIPES)}, or a YAML file.")
 @click.option("--init", metavar="NAME|PATH", help="Start from this model's weights.")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's own.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on later.")
-@_options("data", "output", "set", "seed", "device", "overwrite", "dry-run")
+@_options("output", "set", "seed", "device", "overwrite", "dry-run")
 def train(
-    data: str,
+    data: tuple[str, ...],
     recipe: str,
     init: str | None,
     steps: int | None,
@@ -350,7 +357,7 @@ def train(
     model = story.train(
         job, output or Path("runs") / job.recipe.name, minutes=minutes, overwrite=overwrite, quiet=quiet
     )
-    _say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data}'", quiet)
+    _say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data[0]}'", quiet)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.foreign import Foreign, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
+from fluidsr.dataset.joined import Joined
 from fluidsr.dataset.marginals import marginals, table
 from fluidsr.dataset.pictures import plot_marginals, plot_pairs
 from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
@@ -17,6 +18,7 @@ __all__ = [
     "Foreign",
     "GenerationReport",
     "ImportReport",
+    "Joined",
     "PatchSampler",
     "Side",
     "Simulation",

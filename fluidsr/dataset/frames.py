@@ -24,11 +24,11 @@ class Frames:
             frame = simulation.low(index)
             return np.concatenate([frame.density[None], frame.velocity_in_cells()]).astype(np.float32)
 
-        return self._cache.get((simulation.name, index, "low"), make)
+        return self._cache.get((simulation.path, index, "low"), make)
 
     def high(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
-        return self._cache.get((simulation.name, index, "high"), lambda: simulation.high_density(index))
+        return self._cache.get((simulation.path, index, "high"), lambda: simulation.high_density(index))
 
     def low_spline(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
@@ -36,10 +36,10 @@ class Frames:
         def make() -> np.ndarray:
             return np.stack([coefficients(field) for field in self.low(simulation, index)])
 
-        return self._cache.get((simulation.name, index, "low spline"), make)
+        return self._cache.get((simulation.path, index, "low spline"), make)
 
     def high_spline(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
         return self._cache.get(
-            (simulation.name, index, "high spline"), lambda: coefficients(simulation.high_density(index))
+            (simulation.path, index, "high spline"), lambda: coefficients(simulation.high_density(index))
         )

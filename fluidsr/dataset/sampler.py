@@ -13,6 +13,7 @@ from fluidsr.dataset.affine import fitting_affine
 from fluidsr.dataset.augment import identity, symmetries
 from fluidsr.dataset.crops import Crop, Straight, Turned, window_means
 from fluidsr.dataset.frames import Frames
+from fluidsr.dataset.joined import Joined
 from fluidsr.dataset.store import Simulation, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
@@ -66,7 +67,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | Joined,
         split: str = "train",
         *,
         tile: int,
@@ -90,12 +91,12 @@ class PatchSampler:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
         found = store.simulations(split)
         if not found:
-            raise DatasetError(str(store.path), f"has no simulations for {split}", "generate more of them")
+            raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
         self._simulations = [s for s in found if min(s.low_shape) >= tile and s.frames >= frames]
-        self.skipped = [s.name for s in found if s not in self._simulations]
+        self.skipped = [str(s.path) for s in found if s not in self._simulations]
         if not self._simulations:
             what = f"no simulation for {split} has {tile} coarse cells along each edge and {frames} frames"
-            raise InputError(str(store.path), what, "use a smaller tile, or other data")
+            raise InputError(str(store), what, "use a smaller tile, or other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
         self.augment = augment

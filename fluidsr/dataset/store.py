@@ -153,6 +153,9 @@ class Store:
     ):
         self.path, self.attrs, self._simulations, self.failed = path, attrs, simulations, failed
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @classmethod
     def open(cls, path: str | PathLike[str] | Remote) -> Store:
         """Open the data set in the folder, or at the address of fsspec, `path`; no field is decoded yet.

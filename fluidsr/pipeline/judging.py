@@ -12,7 +12,7 @@ from fluidsr import metrics
 from fluidsr.frame import Frame
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Simulation, Store
+    from fluidsr.dataset import Joined, Simulation
     from fluidsr.models import Generator
     from fluidsr.upscaling import Upscaler
 
@@ -39,7 +39,7 @@ class Judge:
         self._places, self._device = places, device
 
     @classmethod
-    def of(cls, store: Store, device: str) -> Judge | None:
+    def of(cls, store: Joined, device: str) -> Judge | None:
         """Late frames of the validation split, where smoke has developed; None where there are none."""
         simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PLACES]
         if not simulations:

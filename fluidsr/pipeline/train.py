@@ -17,7 +17,7 @@ from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Store
+    from fluidsr.dataset import Joined, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources
     from fluidsr.training.loop import Progress as Standing
@@ -29,9 +29,9 @@ _FIGURES = ("psnr", "spectrum", "temporal")
 
 @dataclass(frozen=True)
 class Job:
-    """A recipe, the data it is trained on, and the machine."""
+    """A recipe, the data sets it is trained on, and the machine."""
 
-    data: Address
+    data: tuple[Address, ...]
     recipe: Recipe
     device: str
     seed: int
@@ -39,7 +39,7 @@ class Job:
     @classmethod
     def of(
         cls,
-        data: str | Path,
+        data: Sequence[str | Path],
         recipe: str,
         *,
         init: str | None = None,
@@ -51,7 +51,7 @@ class Job:
         """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
         from fluidsr import training
 
-        store = open_store(data)
+        store = open_stores(data)
         given = [f"steps={steps}"] if steps else []
         given += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
         resolved = training.load_recipe(recipe, [*overrides, *given])
@@ -59,10 +59,10 @@ class Job:
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
                     f"--recipe {recipe}",
-                    f"its {key} is {getattr(resolved, key)} and that of {data} is {getattr(store, key)}",
+                    f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
                     "choose a recipe and a data set that fit",
                 )
-        return cls(store.path, resolved, devices.resolve(device), seed)
+        return cls(tuple(each.path for each in store.stores), resolved, devices.resolve(device), seed)
 
 
 def describe(job: Job) -> str:
@@ -84,7 +84,7 @@ def describe(job: Job) -> str:
         # Forward, and twice as much again for the gradients of activations and weights.
         "generator_multiply_adds_per_update": int(3 * voxels * generator.multiply_adds),
     }
-    document = {"data": str(job.data), "device": job.device, "seed": job.seed}
+    document = {"data": [str(path) for path in job.data], "device": job.device, "seed": job.seed}
     return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
 
 
@@ -102,7 +102,8 @@ def train(
         raise InputError(str(output), "is a file", "give -o a folder")
     if overwrite and (output / training.CHECKPOINT).exists():
         shutil.rmtree(output)
-    store, judge = open_store(job.data), judging.Judge.of(open_store(job.data), job.device)
+    store = open_stores(job.data)
+    judge = judging.Judge.of(store, job.device)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
         batches = sources(store, "train", job, stack, progress.note)
@@ -133,14 +134,14 @@ def train(
             minutes=minutes,
             device=job.device,
             seed=job.seed,
-            data=_summary(store, job.data),
+            data={"sets": [_summary(each) for each in store.stores]},
             commit=provenance.commit(),
             on_progress=show,
         )
     return report.model
 
 
-def sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
+def sources(store: Joined, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
     """Samplers of one split, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
     from fluidsr.training import Sources
@@ -159,7 +160,7 @@ def sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable
             minimum_density=patches.minimum_density,
         )
         for name in made.skipped:
-            note(f"{job.data}: {name} is smaller than a patch of {patches.tile} cells and is left out")
+            note(f"{name} is smaller than a patch of {patches.tile} cells and is left out")
         return stack.enter_context(made)
 
     # Another seed, or the triplets would be around the very frames that the batch has.
@@ -167,13 +168,18 @@ def sources(store: Store, split: str, job: Job, stack: ExitStack, note: Callable
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
 
 
-def _summary(store: Store, path: Address) -> dict[str, Any]:
+def _summary(store: Store) -> dict[str, Any]:
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     kept = ("dim", "factor", "resolution", "frames", "pairs", "seed")
-    return {"name": path.name, **{k: store.attrs[k] for k in kept if k in store.attrs}, "simulations": counts}
+    return {
+        "name": store.path.name,
+        **{k: store.attrs[k] for k in kept if k in store.attrs},
+        "simulations": counts,
+    }
 
 
-def open_store(data: str | Path | Address) -> Store:
+def open_stores(data: Sequence[str | Path | Address]) -> Joined:
+    """The data sets at `data`, one behind the other."""
     from fluidsr import dataset
 
-    return dataset.Store.open(data)
+    return dataset.Joined([dataset.Store.open(path) for path in data])

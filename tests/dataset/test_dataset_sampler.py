@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from synthetic_pairs import CELL, DT, write_synthetic
 
-from fluidsr.dataset import PatchSampler, Store
+from fluidsr.dataset import Joined, PatchSampler, Store
 from fluidsr.dataset.cache import FrameCache
 from fluidsr.dataset.crops import window_means
 from fluidsr.errors import DatasetError, InputError
@@ -114,7 +114,7 @@ def test_smaller_simulations_are_left_out_by_name(tmp_path: Path) -> None:
     write_synthetic(tmp_path / "small", simulations=1, shape=(8, 8))
     (tmp_path / "small" / "sim_00000").rename(path / "sim_00003")
     sampler = PatchSampler(Store.open(path), tile=12, batch=1, workers=0)
-    assert sampler.skipped == ["sim_00003"]
+    assert [Path(path).name for path in sampler.skipped] == ["sim_00003"]
 
 
 @settings(deadline=None, max_examples=30)
@@ -200,3 +200,28 @@ def test_turned_patches_are_as_dense_as_asked(tmp_path: Path) -> None:
             means = sampler.batch(step).coarse[:, :, 0].mean((1, 2, 3))
             assert (means >= 0.5).sum() >= len(means) - sampler.statistics.fallbacks
         assert sampler.statistics.rejected > 0
+
+
+def test_data_sets_are_joined_frame_by_frame_and_split_by_split(tmp_path: Path) -> None:
+    one = Store.open(write_synthetic(tmp_path / "one", simulations=3))
+    two = Store.open(write_synthetic(tmp_path / "two", simulations=4, shape=(16, 24)))
+    joined = Joined([one, two])
+    for split in ("train", "validation", "test", None):
+        assert joined.simulations(split) == one.simulations(split) + two.simulations(split)
+    both, uncached = (PatchSampler(joined, tile=8, batch=2, workers=0, cache_bytes=n) for n in (1 << 20, 0))
+    for step in range(20):  # both have a sim_00000: neither may stand in for the other
+        assert both.batch(step).fine.equal(uncached.batch(step).fine)
+    counts = [0, 0]
+    for step in range(300):
+        simulation, _ = both._draw_frame(np.random.default_rng(step))
+        counts[simulation in two.simulations()] += 1
+    share = len(two.simulations("train")) / len(joined.simulations("train"))
+    assert abs(counts[1] / 300 - share) < 0.1
+
+
+def test_data_sets_that_do_not_go_together_are_not_joined(tmp_path: Path, store2d: Store) -> None:
+    with pytest.raises(InputError, match="given twice"):
+        Joined([store2d, Store.open(store2d.path)])
+    other = Store.open(write_synthetic(tmp_path / "solid", dim=3, simulations=1, shape=(8, 8, 8)))
+    with pytest.raises(InputError, match="dim is 3 and that of"):
+        Joined([store2d, other])

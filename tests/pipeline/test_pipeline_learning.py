@@ -1,6 +1,7 @@
 """From pairs to a judged model, by the commands that a user types."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_a_trained_model_has_a_card_with_figures(trained: Path, capsys: pytest.C
     assert "# smoke2d-x4" in page and "psnr" in page
     assert call("info", model) == 0
     card = yaml.safe_load(capsys.readouterr().out)[model]
-    assert card["steps"] == 6 and card["data"]["seed"] == 0
+    assert card["steps"] == 6 and card["data"]["sets"][0]["seed"] == 0
     assert card["metrics"]["smoke2d-x4"]["psnr"] > 0
 
 
@@ -111,6 +112,33 @@ def test_a_model_is_judged_beside_its_baselines(
     assert "<img" in page and "http" not in page.replace("http://www.w3.org", "")
     assert call(*command) == 2 and "--overwrite" in capsys.readouterr().err
     assert call(*command, "--overwrite") == 0
+
+
+def test_a_training_on_two_data_sets(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = shutil.copytree(data, tmp_path / "second.zarr")
+    common = [
+        "train",
+        "--data",
+        data,
+        "--recipe",
+        "smoke2d-x4",
+        *TINY,
+        "--steps",
+        "1",
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    assert call(*common, "--data", str(second)) == 0
+    capsys.readouterr()
+    model = str(tmp_path / "run" / "smoke2d-x4.safetensors")
+    assert call("info", model) == 0
+    sets = yaml.safe_load(capsys.readouterr().out)[model]["data"]["sets"]
+    assert [(each["name"], each["simulations"]["train"]) for each in sets] == [
+        ("tiny.zarr", 1),
+        ("second.zarr", 1),
+    ]
+    assert call(*common, "--data", data) == 2
+    assert "is given twice; give each data set once" in capsys.readouterr().err
 
 
 def test_recipe_and_data_must_fit(data: str, capsys: pytest.CaptureFixture[str]) -> None:
