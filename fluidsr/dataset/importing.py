@@ -93,8 +93,11 @@ def import_simulations(
             try:
                 report.written.append(_import_one(foreign, book, step, note))
             except _Unfit as unfit:
-                report.failed[foreign.high.label] = str(unfit)
-            tell(f"{foreign.high.label} done", len(foreign.high.numbers) - told)
+                label = foreign.high.label
+                report.failed[label if label not in report.failed else f"{label}, again"] = str(unfit)
+                book.forget_if_empty()
+            if rest := len(foreign.high.numbers) - told:
+                tell(f"{foreign.high.label}: the rest is left out", rest)
     if report.failed and not (report.written or report.kept):
         label, reason = next(iter(report.failed.items()))
         raise InputError(label, "no simulation can be used", reason)
@@ -108,13 +111,15 @@ class _Book:
         self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
         self._root = found_at(path)
         self._sources: dict[str, dict[str, Any]] = {}
-        if self._root is None:
+        simulations = Store.open(path).simulations() if self._root else []
+        if self._root is None or (self._root.get("pairs") == PAIRS and not simulations):
+            self._root = None  # what has no simulation yet takes any
             return
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
                 what = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
                 raise DatasetError(str(path), what, "use --overwrite, or another folder")
-        for simulation in Store.open(path).simulations():
+        for simulation in simulations:
             self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
         self._count()
 
@@ -144,6 +149,12 @@ class _Book:
             if self._root[key] != value:
                 raise _Unfit(f"its {key} is {value}, and that of the data set is {self._root[key]}")
         return simulation_name(max((int(name[4:]) for name in self._sources), default=-1) + 1)
+
+    def forget_if_empty(self) -> None:
+        """The simulation that made the data set was none: the next one decides what it takes."""
+        if self._root is not None and not self._sources:
+            remove(self.path / "zarr.json")
+            self._root = None
 
     def add(self, name: str, source: dict[str, Any]) -> None:
         """Say that a simulation is complete."""

@@ -236,6 +236,16 @@ def test_where_none_fits_it_is_an_error_and_nothing_is_left(tmp_path: Path) -> N
     assert list((tmp_path / "s").iterdir()) == []
 
 
+def test_a_simulation_that_proves_unfit_late_decides_nothing(tmp_path: Path) -> None:
+    unfit = changed(shot(factor=4), "low", 2, density=np.full((6, 8), np.nan, np.float32))
+    with pytest.raises(InputError, match="density is not finite"):
+        import_simulations([unfit], tmp_path / "s")
+    assert list((tmp_path / "s").iterdir()) == []
+    report = import_simulations([unfit, shot(1), unfit], tmp_path / "s")
+    assert (report.written, len(report.failed)) == (["sim_00000"], 2)
+    assert Store.open(tmp_path / "s").factor == 2
+
+
 def test_an_import_that_was_stopped_goes_on_and_a_data_set_grows(tmp_path: Path) -> None:
     wanted = [shot(seed) for seed in range(3)]
     import_simulations(wanted, tmp_path / "whole")
