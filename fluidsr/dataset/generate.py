@@ -11,7 +11,7 @@ from typing import Any
 
 from fluidsr.dataset import workers as crew
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
-from fluidsr.dataset.config import DatasetConfig
+from fluidsr.dataset.config import PAIRS, DatasetConfig
 from fluidsr.dataset.record import Job, Outcome, scene_of
 from fluidsr.dataset.store import found_at, named, present
 from fluidsr.dataset.writer import create_root, only_one, remove_partial
@@ -47,13 +47,13 @@ def generate(
     workers see `path`) there are. Complete simulations are kept, also when `simulations` is raised later;
     one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
     the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
-    behind us; 0 while a simulation warms up, all at once for one that was kept, failed, or computed by a
-    client.
+    behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
+    was kept, failed, or computed by a client.
 
     On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
     something else or a data set of another configuration (unless `overwrite`), or cannot be written;
-    SceneError for a distribution that gives no sound scene; RunError where the disk is full, a worker dies, or another
-    command is at work on `path`. What is
+    SceneError for a distribution that gives no sound scene; RunError where the disk is full, workers die or a
+    simulation fails for a reason outside of itself again and again, or another command is at work on `path`. What is
     complete by then stays.
     """
     path = absolute(locate(path))
@@ -81,6 +81,7 @@ def generate(
         with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
             for outcome in outcomes:
                 tally.finish(outcome)
+        remove_partial(path)  # of workers that died
     return GenerationReport(sorted(tally.written), tally.kept, tally.failed, time.monotonic() - started)
 
 
@@ -110,6 +111,11 @@ def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: 
 
 def _compare(path: Address, found: dict[str, Any], config: DatasetConfig) -> None:
     for key, value in config.as_dict().items():
+        if key not in found and found.get("pairs") in PAIRS:
+            what = (
+                f"was made by an older version, which did not record its {key}: it can be used, but not go on"
+            )
+            raise DatasetError(str(path), what, "use --overwrite, or another folder")
         if key != "simulations" and found.get(key) != value:
             what = f"holds a data set of another configuration: {_difference(key, found.get(key), value)}"
             raise DatasetError(str(path), what, "use --overwrite, or another folder")
@@ -142,6 +148,9 @@ class _Tally:
             return
         if event == "warm-up":
             self._tell(f"{name} warming up", 0)
+            return
+        if event == "again":
+            self._tell(f"{name} is begun again", -self._told.pop(name, 0))
             return
         self._told[name] = self._told.get(name, 0) + 1
         self._tell(f"{name} frame {self._told[name]}", 1)

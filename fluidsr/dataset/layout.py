@@ -4,6 +4,8 @@ from __future__ import annotations
 
 FORMAT = "fluidsr pairs"
 VERSION = 1
+# What zarr leaves of the root's metadata when it is killed over it.
+UNFINISHED_ROOT = "zarr.*.partial"
 
 
 def simulation_name(index: int) -> str:

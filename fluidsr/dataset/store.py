@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, locate, names, node, size
-from fluidsr.dataset.layout import FORMAT, OPTIONAL, REQUIRED, VERSION, axes_of, simulation_name
+from fluidsr.dataset.layout import (
+    FORMAT,
+    OPTIONAL,
+    REQUIRED,
+    UNFINISHED_ROOT,
+    VERSION,
+    axes_of,
+    simulation_name,
+)
 from fluidsr.errors import DatasetError, FluidsrError, InputError
 from fluidsr.frame import Frame
 
@@ -273,7 +282,7 @@ def found_at(path: Address) -> dict[str, Any] | None:
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise InputError(str(path), "is a file", "give a folder")
     try:
-        there = names(path)
+        there = [name for name in names(path) if not fnmatch(name, UNFINISHED_ROOT)]
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
     if not there:

@@ -1,6 +1,8 @@
 """Who computes the simulations: this process, several processes here, or a dask cluster.
 
-Each yields an Outcome per job, in any order, and stops all the others when one raises.
+Each yields an Outcome per job, in any order, and stops all the others when one raises. What fails for a reason outside
+of the simulation (a worker that dies, an error of the system or of a library) is begun again, and ends the run with a
+RunError when it goes on failing; what diverges is an Outcome like any other.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from queue import Empty
 from typing import Any
 
 from fluidsr.dataset.record import Job, Outcome, Stopped, simulate
-from fluidsr.errors import RunError
+from fluidsr.dataset.writer import remove_partial
+from fluidsr.errors import FluidsrError, RunError
 
-Report = Callable[[str, str], None]  # name of the simulation, event
+# The name of the simulation and the event: those of `record.simulate`, and "again" when it is begun anew.
+Report = Callable[[str, str], None]
 
-# Of a job that met an error of its machine; one that diverged is an outcome, and is not tried again.
 RETRIES = 2
+_AGAIN = "run the same command again; --debug shows more"
 
 # A process has one solver backend, and dask may run several tasks in one process.
 _one_at_a_time = threading.Lock()
@@ -27,17 +31,39 @@ _one_at_a_time = threading.Lock()
 def in_this_process(jobs: Sequence[Job], report: Report) -> Generator[Outcome, None, None]:
     """One after another, with all threads that torch and Taichi take."""
     for job in jobs:
-        yield simulate(job, lambda event, job=job: report(job.name, event))  # type: ignore[misc]
+        yield _persistently(job, lambda event, job=job: report(job.name, event))  # type: ignore[misc]
 
 
 def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator[Outcome, None, None]:
-    """In `workers` processes of one thread each. Raises RunError where one dies (out of memory, say)."""
-    import multiprocessing
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+    """In `workers` processes of one thread each. Where one dies (out of memory, say), what was under way is begun
+    again; RunError where they die again and again before anything is complete."""
     from concurrent.futures.process import BrokenProcessPool
 
-    if not jobs:
-        return
+    left = {job.name: job for job in jobs}
+    deaths = 0
+    while left:
+        try:
+            for outcome in _in_pool(list(left.values()), workers, report):
+                del left[outcome.name]
+                deaths = 0
+                yield outcome
+        except BrokenProcessPool as error:
+            deaths += 1
+            if deaths > RETRIES:
+                what = f"worker processes died {deaths} times (killed, or out of memory)"
+                raise RunError(
+                    "--workers", what, "use fewer workers and run the same command again"
+                ) from error
+            remove_partial(jobs[0].path)  # of the dead; the others are gone by now, too
+            for name in left:
+                report(name, "again")
+
+
+def _in_pool(jobs: Sequence[Job], workers: int, report: Report) -> Iterator[Outcome]:
+    """Raises BrokenProcessPool, after what is complete, where a process dies; by then all of them are gone."""
+    import multiprocessing
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+
     context = multiprocessing.get_context("spawn")  # a forked Taichi or torch may hang
     news, stop = context.Queue(), context.Event()
     count = min(workers, len(jobs))
@@ -48,11 +74,8 @@ def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             for name, event in _drain(news):
                 report(name, event)
-            for future in done:
+            for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
-    except BrokenProcessPool as error:
-        what = "a worker process died (killed, or out of memory)"
-        raise RunError("--workers", what, "use fewer workers and run the same command again") from error
     finally:
         stop.set()  # the others end after their present frame, and remove what they had begun
         pool.shutdown(wait=True, cancel_futures=True)
@@ -60,19 +83,54 @@ def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator
 
 
 def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, None]:
-    """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where
-    workers die over a job again and again."""
+    """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where workers die
+    over a job again and again, where one fails on all of them, or where the scheduler is gone."""
+    from asyncio import CancelledError
+
     from distributed import KilledWorker, as_completed
 
     futures = client.map(_simulate_on_cluster, jobs, pure=False, retries=RETRIES)
+    names = {future.key: job.name for future, job in zip(futures, jobs, strict=True)}
     try:
         for future in as_completed(futures):
-            yield future.result()
-    except KilledWorker as error:
-        what = "workers of the cluster die (killed, or out of memory)"
-        raise RunError("--scheduler", what, "give them more memory and run the same command again") from error
+            try:
+                outcome = future.result()
+            except FluidsrError:
+                raise
+            except KilledWorker as error:
+                what = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
+                remedy = "give them more memory and run the same command again"
+                raise RunError("--scheduler", what, remedy) from error
+            except CancelledError as error:
+                what = "the scheduler is gone, or dropped the simulations"
+                raise RunError(
+                    "--scheduler", what, "start it again and run the same command again"
+                ) from error
+            except Exception as error:
+                raise _failed(names[future.key], error) from error
+            yield outcome
     finally:
         client.cancel(futures)
+
+
+def _persistently(job: Job, report: Callable[[str], None]) -> Outcome:
+    """`simulate`, up to `RETRIES` times more where it fails for a reason outside of itself."""
+    retries = RETRIES
+    while True:
+        try:
+            return simulate(job, report)
+        except (FluidsrError, Stopped):  # what cannot be written now will not be written the next time
+            raise
+        except Exception as error:
+            if retries == 0:
+                raise _failed(job.name, error) from error
+        retries -= 1
+        report("again")
+
+
+def _failed(name: str, error: Exception) -> RunError:
+    told = (str(error).strip() or "no message").splitlines()[0][:200]
+    return RunError(name, f"failed {1 + RETRIES} times ({type(error).__name__}: {told})", _AGAIN)
 
 
 def limit_threads(count: int) -> None:
@@ -116,7 +174,7 @@ def _simulate_in_worker(job: Job) -> Outcome:
 
     if _stop.is_set():
         raise Stopped
-    return simulate(job, report)
+    return _persistently(job, report)
 
 
 def _simulate_on_cluster(job: Job) -> Outcome:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.dataset.addresses import Address, Remote, address_errors, is_zarr, node, remove
-from fluidsr.dataset.layout import FORMAT, UNITS, VERSION, axes_of
+from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, UNITS, VERSION, axes_of
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
 
@@ -200,5 +200,6 @@ def remove_partial(path: Address) -> None:
     """Remove what an interrupted run left unfinished in the folder `path`; at an address that is done by whoever
     writes the same simulation."""
     if isinstance(path, Path):
-        for folder in path.glob(".sim_*.partial"):
-            remove(folder)
+        for pattern in (".sim_*.partial", UNFINISHED_ROOT):
+            for unfinished in path.glob(pattern):
+                remove(unfinished)
