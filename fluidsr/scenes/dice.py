@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.scenes.distribution import Distribution, Sometimes
+from fluidsr.scenes.distribution import Distribution
+from fluidsr.scenes.ranges import Sometimes
 
 BLOCK = 8  # coarse cells that every edge is a multiple of
 

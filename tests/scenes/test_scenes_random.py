@@ -153,5 +153,11 @@ def test_a_distribution_from_a_file(tmp_path):
     path.write_text("kinds: {jet: 2}\nboundary: {opened: 1}\n")
     with pytest.raises(InputError, match=r"mine.yaml:2: boundary.opened.*did you mean 'open'"):
         load_distribution(path)
+    path.write_text("kinds: {jet: 2}\nboundary:\n  open: 0\n  room: 0\n")
+    with pytest.raises(InputError, match=r"mine.yaml:2: boundary: all weights are 0; give one above 0"):
+        load_distribution(path)
+    path.write_text("kinds: {}\nboundary: {open: 1}\nsources:\n  shapes: {box: 0}\n")
+    with pytest.raises(InputError, match=r"mine.yaml:1: kinds: all weights are 0; give .* \(and 1 more\)"):
+        load_distribution(path)
     with pytest.raises(InputError, match="no such distribution of scenes; did you mean 'default'"):
         load_distribution("defalt")
