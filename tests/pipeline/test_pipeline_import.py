@@ -192,7 +192,7 @@ def test_all_commands_take_addresses(
     assert told["complete"] == 3 and told["path"] == data
     assert told["pictures"] == [str(tmp_path / f"smoke.{name}.png") for name in ("marginals", "pairs")]
     assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--dry-run") == 0
-    assert yaml.safe_load(capsys.readouterr().out)["data"] == data
+    assert yaml.safe_load(capsys.readouterr().out)["data"] == [data]
     judged = ("--data", data, "--model", tiny_model, "--device", "cpu", "-o", tmp_path / "report")
     assert call("evaluate", *judged) == 0
     assert '"name": "smoke.zarr"' in (tmp_path / "report" / "report.json").read_text()
