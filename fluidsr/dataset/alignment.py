@@ -42,9 +42,11 @@ class Grids:
 def of_both(low: Extent, high: Extent) -> Grids:
     """The box of two sequences, in whole coarse cells.
 
-    Where both boxes are known they must be the same. A box that is merely that of the smoke is filled up, with empty
-    cells around it, to what both boxes cover together. Raises InputError where the cell sizes are not 2, 4 or 8
-    apart, where the fine cells do not divide the coarse ones, and where known boxes differ.
+    Where both boxes are known it is what they have in common; they may differ by less than a coarse cell at each end,
+    as those of one domain do whose edges are rounded to whole cells of either size. A box that is merely that of the
+    smoke is filled up, with empty cells around it, to what both boxes cover together. Raises InputError where the
+    cell sizes are not 2, 4 or 8 apart, where the fine cells do not divide the coarse ones, and where known boxes
+    differ.
     """
     coarse, fine = low.place, high.place
     if len(coarse.shape) != len(fine.shape):
@@ -60,15 +62,18 @@ def of_both(low: Extent, high: Extent) -> Grids:
             f"the fine cells do not divide the coarse ones: they lie ({beside}) of a fine cell beside",
             "say --cells-at corner if the files mean corners; else resample one side, or give the fine one alone",
         )
-    first, end = np.minimum(0, shift), np.maximum(np.multiply(coarse.shape, factor), shift + fine.shape)
-    same = (first == 0).all() and (shift == 0).all() and (end == np.multiply(coarse.shape, factor)).all()
-    if not (low.tight or high.tight or (same and (end == fine.shape).all())):
-        raise InputError(
-            "low and high",
-            f"their boxes differ: the coarse one is {_told(coarse)}, the fine one {_told(fine)}",
-            "pair sequences of one domain",
-        )
-    first, end = first // factor, -(-end // factor)
+    ends = np.multiply(coarse.shape, factor), shift + fine.shape
+    if low.tight or high.tight:
+        first, end = np.minimum(0, shift) // factor, -(-np.maximum(*ends) // factor)
+    else:
+        first, end = -(-np.maximum(0, shift) // factor), np.minimum(*ends) // factor
+        apart = max(np.abs(shift).max(), np.abs(ends[0] - ends[1]).max())
+        if apart >= factor or (end <= first).any():
+            raise InputError(
+                "low and high",
+                f"their boxes differ: the coarse one is {_told(coarse)}, the fine one {_told(fine)}",
+                "pair sequences of one domain",
+            )
     origin = np.add(coarse.origin, first * coarse.cell_size).tolist()
     return Grids.of((end - first).tolist(), coarse.cell_size, origin, factor)
 

@@ -208,23 +208,23 @@ def _placed(found: Survey, side: Side, number: int, place: Place, wanted: Sequen
         raise InputError(where, what, "give the frame rate")
     frame = frame.with_fields({name: present[name] for name in wanted})
     try:
-        return on_place(_cut(frame, place, found.grids.factor), place)
+        return on_place(_cut(frame, place, 1 if side is found.low else found.grids.factor - 1), place)
     except InputError as error:
         what = "its box is not that of the other frames"
         raise InputError(where, what, "take a range of frames with one box") from error
 
 
-def _cut(frame: Frame, place: Place, factor: int) -> Frame:
-    """`frame` without its upper cells beyond `place`, which make no whole coarse one (`alignment.of_fine`)."""
-    excess = [
-        round((mine - end) / frame.cell_size)
-        for mine, end in zip(Place.of(frame).end, place.end, strict=True)
-    ]
-    if max(excess) >= factor:
-        return frame
-    inside = [slice(0, n - max(0, more)) for n, more in zip(frame.shape, excess, strict=True)]
+def _cut(frame: Frame, place: Place, most: int) -> Frame:
+    """`frame` without its cells beyond `place`: at each end at most the `most` that make no whole coarse one."""
+    own = Place.of(frame)
+    before = [round((b - a) / frame.cell_size) for a, b in zip(own.origin, place.origin, strict=True)]
+    after = [round((a - b) / frame.cell_size) for a, b in zip(own.end, place.end, strict=True)]
+    if max(*before, *after) > most:
+        return frame  # another box, which is told by whoever places it
+    inside = [slice(max(0, a), n - max(0, b)) for a, n, b in zip(before, frame.shape, after, strict=True)]
     whole: tuple[Any, ...] = (Ellipsis, *inside)
-    return frame.with_fields({name: values[whole] for name, values in frame.fields().items()})
+    origin = tuple(o + max(0, a) * frame.cell_size for o, a in zip(own.origin, before, strict=True))
+    return frame.with_fields({name: values[whole] for name, values in frame.fields().items()}, origin=origin)
 
 
 def _is_empty(frame: Frame) -> bool:

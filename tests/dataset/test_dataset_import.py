@@ -131,6 +131,23 @@ def test_the_box_of_two_tight_sides_holds_both_in_whole_coarse_cells(
     assert (starts > tight[0] - factor - 1e-6).all() and (ends < tight[1] + factor + 1e-6).all()
 
 
+def test_boxes_that_were_rounded_to_whole_cells_share_what_they_have(tmp_path: Path) -> None:
+    """A domain of 2.15 x 1.8 m: 21.5 coarse cells are rounded up on one side, 43 fine ones are exact."""
+    low, high = smoke((22, 18), 0.1, 1), smoke((43, 36), 0.05, 2)
+    report = import_simulations([Foreign(side({1: high}), side({1: low}))], tmp_path / "s")
+    assert report.failed == {}
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    np.testing.assert_array_equal(simulation.low(0).density, low.density[:21])
+    np.testing.assert_array_equal(simulation.high(0).density, high.density[:42])
+    # And at the lower ends: the fine box begins a fine cell later.
+    later = high.replace(origin=(0.05, 0.0))
+    import_simulations([Foreign(side({1: later}), side({1: low}))], tmp_path / "s", overwrite=True)
+    (simulation,) = Store.open(tmp_path / "s").simulations()
+    assert simulation.low(0).origin == pytest.approx((0.1, 0.0))
+    np.testing.assert_array_equal(simulation.low(0).velocity, low.velocity[:, 1:22])
+    np.testing.assert_array_equal(simulation.high(0).density, high.density[1:43])
+
+
 def test_a_fine_side_alone_is_cut_or_padded_to_whole_coarse_cells() -> None:
     known = Place((21, 18), 0.5, (1.0, -1.0))
     grids = of_fine(Extent(known), 4)
