@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
@@ -28,6 +29,7 @@ from fluidsr.frame import Frame
 
 _PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
 _MOST_CELLS = 2**31
+_AT_ONCE = 16  # simulations that are opened at the same time at an address
 _NAME = re.compile(r"sim_\d{5}")
 _FIELDS = ("density", "velocity", "temperature", "solid")
 _REGENERATE = "remove its folder and run the same command again"
@@ -176,15 +178,11 @@ class Store:
         attrs = read_root(path)
         simulations: list[Simulation] = []
         failed: dict[str, Any] = {}
-        for name in named(path, int(attrs["simulations"])):
-            found = _open_group(path / name)
-            values = dict(found.attrs)
-            if not values and isinstance(path, Remote):
-                continue  # being written, or left behind: its attributes come last
-            if "failed" in values:
-                failed[name] = values
-            else:
-                simulations.append(Simulation(path / name, values, _open_arrays(path / name, found)))
+        for name, found in _each(_open_simulation, path, named(path, int(attrs["simulations"]))):
+            if isinstance(found, Simulation):
+                simulations.append(found)
+            elif found is not None:
+                failed[name] = found
         return cls(path, attrs, simulations, failed)
 
     @property
@@ -271,10 +269,9 @@ def named(path: Address, at_least: int = 0) -> list[str]:
 
 def present(path: Address) -> set[str]:
     """Names of the simulations that are complete, or recorded as failed."""
-    found = named(path)
-    if isinstance(path, Remote):
-        return {name for name in found if exists(path / name) and dict(_open_group(path / name).attrs)}
-    return set(found)
+    if isinstance(path, Path):
+        return set(named(path))  # what has its name there is whole
+    return {name for name, group in _each(_whole_group, path, named(path)) if group is not None}
 
 
 def found_at(path: Address) -> dict[str, Any] | None:
@@ -299,6 +296,32 @@ def _open_group(path: Address) -> Any:
         return zarr.open_group(node(path), mode="r", zarr_format=3)
 
     return _guarded(opened, path)
+
+
+def _each(action: Callable[[Address], Any], path: Address, found: Sequence[str]) -> Iterable[tuple[str, Any]]:
+    """What `action` gives for each of the names `found`; many at once where each takes a journey."""
+    if isinstance(path, Path):
+        return [(name, action(path / name)) for name in found]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return zip(found, pool.map(lambda name: action(path / name), found), strict=True)
+
+
+def _whole_group(path: Address) -> Any:
+    """The group of a simulation; None where it is being written at an address, or was left behind there: its
+    attributes come last."""
+    if isinstance(path, Remote) and not is_zarr(path):
+        return None
+    group = _open_group(path)
+    return None if isinstance(path, Remote) and not dict(group.attrs) else group
+
+
+def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:
+    """The simulation, or what was recorded of one that failed, or None for one that is not whole."""
+    group = _whole_group(path)
+    if group is None:
+        return None
+    values = dict(group.attrs)
+    return values if "failed" in values else Simulation(path, values, _open_arrays(path, group))
 
 
 def _open_arrays(path: Address, group: Any) -> dict[str, Any]:

@@ -114,6 +114,9 @@ def test_a_simulation_counts_only_when_it_is_whole(memory: Remote) -> None:
     assert present(memory) == {"sim_00000", "sim_00001"}
     assert Store.open(memory).simulations()[1].frames == 1
     assert len([n for n in memory.files() if n.startswith("sim_00001/low_density/c/")]) == 1
+    # Of one whose removal was stopped the metadata are gone first.
+    fsspec.filesystem("memory").rm(f"{memory}/sim_00001/zarr.json")
+    assert present(memory) == {"sim_00000"} and len(Store.open(memory).simulations()) == 1
     # One that is stopped clears its own away; one whose objects another has cleared away never counts.
     writer = begun(memory, 1)
     writer.__exit__(KeyboardInterrupt, None, None)
