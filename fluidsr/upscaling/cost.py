@@ -8,7 +8,7 @@ apart are two tiles, a dense plume is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,13 @@ from fluidsr.upscaling.tiles import Box
 
 
 def cover(
-    mask: np.ndarray, halo: int, *, start_cells: int, most_cells: int, paid: int | None = None
+    mask: np.ndarray,
+    halo: int,
+    *,
+    start_cells: int,
+    needs: Callable[[Box], int],
+    most: int,
+    paid: int | None = None,
 ) -> list[Box]:
     """Disjoint boxes that hold every true cell of `mask [*S]`, cheap to compute with a halo of `halo` cells.
 
@@ -27,17 +33,9 @@ def cover(
 
     The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
     until no cut saves more than `start_cells` (what starting one more tile costs, in cells): the clustering
-    of Berger and Rigoutsos 1991, with the exact cost in place of their signatures. A box whose halo makes it
-    larger than `most_cells` is cut in any case. On return no box with its halo holds more than `most_cells`.
-    Raises InputError where a single cell with its halo already does.
+    of Berger and Rigoutsos 1991, with the exact cost in place of their signatures. A box that `needs` more than
+    `most` bytes is cut in any case. On return none does. Raises InputError where a single cell already does.
     """
-    least = least_cells(mask.shape, halo)
-    if least > most_cells:
-        raise InputError(
-            "--max-memory",
-            f"one coarse cell and its halo are {least} cells, {most_cells} fit",
-            f"give at least {least / max(most_cells, 1):.1f} times as much",
-        )
     whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
     spent = halo if paid is None else paid
     todo = [] if whole is None else [whole]
@@ -46,22 +44,18 @@ def cover(
         box = todo.pop()
         size = box.grown(spent, mask.shape).cells
         cut = _best_cut(mask, box, spent, smaller=False)
-        if (cut is None or cut.cells + start_cells >= size) and box.grown(
-            halo, mask.shape
-        ).cells > most_cells:
+        if (cut is None or cut.cells + start_cells >= size) and needs(box) > most:
             cut = _best_cut(mask, box, halo, smaller=True)
+            if cut is None:
+                times = math.ceil(10 * needs(box) / most) / 10
+                what = f"one coarse cell and its halo need {times:g} times as much"
+                raise InputError("--max-memory", what, "give at least that")
         elif cut is None or cut.cells + start_cells >= size:
             done.append(box)
             continue
-        assert cut is not None  # a single cell fits, as was made sure of above
         halves = (bounding_box(mask, half) for half in _halves(box, cut))
         todo += [half for half in halves if half is not None]
     return sorted(done)
-
-
-def least_cells(shape: Sequence[int], halo: int) -> int:
-    """Cells that must be computed for a single one amid a domain of `shape`."""
-    return math.prod(min(2 * halo + 1, n) for n in shape)
 
 
 class _Cut(NamedTuple):

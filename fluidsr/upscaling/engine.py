@@ -24,7 +24,7 @@ from fluidsr.upscaling.cost import cover
 from fluidsr.upscaling.emptiness import Emptiness
 from fluidsr.upscaling.intake import Seen, VelocityScale, check_finite, see
 from fluidsr.upscaling.linear import raise_linearly
-from fluidsr.upscaling.memory import bytes_per_cell, is_exhaustion
+from fluidsr.upscaling.memory import Footprint, is_exhaustion
 from fluidsr.upscaling.occupancy import bounding_box, needed
 from fluidsr.upscaling.pieces import Piece
 from fluidsr.upscaling.precision import PRECISIONS, autocast
@@ -47,6 +47,9 @@ SHRUNK = (
 _LINEAR_BYTES = (
     12  # per fine value: interpolating along the last axis holds what it reads, what it makes, and both
 )
+
+# The tiles among which the one that needs most memory is looked for: of nearly equal size, cut at other sides.
+_CANDIDATES = 16
 
 # Beyond this many tiles at once even a large GPU gains nothing more.
 LARGEST_BATCH = 64
@@ -111,9 +114,8 @@ class Upscaler:
         self.card = model.card
         self.generator: Any = model.generator.to(self.device).eval()
         self.statistics = Statistics()
-        self._bytes_per_cell = bytes_per_cell(self.generator, self.generator.dim)
+        self._footprint = Footprint(self.generator)
         self._max_memory = max_memory or _default_memory(self.device)
-        self._most_cells = self._max_memory // self._bytes_per_cell
         self._emptiness = Emptiness(self._generate, self.generator.dim, self.halo, self.factor, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
         if self.device.type == "cpu":
@@ -192,7 +194,7 @@ class Upscaler:
             tiles=len(tiles),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
-            memory=self._bytes_per_cell * largest,
+            memory=max(self._bytes(tile) for tile in sorted(tiles, key=_cells)[-_CANDIDATES:]),
             result=4 * math.prod(self.fine_shape(shape)),
             largest_result=4 * largest * self.factor ** len(shape),
         )
@@ -207,8 +209,8 @@ class Upscaler:
             mask = needed(read.abs().amax(0), self.halo)
         shape = mask.shape
         boxes, skipped = self._cover(mask)
-        tiles = [tile_of(box, shape, self.halo, self.factor) for box in boxes]
-        rest = remainder(shape, boxes, self._most_cells) if support is None else []
+        tiles = [self._tile_of(box, shape) for box in boxes]
+        rest = remainder(shape, boxes, self._max_memory // self._fine_bytes) if support is None else []
         if rest and self._emptiness.is_zero(shape):
             rest = []
         return _Jobs(tiles, skipped, rest)
@@ -218,15 +220,22 @@ class Upscaler:
         if self.tile is None:
             start = START_CELLS[self.device.type]
             paid = int(self.generator.paid_radius)
-            boxes = cover(mask, self.halo, start_cells=start, most_cells=self._most_cells, paid=paid)
+            boxes = cover(
+                mask,
+                self.halo,
+                start_cells=start,
+                needs=lambda box: self._bytes_or_more(self._tile_of(box, mask.shape)),
+                most=self._max_memory,
+                paid=paid,
+            )
             return boxes, 0
         whole = plan(mask.shape, self.tile, self.halo, 1)
         boxes = [box for tile in whole if (box := bounding_box(mask, tile.write)) is not None]
-        largest = max((box.grown(self.halo, mask.shape).cells for box in boxes), default=0)
-        if largest > self._most_cells:
+        largest = max((self._bytes_or_more(self._tile_of(box, mask.shape)) for box in boxes), default=0)
+        if largest > self._max_memory:
             raise InputError(
                 "--tile",
-                f"tiles of {self.tile} cells and their halo need {_mib(largest * self._bytes_per_cell)},"
+                f"tiles of {self.tile} cells and their halo need {_mib(largest)},"
                 f" {_mib(self._max_memory)} are allowed",
                 "give a smaller --tile, auto, or more --max-memory",
             )
@@ -316,12 +325,13 @@ class Upscaler:
 
     def _smaller(self, batch: list[Tile], shape: Sequence[int]) -> list[list[Tile]]:
         """The same voxels in about half the memory; from here on no batch is as large as this one was."""
-        half = sum(tile.computed_cells for tile in batch) // 2
-        self._most_cells = min(self._most_cells, max(half, (2 * self.halo + 1) ** len(shape)))
+        half = sum(self._bytes(tile) for tile in batch) // 2
+        least = self._footprint.at_most([min(2 * self.halo + 1, n) for n in shape])  # any cell, alone
+        self._max_memory = min(self._max_memory, max(half, least))
         if len(batch) > 1:
             return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         box = batch[0].write.divided(self.factor)
-        return [[tile_of(half, shape, self.halo, self.factor)] for half in box.halves()]
+        return [[self._tile_of(half, shape)] for half in box.halves()]
 
     @torch.inference_mode()
     def _generate(self, coarse: Tensor, cut: Cut | None = None) -> Tensor:
@@ -331,11 +341,28 @@ class Upscaler:
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles of equal shape, cut at the same sides, together, as many as the batch and the memory allow."""
-        for (shape, _), group in groupby(sorted(tiles, key=_kind), key=_kind):
+        for _, group in groupby(sorted(tiles, key=_kind), key=_kind):
             same = list(group)
-            size = max(1, min(self._batch, self._most_cells // math.prod(shape)))
+            size = max(1, min(self._batch, self._max_memory // self._footprint.at_most(same[0].read.shape)))
             for first in range(0, len(same), size):
                 yield same[first : first + size]
+
+    def _tile_of(self, box: Box, shape: Sequence[int]) -> Tile:
+        return tile_of(box, shape, self.halo, self.factor)
+
+    def _bytes(self, tile: Tile) -> int:
+        """What the generator holds for it at its peak."""
+        return self._footprint.of(tile.read.shape, tile.cut)
+
+    def _bytes_or_more(self, tile: Tile) -> int:
+        """The same, or more where that is allowed, too, and known without looking closely."""
+        roughly = self._footprint.at_most(tile.read.shape)
+        return roughly if roughly <= self._max_memory else self._bytes(tile)
+
+    @property
+    def _fine_bytes(self) -> int:
+        """Of the answer to a coarse cell, while it is put together."""
+        return 2 * 4 * self.factor**self.generator.dim
 
     def _multiply_adds(self, cells: int) -> float:
         return float(self.generator.multiply_adds * cells * self.factor**self.generator.dim)
@@ -388,6 +415,10 @@ def _memory_told(what: str) -> Iterator[None]:
         raise RunError(
             what, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
         ) from error
+
+
+def _cells(tile: Tile) -> int:
+    return tile.computed_cells
 
 
 def _kind(tile: Tile) -> tuple[tuple[int, ...], tuple[tuple[bool, bool], ...]]:

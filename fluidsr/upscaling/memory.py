@@ -10,12 +10,21 @@ from __future__ import annotations
 import copy
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from fluidsr.models.blocks import Cut, memory_format
+
+# What a CPU's convolutions work in, and what freed memory in pieces of other sizes leaves unused, come on top of
+# the tensors: measured, 1.0 to 1.5 times as much is resident (docs/performance.md).
+WORKSPACE = 1.5
+
+_MOST_KNOWN = 10_000  # tiles whose figures are kept
+
 
 _PROBE_EDGE = {2: 64, 3: 16}  # coarse cells; bytes per cell no longer depend on it
 
@@ -34,6 +43,8 @@ class _PeakBytes(TorchDispatchMode):
     ) -> Any:
         given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
         out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution.default:
+            out = self._as_convolved(args[0], out)
         for tensor in tree_leaves(out):
             if not isinstance(tensor, torch.Tensor):
                 continue
@@ -46,21 +57,53 @@ class _PeakBytes(TorchDispatchMode):
             weakref.finalize(storage, self._release, storage.nbytes())
         return out
 
+    def _as_convolved(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """`out` laid out as a real convolution of `x` does, which the meta device does not; and the copy that it
+        makes of an `x` with gaps."""
+        last = memory_format(x.dim() - 2)
+        if x.stride(1) != 1:
+            return out
+        if not x.is_contiguous(memory_format=last):
+            self.peak = max(self.peak, self.alive + (x.numel() + out.numel()) * x.element_size())
+        return out.contiguous(memory_format=last)
+
     def _release(self, nbytes: int) -> None:
         self.alive -= nbytes
 
 
-def bytes_per_cell(generator: torch.nn.Module, dim: int) -> int:
-    """Bytes per coarse cell that `generator` holds at its peak, its input and output included, weights not.
+class Footprint:
+    """Bytes that `generator` holds for a tile at its peak, its input and output included, its weights not."""
 
-    Workspaces of the convolution library come on top; they do not show at this level.
-    """
-    shape = (1, 1 + dim, *(_PROBE_EDGE[dim],) * dim)
-    twin = copy.deepcopy(generator).to("meta")
+    def __init__(self, generator: Any) -> None:
+        self._twin = copy.deepcopy(generator).to("meta")
+        self._dim = int(generator.dim)
+        self._known: dict[tuple[Any, ...], int] = {}
+        edge = _PROBE_EDGE[self._dim]
+        uncut = peak_bytes(self._twin, self._dim, (edge,) * self._dim)
+        self._most_per_cell = WORKSPACE * uncut / edge**self._dim
+
+    def at_most(self, shape: Sequence[int]) -> int:
+        """For any tile that reads `shape` coarse cells: what it would be if nothing of the halo were left out.
+
+        Known at once, where `of` takes some milliseconds for a tile it has not met.
+        """
+        return math.ceil(self._most_per_cell * math.prod(shape))
+
+    def of(self, shape: Sequence[int], cut: Cut) -> int:
+        """For a tile that reads `shape` coarse cells of a volume that goes on at the `cut` sides."""
+        key = tuple(shape), tuple(cut)
+        if key not in self._known:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = math.ceil(WORKSPACE * peak_bytes(self._twin.inside, self._dim, shape, cut))
+        return self._known[key]
+
+
+def peak_bytes(run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any) -> int:
+    """Most bytes of tensors that `run(coarse [1, 1 + dim, *shape], *more)` on the meta device has at once."""
     with torch.no_grad(), _PeakBytes() as count:
-        coarse = torch.empty(shape, device="meta")
-        twin(coarse)
-    return math.ceil(count.peak / math.prod(shape[2:]))
+        run(torch.empty((1, 1 + dim, *shape), device="meta"), *more)
+    return count.peak
 
 
 def is_exhaustion(error: RuntimeError) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fluidsr.errors import InputError
-from fluidsr.upscaling.cost import cover, least_cells
+from fluidsr.upscaling.cost import cover
 from fluidsr.upscaling.occupancy import bounding_box, needed
 from fluidsr.upscaling.tiles import Box
+
+
+def cells(halo: int, mask: np.ndarray):
+    """As if a tile needed a byte for each cell that it reads."""
+    return lambda box: box.grown(halo, mask.shape).cells
+
 
 masks = hnp.arrays(bool, st.lists(st.integers(1, 9), min_size=2, max_size=3).map(tuple))
 
@@ -20,17 +28,17 @@ masks = hnp.arrays(bool, st.lists(st.integers(1, 9), min_size=2, max_size=3).map
 @settings(deadline=None)
 @given(masks, st.integers(0, 5), st.integers(0, 40), st.floats(0, 1))
 def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_cells, memory):
-    least = least_cells(mask.shape, halo)
-    most_cells = least + int(memory * (mask.size - least))
-    boxes = cover(mask, halo, start_cells=start_cells, most_cells=most_cells)
+    least = math.prod(min(2 * halo + 1, n) for n in mask.shape)
+    most = least + int(memory * (mask.size - least))
+    boxes = cover(mask, halo, start_cells=start_cells, needs=cells(halo, mask), most=most)
     count = np.zeros(mask.shape, dtype=int)
     for box in boxes:
         count[box.slices] += 1
-        assert box.grown(halo, mask.shape).cells <= most_cells
+        assert box.grown(halo, mask.shape).cells <= most
         assert bounding_box(mask, box) == box
     assert count.max(initial=0) <= 1
     assert (count[mask] == 1).all()
-    if most_cells >= mask.size and boxes:
+    if most >= mask.size and boxes:
         whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
         spent = sum(box.grown(halo, mask.shape).cells + start_cells for box in boxes)
         assert spent <= whole.grown(halo, mask.shape).cells + start_cells
@@ -39,22 +47,26 @@ def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_ce
 def test_a_halo_that_is_cheap_is_cut_more_often():
     mask = np.zeros((24, 24, 24), dtype=bool)
     mask[:12, :12, :12] = mask[12:, 12:, 12:] = True
-    dear = cover(mask, 9, start_cells=0, most_cells=mask.size)
-    cheap = cover(mask, 9, start_cells=0, most_cells=mask.size, paid=1)
+    dear = cover(mask, 9, start_cells=0, needs=cells(9, mask), most=mask.size)
+    cheap = cover(mask, 9, start_cells=0, needs=cells(9, mask), most=mask.size, paid=1)
     assert len(dear) == 1 and cheap == [Box((0,) * 3, (12,) * 3), Box((12,) * 3, (24,) * 3)]
-    few = cover(mask, 9, start_cells=0, most_cells=21**3, paid=1)  # memory is that of the whole halo
+    few = cover(
+        mask, 9, start_cells=0, needs=cells(9, mask), most=21**3, paid=1
+    )  # memory is that of the whole halo
     assert all(box.grown(9, mask.shape).cells <= 21**3 for box in few)
 
 
 def test_a_dense_frame_is_one_tile():
     mask = np.ones((20, 30, 20), dtype=bool)
-    assert cover(mask, 6, start_cells=0, most_cells=mask.size) == [Box((0, 0, 0), (20, 30, 20))]
+    assert cover(mask, 6, start_cells=0, needs=cells(6, mask), most=mask.size) == [
+        Box((0, 0, 0), (20, 30, 20))
+    ]
 
 
 def test_two_puffs_far_apart_are_two_tiles():
     mask = np.zeros((60, 20, 20), dtype=bool)
     mask[2:6, 8:12, 8:12] = mask[50:55, 8:12, 8:12] = True
-    boxes = cover(mask, 4, start_cells=0, most_cells=mask.size)
+    boxes = cover(mask, 4, start_cells=0, needs=cells(4, mask), most=mask.size)
     assert boxes == [Box((2, 8, 8), (6, 12, 12)), Box((50, 8, 8), (55, 12, 12))]
 
 
@@ -72,15 +84,16 @@ def test_the_best_cut_costs_what_trying_every_cut_finds():
                 bounding_box(mask, Box(tuple(lo), first.hi)),
             ]
             cheapest = min(cheapest, sum(h.grown(halo, mask.shape).cells for h in halves))
-    boxes = cover(mask, halo, start_cells=0, most_cells=mask.size)
+    boxes = cover(mask, halo, start_cells=0, needs=cells(halo, mask), most=mask.size)
     assert sum(box.grown(halo, mask.shape).cells for box in boxes) <= cheapest
 
 
 def test_memory_too_small_for_one_cell_is_refused():
+    mask = np.ones((9, 9, 9), dtype=bool)
     with pytest.raises(
-        InputError, match=r"--max-memory: one coarse cell and its halo are 125 cells, 100 fit; give"
+        InputError, match=r"--max-memory: one coarse cell and its halo need 1\.3 times as much"
     ):
-        cover(np.ones((9, 9, 9), dtype=bool), 2, start_cells=0, most_cells=100)
+        cover(mask, 2, start_cells=0, needs=cells(2, mask), most=100)
 
 
 @settings(deadline=None)

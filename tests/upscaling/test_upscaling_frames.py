@@ -7,12 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from upscaling_cases import StandIn, smoke
 
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.upscaling import Upscaler
-from fluidsr.upscaling.memory import bytes_per_cell
 
 
 def test_the_fine_frame_lies_where_the_coarse_one_does(small):
@@ -166,23 +164,6 @@ def test_the_cost_of_a_frame_is_what_a_full_one_takes(small):
         assert cost.memory <= options.get("max_memory", cost.memory)
 
 
-def test_bytes_per_cell_are_those_of_the_largest_moment():
-    chain = nn.Sequential(nn.Conv3d(4, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 8, 3, padding=1))
-    assert bytes_per_cell(chain, 3) == 4 * (4 + 32 + 32)  # input, and both sides of the rectifier
-
-    class Residual(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one = nn.Conv2d(3, 16, 3, padding=1)
-            self.two = nn.Conv2d(16, 16, 3, padding=1)
-
-        def forward(self, x):
-            kept = self.one(x)
-            return kept + self.two(torch.relu(kept))
-
-    assert bytes_per_cell(Residual(), 2) == 4 * (3 + 16 * 3)
-
-
 def test_arrays_that_may_not_be_written_are_read(small):
     frame = smoke((12, 9))
     for array in frame.fields().values():
@@ -194,7 +175,7 @@ def test_running_out_of_memory_is_told(small, monkeypatch):
     def exhausted(coarse):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
 
+    upscaler = Upscaler(small)
     monkeypatch.setattr(small.generator, "forward", exhausted)
-    monkeypatch.setattr("fluidsr.upscaling.engine.bytes_per_cell", lambda *_: 1)
     with pytest.raises(RunError, match=r"a tile of \(\d+, \d+\) cells: there is not enough memory"):
-        Upscaler(small).upsample(smoke((12, 9)))
+        upscaler.upsample(smoke((12, 9)))
