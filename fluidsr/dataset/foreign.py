@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +24,8 @@ class Side:
 
     `take(number)` gives what the file has of the fields of interest, density always; `unit` and `frame_rate` are
     those of `volumes.read`; `label` is what the user calls it. `cell_size` (m) stands for the files' own. With
-    `at_corner` the files give positions of cells' lower corners where their format means centres.
+    `at_corner` the files give positions of cells' lower corners where their format means centres. `box` knows a tight
+    box without reading the frame, None for one without smoke.
     """
 
     label: str
@@ -35,6 +35,7 @@ class Side:
     frame_rate: float | None = None
     cell_size: float | None = None
     at_corner: bool = False
+    box: Callable[[int], Place | None] | None = None
 
     def frame(self, number: int) -> tuple[Frame, bool]:
         """The frame in m/s and with its time, and whether its box is merely that of its smoke."""
@@ -47,6 +48,16 @@ class Side:
         if frame.time == 0.0:
             frame = frame.replace(time=number * frame.dt)
         return frame, taken.tight
+
+    def tight_box(self, number: int) -> Place | None:
+        """The box of a frame whose box is merely that of its smoke; None for one without any."""
+        if self.box is None:
+            frame, _ = self.frame(number)
+            return None if _is_empty(frame) else Place.of(frame)
+        box = self.box(number)
+        if box is None or not self.at_corner:
+            return box
+        return replace(box, origin=tuple(x + 0.5 * box.cell_size for x in box.origin))
 
 
 @dataclass(frozen=True)
@@ -153,16 +164,18 @@ class _Look:
 
 
 def _look(side: Side, numbers: Sequence[int]) -> _Look:
-    """A tight box may be another one in each frame, so all are read; of other sequences the first and the last."""
+    """A tight box may be another one in each frame, so all are asked; of other sequences the first and the last."""
     first, tight = side.frame(numbers[0])
-    others = (side.frame(number)[0] for number in (numbers[1:] if tight else numbers[-1:]))
-    shown, places = first, list[Place]()
-    for frame in itertools.chain([first], others):
-        if not (tight and _is_empty(frame)):
-            shown = shown if places else frame
-            places.append(Place.of(frame))
-    if not places:
+    boxes: dict[int, Place | None] = {numbers[0]: Place.of(first)}
+    if tight:
+        boxes = {number: side.tight_box(number) for number in numbers}
+    elif len(numbers) > 1:
+        boxes[numbers[-1]] = Place.of(side.frame(numbers[-1])[0])
+    filled = [number for number, box in boxes.items() if box is not None]
+    if not filled:
         raise InputError(side.label, "all of its frames are empty", "check the name of the density grid")
+    shown = first if filled[0] == numbers[0] else side.frame(filled[0])[0]
+    places = [box for box in boxes.values() if box is not None]
     sizes = [place.cell_size for place in places]
     if max(sizes) > min(sizes) * (1 + _ALIKE):
         what = f"its cells change from {min(sizes):g} m to {max(sizes):g} m"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,9 +12,10 @@ from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frames
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import padded
+from fluidsr.volumes.places import Place, padded
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,33 @@ def read(
 def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
     """The frame as its file has it, with the first of the lists of fields `wanted` that the file can give; and
     which one that is."""
+
+    def read(fields: Fields) -> tuple[volumes.Taken, Fields]:
+        density, velocity = intake.density_grid, intake.velocity_grid
+        taken = volumes.take(
+            item.source, density_grid=density, velocity_grid=velocity, fields=fields, step=item.step
+        )
+        return taken, fields
+
+    return _first(read, wanted)
+
+
+def box(item: Item, intake: Intake, *wanted: Sequence[str]) -> Place | None:
+    """The box that `take` would find in a VDB, without its values; None for one without active voxels."""
+    from fluidsr.volumes import vdb
+
+    def read(fields: Sequence[str]) -> Place | None:
+        density, velocity = intake.density_grid, intake.velocity_grid
+        return vdb.read_box(item.source, density_grid=density, velocity_grid=velocity, fields=fields)
+
+    return _first(read, wanted)
+
+
+def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result:
+    """What `read` gives for the first of the lists of fields that the file has whole."""
     for fields in wanted:
         try:
-            taken = volumes.take(
-                item.source,
-                density_grid=intake.density_grid,
-                velocity_grid=intake.velocity_grid,
-                fields=fields,
-                step=item.step,
-            )
-            return taken, fields
+            return read(fields)
         except MissingFieldError as error:
             missing = error
     raise missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from fluidsr.pipeline.progress import Progress
 if TYPE_CHECKING:
     from fluidsr.dataset import Foreign, Side
     from fluidsr.volumes import Taken
+    from fluidsr.volumes.places import Place
 
 # What a list may say on each of its levels, and what holds where none does.
 _SAYINGS = {
@@ -186,30 +187,38 @@ def _side(side: SideOfPair, said: dict[str, Any], frames: str | None) -> Side:
     intake = Intake(**{key: value for key, value in said.items() if key != "cells_at"})
     cache = Cache.of(side.files, frames)
     items = {item.number: item for item in cache.items}
+    reader = _Reader(items, intake)
     return Side(
         side.files[0],
         tuple(sorted(items)),
-        _taker(items, intake),
+        reader.take,
         intake.velocity_unit,
         intake.frame_rate,
         at_corner=said["cells_at"] == "corner",
+        box=reader.box if all(item.source.suffix.lower() == ".vdb" for item in cache.items) else None,
     )
 
 
-def _taker(items: dict[int, Item], intake: Intake) -> Callable[[int], Taken]:
-    """Reads a frame: what its file has of all that a data set can keep."""
-    further = ("velocity", "temperature", "solid")
-    tries = [("density", *some) for count in (3, 2, 1, 0) for some in itertools.combinations(further, count)]
+class _Reader:
+    """Reads frames: what their files have of all that a data set can keep."""
 
-    def take(number: int) -> Taken:
-        item = items[number]
-        taken, fields = caches.take(item, intake, *tries)
-        tries.remove(
-            fields
-        )  # what one frame has, the next one will have too: some formats read before they miss
-        tries.insert(0, fields)
+    def __init__(self, items: dict[int, Item], intake: Intake) -> None:
+        self._items, self._intake = items, intake
+        further = ("velocity", "temperature", "solid")
+        several = (itertools.combinations(further, count) for count in (3, 2, 1, 0))
+        # What one frame has, the next one will have too, so that comes first: some formats read before they miss.
+        self._tries = [("density", *some) for group in several for some in group]
+
+    def take(self, number: int) -> Taken:
+        """The frame as its file has it."""
+        item = self._items[number]
+        taken, fields = caches.take(item, self._intake, *self._tries)
+        self._tries.remove(fields)
+        self._tries.insert(0, fields)
         if taken.frame.time == 0.0 and item.time is not None:
             return replace(taken, frame=taken.frame.replace(time=item.time))
         return taken
 
-    return take
+    def box(self, number: int) -> Place | None:
+        """The box of a VDB's frame, without its values."""
+        return caches.box(self._items[number], self._intake, *self._tries)

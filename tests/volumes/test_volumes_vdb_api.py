@@ -179,3 +179,22 @@ def test_arrays_that_are_no_grids_are_refused(tmp_path, values):
     with pytest.raises(InputError, match="32-bit"):
         vdb.write(tmp_path / "a.vdb", [vdb.DenseGrid("a", noise((8, 8, 8)), low=(2**31 - 9, 0, 0))])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_box_of_a_frame_is_known_without_its_values(tmp_path):
+    """As `read_frame` finds it: of a frame of ours, of foreign grids that differ, of a flat one, of nothing."""
+    place = vdb.Transform.uniform(0.1, (0.3, 0.0, -0.7))
+    density = vdb.DenseGrid("density", noise((9, 8, 7)), place, low=(-5, 3, 9))
+    velocity = vdb.DenseGrid("vel", noise((3, 4, 30, 4)), place, low=(0, 0, 0))
+    vdb.write(tmp_path / "a.vdb", [density, velocity])
+    for fields in (["density"], ["density", "velocity"], None):
+        frame = vdb.read_frame(tmp_path / "a.vdb", fields=fields)
+        box = vdb.read_box(tmp_path / "a.vdb", fields=fields)
+        assert (box.shape, box.cell_size, box.origin) == (frame.shape, frame.cell_size, frame.origin)
+    for name, shape in (("ours", (6, 5, 4)), ("flat", (6, 5))):
+        ours = Frame(np.zeros(shape, np.float32), cell_size=0.2, origin=(1.0, 2.0, 3.0)[: len(shape)])
+        write(tmp_path / f"{name}.vdb", ours)
+        box = vdb.read_box(tmp_path / f"{name}.vdb")
+        assert box.shape == shape and box.origin == pytest.approx(ours.origin)
+    vdb.write(tmp_path / "none.vdb", [vdb.DenseGrid("density", np.zeros((4, 4, 4), np.float32), place)])
+    assert vdb.read_box(tmp_path / "none.vdb") is None

@@ -10,7 +10,7 @@ with vdb.open("smoke.vdb") as file:                   # headers only
 vdb.write("out.vdb", [vdb.DenseGrid("density", box, vdb.Transform.uniform(0.1), half=True)])
 """
 
-from fluidsr.volumes.vdb.frames import read_frame
+from fluidsr.volumes.vdb.frames import read_box, read_frame
 from fluidsr.volumes.vdb.grid import Grid, LeafBatch
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.reader import open_file as open
@@ -30,6 +30,7 @@ __all__ = [
     "Transform",
     "VdbFile",
     "open",
+    "read_box",
     "read_frame",
     "read_window",
     "stream_frame",

@@ -9,6 +9,7 @@ import numpy as np
 
 from fluidsr.frame import Frame
 from fluidsr.volumes import memory
+from fluidsr.volumes.places import Place
 from fluidsr.volumes.vdb.fields import Part, find, place
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number, triple
@@ -28,6 +29,31 @@ def read_frame(
     """Read a Frame; see `fluidsr.volumes.read`."""
     with open_file(path, max_bytes) as file:
         return _read(file, density_grid, velocity_grid, fields, max_bytes)
+
+
+def read_box(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    max_bytes: int | None = None,
+) -> Place | None:
+    """The box of the frame that `read_frame` would give, from the grids' topology, without their values; None where
+    no voxel is active."""
+    with open_file(path, max_bytes) as file:
+        density, velocity, others = find(file, density_grid, velocity_grid, fields)
+        size, translation = place(density)
+        parts = [Part(density, (0, 0, 0)), *others.values(), *velocity]
+        own = _own_box(density)
+        if own is None and all(part.bounds() is None for part in parts):
+            return None
+        low, high = _box(parts, own)
+        flat = density.metadata.get(DIM) == 2 and high[2] - low[2] == 1
+        dim = 2 if flat else 3
+        shape = tuple(b - a for a, b in zip(low, high, strict=True))
+        origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
+        return Place(shape[:dim], size, origin[:dim])
 
 
 def _read(
