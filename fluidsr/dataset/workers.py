@@ -48,13 +48,13 @@ def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator
                 deaths = 0
                 yield outcome
         except BrokenProcessPool as error:
+            remove_partial(jobs[0].path)  # of the dead; the others are gone by now, too
             deaths += 1
             if deaths > RETRIES:
                 what = f"worker processes died {deaths} times (killed, or out of memory)"
                 raise RunError(
                     "--workers", what, "use fewer workers and run the same command again"
                 ) from error
-            remove_partial(jobs[0].path)  # of the dead; the others are gone by now, too
             for name in left:
                 report(name, "again")
 

@@ -157,6 +157,7 @@ def test_workers_that_are_killed_again_and_again_end_the_run_in_one_line(whole: 
         _until(lambda: not _at_work(path))
     told, _ = child.communicate(timeout=600)
     assert child.returncode == 1
+    assert [entry.name for entry in path.iterdir()] == ["zarr.json"]
     assert told.splitlines()[-1] == (
         "Error: --workers: worker processes died 3 times (killed, or out of memory); "
         "use fewer workers and run the same command again"

@@ -69,7 +69,8 @@ def test_damage_is_told_with_its_place(store2d: Store, name: str) -> None:
     for damaged in (bytes(bent), whole[: len(whole) // 2], b""):
         chunk.write_bytes(damaged)
         with pytest.raises(
-            DatasetError, match=rf"sim_00000/{name}: frame 3: cannot be read.*; remove its folder"
+            DatasetError,
+            match=rf"sim_00000/{name}: frame 3: cannot be read.*; remove the simulation's folder",
         ):
             read(3)
     chunk.unlink()

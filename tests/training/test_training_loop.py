@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from fluidsr.errors import InputError, TrainingError
 from fluidsr.models import load
@@ -137,6 +138,28 @@ def test_another_recipe_or_seed_is_refused_by_name(recipe, sampler, tmp_path):
     with pytest.raises(InputError, match="seed"):
         train(plan, Sources(sampler(plan)), tmp_path, seed=1)
     assert train(plan, Sources(sampler(plan)), tmp_path, steps=4).steps == 4  # longer is allowed
+
+
+def test_a_training_that_said_augment_true_goes_on_as_symmetries(recipe, sampler, tmp_path):
+    """Earlier recipes knew true and false only; they mean what they meant."""
+    plan = recipe(steps=4, checkpoint_every=2)
+    train(plan, Sources(sampler(plan)), tmp_path / "new")
+    train(plan.model_copy(update={"steps": 2}), Sources(sampler(plan)), tmp_path / "old")
+    path = tmp_path / "old" / CHECKPOINT
+    with safe_open(path, framework="pt") as file:
+        record = json.loads(file.metadata()["state"])
+    assert record["recipe"]["patches"]["augment"] == "symmetries"
+
+    def said(augment):
+        record["recipe"]["patches"]["augment"] = augment
+        save_file(load_file(path), path, metadata={"state": json.dumps(record)})
+
+    said(False)
+    with pytest.raises(InputError, match=r"patches.augment = none, and symmetries is asked for"):
+        train(plan, Sources(sampler(plan)), tmp_path / "old")
+    said(True)
+    assert train(plan, Sources(sampler(plan)), tmp_path / "old").finished
+    assert equal(weights(tmp_path / "old"), weights(tmp_path / "new"))
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(recipe, sampler, tmp_path):
