@@ -27,11 +27,11 @@ class FilteredPair:
 
     def warmed_up(self) -> None:
         """Go on in the scene as it is recorded."""
-        self._fine = _continued(self._fine, self._scene, self._device)
+        self._fine = continued(self._fine, self._scene, self._device)
 
     def advance(self) -> Pair:
         """Go on by one frame."""
-        fine = _advance(self._fine, self._scene)
+        fine = next_frame(self._fine, self._scene)
         return filtered(fine, self._factor).numpy(), fine.numpy()
 
     def notes(self) -> dict[str, Any]:
@@ -58,19 +58,19 @@ class CoupledPair:
 
     def warmed_up(self) -> None:
         """Go on in the scene as it is recorded."""
-        self._fine = _continued(self._fine, self._scene, self._device)
-        self._coarse = _continued(self._coarse, self._coarse_scene, self._device)
+        self._fine = continued(self._fine, self._scene, self._device)
+        self._coarse = continued(self._coarse, self._coarse_scene, self._device)
 
     def advance(self) -> Pair:
         """Go on by one frame."""
-        fine = _advance(self._fine, self._scene)
+        fine = next_frame(self._fine, self._scene)
         self._count += 1
         if self._count % self._period == 0:
             state = coarse_state(self._fine, self._factor)
             self._coarse.adopt(state, self._coarse_scene.frame_seconds)
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
-            coarse = _advance(self._coarse, self._coarse_scene)
+            coarse = next_frame(self._coarse, self._coarse_scene)
         return coarse.numpy(), fine.numpy()
 
     def notes(self) -> dict[str, Any]:
@@ -131,13 +131,14 @@ def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
     return faces
 
 
-def _continued(solver: Any, scene: Any, device: str) -> Any:
+def continued(solver: Any, scene: Any, device: str) -> Any:
     """A solver of `scene` in the state of another of the same grid."""
     following = build(scene, device)
     following.restore(solver.state())
     return following
 
 
-def _advance(solver: Any, scene: Any) -> Frame:
+def next_frame(solver: Any, scene: Any) -> Frame:
+    """Go on by one frame of `scene`; torch, velocity in m/s."""
     solver.advance(scene.frame_seconds)
     return frame_of(solver, scene, scene.frame_seconds)
