@@ -113,7 +113,9 @@ def _factor(low: float, high: float) -> int:
         raise InputError(
             "low and high",
             f"cells of {low:g} m and {high:g} m are {low / high:.4g} apart",
-            "pair sequences whose cells are 2, 4 or 8 apart",
+            "pair sequences whose cells are 2, 4 or 8 apart"
+            if low >= high
+            else "give the coarse side as low",
         )
     return factor
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
@@ -70,6 +72,7 @@ def import_simulations(
     tell, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
     report = ImportReport()
     found_at(path)
+    is_new = isinstance(path, Path) and not path.exists()
     with only_one(path):
         remove_partial(path)
         if overwrite and found_at(path) is not None:
@@ -99,6 +102,9 @@ def import_simulations(
             if rest := len(foreign.high.numbers) - told:
                 tell(f"{foreign.high.label}: the rest is left out", rest)
     if report.failed and not (report.written or report.kept):
+        if is_new and isinstance(path, Path):
+            with suppress(OSError):
+                path.rmdir()
         label, reason = next(iter(report.failed.items()))
         raise InputError(label, "no simulation can be used", reason)
     return ImportReport(report.written, report.kept, report.failed, time.monotonic() - started)

@@ -102,7 +102,10 @@ def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
     Raises InputError where there is none, SceneError (`file:line: key: what; remedy`) for a wrong one.
     """
     if not path.is_file():
-        raise InputError(str(path), "there is no such file", "give a YAML file of pairs, or --low and --high")
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(
+            str(path), what, "give a YAML file of pairs, or --low and --high, or --layout for a folder"
+        )
     overrides = [f"{key}={json.dumps(value)}" for key, value in options.items()]
     return load_yaml_model(path, PairsFile, overrides, kind="list of pairs")
 

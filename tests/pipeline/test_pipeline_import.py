@@ -245,6 +245,7 @@ def test_a_wrong_list_is_told_with_its_line(
         (("--high", "c"), "--factor: there is no coarse side to tell it"),
         (("pairs.yaml", "--high", "c"), "pairs.yaml names the sides"),
         (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
+        ((".",), ".: is a folder; give a YAML file of pairs"),
     ],
 )
 def test_options_that_do_not_go_together(
