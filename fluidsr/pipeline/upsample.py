@@ -115,11 +115,13 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with --velocity-grid, or accept that with --zero-velocity",
         )
-    for _ in range(1, settings.passes):
-        # The next pass draws its detail along the same flow, on finer cells.
-        scale = settings.shaping.of(frame, item.number)
-        frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
-    scale = settings.shaping.of(frame, item.number)
+    for done in range(settings.passes):
+        # A second pass draws its detail along the same flow on finer cells. Those are crossed `factor` times as
+        # fast, beyond all training, and would come out with ripples: it sees the speed that the first one saw.
+        slower = upscaler.factor**done if upscaler.reads_velocity else 1
+        scale = settings.shaping.of(frame, item.number) / slower
+        if done < settings.passes - 1:
+            frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
         item.targets(root, settings.formats),

@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from fluidsr.models.blocks import Cut, memory_format
 
 # What a CPU's convolutions work in, and what freed memory in pieces of other sizes leaves unused, come on top of
-# the tensors: measured, 1.0 to 1.8 times as much is resident (docs/performance.md).
-WORKSPACE = 1.8
+# the tensors: measured, 1.0 to 2.1 times as much is resident (docs/performance.md).
+WORKSPACE = 2.0
 
 _MOST_KNOWN = 10_000  # tiles whose figures are kept
 

@@ -132,13 +132,32 @@ def test_two_passes_are_one_after_the_other(cache: Path, tmp_path: Path, tiny_mo
     assert call("upsample", source, *options, "-o", str(tmp_path / "fine")) == 0
     frame, model = volumes.read(source), upscaling.load(tiny_model, device="cpu")
     once = model.upsample(frame, velocity_scale=0.5, fields=["velocity"])
-    twice = model.upsample(once, velocity_scale=0.5)
+    twice = model.upsample(once, velocity_scale=0.5 / 4)  # the same speed in cells, four times finer ones
     for suffix in ("vdb", "vti"):
         fine = volumes.read(tmp_path / "fine" / "frames" / f"plume2d_0003.{suffix}")
         assert fine.shape == tuple(16 * n for n in frame.shape)
         assert fine.cell_size == pytest.approx(frame.cell_size / 16)
         assert fine.origin == frame.origin
         np.testing.assert_allclose(fine.density, twice.density, atol=1e-3)
+
+
+def test_two_passes_of_a_model_that_reads_density_alone(cache: Path, tmp_path: Path) -> None:
+    from fluidsr import models, upscaling
+
+    generator = models.build(
+        "SmokeGenerator", dim=2, factor=2, width=4, blocks=0, rise_width=4, inputs="density"
+    )
+    card = models.Card(
+        name="d", **models.store.figures(generator), density_range=(0, 2), velocity_range=(0, 0)
+    )
+    path = tmp_path / "d.safetensors"
+    models.save(path, generator, card)
+    source, common = str(cache / "coarse" / "plume2d_0003.npz"), ["--model", str(path), "--format", "npz"]
+    assert call("upsample", source, *common, "--passes", "2", "-o", str(tmp_path / "fine")) == 0
+    model = upscaling.load(str(path))
+    twice = model.upsample(model.upsample(volumes.read(source)))
+    fine = volumes.read(tmp_path / "fine" / "frames" / "plume2d_0003.npz")
+    np.testing.assert_allclose(fine.density, twice.density, atol=1e-3)
 
 
 def test_two_sources_of_one_name(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]) -> None:
