@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fluidsr import upscaling, volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
+from fluidsr.volumes import vdb
 
 
 def upsample(source: Path, model: str, output: Path, *options: str) -> int:
@@ -40,7 +42,11 @@ def test_one_cell_thick_in_three_dimensions(tmp_path: Path) -> None:
     volumes.write(tmp_path / "thin_0001.npz", frame, precision="float")
     assert upsample(tmp_path / "thin_0001.npz", "smoke3d-x4", tmp_path / "out", "--format", "vdb") == 0
     fine = volumes.read(tmp_path / "out" / "frames" / "thin_0001.vdb")
-    assert fine.shape == (36, 4, 44) and fine.density.max() > 0.1
+    assert fine.shape == (36, 4, 44) and fine.cell_size == pytest.approx(0.025)
+    upscaler, seen = upscaling.load("smoke3d-x4", device="cpu"), frame.torch()
+    with torch.no_grad():
+        expected = upscaler.generator(torch.cat([seen.density[None], seen.velocity_in_cells()])[None])[0, 0]
+    np.testing.assert_allclose(fine.density, expected.numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["density", "velocity"])
@@ -69,3 +75,50 @@ def test_negative_density_is_taken_as_none_and_said_once(
     assert capsys.readouterr().out.count("density is negative in places") == 1
     fine = volumes.read(tmp_path / "out" / "frames" / "neg_0002.npz")
     np.testing.assert_allclose(fine.density, clean, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", ["vdb", "vti"])
+def test_cells_that_are_no_cubes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    source = tmp_path / f"flat_0001.{suffix}"
+    if suffix == "vdb":
+        scales = ((0.1, 0.0, 0.0), (0.0, 0.1, 0.0), (0.0, 0.0, 0.2))
+        transform = vdb.Transform(scales, (0.0, 0.0, 0.0), "ScaleTranslateMap")
+        vdb.write(source, [vdb.DenseGrid("density", np.ones((8, 8, 8), np.float32), transform)])
+    else:
+        volumes.write(source, puff((6, 5, 4)))
+        data = source.read_bytes()
+        at = data.index(b"Spacing=")
+        end = data.index(b'"', at + 9) + 1
+        source.write_bytes(data[:at] + b'Spacing="0.1 0.1 0.2"' + data[end:])
+    assert upsample(source, "smoke3d-x4", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and f"flat_0001.{suffix}" in error and error.count("\n") == 1
+    assert "cubes" in error or "unequal" in error
+    assert not list((tmp_path / "out" / "frames").iterdir())
+
+
+def test_a_frame_without_smoke_stays_empty(tmp_path: Path, tiny_model: str) -> None:
+    frame = puff((12, 9))
+    frame.density[:] = 0
+    volumes.write(tmp_path / "none_0001.vdb", frame)
+    formats = ["--format", "vdb", "--format", "vti", "--format", "npz"]
+    assert upsample(tmp_path / "none_0001.vdb", tiny_model, tmp_path / "out", *formats) == 0
+    for suffix in ("vdb", "vti", "npz"):
+        fine = volumes.read(tmp_path / "out" / "frames" / f"none_0001.{suffix}")
+        assert fine.shape == (48, 36) and not fine.density.any()
+
+
+def test_a_speed_beyond_all_numbers_is_told(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = puff((12, 9)).replace(cell_size=0.001)
+    frame.velocity[:] = 3e38
+    volumes.write(tmp_path / "fast_0001.npz", frame, precision="float")
+    assert upsample(tmp_path / "fast_0001.npz", tiny_model, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert (
+        "the generator's answer is not finite; check the velocity's unit" in error and error.count("\n") == 1
+    )
+    assert not list((tmp_path / "out" / "frames").iterdir())

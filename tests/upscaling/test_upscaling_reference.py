@@ -63,6 +63,20 @@ def test_the_published_halo_of_three_is_one_short():
     assert build("TempoGAN", dim=3).receptive_radius == 4
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 9), (1, 1, 1), (5, 1, 3)])
+@pytest.mark.parametrize(("architecture", "factor"), [("TempoGAN", 4), ("UNet", 2), ("UNet", 8)])
+def test_sizes_that_nothing_divides_are_raised(architecture, factor, shape):
+    torch.manual_seed(3)
+    options = {"width": 4} if architecture == "UNet" else {}
+    upscaler = Upscaler(
+        model_of(build(architecture, dim=len(shape), factor=factor, **options).fold()), tile=3
+    )
+    rng = np.random.default_rng(1)
+    velocity = rng.normal(0, 1, (len(shape), *shape)).astype(np.float32)
+    frame = Frame(rng.random(shape, np.float32), velocity)
+    np.testing.assert_allclose(upscaler.upsample(frame).density, whole(upscaler, frame), atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ["SmokeGenerator", "TempoGAN", "UNet"])
 def test_a_consistent_generator_is_tiled_as_exactly(architecture):
     model = reference(2, architecture, consistent=True)
