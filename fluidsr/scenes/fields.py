@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -58,16 +59,25 @@ Sides = Annotated[
 ]
 
 
+# The frame number in the name of a sequence, as `volumes.sequence` understands it.
+_FRAME_NUMBER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
+
+
+def _is_there(path: Path) -> bool:
+    pattern = _FRAME_NUMBER.sub("*", path.name)
+    return path.exists() or (pattern != path.name and any(path.parent.glob(pattern)))
+
+
 def _beside_the_scene(value: str, info: ValidationInfo) -> str:
     folder = (info.context or {}).get("folder")
     beside = Path(folder) / value if folder is not None else Path(value)
     # What a built-in scene or --set names lies where the user is, not in a scene's folder.
-    chosen = beside if beside.exists() or not Path(value).exists() else Path(value)
+    chosen = beside if _is_there(beside) or not _is_there(Path(value)) else Path(value)
     return str(chosen.absolute())
 
 
-# A file that a scene refers to: relative to the scene's file (`context={"folder": ...}` when it is validated),
-# or, where it is not there, to the working directory; absolute once loaded.
+# A file, or a sequence (`mask_####.vdb`), that a scene refers to: relative to the scene's file (`context={"folder":
+# ...}` when it is validated), or, where it is not there, to the working directory; absolute once loaded.
 FileName = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_beside_the_scene)]
 
 GridName = Annotated[str, Field(min_length=1, max_length=200)]

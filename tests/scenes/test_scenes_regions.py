@@ -190,3 +190,16 @@ def test_regions_survive_yaml_and_another_model():
     scene = scenes.load("plume2d", [f"upscale.regions={text}"])
     assert scenes.load_yaml_model(scene.to_yaml(), scenes.Scene) == scene
     assert scene.with_model("other").upscale.regions == scene.upscale.regions
+
+
+@pytest.mark.parametrize("name", ["mask_####.npz", "mask_%04d.npz", "mask_$F4.npz", "mask_0003.npz"])
+def test_a_mask_is_found_beside_the_scene_or_else_where_the_user_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    scene = tmp_path / "scenes" / "mine.yaml"
+    scene.parent.mkdir()
+    scene.write_text(scenes.source("plume2d").replace("upscale: {", f"upscale: {{mask: {name}, "))
+    (tmp_path / "mask_0003.npz").touch()
+    assert scenes.load(scene).upscale.mask == str(tmp_path / name)
+    assert scenes.load("plume2d", [f"upscale.mask={name}"]).upscale.mask == str(tmp_path / name)
+    (scene.parent / "mask_0003.npz").touch()
+    assert scenes.load(scene).upscale.mask == str(scene.parent / name)
