@@ -17,6 +17,7 @@ from fluidsr.models.warp import Alignment
 
 SHAPES = {2: (8, 24), 3: (2, 16)}  # triplets, coarse cells along an edge
 INFERENCE_CELLS = {2: 32, 3: 8}
+SHIPPED = {2: {"blocks": 2}, 3: {"blocks": 3}}  # the laptop generator's residual blocks
 
 
 def seconds(run: Callable[[], object], times: int) -> float:
@@ -32,7 +33,8 @@ def networks(dim: int) -> None:
     edge = INFERENCE_CELLS[dim]
     coarse = torch.rand(1, 1 + dim, *(edge,) * dim)
     for name in models.architectures():
-        generator = models.build(name, dim=dim, factor=4).fold()
+        sizes = SHIPPED[dim] if name == "SmokeGenerator" else {}
+        generator = models.build(name, dim=dim, factor=4, **sizes).fold()
         with torch.inference_mode():
             spent = seconds(lambda g=generator: g(coarse), 3)  # type: ignore[misc]
         rate = generator.multiply_adds * (4 * edge) ** dim / spent / 1e9
@@ -47,8 +49,7 @@ def alignment(dim: int) -> None:
     velocity = torch.randn(count, 3, dim, *(edge,) * dim)
     frames = torch.rand(count, 3, 1, *(4 * edge,) * dim, requires_grad=True)
     align = Alignment(velocity, 4, dt=1.0)
-    width = {2: {"blocks": 2}, 3: {"blocks": 3}}[dim]
-    generator = models.build("SmokeGenerator", dim=dim, factor=4, **width)
+    generator = models.build("SmokeGenerator", dim=dim, factor=4, **SHIPPED[dim])
     coarse = torch.rand(3 * count, 1 + dim, *(edge,) * dim)
     rows = {
         "alignment, set up": seconds(lambda: Alignment(velocity, 4, dt=1.0), 5),

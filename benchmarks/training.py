@@ -5,7 +5,8 @@
 
 Per recipe: steps per second; the arithmetic of a step (convolutions and products, forward and backward, counted as
 they run) and its rate as a share of the machine's convolution peak, measured on the spot in the recipe's precision;
-shares of the time that went into waiting for data, into the updates of Ds, Dt and G, and (within those) into the warp.
+shares of the time that went into waiting for data, into the updates of Ds, Dt and G (a pass of G that they share
+counts to the first), and within those into the warp.
 Without --data a small data set is made in data/. `--set KEY=VALUE` changes the recipes. On the CPU, OMP_NUM_THREADS
 decides the number of threads, for the peak as well.
 """
