@@ -63,13 +63,14 @@ def make_critics(recipe: Recipe, device: str) -> dict[str, Critic]:
     rules.check(options.norm)
 
     def spatial(sample: Sample, frames: Tensor) -> Tensor:
+        assert options is not None
         middle = sample.middle
-        return views.spatial(sample.density[:, middle], frames[:, middle], factor, look)
+        return views.spatial(sample.density[:, middle], frames[:, middle], factor, look, options.thin)
 
     def temporal(sample: Sample, frames: Tensor) -> Tensor:
         assert options is not None and options.temporal is not None
         alignment = sample.alignment if options.temporal.align else None
-        return views.temporal(sample.density, frames, factor, alignment, look)
+        return views.temporal(sample.density, frames, factor, alignment, look, options.thin)
 
     made = {}
     for name, part, bound, channels, view in (

@@ -228,6 +228,11 @@ class Discriminators(Part):
         description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
         "`raw`: the density itself, as published",
     )
+    thin: Weight = Field(
+        default=0.0,
+        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
+        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
+    )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
         default="none",
         description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "

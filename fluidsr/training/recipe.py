@@ -107,6 +107,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "discriminators.norm",
             "is batch, and WGAN-GP needs critics that judge samples singly; use group",
         )
+    if critics and critics.thin > 0 and critics.view == "raw":
+        yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
     if critics and critics.start >= recipe.steps:
         yield "discriminators.start", f"is {critics.start}, and there are {recipe.steps} steps; start earlier"
 

@@ -99,3 +99,21 @@ def test_what_dt_sees(dim, view):
     if view == "residual":  # subtracted first, then warped
         raised = upsample(density.flatten(0, 1), 4, "cubic").unflatten(0, (2, 3))
         torch.testing.assert_close(aligned, moving(views.RESIDUAL_SCALE * (fine - raised)))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_what_is_thin_fades_from_both_views(dim):
+    density, fine = torch.rand(2, 3, 1, *(4,) * dim), torch.rand(2, 3, 1, *(16,) * dim, requires_grad=True)
+    density[:, :, :, :2] = 0  # half of it is air
+    full = views.spatial(density[:, 1], fine[:, 1], 4, "residual")
+    seen = views.spatial(density[:, 1], fine[:, 1], 4, "residual", thin=0.1)
+    raised = full[:, :1]
+    assert torch.equal(seen[:, :1], raised)  # the density that it is judged beside stays
+    dense, half, air = raised > 0.1, (raised > 0.01) & (raised < 0.1), raised <= 0
+    assert torch.equal(seen[:, 1:][dense], full[:, 1:][dense]) and dense.any()
+    torch.testing.assert_close(seen[:, 1:][half], (full[:, 1:] * raised / 0.1)[half])
+    assert (seen[:, 1:][air] == 0).all() and air.any()
+    triplet = views.temporal(density, fine, 4, None, "residual", thin=0.1)
+    torch.testing.assert_close(triplet[:, 1:2], seen[:, 1:])
+    (gradient,) = torch.autograd.grad(triplet.square().sum(), fine)
+    assert (gradient[:, 1][air] == 0).all()  # nothing is asked for there

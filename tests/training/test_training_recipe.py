@@ -59,6 +59,11 @@ def test_overrides_reach_nested_keys():
             "discriminators: {objective: wgan-gp, norm: batch}\n",
             ["norm", "batch"],
         ),
+        (
+            "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1}\n"
+            "discriminators: {temporal: null, view: raw, thin: 0.1}\n",
+            ["thin", "residual"],
+        ),
     ],
 )
 def test_a_wrong_recipe_says_where(tmp_path, text, words):
