@@ -85,7 +85,8 @@ def _in_pool(jobs: Sequence[Job], workers: int, report: Report) -> Iterator[Outc
 def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, None]:
     """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where workers die
     over a job again and again, where one fails on all of them, or where the scheduler is gone."""
-    from asyncio import CancelledError
+    import asyncio
+    from concurrent.futures import CancelledError
 
     from distributed import KilledWorker, as_completed
 
@@ -101,7 +102,7 @@ def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, Non
                 what = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
                 remedy = "give them more memory and run the same command again"
                 raise RunError("--scheduler", what, remedy) from error
-            except CancelledError as error:
+            except (CancelledError, asyncio.CancelledError) as error:
                 what = "the scheduler is gone, or dropped the simulations"
                 raise RunError(
                     "--scheduler", what, "start it again and run the same command again"

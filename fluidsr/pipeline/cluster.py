@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fluidsr.errors import InputError, RunError
@@ -18,6 +19,9 @@ def connect(address: str) -> Any:
         raise InputError(
             "--scheduler", "dask.distributed is not installed", "pip install 'fluidsr[distributed]'"
         ) from None
+    # Its loggers print tracebacks where a connection is lost; what matters of it comes as an error of ours.
+    for name in ("distributed", "distributed.client", "distributed.utils"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout="10s")
     except (OSError, ValueError) as error:
