@@ -39,6 +39,8 @@ def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator
     again; RunError where they die again and again before anything is complete."""
     from concurrent.futures.process import BrokenProcessPool
 
+    # multiprocessing's watchman, which inherits this, would end the run with what a dead worker could not put away.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     left = {job.name: job for job in jobs}
     deaths = 0
     while left:
