@@ -12,8 +12,8 @@ from typing import Any
 from fluidsr.dataset import workers as crew
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import PAIRS, DatasetConfig
+from fluidsr.dataset.groups import found_at, named, present
 from fluidsr.dataset.record import Job, Outcome, scene_of
-from fluidsr.dataset.store import found_at, named, present
 from fluidsr.dataset.writer import create_root, only_one, remove_partial
 from fluidsr.errors import DatasetError, InputError
 

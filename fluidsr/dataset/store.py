@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatch
+from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, locate, names, node, size
-from fluidsr.dataset.layout import (
-    FORMAT,
-    OPTIONAL,
-    REQUIRED,
-    UNFINISHED_ROOT,
-    VERSION,
-    axes_of,
-    simulation_name,
-)
-from fluidsr.errors import DatasetError, FluidsrError, InputError
+from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
+from fluidsr.dataset.groups import REGENERATE, each, first_line, guarded, named, read_root, whole_group
+from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
+from fluidsr.errors import DatasetError
 from fluidsr.frame import Frame
 
 _PLAIN_CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed"})
 _MOST_CELLS = 2**31
-_AT_ONCE = 16  # simulations that are opened at the same time at an address
-_NAME = re.compile(r"sim_\d{5}")
 _FIELDS = ("density", "velocity", "temperature", "solid")
-_REGENERATE = "remove the simulation's folder and give the command that made it again"
 
 
 class _Attributes(BaseModel):
@@ -116,10 +102,10 @@ class Simulation:
         try:
             values = np.asarray(self._arrays[name][index])
         except Exception as error:  # zarr and the codecs raise many kinds: checksums, sizes, missing files
-            raise DatasetError(where, f"cannot be read ({_first_line(error)})", _REGENERATE) from error
+            raise DatasetError(where, f"cannot be read ({first_line(error)})", REGENERATE) from error
         # A chunk that is not there reads as the fill value, NaN: never as silent zeros.
         if np.isnan(values.flat[0]):
-            raise DatasetError(where, "is missing", _REGENERATE)
+            raise DatasetError(where, "is missing", REGENERATE)
         return values
 
     def _check(self) -> None:
@@ -128,9 +114,9 @@ class Simulation:
         dim = len(self.low_shape)
         if dim not in (2, 3) or tuple(n * self.factor for n in self.low_shape) != self.high_shape:
             what = f"grids {self.low_shape} and {self.high_shape} are not {self.factor} apart"
-            raise DatasetError(str(self.path), what, _REGENERATE)
+            raise DatasetError(str(self.path), what, REGENERATE)
         if len(self._known.origin) != dim:
-            raise DatasetError(str(self.path), f"origin has not {dim} numbers", _REGENERATE)
+            raise DatasetError(str(self.path), f"origin has not {dim} numbers", REGENERATE)
         if np.prod(self.high_shape, dtype=float) > _MOST_CELLS:
             raise DatasetError(
                 str(self.path), f"grid {self.high_shape} is too large", "check where it is from"
@@ -141,11 +127,11 @@ class Simulation:
             components = (dim,) if len(axes_of(name, dim)) > dim else ()
             shape = (self.frames, *components, *grid)
             if tuple(array.shape) != shape:
-                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shape}", _REGENERATE)
+                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shape}", REGENERATE)
             if array.dtype not in (np.float16, np.float32):
-                raise DatasetError(where, f"holds {array.dtype}, not float16 or float32", _REGENERATE)
+                raise DatasetError(where, f"holds {array.dtype}, not float16 or float32", REGENERATE)
             if np.prod(array.chunks, dtype=float) > np.prod(array.shape[1:], dtype=float):
-                raise DatasetError(where, "a chunk is larger than a frame", _REGENERATE)
+                raise DatasetError(where, "a chunk is larger than a frame", REGENERATE)
             codecs = {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}
             if codecs - _PLAIN_CODECS:
                 what = f"uses the codec {sorted(codecs - _PLAIN_CODECS)[0]}"
@@ -178,7 +164,7 @@ class Store:
         attrs = read_root(path)
         simulations: list[Simulation] = []
         failed: dict[str, Any] = {}
-        for name, found in _each(_open_simulation, path, named(path, int(attrs["simulations"]))):
+        for name, found in each(_open_simulation, path, named(path, int(attrs["simulations"]))):
             if isinstance(found, Simulation):
                 simulations.append(found)
             elif found is not None:
@@ -232,92 +218,9 @@ class Store:
         }
 
 
-def is_dataset(path: str | PathLike[str]) -> bool:
-    """Whether `path` is a folder or an address that says it is a data set of ours; never raises."""
-    try:
-        read_root(locate(path))
-    except FluidsrError:
-        return False
-    return True
-
-
-def read_root(path: Address) -> dict[str, Any]:
-    """The attributes of the data set's root. Raises DatasetError where there is none of ours."""
-    if isinstance(path, Path) and not path.exists():
-        raise DatasetError(str(path), "there is no such folder", "give a data set made by generate-dataset")
-    if not is_zarr(path):
-        raise DatasetError(str(path), "is not a data set (no zarr.json)", "give one made by generate-dataset")
-    attrs = dict(_open_group(path).attrs)
-    if attrs.get("format") != FORMAT:
-        raise DatasetError(str(path), "is a Zarr group, but not a data set of pairs", "use generate-dataset")
-    if attrs.get("version") != VERSION:
-        what = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
-        raise DatasetError(str(path), what, "use the program that wrote it, or generate it again")
-    if not all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations")):
-        raise DatasetError(str(path), "its attributes are damaged", "generate it again")
-    return attrs
-
-
-def named(path: Address, at_least: int = 0) -> list[str]:
-    """Names of the simulations that something lies under, sorted. An address that cannot be listed (plain HTTP) is
-    asked for the first `at_least` of them."""
-    listed = names(path)
-    if isinstance(path, Remote) and not listed:
-        return [name for name in map(simulation_name, range(at_least)) if exists(path / name)]
-    return [name for name in listed if _NAME.fullmatch(name)]
-
-
-def present(path: Address) -> set[str]:
-    """Names of the simulations that are complete, or recorded as failed."""
-    if isinstance(path, Path):
-        return set(named(path))  # what has its name there is whole
-    return {name for name, group in _each(_whole_group, path, named(path)) if group is not None}
-
-
-def found_at(path: Address) -> dict[str, Any] | None:
-    """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
-    if isinstance(path, Path) and path.exists() and not path.is_dir():
-        raise InputError(str(path), "is a file", "give a folder")
-    try:
-        there = [name for name in names(path) if not fnmatch(name, UNFINISHED_ROOT)]
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
-    if not there:
-        return None
-    if "zarr.json" not in there:
-        raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
-    return read_root(path)
-
-
-def _open_group(path: Address) -> Any:
-    import zarr
-
-    def opened() -> Any:
-        return zarr.open_group(node(path), mode="r", zarr_format=3)
-
-    return _guarded(opened, path)
-
-
-def _each(action: Callable[[Address], Any], path: Address, found: Sequence[str]) -> Iterable[tuple[str, Any]]:
-    """What `action` gives for each of the names `found`; many at once where each takes a journey."""
-    if isinstance(path, Path):
-        return [(name, action(path / name)) for name in found]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return zip(found, pool.map(lambda name: action(path / name), found), strict=True)
-
-
-def _whole_group(path: Address) -> Any:
-    """The group of a simulation; None where it is being written at an address, or was left behind there: its
-    attributes come last."""
-    if isinstance(path, Remote) and not is_zarr(path):
-        return None
-    group = _open_group(path)
-    return None if isinstance(path, Remote) and not dict(group.attrs) else group
-
-
 def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:
     """The simulation, or what was recorded of one that failed, or None for one that is not whole."""
-    group = _whole_group(path)
+    group = whole_group(path)
     if group is None:
         return None
     values = dict(group.attrs)
@@ -327,20 +230,11 @@ def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:
 def _open_arrays(path: Address, group: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name in (*REQUIRED, *(name for name in OPTIONAL if exists(path / name))):
-        array = _guarded(functools.partial(group.__getitem__, name), path / name)
+        array = guarded(functools.partial(group.__getitem__, name), path / name)
         if not hasattr(array, "chunks"):
-            raise DatasetError(str(path / name), "is not an array", _REGENERATE)
+            raise DatasetError(str(path / name), "is not an array", REGENERATE)
         arrays[name] = array
     return arrays
-
-
-def _guarded(action: Callable[[], Any], path: Address) -> Any:
-    try:
-        return action()
-    except FluidsrError:
-        raise
-    except Exception as error:  # zarr raises KeyError, ValueError, JSONDecodeError, OSError, ...
-        raise DatasetError(str(path), f"cannot be opened ({_first_line(error)})", _REGENERATE) from error
 
 
 def _parse(model: type[_Attributes], attrs: dict[str, Any], where: str) -> _Attributes:
@@ -349,7 +243,7 @@ def _parse(model: type[_Attributes], attrs: dict[str, Any], where: str) -> _Attr
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise DatasetError(f"{where}: {key}", first["msg"], _REGENERATE) from error
+        raise DatasetError(f"{where}: {key}", first["msg"], REGENERATE) from error
 
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
@@ -364,9 +258,3 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "ranges": simulation.attrs["ranges"],
         "bytes": size(simulation.path),
     }
-
-
-def _first_line(error: Exception) -> str:
-    told = (str(error).strip() or type(error).__name__).splitlines()[0]
-    # zarr goes on with both sums, as bytes.
-    return "its checksum does not match" if "checksum do not match" in told else told[:200]

@@ -19,7 +19,7 @@ from synthetic_pairs import write_synthetic
 
 from fluidsr.dataset import DatasetConfig, PatchSampler, Store, generate, import_simulations
 from fluidsr.dataset.addresses import Address, Remote, locate, names, remove, size
-from fluidsr.dataset.store import is_dataset, present
+from fluidsr.dataset.groups import is_dataset, present
 from fluidsr.dataset.writer import SimulationWriter
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
