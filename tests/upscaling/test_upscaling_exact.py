@@ -98,7 +98,7 @@ def test_fields_come_in_pieces_as_they_come_whole(model, dim):
     fields = ("density", "velocity", "temperature")
     expected = Upscaler(model).upsample(frame, fields=fields)
     most = Footprint(model.generator).at_most(frame.shape)
-    upscaler = Upscaler(model, max_memory=most * 3 // 4)
+    upscaler = Upscaler(model, max_memory=most * 3 // 8)
     count = {name: np.zeros(expected.shape, np.uint8) for name in fields}
     pieces = 0
     for name, box, values in upscaler.pieces(frame, fields=fields):
