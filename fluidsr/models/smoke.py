@@ -157,9 +157,10 @@ class SmokeGenerator(Generator):
     def paid_radius(self) -> int:
         """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`.
 
-        A quarter of it, as measured: most layers, and the dearest, compute little of it.
+        A third of it, the mean over the layers of what each computes, by their cost: most layers, and the
+        dearest, compute little of it.
         """
-        return self.receptive_radius // 4
+        return self.receptive_radius // 3
 
     @property
     def support_radius(self) -> int:

@@ -37,8 +37,8 @@ MEMORY_CPU = 2 * 1024**3
 MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 
 # Starting a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
-# computes a cell in tens of nanoseconds, a millisecond or two on a CPU that takes microseconds.
-START_CELLS = {"cpu": 500, "cuda": 10_000}
+# computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
+START_CELLS = {"cpu": 1000, "cuda": 10_000}
 
 SHRUNK = (
     "the device ran out of memory: tiles are smaller from here on (--max-memory sets their size beforehand)"
