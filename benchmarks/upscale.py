@@ -151,7 +151,13 @@ def streamed(upscaler: upscaling.Upscaler, frame: Frame, path: Path) -> None:
     from fluidsr.volumes.places import Place
 
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
-    options: dict[str, Any] = {"time": 0.0, "dt": frame.dt, "precision": "half", "naming": "houdini"}
+    options: dict[str, Any] = {
+        "time": 0.0,
+        "dt": frame.dt,
+        "precision": "half",
+        "naming": "houdini",
+        "threshold": 0.0,
+    }
     files = FrameFiles([path], place, fields=["density"], **options)
     for name, box, values in upscaler.pieces(frame):
         files.put(name, box.lo, values)
