@@ -32,6 +32,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cut: Cut | None = N
     """
     reach = weight.shape[-1] // 2
     sides = cut or [(False, False)] * (x.dim() - 2)
+    if reach > 1:
+        x, sides = _zeros_beside_cuts(x, sides, reach)
     pads = [0 if low and high else reach for low, high in sides]
     if _torch_would_unfold(x):
         ones = [1] * len(pads)
@@ -39,6 +41,18 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cut: Cut | None = N
     else:
         y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pads)
     return trim(y, [(low and not high, high and not low) for low, high in sides], reach)
+
+
+def _zeros_beside_cuts(x: Tensor, sides: Cut, reach: int) -> tuple[Tensor, Cut]:
+    """`x` with zeros beyond the border of axes that are cut at the other side, which then count as cut at both.
+
+    So nothing is computed to be left out. A wide kernel is worth the copy: besides, oneDNN's bfloat16 convolutions
+    of 128 channels take half the time where rows have 140 values or more, zeros of its own not counted.
+    """
+    zeros = [(reach * (high and not low), reach * (low and not high)) for low, high in sides]
+    if any(map(any, zeros)):
+        x = F.pad(x, [n for pair in reversed(zeros) for n in pair])
+    return x, [(low or high,) * 2 for low, high in sides]
 
 
 def trim(x: Tensor, cut: Cut | None, cells: int) -> Tensor:
