@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fluidsr import models
-from fluidsr.cli import _RECIPES
+from fluidsr.cli.learning import RECIPES
 from fluidsr.errors import InputError, SceneError
 from fluidsr.models import SmokeGenerator
 from fluidsr.training import Recipe, load_recipe, recipes, reference
@@ -25,7 +25,7 @@ def test_laptop_recipes_keep_the_budget(name):
 
 
 def test_the_help_names_every_recipe():
-    assert set(recipes()) == set(_RECIPES)
+    assert set(recipes()) == set(RECIPES)
 
 
 def test_overrides_reach_nested_keys():

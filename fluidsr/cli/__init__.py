@@ -1,0 +1,92 @@
+"""The command line: parse, call one pipeline function, print.
+
+Nothing heavy is imported at module level, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fluidsr.cli.caches import convert, upsample
+from fluidsr.cli.catalogue import models, scenes
+from fluidsr.cli.datasets import generate_dataset, import_dataset
+from fluidsr.cli.learning import evaluate, train
+from fluidsr.cli.looking import info, render
+from fluidsr.cli.simulate import simulate
+from fluidsr.errors import FluidsrError
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=_HELP)
+@click.version_option(package_name="fluidsr")
+def cli() -> None:
+    """Render-ready smoke out of coarse smoke."""
+
+
+_COMMANDS = (
+    simulate,
+    generate_dataset,
+    import_dataset,
+    train,
+    evaluate,
+    upsample,
+    convert,
+    render,
+    info,
+    scenes,
+    models,
+)
+for _command in _COMMANDS:
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: every error a user can cause ends as one line and an exit code.
+
+    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C (or SIGTERM).
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a farm's polite stop is a Ctrl-C
+    try:
+        sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "fluidsr")
+        _fail(f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'", 2)
+    except FluidsrError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        if debug:
+            raise
+        _fail("stopped: whole frames are kept; the same command again goes on", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        where = error.filename or "the system"
+        _fail(f"{where}: {error.strerror or error}; see the log above, or add --debug", 1)
+    except MemoryError:
+        if debug:
+            raise
+        _fail("memory: not enough for this run; use a smaller domain or tile, or --max-memory", 1)
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        _fail(
+            f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    first_line = " ".join(message.split())
+    click.echo(f"Error: {first_line}", err=True)
+    sys.exit(code)
