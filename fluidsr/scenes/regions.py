@@ -18,7 +18,7 @@ class Shaping(Moving):
     """What a region does to the velocity that a generator sees; the files' own velocity stays as it is."""
 
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
-        description="Factor on the velocity in the shape: below 1 calmer detail, above 1 livelier; where"
+        description="Factor on the velocity in the shape (docs/upscaling.md says what it does); where"
         " regions overlap their factors multiply"
     )
     soft: NotNegative = Field(

@@ -21,7 +21,7 @@ class ModelUpscale(Strict):
     )
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=1.0,
-        description="Factor on the velocity the generator sees: below 1 calmer detail, above 1 livelier",
+        description="Factor on the velocity the generator sees: more or less detail (docs/upscaling.md)",
     )
     regions: Regions = Field(
         default=(), description="Shapes in which that velocity is multiplied once more; as sources have them"

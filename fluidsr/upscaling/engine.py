@@ -142,8 +142,8 @@ class Upscaler:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
         Density comes from the generator, which sees the velocity times `velocity_scale`: a number, or an array
-        `[*S]` with one for each coarse cell, which makes detail livelier in some regions than in others. Of the
-        other fields those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays
+        `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
+        (docs/upscaling.md). Of the other fields those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays
         of NumPy or torch, on any device, come back as what they were, where they were; they are copied only where
         the generator is elsewhere, or they are not contiguous float32. Raises InputError where a field is missing
         or not finite, or a scale is negative or of another shape, ModelError where the model is of another
