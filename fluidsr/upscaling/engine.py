@@ -143,11 +143,11 @@ class Upscaler:
 
         Density comes from the generator, which sees the velocity times `velocity_scale`: a number, or an array
         `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). Of the other fields those named in `fields` are raised by linear interpolation, velocity in m/s as it was. Arrays
-        of NumPy or torch, on any device, come back as what they were, where they were; they are copied only where
-        the generator is elsewhere, or they are not contiguous float32. Raises InputError where a field is missing
-        or not finite, or a scale is negative or of another shape, ModelError where the model is of another
-        dimension, RunError where the generator's answer is not finite.
+        (docs/upscaling.md). Of the other fields those named in `fields` are raised by linear interpolation,
+        velocity in m/s as it was. Arrays of NumPy or torch, on any device, come back as what they were, where
+        they were; they are copied only where the generator is elsewhere, or they are not contiguous float32.
+        Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
+        ModelError where the model is of another dimension, RunError where the generator's answer is not finite.
         """
         pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=fields)
         is_torch = isinstance(frame.density, Tensor)
