@@ -34,11 +34,17 @@ def test_the_page_compares_like_with_like():
     found = {}
     for n, variant in enumerate(told["variants"]()):
         better = 0.1 if variant.time == "aligned" else 0.5
-        runs = [{"spectrum": better, "temporal": better, "psnr": 30.0 + n, "phase": 0.002, "steps": 5}] * 3
-        found[variant] = runs
-    verdicts = {claim: told for claim, _, told in told["claims"](found)}
-    assert verdicts["alignment helps Dt (3.2.3)"].startswith("confirmed: -0.4")
-    assert verdicts["alignment helps Dt (3.2.3)"].endswith("over 27 pairs")
-    assert verdicts["velocity is crucial (3.3.3)"].startswith("no difference seen")
-    assert verdicts["the adversary makes detail"].endswith("over 9 pairs")  # L1 has no features to weigh
-    assert told["page"](found).count("\n| l1 |") == 4
+        run = {"spectrum": better, "temporal": better, "psnr": 30.0 + n, "phase": 0.002, "steps": 5}
+        found[variant] = dict.fromkeys(range(3), run)
+    rows = {(row[0], row[1].split(",")[0]): row for row in (claim.row(found) for claim in told["CLAIMS"])}
+    _, what, difference, pairs, verdict = rows["aligned Dt is best in time (3.2.3)", "time"]
+    assert what == "time, aligned less dt" and difference.startswith("-0.4 ")
+    assert (pairs, verdict) == ("27", "confirmed")
+    assert rows["velocity is crucial (3.3.3)", "spectrum"][-1] == "no difference seen"
+    assert rows["velocity is crucial (3.3.3)", "psnr"][-1] == "confirmed"
+    assert rows["the adversary makes detail", "spectrum"][3] == "27"
+    page = told["page"](found, 3)
+    assert page.count("\n| l1 |") == 4 and "123 of 123 trainings" in page
+    # A seed that one of two has not been trained with makes no pair.
+    alone = {variant: {len(variant.name) % 2: run} for variant in found}
+    assert int(told["CLAIMS"][0].row(alone)[3]) < 9
