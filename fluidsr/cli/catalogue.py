@@ -67,7 +67,7 @@ def models_list() -> None:
     for name in room.shipped():
         card = room.read_card(name)
         click.echo(
-            f"{name:12s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell"
+            f"{name:16s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell"
         )
 
 
