@@ -62,5 +62,6 @@ def join(device: str) -> Iterator[Workers]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield Workers(dist.get_rank(), size)
+        dist.barrier()  # nobody takes the connections down while the first one still writes and then says goodbye
     finally:
         dist.destroy_process_group()
