@@ -169,7 +169,7 @@ def trees(draw, types):
                 "class": st.sampled_from(["fog volume", "level set", "staggered", "unknown"]),
                 "note": st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=9),
                 "answer": st.integers(-(2**31), 2**31 - 1),
-                "ratio": st.floats(allow_nan=False, allow_infinity=False),
+                "ratio": st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
                 "place": st.tuples(*[st.integers(-9, 9)] * 3),
             },
         )
