@@ -35,15 +35,21 @@ def table(n: int, device: str) -> None:
     state.density.uniform_(0.5, 1.0)
     layout, size = advection.layout, grid.faces(0)
     normal, none = (1, 0, 0), (0, 0, 0)
-    u, hat = state.velocity[0], advection.hat
+    u = state.velocity[0]
+    hat, error = advection.hat[: u.numel()], advection.error[: u.numel()]
     where = (layout.cells, normal, none, size, layout.strides(size), layout.periods, *advection._ends(size))
     kind = (layout.tile, layout.periodic)
     steps: list[tuple[str, int, int, Callable[[], object]]] = [
         ("trace (with the centring)", 60, 1, lambda: advection.trace(state.velocity, 1.0)),
-        ("advect back, a field", 28, 4, lambda: kernels.advect_back(
-            u, advection.back, hat, advection.low, advection.high, *where, 0.0, *kind)),
-        ("advect correct, a field", 32, 4, lambda: kernels.advect_correct(
-            u, advection.forth, hat, advection.low, advection.high, *where, 1.0, 0.0, *kind)),
+        ("advect there, a field", 20, 4, lambda: kernels.advect(
+            u, advection.back, hat, *where, 0.0, *kind)),
+        ("advect back: the error, a field", 24, 4, lambda: kernels.advection_error(
+            u, advection.forth, hat, error, *where, *kind)),
+        ("smooth the error, a field", 12, 4, lambda: kernels.add_smoothed(
+            u, error, hat, size, none, size, layout.periods, layout.tile)),
+        ("advect corrected, a field", 24, 4, lambda: kernels.advect_limited(
+            u, hat, advection.back, error, *where, 0.0, *kind)),
+        ("store, a field", 8, 4, lambda: kernels.store_decayed(u, error, size, none, size, 1.0, 0.0)),
         ("buoyancy", 12, 1, lambda: forces.add_buoyancy(state, 1e-3)),
         ("divergence", 16, 2, lambda: projection.measure(state.velocity)),
         ("gradient", 28, 1, lambda: projection._subtract_gradient(state.velocity)),

@@ -1,6 +1,14 @@
-"""Moving fields with the flow: semi-Lagrangian steps and the MacCormack correction built from two of them.
+"""Moving fields with the flow: semi-Lagrangian steps, and the correction of their error.
 
-Stam 1999; Selle, Fedkiw, Kim, Liu and Rossignac 2008. Tracing costs more than interpolating, so each substep traces
+A step there and back tells what a step loses (Dupont and Liu 2003; Kim, Liu, Llamas and Rossignac 2005). MacCormack's
+form of the correction (Selle, Fedkiw, Kim, Liu and Rossignac 2008) adds the error where it was measured, at the place
+that the flow has left: where it crosses several cells a step the two do not belong together, and nothing damps waves
+of two cells, so that stripes one cell wide cover the smoke. Here the error is carried along with the field, as in the papers of
+2003 and 2005, and the limiter is that of Selle et al. The error is smoothed first, weighted 1 2 1 along each axis:
+of the shortest waves it knows nothing (their phase is lost), and without it they fade as in a semi-Lagrangian
+step. The order of accuracy stays two. docs/solver.md has the comparison.
+
+Tracing costs more than interpolating, so each substep traces
 once from every cell centre, by the midpoint rule (RK2), and all fields use that: cells as it is, faces as the mean of
 the two cells beside them, which is as accurate (second order) as the interpolation itself.
 """
@@ -45,7 +53,7 @@ class Advection:
         # Once the trace is done the centred velocity is not needed any more, and the fields' scratch takes its place.
         scratch = workspace.take(STAGE, 3 * most)
         self.centred = scratch[: 3 * nx * ny * nz]
-        self.hat, self.low, self.high = (scratch[n * most : (n + 1) * most] for n in range(3))
+        self.hat, self.error = (scratch[n * most : (n + 1) * most] for n in range(2))
         self.extents = workspace.take(STAGE, 2 * nx * ny, torch.int32)
 
     def trace(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
@@ -109,16 +117,21 @@ class Advection:
     ) -> None:
         layout = self.layout
         size = tuple(n + e for n, e in zip(layout.cells, normal, strict=True))
-        hat = self.hat[: phi.numel()]
+        hat, error = self.hat[: phi.numel()], self.error[: phi.numel()]
         where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
         kind = (layout.tile, layout.periodic)
-        kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
-        self._join(hat, normal)
+        corrected = phi
         if self.maccormack:
-            kernels.advect_correct(phi, self.forth, hat, self.low, self.high, *where, decay, nothing, *kind)
-            self._join(phi, normal)
-        else:
-            kernels.keep(phi, hat, size, *box, decay, nothing)
+            kernels.advect(phi, self.back, hat, *where, inflow, *kind)
+            self._join(hat, normal)
+            kernels.advection_error(phi, self.forth, hat, error, *where, *kind)
+            self._join(error, normal)
+            corrected = hat
+            kernels.add_smoothed(phi, error, corrected, size, *box, layout.periods, layout.tile)
+            self._join(corrected, normal)
+        kernels.advect_limited(phi, corrected, self.back, error, *where, inflow, *kind)
+        kernels.store_decayed(phi, error, size, *box, decay, nothing)
+        self._join(phi, normal)
 
     def _join(self, faces: torch.Tensor, normal: tuple[int, int, int]) -> None:
         if any(normal):

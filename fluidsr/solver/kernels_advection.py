@@ -113,12 +113,11 @@ def beyond(x, low, high):
 
 
 @ti.kernel
-def advect_back(
-    phi: F32, shift: F32, hat: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3,
-    strides: I3, periods: I3, lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
+def advect(
+    phi: F32, shift: F32, hat: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3, periods: I3,
+    lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
 ):  # fmt: skip
-    """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample,
-    on the box from `first` to `last`.
+    """hat = phi where the flow came from. 20 bytes a sample, on the box from `first` to `last`.
 
     `lower`, `upper`: index coordinates beyond which nothing but `inflow` comes in, growing to all within a cell.
     """
@@ -136,53 +135,34 @@ def advect_back(
         j0, j1 = beside(j, normal[1], n[1], periods[1])
         s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
         s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
-        value, least, most = (
-            ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile)
-        )  # fmt: skip
+        q0 = (i * size[1] + j) * size[2] + k0
+        value = ti.Vector.zero(ti.f32, tile)
         for m in range(count):
             dx = 0.5 * (shift[s0 + m] + shift[s1 + m])
             dy = 0.5 * (shift[s0 + m + padded] + shift[s1 + m + padded])
             dz = 0.5 * (shift[s0 + m + 2 * padded] + shift[s1 + m + 2 * padded])
             at, d = ti.Vector([i, j, k0 + m]), ti.Vector([dx, dy, dz])
             q, o, v, w = lattice_3d(at, d, size, strides, periods, periodic)
-            a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
-            outside = ti.min(
+            outside = (
                 beyond(i + dx, lower[0], upper[0])
                 + beyond(j + dy, lower[1], upper[1])
-                + beyond(k0 + m + dz, lower[2], upper[2]),
-                1.0,
+                + beyond(k0 + m + dz, lower[2], upper[2])
             )
-            inside = 1.0 - outside
-            below = ti.min(
-                ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
-            )
-            above = ti.max(
-                ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
-            )
-            below = ti.select(inside < 1.0, ti.min(below, inflow), below)
-            above = ti.select(inside < 1.0, ti.max(above, inflow), above)
-            new = inside * trilinear(a000, a001, a010, a011, a100, a101, a110, a111, v, w) + outside * inflow
-            # Rounding must not leave the range either: constants stay what they are to the last bit.
-            value[m] = ti.min(ti.max(new, below), above)
-            least[m] = below
-            most[m] = above
-        q0 = (i * size[1] + j) * size[2] + k0
+            share = ti.min(outside, 1.0)
+            value[m] = (1.0 - share) * trilinear(*corners(phi, q, o), v, w) + share * inflow
         for m in range(count):
             hat[q0 + m] = value[m]
-            low[q0 + m] = least[m]
-            high[q0 + m] = most[m]
 
 
 @ti.kernel
-def advect_correct(
-    phi: F32, shift: F32, hat: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3,
-    strides: I3, periods: I3, lower: V3, upper: V3, decay: ti.f32, nothing: ti.f32,
-    tile: ti.template(), periodic: ti.template(),
+def advection_error(
+    phi: F32, shift: F32, hat: F32, error: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3, periods: I3,
+    lower: V3, upper: V3, tile: ti.template(), periodic: ti.template(),
 ):  # fmt: skip
-    """phi = decay * clamp(hat + (phi - hat where the flow goes to) / 2, low, high), in place; up to `nothing` becomes
-    0. 32 bytes a sample, on the box from `first` to `last`.
+    """error = (phi - hat where the flow goes to) / 2: what a step there and back loses, halved. 24 bytes a sample, on
+    the box from `first` to `last`.
 
-    Samples that flow out beyond `lower` or `upper` keep hat: what lies outside cannot tell the error.
+    0 where the flow leaves beyond `lower` or `upper`: what lies outside cannot tell the error.
     """
     ny_box = last[1] - first[1]
     tiles = (last[2] - first[2] + tile - 1) // tile
@@ -212,23 +192,122 @@ def advect_correct(
                 + beyond(k0 + m + dz, lower[2], upper[2])
             )
             lost = phi[q0 + m] - trilinear(*corners(hat, q, o), v, w)
-            lost *= ti.select(outside > 0.0, 0.0, 0.5)
-            new = decay * ti.min(ti.max(hat[q0 + m] + lost, low[q0 + m]), high[q0 + m])
-            value[m] = ti.select(ti.abs(new) > nothing, new, 0.0)
+            value[m] = ti.select(outside > 0.0, 0.0, 0.5 * lost)
         for m in range(count):
-            phi[q0 + m] = value[m]
+            error[q0 + m] = value[m]
+
+
+@ti.func
+def smoothed_across(a: ti.template(), i0, i1, i2, j0, j1, j2, k, size):
+    """Weighted 1 2 1 along x and along y, at k."""
+    below = 0.25 * (a[(i0 * size[1] + j0) * size[2] + k] + a[(i0 * size[1] + j2) * size[2] + k])
+    here = 0.25 * (a[(i1 * size[1] + j0) * size[2] + k] + a[(i1 * size[1] + j2) * size[2] + k])
+    above = 0.25 * (a[(i2 * size[1] + j0) * size[2] + k] + a[(i2 * size[1] + j2) * size[2] + k])
+    below += 0.5 * a[(i0 * size[1] + j1) * size[2] + k]
+    here += 0.5 * a[(i1 * size[1] + j1) * size[2] + k]
+    above += 0.5 * a[(i2 * size[1] + j1) * size[2] + k]
+    return 0.5 * here + 0.25 * (below + above)
+
+
+@ti.func
+def neighbours(i, first, last, period):
+    """Of sample i of the box along one axis: itself beyond an end, the other end's where the box goes all around."""
+    around = (period > 0) & (last - first >= period)
+    lower = ti.select(i > first, i - 1, ti.select(around, period - 1, i))
+    upper = ti.select(i < last - 1, i + 1, ti.select(around, last - period, i))
+    return lower, upper
 
 
 @ti.kernel
-def keep(phi: F32, hat: F32, size: I3, first: I3, last: I3, decay: ti.f32, nothing: ti.f32):
-    """phi = decay * hat on the box, which ends a semi-Lagrangian step; up to `nothing` becomes 0. 8 bytes a
-    sample."""
+def add_smoothed(
+    phi: F32, error: F32, corrected: F32, size: I3, first: I3, last: I3, periods: I3, tile: ti.template(),
+):  # fmt: skip
+    """corrected = phi + error, weighted 1 2 1 along each axis. 12 bytes a sample, on the box from `first` to `last`."""
+    ny_box = last[1] - first[1]
+    tiles = (last[2] - first[2] + tile - 1) // tile
+    for t in range((last[0] - first[0]) * ny_box * tiles):
+        row = t // tiles
+        k0 = first[2] + (t - row * tiles) * tile
+        i = first[0] + row // ny_box
+        j = first[1] + row % ny_box
+        count = ti.min(tile, last[2] - k0)
+        i0, i2 = neighbours(i, first[0], last[0], periods[0])
+        j0, j2 = neighbours(j, first[1], last[1], periods[1])
+        before, _ = neighbours(k0, first[2], last[2], periods[2])
+        _, after = neighbours(k0 + count - 1, first[2], last[2], periods[2])
+        sums = ti.Vector.zero(ti.f32, tile + 2)
+        value = ti.Vector.zero(ti.f32, tile)
+        for m in range(count):
+            sums[m + 1] = smoothed_across(error, i0, i, i2, j0, j, j2, k0 + m, size)
+        sums[0] = smoothed_across(error, i0, i, i2, j0, j, j2, before, size)
+        sums[count + 1] = smoothed_across(error, i0, i, i2, j0, j, j2, after, size)
+        q0 = (i * size[1] + j) * size[2] + k0
+        for m in range(count):
+            value[m] = phi[q0 + m] + 0.5 * sums[m + 1] + 0.25 * (sums[m] + sums[m + 2])
+        for m in range(count):
+            corrected[q0 + m] = value[m]
+
+
+@ti.kernel
+def advect_limited(
+    phi: F32, corrected: F32, shift: F32, new: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
+    periods: I3, lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
+):  # fmt: skip
+    """new = `corrected` where the flow came from, within the range of the samples of `phi` around that place. 24 bytes
+    a sample, on the box from `first` to `last`. `inflow` as in `advect`."""
+    ny_box = last[1] - first[1]
+    tiles = (last[2] - first[2] + tile - 1) // tile
+    for t in range((last[0] - first[0]) * ny_box * tiles):
+        row = t // tiles
+        k0 = first[2] + (t - row * tiles) * tile
+        i = first[0] + row // ny_box
+        j = first[1] + row % ny_box
+        size = n + normal
+        padded = n[0] * n[1] * (n[2] + 2)
+        count = ti.min(tile, last[2] - k0)
+        i0, i1 = beside(i, normal[0], n[0], periods[0])
+        j0, j1 = beside(j, normal[1], n[1], periods[1])
+        s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
+        s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
+        q0 = (i * size[1] + j) * size[2] + k0
+        value = ti.Vector.zero(ti.f32, tile)
+        for m in range(count):
+            dx = 0.5 * (shift[s0 + m] + shift[s1 + m])
+            dy = 0.5 * (shift[s0 + m + padded] + shift[s1 + m + padded])
+            dz = 0.5 * (shift[s0 + m + 2 * padded] + shift[s1 + m + 2 * padded])
+            at, d = ti.Vector([i, j, k0 + m]), ti.Vector([dx, dy, dz])
+            q, o, v, w = lattice_3d(at, d, size, strides, periods, periodic)
+            outside = (
+                beyond(i + dx, lower[0], upper[0])
+                + beyond(j + dy, lower[1], upper[1])
+                + beyond(k0 + m + dz, lower[2], upper[2])
+            )
+            share = ti.min(outside, 1.0)
+            a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
+            least = ti.min(
+                ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
+            )
+            most = ti.max(
+                ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
+            )
+            least = ti.select(share > 0.0, ti.min(least, inflow), least)
+            most = ti.select(share > 0.0, ti.max(most, inflow), most)
+            moved = (1.0 - share) * trilinear(*corners(corrected, q, o), v, w) + share * inflow
+            # Rounding must not leave the range either: constants stay what they are to the last bit.
+            value[m] = ti.min(ti.max(moved, least), most)
+        for m in range(count):
+            new[q0 + m] = value[m]
+
+
+@ti.kernel
+def store_decayed(phi: F32, new: F32, size: I3, first: I3, last: I3, decay: ti.f32, nothing: ti.f32):
+    """phi = decay * new on the box; up to `nothing` becomes 0. 8 bytes a sample."""
     ny_box = last[1] - first[1]
     for row in range((last[0] - first[0]) * ny_box):
         q0 = ((first[0] + row // ny_box) * size[1] + first[1] + row % ny_box) * size[2]
         for k in range(first[2], last[2]):
-            new = decay * hat[q0 + k]
-            phi[q0 + k] = ti.select(ti.abs(new) > nothing, new, 0.0)
+            value = decay * new[q0 + k]
+            phi[q0 + k] = ti.select(ti.abs(value) > nothing, value, 0.0)
 
 
 @ti.kernel

@@ -47,7 +47,7 @@ class Reference:
         self._project()
 
     def _moved(self, phi: Array, back: list, forth: list, normal: int | None, inflow: float) -> Array:
-        """MacCormack's scheme, or its first half; air beyond an open end is `inflow`."""
+        """A step with the correction of its error, or without; air beyond an open end is `inflow`."""
         grid = self.setup.grid
         wraps = grid.periodic
         if normal is not None and wraps[normal]:  # the last face is the first once more
@@ -65,7 +65,9 @@ class Reference:
         if self.setup.numerics.advection == "maccormack":
             ahead = here + np.stack(forth)
             lost = 0.5 * (phi - _interpolate(hat, ahead, wraps)[0])
-            hat = np.clip(hat + np.where(self._outside(ahead, phi.shape) > 0, 0.0, lost), low, high)
+            error = np.where(self._outside(ahead, phi.shape) > 0, 0.0, lost)
+            corrected = _interpolate(phi + _smoothed(error, wraps), there, wraps)[0]
+            hat = np.clip((1 - share) * corrected + share * inflow, low, high)
         if normal is not None and wraps[normal]:
             hat = np.concatenate([hat, hat.take([0], normal)], normal)
         return hat
@@ -154,6 +156,17 @@ def _beside(cells: Array, axis: int, wraps: bool) -> Array:
 
 def _end(a: Array, axis: int, index: int) -> Array:
     return a[(slice(None),) * axis + (index,)]
+
+
+def _smoothed(a: Array, wraps: tuple[bool, ...]) -> Array:
+    """Weighted 1 2 1 along each axis."""
+    for axis, periodic in enumerate(wraps):
+        around = [(int(n == axis), int(n == axis)) for n in range(a.ndim)]
+        wide = np.pad(a, around, "wrap" if periodic else "edge")
+        count = a.shape[axis]
+        below, here, above = (wide.take(range(n, n + count), axis) for n in range(3))
+        a = 0.25 * below + 0.5 * here + 0.25 * above
+    return a
 
 
 def _sphere(grid: Grid, source: Source, normal: int | None) -> Array:

@@ -34,7 +34,7 @@ def test_reflection_keeps_random_eddies_turning() -> None:
         advection: eddies(64, advection, steps, 1.0)[1][-1]
         for advection, steps in (("reflection", 64), ("maccormack", 128), ("semi-lagrangian", 128))
     }
-    assert 0.95 < left["reflection"] < 1.001, left
+    assert 0.92 < left["reflection"] < 1.001, left
     assert left["semi-lagrangian"] < left["maccormack"] < 0.8 * left["reflection"], left
 
 
