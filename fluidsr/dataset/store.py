@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
-from fluidsr.dataset.groups import REGENERATE, each, first_line, guarded, named, read_root, whole_group
 from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
+from fluidsr.dataset.zarr_groups import REGENERATE, each, first_line, guarded, named, read_root, whole_group
 from fluidsr.errors import DatasetError
 from fluidsr.frame import Frame
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from fluidsr.atomic import replacing, write_error
-from fluidsr.evaluation.page import page
 from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
 from fluidsr.evaluation.report import Report
+from fluidsr.evaluation.report_files import page
 
 
 def write(report: Report, folder: str | Path) -> list[Path]:

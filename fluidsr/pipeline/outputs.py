@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from fluidsr.frame import Frame
-from fluidsr.pipeline.filmstrip import Filmstrip
-from fluidsr.pipeline.frame_files import FrameFiles
-from fluidsr.pipeline.raising import Course, whole_pieces
+from fluidsr.pipeline.frame_writer import FrameFiles
+from fluidsr.pipeline.preview import Filmstrip
+from fluidsr.pipeline.upscale_methods import Course, whole_pieces
 from fluidsr.scenes import Scene
 from fluidsr.volumes.places import Place
 

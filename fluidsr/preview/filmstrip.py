@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fluidsr.preview.contact_sheet import contact_sheet, side_by_side
 from fluidsr.preview.files import MovieWriter, read_png, write_png
-from fluidsr.preview.sheet import contact_sheet, side_by_side
 
 COLUMNS = 6
 

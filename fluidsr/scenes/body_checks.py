@@ -6,7 +6,7 @@ from typing import Any
 
 from fluidsr.errors import InputError
 from fluidsr.scenes import mesh
-from fluidsr.scenes.explain import Problem
+from fluidsr.scenes.error_messages import Problem
 
 
 def problems_of_body(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:

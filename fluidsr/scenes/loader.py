@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fluidsr.errors import SceneError
-from fluidsr.scenes.explain import explain
-from fluidsr.scenes.yaml_lines import override, parse, read_text
+from fluidsr.scenes.error_messages import explain
+from fluidsr.scenes.yaml_loader import override, parse, read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 

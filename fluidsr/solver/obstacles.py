@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fluidsr.solver.geometry import Terrain
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.setup import Obstacle
-from fluidsr.solver.terrain import Terrain
 
 
 @dataclass(frozen=True)

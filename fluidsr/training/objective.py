@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fluidsr.models import losses
-from fluidsr.training.critics import Critic
-from fluidsr.training.parts import Losses
+from fluidsr.training.discriminators import Critic
+from fluidsr.training.recipe_schema import Losses
 from fluidsr.training.sample import Sample
 
 

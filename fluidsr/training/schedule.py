@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fluidsr.training.parts import Rate
+from fluidsr.training.recipe_schema import Rate
 
 _POWER = 1.1  # of the published decay
 

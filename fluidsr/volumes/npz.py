@@ -13,9 +13,9 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import memory, names, roles
+from fluidsr.volumes import grid_names, memory, names
 from fluidsr.volumes.info import VolumeInfo, describe_array
-from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.quantize import rounded
 
 _PLACE = ("cell_size", "origin", "time", "dt")
 _MAX_ENTRIES = 1000
@@ -59,7 +59,7 @@ def read_frame(
     dim = min((array.ndim for array in named or grids.values()), default=3)
     scalars = [name for name, array in arrays.items() if array.ndim == dim]
     vectors = [name for name, array in arrays.items() if array.ndim == dim + 1]
-    chosen = roles.choose(
+    chosen = grid_names.choose(
         where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
     found = {"density": arrays[chosen.density]}

@@ -11,7 +11,7 @@ import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
-from fluidsr.volumes.vdb import blocks, tree
+from fluidsr.volumes.vdb import node_buffers, tree
 from fluidsr.volumes.vdb.source import Source
 from fluidsr.volumes.vdb.topology import Topology, count_on, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
@@ -193,9 +193,9 @@ class Grid:
         cursor = source.cursor(0)
         found = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
         if kind.in_bits:
-            values = blocks.decode_bits(cursor, found)
+            values = node_buffers.decode_bits(cursor, found)
         else:
-            values = blocks.decode(cursor, found, source.flags, kind, masks, topology.background)
+            values = node_buffers.decode(cursor, found, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fluidsr.errors import VolumeError
-from fluidsr.volumes.vdb import blocks
+from fluidsr.volumes.vdb import node_buffers
 from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.blocks import Blocks
+from fluidsr.volumes.vdb.node_buffers import Blocks
 from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology
 from fluidsr.volumes.vdb.values import ValueType
 
@@ -55,7 +55,7 @@ class Source:
 
     def _scan(self, cursor: Cursor) -> Blocks:
         counts = count_on(self.topology.packed_masks).tolist()
-        return blocks.scan_leaves(cursor, self.version, self.flags, self._kind(), counts)
+        return node_buffers.scan_leaves(cursor, self.version, self.flags, self._kind(), counts)
 
     def _kind(self) -> ValueType:
         if self.kind is None:

@@ -15,7 +15,7 @@ from fluidsr.frame import Frame
 from fluidsr.volumes import names
 from fluidsr.volumes.sequence import frame_number
 from fluidsr.volumes.vdb import compression, writer
-from fluidsr.volumes.vdb.collect import Collector
+from fluidsr.volumes.vdb.leaf_builder import Collector
 from fluidsr.volumes.vdb.transform import Transform, Vector
 
 # What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
