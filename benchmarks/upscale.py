@@ -53,7 +53,7 @@ from fluidsr.models.card import Card
 from fluidsr.models.resample import upsample
 from fluidsr.models.store import Model, figures
 from fluidsr.upscaling.network_input import THRESHOLD
-from fluidsr.upscaling.occupancy import needed
+from fluidsr.upscaling.tile_cover import needed
 
 # Coarse shape, model, and the thesis's seconds.
 CASES: dict[str, tuple[tuple[int, ...], str, float]] = {

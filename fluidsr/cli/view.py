@@ -68,8 +68,8 @@ def render(
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def info(files: tuple[str, ...], output: Path | None) -> None:
     """Tell what is in volumes, data sets, models or runs; draw what is in data sets."""
-    from fluidsr.pipeline.document import to_yaml
     from fluidsr.pipeline.info import info as story
+    from fluidsr.pipeline.provenance import to_yaml
 
     for file in files:
         text = to_yaml(story(file, output))

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fluidsr.dataset.affine import Affine
-from fluidsr.dataset.augmentation import Symmetry
+from fluidsr.dataset.augmentation import Affine, Symmetry
 from fluidsr.dataset.frame_cache import Frames
 from fluidsr.dataset.store import Simulation
 

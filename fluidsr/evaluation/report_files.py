@@ -1,4 +1,6 @@
-"""The report as one HTML page that needs nothing else: pictures are in it, and there are no scripts."""
+"""A report on disk: numbers for programs, plots, and one HTML page for people that needs nothing else: pictures are in
+it, and there are no scripts.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,12 @@ import base64
 import html
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluidsr.evaluation.report import FIGURES, shown
+from fluidsr.atomic import replacing, write_error
+from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
+from fluidsr.evaluation.report import FIGURES, Report, shown
 
 if TYPE_CHECKING:
     from fluidsr.evaluation.report import Report
@@ -63,3 +68,30 @@ def _table(report: Report) -> str:
         texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         rows.append(f'<tr class="{" ".join(classes)}">{texts}</tr>')
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def write(report: Report, folder: str | Path) -> list[Path]:
+    """Write `report.json`, `slices.png`, `spectra.png`, `psnr.png` and `index.html` (which needs none of the
+    others) into `folder`, replacing older ones. Returns the paths.
+
+    Raises InputError where the folder cannot be written, RunError where the disk is full.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    pictures = {
+        "slices.png": plot_slices(report),
+        "spectra.png": plot_spectra(report),
+        "psnr.png": plot_psnr(report),
+    }
+    files = {
+        "report.json": json.dumps(report.as_dict(), indent=1, allow_nan=False).encode(),
+        **pictures,
+        "index.html": page(report, pictures).encode(),
+    }
+    for name, content in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    return [folder / name for name in files]

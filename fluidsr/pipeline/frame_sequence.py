@@ -1,7 +1,8 @@
-"""Caches of volumes as the commands see them: which files, how they are read, what is said about them."""
+"""Sequences of volumes as the commands see them: which files and frames, how they are read, what is said about them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TypeVar
 from fluidsr import volumes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frames
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place, padded
 
@@ -136,13 +136,29 @@ def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]
     if frames_wanted is None:
         return tuple(items)
     if "-" in frames_wanted:
-        wanted = frames.parse(frames_wanted, len(items))
+        wanted = parse(frames_wanted, len(items))
         chosen = tuple(item for item in items if item.number in wanted)
     else:
-        chosen = tuple(items)[: len(frames.parse(frames_wanted, len(items)))]
+        chosen = tuple(items)[: len(parse(frames_wanted, len(items)))]
     if not chosen:
         numbers = f"{items[0].number}-{items[-1].number}"
         raise InputError(
             "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
         )
     return chosen
+
+
+def parse(text: str | int | None, total: int) -> range:
+    """Frame numbers, from 1, that `text` asks for: None is all `total`, `48` is 1 to 48, `10-20` is 10 to 20.
+
+    Raises InputError for anything else and for an empty or backward range.
+    """
+    if text is None:
+        return range(1, total + 1)
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(text).strip())
+    if match is None:
+        raise InputError("--frames", f"'{text}' is neither a count nor a range", "give 48 or 1-100")
+    first, last = (1, int(match[1])) if match[2] is None else (int(match[1]), int(match[2]))
+    if first < 1 or last < first or last > 999_999:
+        raise InputError("--frames", f"'{text}' holds no frames", "frames count from 1: give 48 or 1-100")
+    return range(first, last + 1)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
 from fluidsr.pipeline import frame_sequence, provenance
-from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, Wanted
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Foreign, Side

@@ -15,14 +15,13 @@ from fluidsr import device as devices
 from fluidsr import scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frames, upscale_methods
-from fluidsr.pipeline.document import to_yaml
+from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline.frame_writer import Outputs, present
 from fluidsr.pipeline.inference_settings import PLAIN, Tiling
 from fluidsr.pipeline.initial_state import read_start
-from fluidsr.pipeline.outputs import Outputs, present
 from fluidsr.pipeline.preview import Filmstrip
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.provenance import digest
+from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import Course, Raising
 from fluidsr.scenes import Scene
@@ -68,7 +67,7 @@ class Job:
             scene = scene.with_model(model)
         if formats:
             scene = scene.with_formats(formats)
-        wanted = frames.parse(frames_wanted, scene.time.frames)
+        wanted = frame_sequence.parse(frames_wanted, scene.time.frames)
         return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling)
 
     def configuration(self, raise_: Raising | None) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from fluidsr import device as devices
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance, validation
-from fluidsr.pipeline.document import to_yaml
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Joined, Store

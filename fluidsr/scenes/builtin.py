@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fluidsr.errors import InputError
-from fluidsr.scenes.loader import load_yaml_model
 from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.upscale import DEFAULT_METHOD
+from fluidsr.scenes.yaml_loader import load_yaml_model
 
 _FOLDER = Path(__file__).parent
 

@@ -15,7 +15,7 @@ import torch
 
 from fluidsr.solver import kernels_boundary_band as kernels
 from fluidsr.solver import kernels_pressure
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 
 # Layers of cells around the cut ones that are smoothed, and Gauss-Seidel sweeps before and after a box solve.
 LAYERS = 1

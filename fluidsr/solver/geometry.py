@@ -2,7 +2,8 @@
 
 Everything near a solid is a function of time and place alone: a cell's numbers come from the distances within
 two cells of it, whichever window they are worked out in. So a moving obstacle costs its own surroundings, and
-a run that is resumed finds the bits that an uninterrupted one has.
+a run that is resumed finds the bits that an uninterrupted one has. How far a face is open follows from the
+signed distances at its corners (Batty, Bertails and Bridson 2007).
 """
 
 from __future__ import annotations
@@ -15,10 +16,40 @@ from scipy import ndimage
 
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.openings import open_share
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
 from fluidsr.solver.shapes import Shape, coverage, positions
+
+# Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
+# pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
+LEAST_OPENING = 0.02
+MOST_OPENING = 0.999  # larger shares are whole: a surface that lies in a plane of faces is there to rounding
+
+
+def open_share(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Share of a square face on which the distance is positive, from its corners' distances in their order
+    around the face: 1-D arrays of any length.
+
+    The distance is taken as linear on the four triangles between an edge and the middle, so the share is of
+    second order in the size of the face, exact for a plane, and symmetric. In two dimensions (a = d, b = c)
+    it is the share of the edge.
+    """
+    middle = 0.25 * (a + b + c + d)
+    edges = ((a, b), (b, c), (c, d), (d, a))
+    share = sum(_triangle(p, q, middle) for p, q in edges) * 0.25
+    return np.where(share < LEAST_OPENING, 0.0, np.where(share > MOST_OPENING, 1.0, share))
+
+
+def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Share of a triangle on which a linear function with these corner values is positive."""
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    mid = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one_in = 1.0 - low * low / ((low - mid) * (low - high))
+        two_in = high * high / ((high - low) * (high - mid))
+    mixed = np.where(mid >= 0, one_in, two_in)
+    return np.where(high <= 0, 0.0, np.where(low >= 0, 1.0, mixed))
+
 
 # Enclosed pockets of fewer cells become solid: nothing can flow in them.
 LEAST_POCKET = 8
@@ -50,8 +81,8 @@ class _Body:
 
 
 class Terrain:
-    """Owns `fluid`, `weights`, `pockets`, `wall_flux` and `solid_velocity` of a Geometry (obstacles.py), which
-    `move` changes in place."""
+    """Owns `fluid`, `weights`, `pockets`, `wall_flux` and `solid_velocity` of a Geometry, which `move` changes in
+    place."""
 
     def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], time: float) -> None:
         self.grid, h = grid, grid.cell_size
@@ -312,3 +343,37 @@ def _chunks(box: Box) -> Iterator[Box]:
     layers = max(1, CHUNK // max(_count(((0, 1), *rest)), 1))
     for first in range(lo, hi, layers):
         yield ((first, min(first + layers, hi)), *rest)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Obstacles on a grid at one moment.
+
+    `fluid [nx, ny, nz]`: whether a cell holds fluid, at least in part. `weights`: for each axis the share of
+    every face that fluid can flow through, in [0, 1], float32; 0 on closed faces of the domain, in solids, and
+    wherever a thin solid stands between two cells. `pockets`: flat indices of the cells of each body of fluid
+    that touches no open face, where pressure is known up to a constant.
+
+    Where obstacles move (None elsewhere): `solid_velocity`, m/s, for each axis the speed of the nearest solid
+    at every face near one, 0 further off; `wall_flux [nx, ny, nz]`, m/s, what solids push out of a cell: the
+    sum over its faces of (1 - weight) * solid velocity * outward sign, so that a cell's divergence is the sum
+    of weight * velocity * sign, plus `wall_flux`.
+    """
+
+    fluid: np.ndarray
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray]
+    pockets: tuple[np.ndarray, ...]
+    wall_flux: np.ndarray | None = None
+    solid_velocity: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    @staticmethod
+    def of(grid: Grid, obstacles: Sequence[Obstacle], time: float = 0.0) -> Geometry:
+        """Of obstacles where they are at `time` (s). Raises InputError where no fluid is left."""
+        return Geometry.at_present(Terrain(grid, obstacles, time))
+
+    @staticmethod
+    def at_present(terrain: Terrain) -> Geometry:
+        """Of `terrain` as it is; shares its arrays, which its next move changes."""
+        return Geometry(
+            terrain.fluid, terrain.weights, terrain.pockets, terrain.wall_flux, terrain.solid_velocity
+        )

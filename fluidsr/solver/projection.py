@@ -10,9 +10,9 @@ import torch
 from fluidsr.solver import backend, kernels_pressure
 from fluidsr.solver.boundary_band import Rim
 from fluidsr.solver.fast_poisson import FastBoxSolve, MatrixBoxSolve
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_pressure import outflow, subtract_gradient
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import (
     BoxAndRim,
     BoxSolve,

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fluidsr.models import views
+from fluidsr.models import discriminators
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.objectives import Objective, objective
+from fluidsr.training.batches import Sample
 from fluidsr.training.monitors import Gate
 from fluidsr.training.optimizer import Player
 from fluidsr.training.recipe import Recipe
-from fluidsr.training.sample import Sample
 
 View = Callable[[Sample, Tensor], Tensor]
 
@@ -65,17 +65,19 @@ def make_critics(recipe: Recipe, device: str) -> dict[str, Critic]:
     def spatial(sample: Sample, frames: Tensor) -> Tensor:
         assert options is not None
         middle = sample.middle
-        return views.spatial(sample.density[:, middle], frames[:, middle], factor, look, options.thin)
+        return discriminators.spatial(
+            sample.density[:, middle], frames[:, middle], factor, look, options.thin
+        )
 
     def temporal(sample: Sample, frames: Tensor) -> Tensor:
         assert options is not None and options.temporal is not None
         alignment = sample.alignment if options.temporal.align else None
-        return views.temporal(sample.density, frames, factor, alignment, look, options.thin)
+        return discriminators.temporal(sample.density, frames, factor, alignment, look, options.thin)
 
     made = {}
     for name, part, bound, channels, view in (
-        ("spatial", options.spatial, options.gate.spatial, views.SPATIAL_CHANNELS, spatial),
-        ("temporal", options.temporal, options.gate.temporal, views.TEMPORAL_CHANNELS, temporal),
+        ("spatial", options.spatial, options.gate.spatial, discriminators.SPATIAL_CHANNELS, spatial),
+        ("temporal", options.temporal, options.gate.temporal, discriminators.TEMPORAL_CHANNELS, temporal),
     ):
         if part is None:
             continue

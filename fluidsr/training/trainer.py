@@ -1,13 +1,16 @@
-"""The training loop: step, report, judge, keep; stop at any time, go on later."""
+"""The training loop: step, report, judge, keep; stop at any time (Ctrl-C waits for the end of a step), go on later."""
 
 from __future__ import annotations
 
 import copy
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,15 +19,14 @@ import torch
 from fluidsr.errors import TrainingError
 from fluidsr.models import Card, Generator, save
 from fluidsr.models.store import figures
-from fluidsr.training import statistics
+from fluidsr.training import batch_norm
 from fluidsr.training.adversarial_step import Game
 from fluidsr.training.batches import Feed, Sampler
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import Workers, join
-from fluidsr.training.interrupt import Interrupt
 from fluidsr.training.metrics_log import Journal
+from fluidsr.training.optimizer import learning_rate
 from fluidsr.training.recipe import Recipe
-from fluidsr.training.schedule import learning_rate
 
 CHECKPOINT = "checkpoint.safetensors"
 ACCURACY_BATCHES = 4  # on which the discriminators are examined at each validation
@@ -247,10 +249,10 @@ class _Run:
         Where it has batch norms, their statistics are taken anew, over the first batches of the training.
         """
         model = copy.deepcopy(self.state.average)
-        if statistics.has_statistics(model):
+        if batch_norm.has_statistics(model):
             feed = self.game.feed
-            batches = (feed.number(n).coarse.flatten(0, 1) for n in range(statistics.BATCHES))
-            statistics.recompute(model, batches)
+            batches = (feed.number(n).coarse.flatten(0, 1) for n in range(batch_norm.BATCHES))
+            batch_norm.recompute(model, batches)
         return model.fold()
 
     def _export(self, data: dict[str, Any], commit: str | None) -> tuple[Path, Card]:
@@ -270,3 +272,36 @@ class _Run:
             limits=recipe.limits,
         )
         return path, save(path, self._model(), card) if self.workers.leads else card
+
+
+class Interrupt:
+    """Within, the first Ctrl-C only sets `asked`, and `heed` raises it; the second one interrupts at once.
+
+    Half a step (one network updated, the other not) is no state to go on from. Outside the main thread, where
+    Python delivers no signals, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -1,4 +1,8 @@
-"""What a tile costs, and the cover of the smoke that costs least.
+"""Where there is smoke, and the tiles that cover it at the least cost.
+
+Most generators' output is exactly zero wherever no density lies within their support radius, whatever the
+velocity; the others' is known wherever nothing that they read lies within their receptive radius. The rest of
+the domain is therefore never computed.
 
 The cost of a tile is the coarse cells it computes, halo included, plus a constant for its start. The halo is
 paid anew at every cut, so a cut pays only where it takes away more emptiness than it adds halo: two puffs far
@@ -12,9 +16,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from fluidsr.errors import InputError
-from fluidsr.upscaling.occupancy import bounding_box
 from fluidsr.upscaling.tiles import Box
 
 
@@ -113,3 +118,30 @@ def _spans(part: np.ndarray, axis: int, other: int) -> list[tuple[np.ndarray, np
     below = np.logical_or.accumulate(hits, axis=0)[:-1]
     above = np.logical_or.accumulate(hits[::-1], axis=0)[::-1][1:]
     return [(np.argmax(h, axis=1), h.shape[1] - 1 - np.argmax(h[:, ::-1], axis=1)) for h in (below, above)]
+
+
+def needed(field: torch.Tensor, radius: int) -> np.ndarray:
+    """Coarse cells with anything in `field` within `radius` cells (a cube) of them, a bool array on the host.
+
+    `field [*S]`, on any device. The maximum is taken axis by axis, which a cube allows.
+    """
+    mask = (field != 0).to(torch.float32)
+    for axis in range(mask.ndim):
+        line = mask.movedim(axis, -1)
+        pooled = F.max_pool1d(line.reshape(1, -1, line.shape[-1]), 2 * radius + 1, 1, radius)
+        mask = pooled.reshape(line.shape).movedim(-1, axis)
+    return mask.bool().cpu().numpy()
+
+
+def bounding_box(mask: np.ndarray, within: Box) -> Box | None:
+    """The smallest box that holds the true cells of `mask [*S]` inside `within`; None where there is none."""
+    part = mask[within.slices]
+    lo, hi = [], []
+    for axis, start in enumerate(within.lo):
+        others = tuple(a for a in range(part.ndim) if a != axis)
+        hits = np.flatnonzero(part.any(axis=others))
+        if hits.size == 0:
+            return None
+        lo.append(start + int(hits[0]))
+        hi.append(start + int(hits[-1]) + 1)
+    return Box(tuple(lo), tuple(hi))

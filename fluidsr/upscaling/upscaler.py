@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -20,16 +20,25 @@ from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import Cut
-from fluidsr.upscaling.background import Emptiness
-from fluidsr.upscaling.linear import raise_linearly
+from fluidsr.upscaling.background import Emptiness, raise_linearly
 from fluidsr.upscaling.memory import Footprint, is_exhaustion
 from fluidsr.upscaling.network_input import Seen, VelocityScale, check_finite, see
-from fluidsr.upscaling.occupancy import bounding_box, needed
-from fluidsr.upscaling.pieces import Piece
-from fluidsr.upscaling.precision import PRECISIONS, autocast
 from fluidsr.upscaling.statistics import Cost, Statistics
-from fluidsr.upscaling.tile_cover import cover
-from fluidsr.upscaling.tiles import Box, Tile, plan, remainder, tile_of
+from fluidsr.upscaling.tile_cover import bounding_box, cover, needed
+from fluidsr.upscaling.tiles import Box, Piece, Tile, plan, remainder, tile_of
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context in which convolutions compute in `precision`, one of PRECISIONS; sums stay in float32.
+
+    What surrounds the convolutions (interpolation, gates, the result) stays in float32 in any case.
+    """
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
+
 
 # Bytes the generator may hold when the caller sets no bound. Constants, not what happens to be free: the
 # tiles, and with them the last bits of the result, must be the same when a run is resumed.

@@ -13,7 +13,7 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import grid_names, memory, names
+from fluidsr.volumes import grid_names, memory
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
 
@@ -55,7 +55,7 @@ def read_frame(
     arrays = read_arrays(path, max_bytes)
     place = {name: arrays.pop(name) for name in _PLACE if name in arrays}
     grids = {name: array for name, array in arrays.items() if array.ndim >= 2}
-    named = [array for name, array in grids.items() if names.field_of(name) == "density"]
+    named = [array for name, array in grids.items() if grid_names.field_of(name) == "density"]
     dim = min((array.ndim for array in named or grids.values()), default=3)
     scalars = [name for name, array in arrays.items() if array.ndim == dim]
     vectors = [name for name, array in arrays.items() if array.ndim == dim + 1]

@@ -24,7 +24,7 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import blender, grid_names, memory, names, staggered
+from fluidsr.volumes import blender, grid_names, memory, staggered
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
@@ -180,7 +180,7 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
 def _word_of_density(words: Sequence[str]) -> int | None:
     # `smoke` names whole sequences rather than grids: smoke_0001.uni has no word for its grid.
     for at, word in enumerate(words):
-        if names.field_of(word) == "density" and word.lower() != "smoke":
+        if grid_names.field_of(word) == "density" and word.lower() != "smoke":
             return at
     return None
 

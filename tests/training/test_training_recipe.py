@@ -10,8 +10,8 @@ from fluidsr.cli.training import RECIPES
 from fluidsr.errors import InputError, SceneError
 from fluidsr.models import SmokeGenerator
 from fluidsr.training import Recipe, load_recipe, recipes, reference
+from fluidsr.training.optimizer import learning_rate
 from fluidsr.training.recipe_schema import Optimizer, SmokeNetwork, TempoGANNetwork, UNetNetwork
-from fluidsr.training.schedule import learning_rate
 
 
 @pytest.mark.parametrize("name", [name for name in recipes() if name.startswith("smoke")])

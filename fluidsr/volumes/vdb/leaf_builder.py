@@ -8,7 +8,7 @@ import numpy as np
 
 from fluidsr.errors import InputError
 from fluidsr.volumes.quantize import check_finite
-from fluidsr.volumes.vdb import sparse
+from fluidsr.volumes.vdb import leaf_writer
 from fluidsr.volumes.vdb.leaf_writer import LeafStore
 from fluidsr.volumes.vdb.topology import unpack_masks
 from fluidsr.volumes.vdb.tree import LEAF, Index, Tiles
@@ -72,7 +72,7 @@ class Collector:
             part = box[:, first - start[0] : first - start[0] + thickness]
             before = (first - int(x), int(start[1] % LEAF), int(start[2] % LEAF))
             with np.errstate(invalid="ignore"):
-                slab = sparse.cut(part, before, self.threshold)
+                slab = leaf_writer.cut(part, before, self.threshold)
             self._layer(np.add(blocks, (layer, 0, 0)), thickness, spans, slab)
 
     def finish(self) -> tuple[LeafStore, Tiles]:
@@ -84,7 +84,7 @@ class Collector:
         edges = np.full(len(origins), LEAF)
         return self.store, Tiles(origins, edges, values, np.ones(len(origins), bool))
 
-    def _layer(self, at: np.ndarray, thickness: int, spans: list[np.ndarray], slab: sparse.Slab) -> None:
+    def _layer(self, at: np.ndarray, thickness: int, spans: list[np.ndarray], slab: leaf_writer.Slab) -> None:
         """One layer of blocks that begins at block `at` of space."""
         x, y, z = (at - self._first).tolist()
         come = self._come[x, y : y + len(spans[1]), z : z + len(spans[2])]
@@ -133,7 +133,7 @@ class Collector:
         if equal.any():
             self._tiles.append((origins[equal], self._stored(values[equal, 0]).astype(self.kind.memory)))
             origins, masks, values = origins[~equal], masks[~equal], values[~equal]
-        self.store.add(origins, masks, self._stored(sparse.active_values(masks, values)))
+        self.store.add(origins, masks, self._stored(leaf_writer.active_values(masks, values)))
 
     def _stored(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
