@@ -26,7 +26,7 @@ from typing import Any
 from fluidsr import models
 from fluidsr.pipeline import train as story
 from fluidsr.pipeline.evaluate import evaluate
-from fluidsr.pipeline.make_dataset import configure, make_dataset
+from fluidsr.pipeline.generate_dataset import configure, make_dataset
 
 RECIPE = Path(__file__).with_name("ablation.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "ablation.md"

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from fluidsr import metrics
 from fluidsr.dataset import DatasetConfig
 from fluidsr.dataset.pairs import CoupledPair, continued, filtered, next_frame
-from fluidsr.dataset.record import scene_of
+from fluidsr.dataset.simulation_job import scene_of
 from fluidsr.errors import SolverError
 from fluidsr.scenes.build import build
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from fluidsr.solver import Grid, Numerics, Obstacle, Shape, backend
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.workspace import Workspace
 

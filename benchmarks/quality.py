@@ -24,7 +24,7 @@ from fluidsr.dataset.pairs import filtered
 from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
 from fluidsr.models.card import Card
-from fluidsr.pipeline.make_dataset import configure, make_dataset
+from fluidsr.pipeline.generate_dataset import configure, make_dataset
 
 # The shipped models were trained on other seeds.
 UNSEEN: dict[int, dict[str, Any]] = {

@@ -25,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from fluidsr import device as devices
 from fluidsr.models.warp import Alignment
 from fluidsr.pipeline import train as story
-from fluidsr.pipeline.make_dataset import configure, make_dataset
-from fluidsr.training.game import Game
-from fluidsr.training.state import TrainingState
-from fluidsr.training.workers import Workers
+from fluidsr.pipeline.generate_dataset import configure, make_dataset
+from fluidsr.training.adversarial_step import Game
+from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.distributed import Workers
 
 SMALL = {
     2: {"resolution": 64, "simulations": 4, "frames": 24},

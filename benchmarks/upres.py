@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from fluidsr import preview, scenes, upscaling
-from fluidsr.pipeline.raising import ByWavelets
+from fluidsr.pipeline.upscale_methods import ByWavelets
 from fluidsr.scenes.build import build, frame_of
 from fluidsr.scenes.upscale import WaveletUpscale
 from fluidsr.upscaling.wavelet.bands import high_band

@@ -52,8 +52,8 @@ from fluidsr.frame import Frame
 from fluidsr.models.card import Card
 from fluidsr.models.resample import upsample
 from fluidsr.models.store import Model, figures
-from fluidsr.upscaling.intake import THRESHOLD
-from fluidsr.upscaling.occupancy import needed
+from fluidsr.upscaling.network_input import THRESHOLD
+from fluidsr.upscaling.tile_cover import needed
 
 # Coarse shape, model, and the thesis's seconds.
 CASES: dict[str, tuple[tuple[int, ...], str, float]] = {
@@ -148,7 +148,7 @@ def synchronise(device: torch.device) -> None:
 
 def streamed(upscaler: upscaling.Upscaler, frame: Frame, path: Path) -> None:
     """Raise `frame` into a file without ever holding it whole."""
-    from fluidsr.pipeline.frame_files import FrameFiles
+    from fluidsr.pipeline.frame_writer import FrameFiles
     from fluidsr.volumes.places import Place
 
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)

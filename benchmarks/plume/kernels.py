@@ -11,7 +11,7 @@ from fluidsr.solver import Grid, Numerics, Physics, backend
 from fluidsr.solver import kernels_advection as kernels
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.forces import Forces
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace

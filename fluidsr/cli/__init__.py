@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import click
 
-from fluidsr.cli.caches import convert, upsample
-from fluidsr.cli.catalogue import models, scenes
+from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
-from fluidsr.cli.learning import evaluate, train
-from fluidsr.cli.looking import info, render
 from fluidsr.cli.simulate import simulate
+from fluidsr.cli.training import evaluate, train
+from fluidsr.cli.view import info, render
+from fluidsr.cli.volumes import convert, upsample
 from fluidsr.errors import FluidsrError
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -64,7 +64,7 @@ def generate_dataset(
     quiet: bool,
 ) -> None:
     """Make randomised pairs of coarse and fine smoke."""
-    from fluidsr.pipeline import make_dataset as story
+    from fluidsr.pipeline import generate_dataset as story
 
     config = story.configure(
         dim=int(dim),
@@ -148,7 +148,7 @@ def import_dataset(
     them.
     """
     from fluidsr.pipeline import import_dataset as story
-    from fluidsr.pipeline import pairs_file
+    from fluidsr.pipeline import import_manifest
 
     given = {
         "density_grid": density_grid,
@@ -166,9 +166,9 @@ def import_dataset(
     if layout:
         simulations = story.scalarflow(pairs, **options)
     elif pairs is None:
-        simulations = story.wanted(pairs_file.of_options(low, high, **options))
+        simulations = story.wanted(import_manifest.of_options(low, high, **options))
     else:
-        simulations = story.wanted(pairs_file.load(pairs, options))
+        simulations = story.wanted(import_manifest.load(pairs, options))
     if dry_run:
         click.echo(story.describe(simulations), nl=False)
         return

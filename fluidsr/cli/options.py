@@ -12,7 +12,7 @@ import click
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.tiling import Tiling
+    from fluidsr.pipeline.inference_settings import Tiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,6 +121,6 @@ def _bytes_of(text: str) -> int:
 
 def tiling(tile: str, max_memory: str | None, precision: str) -> Tiling:
     """What the options of TILING mean. Raises InputError for text that is no size."""
-    from fluidsr.pipeline.tiling import Tiling
+    from fluidsr.pipeline.inference_settings import Tiling
 
     return Tiling(_tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision)

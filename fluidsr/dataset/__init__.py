@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from fluidsr.dataset.config import DatasetConfig
-from fluidsr.dataset.foreign import Foreign, Side, survey
+from fluidsr.dataset.external_pair import Foreign, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
-from fluidsr.dataset.joined import Joined
-from fluidsr.dataset.marginals import marginals, table
-from fluidsr.dataset.pictures import plot_marginals, plot_pairs
+from fluidsr.dataset.plots import marginals, plot_marginals, plot_pairs, table
 from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
-from fluidsr.dataset.store import Simulation, Store
+from fluidsr.dataset.store import Joined, Simulation, Store
 
 __all__ = [
     "AUGMENTATIONS",

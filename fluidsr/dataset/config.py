@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.scenes.distribution import Distribution, load_distribution
+from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
 PAIRS = ("filtered", "coupled")
 _MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16

@@ -7,9 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from fluidsr.dataset.affine import Affine
-from fluidsr.dataset.augment import Symmetry
-from fluidsr.dataset.frames import Frames
+from fluidsr.dataset.augmentation import Affine, Symmetry
+from fluidsr.dataset.frame_cache import Frames
 from fluidsr.dataset.store import Simulation
 
 

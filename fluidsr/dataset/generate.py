@@ -12,9 +12,9 @@ from typing import Any
 from fluidsr.dataset import workers as crew
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import PAIRS, DatasetConfig
-from fluidsr.dataset.groups import found_at, named, present
-from fluidsr.dataset.record import Job, Outcome, scene_of
+from fluidsr.dataset.simulation_job import Job, Outcome, scene_of
 from fluidsr.dataset.writer import create_root, only_one, remove_partial
+from fluidsr.dataset.zarr_groups import found_at, named, present
 from fluidsr.errors import DatasetError, InputError
 
 

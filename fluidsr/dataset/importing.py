@@ -12,13 +12,13 @@ from typing import Any
 
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import FINE_FIELDS, split_of
-from fluidsr.dataset.foreign import Foreign, Survey, pair, survey
-from fluidsr.dataset.groups import found_at, named
+from fluidsr.dataset.external_pair import Foreign, Survey, pair, survey
 from fluidsr.dataset.layout import simulation_name
-from fluidsr.dataset.likeness import Likeness
-from fluidsr.dataset.record import FASTEST, Speeds
+from fluidsr.dataset.pair_checks import Likeness
+from fluidsr.dataset.simulation_job import FASTEST, Speeds
 from fluidsr.dataset.store import Store
 from fluidsr.dataset.writer import SimulationWriter, create_root, only_one, remove_partial
+from fluidsr.dataset.zarr_groups import found_at, named
 from fluidsr.errors import DatasetError, InputError
 
 PAIRS = (

@@ -12,7 +12,7 @@ import torch
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 from fluidsr.scenes.build import build, frame_of
-from fluidsr.scenes.randomize import RandomScene
+from fluidsr.scenes.random_scenes.scene import RandomScene
 
 Pair = tuple[Frame, Frame]  # the coarse frame and the fine one; NumPy float32, velocity in m/s
 

@@ -9,12 +9,10 @@ from types import TracebackType
 
 import numpy as np
 
-from fluidsr.dataset.affine import fitting_affine
-from fluidsr.dataset.augment import identity, symmetries
+from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
 from fluidsr.dataset.crops import Crop, Straight, Turned, window_means
-from fluidsr.dataset.frames import Frames
-from fluidsr.dataset.joined import Joined
-from fluidsr.dataset.store import Simulation, Store
+from fluidsr.dataset.frame_cache import Frames
+from fluidsr.dataset.store import Joined, Simulation, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 

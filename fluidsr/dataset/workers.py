@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty
 from typing import Any
 
-from fluidsr.dataset.record import Job, Outcome, Stopped, simulate
+from fluidsr.dataset.simulation_job import Job, Outcome, Stopped, simulate
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
 

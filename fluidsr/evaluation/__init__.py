@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fluidsr.evaluation.baselines import baselines, interpolation
-from fluidsr.evaluation.judge import Pair, evaluate, pairs_of
+from fluidsr.evaluation.evaluate import Pair, evaluate, pairs_of
 from fluidsr.evaluation.report import Report
-from fluidsr.evaluation.write import write
+from fluidsr.evaluation.report_files import write
 
 __all__ = ["Pair", "Report", "baselines", "evaluate", "interpolation", "pairs_of", "write"]

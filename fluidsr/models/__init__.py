@@ -4,7 +4,7 @@ from fluidsr.models.batch import PatchBatch
 from fluidsr.models.card import Card
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.generator import Generator
-from fluidsr.models.generators import architectures, build
+from fluidsr.models.registry import architectures, build
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.store import Model, load, locate, read_card, save, shipped
 from fluidsr.models.tempogan import TempoGAN

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import Cut, trim
-from fluidsr.models.consistency import PROJECTION_RADIUS, project, projection_multiply_adds
 from fluidsr.models.fields import Inputs
-from fluidsr.models.resample import upsample
+from fluidsr.models.resample import PROJECTION_RADIUS, project, projection_multiply_adds, upsample
 
 PRESENT = 0.02  # density at which a gated generator may add detail at full strength
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
@@ -21,7 +20,7 @@ class Options(BaseModel):
     """A generator's hyperparameters: strict types, bounded sizes, no unknown keys.
 
     With `consistent`, the last layer scales the output by what its mean over a coarse cell lacks of the
-    coarse density (`fluidsr.models.consistency.project`). Every architecture adds its own fields.
+    coarse density (`fluidsr.models.resample.project`). Every architecture adds its own fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -4,7 +4,7 @@ Values sit at cell centres (docs/conventions.md), so fine cell `i` of a grid rai
 `(i + 1/2) / factor - 1/2` in coarse index units. Beyond the border the last value is repeated. All filters
 are separable and applied axis by axis as sums of shifted slices (measured against grouped convolutions and
 banded matrix products, which were two to four times slower), so a value depends on its neighbours alone and
-not on where in the array it lies.
+not on where in the array it lies. `project` is the last layer that gives every coarse cell the smoke it had.
 """
 
 from __future__ import annotations
@@ -135,3 +135,33 @@ def _weighted_sum(x: Tensor, axis: int, taps: tuple[float, ...], count: int, str
         total = part * weight if total is None else torch.add(total, part, alpha=weight)
     assert total is not None
     return total
+
+
+# Smoke thinner than this is not scaled up: without it the ratio of two numbers near zero would be noise.
+THIN = 0.01
+# The most that a voxel is scaled by, up or down: bounds the gradient while a network learns.
+MOST = 4.0
+# Coarse cells: one for the Gaussian, whose taps end within the neighbours, one for interpolating the ratio.
+PROJECTION_RADIUS = 2
+
+
+def project(fine: Tensor, density: Tensor, factor: int) -> Tensor:
+    """`fine [B, 1, *(S * factor)]` scaled so that, lowered, it is closer to `density [B, 1, *S]`.
+
+    fine * linear((density + e) / (downsample(fine) + e)),   e = 0.01, the ratio kept within 1/4 and 4
+
+    One multiplicative back-projection (Irani and Peleg 1991, in the multiplicative form of Richardson 1972):
+    it never makes smoke where there was none and never makes it negative. Differentiable in both; a voxel
+    reads `PROJECTION_RADIUS` coarse cells around its own. Where `downsample(fine)` is `density` already,
+    nothing changes.
+    """
+    ratio = (density + THIN) / (downsample(fine, factor) + THIN)
+    return fine * upsample(ratio.clamp(1 / MOST, MOST), factor, "linear")
+
+
+def projection_multiply_adds(dim: int, factor: int) -> float:
+    """Of `project`, per fine voxel: the Gaussian's taps and the interpolation's two, axis by axis, and one."""
+    taps = downsampling_taps(factor)
+    down = sum(taps / factor ** (axis + 1) for axis in range(dim))
+    up = sum(2 / factor**axis for axis in range(dim))
+    return down + up + 1

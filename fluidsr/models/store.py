@@ -23,7 +23,7 @@ from fluidsr.atomic import replacing, write_error
 from fluidsr.errors import ModelError
 from fluidsr.models.card import Card
 from fluidsr.models.generator import Generator
-from fluidsr.models.generators import build
+from fluidsr.models.registry import build
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"

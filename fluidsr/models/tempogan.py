@@ -8,10 +8,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import Cut, memory_format, trim
+from fluidsr.models.blocks import Cut, NormedConvolution, fold, memory_format, trim
 from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
 from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
-from fluidsr.models.normed import NormedConvolution, fold
 from fluidsr.models.resample import upsample
 
 KERNEL = 5

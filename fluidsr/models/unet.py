@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import memory_format
+from fluidsr.models.blocks import NormedConvolution, fold, memory_format
 from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
 from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
-from fluidsr.models.normed import NormedConvolution, fold
 from fluidsr.models.resample import upsample
 
 KERNEL = 3

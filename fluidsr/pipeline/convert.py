@@ -11,8 +11,8 @@ from typing import Any
 
 from fluidsr import volumes
 from fluidsr.errors import InputError
-from fluidsr.pipeline import caches
-from fluidsr.pipeline.caches import Cache, Intake, Item
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.volumes import sequence
@@ -82,7 +82,7 @@ def _convert_one(
     item: Item, root: Path, settings: Settings, formats: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     started = time.perf_counter()
-    frame, notes = caches.read(item, settings.intake)
+    frame, notes = frame_sequence.read(item, settings.intake)
     fields = tuple(dict.fromkeys(("density", *settings.fields))) if settings.fields else tuple(frame.fields())
     for target in item.targets(root, formats):
         volumes.write(
@@ -132,7 +132,7 @@ def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings
     vtkhdf.write_series(
         root / f"{root.name}.vtkhdf",
         times,
-        lambda step: caches.read(items[step], settings.intake)[0],
+        lambda step: frame_sequence.read(items[step], settings.intake)[0],
         place,
         common,
         half=settings.precision == "half",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline import caches, provenance
-from fluidsr.pipeline.caches import Cache, Intake, Item
-from fluidsr.pipeline.document import to_yaml
-from fluidsr.pipeline.pairs_file import PairsFile, SideOfPair, Wanted
+from fluidsr.pipeline import frame_sequence, provenance
+from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, Wanted
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Foreign, Side
@@ -61,7 +61,7 @@ def scalarflow(
     wanted = []
     for place in layout.simulations(folder):
         files = layout.frames(place)
-        items = caches.choose([Item(number, file) for number, file in files.items()], frames)
+        items = frame_sequence.choose([Item(number, file) for number, file in files.items()], frames)
         path = str(place.absolute())
         source = {
             "high": [path],
@@ -212,7 +212,7 @@ class _Reader:
     def take(self, number: int) -> Taken:
         """The frame as its file has it."""
         item = self._items[number]
-        taken, fields = caches.take(item, self._intake, *self._tries)
+        taken, fields = frame_sequence.take(item, self._intake, *self._tries)
         self._tries.remove(fields)
         self._tries.insert(0, fields)
         if taken.frame.time == 0.0 and item.time is not None:
@@ -221,4 +221,4 @@ class _Reader:
 
     def box(self, number: int) -> Place | None:
         """The box of a VDB's frame, without its values."""
-        return caches.box(self._items[number], self._intake, *self._tries)
+        return frame_sequence.box(self._items[number], self._intake, *self._tries)

@@ -67,7 +67,7 @@ def suitability(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    from fluidsr.upscaling import intake
+    from fluidsr.upscaling import network_input
 
     try:
         taken = _taken(path)
@@ -75,7 +75,7 @@ def suitability(path: Path) -> dict[str, Any]:
         still = frame.velocity is None
         if still:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-        seen = intake.see(frame, 1.0, torch.device("cpu"))
+        seen = network_input.see(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
         return {"as_read": {"unreadable": str(error)}}
     read: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Where a result came from: versions, commit, machine."""
+"""Where a result came from (versions, commit, machine), and the one style of YAML in which that is kept and printed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from fluidsr.errors import VolumeError
 
@@ -60,3 +63,11 @@ def _version(package: str) -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def to_yaml(document: Any) -> str:
+    """Plain values as YAML in their own order, with short lists on one line."""
+    text: str = yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
+    return text

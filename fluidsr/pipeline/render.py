@@ -8,8 +8,8 @@ from typing import Any
 
 from fluidsr import device as devices
 from fluidsr.errors import InputError
-from fluidsr.pipeline import caches
-from fluidsr.pipeline.caches import Cache, Intake
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import Cache, Intake
 from fluidsr.pipeline.progress import Progress
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place, around, resampled
@@ -68,7 +68,7 @@ def render(
             # Of the whole cache, so that any split of its frames gives the same pictures.
             stage = around(_place(item, intake) for item in cache.everything)
             for item in items:
-                frame = resampled(caches.read(item, intake, ["density"])[0], stage)
+                frame = resampled(frame_sequence.read(item, intake, ["density"])[0], stage)
                 if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)
@@ -90,6 +90,6 @@ def render(
     return target
 
 
-def _place(item: caches.Item, intake: Intake) -> Place:
+def _place(item: frame_sequence.Item, intake: Intake) -> Place:
     """Where a frame lies; costs one reading of its density."""
-    return Place.of(caches.read(item, intake, ["density"])[0])
+    return Place.of(frame_sequence.read(item, intake, ["density"])[0])

@@ -17,7 +17,7 @@ import yaml
 from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance
-from fluidsr.pipeline.document import to_yaml
+from fluidsr.pipeline.provenance import to_yaml
 
 _SPEC = "run.yaml"
 _LOG = "run.jsonl"

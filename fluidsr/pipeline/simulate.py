@@ -15,16 +15,15 @@ from fluidsr import device as devices
 from fluidsr import scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frames, raising
-from fluidsr.pipeline.document import to_yaml
-from fluidsr.pipeline.filmstrip import Filmstrip
-from fluidsr.pipeline.outputs import Outputs, present
+from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline.frame_writer import Outputs, present
+from fluidsr.pipeline.inference_settings import PLAIN, Tiling
+from fluidsr.pipeline.initial_state import read_start
+from fluidsr.pipeline.preview import Filmstrip
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.provenance import digest
-from fluidsr.pipeline.raising import Course, Raising
+from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.start import read_start
-from fluidsr.pipeline.tiling import PLAIN, Tiling
+from fluidsr.pipeline.upscale_methods import Course, Raising
 from fluidsr.scenes import Scene
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Job:
             scene = scene.with_model(model)
         if formats:
             scene = scene.with_formats(formats)
-        wanted = frames.parse(frames_wanted, scene.time.frames)
+        wanted = frame_sequence.parse(frames_wanted, scene.time.frames)
         return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling)
 
     def configuration(self, raise_: Raising | None) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def simulate_frames(
     Raises InputError for bad input and SolverError where the simulation diverges.
     """
     job = Job.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
-    raise_ = raising.choose(job.scene, job.device, job.tiling)
+    raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
     wanted = job.scene.output.fields
@@ -132,7 +131,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
     """
     scene = job.scene
-    raise_ = raising.choose(scene, job.device, job.tiling)
+    raise_ = upscale_methods.choose(scene, job.device, job.tiling)
     start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
@@ -170,7 +169,7 @@ def describe(job: Job) -> str:
     """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
     from fluidsr.solver import BYTES_PER_CELL
 
-    raise_ = raising.choose(job.scene, job.device, job.tiling)
+    raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
     read_start(job.scene)  # what is wrong with it is wrong with the plan
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
 from fluidsr.errors import InputError
-from fluidsr.pipeline import judging, provenance
-from fluidsr.pipeline.document import to_yaml
+from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Joined, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources
-    from fluidsr.training.loop import Progress as Standing
+    from fluidsr.training.trainer import Progress as Standing
 
 # What the progress line tells, where there is such a figure.
 _LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
@@ -69,7 +69,7 @@ def describe(job: Job) -> str:
     """The resolved recipe, and what a step costs, as YAML."""
     import torch
 
-    from fluidsr.training.state import TrainingState
+    from fluidsr.training.checkpoint import TrainingState
 
     recipe, patches = job.recipe, job.recipe.patches
     with torch.device("meta"):
@@ -103,7 +103,7 @@ def train(
     if overwrite and (output / training.CHECKPOINT).exists():
         shutil.rmtree(output)
     store = open_stores(job.data)
-    judge = judging.Judge.of(store, job.device)
+    judge = validation.Judge.of(store, job.device)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
         batches = sources(store, "train", job, stack, progress.note)
@@ -130,7 +130,7 @@ def train(
             batches,
             output,
             held_out=held_out,
-            **judging.as_mapping(judge),
+            **validation.as_mapping(judge),
             minutes=minutes,
             device=job.device,
             seed=job.seed,

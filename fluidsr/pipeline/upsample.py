@@ -10,13 +10,13 @@ from typing import Any
 from fluidsr import device as devices
 from fluidsr import volumes
 from fluidsr.errors import InputError
-from fluidsr.pipeline import caches
-from fluidsr.pipeline.caches import Cache, Intake, Item
-from fluidsr.pipeline.frame_files import FrameFiles
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.frame_writer import FrameFiles
+from fluidsr.pipeline.inference_settings import Tiling
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.shaping import Shaping
-from fluidsr.pipeline.tiling import Tiling
+from fluidsr.pipeline.velocity_scale import Shaping
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 
@@ -104,7 +104,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
 
     started = time.perf_counter()
     upscaler = _upscaler(settings)
-    frame, notes = caches.read(item, settings.intake, ["density", "velocity"], _margin(upscaler.card))
+    frame, notes = frame_sequence.read(item, settings.intake, ["density", "velocity"], _margin(upscaler.card))
     if frame.velocity is None and settings.zero_velocity:
         import numpy as np
 

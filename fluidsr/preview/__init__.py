@@ -1,12 +1,11 @@
 """Frames of smoke as pictures, contact sheets and movies, without a display or a GPU."""
 
 from fluidsr.preview.camera import Camera
+from fluidsr.preview.contact_sheet import contact_sheet, side_by_side, write_filmstrip
+from fluidsr.preview.downsampled import Reduced
 from fluidsr.preview.files import MovieWriter, read_png, write_png
-from fluidsr.preview.filmstrip import write_filmstrip
-from fluidsr.preview.look import Look
 from fluidsr.preview.raymarch import picture_size, render
-from fluidsr.preview.reduced import Reduced
-from fluidsr.preview.sheet import contact_sheet, side_by_side
+from fluidsr.preview.style import Look
 
 __all__ = [
     "Camera",

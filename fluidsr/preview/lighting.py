@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fluidsr.preview.camera import Camera
-from fluidsr.preview.look import Look, towards_light
+from fluidsr.preview.style import Look, towards_light
 
 # Cells along the longest edge, at any resolution of the frame: shadows are as soft on a coarse one.
 KEY_CELLS, SOFT_CELLS = 120, 60

@@ -14,8 +14,8 @@ from fluidsr.frame import Array, Frame
 from fluidsr.preview import camera as cameras
 from fluidsr.preview import lighting
 from fluidsr.preview.camera import Camera
-from fluidsr.preview.develop import develop
-from fluidsr.preview.look import Look
+from fluidsr.preview.style import Look
+from fluidsr.preview.tonemap import develop
 
 STEP = 0.75  # cells between samples, or
 STEP_DEPTH = (

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from fluidsr.scenes.body_checks import problems_of_body
-from fluidsr.scenes.explain import Problems
+from fluidsr.scenes.error_messages import Problems
 from fluidsr.scenes.fields import Strict
-from fluidsr.scenes.loader import load_yaml_model
 from fluidsr.scenes.regions import Regions
+from fluidsr.scenes.validation import problems_of_body
+from fluidsr.scenes.yaml_loader import load_yaml_model
 
 
 class RegionFile(Strict):

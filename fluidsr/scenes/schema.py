@@ -10,8 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fluidsr.errors import SceneError
 from fluidsr.scenes.bodies import Obstacle, Source
-from fluidsr.scenes.checks import problems_of
-from fluidsr.scenes.explain import Problems, explain
+from fluidsr.scenes.error_messages import Problems, explain
 from fluidsr.scenes.fields import (
     Axis,
     FileName,
@@ -26,7 +25,8 @@ from fluidsr.scenes.fields import (
     unit,
 )
 from fluidsr.scenes.upscale import ModelUpscale, Upscale
-from fluidsr.scenes.yaml_lines import Dumper, dotted
+from fluidsr.scenes.validation import problems_of
+from fluidsr.scenes.yaml_loader import Dumper, dotted
 
 AXES = "xyz"
 

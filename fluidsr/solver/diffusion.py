@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from fluidsr.errors import SolverError
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_diffusion import hold, implicit
 from fluidsr.solver.kernels_pressure import CLOSED, OPEN, WRAPPED, descend, search
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import Sums
 from fluidsr.solver.workspace import Workspace
 

@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from fluidsr.solver import kernels_rim as on_rim
+from fluidsr.solver import kernels_boundary_band as on_rim
+from fluidsr.solver.boundary_band import Rim
 from fluidsr.solver.kernels_pressure import apply_matrix, descend, search
-from fluidsr.solver.rim import Rim
 from fluidsr.solver.state import zeros
 
 # What rounding of p in float32 leaves of a residual, as a share of |p| (L2). To go below it takes another

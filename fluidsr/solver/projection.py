@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from fluidsr.solver import backend, kernels_pressure
+from fluidsr.solver.boundary_band import Rim
+from fluidsr.solver.fast_poisson import FastBoxSolve, MatrixBoxSolve
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_pressure import outflow, subtract_gradient
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import (
     BoxAndRim,
     BoxSolve,
@@ -21,9 +23,7 @@ from fluidsr.solver.pressure import (
     SolveReport,
     Sums,
 )
-from fluidsr.solver.rim import Rim
 from fluidsr.solver.setup import Numerics
-from fluidsr.solver.transforms import FastBoxSolve, MatrixBoxSolve
 from fluidsr.solver.workspace import Workspace
 
 # A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from fluidsr.solver.geometry import Geometry, Terrain
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.setup import Obstacle, Source
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State, zeros
-from fluidsr.solver.terrain import Terrain
 
 
 class Scenery:

@@ -12,9 +12,8 @@ import torch
 from scipy import ndimage
 
 from fluidsr.solver.advection import Advection
+from fluidsr.solver.geometry import Box, Geometry, Terrain
 from fluidsr.solver.kernels_solids import continue_layer, shielded, uncover
-from fluidsr.solver.obstacles import Geometry
-from fluidsr.solver.terrain import Box, Terrain
 
 # Layers of solid samples that advection may look at: bounded by how far flow along a wall strays into it.
 LAYERS = 3

@@ -16,15 +16,13 @@ from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry, Terrain
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
 from fluidsr.solver.solids import Solids
 from fluidsr.solver.sources import Emitter
-from fluidsr.solver.staggering import to_faces
-from fluidsr.solver.state import State
-from fluidsr.solver.terrain import Terrain
+from fluidsr.solver.state import State, to_faces
 from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38

@@ -6,10 +6,10 @@ import numpy as np
 import taichi as ti
 import torch
 
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.layout import Layout
 from fluidsr.solver.noise import RENEWALS_PER_SECOND, turbulence
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.sampling import F32
 from fluidsr.solver.setup import Source
 from fluidsr.solver.shapes import Shape, box_of, coverage, positions

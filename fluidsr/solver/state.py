@@ -1,8 +1,11 @@
-"""What changes with time: flat torch tensors on one device, which kernels work on in place."""
+"""What changes with time: flat torch tensors on one device, which kernels work on in place; and how velocity
+gets from cell centres to faces.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,3 +40,34 @@ class State:
 def zeros(count: int, device: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A flat array of zeros."""
     return torch.zeros(count, dtype=dtype, device=device)
+
+
+# Measured on plume2d, continued after 12 and 24 frames: six leave a seventh of the difference in velocity that there is
+# without any, a tenth of that in density, and after 24 more frames a twentieth to a seventh. Each further one takes
+# less than a tenth off, and the noise of a rounded velocity is raised by as many times.
+CORRECTIONS = 6
+
+
+def to_faces(centred: torch.Tensor, grid: Grid, faces: Sequence[torch.Tensor]) -> None:
+    """Write into the flat face arrays (u, v, w) a velocity whose means over opposite faces are nearly `centred`
+    `[d, x, y(, z)]`.
+
+    The mean of the two cells beside a face smooths, and the centres were means already: what the result fails to
+    give back is added to it, a few times over (van Cittert 1931).
+    """
+    for axis in range(grid.dim):
+        wanted = centred[axis].reshape(grid.cells)
+        found = _between(wanted, axis, grid.periodic[axis])
+        n = grid.cells[axis]
+        for _ in range(CORRECTIONS):
+            given = (found.narrow(axis, 0, n) + found.narrow(axis, 1, n)) / 2
+            found = found + _between(wanted - given, axis, grid.periodic[axis])
+        faces[axis].copy_(found.reshape(-1))
+
+
+def _between(cells: torch.Tensor, axis: int, periodic: bool) -> torch.Tensor:
+    """The mean of the two cells beside each face; of the one cell at a border."""
+    n = cells.shape[axis]
+    first, last = cells.narrow(axis, 0, 1), cells.narrow(axis, n - 1, 1)
+    before, after = (last, first) if periodic else (first, last)
+    return (torch.cat([before, cells], axis) + torch.cat([cells, after], axis)) / 2

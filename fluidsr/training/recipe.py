@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
-from fluidsr.training.parts import (
+from fluidsr.training.recipe_schema import (
     Discriminators,
     Losses,
     Network,

@@ -1,11 +1,9 @@
 """Upscaling: a coarse frame of any size through a trained generator, in tiles laid around the smoke."""
 
-from fluidsr.upscaling.engine import Upscaler, load
-from fluidsr.upscaling.intake import VelocityScale
-from fluidsr.upscaling.pieces import Piece
-from fluidsr.upscaling.precision import PRECISIONS
+from fluidsr.upscaling.network_input import VelocityScale
 from fluidsr.upscaling.statistics import Cost, Statistics
-from fluidsr.upscaling.tiles import Box, Tile, plan
+from fluidsr.upscaling.tiles import Box, Piece, Tile, plan
+from fluidsr.upscaling.upscaler import PRECISIONS, Upscaler, load
 
 __all__ = [
     "PRECISIONS",

@@ -1,4 +1,4 @@
-"""The plan of tiles: integers and nothing else.
+"""The plan of tiles, and the pieces of a fine frame that come of them.
 
 A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile
 that reads `halo` cells more than it writes gets what the whole domain would give. At the border of the domain
@@ -12,7 +12,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from fluidsr.errors import InputError
 
@@ -155,3 +157,11 @@ def _split(cells: int, largest: int) -> list[tuple[int, int]]:
     parts = -(-cells // largest)
     edges = [i * cells // parts for i in range(parts + 1)]
     return list(itertools.pairwise(edges))
+
+
+class Piece(NamedTuple):
+    """The `values [*box.shape]` (`[d, *box.shape]` for velocity) of field `name` in `box`, counted in fine voxels."""
+
+    name: str
+    box: Box
+    values: Tensor

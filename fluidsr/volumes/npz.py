@@ -13,9 +13,9 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import memory, names, roles
+from fluidsr.volumes import grid_names, memory
 from fluidsr.volumes.info import VolumeInfo, describe_array
-from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.quantize import rounded
 
 _PLACE = ("cell_size", "origin", "time", "dt")
 _MAX_ENTRIES = 1000
@@ -55,11 +55,11 @@ def read_frame(
     arrays = read_arrays(path, max_bytes)
     place = {name: arrays.pop(name) for name in _PLACE if name in arrays}
     grids = {name: array for name, array in arrays.items() if array.ndim >= 2}
-    named = [array for name, array in grids.items() if names.field_of(name) == "density"]
+    named = [array for name, array in grids.items() if grid_names.field_of(name) == "density"]
     dim = min((array.ndim for array in named or grids.values()), default=3)
     scalars = [name for name, array in arrays.items() if array.ndim == dim]
     vectors = [name for name, array in arrays.items() if array.ndim == dim + 1]
-    chosen = roles.choose(
+    chosen = grid_names.choose(
         where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
     found = {"density": arrays[chosen.density]}

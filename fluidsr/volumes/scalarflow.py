@@ -19,7 +19,7 @@ import numpy as np
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import npz
-from fluidsr.volumes.mac import centred
+from fluidsr.volumes.staggered import centred
 from fluidsr.volumes.units import Taken
 
 WIDTH = 0.4909  # m, of the box along x

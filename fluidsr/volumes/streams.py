@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fluidsr.errors import InputError
-from fluidsr.volumes import names
+from fluidsr.volumes import grid_names
 
 STREAMED = (".vdb", ".vti")
 
@@ -56,7 +56,7 @@ def stream(
         )
     if precision not in ("half", "float"):
         raise InputError("precision", f"{precision!r} is not known", "give one of half, float")
-    names.grid_name("velocity", naming)
+    grid_names.grid_name("velocity", naming)
     if not 0 <= threshold < float("inf"):
         raise InputError("threshold", f"{threshold} is not a magnitude", "give 0 or more")
     if len(shape) not in (2, 3) or min(shape) < 1:

@@ -24,9 +24,9 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import blender, mac, memory, names, roles
+from fluidsr.volumes import blender, grid_names, memory, staggered
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
-from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
 from fluidsr.volumes.units import Taken
 
@@ -78,7 +78,7 @@ def read_frame(
     files, headers = _grids(path)
     scalars = [name for name, header in headers.items() if header.element == "real"]
     vectors = [name for name, header in headers.items() if header.element == "vec3"]
-    chosen = roles.choose(
+    chosen = grid_names.choose(
         where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
     reference = headers[chosen.density]
@@ -180,7 +180,7 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
 def _word_of_density(words: Sequence[str]) -> int | None:
     # `smoke` names whole sequences rather than grids: smoke_0001.uni has no word for its grid.
     for at, word in enumerate(words):
-        if names.field_of(word) == "density" and word.lower() != "smoke":
+        if grid_names.field_of(word) == "density" and word.lower() != "smoke":
             return at
     return None
 
@@ -201,7 +201,7 @@ def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) ->
 def _velocity(grid: tuple[Header, np.ndarray]) -> np.ndarray:
     """Cell-centred, `[components, x, y, z]`."""
     header, values = grid
-    return mac.centred(values) if header.kind & STAGGERED else values
+    return staggered.centred(values) if header.kind & STAGGERED else values
 
 
 def _note(frame: Frame) -> str:

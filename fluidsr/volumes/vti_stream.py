@@ -19,7 +19,7 @@ import numpy as np
 
 from fluidsr import atomic
 from fluidsr.errors import InputError
-from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
 _LAYERS = 8  # of a slab; less where they would be larger than _SLAB

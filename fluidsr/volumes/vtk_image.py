@@ -9,7 +9,7 @@ import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import memory, roles
+from fluidsr.volumes import grid_names, memory
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import DataArray
@@ -63,7 +63,7 @@ def frame_of(
     arrays, shape = _grids(image)
     scalars = [name for name, array in arrays.items() if array.components == 1]
     vectors = [name for name, array in arrays.items() if array.components == 3]
-    chosen = roles.choose(
+    chosen = grid_names.choose(
         image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
     cells = _cells(shape)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
-from fluidsr.volumes.rounding import rounded
+from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
 

@@ -19,11 +19,11 @@ from synthetic_pairs import write_synthetic
 
 from fluidsr.dataset import DatasetConfig, PatchSampler, Store, generate, import_simulations
 from fluidsr.dataset.addresses import Address, Remote, locate, names, remove, size
-from fluidsr.dataset.groups import is_dataset, present
 from fluidsr.dataset.writer import SimulationWriter
+from fluidsr.dataset.zarr_groups import is_dataset, present
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
-from fluidsr.scenes.distribution import load_distribution
+from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 
 @pytest.fixture

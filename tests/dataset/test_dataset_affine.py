@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluidsr.dataset.affine import SCALES, Affine, fitting_affine, random_affine
+from fluidsr.dataset.augmentation import SCALES, Affine, fitting_affine, random_affine
 from fluidsr.dataset.splines import coefficients
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fluidsr.dataset.augment import identity, symmetries
+from fluidsr.dataset.augmentation import identity, symmetries
 
 
 def _divergence(velocity: np.ndarray) -> np.ndarray:

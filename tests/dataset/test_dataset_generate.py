@@ -16,7 +16,7 @@ import pytest
 from fluidsr import solver as solver_package
 from fluidsr.dataset import DatasetConfig, Store, generate
 from fluidsr.errors import InputError, RunError, SceneError, SolverError
-from fluidsr.scenes.distribution import load_distribution
+from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 SHORT = load_distribution("default", ["warm_up.frames=2"])
 COLD = load_distribution("default", ["warm_up.frames=0"])
@@ -168,7 +168,7 @@ def test_a_simulation_that_diverges_is_recorded_and_left_out(
 
 
 def _sources(seed: int) -> object:
-    from fluidsr.dataset.record import scene_of
+    from fluidsr.dataset.simulation_job import scene_of
     from fluidsr.scenes.build import setup_of
 
     return setup_of(scene_of(TINY, seed).scene).sources

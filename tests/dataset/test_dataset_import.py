@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluidsr.dataset import Foreign, Store, import_simulations, survey
-from fluidsr.dataset.alignment import Extent, of_both, of_fine
+from fluidsr.dataset.pair_checks import Extent, of_both, of_fine
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample

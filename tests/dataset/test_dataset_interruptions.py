@@ -20,9 +20,9 @@ from synthetic_pairs import write_synthetic
 
 from fluidsr.dataset import DatasetConfig, Store, generate
 from fluidsr.dataset import workers as crew
-from fluidsr.dataset.record import Job, Outcome, simulate
+from fluidsr.dataset.simulation_job import Job, Outcome, simulate
 from fluidsr.errors import DatasetError, RunError, SolverError
-from fluidsr.scenes.distribution import load_distribution
+from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 OPTIONS = ["--dim", "2", "--resolution", "16", "--simulations", "6", "--frames", "12", "--seed", "11"]
 OPTIONS += ["--set", "warm_up.frames=2"]

@@ -8,12 +8,12 @@ import torch
 
 from fluidsr.dataset import DatasetConfig
 from fluidsr.dataset.pairs import CoupledPair, FilteredPair, coarse_state, face_means
-from fluidsr.dataset.record import period_of, scene_of
+from fluidsr.dataset.simulation_job import period_of, scene_of
 from fluidsr.models.resample import downsample
 from fluidsr.scenes import Scene
 from fluidsr.scenes.build import build, frame_of
-from fluidsr.scenes.distribution import load_distribution
-from fluidsr.scenes.randomize import RandomScene
+from fluidsr.scenes.random_scenes.distribution import load_distribution
+from fluidsr.scenes.random_scenes.scene import RandomScene
 
 
 def _scene(dim: int, seed: int = 3) -> RandomScene:

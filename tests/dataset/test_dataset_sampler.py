@@ -13,8 +13,8 @@ from scipy import ndimage
 from synthetic_pairs import CELL, DT, write_synthetic
 
 from fluidsr.dataset import Joined, PatchSampler, Store
-from fluidsr.dataset.cache import FrameCache
 from fluidsr.dataset.crops import window_means
+from fluidsr.dataset.frame_cache import FrameCache
 from fluidsr.errors import DatasetError, InputError
 
 

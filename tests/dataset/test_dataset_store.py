@@ -12,8 +12,8 @@ from synthetic_pairs import CELL, DT, write_synthetic
 
 from fluidsr.dataset import PatchSampler, Store
 from fluidsr.dataset.config import DatasetConfig, split_of
-from fluidsr.dataset.groups import is_dataset
 from fluidsr.dataset.writer import SimulationWriter
+from fluidsr.dataset.zarr_groups import is_dataset
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
 

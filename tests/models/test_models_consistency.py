@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from fluidsr.models import SmokeGenerator, build
-from fluidsr.models.consistency import PROJECTION_RADIUS, project
-from fluidsr.models.resample import downsample, upsample
+from fluidsr.models.resample import PROJECTION_RADIUS, downsample, project, upsample
 
 
 def blurred_and_lessened(dim, factor, seed=0):

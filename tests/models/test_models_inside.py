@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from fluidsr.models import build
-from fluidsr.models.blocks import trim
-from fluidsr.models.normed import NormedConvolution
+from fluidsr.models.blocks import NormedConvolution, trim
 
 KINDS = [
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1}),

@@ -7,8 +7,8 @@ from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import caches
-from fluidsr.pipeline.caches import Cache, Intake, Item
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.info import suitability
 from fluidsr.pipeline.render import render
 
@@ -119,8 +119,8 @@ def test_a_box_that_is_only_that_of_the_smoke_gets_room(tmp_path, tiny_model):
     place = vdb.Transform.uniform(0.5, (1.0, 0.0, 0.0))
     vdb.write(path, [vdb.DenseGrid("density", np.ones((5, 6, 7), np.float32), place)])
     item = Item(7, path)
-    tight, _ = caches.read(item, Intake(frame_rate=10.0), ["density", "velocity"])
-    roomy, _ = caches.read(item, Intake(frame_rate=10.0), ["density", "velocity"], margin=3)
+    tight, _ = frame_sequence.read(item, Intake(frame_rate=10.0), ["density", "velocity"])
+    roomy, _ = frame_sequence.read(item, Intake(frame_rate=10.0), ["density", "velocity"], margin=3)
     assert tight.shape == (5, 6, 7) and roomy.shape == (11, 12, 13)
     np.testing.assert_array_equal(roomy.density[3:-3, 3:-3, 3:-3], tight.density)
     assert roomy.origin == tuple(o - 1.5 for o in tight.origin)

@@ -10,7 +10,7 @@ import pytest
 from fluidsr.cli import main
 from fluidsr.dataset import DatasetConfig, generate
 from fluidsr.dataset.store import Store
-from fluidsr.scenes.distribution import load_distribution
+from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 CONFIG = DatasetConfig(
     dim=2, resolution=32, simulations=3, frames=3, fine_fields=("density",),

@@ -8,7 +8,7 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_files import FrameFiles
+from fluidsr.pipeline.frame_writer import FrameFiles
 from fluidsr.volumes.places import Place
 
 SHAPE = (21, 17, 30)

@@ -3,7 +3,7 @@
 import pytest
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline.frames import parse
+from fluidsr.pipeline.frame_sequence import parse
 
 
 def test_counts_and_ranges() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fluidsr.cli import main
-from fluidsr.pipeline.judging import panels
+from fluidsr.pipeline.validation import panels
 
 TINY = [
     "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",

@@ -9,7 +9,7 @@ from pipeline_helpers import SMALL, contents
 from fluidsr import upscaling, volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
-from fluidsr.pipeline.shaping import Shaping
+from fluidsr.pipeline.velocity_scale import Shaping
 from fluidsr.scenes.onto import Onto
 from fluidsr.scenes.region_file import load_regions
 from fluidsr.scenes.regions import factors

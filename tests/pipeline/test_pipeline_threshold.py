@@ -3,7 +3,7 @@
 import numpy as np
 
 import fluidsr
-from fluidsr.pipeline.frame_files import FrameFiles
+from fluidsr.pipeline.frame_writer import FrameFiles
 from fluidsr.volumes.places import Place
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fluidsr.preview import Look, kernels, lighting
-from fluidsr.preview.look import towards_light
+from fluidsr.preview.style import towards_light
 from fluidsr.solver import backend
 
 

@@ -7,7 +7,7 @@ import torch
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.preview import Camera, Look, picture_size, raymarch, render
-from fluidsr.preview.develop import develop
+from fluidsr.preview.tonemap import develop
 
 SMALL = {"width": 96, "height": 96}
 

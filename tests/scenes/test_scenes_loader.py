@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from fluidsr import scenes
 from fluidsr.errors import InputError, SceneError
-from fluidsr.scenes import Scene, load_yaml_model, yaml_lines
+from fluidsr.scenes import Scene, load_yaml_model, yaml_loader
 
 GOOD = """\
 name: small
@@ -342,7 +342,7 @@ def test_bytes_that_are_no_text(tmp_path):
     path.write_bytes(b"a: \x00")
     with pytest.raises(SceneError, match="not valid YAML"):
         scenes.load(path)
-    path.write_bytes(b"#" * (yaml_lines.MAX_BYTES + 1))
+    path.write_bytes(b"#" * (yaml_loader.MAX_BYTES + 1))
     with pytest.raises(SceneError, match="larger than 1 MiB"):
         scenes.load(path)
 
@@ -354,7 +354,7 @@ def test_bytes_that_are_no_text(tmp_path):
      (".5", 0.5), ("'1'", "1")],
 )  # fmt: skip
 def test_scalars_follow_yaml_1_2(text, value):
-    read = yaml_lines.parse(f"a: {text}", "t").data["a"]
+    read = yaml_loader.parse(f"a: {text}", "t").data["a"]
     assert read == value
     assert type(read) is type(value)
 
@@ -363,7 +363,7 @@ def test_scalars_follow_yaml_1_2(text, value):
 def test_the_dumper_writes_what_the_reader_reads(word):
     import yaml
 
-    assert yaml_lines.parse(yaml.dump({"a": word}, Dumper=yaml_lines.Dumper), "t").data == {"a": word}
+    assert yaml_loader.parse(yaml.dump({"a": word}, Dumper=yaml_loader.Dumper), "t").data == {"a": word}
 
 
 def test_other_models_load_the_same_way():

@@ -7,8 +7,8 @@ import pytest
 
 from fluidsr.errors import InputError
 from fluidsr.scenes import Scene, load_yaml_model
-from fluidsr.scenes.distribution import distributions, load_distribution
-from fluidsr.scenes.randomize import KINDS, RandomScene, random_scene
+from fluidsr.scenes.random_scenes.distribution import distributions, load_distribution
+from fluidsr.scenes.random_scenes.scene import KINDS, RandomScene, random_scene
 
 DEFAULT = load_distribution()
 

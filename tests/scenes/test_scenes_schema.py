@@ -176,7 +176,7 @@ def test_importing_scenes_needs_neither_torch_nor_taichi():
     import subprocess
     import sys
 
-    code = "import sys, fluidsr.scenes, fluidsr.scenes.build, fluidsr.scenes.randomize\n"
+    code = "import sys, fluidsr.scenes, fluidsr.scenes.build, fluidsr.scenes.random_scenes.scene\n"
     code += "print([m for m in ('torch', 'taichi') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ import scipy.sparse as sparse
 import torch
 
 from fluidsr.solver import Grid, Numerics, backend
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.workspace import Workspace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fluidsr.solver import Grid, Noise, Numerics, Obstacle, Physics, Setup, Shape, Source, backend
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace

@@ -11,7 +11,7 @@ from solver_cases import CLOSED, FLOOR, OPEN, box, random_velocity
 from fluidsr.errors import SolverError
 from fluidsr.solver import Grid, backend
 from fluidsr.solver.diffusion import Diffusion
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace
 

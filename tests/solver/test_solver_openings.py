@@ -8,11 +8,9 @@ from solver_cases import CLOSED, OPEN
 
 from fluidsr.errors import InputError
 from fluidsr.solver import Grid, Obstacle, SampledDistance, Shape
+from fluidsr.solver.geometry import LEAST_OPENING, Geometry, Terrain, open_share
 from fluidsr.solver.motion import Motion
-from fluidsr.solver.obstacles import Geometry
-from fluidsr.solver.openings import LEAST_OPENING, open_share
 from fluidsr.solver.pockets import pockets_of
-from fluidsr.solver.terrain import Terrain
 
 
 def corners_of_a_plane(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:

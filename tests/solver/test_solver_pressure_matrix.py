@@ -21,9 +21,9 @@ from pressure_cases import (
 from solver_cases import CLOSED, FLOOR, OPEN, random_velocity
 
 from fluidsr.solver import Grid, backend
-from fluidsr.solver import kernels_rim as on_rim
+from fluidsr.solver import kernels_boundary_band as on_rim
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.kernels_pressure import apply_matrix
-from fluidsr.solver.obstacles import Geometry
 from fluidsr.solver.pressure import BoxAndRim, Sums
 from fluidsr.solver.projection import ends
 

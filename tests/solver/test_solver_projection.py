@@ -8,7 +8,7 @@ import torch
 from solver_cases import CLOSED, FLOOR, OPEN, SPHERE, box, projection, random_velocity
 
 from fluidsr.solver import Grid, Obstacle, Shape
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import MAX_DIVERGENCE
 
 DT = 1e-2

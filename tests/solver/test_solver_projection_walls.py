@@ -9,7 +9,7 @@ from pressure_cases import WRAP, ball, block, corners, cut
 from solver_cases import CLOSED, FLOOR, OPEN, box, random_velocity
 
 from fluidsr.solver import Grid, Numerics, backend
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.workspace import Workspace
 

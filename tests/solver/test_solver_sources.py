@@ -10,7 +10,7 @@ import torch
 from solver_cases import CLOSED, OPEN, box
 
 from fluidsr.solver import Grid, Motion, Noise, Setup, Shape, Solver, Source, backend
-from fluidsr.solver.obstacles import Geometry
+from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State
 

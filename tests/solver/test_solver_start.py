@@ -5,8 +5,7 @@ import torch
 from solver_cases import CLOSED, OPEN, plume
 
 from fluidsr.solver import Grid, Solver
-from fluidsr.solver.staggering import to_faces
-from fluidsr.solver.state import State
+from fluidsr.solver.state import State, to_faces
 
 
 @pytest.mark.parametrize("boundary", [CLOSED, OPEN, ("periodic", "periodic")])

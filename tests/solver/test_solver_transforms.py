@@ -10,7 +10,7 @@ import torch
 from solver_cases import box
 
 from fluidsr.solver import Grid, backend
-from fluidsr.solver.transforms import PERIODIC, FastBoxSolve, MatrixBoxSolve, eigenvalues, eigenvectors
+from fluidsr.solver.fast_poisson import PERIODIC, FastBoxSolve, MatrixBoxSolve, eigenvalues, eigenvectors
 
 FACES = ("closed", "open")
 KINDS = list(itertools.product(FACES, FACES))

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from fluidsr.errors import ModelError, TrainingError
 from fluidsr.training import Sources, load_recipe, train
-from fluidsr.training.balance import Gate, Watch
-from fluidsr.training.game import Game
-from fluidsr.training.loop import CHECKPOINT
-from fluidsr.training.state import TrainingState
-from fluidsr.training.workers import Workers
+from fluidsr.training.adversarial_step import Game
+from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.distributed import Workers
+from fluidsr.training.monitors import Gate, Watch
+from fluidsr.training.trainer import CHECKPOINT
 
 ADVERSARY = {"view": "residual", "norm": "group", "spatial": {"width": 8}, "temporal": {"width": 8}}
 LOSSES = {"absolute": 1.0, "spatial": 0.1, "temporal_adversarial": 0.1}

@@ -11,7 +11,7 @@ from fluidsr.errors import InputError, TrainingError
 from fluidsr.models import load
 from fluidsr.models.resample import upsample
 from fluidsr.training import Sources, train
-from fluidsr.training.loop import CHECKPOINT
+from fluidsr.training.trainer import CHECKPOINT
 
 
 def weights(folder, name="tiny"):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from fluidsr import models
-from fluidsr.cli.learning import RECIPES
+from fluidsr.cli.training import RECIPES
 from fluidsr.errors import InputError, SceneError
 from fluidsr.models import SmokeGenerator
 from fluidsr.training import Recipe, load_recipe, recipes, reference
-from fluidsr.training.parts import Optimizer, SmokeNetwork, TempoGANNetwork, UNetNetwork
-from fluidsr.training.schedule import learning_rate
+from fluidsr.training.optimizer import learning_rate
+from fluidsr.training.recipe_schema import Optimizer, SmokeNetwork, TempoGANNetwork, UNetNetwork
 
 
 @pytest.mark.parametrize("name", [name for name in recipes() if name.startswith("smoke")])

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fluidsr import models
 from fluidsr.training import Sources, train
-from fluidsr.training.interrupt import Interrupt
-from fluidsr.training.statistics import has_statistics, recompute, untouched
+from fluidsr.training.batch_norm import has_statistics, recompute, untouched
+from fluidsr.training.trainer import Interrupt
 
 
 def test_statistics_are_plain_means_over_the_batches():

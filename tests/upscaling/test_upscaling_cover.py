@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fluidsr.errors import InputError
-from fluidsr.upscaling.cost import cover
-from fluidsr.upscaling.occupancy import bounding_box, needed
+from fluidsr.upscaling.tile_cover import bounding_box, cover, needed
 from fluidsr.upscaling.tiles import Box
 
 

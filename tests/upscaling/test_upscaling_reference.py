@@ -10,7 +10,7 @@ from upscaling_cases import model_of, one_cell_short, smoke, whole
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models import build
-from fluidsr.models.normed import NormedConvolution
+from fluidsr.models.blocks import NormedConvolution
 from fluidsr.upscaling import Upscaler
 from fluidsr.upscaling.tiles import Box, remainder
 

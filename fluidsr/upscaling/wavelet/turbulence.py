@@ -19,7 +19,7 @@ from fluidsr.errors import InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import upsample as resample
 from fluidsr.solver import Grid
-from fluidsr.upscaling.occupancy import bounding_box
+from fluidsr.upscaling.tile_cover import bounding_box
 from fluidsr.upscaling.tiles import Box
 from fluidsr.upscaling.wavelet import kernels, noise
 from fluidsr.upscaling.wavelet.bands import high_band, local_mean

@@ -12,12 +12,11 @@ vdb.write("out.vdb", [vdb.DenseGrid("density", box, vdb.Transform.uniform(0.1), 
 
 from fluidsr.volumes.vdb.frames import read_box, read_frame
 from fluidsr.volumes.vdb.grid import Grid, LeafBatch
-from fluidsr.volumes.vdb.reader import VdbFile
+from fluidsr.volumes.vdb.reader import VdbFile, read_window
 from fluidsr.volumes.vdb.reader import open_file as open
 from fluidsr.volumes.vdb.stream import stream_frame, write_frame
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import Tiles
-from fluidsr.volumes.vdb.window import read_window
 from fluidsr.volumes.vdb.writer import DenseGrid, SparseGrid
 from fluidsr.volumes.vdb.writer import write_grids as write
 

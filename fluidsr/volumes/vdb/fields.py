@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluidsr.errors import VolumeError
-from fluidsr.volumes import roles
+from fluidsr.volumes import grid_names
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Vector
@@ -84,7 +84,9 @@ def find(
         if is_scalar(grid) and (grid.metadata.get("class") != "level set" or name == density)
     ]
     vectors = [name for name, grid in readable.items() if grid.value_type.channels == 3]
-    chosen = roles.choose(str(file.path), fogs, vectors, density=density, velocity=velocity, fields=wanted)
+    chosen = grid_names.choose(
+        str(file.path), fogs, vectors, density=density, velocity=velocity, fields=wanted
+    )
     reference = readable[chosen.density]
     flow = [readable[name] for name in chosen.velocity]
     if len(flow) == 3:

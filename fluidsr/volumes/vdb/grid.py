@@ -1,7 +1,10 @@
-"""One grid of an open VDB file: what it is, and its voxels as windows, leaves or tiles."""
+"""One grid of an open VDB file: what it is, its tree (parsed once, however many grids share it), and its voxels as
+windows, leaves or tiles.
+"""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,12 +14,63 @@ import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
-from fluidsr.volumes.vdb import blocks, tree
-from fluidsr.volumes.vdb.source import Source
-from fluidsr.volumes.vdb.topology import Topology, count_on, unpack_masks
+from fluidsr.volumes.vdb import node_buffers, tree
+from fluidsr.volumes.vdb.binary import Cursor, Data
+from fluidsr.volumes.vdb.node_buffers import Blocks
+from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import LEAF, Index
 from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a tree is: its topology at byte `start`, its buffers at `buffers` (None: right behind it), all
+    before `end`. `kind` is None for values that are not read.
+    """
+
+    where: str
+    data: Data
+    version: int
+    flags: int
+    kind: ValueType | None
+    start: int
+    buffers: int | None
+    end: int
+    max_bytes: int | None
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The shape of the tree. Raises VolumeError where it is damaged."""
+        cursor = self.cursor(self.start)
+        return read_topology(cursor, self.version, self.flags, self._kind(), self.buffers, self.max_bytes)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Where the values of each leaf are. Raises VolumeError where buffers are damaged."""
+        return self._scan(self.cursor(self.topology.buffers))
+
+    def end_of_tree(self) -> int:
+        """Where the tree ends that was written as a stream: found by walking all of it."""
+        cursor = self.cursor(self.topology.buffers)
+        self._scan(cursor)
+        return cursor.position
+
+    def cursor(self, position: int) -> Cursor:
+        """A cursor at `position`. Raises VolumeError for a closed file."""
+        if isinstance(self.data, mmap.mmap) and self.data.closed:
+            raise VolumeError(self.where, "the file is closed", "read its grids before closing it")
+        return Cursor(self.data, self.where, position, self.end)
+
+    def _scan(self, cursor: Cursor) -> Blocks:
+        counts = count_on(self.topology.packed_masks).tolist()
+        return node_buffers.scan_leaves(cursor, self.version, self.flags, self._kind(), counts)
+
+    def _kind(self) -> ValueType:
+        if self.kind is None:
+            what = "the values or the transform of a grid are not supported"
+            raise VolumeError(self.where, what, "convert it to a float grid")
+        return self.kind
 
 
 @dataclass(frozen=True)
@@ -193,9 +247,9 @@ class Grid:
         cursor = source.cursor(0)
         found = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
         if kind.in_bits:
-            values = blocks.decode_bits(cursor, found)
+            values = node_buffers.decode_bits(cursor, found)
         else:
-            values = blocks.decode(cursor, found, source.flags, kind, masks, topology.background)
+            values = node_buffers.decode(cursor, found, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)
 
 

@@ -1,4 +1,4 @@
-"""Opening a VDB file: its header, and the descriptors of its grids.
+"""Opening a VDB file: its header, and the descriptors of its grids; a box out of one grid.
 
 Opening parses headers only and maps the file into memory: what is never asked for is never read. Everything
 in the file is checked before it is believed.
@@ -15,13 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from fluidsr.errors import VolumeError
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.binary import Cursor, Data
-from fluidsr.volumes.vdb.grid import Grid
+from fluidsr.volumes.vdb.grid import Grid, Source
 from fluidsr.volumes.vdb.metadata import read_metadata
-from fluidsr.volumes.vdb.source import Source
 from fluidsr.volumes.vdb.transform import read_transform
+from fluidsr.volumes.vdb.tree import Index
 from fluidsr.volumes.vdb.values import value_type
 
 MAGIC = 0x56444220
@@ -168,3 +170,18 @@ def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
             what = f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there"
             raise VolumeError(where, what, "write it again")
         yield dataclasses.replace(grid, flags=parent.flags, _source=parent._source)
+
+
+def read_window(
+    path: str | os.PathLike[str], grid: str, low: Index, high: Index, max_bytes: int | None = None
+) -> np.ndarray:
+    """The values of one grid in the index box from `low` to `high` (exclusive).
+
+    Returns `[x, y, z]`, or `[3, x, y, z]` for a vector grid, in the grid's own type (halves as float32):
+    inactive voxels as OpenVDB gives them, the background where nothing is stored. Only the leaves that the
+    box touches are read; for many windows of one file, open it once (`vdb.open`) and use `Grid.dense`. Raises
+    VolumeError for a damaged file, an unknown grid, or a box that needs more than `max_bytes` (default:
+    half of the memory).
+    """
+    with open_file(path, max_bytes) as file:
+        return file.grid(grid).dense(low, high)

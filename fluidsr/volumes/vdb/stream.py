@@ -12,10 +12,10 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.volumes import names
+from fluidsr.volumes import grid_names
 from fluidsr.volumes.sequence import frame_number
 from fluidsr.volumes.vdb import compression, writer
-from fluidsr.volumes.vdb.collect import Collector
+from fluidsr.volumes.vdb.leaf_builder import Collector
 from fluidsr.volumes.vdb.transform import Transform, Vector
 
 # What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
@@ -57,7 +57,7 @@ class FrameStream:
             ORIGIN: place,
         }
         self._transform = Transform.uniform(cell_size, first_centre(place, cell_size))
-        self._names = {field: names.grid_name(field, naming) for field in fields}
+        self._names = {field: grid_names.grid_name(field, naming) for field in fields}
         self._collectors = {
             field: Collector(
                 field,

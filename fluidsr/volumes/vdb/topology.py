@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from fluidsr.volumes import memory
-from fluidsr.volumes.vdb import blocks, tree
+from fluidsr.volumes.vdb import node_buffers, tree
 from fluidsr.volumes.vdb.binary import Cursor
 from fluidsr.volumes.vdb.tree import BRANCH, Index
 from fluidsr.volumes.vdb.values import ValueType
@@ -121,16 +121,18 @@ class _TreeParser:
         cursor, kind = self.cursor, self.kind
         total = len(children)
         dense = children  # entries without a value of their own
-        if self.version < blocks.FIRST_WITH_MODES:
+        if self.version < node_buffers.FIRST_WITH_MODES:
             total -= int(children.sum())
         else:
             dense = np.zeros(len(children), bool)
-        block = blocks.scan_node(cursor, self.version, self.flags, kind, total, int(active.sum()))
+        block = node_buffers.scan_node(cursor, self.version, self.flags, kind, total, int(active.sum()))
         after = cursor.position
         mode, count = int(block.mode[0]), int(block.count[0])
         if count == 0 and mode == 0:  # by far the most frequent: only children
             return
-        stored = blocks.decode(cursor, block, self.flags, kind, active[None, ~dense], self.background)[0]
+        stored = node_buffers.decode(cursor, block, self.flags, kind, active[None, ~dense], self.background)[
+            0
+        ]
         cursor.position = after
         values = np.empty((len(children), kind.channels), kind.memory)
         values[...] = self.background

@@ -12,10 +12,10 @@ import numpy as np
 
 from fluidsr import atomic
 from fluidsr.errors import InputError
-from fluidsr.volumes.vdb import assemble, compression
+from fluidsr.volumes.vdb import compression, topology_writer
 from fluidsr.volumes.vdb.binary import pack_string
-from fluidsr.volumes.vdb.collect import Collector
-from fluidsr.volumes.vdb.leafstore import LeafStore
+from fluidsr.volumes.vdb.leaf_builder import Collector
+from fluidsr.volumes.vdb.leaf_writer import LeafStore
 from fluidsr.volumes.vdb.metadata import pack_metadata
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import BRANCH, LEAF, NODE, Index, Tiles
@@ -109,7 +109,7 @@ def write_trees(file: BinaryIO, trees: Sequence[Tree], metadata: Mapping[str, An
         descriptor = pack_string(unique) + pack_string(kind.tree) + pack_string("")
         origins, masks, buffers = tree.store.sorted()
         background = tree.store.background
-        topology = assemble.topology(kind, tree.store.chunk, background, origins, masks, tree.tiles)
+        topology = topology_writer.topology(kind, tree.store.chunk, background, origins, masks, tree.tiles)
         head = (
             struct.pack("<I", tree.store.flags) + pack_metadata(_grid_metadata(tree)) + tree.transform.pack()
         )

@@ -1,0 +1,73 @@
+"""What the sampler sees of a data set's frames, decoded once and kept while there is room in a bounded cache."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+from fluidsr.dataset.splines import coefficients
+from fluidsr.dataset.store import Simulation
+
+
+class FrameCache:
+    """Keeps the arrays used last, at most `limit` bytes of them. Safe to use from several threads."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.bytes = limit, 0
+        self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array under `key`; made, and kept where it fits, if it is not there. Treat it as read-only."""
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+        array = make()  # outside the lock: decoding is slow; two threads may decode the same frame once
+        array.flags.writeable = False
+        with self._lock:
+            if key not in self._arrays and array.nbytes <= self.limit:
+                self._arrays[key] = array
+                self.bytes += array.nbytes
+                while self.bytes > self.limit:
+                    self.bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return array
+
+
+class Frames:
+    """Both sides of the frames of simulations, as they are and as `splines.coefficients`; at most `cache_bytes` of
+    them are kept. Safe to use from several threads; arrays are read-only. Raises DatasetError for damaged data.
+    """
+
+    def __init__(self, cache_bytes: int) -> None:
+        self._cache = FrameCache(cache_bytes)
+
+    def low(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[1 + d, *S]`: density, then velocity in coarse cells per frame; float32."""
+
+        def make() -> np.ndarray:
+            frame = simulation.low(index)
+            return np.concatenate([frame.density[None], frame.velocity_in_cells()]).astype(np.float32)
+
+        return self._cache.get((simulation.path, index, "low"), make)
+
+    def high(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[*(S * factor)]`: density, float16."""
+        return self._cache.get((simulation.path, index, "high"), lambda: simulation.high_density(index))
+
+    def low_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
+
+        def make() -> np.ndarray:
+            return np.stack([coefficients(field) for field in self.low(simulation, index)])
+
+        return self._cache.get((simulation.path, index, "low spline"), make)
+
+    def high_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+        """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
+        return self._cache.get(
+            (simulation.path, index, "high spline"), lambda: coefficients(simulation.high_density(index))
+        )

@@ -1,0 +1,177 @@
+"""Whether the two sides of a foreign pair belong together.
+
+Where their cells lie to one another: whole coarse cells, one box for both. And whether they show the same smoke:
+what a wrong pairing, scale or place betrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.volumes.places import Place
+
+FACTORS = (2, 4, 8)
+_WHOLE = 1e-3  # fine cells; how far from a whole number the distance of two boxes may be
+_ALIKE = 1e-4  # how much cell sizes that mean the same may differ
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The box of a whole sequence; `tight` says that it is merely that of the smoke, with nothing beyond it."""
+
+    place: Place
+    tight: bool = False
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The same box in coarse cells and in cells `factor` times smaller."""
+
+    low: Place
+    high: Place
+    factor: int
+
+    @classmethod
+    def of(cls, shape: Sequence[int], size: float, origin: Sequence[float], factor: int) -> Grids:
+        """A box of `shape` coarse cells of `size` m, its lower corner at `origin`."""
+        low = Place(tuple(shape), size, tuple(origin))
+        return cls(low, Place(tuple(n * factor for n in shape), size / factor, low.origin), factor)
+
+
+def of_both(low: Extent, high: Extent) -> Grids:
+    """The box of two sequences, in whole coarse cells.
+
+    Where both boxes are known it is what they have in common; they may differ by less than a coarse cell at each end,
+    as those of one domain do whose edges are rounded to whole cells of either size. A box that is merely that of the
+    smoke is filled up, with empty cells around it, to what both boxes cover together. Raises InputError where the
+    cell sizes are not 2, 4 or 8 apart, where the fine cells do not divide the coarse ones, and where known boxes
+    differ.
+    """
+    coarse, fine = low.place, high.place
+    if len(coarse.shape) != len(fine.shape):
+        raise InputError("low and high", "one is 2-D and the other 3-D", "pair sequences of one dimension")
+    factor = _factor(coarse.cell_size, fine.cell_size)
+    size = coarse.cell_size / factor
+    exact = np.subtract(fine.origin, coarse.origin) / size
+    shift = np.rint(exact).astype(int)
+    if (np.abs(exact - shift) > _WHOLE).any():
+        beside = ", ".join(f"{x:.3g}" for x in exact - shift)
+        raise InputError(
+            "low and high",
+            f"the fine cells do not divide the coarse ones: they lie ({beside}) of a fine cell beside",
+            "say --cells-at corner if the files mean corners; else resample one side, or give the fine one alone",
+        )
+    ends = np.multiply(coarse.shape, factor), shift + fine.shape
+    if low.tight or high.tight:
+        first, end = np.minimum(0, shift) // factor, -(-np.maximum(*ends) // factor)
+    else:
+        first, end = -(-np.maximum(0, shift) // factor), np.minimum(*ends) // factor
+        apart = max(np.abs(shift).max(), np.abs(ends[0] - ends[1]).max())
+        if apart >= factor or (end <= first).any():
+            raise InputError(
+                "low and high",
+                f"their boxes differ: the coarse one is {_told(coarse)}, the fine one {_told(fine)}",
+                "pair sequences of one domain",
+            )
+    origin = np.add(coarse.origin, first * coarse.cell_size).tolist()
+    return Grids.of((end - first).tolist(), coarse.cell_size, origin, factor)
+
+
+def of_fine(high: Extent, factor: int) -> Grids:
+    """Whole coarse cells for a fine sequence that has no coarse side.
+
+    A known box is cut at its upper ends where they are not multiples of `factor` (empty cells there would look like
+    an edge of the smoke); a box that is merely that of the smoke gets a coarse cell of air around it, and whatever
+    else makes it whole. Raises InputError where nothing would be left.
+    """
+    place = high.place
+    if high.tight:
+        shape = [math.ceil(n / factor) + 2 for n in place.shape]
+        size = place.cell_size * factor
+        return Grids.of(shape, size, [o - size for o in place.origin], factor)
+    shape = [n // factor for n in place.shape]
+    if min(shape) < 1:
+        raise InputError("high", f"{place.shape} cells are fewer than a coarse one", "give a smaller factor")
+    return Grids.of(shape, place.cell_size * factor, place.origin, factor)
+
+
+def unplaced_factor(low: Extent, high: Extent) -> int | None:
+    """The factor of two sequences that both claim the same cells, as formats do that know no cell size: from their
+    shapes. None where they do not, or where the shapes tell none."""
+    a, b = low.place, high.place
+    if low.tight or high.tight or a.cell_size != b.cell_size or a.origin != b.origin:
+        return None
+    ratios = {n / m for m, n in zip(a.shape, b.shape, strict=False)}
+    factor = ratios.pop() if len(ratios) == 1 and len(a.shape) == len(b.shape) else 0
+    return int(factor) if factor in FACTORS else None
+
+
+def _factor(low: float, high: float) -> int:
+    factor = round(low / high)
+    if factor not in FACTORS or abs(low / high / factor - 1) > _ALIKE:
+        raise InputError(
+            "low and high",
+            f"cells of {low:g} m and {high:g} m are {low / high:.4g} apart",
+            "pair sequences whose cells are 2, 4 or 8 apart"
+            if low >= high
+            else "give the coarse side as low",
+        )
+    return factor
+
+
+def _told(place: Place) -> str:
+    corners = zip(place.origin, place.end, strict=True)
+    return " x ".join(f"{a:.6g}..{b:.6g}" for a, b in corners) + " m"
+
+
+_LEAST_CORRELATION = (
+    0.5  # coupled coarse simulations were seen at 0.9 and more, sides of two scenes below 0.3
+)
+_SAME_AMOUNT = 1.5
+
+
+class Likeness:
+    """Compares coarse densities with fine ones, averaged over the coarse cells, frame by frame."""
+
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+        self._sums = np.zeros(6)  # of 1, a, b, a², b², ab
+
+    def add(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Count a frame: `low [*S]` and `high [*(S * factor)]`."""
+        blocks: list[int] = []
+        for n in low.shape:
+            blocks += [n, self._factor]
+        a = low.astype(np.float64)
+        b = (
+            high.astype(np.float32)
+            .reshape(blocks)
+            .mean(axis=tuple(range(1, len(blocks), 2)), dtype=np.float64)
+        )
+        self._sums += [a.size, a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
+
+    @property
+    def correlation(self) -> float:
+        """Of both densities, over all cells and frames; 0 where one of them is the same everywhere."""
+        n, a, b, aa, bb, ab = self._sums
+        spread = (aa - a * a / n) * (bb - b * b / n)
+        return float((ab - a * b / n) / np.sqrt(spread)) if spread > 0 else 0.0
+
+    @property
+    def amount(self) -> float:
+        """Smoke of the coarse side over that of the fine one."""
+        return float(self._sums[1] / self._sums[2]) if self._sums[2] > 0 else np.inf
+
+    def doubt(self) -> str | None:
+        """A sentence for the user where the sides hardly belong together."""
+        if self.correlation < _LEAST_CORRELATION:
+            by = f"{self.correlation:.2f}"
+            return f"its sides show different smoke (they correlate by {by}): do they belong together?"
+        if not 1 / _SAME_AMOUNT < self.amount < _SAME_AMOUNT:
+            return f"its coarse side holds {self.amount:.3g} times the smoke of the fine one: are they of one scale?"
+        return None

@@ -1,0 +1,163 @@
+"""Pictures of a data set: what its simulations have drawn (one column a quantity, one row a simulation), and pairs.
+
+Drawn without a display, as PNG bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fluidsr.dataset.store import Simulation, Store
+
+# Words are counted, numbers are spread over a scale. The unit of speeds is coarse cells per frame.
+WORDS = ("kind", "boundary", "frame rate")
+
+
+def marginals(store: Store) -> dict[str, list[Any]]:
+    """Per quantity the values of all simulations, words as str, numbers as float; quantities that a simulation
+    says nothing of are left out of its row, and those that none has are left out.
+
+    Speeds of air (the fastest, and the root mean square in smoke) have a value for each frame, in coarse cells per
+    frame.
+    """
+    columns: dict[str, list[Any]] = {}
+    for simulation in store.simulations():
+        for name, value in _row(simulation).items():
+            columns.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return columns
+
+
+def table(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Counts of words; least, median and most of numbers."""
+    found: dict[str, Any] = {}
+    for name, values in columns.items():
+        if name in WORDS:
+            counts = Counter(values)
+            found[name] = {word: counts[word] for word in sorted(counts)}
+        else:
+            ordered = sorted(values)
+            found[name] = [_round(ordered[i]) for i in (0, (len(ordered) - 1) // 2, -1)]
+    return found
+
+
+def _row(simulation: Simulation) -> dict[str, Any]:
+    attrs = simulation.attrs
+    row: dict[str, Any] = {name: str(attrs[name]) for name in ("kind", "boundary") if name in attrs}
+    row["frame rate"] = f"{1 / simulation.dt:.4g}"
+    row["coarse cells"] = float(math.prod(simulation.low_shape))
+    row["edges, shortest over longest"] = min(simulation.low_shape) / max(simulation.low_shape)
+    row |= _of_scene(attrs, simulation)
+    for name, key in (
+        ("warm-up frames", "warm_up"),
+        ("frames between synchronisations", "synchronised_every"),
+    ):
+        if key in attrs:
+            row[name] = float(attrs[key])
+    speeds = attrs.get("cells_per_frame", {})
+    row |= {"fastest air, cells/frame": speeds["greatest"]} if speeds.get("greatest") else {}
+    row |= {"speed in smoke, cells/frame": speeds["smoke"]} if speeds.get("smoke") else {}
+    return row
+
+
+def _of_scene(attrs: dict[str, Any], simulation: Simulation) -> dict[str, Any]:
+    """From the scene that was recorded; nothing for simulations from elsewhere."""
+    if not isinstance(attrs.get("scene"), str):
+        return {}
+    scene = yaml.safe_load(attrs["scene"])
+    physics, obstacles = scene["physics"], scene.get("obstacles", [])
+    size = float(attrs["low_cell_size"])
+    wind = math.hypot(*physics.get("wind") or (0.0,))
+    return {
+        "CFL number": float(scene["time"]["cfl"]),
+        "lift, m/s² per K": 9.81 * float(physics["buoyancy"]["temperature"]),
+        "vorticity confinement": float(physics["vorticity_confinement"]),
+        "fading, 1/s": float(physics["dissipation"]["density"]),
+        "wind, cells/frame": wind * simulation.dt / size,
+        "sources of smoke": float(sum("density" in source for source in scene["sources"])),
+        "velocity spheres": float(sum("density" not in source for source in scene["sources"])),
+        "obstacles": float(len(obstacles)),
+        "moving obstacles": float(sum("motion" in body for body in obstacles)),
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+_ACROSS = 4
+_EACH = 3  # pairs shown of a split
+
+
+def plot_marginals(columns: dict[str, list[Any]]) -> bytes:
+    """A panel for each quantity of `marginals`: bars for words, histograms for numbers."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(columns) // _ACROSS)
+    figure = Figure(figsize=(3.3 * _ACROSS, 2.1 * rows), layout="constrained")
+    for place, (name, values) in enumerate(columns.items()):
+        panel = figure.add_subplot(rows, _ACROSS, place + 1)
+        if name in WORDS:
+            counts = Counter(values)
+            words = sorted(counts)
+            panel.barh(words, [counts[word] for word in words], color="#1b6ac9")
+            panel.invert_yaxis()
+        else:
+            numbers = np.asarray(values, float)
+            whole = np.all(numbers == np.round(numbers)) and np.ptp(numbers) <= 32
+            bins: Any = np.arange(numbers.min() - 0.5, numbers.max() + 1) if whole else 24
+            panel.hist(numbers, bins=bins, color="#1b6ac9")
+            panel.set_ylabel("simulations" if len(values) <= len(columns[WORDS[2]]) else "frames", fontsize=7)
+        panel.set_title(name, fontsize=9)
+        panel.tick_params(labelsize=7)
+    return _png(figure)
+
+
+def plot_pairs(store: Store) -> bytes | None:
+    """The middle frame of a few simulations of each split, coarse above fine; 3-D ones as the mean along z.
+
+    None where there are no simulations. Raises DatasetError where a frame is damaged.
+    """
+    from matplotlib.figure import Figure
+
+    splits = [(name, store.simulations(name)[:_EACH]) for name in ("train", "validation", "test")]
+    shown = [(name, simulation) for name, found in splits for simulation in found]
+    if not shown:
+        return None
+    figure = Figure(figsize=(2.3 * len(shown), 5.6), layout="constrained", facecolor="#16181d")
+    for column, (split, simulation) in enumerate(shown):
+        for row, density in enumerate(_pair(simulation)):
+            panel = figure.add_subplot(2, len(shown), row * len(shown) + column + 1)
+            panel.imshow(
+                density.T,
+                origin="lower",
+                cmap="gray",
+                vmin=0,
+                vmax=max(float(density.max()), 1e-6),
+                interpolation="none",
+            )
+            panel.set_axis_off()
+            if row == 0:
+                title = f"{simulation.name}\n{split} {simulation.attrs.get('kind', '')}"
+                panel.set_title(title, fontsize=8, color="white")
+    return _png(figure)
+
+
+def _pair(simulation: Simulation) -> tuple[np.ndarray, np.ndarray]:
+    middle = simulation.frames // 2
+    both = simulation.low(middle).density, simulation.high(middle).density
+    low, high = (field.mean(axis=2) if field.ndim == 3 else field for field in both)
+    return low, high
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas, data = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.print_png(data)
+    return data.getvalue()

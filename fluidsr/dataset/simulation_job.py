@@ -1,0 +1,174 @@
+"""Recording one simulation: the job that a worker does, from the seed to the complete folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fluidsr.dataset.addresses import Address
+from fluidsr.dataset.config import DatasetConfig, split_of
+from fluidsr.dataset.layout import simulation_name
+from fluidsr.dataset.writer import SimulationWriter
+from fluidsr.errors import SceneError, SolverError
+from fluidsr.frame import Frame
+from fluidsr.scenes.random_scenes.scene import RandomScene, random_scene
+
+# Coarse cells per frame. Random scenes drive air at up to about 10; what is this fast has gained energy from
+# nowhere, and no network could learn from it.
+FASTEST = 24.0
+SMOKE = 0.01  # density above which a cell counts as smoke
+
+
+@dataclass(frozen=True)
+class Job:
+    """Simulation `index` of the data set `config` in the folder `path`, to be computed on `device`."""
+
+    config: DatasetConfig
+    path: Address
+    index: int
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """The folder of the simulation."""
+        return simulation_name(self.index)
+
+    @property
+    def seed(self) -> int:
+        """The seed of all that is random in it."""
+        return self.config.simulation_seed(self.index)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job; `failed` tells why a simulation that diverged was left out."""
+
+    name: str
+    failed: str | None = None
+
+
+class Stopped(Exception):
+    """Raised by a report to end a simulation early; what it had written is removed."""
+
+
+def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
+    """Compute and write one simulation; `report("warm-up")` or `report("frame")` after each frame.
+
+    On return it is complete under its final name, or recorded there as failed where it diverged: where the
+    solver said so, or what it gave is not finite or faster than `FASTEST`.
+    Raises InputError or RunError where it cannot be written.
+    """
+    config = job.config
+    attrs: dict[str, Any] = {
+        "seed": job.seed,
+        "split": split_of(job.index),
+        "pairs": config.pairs,
+        "factor": config.factor,
+        "device": job.device,
+    }
+    with SimulationWriter(job.path, job.name, config.frames, config.dim) as writer:
+        try:
+            drawn = scene_of(config, job.seed)
+            attrs |= _about(drawn)
+            pair = _pair(config, drawn, job)
+            for _ in range(drawn.warm_up):
+                pair.advance()
+                report("warm-up")
+            pair.warmed_up()
+            speeds = Speeds()
+            for index in range(config.frames):
+                low, high = pair.advance()
+                if index == 0:
+                    attrs |= _place(low, config.factor)
+                speeds.add(low)
+                writer.add(_sound(low, job), _halved(high, config.fine_fields, job))
+                report("frame")
+        except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
+            writer.fail(attrs, str(error))
+            return Outcome(job.name, str(error))
+        writer.finish(attrs | pair.notes() | {"cells_per_frame": speeds.as_dict()})
+    return Outcome(job.name)
+
+
+def scene_of(config: DatasetConfig, seed: int) -> RandomScene:
+    """The randomised scene of a seed, on fine cells. Raises SceneError where the distribution gives none."""
+    fine = config.resolution * config.factor
+    return random_scene(config.distribution, seed, config.dim, fine, config.frames, factor=config.factor)
+
+
+def period_of(config: DatasetConfig, seed: int) -> int:
+    """Frames from one synchronisation of a coupled simulation to the next."""
+    least, most = config.resync
+    return int(np.random.default_rng(seed).integers(least, most + 1))
+
+
+class Speeds:
+    """How fast the air is that a network sees, frame by frame, in coarse cells per frame."""
+
+    def __init__(self) -> None:
+        self._greatest: list[float] = []
+        self._smoke: list[float] = []
+
+    def add(self, low: Frame) -> None:
+        """Count a coarse frame."""
+        speed = np.sqrt((low.velocity_in_cells().astype(np.float64) ** 2).sum(axis=0))
+        smoke = speed[low.density > SMOKE]
+        self._greatest.append(float(f"{speed.max():.4g}"))
+        self._smoke.append(float(f"{np.sqrt((smoke**2).mean()):.4g}") if smoke.size else 0.0)
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """`greatest`, and `smoke`: root mean square over cells with smoke; one number a frame."""
+        return {"greatest": self._greatest, "smoke": self._smoke}
+
+
+def _pair(config: DatasetConfig, drawn: RandomScene, job: Job) -> Any:
+    from fluidsr.dataset.pairs import CoupledPair, FilteredPair
+
+    if config.pairs == "filtered":
+        return FilteredPair(drawn, config.factor, job.device)
+    return CoupledPair(drawn, config.factor, job.device, period_of(config, job.seed))
+
+
+def _about(drawn: RandomScene) -> dict[str, Any]:
+    return {
+        "kind": drawn.kind,
+        "boundary": drawn.boundary,
+        "warm_up": drawn.warm_up,
+        "warm_up_vorticity_confinement": drawn.first_confinement,
+        "scene": drawn.scene.to_yaml(),
+    }
+
+
+def _place(low: Frame, factor: int) -> dict[str, Any]:
+    return {
+        "dt": low.dt,
+        "start_time": low.time,
+        "origin": list(low.origin),
+        "low_cell_size": low.cell_size,
+        "high_cell_size": low.cell_size / factor,
+    }
+
+
+def _sound(frame: Frame, job: Job) -> Frame:
+    for name, values in frame.fields().items():
+        if not np.isfinite(values).all():
+            raise SolverError(job.name, f"the coarse {name} is not finite", "use another seed")
+    fastest = float(np.abs(frame.velocity_in_cells()).max())
+    if fastest > FASTEST:
+        what = f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, which no source drives it to"
+        raise SolverError(job.name, what, "use another seed, or a higher --resolution")
+    return frame
+
+
+def _halved(high: Frame, kept: tuple[str, ...], job: Job) -> dict[str, np.ndarray]:
+    halved = {}
+    for name, values in high.fields().items():
+        if name in kept:
+            with np.errstate(over="ignore"):  # to infinity, which is refused below
+                halved[name] = values.astype(np.float16)
+            if not np.isfinite(halved[name]).all():
+                raise SolverError(job.name, f"the fine {name} is not finite as float16", "use another seed")
+    return halved

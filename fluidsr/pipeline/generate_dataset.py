@@ -1,0 +1,86 @@
+"""`fluidsr generate-dataset`: randomised pairs of coarse and fine smoke into a Zarr store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluidsr import device as devices
+from fluidsr.errors import InputError
+from fluidsr.pipeline import provenance
+from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.provenance import to_yaml
+
+if TYPE_CHECKING:
+    from fluidsr.dataset import DatasetConfig
+
+
+def configure(
+    *,
+    distribution: str = "default",
+    overrides: Sequence[str] = (),
+    resync: str | None = None,
+    fields: Sequence[str] = (),
+    **options: Any,
+) -> DatasetConfig:
+    """The data set that the options describe: `distribution` is a name or a YAML file, of which `overrides` change
+    keys; `resync` N or LEAST-MOST frames; `fields` of the fine side, none for all. Raises InputError."""
+    from fluidsr.dataset import DatasetConfig
+    from fluidsr.scenes.random_scenes.distribution import load_distribution
+
+    if resync is not None:
+        options["resync"] = _span(resync)
+    if fields:
+        options["fine_fields"] = tuple(dict.fromkeys(("density", *fields)))
+    return DatasetConfig(distribution=load_distribution(distribution, overrides), **options)
+
+
+def _span(text: str) -> tuple[int, int]:
+    least, _, most = text.partition("-")
+    if not (least.isdigit() and (most or least).isdigit()):
+        raise InputError("--resync", f"'{text}' is no number of frames", "give N, or LEAST-MOST such as 1-16")
+    return int(least), int(most or least)
+
+
+def describe(config: DatasetConfig) -> str:
+    """The resolved configuration and an upper bound of the cost, as YAML."""
+    return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost()})
+
+
+def make_dataset(
+    config: DatasetConfig,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    workers: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Generate what `config` describes into the store `output`, a folder or an address; one that was stopped goes on.
+
+    On return every simulation is there whole, or was named in a line as failed and left out. Raises
+    InputError for bad input, RunError for a full disk or a worker that died.
+    """
+    from fluidsr import dataset
+    from fluidsr.pipeline.cluster import connect
+
+    device = devices.resolve(device)
+    with (
+        connect(scheduler) if scheduler else nullcontext() as client,
+        Progress(config.simulations * config.frames, quiet=quiet) as progress,
+    ):
+        report = dataset.generate(
+            config,
+            output,
+            workers=workers,
+            client=client,
+            on_progress=progress.advance,
+            device=device,
+            overwrite=overwrite,
+            provenance=provenance.environment(),
+        )
+        for name, reason in report.failed.items():
+            progress.note(f"{output}: {name} is left out: {reason}")

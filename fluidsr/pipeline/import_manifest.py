@@ -1,0 +1,129 @@
+"""What `import-dataset` is asked for: simulations with their two sides, from YAML or from options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from fluidsr.errors import InputError
+from fluidsr.scenes import load_yaml_model
+from fluidsr.scenes.error_messages import Problem, Problems
+from fluidsr.scenes.fields import Flag, GridName, Positive, Strict
+
+Unit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _beside(value: Any, info: ValidationInfo) -> Any:
+    """File names and patterns are relative to the YAML file; absolute from here on."""
+    folder = (info.context or {}).get("folder") or Path()
+    return str((Path(folder) / value).absolute()) if isinstance(value, str) else value
+
+
+_Pattern = Annotated[str, Field(min_length=1, max_length=4000), BeforeValidator(_beside)]
+_Files = Annotated[tuple[_Pattern, ...], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class Intake(Strict):
+    """How volumes are understood; what is absent is asked of the level above."""
+
+    density_grid: GridName | None = Field(default=None, description="Unless its name tells")
+    velocity_grid: GridName | None = Field(default=None, description="Unless its name tells")
+    velocity_unit: Unit | None = Field(default=None, description="Of the files; absent: auto")
+    frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
+    cells_at: Literal["centre", "corner"] | None = Field(
+        default=None,
+        description="What the files' positions are of each cell; absent: its centre, as VDB and VTK mean",
+    )
+
+
+class SideOfPair(Intake):
+    """One side of a simulation."""
+
+    files: _Files = Field(description="A folder, a file, a pattern such as smoke_####.vdb, or a list of them")
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+_Frames = Annotated[str, Field(min_length=1, max_length=20), BeforeValidator(_as_text)]
+
+
+def _as_side(value: Any) -> Any:
+    return {"files": value} if isinstance(value, (str, list, tuple)) else value
+
+
+_Side = Annotated[SideOfPair, BeforeValidator(_as_side)]
+
+
+class Wanted(Intake):
+    """One simulation."""
+
+    high: _Side = Field(description="The fine side")
+    low: _Side | None = Field(default=None, description="The coarse side; absent: filtered from the fine one")
+    factor: Literal[2, 4, 8] | None = Field(default=None, description="Where there is no coarse side")
+    split: Literal["train", "validation", "test"] | None = Field(default=None, description="Absent: chosen")
+    frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
+    zero_velocity: Flag = Field(default=False, description="Accept a coarse side without velocity")
+
+
+class PairsFile(Intake):
+    """All simulations; what is said beside the list holds for those that say nothing else."""
+
+    factor: Literal[2, 4, 8] | None = Field(default=None, description="Where there is no coarse side")
+    frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
+    zero_velocity: Flag = Field(default=False, description="Accept coarse sides without velocity")
+    simulations: Annotated[tuple[Wanted, ...], Field(min_length=1, max_length=100_000)] = Field(
+        description="Each with high, and low or factor"
+    )
+
+    @model_validator(mode="after")
+    def _each_has_a_factor(self) -> PairsFile:
+        for index, wanted in enumerate(self.simulations):
+            if wanted.low is None and (wanted.factor or self.factor) is None:
+                problem = Problem(
+                    ("simulations", index), "has no low side", "add low, or a factor to filter by"
+                )
+                raise Problems([problem])
+        return self
+
+
+def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
+    """The file at `path`; `options` stand for what it says of all simulations.
+
+    Raises InputError where there is none, SceneError (`file:line: key: what; remedy`) for a wrong one.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(
+            str(path), what, "give a YAML file of pairs, or --low and --high, or --layout for a folder"
+        )
+    overrides = [f"{key}={json.dumps(value)}" for key, value in options.items()]
+    return load_yaml_model(path, PairsFile, overrides, kind="list of pairs")
+
+
+def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFile:
+    """What `--low` and `--high`, given in turn, ask for. Raises InputError where they do not belong together."""
+    if not high:
+        raise InputError(
+            "--high", "there is none", "give a YAML file of pairs, or --high and --low or --factor"
+        )
+    if low and len(low) != len(high):
+        what = f"{len(low)} coarse sides, and {len(high)} fine ones"
+        raise InputError("--low and --high", what, "give one --low for each --high, or no --low")
+    if not low and more.get("factor") is None:
+        raise InputError(
+            "--factor", "there is no coarse side to tell it", "give --low, or --factor 2, 4 or 8"
+        )
+    pairs = [
+        {"high": fine, "low": coarse} for fine, coarse in zip(high, low or (None,) * len(high), strict=True)
+    ]
+    return PairsFile.model_validate({**more, "simulations": pairs}, context={"folder": Path.cwd()})

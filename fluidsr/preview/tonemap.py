@@ -1,0 +1,51 @@
+"""From light to picture: background, tone curve, sRGB."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fluidsr.preview.style import Look
+
+
+def develop(light: np.ndarray, look: Look) -> np.ndarray:
+    """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background."""
+    height, width, _ = light.shape
+    key = (
+        np.asarray(look.albedo, np.float32) * np.asarray(look.key, np.float32) * np.float32(look.key_strength)
+    )
+    soft = np.asarray(look.albedo, np.float32) * np.asarray(look.ambient, np.float32)
+    linear = light[..., :1] * key + light[..., 1:2] * soft + light[..., 2:] * background(width, height, look)
+    shown = encode_srgb(tone_curve(linear * np.float32(look.exposure)))
+    return np.asarray(shown * 255.0 + _dither(width, height), np.float32).astype(np.uint8)
+
+
+def background(width: int, height: int, look: Look) -> np.ndarray:
+    """Linear RGB `[h, w, 3]`: a vertical gradient, a little brighter behind the middle."""
+    y = (
+        np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None, None]
+        if height > 1
+        else np.full((1, 1, 1), 0.5)
+    )
+    x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :, None] if width > 1 else np.zeros((1, 1, 1))
+    top, bottom = np.asarray(look.background_top, np.float32), np.asarray(look.background_bottom, np.float32)
+    halo = 1.0 + 0.9 * np.exp(-1.6 * (x * x + (2.0 * y - 1.1) ** 2))
+    return ((top + (bottom - top) * y) * halo).astype(np.float32)
+
+
+def tone_curve(linear: np.ndarray) -> np.ndarray:
+    """Scene-linear to display-linear in [0, 1]: the filmic curve of Narkowicz (2015), a fit to ACES."""
+    x = linear * np.float32(0.6)
+    return np.clip(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0)
+
+
+def encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1, of values in [0, 1]."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
+
+
+def _dither(width: int, height: int) -> np.ndarray:
+    """Interleaved gradient noise in [0, 1) (Jimenez 2014): rounds without bands, and always alike."""
+    x, y = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)[:, None]
+    return (np.modf(52.9829189 * np.modf(0.06711056 * x + 0.00583715 * y)[0])[0])[..., None].astype(
+        np.float32
+    )

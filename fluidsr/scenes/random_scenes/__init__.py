@@ -1,0 +1,1 @@
+"""Random scenes for training pairs: what they are drawn from, and how."""

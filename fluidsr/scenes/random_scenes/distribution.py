@@ -1,0 +1,204 @@
+"""Distribution: what random scenes for training are drawn from, as a readable YAML document.
+
+Where they take place (domains, boundaries, clocks, forces) is here, what they are about in kinds.py. Shares are of
+the domain's edges, and speeds are in *coarse cells per frame*: that is what a generator sees, so it meets the same
+range in training and at run time, whatever the size of the cells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fluidsr.errors import InputError
+from fluidsr.scenes.fields import Integer, Number, Strict
+from fluidsr.scenes.random_scenes.kinds import Blobs, Collision, Jet, Kinds, Plume, Wake
+from fluidsr.scenes.random_scenes.ranges import (
+    Above,
+    Chance,
+    Count,
+    Maybe,
+    Sometimes,
+    Span,
+    Speed,
+    Weighed,
+    Weight,
+)
+from fluidsr.scenes.schema import Numerics
+from fluidsr.scenes.yaml_loader import load_yaml_model
+
+
+class Boundaries(Weighed):
+    """Weights of mixes of boundaries."""
+
+    open: Weight = Field(default=0.0, description="All sides open")
+    floor: Weight = Field(default=0.0, description="A floor, all else open")
+    room: Weight = Field(default=0.0, description="Walls and a floor, open above")
+    chimney: Weight = Field(default=0.0, description="Walls, open below and above")
+    box: Weight = Field(default=0.0, description="All sides closed")
+    periodic: Weight = Field(default=0.0, description="Sideways axes periodic, a floor, open above")
+    channel: Weight = Field(default=0.0, description="x periodic, a floor and a ceiling, z open")
+
+
+class Box(Strict):
+    """The domain."""
+
+    edge: Speed = Field(default=(1.0, 2.2), description="Longest edge, m")
+    aspect: Annotated[Span, Field()] = Field(
+        default=(0.6, 1.05), description="Other edges over the longest; rounded to whole coarse blocks of 8"
+    )
+    lying: Chance = Field(default=0.15, description="How often the upright edge may be a shorter one")
+
+
+class Clock(Strict):
+    """Frame rates and substeps."""
+
+    fps: Annotated[tuple[Annotated[Number, Field(gt=0, le=10_000)], ...], Field(min_length=1)] = Field(
+        default=(24.0,), description="One of these"
+    )
+    cfl: Speed = Field(default=(3.0, 3.0), description="Cells that the fastest air may cross in a substep")
+    max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
+        default=16, description="Most substeps in a frame"
+    )
+
+
+class WarmUp(Strict):
+    """What passes before the first recorded frame."""
+
+    frames: Count = Field(default=(12, 12), description="How many frames; drawn for each simulation")
+    vorticity_confinement: Maybe | None = Field(
+        default=None,
+        description="Instead of physics.vorticity_confinement until recording begins; absent: that one",
+    )
+
+
+class Fading(Strict):
+    """Decay rates, 1/s."""
+
+    density: Maybe = Field(default=Sometimes(of=(0, 0)), description="How fast smoke fades")
+    temperature: Maybe = Field(default=Sometimes(of=(0, 0)), description="How fast heat fades")
+
+
+class Forces(Strict):
+    """The forces."""
+
+    buoyant: Chance = Field(default=0.7, description="How often sources are warm, and warm air rises")
+    rise: Speed = Field(
+        default=(1.0, 3.5),
+        description="Coarse cells per frame that a free parcel comes to over half of the domain's height",
+    )
+    vorticity_confinement: Maybe = Field(default=Sometimes(of=(0, 0)), description="As in a scene")
+    dissipation: Fading = Field(default=Fading(), description="Decay of smoke and heat")
+    wind: Maybe = Field(
+        default=Sometimes(of=(0, 0)),
+        description="Coarse cells per frame, along a sideways axis without walls",
+    )
+    viscosity: Maybe = Field(default=Sometimes(of=(0, 0)), description="m²/s")
+
+
+FOLDER = Path(__file__).parents[1] / "distributions"
+DEFAULT = "default"
+
+
+class Shapes(Weighed):
+    """Weights of the shapes of bodies."""
+
+    sphere: Weight = Field(default=0.0, description="Spheres (2-D: discs)")
+    box: Weight = Field(default=0.0, description="Boxes (2-D: rectangles)")
+    cylinder: Weight = Field(default=0.0, description="Upright cylinders (2-D: rectangles)")
+
+
+class Ripples(Strict):
+    """Noise of every source that has smoke or force."""
+
+    strength: Span = Field(default=(0.2, 0.9), description="Depth of the modulation")
+    scale: Span = Field(default=(6.0, 20.0), description="Features across the longest edge")
+
+
+class Emission(Strict):
+    """What sources of smoke emit."""
+
+    density: Span = Field(default=(0.6, 1.0), description="Density")
+    temperature: Span = Field(default=(0.6, 1.2), description="K, where the scene is buoyant")
+    noise: Ripples = Field(default=Ripples(), description="Breaks up the emission")
+    shapes: Shapes = Field(default=Shapes(sphere=1.0), description="Of sources and obstacles")
+
+
+class Forcing(Strict):
+    """Velocity spheres: they impose velocity while they are on, and nothing else."""
+
+    radius: Span = Field(default=(0.04, 0.1), description="Over the shortest edge")
+    speed: Speed = Field(default=(0.5, 1.2), description="In any direction")
+    without_buoyancy: Above = Field(default=1.7, description="Factor on the speed where nothing else drives")
+    seconds: Span = Field(default=(0.2, 1.5), description="How long each is on")
+
+
+class Obstacles(Strict):
+    """Solid bodies."""
+
+    chance: Chance = Field(default=0.3, description="How often there are any (a wake always has one)")
+    count: Count = Field(default=(1, 2), description="How many")
+    radius: Span = Field(default=(0.08, 0.16), description="Over the shortest edge")
+    moving: Chance = Field(default=0.0, description="How many of them move")
+    travel: Span = Field(default=(0.2, 0.5), description="There and back, over the shortest edge")
+    speed: Speed = Field(default=(0.3, 1.5), description="Of those that move")
+
+
+class Distribution(Strict):
+    """What random scenes are drawn from. Raises SceneError where it is wrong (`load_distribution`)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description="Letters, digits, '_', '-' and '.'"
+    )
+    kinds: Kinds = Field(description="What scenes are about")
+    boundary: Boundaries = Field(description="Mixes of boundaries")
+    domain: Box = Field(default=Box(), description="The domain")
+    time: Clock = Field(default=Clock(), description="Frame rates and substeps")
+    warm_up: WarmUp = Field(default=WarmUp(), description="What passes before the first recorded frame")
+    physics: Forces = Field(default=Forces(), description="The forces")
+    numerics: Numerics = Field(default=Numerics(), description="As in a scene, the same for all")
+    sources: Emission = Field(default=Emission(), description="What sources emit")
+    plume: Plume = Field(default=Plume(), description="Scenes of the kind plume")
+    jet: Jet = Field(default=Jet(), description="Scenes of the kind jet")
+    collision: Collision = Field(default=Collision(), description="Scenes of the kind collision")
+    blobs: Blobs = Field(default=Blobs(), description="Scenes of the kind blobs")
+    wake: Wake = Field(default=Wake(), description="Scenes of the kind wake")
+    forcing: Forcing = Field(default=Forcing(), description="Velocity spheres")
+    obstacles: Obstacles = Field(default=Obstacles(), description="Solid bodies")
+
+
+def distributions() -> list[str]:
+    """The names of the distributions that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_distribution(name_or_path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Distribution:
+    """A shipped distribution by name, or one from a YAML file, with `KEY=VALUE` overrides applied.
+
+    Raises SceneError (`file:line: key: what; remedy`) for a wrong one, InputError where there is none.
+    """
+    word = str(name_or_path)
+    path, label = (FOLDER / f"{word}.yaml", f"{word}.yaml") if word in distributions() else (Path(word), word)
+    if not path.is_file():
+        near = difflib.get_close_matches(word, distributions(), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"give a YAML file or {', '.join(distributions())}"
+        raise InputError(word, "there is no such distribution of scenes", remedy)
+    if word == DEFAULT and not overrides:
+        return _default()
+    return _load(path, label, overrides)
+
+
+@functools.cache
+def _default() -> Distribution:
+    return _load(FOLDER / f"{DEFAULT}.yaml", f"{DEFAULT}.yaml", ())
+
+
+def _load(path: Path, label: str, overrides: Sequence[str]) -> Distribution:
+    return load_yaml_model(
+        path, Distribution, overrides, kind="distribution", label=label, defaults={"name": path.stem}
+    )

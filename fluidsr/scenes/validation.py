@@ -1,0 +1,278 @@
+"""What a scene and its bodies must satisfy beyond the kinds of their values: things fit the domain, and each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.scenes import mesh
+from fluidsr.scenes.bodies import Body
+from fluidsr.scenes.error_messages import Problem
+from fluidsr.scenes.geometry import bounds, cell_centres, inside, swept
+from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
+
+if TYPE_CHECKING:
+    from fluidsr.scenes.schema import Scene
+
+MAX_CELLS = 2**31 - 1  # cell indices are 32-bit integers
+
+
+def problems_of(scene: Scene) -> list[Problem]:
+    """Everything that is wrong with a scene whose single values are valid; empty where it is sound."""
+    problems = _domain(scene) or _wind(scene)
+    if problems:
+        return problems
+    vectors = [p for where, body in _bodies(scene) for p in problems_of_body(scene.dim, where, body)]
+    if vectors:
+        return vectors
+    solid = _obstacles(scene)
+    if solid:
+        return solid
+    for i in range(len(scene.sources)):
+        problems += _source(scene, i)
+    return problems + _start(scene) + _upscale(scene) + _output(scene)
+
+
+def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
+    sources: list[tuple[tuple[Any, ...], Any]] = [
+        (("sources", i), body) for i, body in enumerate(scene.sources)
+    ]
+    obstacles = [(("obstacles", i), body) for i, body in enumerate(scene.obstacles)]
+    return sources + obstacles + [(("upscale", "regions", i), body) for i, body in enumerate(_regions(scene))]
+
+
+def _regions(scene: Scene) -> tuple[Any, ...]:
+    return scene.upscale.regions if isinstance(scene.upscale, ModelUpscale) else ()
+
+
+def _domain(scene: Scene) -> list[Problem]:
+    problems = []
+    if scene.cells > MAX_CELLS:
+        what = f"{list(scene.domain.resolution)} makes {scene.cells / 1e9:.3g} billion cells"
+        problems.append(Problem(("domain", "resolution"), what, "give at most 2.1 billion"))
+    if scene.dim == 2 and scene.domain.up == "z":
+        problems.append(Problem(("domain", "up"), "a 2-D scene has no z axis", "give x or y"))
+    if scene.dim == 2 and scene.domain.boundary.z is not None:
+        problems.append(Problem(("domain", "boundary", "z"), "a 2-D scene has no z axis", "remove z"))
+    for axis, (low, high) in zip("xyz", scene.domain.sides, strict=False):
+        if (low == "periodic") != (high == "periodic"):
+            what = "is periodic at one end only, and there is nothing to join it to"
+            problems.append(Problem(("domain", "boundary", axis), what, f"write {axis}: periodic"))
+    return problems
+
+
+def _wind(scene: Scene) -> list[Problem]:
+    wind = scene.physics.wind
+    if wind is None:
+        return []
+    where = ("physics", "wind")
+    if len(wind) != scene.dim:
+        what = f"has {len(wind)} numbers in a {scene.dim}-D scene"
+        return [Problem(where, what, f"give {scene.dim}")]
+    problems = []
+    for i, (axis, speed, sides) in enumerate(zip("xyz", wind, scene.domain.sides, strict=False)):
+        if speed != 0 and "closed" in sides:
+            what = f"{speed:g} m/s cannot blow along {axis}, which is closed at an end"
+            remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
+            problems.append(Problem((*where, i), what, remedy))
+    return problems
+
+
+def _start(scene: Scene) -> list[Problem]:
+    if scene.start is None:
+        if scene.sources:
+            return []
+        return [Problem(("sources",), "is missing", "add it: where smoke, heat and motion come from")]
+    path = Path(scene.start.path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        return [Problem(("start", "path"), f"{path} {what}", "give a volume file, relative to the scene's")]
+    return []
+
+
+def _upscale(scene: Scene) -> list[Problem]:
+    if not isinstance(scene.upscale, WaveletUpscale):
+        return [
+            _outside_problem(scene, ("upscale", "regions", i), "region")
+            for i, region in enumerate(_regions(scene))
+            if _outside(scene, region, region.soft)
+        ]
+    problems = []
+    fine = scene.cells * scene.upscale.factor**scene.dim
+    if fine > MAX_CELLS:
+        what = f"{scene.upscale.factor} makes {fine / 1e9:.3g} billion fine cells"
+        problems.append(Problem(("upscale", "factor"), what, "give a smaller one: 2.1 billion is the most"))
+    for axis, sides, n in zip("xyz", scene.domain.sides, scene.domain.resolution, strict=False):
+        if sides[0] == "periodic" and n % 2:
+            what = f"eddies of the wavelet method cannot be joined over {n} cells along {axis}, an odd number"
+            problems.append(Problem(("domain", "resolution", "xyz".index(axis)), what, f"give {n + 1}"))
+    return problems
+
+
+def _obstacles(scene: Scene) -> list[Problem]:
+    problems = []
+    for i, body in enumerate(scene.obstacles):
+        if _outside(scene, body):
+            problems.append(_outside_problem(scene, ("obstacles", i), "obstacle"))
+    if scene.obstacles and not problems:
+        points = cell_centres(scene, (0.0,) * scene.dim, scene.extent)
+        if _covered(scene, points).all():
+            problems.append(Problem(("obstacles",), "they fill the whole domain", "leave room for air"))
+    return problems
+
+
+def _source(scene: Scene, index: int) -> list[Problem]:
+    body, where = scene.sources[index], ("sources", index)
+    problems = []
+    if body.density is None and body.temperature is None and body.velocity is None:
+        problems.append(Problem(where, "emits nothing", "give density, temperature or velocity"))
+    if body.seconds is not None and not body.seconds[0] < body.seconds[1]:
+        what = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
+        problems.append(Problem((*where, "seconds"), what, "give [start, end]"))
+    if _outside(scene, body):
+        return [*problems, _outside_problem(scene, where, "source")]
+    too_wide = _too_wide(scene, where, body)
+    if too_wide is not None:
+        return [*problems, too_wide]
+    if body.motion is not None:  # it may begin outside, or in a solid, as long as it comes out of it
+        if scene.obstacles and _never_in_the_open(scene, body):
+            what = "the source stays inside an obstacle, or outside the domain, for all of its motion"
+            problems.append(Problem((*where, "motion"), what, "move one of them"))
+        return problems
+    low, high = bounds(body)
+    points = cell_centres(scene, low, high)
+    held = points[inside(body, points)] if len(points) else points
+    if not len(held):
+        key = {"box": "size", "mesh": "scale"}.get(body.shape, "radius")
+        what = f"so small that it holds no cell centre (cells are {scene.domain.cell_size:g} m)"
+        problems.append(Problem((*where, key), what, "give at least the size of a cell"))
+    elif scene.obstacles and _covered(scene, held).all():
+        problems.append(Problem((*where, "center"), "the source is inside an obstacle", "move one of them"))
+    return problems
+
+
+def _never_in_the_open(scene: Scene, body: Any) -> bool:
+    """Whether a source that moves is nowhere on its way (looked at in 32 places between two keyframes; of many
+    keyframes, in fewer) outside of what stands still."""
+    offsets = np.array([key.offset for key in body.motion])
+    between = max(1, min(32, 1024 // len(offsets)))
+    shares = np.linspace(0, 1, between + 1)[1:, None]
+    ways = (a + shares * (b - a) for a, b in pairwise(offsets))
+    for offset in np.concatenate([offsets[:1], *ways]):
+        there = body.model_copy(update={"center": tuple(np.add(body.center, offset).tolist())})
+        points = cell_centres(scene, *bounds(there))
+        points = np.vstack([points, [there.center]]) if _holds(scene, there.center) else points
+        held = points[inside(there, points)]
+        if len(held) and not _covered(scene, held).all():
+            return False
+    return True
+
+
+def _holds(scene: Scene, point: Sequence[float]) -> bool:
+    return all(0 <= x <= edge for x, edge in zip(point, scene.extent, strict=True))
+
+
+def _outside(scene: Scene, body: Body, around: float = 0.0) -> bool:
+    low, high = swept(body)
+    edges = zip(low, high, scene.extent, strict=True)
+    return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
+
+
+def _outside_problem(scene: Scene, where: tuple[Any, ...], what: str) -> Problem:
+    edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
+    return Problem((*where, "center"), f"the {what} lies outside the domain", f"the domain is {edges} m")
+
+
+def _too_wide(scene: Scene, where: tuple[Any, ...], body: Any) -> Problem | None:
+    low, high = bounds(body)
+    slack = 1 + 1e-6
+    for axis, (a, b, edge) in enumerate(zip(low, high, scene.extent, strict=True)):
+        if b - a <= edge * slack:
+            continue
+        if body.shape == "box":
+            return _wide((*where, "size", axis), b - a, edge, edge)
+        if body.shape == "mesh":
+            return _wide((*where, "scale"), b - a, edge, body.scale * edge / (b - a))
+        along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
+        key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
+        if along and body.shape == "capsule":
+            most = max(edge - 2 * body.radius, 0.0)
+        return _wide((*where, key), value, edge, most)
+    return None
+
+
+def _wide(path: tuple[Any, ...], value: float, edge: float, most: float) -> Problem:
+    return Problem(path, f"{value:g} m is wider than the domain ({edge:g} m)", f"give at most {most:g}")
+
+
+def _covered(scene: Scene, points: np.ndarray) -> np.ndarray:
+    covered = np.zeros(len(points), bool)
+    for body in scene.obstacles:
+        if body.motion is None:
+            covered |= inside(body, points)
+    return covered
+
+
+def _output(scene: Scene) -> list[Problem]:
+    problems = []
+    for key in ("formats", "fields"):
+        words = getattr(scene.output, key)
+        repeated = [i for i, word in enumerate(words) if word in words[:i]]
+        if repeated:
+            where = ("output", key, repeated[0])
+            problems.append(Problem(where, f"'{words[repeated[0]]}' is given twice", "remove one of the two"))
+    if "solid" in scene.output.fields and not scene.obstacles:
+        where = ("output", "fields", scene.output.fields.index("solid"))
+        problems.append(Problem(where, "there are no obstacles", "remove it, or add one"))
+    if "temperature" in scene.output.fields and not scene.has_temperature:
+        where = ("output", "fields", scene.output.fields.index("temperature"))
+        problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))
+    return problems
+
+
+def problems_of_body(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    """What is wrong with a body at the key `where` in a scene of `dim` dimensions; empty where nothing is."""
+    problems = []
+    for key in ("center", "size", "velocity"):
+        value = getattr(body, key, None)
+        if value is not None and len(value) != dim:
+            what = f"has {len(value)} numbers in a {dim}-D scene"
+            problems.append(Problem((*where, key), what, f"give {dim}"))
+    problems += _motion(dim, where, body)
+    if body.shape == "mesh":
+        problems += _mesh(dim, where, body)
+    if dim == 2 and getattr(body, "axis", None) == "z":
+        problems.append(Problem((*where, "axis"), "a 2-D scene has no z axis", "give x or y"))
+    return problems
+
+
+def _motion(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    problems, keys = [], body.motion or ()
+    for i, key in enumerate(keys):
+        if len(key.offset) != dim:
+            what = f"has {len(key.offset)} numbers in a {dim}-D scene"
+            problems.append(Problem((*where, "motion", i, "offset"), what, f"give {dim}"))
+        if i and key.time <= keys[i - 1].time:
+            what = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
+            problems.append(
+                Problem((*where, "motion", i, "time"), what, "put keyframes in the order of time")
+            )
+    return problems
+
+
+def _mesh(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
+    if dim == 2:
+        what = "a mesh is a body in space, and the scene is 2-D"
+        return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
+    try:
+        mesh.read(body.path)
+    except InputError as error:
+        return [Problem((*where, "path"), f"{error.where} {error.what}", error.remedy)]
+    return []

@@ -1,0 +1,295 @@
+"""A frozen pydantic model from YAML: errors with file, line, key and remedy, and dotted overrides.
+
+The YAML knows where each of its values was written, and refuses what a small configuration never needs. A file
+from outside is hostile until parsed: the text is bounded in bytes and depth; aliases (with them the "billion
+laughs" bombs), tags and duplicate keys are errors. Scalars follow the YAML 1.2 core schema, so `1e-4` is a
+number and `on` is a word.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from fluidsr.errors import SceneError
+from fluidsr.scenes.error_messages import explain
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 24
+Path_ = tuple[Any, ...]  # the way to a value: keys and indices
+
+_RESOLVERS = (
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("tag:yaml.org,2002:int", r"^[-+]?[0-9]+$", list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+.0123456789"),
+    ),
+)
+
+
+class _Refused(Exception):
+    """Something this reader does not take: `(line, what, remedy)`."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2 scalars, without aliases, and with bounded depth."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's way of registering
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _Refused(
+                line, "anchors and aliases are not supported", "write the value out where it is used"
+            )
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _Refused(line, f"nested more than {MAX_DEPTH} levels deep", "give a flatter file")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes scalars so that the reader here reads them back as they were."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's way of registering
+
+
+for _tag, _pattern, _first in _RESOLVERS:
+    for _class in (_Loader, Dumper):
+        _class.add_implicit_resolver(_tag, re.compile(_pattern), _first)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data (dicts, lists, scalars) and the place where each of its values was written.
+
+    `label` names the file in messages; `places` has the line (from 1) of each path, or the `--set KEY` of it.
+    """
+
+    label: str
+    data: Any
+    places: dict[Path_, int | str]
+
+    def where(self, path: Sequence[Any]) -> str:
+        """`file:line: key` of the value at `path`, or of the nearest one around it that was written."""
+        place: int | str = 1
+        for length in range(len(path), -1, -1):
+            if tuple(path[:length]) in self.places:
+                place = self.places[tuple(path[:length])]
+                break
+        key = dotted(path)
+        if isinstance(place, str):
+            return place if f"--set {key}" == place or not key else f"{place}: {key}"
+        return f"{self.label}:{place}: {key}" if key else f"{self.label}:{place}"
+
+    def line(self, path: Sequence[Any]) -> int:
+        """The line of the value at `path` or around it; 0, to sort first, where an override gave it."""
+        for length in range(len(path), -1, -1):
+            if tuple(path[:length]) in self.places:
+                place = self.places[tuple(path[:length])]
+                return place if isinstance(place, int) else 0
+        return 1
+
+
+def dotted(path: Sequence[Any]) -> str:
+    """`sources[0].radius` for `("sources", 0, "radius")`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def read_text(path: Path, label: str) -> str:
+    """The text of a small UTF-8 file. Raises SceneError where it cannot be read, or is too large."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SceneError(label, f"cannot be read ({error.strerror or error})", "check the path") from error
+    if len(raw) > MAX_BYTES:
+        raise SceneError(label, f"is larger than {MAX_BYTES >> 20} MiB", "give a YAML configuration")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SceneError(f"{label}:{line}", "is not UTF-8 text", "give a YAML configuration") from error
+
+
+def parse(text: str, label: str) -> Document:
+    """Parse one YAML document. Raises SceneError with file and line for anything that is not plain data."""
+    if len(text) > MAX_BYTES:
+        raise SceneError(label, f"is larger than {MAX_BYTES >> 20} MiB", "give a YAML configuration")
+    places: dict[Path_, int | str] = {}
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        data = _construct(node, (), places) if node is not None else None
+    except _Refused as refused:
+        line, what, remedy = refused.args
+        raise SceneError(f"{label}:{line}", what, remedy) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        what = f"is not valid YAML ({error.problem or error.context})"
+        if error.context_mark and error.context_mark.line + 1 != line:
+            what += f" in what begins on line {error.context_mark.line + 1}"
+        raise SceneError(f"{label}:{line}", what, "correct the syntax there or just before") from error
+    except yaml.YAMLError as error:
+        what = f"is not valid YAML ({str(error).splitlines()[0]})"
+        raise SceneError(label, what, "give plain text in YAML") from error
+    return Document(label, data, places)
+
+
+def _construct(node: Any, path: Path_, places: dict[Path_, int | str]) -> Any:
+    line = node.start_mark.line + 1
+    places.setdefault(path, line)
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, line)
+    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        return [_construct(child, (*path, i), places) for i, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+        mapping: dict[Hashable, Any] = {}
+        for key_node, child in node.value:
+            key_line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _Refused(key_line, "a key is not a word", "give a plain key")
+            key = str(key_node.value)
+            here = (*path, key)
+            if key in mapping:
+                raise _Refused(key_line, f"'{dotted(here)}' is given twice", "remove one of the two")
+            places[here] = key_line
+            mapping[key] = _construct(child, here, places)
+        return mapping
+    raise _Refused(line, f"the tag '{_short_tag(node.tag)}' is not supported", "remove it")
+
+
+def _scalar(node: yaml.ScalarNode, line: int) -> Any:
+    text, kind = str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "str":
+        return text
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            lowered = text.lower().replace(".inf", "inf").replace(".nan", "nan")
+            value = float(lowered)
+            if math.isinf(value) and "inf" not in lowered:
+                raise ValueError
+            return value
+    except ValueError:
+        raise _Refused(line, f"'{text[:40]}' is not a usable number", "give a smaller number") from None
+    raise _Refused(line, f"the tag '{_short_tag(node.tag)}' is not supported", "remove it")
+
+
+def _short_tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def override(
+    document: Document, assignment: str, switches: Mapping[tuple[str, ...], str] | None = None
+) -> Document:
+    """The document with one `KEY=VALUE` applied: a dotted key (or `sources[0].radius`), a YAML value.
+
+    Mappings on the way are made where they are missing, list items are not. `switches` maps keys that choose
+    between kinds of a mapping (`upscale.method`) to what they are when absent: when such a choice changes,
+    the keys beside it that the file gave belong to the other kind, and go. Raises SceneError.
+    """
+    key, equals, text = assignment.partition("=")
+    parts = [part for part in re.split(r"\.|\[|\]\.?", key.strip()) if part]
+    if not equals or not parts:
+        raise SceneError("--set", f"'{assignment}' is not KEY=VALUE", "give for example time.frames=48")
+    where = f"--set {key.strip()}"
+    value = parse(text, where).data
+    data = _copy(document.data) if document.data is not None else {}
+    path: list[Any] = []
+    here: Any = data
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if isinstance(here, list):
+            if not (part.isdecimal() and len(part) < 7 and int(part) < len(here)):
+                have = f"0 to {len(here) - 1}" if here else "none"
+                raise SceneError(where, f"{dotted(path)} has no item '{part}'", f"the items are {have}")
+            step: Any = int(part)
+        elif isinstance(here, dict):
+            step = part
+            if not last and here.get(step) is None:
+                here[step] = {}
+        else:
+            raise SceneError(where, f"{dotted(path)} is a single value", "set it as a whole")
+        path.append(step)
+        if last:
+            if tuple(path) in (switches or {}) and value != here.get(step, (switches or {})[tuple(path)]):
+                for key in [k for k in here if isinstance(document.places.get((*path[:-1], k)), int)]:
+                    del here[key]
+            here[step] = value
+        else:
+            here = here[step]
+    prefix = tuple(path)
+    places = {p: place for p, place in document.places.items() if p[: len(prefix)] != prefix}
+    return Document(document.label, data, {**places, prefix: f"--set {dotted(prefix)}"})
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _copy(value) for key, value in data.items()}
+    return [_copy(value) for value in data] if isinstance(data, list) else data
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml_model(
+    source: Path | str,
+    model: type[Model],
+    overrides: Sequence[str] = (),
+    *,
+    kind: str = "scene",
+    label: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    switches: Mapping[tuple[str, ...], str] | None = None,
+) -> Model:
+    """Read YAML (a Path is a file, a str is the text itself), apply `KEY=VALUE` overrides, and validate.
+
+    `kind` is what a message calls the file; `label` stands for its name there (default: the path, or `kind`);
+    `defaults` are top-level keys taken where the file has none; `switches` as for `yaml_lines.override`. File
+    names in the model are relative to the file's folder. Raises SceneError, `file:line: key: what; remedy`;
+    where several are wrong, the first in the file, with the number of the others.
+    """
+    name = label or (str(source) if isinstance(source, Path) else kind)
+    document = parse(read_text(source, name) if isinstance(source, Path) else source, name)
+    if document.data is None and not overrides:
+        raise SceneError(name, "is empty", f"write a {kind} into it")
+    for assignment in overrides:
+        document = override(document, assignment, switches)
+    data = document.data
+    if not isinstance(data, dict):
+        raise SceneError(document.where(()), "is not a mapping of keys", f"give a {kind}: key: value")
+    folder = source.absolute().parent if isinstance(source, Path) else None
+    try:
+        return model.model_validate({**(defaults or {}), **data}, context={"folder": folder})
+    except ValidationError as error:
+        schema = model.model_json_schema()
+        problems = explain(error.errors(include_url=False), schema, data)
+        # Unknown keys come first (a misspelling may be the cause of the rest), then the file's order.
+        unknown = {p.path for p in problems if p.what.startswith("there is no key")}
+        problems.sort(key=lambda p: (p.path not in unknown, document.line(p.path)))
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise SceneError(document.where(first.path), first.what, first.remedy + more) from None

@@ -1,0 +1,109 @@
+"""The rim: the fluid cells near solids, and what is solved there.
+
+Let B be the matrix of the empty box and A that with solids. They differ only in rows of cut cells, those with
+a face that a solid covers, wholly or in part. So what a box solve leaves of A p = r is zero but in those
+cells, and so is everything that follows if the rest is kept up: one number for each cell of a thin layer
+instead of one for each cell of the box.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+from fluidsr.solver import kernels_boundary_band as kernels
+from fluidsr.solver import kernels_pressure
+from fluidsr.solver.geometry import Geometry
+
+# Layers of cells around the cut ones that are smoothed, and Gauss-Seidel sweeps before and after a box solve.
+LAYERS = 1
+SWEEPS = 2
+
+
+class Rim:
+    """Cells near solids as a list, with their part of the matrix A; about 80 bytes for each.
+
+    The smoothed cells come first, colour by colour (those of one colour are no neighbours), then the layer
+    around them, where a residual can reach. `window`: the rows along x and y that the rim and its neighbours
+    lie in, (first, one past the last) each. `plain`: for each row of cells along z 1 where the empty box ends not
+    differ (see kernels_pressure.py). `pockets`: places of the cells of each of the geometry's pockets.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weights: tuple[torch.Tensor, ...],
+        ends: int,
+        place: torch.Tensor,
+        device: str,
+    ) -> None:
+        """`weights` of `geometry` on the device; `place`: scratch, int32, one number a cell."""
+        nx, ny, nz = self.cells_of_box = geometry.fluid.shape
+        self.ends = ends
+        level = torch.empty(nx * ny * nz, dtype=torch.uint8, device=device)
+        self.plain, layer = (torch.empty(nx * ny, dtype=torch.uint8, device=device) for _ in range(2))
+        kernels.classify(*weights, level, layer, self.plain, nx, ny, nz, ends)
+        for old in range(kernels.CUT, kernels.CUT + LAYERS + 1):
+            kernels.widen(level, layer, old, nx, ny, nz, ends)
+        rows = torch.nonzero(layer).view(-1)
+        found = level.view(-1, nz)[rows]
+        row, k = torch.nonzero((found != kernels.FAR) & (found != kernels.SOLID)).unbind(1)
+        near = rows[row] * nz + k
+        outer = level[near] == kernels.CUT + LAYERS + 1
+        colour = self._colours(near)
+        groups = [near[~outer & (colour == number)] for number in torch.unique(colour).tolist()]
+        edges = np.cumsum([0, *(len(group) for group in groups)]).tolist()
+        self.colours = list(itertools.pairwise(edges))
+        self.cells = torch.cat([*groups, near[outer]]).to(torch.int32)
+        self.count = len(self.cells)
+        place.fill_(self.count)
+        kernels.number(self.cells, place, self.count)
+        self.beside = torch.empty(6 * self.count, dtype=torch.int32, device=device)
+        self.weights = torch.empty(6 * self.count, dtype=torch.float32, device=device)
+        kernels.connect(self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends)
+        self.window = (*self._span(near // (ny * nz), 0), *self._span(near // nz % ny, 1))
+        fluid_cells = int(np.count_nonzero(geometry.fluid))
+        self.pockets = [self._places(pocket, place, fluid_cells) for pocket in geometry.pockets]
+
+    def _span(self, index: torch.Tensor, axis: int) -> tuple[int, int]:
+        """Of what rim cells and their neighbours have for index: the first, and one past the last."""
+        if len(index) == 0:
+            return 0, 0
+        n = self.cells_of_box[axis]
+        first, last = int(index.min()) - 1, int(index.max()) + 2
+        wraps = self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED
+        if wraps and (first < 0 or last > n):
+            return 0, n
+        return max(first, 0), min(last, n)
+
+    def _colours(self, cells: torch.Tensor) -> torch.Tensor:
+        """A checkerboard's two, and two more for the last plane of an axis that wraps onto itself out of
+        step."""
+        _, ny, nz = self.cells_of_box
+        index = (cells // (ny * nz), cells // nz % ny, cells % nz)
+        colour = (index[0] + index[1] + index[2]) % 2
+        for axis, n in enumerate(self.cells_of_box):
+            if n % 2 == 1 and self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED:
+                colour = colour + (2 << axis) * (index[axis] == n - 1)
+        return colour
+
+    def _places(self, pocket: np.ndarray, place: torch.Tensor, fluid_cells: int) -> torch.Tensor | slice:
+        if len(pocket) == fluid_cells:  # all of the fluid, as in a closed box
+            return slice(self.count)
+        places = place[torch.from_numpy(pocket).to(place.device)]
+        return places[places < self.count].to(torch.int64)
+
+    def smooth(self, z: torch.Tensor, r: torch.Tensor, forward: bool) -> None:
+        """z = S r, a few Gauss-Seidel sweeps for A z = r from zero over the smoothed cells; or, backward, its
+        transpose."""
+        z.zero_()
+        for _ in range(SWEEPS):
+            for begin, end in self.colours if forward else reversed(self.colours):
+                kernels.relax(z, r, self.beside, self.weights, begin, end)
+
+    def level(self, r: torch.Tensor) -> None:
+        """Take the mean out of `r` in pockets, whose pressure equation is singular."""
+        for places in self.pockets:
+            r[places] -= r[places].to(torch.float64).mean().to(r.dtype)

@@ -1,0 +1,379 @@
+"""Obstacles on a grid: which cells hold fluid and how far faces are open, kept up to date as obstacles move.
+
+Everything near a solid is a function of time and place alone: a cell's numbers come from the distances within
+two cells of it, whichever window they are worked out in. So a moving obstacle costs its own surroundings, and
+a run that is resumed finds the bits that an uninterrupted one has. How far a face is open follows from the
+signed distances at its corners (Batty, Bertails and Bridson 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from fluidsr.errors import InputError
+from fluidsr.solver.grid import Grid
+from fluidsr.solver.pockets import pockets_of
+from fluidsr.solver.setup import Obstacle
+from fluidsr.solver.shapes import Shape, coverage, positions
+
+# Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
+# pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
+LEAST_OPENING = 0.02
+MOST_OPENING = 0.999  # larger shares are whole: a surface that lies in a plane of faces is there to rounding
+
+
+def open_share(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Share of a square face on which the distance is positive, from its corners' distances in their order
+    around the face: 1-D arrays of any length.
+
+    The distance is taken as linear on the four triangles between an edge and the middle, so the share is of
+    second order in the size of the face, exact for a plane, and symmetric. In two dimensions (a = d, b = c)
+    it is the share of the edge.
+    """
+    middle = 0.25 * (a + b + c + d)
+    edges = ((a, b), (b, c), (c, d), (d, a))
+    share = sum(_triangle(p, q, middle) for p, q in edges) * 0.25
+    return np.where(share < LEAST_OPENING, 0.0, np.where(share > MOST_OPENING, 1.0, share))
+
+
+def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Share of a triangle on which a linear function with these corner values is positive."""
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    mid = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one_in = 1.0 - low * low / ((low - mid) * (low - high))
+        two_in = high * high / ((high - low) * (high - mid))
+    mixed = np.where(mid >= 0, one_in, two_in)
+    return np.where(high <= 0, 0.0, np.where(low >= 0, 1.0, mixed))
+
+
+# Enclosed pockets of fewer cells become solid: nothing can flow in them.
+LEAST_POCKET = 8
+SURFACE = (
+    1e-4  # cells: what is so near to a surface counts as solid, lest rounding opens a face that lies in it
+)
+MARGIN = 2  # corners around a window that its numbers depend on
+FAR = 2.0  # cells: larger distances are not told apart
+# A solid less deep than this nowhere within two cells may let a diagonal chain of corners through: half of a
+# cell's diagonal.
+THIN = 0.87
+PROBES = (
+    np.arange(-4, 5) / 8
+)  # places between two cell centres that are looked at beside thin solids, in cells
+LEAST_THICKNESS = 0.25  # cells: thinner shapes are thickened to it, so that no probe misses them
+CHUNK = 1 << 20  # cells that are worked out at once: bounds what is needed for a moment
+
+Box = tuple[tuple[int, int], ...]  # (first, end) of cells along each axis
+
+
+@dataclass(frozen=True)
+class _Body:
+    """An obstacle (or its image beyond a periodic face) at one moment."""
+
+    shape: Shape
+    velocity: tuple[float, ...]  # m/s
+    box: Box  # of the cells that it may touch, not cut to the grid
+    moves: bool
+
+
+class Terrain:
+    """Owns `fluid`, `weights`, `pockets`, `wall_flux` and `solid_velocity` of a Geometry, which `move` changes in
+    place."""
+
+    def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], time: float) -> None:
+        self.grid, h = grid, grid.cell_size
+        self.obstacles = [replace(o, shape=o.shape.at_least(LEAST_THICKNESS * h)) for o in obstacles]
+        self.moves = any(obstacle.motion is not None for obstacle in obstacles)
+        self.fluid = np.ones(grid.cells, bool)
+        self.weights = _box_weights(grid, shared=not obstacles)
+        self.pockets: tuple[np.ndarray, ...] = ()
+        self.wall_flux = np.zeros(grid.cells, np.float32) if self.moves else None
+        self.solid_velocity = _on_faces(grid, 0.0) if self.moves else None
+        self.touched: list[Box] = []  # where the last move changed something
+        self._stale: list[Box] = []  # what the next move has to work out anew, besides where obstacles go
+        self._work_out(self._bodies(time), everywhere=True)
+
+    def move(self, time: float) -> None:
+        """Bring all arrays to `time`. Raises InputError where no fluid is left."""
+        if self.moves:
+            self._work_out(self._bodies(time), everywhere=False)
+
+    def share(self) -> np.ndarray:
+        """Share of each cell that is solid, float32 [nx, ny, nz]: smooth over a cell, made anew for each call."""
+        grid, share = self.grid, np.zeros(self.grid.cells, np.float32)
+        for body in self._present:
+            for whole in self._cut([body.box]):
+                for box in _chunks(whole):
+                    counts = tuple(hi - lo for lo, hi in box[: grid.dim])
+                    at = positions(counts, (0.5,) * grid.dim, grid.cell_size, tuple(lo for lo, _ in box))
+                    part = coverage(body.shape.signed_distance(*at), grid.cell_size)
+                    window = share[tuple(slice(lo, hi) for lo, hi in box)]
+                    np.maximum(window, part.reshape(window.shape), out=window)
+        return share
+
+    def _work_out(self, bodies: list[_Body], *, everywhere: bool) -> None:
+        self._present = bodies
+        moving = [body.box for body in bodies if body.moves]
+        boxes = [body.box for body in bodies] if everywhere else self._stale + moving
+        self.touched = merged(self._cut(boxes))
+        for box in self.touched:
+            for chunk in _chunks(box):
+                self._stamp(chunk, bodies)
+        self._stale = list(moving)
+        if self.obstacles:
+            self._match_periodic_faces()
+            self._close_small_pockets()
+            if not self.fluid.any():
+                raise InputError("obstacles", "they leave no room for fluid", "make them smaller")
+        else:
+            self.pockets = tuple(pockets_of(self.grid, self.fluid, self.weights))
+        if self.moves:
+            self._push(self._cut(moving))
+
+    def _bodies(self, time: float) -> list[_Body]:
+        """Every obstacle where it is at `time`, with the images that periodic axes make of it."""
+        grid, bodies = self.grid, []
+        for obstacle in self.obstacles:
+            at, velocity = (0.0,) * grid.dim, (0.0,) * grid.dim
+            if obstacle.motion is not None:
+                at, velocity = obstacle.motion.offset(time), obstacle.motion.velocity(time)
+            moved = tuple(c + o for c, o in zip(obstacle.shape.center, at, strict=True))
+            for shape in replace(obstacle.shape, center=moved).images(grid.periods):
+                box = tuple(
+                    (int(np.floor((c - reach) / grid.cell_size)), int(np.ceil((c + reach) / grid.cell_size)))
+                    for axis, c in enumerate(shape.center)
+                    for reach in (shape.half_extent(axis) + 1.5 * grid.cell_size,)
+                )
+                box += ((0, 1),) * (3 - grid.dim)
+                if all(a < n and b > 0 for (a, b), n in zip(box, grid.cells, strict=True)):
+                    bodies.append(_Body(shape, velocity, box, obstacle.motion is not None))
+        return bodies
+
+    def _cut(self, boxes: Sequence[Box]) -> list[Box]:
+        """Boxes without what lies outside the grid."""
+        return [
+            tuple((max(a, 0), min(b, n)) for (a, b), n in zip(box, self.grid.cells, strict=True))
+            for box in boxes
+        ]
+
+    def _stamp(self, box: Box, bodies: list[_Body]) -> None:
+        """Work out fluid, weights and the solids' velocity in `box`."""
+        h, dim = self.grid.cell_size, self.grid.dim
+        near = [b for b in bodies if _touch(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
+        axes = [(np.arange(lo - MARGIN, hi + MARGIN + 1)) * h for lo, hi in box[:dim]]
+        corners = np.meshgrid(*axes, indexing="ij", sparse=True)
+        phi = np.full([len(axis) for axis in axes], FAR * h)
+        owner = np.zeros(phi.shape, np.int16)
+        for number, body in enumerate(near):
+            distance = body.shape.signed_distance(*corners) - SURFACE * h
+            owner[distance < phi] = number
+            np.minimum(phi, distance, out=phi)
+        deepest = ndimage.minimum_filter(phi, 2 * MARGIN + 1)
+        inner = (slice(MARGIN, -MARGIN),) * dim
+        phi, owner, deepest = (_solid_corners(a[inner]) for a in (phi, owner, deepest))
+        speeds = np.array([body.velocity + (0.0,) * (3 - dim) for body in near] or [(0.0,) * 3])
+        for axis in range(3):
+            window = tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))
+            around = _corners(phi, axis)
+            share = np.ones(around[0].shape, np.float32)
+            lowest, highest = _extremes(around)
+            share[highest <= 0] = 0.0
+            cut = np.nonzero((lowest < 0) & (highest > 0))
+            share[cut] = open_share(*(c[cut] for c in around))
+            thin = (lowest < h) & (share > 0) & (_extremes(_corners(deepest, axis))[0] > -THIN * h)
+            if axis < dim and thin.any():
+                self._close_across_thin_solids(share, np.nonzero(thin), axis, box, near)
+            self._close_walls(share, axis, box)
+            self.weights[axis][window] = share
+            if self.solid_velocity is not None:
+                nearest = np.argmin(np.stack(around), axis=0)[None]
+                who = np.take_along_axis(np.stack(_corners(owner, axis)), nearest, axis=0)[0]
+                speed = np.where(lowest < h, speeds[who, axis], 0.0).astype(np.float32)
+                self._close_walls(speed, axis, box)
+                self.solid_velocity[axis][window] = speed
+        opening = np.zeros([hi - lo for lo, hi in box], np.float32)
+        for axis in range(3):
+            window = tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))
+            w = self.weights[axis][window]
+            opening += np.delete(w, -1, axis) + np.delete(w, 0, axis)
+        self.fluid[tuple(slice(lo, hi) for lo, hi in box)] = opening > 0
+
+    def _close_across_thin_solids(
+        self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[_Body]
+    ) -> None:
+        """Close those of `faces` where the straight way between the two cells' centres meets a solid."""
+        h = self.grid.cell_size
+        at = [
+            (index + lo + (0.0 if a == axis else 0.5)) * h
+            for a, (index, (lo, _)) in enumerate(zip(faces, box, strict=True))
+        ][: self.grid.dim]
+        blocked = np.zeros(len(faces[0]), bool)
+        for probe in PROBES:
+            place = [x + probe * h if a == axis else x for a, x in enumerate(at)]
+            for body in near:
+                blocked |= body.shape.signed_distance(*place) <= SURFACE * h
+        share[tuple(index[blocked] for index in faces)] = 0.0
+
+    def _close_walls(self, share: np.ndarray, axis: int, box: Box) -> None:
+        """Zero on closed faces of the domain: they are walls, and stand still."""
+        (low, high), (first, end) = self.grid.opened[axis], box[axis]
+        if self.grid.periodic[axis]:
+            return
+        if first == 0 and not low:
+            _plane(share, axis, 0)[...] = 0.0
+        if end == self.grid.cells[axis] and not high:
+            _plane(share, axis, -1)[...] = 0.0
+
+    def _match_periodic_faces(self) -> None:
+        """The two copies of a face that closes a periodic axis are the same bits."""
+        for axis in range(self.grid.dim):
+            if self.grid.periodic[axis]:
+                for faces in (self.weights, self.solid_velocity or ()):
+                    if faces:
+                        _plane(faces[axis], axis, -1)[...] = _plane(faces[axis], axis, 0)
+
+    def _close_small_pockets(self) -> None:
+        self.pockets = ()
+        kept = []
+        for pocket in pockets_of(self.grid, self.fluid, self.weights):
+            if len(pocket) >= LEAST_POCKET:
+                kept.append(pocket)
+                continue
+            cells = np.unravel_index(pocket, self.grid.cells)
+            self.fluid[cells] = False
+            for axis in range(3):
+                self.weights[axis][cells] = 0.0
+                self.weights[axis][tuple(c + (a == axis) for a, c in enumerate(cells))] = 0.0
+            self._stale.append(tuple((int(c.min()), int(c.max()) + 1) for c in cells))
+            self.touched.append(self._stale[-1])
+        self._match_periodic_faces()
+        self.pockets = tuple(kept)
+
+    def _push(self, moving: list[Box]) -> None:
+        """The flux that moving solids push out of cells before them, and draw in behind."""
+        assert self.wall_flux is not None and self.solid_velocity is not None
+        self.wall_flux.fill(0.0)
+        for box in moving:
+            cells = tuple(slice(lo, hi) for lo, hi in box)
+            flux = np.zeros([hi - lo for lo, hi in box], np.float32)
+            for axis in range(3):
+                window = tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))
+                flux += np.diff(
+                    (1 - self.weights[axis][window]) * self.solid_velocity[axis][window], axis=axis
+                )
+            self.wall_flux[cells] = np.where(self.fluid[cells], flux, 0.0)
+
+
+def _box_weights(grid: Grid, *, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of an empty box; `shared`: read-only arrays that hold each layer once, which takes no memory."""
+    weights = []
+    for axis, (low, high) in enumerate(grid.opened):
+        layers = np.ones(grid.cells[axis] + 1, np.float32)
+        if not grid.periodic[axis]:
+            layers[0], layers[-1] = low, high
+        thin = layers.reshape([-1 if a == axis else 1 for a in range(3)])
+        whole = np.broadcast_to(thin, grid.faces(axis))
+        weights.append(whole if shared else whole.copy())
+    u, v, w = weights
+    return u, v, w
+
+
+def _on_faces(grid: Grid, value: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    u, v, w = (np.full(grid.faces(axis), value, np.float32) for axis in range(3))
+    return u, v, w
+
+
+def _plane(array: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """A view of one layer."""
+    return array[(slice(None),) * axis + (index,)]
+
+
+def _solid_corners(corners: np.ndarray) -> np.ndarray:
+    """Corner values of a 2-D grid as those of one a cell thick."""
+    return corners if corners.ndim == 3 else np.repeat(corners[..., None], 2, axis=2)
+
+
+def _corners(corners: np.ndarray, axis: int) -> list[np.ndarray]:
+    """For every face normal to `axis` its four corner values, in their order around it."""
+    b, c = (a for a in range(3) if a != axis)
+    found = []
+    for at_b, at_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
+        window = [slice(None)] * 3
+        window[b] = slice(1, None) if at_b else slice(None, -1)
+        window[c] = slice(1, None) if at_c else slice(None, -1)
+        found.append(corners[tuple(window)])
+    return found
+
+
+def _extremes(around: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    p, q, r, s = around
+    low = np.minimum(np.minimum(p, q), np.minimum(r, s))
+    return low, np.maximum(np.maximum(p, q), np.maximum(r, s))
+
+
+def _touch(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> bool:
+    return all(p < s and r < q for (p, q), (r, s) in zip(a, b, strict=True))
+
+
+def _count(box: Box) -> int:
+    return int(np.prod([max(hi - lo, 0) for lo, hi in box]))
+
+
+def merged(boxes: Sequence[Box]) -> list[Box]:
+    """Fewer boxes that hold the same cells: two that overlap mostly become the one around both."""
+    left = [box for box in boxes if _count(box) > 0]
+    merged: list[Box] = []
+    for box in left:
+        for i, other in enumerate(merged):
+            around = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
+            if _count(around) <= _count(box) + _count(other):
+                merged[i] = around
+                break
+        else:
+            merged.append(box)
+    return merged
+
+
+def _chunks(box: Box) -> Iterator[Box]:
+    (lo, hi), rest = box[0], box[1:]
+    layers = max(1, CHUNK // max(_count(((0, 1), *rest)), 1))
+    for first in range(lo, hi, layers):
+        yield ((first, min(first + layers, hi)), *rest)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Obstacles on a grid at one moment.
+
+    `fluid [nx, ny, nz]`: whether a cell holds fluid, at least in part. `weights`: for each axis the share of
+    every face that fluid can flow through, in [0, 1], float32; 0 on closed faces of the domain, in solids, and
+    wherever a thin solid stands between two cells. `pockets`: flat indices of the cells of each body of fluid
+    that touches no open face, where pressure is known up to a constant.
+
+    Where obstacles move (None elsewhere): `solid_velocity`, m/s, for each axis the speed of the nearest solid
+    at every face near one, 0 further off; `wall_flux [nx, ny, nz]`, m/s, what solids push out of a cell: the
+    sum over its faces of (1 - weight) * solid velocity * outward sign, so that a cell's divergence is the sum
+    of weight * velocity * sign, plus `wall_flux`.
+    """
+
+    fluid: np.ndarray
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray]
+    pockets: tuple[np.ndarray, ...]
+    wall_flux: np.ndarray | None = None
+    solid_velocity: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    @staticmethod
+    def of(grid: Grid, obstacles: Sequence[Obstacle], time: float = 0.0) -> Geometry:
+        """Of obstacles where they are at `time` (s). Raises InputError where no fluid is left."""
+        return Geometry.at_present(Terrain(grid, obstacles, time))
+
+    @staticmethod
+    def at_present(terrain: Terrain) -> Geometry:
+        """Of `terrain` as it is; shares its arrays, which its next move changes."""
+        return Geometry(
+            terrain.fluid, terrain.weights, terrain.pockets, terrain.wall_flux, terrain.solid_velocity
+        )

@@ -1,0 +1,103 @@
+"""One network and the optimizer that trains it, with the learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from fluidsr.training.distributed import Workers
+from fluidsr.training.recipe_schema import Rate
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
+
+
+class Player:
+    """A network, its AdamW and what decides its learning rate."""
+
+    def __init__(self, network: nn.Module, options: Rate) -> None:
+        self.network, self.options = network, options
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=options.weight_decay,
+        )
+
+    def gather(self, workers: Workers) -> float:
+        """Average the gradients over the processes and shorten them to `clip`; returns their norm before."""
+        parameters = list(self.network.parameters())
+        workers.mean_(p.grad for p in parameters if p.grad is not None)
+        return float(torch.nn.utils.clip_grad_norm_(parameters, self.options.clip))
+
+    def update(self, step: int, steps: int) -> None:
+        """Apply the gathered gradients at the learning rate of `step` of `steps`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.options, step, steps)
+        self.optimizer.step()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All that a checkpoint needs, by name: weights, buffers, moments."""
+        yield from named(self.network)
+        for name, parameter in self.network.named_parameters():
+            for moment, value in self.optimizer.state.get(parameter, {}).items():
+                yield f"{moment}.{name}", value
+
+    def take(self, tensors: dict[str, Tensor]) -> None:
+        """Become what `tensors` gave. Raises KeyError where one is missing, RuntimeError for a wrong shape."""
+        take(self.network, tensors)
+        names = [name for name, _ in self.network.named_parameters()]
+        moments = {
+            # The count stays on the host, where AdamW wants it.
+            i: {m: t.cpu() if m == "step" else t for m in MOMENTS for t in [tensors[f"{m}.{name}"]]}
+            for i, name in enumerate(names)
+            if f"step.{name}" in tensors
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def named(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weights and buffers, as `weight.NAME` and `buffer.NAME`."""
+    for name, parameter in network.named_parameters():
+        yield f"weight.{name}", parameter
+    for name, buffer in network.named_buffers():
+        yield f"buffer.{name}", buffer
+
+
+@torch.no_grad()
+def take(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy what `named` gave into the network."""
+    for name, tensor in named(network):
+        tensor.copy_(tensors[name])
+
+
+def finite(*values: float) -> bool:
+    """Whether all are finite."""
+    return all(map(math.isfinite, values))
+
+
+_POWER = 1.1  # of the published decay
+
+
+def learning_rate(options: Rate, step: int, steps: int) -> float:
+    """The rate of step `step` (from 0) of `steps`: linear warm-up, then `options.decay` to the final fraction.
+
+    `cosine` is half a wave from the end of the warm-up on. `polynomial` is tempoGAN's (Xie et al. 2018): the
+    first half of the steps at full rate, then `(1 - t)^1.1` for `t` from 0 to 1.
+    """
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    if options.decay == "cosine":
+        done = (step - options.warmup_steps) / max(1, steps - options.warmup_steps)
+        shape = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    else:
+        done = (2 * step - steps) / steps
+        shape = (1 - min(1.0, max(0.0, done))) ** _POWER
+    return options.learning_rate * (options.final_fraction + (1 - options.final_fraction) * shape)

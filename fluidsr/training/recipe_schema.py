@@ -1,0 +1,261 @@
+"""The parts of a recipe: networks, patches, losses, optimizers, the adversary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Signed = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Accuracy = Annotated[float, Field(ge=0.5, le=1)]
+Width = Annotated[int, Field(ge=1, le=1024)]
+Inputs = Literal["density", "density velocity", "density velocity vorticity"]
+Count = Annotated[int, Field(ge=0, le=1024)]
+
+
+class Part(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Network(Part):
+    consistent: bool = Field(
+        default=False, description="Scale the output by what its coarse version lacks of the coarse density"
+    )
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What `fluidsr.models.registry.build` needs beside name, dim and factor."""
+        return self.model_dump(exclude={"architecture"})
+
+
+class SmokeNetwork(_Network):
+    """The laptop generator (docs/adr/0005-generator.md)."""
+
+    kind: ClassVar[str] = "SmokeGenerator"
+    architecture: Literal["smoke"] = Field(
+        default="smoke", description="Which network; `smoke` where left out"
+    )
+    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
+    width: Width = Field(default=48, description="Channels of the trunk, at coarse resolution")
+    blocks: int = Field(default=3, ge=0, le=64, description="Residual blocks of the trunk")
+    rise_width: Width = Field(default=16, description="Channels between the doublings of resolution")
+    velocity_unit: Positive = Field(
+        default=4.0, description="Velocities are divided by this, in coarse cells per frame"
+    )
+    last: Literal["balanced", "resized"] = Field(
+        default="balanced",
+        description="The finest grid by a sub-pixel convolution, or by interpolation and convolutions there",
+    )
+
+
+class TempoGANNetwork(_Network):
+    """The published generator (Xie et al. 2018, appendix A), weight for weight."""
+
+    kind: ClassVar[str] = "TempoGAN"
+    architecture: Literal["tempogan"] = Field(description="Which network")
+    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
+    gated: bool = Field(
+        default=False, description="Exactly no smoke far from any smoke; the published one has it not"
+    )
+
+
+class UNetNetwork(_Network):
+    """The U-net that the thesis names as an alternative."""
+
+    kind: ClassVar[str] = "UNet"
+    architecture: Literal["unet"] = Field(description="Which network")
+    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
+    width: int = Field(
+        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many a level below"
+    )
+    depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
+    gated: bool = Field(default=False, description="Exactly no smoke far from any smoke")
+    norm: Literal["batch", "none"] = Field(
+        default="batch",
+        description="`none`, with few tiles in a batch: batch norms then blur how dense the smoke is",
+    )
+
+
+Network = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
+
+
+def _augmentation(value: Any) -> Any:
+    return {True: "symmetries", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+
+class Patches(Part):
+    """What an update sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells."""
+
+    tile: int = Field(default=16, ge=4, le=512, description="Edge of a patch, in coarse cells")
+    batch: int = Field(default=2, ge=1, le=1024, description="Samples in a batch, per process")
+    frames: Literal[1, 3] = Field(default=3, description="Consecutive frames of each sample")
+    triplets: Count = Field(
+        default=0,
+        description="With `frames: 1`: samples of three frames drawn beside the batch for what looks at time",
+    )
+    accumulate: int = Field(
+        default=1, ge=1, le=1024, description="Batches whose gradients are averaged into one update"
+    )
+    minimum_density: Weight = Field(
+        default=0.01, description="Patches of a smaller mean coarse density are not drawn"
+    )
+    augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
+        default="symmetries",
+        description="`symmetries`: turn and mirror every patch by whole right angles, exactly; `affine`: by any angle, "
+        "and scale it by 0.85 to 1.15, by resampling; `none`. (true is symmetries, false is none.)",
+    )
+
+
+class Losses(Part):
+    """Weights of the generator's losses (`fluidsr.models.losses`); one of weight 0 is not computed."""
+
+    absolute: Weight = Field(
+        default=1.0, description="Mean absolute difference to the reference (the thesis's L1)"
+    )
+    gradient: Weight = Field(default=0.0, description="Mean absolute difference of the spatial differences")
+    temporal: Weight = Field(
+        default=0.0,
+        description="How the error changes along the flow; error that travels with the smoke is free",
+    )
+    l2_t: Weight = Field(
+        default=0.0, description="The thesis's L2,t (equation 3.4): change along the flow, squared"
+    )
+    spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
+    temporal_adversarial: Weight = Field(
+        default=0.0, description="Adversarial loss by the temporal discriminator Dt"
+    )
+    features: tuple[Signed, Signed, Signed, Signed] = Field(
+        default=(0.0, 0.0, 0.0, 0.0),
+        description="Difference of Ds's activations, per layer (equation 3.7); may be negative",
+    )
+    feature_form: Literal["normalised", "published"] = Field(
+        default="normalised",
+        description="`normalised`: mean over elements; `published`: half the sum, grows with tile and batch",
+    )
+
+
+class Rate(Part):
+    """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) and its learning rate."""
+
+    learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
+    betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="Decay of the two moments")
+    weight_decay: Weight = Field(default=0.0, description="Of AdamW")
+    warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
+    decay: Literal["cosine", "polynomial"] = Field(
+        default="cosine",
+        description="`cosine`: half a wave down to the final fraction; `polynomial`: as published, "
+        "constant for half of the steps, then down with the power 1.1",
+    )
+    final_fraction: float = Field(
+        default=0.01, ge=0, le=1, description="Of the learning rate, at the last step"
+    )
+    clip: Positive = Field(default=1.0, description="Largest norm of the gradient; a longer one is shortened")
+
+
+class Optimizer(Rate):
+    """The generator's AdamW; the model that is kept is an exponential moving average of its weights."""
+
+    average: Share = Field(default=0.999, description="Decay of the averaged weights")
+
+
+class CriticRate(Rate):
+    """The discriminators' AdamW, one each; its schedule begins when the adversary does."""
+
+    learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
+    betas: tuple[Share, Share] = Field(default=(0.5, 0.999), description="Decay of the two moments")
+    warmup_steps: int = Field(default=0, ge=0, description="Steps of linear growth from 0")
+    clip: Positive = Field(
+        default=100.0, description="Largest norm of the gradient; a longer one is shortened"
+    )
+
+
+class Spatial(Part):
+    """Ds: coarse density and a fine frame; is the frame real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+
+
+class Temporal(Part):
+    """Dt: three consecutive fine frames; are they real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+    align: bool = Field(
+        default=True,
+        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5)",
+    )
+
+
+class Updates(Part):
+    """Updates of each network in a step, in this order.
+
+    Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
+    """
+
+    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds")
+    temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
+    generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
+
+    @property
+    def shared(self) -> bool:
+        """Whether a step is one batch for all."""
+        return self.spatial == self.temporal == self.generator == 1
+
+
+class Gate(Part):
+    """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
+
+    spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
+    temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
+    memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
+
+
+class Discriminators(Part):
+    """The adversary: which discriminators, what they see, and how they are trained."""
+
+    spatial: Spatial | None = Field(default=Spatial(), description="Ds; null: none")
+    temporal: Temporal | None = Field(default=Temporal(), description="Dt; null: none")
+    view: Literal["residual", "raw"] = Field(
+        default="residual",
+        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
+        "`raw`: the density itself, as published",
+    )
+    thin: Weight = Field(
+        default=0.0,
+        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
+        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
+    )
+    norm: Literal["batch", "group", "spectral", "none"] = Field(
+        default="none",
+        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
+        "detail is, and that is what tells real from generated",
+    )
+    head: Literal["pooled", "full"] = Field(
+        default="pooled",
+        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
+    )
+    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp"] = Field(
+        default="non-saturating", description="The game's losses (`fluidsr.models.objectives`)"
+    )
+    updates: Updates = Updates()
+    gate: Gate = Gate()
+    optimizer: CriticRate = CriticRate()
+    start: int = Field(
+        default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
+    )
+
+
+def default_architecture(data: Any) -> Any:
+    """Recipe data in which a generator without `architecture` is a `smoke` one."""
+    generator = data.get("generator") if isinstance(data, dict) else None
+    if isinstance(generator, dict) and "architecture" not in generator:
+        return {**data, "generator": {"architecture": "smoke", **generator}}
+    return data

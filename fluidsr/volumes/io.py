@@ -1,0 +1,176 @@
+"""Frames from and into volume files, by the file's suffix (docs/volumes.md)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import grid_names
+from fluidsr.volumes.info import VolumeInfo
+from fluidsr.volumes.units import Taken
+
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk")  # read
+WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
+PRECISIONS = ("half", "float")
+
+
+def write(
+    path: str | os.PathLike[str],
+    frame: Frame,
+    *,
+    precision: str = "half",
+    naming: str = "houdini",
+    fields: Sequence[str] | None = None,
+    threshold: float = 0.0,
+) -> None:
+    """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
+
+    `precision` `half` rounds every value to the nearest IEEE half; `float` keeps it exactly. `fields` are
+    the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
+    all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
+    the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
+    `velocity`. Tensors of torch, on any device, are accepted.
+
+    On return the file is complete under its name; on any failure whatever stood there before still does.
+    Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
+    are not finite or too large for a half; RunError for a full disk.
+    """
+    suffix = _suffix(path)
+    if suffix not in WRITTEN:
+        raise InputError(os.fspath(path), f"{suffix} files are only read", f"write {', '.join(WRITTEN)}")
+    if precision not in PRECISIONS:
+        raise InputError("precision", f"{precision!r} is not known", f"give one of {', '.join(PRECISIONS)}")
+    grid_names.grid_name("velocity", naming)
+    if not 0 <= threshold < float("inf"):
+        raise InputError("threshold", f"{threshold} is not a magnitude", "give 0 or more")
+    present = tuple(frame.fields())
+    chosen = present if fields is None else tuple(dict.fromkeys(fields))
+    missing = [name for name in chosen if name not in present]
+    if missing or not chosen:
+        what = f"the frame has no {missing[0]}" if missing else "no field is named"
+        raise InputError("fields", what, f"give some of {', '.join(present)}")
+    frame, half = frame.numpy(), precision == "half"
+    options: dict[str, Any] = {"half": half, "threshold": threshold}
+    if suffix == ".vdb":
+        options["naming"] = naming
+    _room(suffix).write_frame(path, frame, chosen, **options)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    velocity_unit: str = "auto",
+    frame_rate: float | None = None,
+    step: int = 0,
+    max_bytes: int | None = None,
+) -> Frame:
+    """Read a Frame, its fields NumPy float32 arrays, from a file of one of SUFFIXES.
+
+    Grids are found by the names that programs give them (`grid_names.py`: `density`, `dens`, `smoke`, `d`;
+    `velocity`, `vel`, `v`, or three scalars `vel.x`, `vel.y`, `vel.z`; `temperature`, `temp`, `heat`);
+    `density_grid` and `velocity_grid` name others. Further scalar grids become `others`. `fields` restricts
+    what is read; density is always read. Staggered velocity is averaged to the cell centres, and brought from
+    `velocity_unit` (one of UNITS; `auto`: what the file is known to have) into m/s. The box of a file of ours
+    is the frame's; of any other VDB, that of all active voxels; a frame of Blender's cache is where its domain
+    is. Where a file says nothing of time, `time` is 0 and `dt` 1/24 s; `frame_rate` (1/s) sets `dt`.
+
+    `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
+    machine's memory). Raises VolumeError for a file that is missing, damaged or unsupported, for rotated or
+    non-cubic voxels, and where what was asked for is absent.
+    """
+    taken = take(
+        path,
+        density_grid=density_grid,
+        velocity_grid=velocity_grid,
+        fields=fields,
+        step=step,
+        max_bytes=max_bytes,
+    )
+    return taken.in_metres_per_second(velocity_unit, frame_rate)
+
+
+def take(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    step: int = 0,
+    max_bytes: int | None = None,
+) -> Taken:
+    """What `read` reads, before its velocity is brought into m/s, and what is to be said about it."""
+    suffix = _suffix(path)
+    options: dict[str, Any] = {
+        "density_grid": density_grid,
+        "velocity_grid": velocity_grid,
+        "fields": fields,
+        "max_bytes": max_bytes,
+    }
+    if suffix == ".vtkhdf":
+        options["step"] = step
+    elif step:
+        raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
+    found: Frame | Taken = _room(suffix).read_frame(path, **options)
+    if isinstance(found, Taken):
+        return found
+    if suffix != ".vdb":
+        return Taken(found)
+    from fluidsr.volumes import blender
+
+    notes = _notes_of_density(path, max_bytes)
+    if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
+        return blender.placed(Path(path), found, tuple(resolution), max_bytes)
+    return Taken(found, tight="fluidsr_shape" not in notes)
+
+
+def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
+    """What is in a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
+
+    Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
+    unsupported.
+    """
+    found: VolumeInfo = _room(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
+    return found
+
+
+_ROOMS = {
+    ".vdb": "vdb",
+    ".vti": "vti",
+    ".npz": "npz",
+    ".uni": "uni",
+    ".vtkhdf": "vtkhdf",
+    ".vtk": "legacy_vtk",
+}
+
+
+def _room(suffix: str, part: str = "") -> Any:
+    """The module for files of this suffix; loaded when it is needed. Of a package, its `part`."""
+    name = _ROOMS[suffix] + (part if suffix == ".vdb" else "")
+    return importlib.import_module(f"fluidsr.volumes.{name}")
+
+
+def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Mapping[str, Any]:
+    """The metadata of a VDB's density, or of the first grid that can be read where none is called so."""
+    from fluidsr.volumes import vdb
+
+    with vdb.open(path, max_bytes) as file:
+        grids = [grid for grid in file.grids if grid.supported]
+        named = [grid for grid in grids if grid_names.field_of(grid.name) == "density"]
+        return (named or grids)[0].metadata if grids else {}
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise VolumeError(
+            os.fspath(path), f"{suffix or 'no suffix'!r} is not a volume format", f"use {', '.join(SUFFIXES)}"
+        )
+    return suffix
