@@ -84,7 +84,8 @@ def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
                 if index == 0:
                     attrs |= _place(low, config.factor)
                 speeds.add(low)
-                writer.add(_sound(low, job), _halved(high, config.fine_fields, job))
+                reference = pair.reference if config.pairs == "closure" else None
+                writer.add(_sound(low, job), _halved(high, config.fine_fields, job), reference)
                 report("frame")
         except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
             writer.fail(attrs, str(error))
@@ -125,11 +126,12 @@ class Speeds:
 
 
 def _pair(config: DatasetConfig, drawn: RandomScene, job: Job) -> Any:
-    from fluidsr.dataset.pairs import CoupledPair, FilteredPair
+    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
 
     if config.pairs == "filtered":
         return FilteredPair(drawn, config.factor, job.device)
-    return CoupledPair(drawn, config.factor, job.device, period_of(config, job.seed))
+    kind = ClosurePair if config.pairs == "closure" else CoupledPair
+    return kind(drawn, config.factor, job.device, period_of(config, job.seed))
 
 
 def _about(drawn: RandomScene) -> dict[str, Any]:
