@@ -21,7 +21,9 @@ from fluidsr.errors import InputError
 @click.option(
     "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
 )
-@click.option("--pairs", type=click.Choice(["filtered", "coupled", "closure"]), default="filtered", show_default=True)
+@click.option(
+    "--pairs", type=click.Choice(["filtered", "coupled", "closure"]), default="filtered", show_default=True
+)
 @click.option(
     "--resync",
     metavar="N|A-B",

@@ -141,6 +141,18 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
         "warm_up": drawn.warm_up,
         "warm_up_vorticity_confinement": drawn.first_confinement,
         "scene": drawn.scene.to_yaml(),
+        "periodic": [sides == ("periodic", "periodic") for sides in drawn.scene.domain.sides],
+        "buoyancy": _buoyancy(drawn),
+    }
+
+
+def _buoyancy(drawn: RandomScene) -> dict[str, float]:
+    """Acceleration against gravity, m/s², of a kelvin and of a density of 1; `axis` is the one that gravity is along."""
+    physics = drawn.scene.physics
+    return {
+        "axis": drawn.scene.up_axis,
+        "temperature": physics.gravity * physics.buoyancy.temperature,
+        "density": -physics.gravity * physics.buoyancy.density,
     }
 
 

@@ -366,6 +366,23 @@ class Solver:
         self._move_to(self._state.time)
         self._project(seconds, self._state.time)
 
+    def add_velocity(self, change: torch.Tensor, seconds: float) -> SolveReport:
+        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says how
+        much divergence is none.
+
+        On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
+        SolverError where the projection fails.
+        """
+        grid = self.setup.grid
+        if tuple(change.shape) != (grid.dim, *grid.shape):
+            what = f"shape {tuple(change.shape)} does not fit the grid"
+            raise InputError("change", what, f"give {(grid.dim, *grid.shape)}")
+        faces = tuple(torch.empty_like(component) for component in self._state.velocity)
+        to_faces(change.to(self.device), grid, faces)
+        for component, added in zip(self._state.velocity[: grid.dim], faces, strict=False):
+            component.add_(added)
+        return self._project(seconds, self._state.time)
+
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
         used = list(faces)[: self.setup.grid.dim]
