@@ -17,13 +17,18 @@ AUTOMATIC, NONE = "auto", "none"
 
 
 class Corrector:
-    """A closure, ready for the runs of one scene. Raises ModelError where it does not fit the scene."""
+    """A closure, ready for the runs of one scene; `strength` times its change is made.
 
-    def __init__(self, network: Closure, card: Card, scene: Scene, device: str) -> None:
+    Raises ModelError where it does not fit the scene.
+    """
+
+    def __init__(
+        self, network: Closure, card: Card, scene: Scene, device: str, strength: float = 1.0
+    ) -> None:
         if network.dim != scene.dim:
             what = f"'{card.name}' corrects {network.dim}-D runs and the scene is {scene.dim}-D"
             raise ModelError("numerics.closure", what, f"use closure{scene.dim}d-x{network.factor}, or none")
-        self.network, self.card, self._scene = network.to(device), card, scene
+        self.network, self.card, self._scene, self._strength = network.to(device), card, scene, strength
         self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
         physics = scene.physics
         self._per_kelvin = physics.gravity * physics.buoyancy.temperature
@@ -48,7 +53,8 @@ class Corrector:
         state = closure_state(frame, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
             change = self.network(state.to(solver.device), self._periodic)[0]
-        solver.add_velocity(change.clone() * (frame.cell_size / seconds), seconds)
+        scale = self._strength * frame.cell_size / seconds
+        solver.add_velocity(change.clone() * scale, seconds)
 
 
 def corrector_for(scene: Scene, device: str) -> Corrector | None:
