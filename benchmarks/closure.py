@@ -2,9 +2,9 @@
 
     python benchmarks/closure.py --data CLOSURE.zarr --closure none --closure closure3d-x4 --split test
 
-For each simulation of the split the coarse solver begins in the fine state of the first recorded frame and runs alone to
-the last. Figures are means over the last half of the frames and over all simulations; the fine state on coarse cells
-has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and 8-16 coarse cells.
+For each simulation of the split the coarse solver begins in the fine state of the first recorded frame and runs alone
+to the last. Figures are means over the last half of the frames and over all simulations; the fine state on coarse
+cells has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and 8-16 coarse cells.
 """
 
 from __future__ import annotations

@@ -115,10 +115,10 @@ def phase_score(field: np.ndarray, factor: int) -> float:
 def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:
     """How much of `field` alternates from one voxel to the next, 0 to 1, mean over `axes` (all unless given).
 
-    Of the differences d between neighbours along an axis: the sum of `|d[i] d[i + 1]|` where the two have unlike signs,
-    over the sum of all. White noise has 0.86, noise blurred by a Gaussian of 0.5, 0.7, 1 and 1.5 voxels 0.76, 0.47, 0.19
-    and 0.06; a simulation without stripes of one voxel is below about 0.25. 0 for a field without changes, and along axes
-    of fewer than three voxels.
+    Of the differences d between neighbours along an axis: the sum of `|d[i] d[i + 1]|` where the two have unlike
+    signs, over the sum of all. White noise has 0.86, noise blurred by a Gaussian of 0.5, 0.7, 1 and 1.5 voxels 0.76,
+    0.47, 0.19 and 0.06; a simulation without stripes of one voxel is below about 0.25. 0 for a field without changes,
+    and along axes of fewer than three voxels.
     """
     values = []
     for axis in range(field.ndim) if axes is None else axes:
@@ -137,7 +137,8 @@ def isosurface_area(field: np.ndarray, level: float) -> float:
     if field.ndim == 2:
         from contourpy import contour_generator
 
-        lines = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
+        made = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
+        lines = [np.asarray(line, dtype=np.float64) for line in made]
         return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines))
     from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonDataModel import vtkImageData

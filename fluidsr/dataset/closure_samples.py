@@ -91,7 +91,7 @@ def sample_of(simulation: Simulation, index: int) -> ClosureSample:
 def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float) -> torch.Tensor:
     """A coarse frame as a Closure takes it; buoyancy (m/s² of a kelvin, of a density of 1) is along `axis`."""
     frame = frame.torch("cpu") if isinstance(frame.density, np.ndarray) else frame  # else where it is
-    density, velocity = frame.density, frame.velocity * (frame.dt / frame.cell_size)
+    density, velocity = frame.density, frame.velocity_in_cells()
     lift = per_density * density
     if frame.temperature is not None:
         lift = lift + per_kelvin * frame.temperature

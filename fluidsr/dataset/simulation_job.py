@@ -147,7 +147,7 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
 
 
 def _buoyancy(drawn: RandomScene) -> dict[str, float]:
-    """Acceleration against gravity, m/s², of a kelvin and of a density of 1; `axis` is the one that gravity is along."""
+    """Acceleration against gravity, m/s², of a kelvin and of a density of 1; `axis`: the one gravity is along."""
     physics = drawn.scene.physics
     return {
         "axis": drawn.scene.up_axis,

@@ -35,15 +35,15 @@ class Closure(nn.Module):
     """`state [B, 2 + 2 dim, *S]` to a change of velocity `[B, dim, *S]`, in coarse cells per frame.
 
     Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
-    acceleration, coarse cells per frame². All vectors have one component per axis, so the network knows gravity's direction from its input alone, and may be
-    turned and mirrored in training.
+    acceleration, coarse cells per frame². All vectors have one component per axis, so the network knows gravity's
+    direction from its input alone, and may be turned and mirrored in training.
 
         change = gate * speed * bound * tanh(network(state) / bound)
         speed = sqrt(mean over 3^dim cells of |velocity|²),  gate = min(1, maxpool3(density) / 0.02)
 
-    Invariants: exactly zero in still air and farther than a cell from any density; no component exceeds `bound` times
-    the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends there are zeros,
-    or, along the axes that are `periodic`, the other end.
+    Invariants: exactly zero in still air and farther than a cell from any density; no component exceeds `bound`
+    times the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends there
+    are zeros, or, along the axes that are `periodic`, the other end.
     """
 
     architecture = "Closure"
@@ -71,8 +71,10 @@ class Closure(nn.Module):
             x = block(x)
         bound = self.options.bound
         share = bound * torch.tanh(self.last(activate(x)).float() / bound)
-        inner = (slice(halo, n - halo) for halo, n in zip(halos, padded.shape[2:], strict=True))
-        return (gate * speed * share)[(slice(None), slice(None), *inner)]
+        change = gate * speed * share
+        for axis, halo in enumerate(halos, start=2):
+            change = change.narrow(axis, halo, state.shape[axis])
+        return change
 
     def fold(self) -> Closure:
         """Make ready for inference: eval mode. Returns itself."""
@@ -125,8 +127,9 @@ def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, accelerati
 
 @dataclass(frozen=True)
 class ClosureSample:
-    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; `change [1, dim, *S]`, coarse cells per frame, what the coarse
-    velocity lacks of the fine one; `air [1, 1, *S]`, 0 in cells that are solid in part; `periodic` axes."""
+    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; `change [1, dim, *S]`, coarse cells per
+    frame, what the coarse velocity lacks of the fine one; `air [1, 1, *S]`, 0 in cells that are solid in part;
+    `periodic` axes."""
 
     state: torch.Tensor
     change: torch.Tensor

@@ -39,9 +39,8 @@ def build(architecture: str, **hyperparameters: Any) -> Generator:
 
 def build_network(architecture: str, **hyperparameters: Any) -> Generator | Closure:
     """A new generator, or a new corrector of coarse runs; else as `build`."""
-    kinds: dict[str, type[Generator] | type[Closure]] = {
-        kind.architecture: kind for kind in (*_known(), Closure)
-    }
+    kinds: dict[str, type[Generator] | type[Closure]] = {kind.architecture: kind for kind in _known()}
+    kinds[Closure.architecture] = Closure
     if architecture not in kinds:
         close = difflib.get_close_matches(architecture, kinds, n=1)
         remedy = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(kinds)}"

@@ -367,8 +367,8 @@ class Solver:
         self._project(seconds, self._state.time)
 
     def add_velocity(self, change: torch.Tensor, seconds: float) -> SolveReport:
-        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says how
-        much divergence is none.
+        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says
+        how much divergence is none.
 
         On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
         SolverError where the projection fails.

@@ -31,7 +31,7 @@ EMPTY = 1e-4  # mean square of a change, coarse cells per frame, below which a s
 
 
 class Samples(Protocol):
-    """Where samples come from: any frame by `frame`, as recorded; `sample` draws one, a function of the number alone."""
+    """Where samples come from: any frame by `frame`, as recorded; `sample` draws one by a number alone."""
 
     def __len__(self) -> int: ...
 

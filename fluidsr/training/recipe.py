@@ -149,6 +149,6 @@ def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
 
 
 def trains_closure(name_or_path: str | Path) -> bool:
-    """Whether a recipe is one of a corrector of coarse runs (`kind: closure`). Raises InputError where there is none."""
+    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none."""
     text = recipe_file(name_or_path)[0].read_text(encoding="utf-8", errors="replace")
     return re.search(r"^kind:\s*[\"']?closure\b", text, re.MULTILINE) is not None
