@@ -28,7 +28,7 @@ def test_what_they_say_of_known_logits():
     }
     for name, (critic, generator) in expected.items():
         o = objective(name)
-        assert o.critic_loss(real, fake).item() == pytest.approx(critic, rel=1e-6), name
+        assert o.discriminator_loss(real, fake).item() == pytest.approx(critic, rel=1e-6), name
         assert o.generator_loss(fake).item() == pytest.approx(generator, rel=1e-6), name
 
 
@@ -91,7 +91,7 @@ def test_parallel_lines(theta, weight):
 
     for _ in range(steps):
         real, fake = lines(64)
-        loss = wgan.critic_loss(critic(real), critic(fake)) + wgan.penalty(critic, real, fake, random)
+        loss = wgan.discriminator_loss(critic(real), critic(fake)) + wgan.penalty(critic, real, fake, random)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -136,7 +136,7 @@ def test_a_generator_learns_two_gaussians(name):
 
     for _ in range(steps):
         truth, fake = real(128), generator(torch.randn(128, 1)).detach()
-        loss = o.critic_loss(critic(truth), critic(fake)) + o.penalty(critic, truth, fake)
+        loss = o.discriminator_loss(critic(truth), critic(fake)) + o.penalty(critic, truth, fake)
         theirs.zero_grad()
         loss.backward()
         theirs.step()
