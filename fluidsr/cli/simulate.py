@@ -34,7 +34,7 @@ def simulate(
     """Simulate SCENE (a built-in name or a YAML file) and raise it to fine smoke."""
     from fluidsr.pipeline import simulate as story
 
-    job = story.Job.of(
+    job = story.SimulateJob.of(
         scene,
         frames_wanted=frames,
         model=model,
@@ -42,7 +42,7 @@ def simulate(
         seed=seed,
         overrides=overrides,
         formats=formats,
-        tiling=tiling(tile, max_memory, precision),
+        inference=tiling(tile, max_memory, precision),
     )
     if dry_run:
         click.echo(story.describe(job), nl=False)
