@@ -56,12 +56,15 @@ class SimulateJob:
         overrides: Sequence[str] = (),
         formats: Sequence[str] = (),
         inference: InferenceSettings = DEFAULT,
+        resolution_scale: float = 1.0,
     ) -> SimulateJob:
-        """Resolve the user's options; `model` and `formats` take precedence over the scene's own."""
+        """Resolve the user's options; `model` and `formats` take precedence over the scene's own. `resolution_scale`:
+        so many times the scene's cells along each axis, in the same domain."""
         if not isinstance(scene, Scene):
             scene = scenes.load(str(scene), overrides)
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
+        scene = scene.rescaled(resolution_scale)
         if model == "none":
             scene = scene.with_changes(upscale=None)
         elif model is not None:
