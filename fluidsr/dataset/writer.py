@@ -68,13 +68,13 @@ class SimulationWriter:
         if self._place is not None:
             remove(self._place)
 
-    def add(self, low: Frame, high: Mapping[str, np.ndarray]) -> None:
+    def add(self, coarse: Frame, fine: Mapping[str, np.ndarray]) -> None:
         """Write the next frame: the coarse frame and the fine fields, NumPy arrays.
 
         What the first frame has, every frame must have.
         """
-        fields = {f"high_{name}": field for name, field in high.items()}
-        fields |= {f"low_{name}": field for name, field in low.fields().items()}
+        fields = {f"high_{name}": field for name, field in fine.items()}
+        fields |= {f"low_{name}": field for name, field in coarse.fields().items()}
         with address_errors(self._root):
             for name, values in fields.items():
                 if self._written == 0:
@@ -131,8 +131,8 @@ class SimulationWriter:
         written = place.files()
         for name in self._arrays:
             if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
-                what = f"frames of {name} have vanished while it was written: is another command at work?"
-                raise RunError(str(place), what, "run one command at a time, and this one again")
+                problem = f"frames of {name} have vanished while it was written: is another command at work?"
+                raise RunError(str(place), problem, "run one command at a time, and this one again")
 
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec
@@ -171,7 +171,7 @@ class SimulationWriter:
 
 
 @contextlib.contextmanager
-def only_one(path: Address) -> Iterator[None]:
+def exclusive_lock(path: Address) -> Iterator[None]:
     """Make the folder `path` and hold its lock, so that no second command on this machine clears away what
     this one writes.
 
@@ -189,8 +189,8 @@ def only_one(path: Address) -> Iterator[None]:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                what = "another command is generating this data set"
-                raise RunError(str(path), what, "wait for it, or give another folder") from None
+                problem = "another command is generating this data set"
+                raise RunError(str(path), problem, "wait for it, or give another folder") from None
         yield
     finally:
         os.close(folder)
