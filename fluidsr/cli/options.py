@@ -123,4 +123,6 @@ def tiling(tile: str, max_memory: str | None, precision: str) -> InferenceSettin
     """What the options of TILING mean. Raises InputError for text that is no size."""
     from fluidsr.pipeline.inference_settings import InferenceSettings
 
-    return InferenceSettings(_tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision)
+    return InferenceSettings(
+        _tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision
+    )

@@ -41,7 +41,9 @@ def train(
     """Train a generator; the same command again goes on."""
     from fluidsr.pipeline import train as story
 
-    job = story.TrainJob.of(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
+    job = story.TrainJob.of(
+        data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
+    )
     if dry_run:
         click.echo(story.describe(job), nl=False)
         return

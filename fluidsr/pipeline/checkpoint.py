@@ -65,7 +65,9 @@ class Checkpoint:
             try:
                 for name, part in parts.items():
                     prefix = f"{name}."
-                    part.restore({k.removeprefix(prefix): t for k, t in saved.items() if k.startswith(prefix)})
+                    part.restore(
+                        {k.removeprefix(prefix): t for k, t in saved.items() if k.startswith(prefix)}
+                    )
             except InputError:
                 for name, part in parts.items():
                     part.restore(fresh[name])  # or the parts would continue from different frames

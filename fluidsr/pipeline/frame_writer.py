@@ -126,7 +126,9 @@ class _Writer:
                     out.put(*item)
         except BaseException as error:
             self._done.set_exception(error)
-            while item is not _END and item is not _ABANDON:  # or the caller would wait for ever on a full queue
+            while (
+                item is not _END and item is not _ABANDON
+            ):  # or the caller would wait for ever on a full queue
                 item = self._queue.get()
         else:
             self._done.set_result(time.perf_counter() - started - waited)

@@ -109,7 +109,9 @@ def simulate_frames(
     path, or "none" for the coarse frames. Fields are NumPy arrays on the CPU and torch tensors on a GPU.
     Raises InputError for bad input and SolverError where the simulation diverges.
     """
-    job = SimulateJob.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
+    job = SimulateJob.of(
+        scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides
+    )
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"

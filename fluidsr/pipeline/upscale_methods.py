@@ -84,9 +84,7 @@ class ModelMethod:
     """Each frame by itself through a trained generator."""
 
     def __init__(self, config: ModelUpscale, dim: int, device: str, settings: InferenceSettings) -> None:
-        self._scale = VelocityScaleField(
-            config.velocity_scale, config.regions, config.mask, config.mask_grid
-        )
+        self._scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
         self._scale.check(dim)
         self._settings = settings
         self.upscaler = settings.load(config.model, device)
@@ -202,9 +200,7 @@ class WaveletMethod:
 
         scenery = scenery_of(scene, config.factor, solver.device)
         grid, device = solver.setup.grid, solver.device
-        return _WaveletRun(
-            WaveletTurbulence(grid, first, settings, device, scenery.apply, fluid_mask)
-        )
+        return _WaveletRun(WaveletTurbulence(grid, first, settings, device, scenery.apply, fluid_mask))
 
 
 class _WaveletRun:

@@ -112,7 +112,9 @@ def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
     lowest, highest = float(values.min()), float(values.max())
     if not (lowest >= 0 and highest < np.inf):
         problem = f"its values go from {lowest:g} to {highest:g}"
-        raise InputError(source, problem, "give a factor of 0 or more in every voxel, 1 where nothing changes")
+        raise InputError(
+            source, problem, "give a factor of 0 or more in every voxel, 1 where nothing changes"
+        )
     return Onto(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=outside)
 
 

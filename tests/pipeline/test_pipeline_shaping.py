@@ -199,7 +199,10 @@ def test_a_run_goes_on_with_the_same_mask_alone(
 def test_a_second_pass_is_shaped_in_the_same_place(cache: Path, tmp_path: Path, tiny_model: str) -> None:
     path = tmp_path / "regions.yaml"
     path.write_text(f"regions: [{REGION % 0}]")
-    frame, shaping = volumes.read(cache / "coarse" / "plume2d_0006.npz"), VelocityScaleField(0.5, load_regions(path))
+    frame, shaping = (
+        volumes.read(cache / "coarse" / "plume2d_0006.npz"),
+        VelocityScaleField(0.5, load_regions(path)),
+    )
     options = ["--region", str(path), "--velocity-scale", "0.5", "--passes", "2"]
     found = raised(cache, tmp_path / "fine", tiny_model, *options)
     model = upscaling.load(tiny_model, device="cpu")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fluidsr import models
 from fluidsr.training import Sources, train
-from fluidsr.training.batch_norm import has_running_statistics, recalibrate, preserving_buffers
+from fluidsr.training.batch_norm import has_running_statistics, preserving_buffers, recalibrate
 from fluidsr.training.trainer import Interrupt
 
 
