@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
-from fluidsr import scenes, volumes
+from fluidsr import metrics, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
@@ -303,6 +303,7 @@ def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
         "pressure_residual": report.residual,
         "max_divergence": report.max_divergence,
         "total_density": report.total_density,
+        "zigzag": metrics.zigzag(frame.coarse.numpy().density),
         "seconds": {**frame.seconds, "write": write_seconds, "solver": dict(report.seconds)},
     }
 
