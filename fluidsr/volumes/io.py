@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Taken
 
-SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk")  # read
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS = ("half", "float")
 
@@ -118,17 +119,21 @@ def take(
         options["step"] = step
     elif step:
         raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
-    found: Frame | Taken = _room(suffix).read_frame(path, **options)
-    if isinstance(found, Taken):
-        return found
     if suffix != ".vdb":
-        return Taken(found)
-    from fluidsr.volumes import blender
+        taken: Taken = _room(suffix).read_frame(path, **options)
+        return taken
+    from fluidsr.volumes import blender, vdb
 
-    notes = _notes_of_density(path, max_bytes)
-    if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
-        return blender.placed(Path(path), found, tuple(resolution), max_bytes)
-    return Taken(found, tight="fluidsr_shape" not in notes)
+    found = vdb.take_frame(path, **options)
+    if found.empty:
+        return found
+    resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
+    if not resolution:
+        return found
+    placed = blender.placed(
+        Path(path), found.frame, tuple(resolution), max_bytes
+    )  # Mantaflow, inside Blender
+    return replace(placed, notes=(*placed.notes, *found.notes))
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -148,6 +153,8 @@ _ROOMS = {
     ".uni": "uni",
     ".vtkhdf": "vtkhdf",
     ".vtk": "legacy_vtk",
+    ".vtr": "vti",
+    ".pvti": "vti",
 }
 
 

@@ -25,7 +25,9 @@ class Taken:
 
     `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
     lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
-    `notes` are sentences for the user that are the same for every frame of a sequence.
+    `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
+    voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
+    (m).
     """
 
     frame: Frame
@@ -33,6 +35,8 @@ class Taken:
     frame_units: float | None = None
     tight: bool = False
     notes: tuple[str, ...] = ()
+    empty: bool = False
+    layer: float | None = None
 
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
         """The frame with its velocity in m/s.

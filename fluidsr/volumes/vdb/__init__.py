@@ -10,7 +10,7 @@ with vdb.open("smoke.vdb") as file:                   # headers only
 vdb.write("out.vdb", [vdb.DenseGrid("density", box, vdb.Transform.uniform(0.1), half=True)])
 """
 
-from fluidsr.volumes.vdb.frames import read_box, read_frame
+from fluidsr.volumes.vdb.frames import read_box, read_frame, take_frame
 from fluidsr.volumes.vdb.grid import Grid, LeafBatch
 from fluidsr.volumes.vdb.reader import VdbFile, read_window
 from fluidsr.volumes.vdb.reader import open_file as open
@@ -33,6 +33,7 @@ __all__ = [
     "read_frame",
     "read_window",
     "stream_frame",
+    "take_frame",
     "write",
     "write_frame",
 ]
