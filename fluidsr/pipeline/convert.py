@@ -51,8 +51,7 @@ def convert(
     """
     cache = Cache.of(inputs, frames_wanted)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
-    sources = list(dict.fromkeys(str(item.source.resolve()) for item in cache.everything))
-    configuration = {**asdict(settings), "inputs": sources}
+    configuration = {**asdict(settings), "inputs": cache.sources}
     folder = RunFolder.open(
         root, "convert", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
     )

@@ -38,7 +38,7 @@ class Job:
     """Everything that decides what a run computes; the same job gives the same bytes."""
 
     scene: Scene
-    frames: range
+    frames: Sequence[int]
     device: str
     seed: int
     tiling: Tiling = PLAIN

@@ -63,11 +63,10 @@ def upsample(
     cache = Cache.of(inputs, frames_wanted)
     everything, items = cache.everything, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
-    sources = list(dict.fromkeys(str(item.source.resolve()) for item in everything))
     configuration = {
         **asdict(replace(settings, shaping=Shaping())),
         "shaping": settings.shaping.identity(),
-        "inputs": sources,
+        "inputs": cache.sources,
         "model_sha256": card.sha256,
     }
     folder = RunFolder.open(

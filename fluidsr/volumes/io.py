@@ -9,15 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
+from fluidsr.volumes.places import cropped
 from fluidsr.volumes.units import Taken
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS = ("half", "float")
+Crop = tuple[Sequence[float], Sequence[float]] | str | None
 
 
 def write(
@@ -72,6 +76,7 @@ def read(
     frame_rate: float | None = None,
     step: int = 0,
     max_bytes: int | None = None,
+    crop: Crop = None,
 ) -> Frame:
     """Read a Frame, its fields NumPy float32 arrays, from a file of one of SUFFIXES.
 
@@ -83,7 +88,8 @@ def read(
     is the frame's; of any other VDB, that of all active voxels; a frame of Blender's cache is where its domain
     is. Where a file says nothing of time, `time` is 0 and `dt` 1/24 s; `frame_rate` (1/s) sets `dt`.
 
-    `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
+    `crop` reads a box alone: its two corners (m), or `auto`, the box of the smoke without voxels that stray far from
+    it. `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
     machine's memory). Raises VolumeError for a file that is missing, damaged or unsupported, for rotated or
     non-cubic voxels, and where what was asked for is absent.
     """
@@ -94,6 +100,7 @@ def read(
         fields=fields,
         step=step,
         max_bytes=max_bytes,
+        crop=crop,
     )
     return taken.in_metres_per_second(velocity_unit, frame_rate)
 
@@ -106,9 +113,15 @@ def take(
     fields: Sequence[str] | None = None,
     step: int = 0,
     max_bytes: int | None = None,
+    crop: Crop = None,
 ) -> Taken:
     """What `read` reads, before its velocity is brought into m/s, and what is to be said about it."""
     suffix = _suffix(path)
+    try:
+        if Path(path).stat().st_size == 0:
+            raise VolumeError(os.fspath(path), "it is empty (0 bytes)", "write or copy the file again")
+    except OSError as error:
+        raise VolumeError(os.fspath(path), f"cannot be read ({error.strerror})", "check the path") from error
     options: dict[str, Any] = {
         "density_grid": density_grid,
         "velocity_grid": velocity_grid,
@@ -121,10 +134,10 @@ def take(
         raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
     if suffix != ".vdb":
         taken: Taken = _room(suffix).read_frame(path, **options)
-        return taken
+        return _cropped(taken, crop)
     from fluidsr.volumes import blender, vdb
 
-    found = vdb.take_frame(path, **options)
+    found = vdb.take_frame(path, **options, crop=crop)
     if found.empty:
         return found
     resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
@@ -134,6 +147,25 @@ def take(
         Path(path), found.frame, tuple(resolution), max_bytes
     )  # Mantaflow, inside Blender
     return replace(placed, notes=(*placed.notes, *found.notes))
+
+
+def _cropped(taken: Taken, crop: Crop) -> Taken:
+    """A frame of a dense file, without what lies outside the box."""
+    if crop is None:
+        return taken
+    frame = taken.frame.numpy()
+    if crop == "auto":
+        filled = np.nonzero(np.asarray(frame.density))
+        if not len(filled[0]):
+            return taken
+        ends = [(int(at.min()), int(at.max()) + 1) for at in filled]
+        size = frame.cell_size
+        low = tuple(o + a * size for o, (a, _) in zip(frame.origin, ends, strict=True))
+        high = tuple(o + b * size for o, (_, b) in zip(frame.origin, ends, strict=True))
+        return replace(taken, frame=cropped(frame, low, high), tight=True)
+    if isinstance(crop, str):
+        raise InputError("crop", f"{crop!r} is no box", "give two corners in metres, or auto")
+    return replace(taken, frame=cropped(frame, *crop))
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:

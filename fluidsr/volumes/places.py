@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,50 @@ def on_place(frame: Frame, place: Place) -> Frame:
         whole[inside] = values
         found[name] = whole
     return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)
+
+
+def joined(frames: Sequence[Frame]) -> Frame:
+    """NumPy `frames`, each a part of the same instant, as one; zero where none of them is, and where one lacks a field
+    of another. Cells that several have are those of the last.
+
+    Raises InputError where their cells are not those of one lattice.
+    """
+    if len(frames) == 1:
+        return frames[0]
+    whole = around(Place.of(frame) for frame in frames)
+    found: dict[str, np.ndarray] = {}
+    for frame in frames:
+        shift = np.subtract(frame.origin, whole.origin) / whole.cell_size
+        first = np.rint(shift).astype(int)
+        if abs(frame.cell_size / whole.cell_size - 1) > 1e-4 or (np.abs(shift - first) > _WHOLE).any():
+            raise InputError(
+                f"frame at {frame.time:g} s", "its parts have different cells", "give a part by itself"
+            )
+        window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
+        inside: tuple[Any, ...] = (Ellipsis, *window)
+        for name, values in frame.fields().items():
+            lead = values.shape[: values.ndim - frame.dim]
+            found.setdefault(name, np.zeros((*lead, *whole.shape), np.float32))[inside] = values
+    return frames[0].with_fields(found, cell_size=whole.cell_size, origin=whole.origin)
+
+
+def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
+    """The cells of a NumPy `frame` that the box from `low` to `high` (m) touches. Raises InputError where it touches
+    none."""
+    lower, upper = (
+        (np.array(corner)[: frame.dim] - frame.origin) / frame.cell_size for corner in (low, high)
+    )
+    first = np.clip(np.floor(lower + _WHOLE), 0, frame.shape).astype(int)
+    last = np.clip(np.ceil(upper - _WHOLE), 0, frame.shape).astype(int)
+    if (first >= last).any():
+        raise InputError(
+            "crop", "no cell of the frame lies in this box", "give a box in metres that meets the smoke"
+        )
+    window = [slice(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    inside: tuple[Any, ...] = (Ellipsis, *window)
+    fields = {name: np.ascontiguousarray(values[inside]) for name, values in frame.fields().items()}
+    origin = tuple(o + int(n) * frame.cell_size for o, n in zip(frame.origin, first, strict=True))
+    return frame.with_fields(fields, origin=origin)
 
 
 def padded(frame: Frame, cells: int) -> Frame:

@@ -6,7 +6,7 @@ Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,19 @@ class Taken:
     notes: tuple[str, ...] = ()
     empty: bool = False
     layer: float | None = None
+
+    def lifted(self) -> Taken:
+        """With a frame that is one layer of a 3-D file as such a layer; any other as it is."""
+        if self.layer is None or self.frame.dim == 3:
+            return self
+        fields = {name: np.asarray(values)[..., None] for name, values in self.frame.fields().items()}
+        if "velocity" in fields:
+            still = np.zeros((1, *fields["velocity"].shape[1:]), np.float32)
+            fields["velocity"] = np.concatenate([fields["velocity"], still])
+        origin = (*self.frame.origin, self.layer)
+        frame = Frame(fields["density"], cell_size=self.frame.cell_size, origin=origin)
+        frame = frame.with_fields(fields, time=self.frame.time, dt=self.frame.dt)
+        return replace(self, frame=frame, layer=None)
 
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
         """The frame with its velocity in m/s.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.errors import MissingFieldError
+from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import memory
 from fluidsr.volumes.places import Place
@@ -36,12 +36,13 @@ def take_frame(
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
+    crop: tuple[Sequence[float], Sequence[float]] | str | None = None,
 ) -> Taken:
     """Read a Frame, and what is to be said about it; see `fluidsr.volumes.take`."""
     with open_file(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return _nothing(file, fields)
-        return _read(file, density_grid, velocity_grid, fields, max_bytes)
+        return _read(file, density_grid, velocity_grid, fields, max_bytes, crop)
 
 
 def read_box(
@@ -82,6 +83,7 @@ def _read(
     velocity_grid: str | None,
     fields: Sequence[str] | None,
     max_bytes: int | None,
+    crop: tuple[Sequence[float], Sequence[float]] | str | None,
 ) -> Taken:
     layout = find(file, density_grid, velocity_grid, fields)
     density, notes = layout.reference, list(layout.notes)
@@ -94,13 +96,13 @@ def _read(
     def needed() -> int:
         return int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object)) * 4 * components
 
-    if own is None and needed() > (memory.limit() if max_bytes is None else max_bytes):
+    if isinstance(crop, tuple):
+        low, high = _cut(low, high, crop, size, translation)
+    elif crop == "auto" or (own is None and needed() > (memory.limit() if max_bytes is None else max_bytes)):
         bulk = without_strays(layout)
         if bulk is not None:
             (low, high), left = bulk
-            notes.append(
-                f"{left} active voxel{'s' * (left > 1)} far from the smoke left out: with them the box is too large"
-            )
+            notes.append(f"{left} active voxel{'s' * (left > 1)} far from the smoke left out")
     memory.check(str(file.path), needed(), max_bytes)
     found = {"density": layout.density.read(low, high)}
     found |= {name: part.read(low, high) for name, part in layout.others.items()}
@@ -125,6 +127,23 @@ def _read(
     frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
     tight = own is None and SHAPE not in density.metadata
     return Taken(frame, tight=tight, empty=box is None, layer=layer, notes=tuple(notes))
+
+
+def _cut(
+    low: Index,
+    high: Index,
+    crop: tuple[Sequence[float], Sequence[float]],
+    size: float,
+    translation: Sequence[float],
+) -> tuple[Index, Index]:
+    """The voxels of the box from `low` to `high` that the box `crop` (m) touches. Raises InputError where there are
+    none."""
+    first = np.floor((np.array(three(crop[0], -np.inf)) - translation) / size + 0.5 + 1e-3)
+    last = np.ceil((np.array(three(crop[1], np.inf)) - translation) / size + 0.5 - 1e-3)
+    a, b = np.maximum(first, low), np.minimum(last, high)
+    if (a >= b).any():
+        raise InputError("crop", "no voxel lies in this box", "give a box in metres that meets the smoke")
+    return three([int(n) for n in a], 0), three([int(n) for n in b], 0)
 
 
 def _is_flat(density: Grid, low: Index, high: Index) -> bool:
