@@ -72,6 +72,19 @@ class Simulation:
         """
         return self._frame("low", index, _FIELDS)
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether these are closure pairs, with the fine state on coarse cells."""
+        return "reference_density" in self._arrays
+
+    def reference(self, index: int) -> Frame:
+        """The fine state on coarse cells, of closure pairs: the fields of `low`. Raises DatasetError as `low` does, and
+        where these are other pairs."""
+        if not self.has_reference:
+            remedy = "give a data set of --pairs closure"
+            raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
+        return self._frame("reference", index, _FIELDS)
+
     def high(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
         """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
         float16, given as float32 NumPy. Raises DatasetError as `low` does."""
@@ -88,7 +101,7 @@ class Simulation:
             if name in fields and f"{side}_{name}" in self._arrays
         }
         found["others"] = {"solid": found.pop("solid")} if "solid" in found else {}
-        size = self._known.low_cell_size if side == "low" else self._known.high_cell_size
+        size = self._known.high_cell_size if side == "high" else self._known.low_cell_size
         return Frame(**found, cell_size=size, **self._when(index))
 
     def _when(self, index: int) -> dict[str, Any]:

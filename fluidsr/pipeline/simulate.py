@@ -16,6 +16,7 @@ from fluidsr import scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import Outputs, present
 from fluidsr.pipeline.inference_settings import PLAIN, Tiling
 from fluidsr.pipeline.initial_state import read_start
@@ -70,7 +71,7 @@ class Job:
         wanted = frame_sequence.parse(frames_wanted, scene.time.frames)
         return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling)
 
-    def configuration(self, raise_: Raising | None) -> dict[str, Any]:
+    def configuration(self, raise_: Raising | None, corrector: Corrector | None) -> dict[str, Any]:
         """What must be equal for a run to be gone on with; how many frames were asked for is not in it."""
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
@@ -79,8 +80,13 @@ class Job:
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
             scene["upscale"].pop("mask", None)  # the same
-        model = raise_.identity() if raise_ else None
-        return {"scene": scene, "model": model, "seed": self.seed, "device": self.device}
+        return {
+            "scene": scene,
+            "model": raise_.identity() if raise_ else None,
+            "closure": corrector.identity() if corrector else None,
+            "seed": self.seed,
+            "device": self.device,
+        }
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ def simulate_frames(
     """
     job = Job.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
     raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
+    corrector = corrector_for(job.scene, job.device)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
     wanted = job.scene.output.fields
@@ -120,7 +127,7 @@ def simulate_frames(
             return step.coarse
         return step.course.fine(step.coarse, present(wanted, step.coarse))
 
-    fine = (raised(step) for step, _ in _steps(job, raise_, start, None, set(job.frames)))
+    fine = (raised(step) for step, _ in _steps(job, raise_, corrector, start, None, set(job.frames)))
     return (frame.numpy() for frame in fine) if on_host else fine
 
 
@@ -132,11 +139,12 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
     """
     scene = job.scene
     raise_ = upscale_methods.choose(scene, job.device, job.tiling)
+    corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
         "simulate",
-        job.configuration(raise_),
+        job.configuration(raise_, corrector),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
@@ -147,6 +155,10 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
         if todo:
             for note in notes:
                 progress.note(note)
+            if corrector is not None:
+                progress.note(
+                    f"the coarse run is corrected by {corrector.card.name} (--set numerics.closure=none: not)"
+                )
             if len(todo) < len(job.frames):
                 progress.note(
                     f"{output}: going on at frame {todo[0]}; {len(job.frames) - len(todo)} are there"
@@ -154,7 +166,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
-            _produce(job, raise_, start, folder, outputs, set(todo), saved, progress)
+            _produce(job, raise_, corrector, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
     folder.refresh()
     _write_series(job, folder)
@@ -170,6 +182,7 @@ def describe(job: Job) -> str:
     from fluidsr.solver import BYTES_PER_CELL
 
     raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
+    corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # what is wrong with it is wrong with the plan
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
@@ -187,6 +200,7 @@ def describe(job: Job) -> str:
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
         "model": raise_.name if raise_ else None,
+        "closure": corrector.card.name if corrector else None,
         "device": job.device,
         "seed": job.seed,
         "cost": cost,
@@ -197,6 +211,7 @@ def describe(job: Job) -> str:
 def _produce(
     job: Job,
     raise_: Raising | None,
+    corrector: Corrector | None,
     start: Frame | None,
     folder: RunFolder,
     outputs: Outputs,
@@ -218,7 +233,7 @@ def _produce(
             progress.advance(f"t = {step.coarse.time:.2f} s, {step.report.substeps} substeps")
 
     try:
-        for step, state in _steps(job, raise_, start, saved, todo):
+        for step, state in _steps(job, raise_, corrector, start, saved, todo):
             factor = raise_.factor if raise_ else 1
             writes = outputs.make(step.number, step.coarse, step.course, factor, step.seconds)
             pending.append((step, state, writes))
@@ -239,6 +254,7 @@ def _produce(
 def _steps(
     job: Job,
     raise_: Raising | None,
+    corrector: Corrector | None,
     start: Frame | None,
     saved: checkpoint.Checkpoint | None,
     todo: set[int],
@@ -255,6 +271,8 @@ def _steps(
     for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
         report = solver.advance(frame_seconds)
+        if corrector is not None:
+            corrector.correct(solver)
         coarse = frame_of(solver, scene, frame_seconds)
         seconds = {"simulate": time.perf_counter() - started}
         if course is not None:

@@ -149,6 +149,13 @@ class Numerics(Strict):
         description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
         " eddies longest (Zehnder et al. 2018), at about twice the cost",
     )
+    closure: str = Field(
+        default="auto",
+        min_length=1,
+        max_length=1000,
+        description="The learned corrector of the coarse run: a name, a file, none; auto: the shipped one for the"
+        " generator's factor, where a generator runs",
+    )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
 

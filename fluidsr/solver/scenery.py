@@ -50,7 +50,7 @@ class Scenery:
         for emitter in self._emitters:
             if emitter.active(start) and (self._terrain is not None or emitter.moves):
                 emitter.place(self._geometry, end)
-            emitter.emit(state)
+            emitter.emit(state, end - start)
 
     @property
     def _geometry(self) -> Geometry:

@@ -83,6 +83,7 @@ class Solver:
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
         self._max_speed = 0.0
+        self._unsettled = False  # solids have moved, and projection does not know yet
         self._stages: defaultdict[str, float] = defaultdict(float)
         self._start_wind()
 
@@ -216,17 +217,27 @@ class Solver:
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
-                self._projection.update(geometry)
-                if self._diffusion is not None:
-                    self._diffusion.update(geometry)
+                self._unsettled = True
             for emitter in self._emitters:
                 if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
 
+    def _settle(self) -> None:
+        """What solves equations meets the present geometry. (Later than `_move_to`: it overwrites the traced paths,
+        which emission looks at.)"""
+        if self._unsettled:
+            self._projection.update(self.geometry)
+            if self._diffusion is not None:
+                self._diffusion.update(self.geometry)
+            self._unsettled = False
+
     def _add_sources_and_forces(self, dt: float) -> None:
         with self._timed("emit"):
+            reach = self._max_speed * dt / self.setup.grid.cell_size
             for emitter in self._emitters:
-                emitter.emit(self._state)
+                emitter.emit(self._state, dt, self._advection.came_from, reach)
+        with self._timed("solids"):
+            self._settle()
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
@@ -237,6 +248,7 @@ class Solver:
             self._solids.hold_back(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
+        self._settle()
         with self._timed("project"):
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
@@ -353,6 +365,7 @@ class Solver:
             array.copy_(state[name])
         for axis in range(self.setup.grid.dim):
             self._advection.layout.join(self._state.velocity[axis], axis)
+        self._settle()
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
@@ -365,6 +378,23 @@ class Solver:
         self.restore(state)
         self._move_to(self._state.time)
         self._project(seconds, self._state.time)
+
+    def add_velocity(self, change: torch.Tensor, seconds: float) -> SolveReport:
+        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says
+        how much divergence is none.
+
+        On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
+        SolverError where the projection fails.
+        """
+        grid = self.setup.grid
+        if tuple(change.shape) != (grid.dim, *grid.shape):
+            what = f"shape {tuple(change.shape)} does not fit the grid"
+            raise InputError("change", what, f"give {(grid.dim, *grid.shape)}")
+        faces = tuple(torch.empty_like(component) for component in self._state.velocity)
+        to_faces(change.to(self.device), grid, faces)
+        for component, added in zip(self._state.velocity[: grid.dim], faces, strict=False):
+            component.add_(added)
+        return self._project(seconds, self._state.time)
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)

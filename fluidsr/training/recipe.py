@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -123,6 +124,13 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises SceneError (`file:line: key: what; remedy`) for a wrong recipe, InputError where there is none.
     """
+    path, label = recipe_file(name_or_path)
+    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label)
+
+
+def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
+    """The file of a built-in recipe's name, or of a path, and what errors call it. Raises InputError where there is
+    none."""
     text = str(name_or_path)
     if text in recipes():
         path, label = FOLDER / f"{text}.yaml", f"{text}.yaml"
@@ -137,4 +145,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
                 else f"give a YAML file or one of: {', '.join(recipes())}"
             )
             raise InputError(text, "is neither a built-in recipe nor a file", remedy)
-    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label)
+    return path, label
+
+
+def trains_closure(name_or_path: str | Path) -> bool:
+    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none."""
+    text = recipe_file(name_or_path)[0].read_text(encoding="utf-8", errors="replace")
+    return re.search(r"^kind:\s*[\"']?closure\b", text, re.MULTILINE) is not None
