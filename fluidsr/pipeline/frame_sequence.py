@@ -13,7 +13,7 @@ from fluidsr import volumes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import Place, joined, padded
+from fluidsr.volumes.places import Place, joined, padded, turned
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
@@ -29,9 +29,16 @@ class Intake:
     velocity_unit: str = "auto"
     frame_rate: float | None = None
     crop: str | None = None
+    axes: str | None = None
 
     def __post_init__(self) -> None:
         box_of(self.crop)
+        if self.axes not in (None, "y-up", "z-up"):
+            raise InputError("--axes", f"'{self.axes}' is not known", "give y-up or z-up")
+
+    def up(self, taken: volumes.Taken) -> str:
+        """The axis that points up in what is made of a frame."""
+        return taken.up if self.axes is None else self.axes[0]
 
 
 def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -174,9 +181,22 @@ def in_its_place(
     if dim == 3:
         taken = taken.lifted()
     frame = taken.in_metres_per_second(intake.velocity_unit, intake.frame_rate)
+    if intake.axes is not None and intake.axes != f"{taken.up}-up":
+        frame = turned(frame.numpy(), intake.axes[0])
     if frame.time == 0.0:
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
     return padded(frame, margin) if taken.tight and margin else frame
+
+
+def style_of(
+    taken: volumes.Taken, precision: str | None, naming: str | None
+) -> tuple[volumes.Style | None, dict[str, str]]:
+    """How a result is written: as its source was, where that is a VDB, unless `precision` or `naming` say otherwise."""
+    style = taken.style
+    if style is not None and naming is not None:
+        style = replace(style, names={name: grid for name, grid in style.names.items() if name != "velocity"})
+    of_source = "float" if style is not None and not style.half else "half"
+    return style, {"precision": precision or of_source, "naming": naming or "houdini"}
 
 
 def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fields]:

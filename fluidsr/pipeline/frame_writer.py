@@ -45,6 +45,8 @@ class FrameFiles:
         precision: str,
         naming: str,
         threshold: float,
+        style: volumes.Style | None = None,
+        up: str = "y",
     ) -> None:
         frame = {"shape": place.shape, "cell_size": place.cell_size, "origin": place.origin}
         options = {
@@ -55,6 +57,8 @@ class FrameFiles:
             "precision": precision,
             "naming": naming,
             "threshold": threshold,
+            "style": style,
+            "up": up,
         }
         self._writers = [_Writer(_opener(path, options)) for path in paths]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import device as devices
 from fluidsr import volumes
-from fluidsr.errors import InputError
-from fluidsr.pipeline import frame_sequence
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.frame_writer import FrameFiles
 from fluidsr.pipeline.inference_settings import Tiling
@@ -35,9 +38,13 @@ class Settings:
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
-    precision: str = "half"  # of the files; `tiling` has that of the generator
-    naming: str = "houdini"
+    fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
+    precision: str | None = (
+        None  # of the files, None: as a VDB's own, else half; `tiling` has the generator's
+    )
+    naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
+    skip_damaged: bool = False
 
 
 def upsample(
@@ -53,6 +60,7 @@ def upsample(
     """Raise every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
 
     Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes.
+    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
     Raises InputError for inputs that are not there or do not fit the model.
     """
     from fluidsr import models
@@ -60,7 +68,7 @@ def upsample(
     settings = replace(settings, device=devices.resolve(settings.device))
     card = models.read_card(settings.model)
     settings.shaping.check(card.dim)
-    cache = Cache.of(inputs, frames_wanted)
+    cache = Cache.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     everything, items = cache.everything, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
@@ -79,13 +87,20 @@ def upsample(
         notes: set[str] = set()
         for note in cache.notes():
             progress.note(note)
+        failures: list[VolumeError] = []
         for item, record in _results(todo, root.resolve(), settings, scheduler):
+            if isinstance(record, VolumeError):
+                failures.append(record)
+                progress.note(f"{item.source}: left out: {record.what}")
+                continue
             for note in record.pop("notes"):
                 if note not in notes:
                     notes.add(note)
                     progress.note(f"{item.source}: {note}")
             folder.record(item.number, record)
             progress.advance(item.name)
+        if todo and len(failures) == len(todo):
+            raise failures[0]
     folder.refresh()
     if "vti" in settings.formats:
         entries = [
@@ -94,6 +109,8 @@ def upsample(
             if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
         ]
         volumes.write_pvd(root / f"{root.name}.pvd", entries)
+    if "vdb" in settings.formats:
+        usd.write_for_run(root, cache, folder.complete)
     return root
 
 
@@ -103,10 +120,12 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
 
     started = time.perf_counter()
     upscaler = _upscaler(settings)
-    frame, notes = frame_sequence.read(item, settings.intake, ["density", "velocity"], _margin(upscaler.card))
-    if frame.velocity is None and settings.zero_velocity:
-        import numpy as np
-
+    taken = _taken(item, settings)
+    frame = frame_sequence.in_its_place(
+        taken, item, settings.intake, _margin(upscaler.card), upscaler.card.dim
+    )
+    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    if frame.velocity is None and (settings.zero_velocity or still):
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     elif frame.velocity is None and upscaler.reads_velocity:
         raise InputError(
@@ -121,19 +140,24 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         scale = settings.shaping.of(frame, item.number) / slower
         if done < settings.passes - 1:
             frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
+    wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
+    fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
+    style, how = frame_sequence.style_of(taken, settings.precision, settings.naming)
+    up = settings.intake.up(taken)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
         item.targets(root, settings.formats),
         place,
         time=frame.time,
         dt=frame.dt,
-        fields=["density"],
-        precision=settings.precision,
-        naming=settings.naming,
+        fields=fields,
         threshold=settings.threshold,
+        style=style,
+        up=up,
+        **how,
     )
     try:
-        for name, box, values in upscaler.pieces(frame, velocity_scale=scale):
+        for name, box, values in upscaler.pieces(frame, velocity_scale=scale, fields=fields):
             files.put(name, box.lo, values)
         for written in files.close():
             written.result()
@@ -148,8 +172,26 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         "shape": list(place.shape),
         "cell_size": place.cell_size,
         "seconds": time.perf_counter() - started,
-        "notes": [*notes, *upscaler.statistics.notes],
+        "up": up,
+        "grids": usd.grids_of(fields, style, how["naming"]),
+        "notes": [*taken.notes, *upscaler.statistics.notes],
     }
+
+
+def _taken(item: Item, settings: Settings) -> volumes.Taken:
+    """The frame with the fields that are wanted, and velocity where there is one."""
+    if not settings.fields:
+        return frame_sequence.take(item, settings.intake, None)[0]
+    fields = [name for name in settings.fields if name != "velocity"]
+    with_velocity, without = ["density", "velocity", *fields], ["density", *fields]
+    if "velocity" in settings.fields:
+        return frame_sequence.take(item, settings.intake, with_velocity)[0]
+    return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
+
+
+def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    """Whether the field, or the vector that it is a component of, is asked for."""
+    return name in wanted or name.rpartition(".")[0] in wanted
 
 
 def _margin(card: Any) -> int:
@@ -159,18 +201,31 @@ def _margin(card: Any) -> int:
 
 def _results(
     items: Sequence[Item], root: Path, settings: Settings, scheduler: str | None
-) -> Iterator[tuple[Item, dict[str, Any]]]:
+) -> Iterator[tuple[Item, dict[str, Any] | VolumeError]]:
+    """The record of each frame, or why it is left out where damaged ones are."""
+
+    def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
+        try:
+            return made()
+        except VolumeError as error:
+            if not settings.skip_damaged:
+                raise
+            return error
+
     if scheduler is None:
         for item in items:
-            yield item, upsample_file(item, root, settings)
+            yield item, result(partial(upsample_file, item, root, settings))
         return
     from fluidsr.pipeline.cluster import connect
 
     with connect(scheduler) as client:
-        absolute = [replace(item, source=item.source.resolve()) for item in items]
+        absolute = [
+            replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
+            for item in items
+        ]
         futures = client.map(upsample_file, absolute, root=root, settings=settings, pure=False)
         for item, future in zip(items, futures, strict=True):
-            yield item, future.result()
+            yield item, result(future.result)
 
 
 _loaded: dict[tuple[Any, ...], Any] = {}

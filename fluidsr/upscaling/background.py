@@ -1,4 +1,4 @@
-"""What needs no generator: its answer to emptiness, and fields that are interpolated.
+"""What needs no generator: its answer to emptiness.
 
 Biases give a network an answer to air without smoke or motion. Away from the domain's border it is the same
 in every coarse cell; near the border the network's zero padding shows in it. So the answer for a domain of
@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fluidsr.models.blocks import trim
-from fluidsr.models.resample import upsample
-from fluidsr.upscaling.tiles import Box, tile_of
+from fluidsr.upscaling.tiles import Box
 
 
 class Emptiness:
@@ -55,20 +53,3 @@ class Emptiness:
             i = torch.where(i < self._radius, i, torch.clamp(i - (cells - smallest), min=self._radius))
         phases = torch.arange(self._factor, device=self._device)
         return (i[:, None] * self._factor + phases).flatten()
-
-
-_REACH = 1  # coarse cells that interpolation reads beyond a cell's own
-
-
-def raise_linearly(array: Tensor, box: Box, factor: int) -> Tensor:
-    """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
-
-    The same, bit for bit, as that part of the whole field raised at once; values and unit stay.
-    """
-    dim = len(box.lo)
-    shape = tuple(array.shape[-dim:])
-    tile = tile_of(box, shape, _REACH, factor)
-    lead = tuple(array.shape[:-dim])
-    fine = upsample(tile.read.of(array).reshape(1, -1, *tile.read.shape), factor, "linear")
-    inside: Tensor = tile.crop.of(trim(fine, tile.cut, _REACH * factor))
-    return inside.reshape(*lead, *tile.write.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +20,8 @@ from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import Cut
-from fluidsr.upscaling.background import Emptiness, raise_linearly
+from fluidsr.upscaling.background import Emptiness
+from fluidsr.upscaling.companions import Carried, described, interpolated, way_of
 from fluidsr.upscaling.memory import Footprint, is_exhaustion
 from fluidsr.upscaling.network_input import Seen, VelocityScale, check_finite, see
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -146,19 +147,21 @@ class Upscaler:
         return str(self.generator.inputs) != "density"
 
     def upsample(
-        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
+        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] | None = None
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
         Density comes from the generator, which sees the velocity times `velocity_scale`: a number, or an array
         `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). Of the other fields those named in `fields` are raised by linear interpolation,
-        velocity in m/s as it was. Arrays of NumPy or torch, on any device, come back as what they were, where
-        they were; they are copied only where the generator is elsewhere, or they are not contiguous float32.
+        (docs/upscaling.md). Of the other fields those named in `fields` (default: all) come along: what rides with
+        the smoke sharpened as the density is (`companions`), velocity interpolated and in m/s as it was. Arrays of
+        NumPy or torch, on any device, come back as what they were, where they were; they are copied only where the
+        generator is elsewhere, or they are not contiguous float32.
         Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
         ModelError where the model is of another dimension, RunError where the generator's answer is not finite.
         """
-        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=fields)
+        wanted = tuple(frame.fields()) if fields is None else fields
+        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=wanted)
         is_torch = isinstance(frame.density, Tensor)
         place = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
@@ -259,6 +262,12 @@ class Upscaler:
             0,
             False,
         )  # time that the caller spends between pieces is not ours
+        ways = {} if others is None else _ways(others)
+        carried = {
+            name: Carried(others.fields()[name], others.density, self.factor)
+            for name, way in ways.items()
+            if others is not None and way == "carried"
+        }
         todo = deque(self._batches(jobs.tiles))
         while todo:
             batch = todo.popleft()
@@ -270,11 +279,17 @@ class Upscaler:
             cells += sum(tile.computed_cells for tile in batch)
             tiles += len(batch)
             for tile, density in zip(batch, answer[:, 0], strict=True):
+                made = tile.crop.of(density)
                 spent += time.perf_counter() - started
-                yield Piece("density", tile.write, tile.crop.of(density))
+                yield Piece("density", tile.write, made)
                 started = time.perf_counter()
+                for name, field in carried.items():
+                    values = field.of(tile.write.divided(self.factor), made)
+                    spent += time.perf_counter() - started
+                    yield Piece(name, tile.write, values)
+                    started = time.perf_counter()
             del answer, density  # or the next batch would be computed on top of this one
-        for piece in self._rest(frame, jobs, others):
+        for piece in self._rest(frame, jobs, others, ways, carried):
             spent += time.perf_counter() - started
             yield piece
             started = time.perf_counter()
@@ -288,22 +303,36 @@ class Upscaler:
             clamped_cells=seen.clamped_cells,
             max_density=seen.max_density,
             max_speed=seen.max_speed,
-            notes=(*seen.notes(self.card), *((SHRUNK,) if shrunk else ())),
+            notes=(
+                *seen.notes(self.card),
+                *((SHRUNK,) if shrunk else ()),
+                *((told,) if (told := described(ways)) else ()),
+            ),
         )
 
-    def _rest(self, frame: Frame, jobs: _Jobs, others: Frame | None) -> Iterator[Piece]:
+    def _rest(
+        self,
+        frame: Frame,
+        jobs: _Jobs,
+        others: Frame | None,
+        ways: Mapping[str, str],
+        carried: Mapping[str, Carried],
+    ) -> Iterator[Piece]:
         """What no tile of the generator makes: the answer to emptiness, and the fields that are interpolated."""
         for box in jobs.empty:
             yield Piece("density", box.scaled(self.factor), self._emptiness.of(box, frame.shape))
         if others is None:
             return
-        for name, array in others.fields().items():
-            if name == "density":
-                continue
+        made = [tile.write.divided(self.factor) for tile in jobs.tiles]
+        for name, way in ways.items():
             values = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
             most = self._max_memory // (_LINEAR_BYTES * values)
-            for box in remainder(frame.shape, [], most):
-                yield Piece(name, box.scaled(self.factor), raise_linearly(array, box, self.factor))
+            for box in remainder(frame.shape, made if way == "carried" else [], most):
+                if way == "carried":
+                    fine = carried[name].of(box, None)
+                else:
+                    fine = interpolated(others.fields()[name], box, self.factor, way)
+                yield Piece(name, box.scaled(self.factor), fine)
 
     def _answer(self, batch: list[Tile], seen: Seen, frame: Frame) -> Tensor | None:
         """The generator's answer to tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice
@@ -396,6 +425,11 @@ class _Jobs:
     tiles: list[Tile]
     skipped: int
     empty: Sequence[Box] = ()
+
+
+def _ways(others: Frame) -> dict[str, str]:
+    """How each field but density becomes finer."""
+    return {name: way_of(name, values) for name, values in others.fields().items() if name != "density"}
 
 
 def _others(frame: Frame, fields: Sequence[str]) -> Frame | None:

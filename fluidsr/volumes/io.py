@@ -16,7 +16,7 @@ from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.places import cropped
-from fluidsr.volumes.units import Taken
+from fluidsr.volumes.units import Style, Taken
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
@@ -32,6 +32,8 @@ def write(
     naming: str = "houdini",
     fields: Sequence[str] | None = None,
     threshold: float = 0.0,
+    style: Style | None = None,
+    up: str = "y",
 ) -> None:
     """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
 
@@ -39,7 +41,8 @@ def write(
     the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
     all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
     the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
-    `velocity`. Tensors of torch, on any device, are accepted.
+    `velocity`. `style` is that of a VDB whose names and metadata this one keeps (`Taken.style`), and `up` the axis that
+    points up, for a VDB to say so. Tensors of torch, on any device, are accepted.
 
     On return the file is complete under its name; on any failure whatever stood there before still does.
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
@@ -62,7 +65,7 @@ def write(
     frame, half = frame.numpy(), precision == "half"
     options: dict[str, Any] = {"half": half, "threshold": threshold}
     if suffix == ".vdb":
-        options["naming"] = naming
+        options |= {"naming": naming, "style": style, "up": up}
     _room(suffix).write_frame(path, frame, chosen, **options)
 
 
@@ -146,7 +149,7 @@ def take(
     placed = blender.placed(
         Path(path), found.frame, tuple(resolution), max_bytes
     )  # Mantaflow, inside Blender
-    return replace(placed, notes=(*placed.notes, *found.notes))
+    return replace(placed, notes=(*placed.notes, *found.notes), style=found.style)
 
 
 def _cropped(taken: Taken, crop: Crop) -> Taken:

@@ -119,6 +119,26 @@ def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
     return frame.with_fields(fields, origin=origin)
 
 
+def turned(frame: Frame, up: str) -> Frame:
+    """A NumPy 3-D `frame` turned by a quarter about x, so that what was up is up in the other convention: with `up`
+    `z`, from y to z; with `y`, from z to y. A 2-D frame stays as it is."""
+    if frame.dim == 2:
+        return frame
+    x, y, z = frame.origin
+    _, ny, nz = frame.shape
+    size = frame.cell_size
+    if up == "z":  # (x, y, z) becomes (x, -z, y)
+        mirrored, origin, order, sign = -2, (x, -(z + nz * size), y), (0, 2, 1), (1.0, -1.0, 1.0)
+    else:  # (x, y, z) becomes (x, z, -y)
+        mirrored, origin, order, sign = -1, (x, z, -(y + ny * size)), (0, 2, 1), (1.0, 1.0, -1.0)
+    fields = {}
+    for name, values in frame.fields().items():
+        if name == "velocity":
+            values = values[list(order)] * np.array(sign, np.float32).reshape(3, 1, 1, 1)
+        fields[name] = np.ascontiguousarray(np.flip(np.swapaxes(values, -1, -2), mirrored))
+    return frame.with_fields(fields, origin=origin)
+
+
 def padded(frame: Frame, cells: int) -> Frame:
     """A NumPy `frame` with `cells` empty cells around it; in 2-D as in 3-D."""
     shape = tuple(n + 2 * cells for n in frame.shape)

@@ -6,7 +6,9 @@ Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,18 @@ MANTAFLOW_UNITS_PER_SECOND = 2.5
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a VDB file was written: what it calls the grid of each field, what it says of it and of itself, the codec of
+    its density and whether that is in half precision. A VDB made of the frame keeps it."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: Mapping[str, Any] = field(default_factory=dict)
+    half: bool = True
+    compression: str = "blosc"
+
+
+@dataclass(frozen=True)
 class Taken:
     """A frame as its file has it, and what is needed to bring its velocity into m/s.
 
@@ -27,7 +41,7 @@ class Taken:
     lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
     `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
     voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
-    (m).
+    (m). `style` is that of a VDB, `up` the axis that points up, as far as that is known.
     """
 
     frame: Frame
@@ -37,6 +51,8 @@ class Taken:
     notes: tuple[str, ...] = ()
     empty: bool = False
     layer: float | None = None
+    style: Style | None = None
+    up: str = "y"
 
     def lifted(self) -> Taken:
         """With a frame that is one layer of a 3-D file as such a layer; any other as it is."""

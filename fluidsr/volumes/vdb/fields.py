@@ -180,6 +180,7 @@ class Layout:
     others: dict[str, Part]
     vectors: dict[str, Part]
     notes: list[str] = field(default_factory=list)
+    grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
 
 
 def place(grid: Grid) -> tuple[float, Vector]:
@@ -235,7 +236,11 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
     if wanted is None and unfit:
         told = ", ".join(f"{name!r} ({reason})" for name, reason in unfit.items())
         notes.append(f"left out: {told}")
-    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)))
+    named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
+    if len(chosen.velocity) == 1:
+        named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
+    named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
+    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named)
 
 
 def is_scalar(grid: Grid) -> bool:

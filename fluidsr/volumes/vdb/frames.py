@@ -12,15 +12,18 @@ from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import memory
 from fluidsr.volumes.places import Place
-from fluidsr.volumes.units import Taken
+from fluidsr.volumes.units import Style, Taken
+from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, place
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number, triple
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, first_centre, three
+from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, UP, first_centre, three
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 
+# Metadata that follows from what is written. `file_base_resolution` (Blender) is no longer true of finer grids.
+_SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float", "class", "vector_type", "units")
 NO_GRIDS = "it holds no grids: an empty frame"
 
 
@@ -126,7 +129,29 @@ def _read(
     frame = Frame(found["density"], cell_size=size, origin=origin)
     frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
     tight = own is None and SHAPE not in density.metadata
-    return Taken(frame, tight=tight, empty=box is None, layer=layer, notes=tuple(notes))
+    return Taken(
+        frame,
+        tight=tight,
+        empty=box is None,
+        layer=layer,
+        notes=tuple(notes),
+        style=_style(file, layout),
+        up=str(density.metadata.get(UP, "y")),
+    )
+
+
+def _style(file: VdbFile, layout: Layout) -> Style:
+    """What a VDB that is made of the frame keeps of this one. Ours says some things anew: place, time, statistics."""
+    density = layout.reference
+    metadata = {
+        name: {key: value for key, value in grid.metadata.items() if not key.startswith(_SAID_ANEW)}
+        for name, grid in layout.grids.items()
+    }
+    codec = (
+        "blosc" if density.flags & compression.BLOSC else "zip" if density.flags & compression.ZIP else "none"
+    )
+    names = {name: grid.name.strip() for name, grid in layout.grids.items()}
+    return Style(names, metadata, dict(file.metadata), density.value_type.half, codec)
 
 
 def _cut(
