@@ -84,7 +84,7 @@ _SHELF: dict[str, Callable[[Any], Any]] = {
     "axes": click.option(
         "--axes",
         type=click.Choice(["y-up", "z-up"]),
-        help="Turn what is up in the cache (y; in Blender's z) along this axis.",
+        help="Turn what is up (y, in Blender's caches z) along this axis.",
     ),
     "skip-damaged": click.option(
         "--skip-damaged", is_flag=True, help="Leave out frames that cannot be read, and go on."

@@ -13,11 +13,22 @@ from fluidsr.cli.options import TILING, options, say, tiling
 @click.argument("scene")
 @click.option("--model", metavar="NAME|PATH|none", help="The generator; none writes the coarse frames.")
 @click.option("--preview/--no-preview", default=True, show_default=True, help="preview.png and preview.mp4.")
-@options("output", "frames", "format", "set", "seed", *TILING, "device", "overwrite", "dry-run")
+@click.option("--name", metavar="NAME", help="Of the files and the run's folder; unless given, the scene's.")
+@click.option(
+    "--start-frame",
+    type=click.IntRange(-999_999, 999_999),
+    default=1,
+    show_default=True,
+    help="The number of the first frame, in names and in --frames.",
+)
+@options("axes", "output", "frames", "format", "set", "seed", *TILING, "device", "overwrite", "dry-run")
 def simulate(
     scene: str,
     model: str | None,
     preview: bool,
+    name: str | None,
+    start_frame: int,
+    axes: str | None,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -43,6 +54,9 @@ def simulate(
         overrides=overrides,
         formats=formats,
         tiling=tiling(tile, max_memory, precision),
+        name=name,
+        start_frame=start_frame,
+        axes=axes,
     )
     if dry_run:
         click.echo(story.describe(job), nl=False)

@@ -18,7 +18,7 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline.preview import Filmstrip
 from fluidsr.pipeline.upscale_methods import Course, whole_pieces
 from fluidsr.scenes import Scene
-from fluidsr.volumes.places import Place
+from fluidsr.volumes.places import Place, Turn, turned
 from fluidsr.volumes.streams import STREAMED
 
 _WAITING = 1  # box that may wait for a file while it is at another: memory is bounded by it
@@ -185,10 +185,19 @@ T = TypeVar("T")
 
 
 class Outputs:
-    """What the frames of `scene` leave in the folder `root`; `film` draws them, unless it is None."""
+    """What the frames of `scene` leave in the folder `root`; `film` draws them, unless it is None.
 
-    def __init__(self, scene: Scene, root: Path, film: Filmstrip | None) -> None:
-        self._scene, self._root, self._film = scene, root, film
+    The first frame has the number `start` in the names of files; with `axes` (`y-up`, `z-up`) what is up in the scene
+    lies along that axis in them.
+    """
+
+    def __init__(
+        self, scene: Scene, root: Path, film: Filmstrip | None, start: int = 1, axes: str | None = None
+    ) -> None:
+        self._scene, self._root, self._film, self._start = scene, root, film, start
+        scene_up = scene.domain.up
+        self._up = axes[0] if axes and scene.dim == 3 else scene_up
+        self._turning = self._up != scene_up
 
     def files(self, number: int) -> list[Path]:
         """Every file that says that frame `number` is complete."""
@@ -208,11 +217,14 @@ class Outputs:
         fine = Place(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
         pieces = course.pieces(coarse, fields) if course else whole_pieces(coarse, fields)
         shown = self._film.reduced(fine.shape, coarse) if self._film and course else None
-        opened = [self._open("frames", number, coarse, fine, fields)]
+        turn = Turn(self._up, fine.shape) if self._turning else None
+        opened = [self._open("frames", number, coarse, turn.place(fine) if turn else fine, fields)]
         try:
             for name, box, values in _timed(pieces, seconds, "upscale") if course else pieces:
-                if name in fields:
+                if name in fields and turn is None:
                     opened[0].put(name, box.lo, values)
+                elif name in fields and turn is not None:
+                    opened[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
                 if shown and name == "density":
                     shown.put(box.lo, values)
             if self._film:
@@ -220,8 +232,9 @@ class Outputs:
                 self._film.shoot(number, coarse, shown.frame(fine.cell_size) if shown else None)
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
-                opened.append(self._open("coarse", number, coarse, Place.of(coarse), fields))
-                opened[1].put_frame(coarse, fields)
+                beside = turned(coarse.numpy(), self._up) if turn else coarse
+                opened.append(self._open("coarse", number, coarse, Place.of(beside), fields))
+                opened[1].put_frame(beside, fields)
         except BaseException:
             for files in opened:
                 files.abandon()
@@ -239,10 +252,11 @@ class Outputs:
             precision=output.precision,
             naming=output.naming,
             threshold=output.threshold,
+            up=self._up,
         )
 
     def _paths(self, side: str, number: int) -> list[Path]:
-        stem = f"{self._scene.name}_{number:04d}"
+        stem = f"{self._scene.name}_{number + self._start - 1:04d}"
         return [self._root / side / f"{stem}.{suffix}" for suffix in self._scene.output.formats]
 
 

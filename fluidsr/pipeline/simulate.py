@@ -15,7 +15,7 @@ from fluidsr import device as devices
 from fluidsr import scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods, usd
 from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import Outputs, present
 from fluidsr.pipeline.inference_settings import PLAIN, Tiling
@@ -43,6 +43,8 @@ class Job:
     device: str
     seed: int
     tiling: Tiling = PLAIN
+    start_frame: int = 1
+    axes: str | None = None
 
     @classmethod
     def of(
@@ -56,8 +58,14 @@ class Job:
         overrides: Sequence[str] = (),
         formats: Sequence[str] = (),
         tiling: Tiling = PLAIN,
+        name: str | None = None,
+        start_frame: int = 1,
+        axes: str | None = None,
     ) -> Job:
-        """Resolve what the user typed; `model` and `formats` win over the scene's own."""
+        """Resolve what the user typed; `model`, `formats` and `name` win over the scene's own.
+
+        `frames` of the job count from 1; in names of files, and in `frames_wanted`, from `start_frame`.
+        """
         if not isinstance(scene, Scene):
             scene = scenes.load(str(scene), overrides)
         elif overrides:
@@ -68,11 +76,16 @@ class Job:
             scene = scene.with_model(model)
         if formats:
             scene = scene.with_formats(formats)
-        wanted = frame_sequence.parse(frames_wanted, scene.time.frames)
-        return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling)
+        if name is not None:
+            scene = scene.with_changes(name=name)
+        asked = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
+        wanted = [number - start_frame + 1 for number in asked]
+        return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling, start_frame, axes)
 
     def configuration(self, raise_: Raising | None, corrector: Corrector | None) -> dict[str, Any]:
         """What must be equal for a run to be gone on with; how many frames were asked for is not in it."""
+        named: dict[str, Any] = {} if self.start_frame == 1 else {"start_frame": self.start_frame}
+        named |= {} if self.axes is None else {"axes": self.axes}
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
         if self.scene.start is not None:  # what is in the file counts, not where it lies
@@ -86,6 +99,7 @@ class Job:
             "closure": corrector.identity() if corrector else None,
             "seed": self.seed,
             "device": self.device,
+            **named,
         }
 
 
@@ -149,7 +163,7 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
     film = Filmstrip(folder.path, scene.domain.up) if preview else None
-    outputs = Outputs(scene, folder.path, film)
+    outputs = Outputs(scene, folder.path, film, job.start_frame, job.axes)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
@@ -300,14 +314,26 @@ def _record(step: Step, write_seconds: float) -> dict[str, Any]:
 
 
 def _write_series(job: Job, folder: RunFolder) -> None:
-    """`SCENE.pvd` for the .vti frames (and the coarse ones), with every complete frame of the folder."""
-    if "vti" not in job.scene.output.formats:
+    """`SCENE.usda` for the .vdb frames, `SCENE.pvd` for the .vti ones (and the coarse ones), with every complete frame
+    of the folder."""
+    scene, start = job.scene, job.start_frame
+    if "vdb" in scene.output.formats:
+        grids = usd.grids_of(scene.output.fields, None, scene.output.naming)
+        samples = [
+            usd.Sample(number + start - 1, file, grids)
+            for number in sorted(folder.complete)
+            if (file := folder.path / "frames" / f"{scene.name}_{number + start - 1:04d}.vdb").exists()
+        ]
+        if samples:
+            up = job.axes[0] if job.axes and scene.dim == 3 else scene.domain.up
+            usd.write_usda(folder.path / f"{scene.name}.usda", samples, frame_rate=scene.time.fps, up=up)
+    if "vti" not in scene.output.formats:
         return
     for side in ("frames", "coarse") if job.scene.output.coarse else ("frames",):
         entries = [
             (float(record["time"]), file)
             for number, record in sorted(folder.complete.items())
-            if (file := folder.path / side / f"{job.scene.name}_{number:04d}.vti").exists()
+            if (file := folder.path / side / f"{scene.name}_{number + start - 1:04d}.vti").exists()
         ]
         name = f"{job.scene.name}.pvd" if side == "frames" else f"{job.scene.name}_coarse.pvd"
         volumes.write_pvd(folder.path / name, entries)

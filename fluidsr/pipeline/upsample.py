@@ -118,6 +118,8 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     """Raise one file and write its results under their final names; returns its record."""
     import time
 
+    from fluidsr.upscaling.companions import described
+
     started = time.perf_counter()
     upscaler = _upscaler(settings)
     taken = _taken(item, settings)
@@ -142,6 +144,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
             frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
     wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
+    told = described({name: values for name, values in frame.fields().items() if name in fields})
     style, how = frame_sequence.style_of(taken, settings.precision, settings.naming)
     up = settings.intake.up(taken)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
@@ -174,7 +177,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "up": up,
         "grids": usd.grids_of(fields, style, how["naming"]),
-        "notes": [*taken.notes, *upscaler.statistics.notes],
+        "notes": [*taken.notes, *upscaler.statistics.notes, *([told] if told else [])],
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,8 +28,10 @@ _CARRIED = re.compile(
 _REACH = {"linear": 1, "cubic": 2, "nearest": 0}  # coarse cells that interpolation reads beyond a cell's own
 _LITTLE = 1e-2  # of the largest density; where there is less, the gain goes to one
 
+_MOST = 4.0  # the gain, and one over the least
 
-def way_of(name: str, values: Tensor) -> str:
+
+def way_of(name: str, values: Any) -> str:
     """How the field becomes finer: `carried` (with the density's gain), `linear`, or `nearest` for whole numbers."""
     if name == "velocity":
         return "linear"
@@ -37,8 +40,9 @@ def way_of(name: str, values: Tensor) -> str:
     return "nearest" if bool((values == values.round()).all()) else "linear"
 
 
-def described(ways: Mapping[str, str]) -> str | None:
-    """A sentence on what was done with each field, None where there is none but density."""
+def described(fields: Mapping[str, Any]) -> str | None:
+    """A sentence on what is done with each of `fields` (by name; NumPy or torch), None where density is alone."""
+    ways = {name: way_of(name, values) for name, values in fields.items() if name != "density"}
     words = {"carried": "sharpened as the density", "linear": "interpolated", "nearest": "repeated"}
     told = [
         f"{', '.join(name for name, way in ways.items() if way == each)} {word}"
@@ -62,7 +66,7 @@ class Carried:
         if fine_density is not None:
             smooth = interpolated(self._density, box, self._factor, "cubic").clamp(min=0)
             made = fine_density.to(values.device).clamp(min=0)
-            values = values * ((made + self._little) / (smooth + self._little))
+            values = values * ((made + self._little) / (smooth + self._little)).clamp(1 / _MOST, _MOST)
         return values.clamp(self._least, self._most)
 
 

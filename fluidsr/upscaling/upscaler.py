@@ -21,7 +21,7 @@ from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import Cut
 from fluidsr.upscaling.background import Emptiness
-from fluidsr.upscaling.companions import Carried, described, interpolated, way_of
+from fluidsr.upscaling.companions import Carried, interpolated, way_of
 from fluidsr.upscaling.memory import Footprint, is_exhaustion
 from fluidsr.upscaling.network_input import Seen, VelocityScale, check_finite, see
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -303,11 +303,7 @@ class Upscaler:
             clamped_cells=seen.clamped_cells,
             max_density=seen.max_density,
             max_speed=seen.max_speed,
-            notes=(
-                *seen.notes(self.card),
-                *((SHRUNK,) if shrunk else ()),
-                *((told,) if (told := described(ways)) else ()),
-            ),
+            notes=(*seen.notes(self.card), *((SHRUNK,) if shrunk else ())),
         )
 
     def _rest(

@@ -119,24 +119,40 @@ def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
     return frame.with_fields(fields, origin=origin)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A quarter turn about x, so that what was up is up in the other convention: with `up` `z`, from y to z,
+    `(x, y, z)` becomes `(x, -z, y)`; with `y`, from z to y, `(x, z, -y)`. `shape` is that of the box before."""
+
+    up: str
+    shape: tuple[int, ...]
+
+    def place(self, place: Place) -> Place:
+        """Where the box lies after the turn."""
+        (x, y, z), (nx, ny, nz), size = place.origin, place.shape, place.cell_size
+        origin = (x, -(z + nz * size), y) if self.up == "z" else (x, z, -(y + ny * size))
+        return Place((nx, nz, ny), size, origin)
+
+    def box(self, name: str, low: Sequence[int], values: Any) -> tuple[tuple[int, ...], Any]:
+        """The box of field `name` that begins at cell `low`: where it begins after the turn, and its values (NumPy)."""
+        x, y, z = low
+        ny, nz = values.shape[-2:]
+        if self.up == "z":
+            start, mirrored, sign = (x, self.shape[2] - z - nz, y), -2, (1.0, -1.0, 1.0)
+        else:
+            start, mirrored, sign = (x, z, self.shape[1] - y - ny), -1, (1.0, 1.0, -1.0)
+        if name == "velocity":
+            values = values[[0, 2, 1]] * np.array(sign, np.float32).reshape(3, 1, 1, 1)
+        return start, np.ascontiguousarray(np.flip(np.swapaxes(values, -1, -2), mirrored))
+
+
 def turned(frame: Frame, up: str) -> Frame:
-    """A NumPy 3-D `frame` turned by a quarter about x, so that what was up is up in the other convention: with `up`
-    `z`, from y to z; with `y`, from z to y. A 2-D frame stays as it is."""
+    """A NumPy 3-D `frame` turned as `Turn` says. A 2-D frame stays as it is."""
     if frame.dim == 2:
         return frame
-    x, y, z = frame.origin
-    _, ny, nz = frame.shape
-    size = frame.cell_size
-    if up == "z":  # (x, y, z) becomes (x, -z, y)
-        mirrored, origin, order, sign = -2, (x, -(z + nz * size), y), (0, 2, 1), (1.0, -1.0, 1.0)
-    else:  # (x, y, z) becomes (x, z, -y)
-        mirrored, origin, order, sign = -1, (x, z, -(y + ny * size)), (0, 2, 1), (1.0, 1.0, -1.0)
-    fields = {}
-    for name, values in frame.fields().items():
-        if name == "velocity":
-            values = values[list(order)] * np.array(sign, np.float32).reshape(3, 1, 1, 1)
-        fields[name] = np.ascontiguousarray(np.flip(np.swapaxes(values, -1, -2), mirrored))
-    return frame.with_fields(fields, origin=origin)
+    turn = Turn(up, frame.shape)
+    fields = {name: turn.box(name, (0, 0, 0), values)[1] for name, values in frame.fields().items()}
+    return frame.with_fields(fields, origin=turn.place(Place.of(frame)).origin)
 
 
 def padded(frame: Frame, cells: int) -> Frame:

@@ -254,3 +254,37 @@ def test_a_usd_layer_stands_beside_the_sequence(tmp_path: Path) -> None:
     for number in (1001, 1002, 1003):
         asset = field.GetFilePathAttr().Get(number)
         assert Path(asset.resolvedPath) == (tmp_path / f"out/frames/s_{number}.vdb").resolve()
+
+
+def test_a_run_is_named_numbered_and_turned_as_asked(tmp_path: Path) -> None:
+    tiny = [
+        "--set",
+        "domain.resolution=[8,12,8]",
+        "--set",
+        "domain.cell_size=0.16",
+        "--model",
+        "none",
+        "--no-preview",
+    ]
+    common = ["simulate", "plume", *tiny, "--format", "vdb", "--device", "cpu"]
+    assert call(*common, "--frames", "2", "-o", tmp_path / "plain") == 0
+    named = ["--name", "shot", "--start-frame", "1001", "--axes", "z-up"]
+    assert call(*common, *named, "--frames", "1001-1002", "-o", tmp_path / "named") == 0
+    for number in (1, 2):
+        plain = volumes.read(tmp_path / f"plain/frames/plume_000{number}.vdb")
+        turned = volumes.read(tmp_path / f"named/frames/shot_{1000 + number}.vdb")
+        assert turned.time == plain.time
+        np.testing.assert_array_equal(turned.density, plain.density.transpose(0, 2, 1)[:, ::-1])
+        assert turned.origin == pytest.approx((plain.origin[0], -plain.origin[2] - 8 * 0.16, plain.origin[1]))
+    text = (tmp_path / "named/shot.usda").read_text()
+    assert 'upAxis = "Z"' in text and "1001: @./frames/shot_1001.vdb@" in text
+    assert call(*common, *named, "--frames", "1-2", "-o", tmp_path / "named") == 2  # before the first
+
+
+def test_info_takes_folders_and_patterns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (-1, 0, 3):
+        volumes.write(tmp_path / f"s.{number:04d}.npz", fire())
+    for given in (tmp_path, tmp_path / "s.####.npz", tmp_path / "s.*.npz"):
+        assert call("info", given) == 0
+        said = capsys.readouterr().out
+        assert "kind: sequence" in said and "frames: 3" in said and "flame" in said and "missing: 2" in said
