@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from fluidsr import models
-from fluidsr.pipeline import train as story
+from fluidsr.pipeline import train
 from fluidsr.pipeline.evaluate import evaluate
-from fluidsr.pipeline.generate_dataset import configure, make_dataset
+from fluidsr.pipeline.generate_dataset import configure, generate_dataset
 
 RECIPE = Path(__file__).with_name("ablation.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "ablation.md"
@@ -129,7 +129,7 @@ def main() -> None:
         chosen = [chosen[i * len(chosen) // options.subset] for i in range(min(options.subset, len(chosen)))]
     if not options.table:
         if not options.data.exists():
-            make_dataset(configure(**DATA), options.data, device=options.device)
+            generate_dataset(configure(**DATA), options.data, device=options.device)
         for number, (seed, variant) in enumerate(itertools.product(range(options.seeds), chosen), start=1):
             print(f"{number}/{options.seeds * len(chosen)}  {variant.name}, seed {seed}", flush=True)
             run(variant, seed, options)
@@ -143,7 +143,7 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     init = None if variant == variant.start else str(run(variant.start, seed, options))
     folder = options.output / f"{variant.name}-seed{seed}"
     result = folder / "result.json"
-    job = story.Job.of(
+    job = train.TrainJob.of(
         [options.data],
         str(RECIPE),
         init=init,
@@ -154,7 +154,7 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     )
     if result.exists() and json.loads(result.read_text())["steps"] == job.recipe.steps:
         return folder / f"{job.recipe.name}.safetensors"
-    model = story.train(job, folder, quiet=True)
+    model = train.train(job, folder, quiet=True)
     report = evaluate(
         str(model),
         options.data,

@@ -37,9 +37,10 @@ def networks(dim: int) -> None:
         generator = models.build(name, dim=dim, factor=4, **sizes).fold()
         with torch.inference_mode():
             spent = seconds(lambda g=generator: g(coarse), 3)  # type: ignore[misc]
-        rate = generator.multiply_adds * (4 * edge) ** dim / spent / 1e9
+        rate = generator.macs_per_voxel * (4 * edge) ** dim / spent / 1e9
         print(
-            f"{dim}-D {name:15s} {generator.weights:>10,} weights {generator.multiply_adds:>12,.0f} multiply-adds"
+            f"{dim}-D {name:15s} {generator.num_parameters:>10,} weights"
+            f" {generator.macs_per_voxel:>12,.0f} multiply-adds"
             f" a voxel, {1e9 * spent / (4 * edge) ** dim:8.0f} ns a voxel, {rate:6.1f} G multiply-adds/s"
         )
 

@@ -24,7 +24,7 @@ from fluidsr.dataset.pairs import filtered
 from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
 from fluidsr.models.card import Card
-from fluidsr.pipeline.generate_dataset import configure, make_dataset
+from fluidsr.pipeline.generate_dataset import configure, generate_dataset
 
 # The shipped models were trained on other seeds.
 UNSEEN: dict[int, dict[str, Any]] = {
@@ -63,7 +63,7 @@ def main() -> None:
     if data is None:
         wanted = configure(**UNSEEN[upscaler.card.dim])
         data, split = Path("data") / f"unseen{wanted.dim}d.zarr", None
-        make_dataset(wanted, data, device="auto", workers=2)
+        generate_dataset(wanted, data, device="auto", workers=2)
     store = Store.open(data)
     found: dict[str, dict[str, float]] = {}
     for kind, simulations in kinds(store, split):

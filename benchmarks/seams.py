@@ -110,7 +110,7 @@ def model_of(case: Case) -> models.Model:
         for name, weights in generator.named_parameters():
             if name.endswith("bias") and weights.numel() == 1:
                 weights.fill_(0.3)  # or the last rectifier would hide half of the answer
-    figures = models.store.figures(generator)
+    figures = models.store.properties_of(generator)
     card = models.Card(name=case.model, **figures, density_range=(0, 2), velocity_range=(-9, 9))
     return models.Model(generator.fold(), card)
 

@@ -24,11 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fluidsr import device as devices
 from fluidsr.models.warp import Alignment
-from fluidsr.pipeline import train as story
-from fluidsr.pipeline.generate_dataset import configure, make_dataset
-from fluidsr.training.adversarial_step import Game
+from fluidsr.pipeline import train
+from fluidsr.pipeline.generate_dataset import configure, generate_dataset
+from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.checkpoint import TrainingState
-from fluidsr.training.distributed import Workers
+from fluidsr.training.distributed import ProcessGroup
 
 SMALL = {
     2: {"resolution": 64, "simulations": 4, "frames": 24},
@@ -58,24 +58,24 @@ def main() -> None:
 
 def row(name: str, data: Path | None, steps: int, device: str, overrides: list[str]) -> str:
     """One line of the table."""
-    job = story.Job.of([data or small_data(name)], name, device=device, overrides=overrides)
+    job = train.TrainJob.of([data or small_data(name)], name, device=device, overrides=overrides)
     recipe = job.recipe
     with ExitStack() as stack:
-        sources = story.sources(story.open_stores(job.data), "train", job, stack, print)
+        sources = train.sources(train.open_stores(job.data), "train", job, stack, print)
         state = TrainingState(recipe, 0, device)
-        state.begin()
+        state.load_init()
         state.step = recipe.discriminators.start if recipe.discriminators else 0
-        game = Game(state, sources.frames, sources.triplets, Workers())
-        game.step()
+        game = AdversarialStep(state, sources.frames, sources.triplets, ProcessGroup())
+        game.run()
         with FlopCounterMode(display=False) as counter:
-            game.step()
+            game.run()
         work = counter.get_total_flops()
-        game.forget_times()
+        game.reset_clocks()
         started = time.perf_counter()
         for _ in range(steps):
-            game.step()
+            game.run()
         elapsed = time.perf_counter() - started
-        shares = [game.times().get(part, 0.0) / elapsed for part in PARTS]
+        shares = [game.seconds_by_phase().get(part, 0.0) / elapsed for part in PARTS]
         shares.append(steps * warp_seconds(game, device) / elapsed)
     dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
     rate, best = work * steps / elapsed, peak(recipe.dim, dtype, device)
@@ -84,7 +84,7 @@ def row(name: str, data: Path | None, steps: int, device: str, overrides: list[s
     return f"| {recipe.name} | {speed} | {cells} |"
 
 
-def warp_seconds(game: Game, device: str) -> float:
+def warp_seconds(game: AdversarialStep, device: str) -> float:
     """Seconds that one step spends on carrying frames, there and back, measured alone; 0 without a warp."""
     recipe = game.recipe
     critics = recipe.discriminators
@@ -141,7 +141,7 @@ def small_data(recipe: str) -> Path:
     dim = 3 if "3d" in recipe else 2
     path = Path("data") / f"benchmark{dim}d.zarr"
     config = configure(dim=dim, factor=4, seed=1, pairs="filtered", **SMALL[dim])
-    make_dataset(config, path, device="auto", quiet=True)
+    generate_dataset(config, path, device="auto", quiet=True)
     return path
 
 

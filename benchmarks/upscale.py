@@ -51,9 +51,9 @@ from fluidsr import models, upscaling
 from fluidsr.frame import Frame
 from fluidsr.models.card import Card
 from fluidsr.models.resample import upsample
-from fluidsr.models.store import Model, figures
+from fluidsr.models.store import Model, properties_of
 from fluidsr.upscaling.network_input import THRESHOLD
-from fluidsr.upscaling.tile_cover import needed
+from fluidsr.upscaling.tile_cover import dilate_mask
 
 # Coarse shape, model, and the thesis's seconds.
 CASES: dict[str, tuple[tuple[int, ...], str, float]] = {
@@ -118,7 +118,7 @@ def model_of(name: str) -> Model:
         return models.load(name)
     torch.manual_seed(0)
     generator = models.build("TempoGAN", dim=3, factor=4).fold().requires_grad_(False)
-    card = Card(name="tempogan", **figures(generator), density_range=(0, 1), velocity_range=(-9, 9))
+    card = Card(name="tempogan", **properties_of(generator), density_range=(0, 1), velocity_range=(-9, 9))
     return Model(generator, card)
 
 
@@ -148,7 +148,7 @@ def synchronise(device: torch.device) -> None:
 
 def streamed(upscaler: upscaling.Upscaler, frame: Frame, path: Path) -> None:
     """Raise `frame` into a file without ever holding it whole."""
-    from fluidsr.pipeline.frame_writer import FrameFiles
+    from fluidsr.pipeline.frame_writer import FrameWriter
     from fluidsr.volumes.places import Place
 
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
@@ -159,7 +159,7 @@ def streamed(upscaler: upscaling.Upscaler, frame: Frame, path: Path) -> None:
         "naming": "houdini",
         "threshold": 0.0,
     }
-    files = FrameFiles([path], place, fields=["density"], **options)
+    files = FrameWriter([path], place, fields=["density"], **options)
     for name, box, values in upscaler.pieces(frame):
         files.put(name, box.lo, values)
     for written in files.close():
@@ -179,7 +179,7 @@ def detailed_cells(upscaler: upscaling.Upscaler, frame: Frame) -> int:
     if support is None:
         return math.prod(frame.shape)
     density = torch.as_tensor(frame.density)
-    return int(needed(torch.where(density > THRESHOLD, density, 0.0), support).sum())
+    return int(dilate_mask(torch.where(density > THRESHOLD, density, 0.0), support).sum())
 
 
 def run(case: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def generate_dataset(
     if dry_run:
         click.echo(story.describe(config), nl=False)
         return
-    story.make_dataset(
+    story.generate_dataset(
         config,
         target,
         device=device,
@@ -169,9 +169,9 @@ def import_dataset(
     if layout:
         simulations = story.scalarflow(pairs, **options)
     elif pairs is None:
-        simulations = story.wanted(import_manifest.of_options(low, high, **options))
+        simulations = story.simulations_of(import_manifest.of_options(low, high, **options))
     else:
-        simulations = story.wanted(import_manifest.load(pairs, options))
+        simulations = story.simulations_of(import_manifest.load(pairs, options))
     if dry_run:
         click.echo(story.describe(simulations), nl=False)
         return

@@ -12,7 +12,7 @@ import click
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.inference_settings import Tiling
+    from fluidsr.pipeline.inference_settings import InferenceSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,8 +138,10 @@ def _bytes_of(text: str) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def tiling(tile: str, max_memory: str | None, precision: str) -> Tiling:
+def tiling(tile: str, max_memory: str | None, precision: str) -> InferenceSettings:
     """What the options of TILING mean. Raises InputError for text that is no size."""
-    from fluidsr.pipeline.inference_settings import Tiling
+    from fluidsr.pipeline.inference_settings import InferenceSettings
 
-    return Tiling(_tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision)
+    return InferenceSettings(
+        _tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision
+    )

@@ -13,6 +13,13 @@ from fluidsr.cli.options import TILING, options, say, tiling
 @click.argument("scene")
 @click.option("--model", metavar="NAME|PATH|none", help="The generator; none writes the coarse frames.")
 @click.option("--preview/--no-preview", default=True, show_default=True, help="preview.png and preview.mp4.")
+@click.option(
+    "--resolution-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="NUMBER",
+    help="So many times the cells along each axis, in the same domain: 2 makes cells half as large.",
+)
 @click.option("--name", metavar="NAME", help="Of the files and the run's folder; unless given, the scene's.")
 @click.option(
     "--start-frame",
@@ -26,6 +33,7 @@ def simulate(
     scene: str,
     model: str | None,
     preview: bool,
+    resolution_scale: float,
     name: str | None,
     start_frame: int,
     axes: str | None,
@@ -45,7 +53,7 @@ def simulate(
     """Simulate SCENE (a built-in name or a YAML file) and raise it to fine smoke."""
     from fluidsr.pipeline import simulate as story
 
-    job = story.Job.of(
+    job = story.SimulateJob.of(
         scene,
         frames_wanted=frames,
         model=model,
@@ -53,7 +61,8 @@ def simulate(
         seed=seed,
         overrides=overrides,
         formats=formats,
-        tiling=tiling(tile, max_memory, precision),
+        inference=tiling(tile, max_memory, precision),
+        resolution_scale=resolution_scale,
         name=name,
         start_frame=start_frame,
         axes=axes,

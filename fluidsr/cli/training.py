@@ -59,7 +59,9 @@ def train(
             data, recipe, steps, minutes, output, overrides, seed, device, overwrite, dry_run, quiet
         )
         return
-    job = story.Job.of(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
+    job = story.TrainJob.of(
+        data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
+    )
     if dry_run:
         click.echo(story.describe(job), nl=False)
         return

@@ -72,7 +72,7 @@ def upsample(
     """Raise any cache of volumes: files, folders, patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as story
     from fluidsr.pipeline.frame_sequence import Intake
-    from fluidsr.pipeline.velocity_scale import Shaping
+    from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
     from fluidsr.scenes.region_file import load_regions
 
     settings = story.Settings(

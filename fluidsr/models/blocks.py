@@ -1,6 +1,4 @@
-"""What generators are built of, once for two and three dimensions; among it convolutions with a batch norm
-behind them, which inference multiplies away.
-"""
+"""Building blocks of the generators, for two and three dimensions: convolutions, residual blocks, upsampling."""
 
 from __future__ import annotations
 
@@ -22,20 +20,20 @@ def activate(x: Tensor, *, inplace: bool = False) -> Tensor:
     return F.leaky_relu(x, LEAK, inplace)
 
 
-# For each axis, whether the volume goes on beyond its low and its high side: there a tile was cut out of it.
-Cut: TypeAlias = Sequence[tuple[bool, bool]]
+# For each axis, whether a tile was cropped out of a larger volume at its low and its high side.
+CroppedSides: TypeAlias = Sequence[tuple[bool, bool]]
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cut: Cut | None = None) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cropped: CroppedSides | None = None) -> Tensor:
     """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border.
 
-    At the sides that are `cut` the cells whose kernel reaches beyond are left out, and not computed where that is
-    so on both sides of an axis.
+    At the `cropped` sides the cells whose kernel reaches beyond are left out, and not computed where both sides of an
+    axis are cropped.
     """
     reach = weight.shape[-1] // 2
-    sides = cut or [(False, False)] * (x.dim() - 2)
+    sides = cropped or [(False, False)] * (x.dim() - 2)
     if reach > 1:
-        x, sides = _zeros_beside_cuts(x, sides, reach)
+        x, sides = _pad_uncropped_sides(x, sides, reach)
     pads = [0 if low and high else reach for low, high in sides]
     if _torch_would_unfold(x):
         ones = [1] * len(pads)
@@ -45,11 +43,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cut: Cut | None = N
     return trim(y, [(low and not high, high and not low) for low, high in sides], reach)
 
 
-def _zeros_beside_cuts(x: Tensor, sides: Cut, reach: int) -> tuple[Tensor, Cut]:
-    """`x` with zeros beyond the border of axes that are cut at the other side, which then count as cut at both.
+def _pad_uncropped_sides(x: Tensor, sides: CroppedSides, reach: int) -> tuple[Tensor, CroppedSides]:
+    """`x` padded with zeros at the border of axes that are cropped at the other side; they then count as cropped at
+    both, so that no cell is computed and then dropped.
 
-    So nothing is computed to be left out. A wide kernel is worth the copy: besides, oneDNN's bfloat16 convolutions
-    of 128 channels take half the time where rows have 140 values or more, zeros of its own not counted.
+    Worth the copy for a wide kernel. oneDNN's bfloat16 convolutions of 128 channels also take half the time where
+    rows have 140 values or more, its own padding not counted.
     """
     zeros = [(reach * (high and not low), reach * (low and not high)) for low, high in sides]
     if any(map(any, zeros)):
@@ -57,9 +56,9 @@ def _zeros_beside_cuts(x: Tensor, sides: Cut, reach: int) -> tuple[Tensor, Cut]:
     return x, [(low or high,) * 2 for low, high in sides]
 
 
-def trim(x: Tensor, cut: Cut | None, cells: int) -> Tensor:
-    """`x [..., *S]` less `cells` cells at each of the `cut` sides, a view."""
-    for axis, (low, high) in enumerate(cut or (), start=-len(cut or ())):
+def trim(x: Tensor, cropped: CroppedSides | None, cells: int) -> Tensor:
+    """`x [..., *S]` less `cells` cells at each of the `cropped` sides, a view."""
+    for axis, (low, high) in enumerate(cropped or (), start=-len(cropped or ())):
         length = x.shape[axis] - cells * (low + high)
         x = x.narrow(axis, cells if low else 0, length)
     return x
@@ -93,8 +92,8 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         _he_normal(self.weight, inputs * 3**dim, gain)
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
-        return convolve(x, self.weight, self.bias, cut)
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        return convolve(x, self.weight, self.bias, cropped)
 
 
 class ResidualBlock(nn.Module):
@@ -108,12 +107,12 @@ class ResidualBlock(nn.Module):
         self.first = Convolution(dim, width, width)
         self.second = Convolution(dim, width, width, gain=0.3)  # close to the identity at the start
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
-        change = self.second(activate(self.first(activate(x), cut), inplace=True), cut)
-        return trim(x, cut, 2) + change
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        change = self.second(activate(self.first(activate(x), cropped), inplace=True), cropped)
+        return trim(x, cropped, 2) + change
 
 
-class BalancedRise(nn.Module):
+class BalancedSubpixelUpsample(nn.Module):
     """Sub-pixel convolution to twice the resolution that cannot paint a checkerboard on a flat input.
 
     `[B, inputs, *S]` to `[B, outputs, *(2 S)]`. A sub-pixel convolution (Shi et al. 2016) gives each of the
@@ -145,8 +144,8 @@ class BalancedRise(nn.Module):
         return mean + deviation - deviation.mean(space, keepdim=True)
 
     @property
-    def multiply_adds(self) -> float:
-        """Per cell of the grid that is raised."""
+    def macs_per_cell(self) -> float:
+        """Multiply-adds per cell of the input's grid."""
         return float(self.weight.numel())
 
     @torch.no_grad()
@@ -155,16 +154,16 @@ class BalancedRise(nn.Module):
         self.weight.copy_(self.effective_weight())
         self.folded = True
 
-    def train(self, mode: bool = True) -> BalancedRise:
+    def train(self, mode: bool = True) -> BalancedSubpixelUpsample:
         self.folded = self.folded and not mode
         return super().train(mode)
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
-        y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim), cut)
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim), cropped)
         return interleave(y, self.dim, self.outputs)
 
 
-class ResizedRise(nn.Module):
+class ResizeConvUpsample(nn.Module):
     """To twice the resolution by interpolation, then two convolutions there (Odena et al. 2016).
 
     `[B, inputs, *S]` to `[B, outputs, *(2 S)]`. All phases of the fine grid share their kernels: any weights
@@ -181,16 +180,16 @@ class ResizedRise(nn.Module):
         self.gather = Convolution(dim, max(inputs // 2, 1), outputs, gain)
 
     @property
-    def multiply_adds(self) -> float:
-        """Per cell of the grid that is raised."""
+    def macs_per_cell(self) -> float:
+        """Multiply-adds per cell of the input's grid."""
         inputs = self.spread.weight.shape[1]
         interpolation = inputs * sum(2 * 2 ** (self.dim - axis) for axis in range(self.dim))
         convolutions = self.spread.weight.numel() + self.gather.weight.numel()
         return float(interpolation + 2**self.dim * convolutions)
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
-        fine = trim(upsample(x, 2, "linear"), cut, 1).contiguous(memory_format=memory_format(self.dim))
-        return self.gather(activate(self.spread(fine, cut), inplace=True), cut)
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        fine = trim(upsample(x, 2, "linear"), cropped, 1).contiguous(memory_format=memory_format(self.dim))
+        return self.gather(activate(self.spread(fine, cropped), inplace=True), cropped)
 
 
 def interleave(x: Tensor, dim: int, channels: int) -> Tensor:
@@ -248,10 +247,10 @@ class NormedConvolution(nn.Module):
         self.folded_weight: Tensor | None
         self.folded_bias: Tensor | None
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
         if self.folded_weight is not None:
-            return convolve(x, self.folded_weight, self.folded_bias, cut)
-        x = convolve(x, self.weight, self.bias, cut)
+            return convolve(x, self.folded_weight, self.folded_bias, cropped)
+        x = convolve(x, self.weight, self.bias, cropped)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Card: what a user should know about a model, kept inside its file."""
+"""Card: the model card, kept inside the model's file."""
 
 from __future__ import annotations
 
@@ -49,21 +49,25 @@ class Card(BaseModel):
 
     def to_markdown(self) -> str:
         """The card as a page to read."""
-        support = "everywhere" if self.support_radius is None else f"{self.support_radius} beyond the smoke"
-        reach = f"{self.receptive_radius} coarse cells in, {support} out"
+        support = (
+            "the output need not be zero anywhere"
+            if self.support_radius is None
+            else f"the output is zero beyond {self.support_radius} coarse cells from any smoke"
+        )
+        reach = f"radius of {self.receptive_radius} coarse cells; {support}"
         lines = [
             f"# {self.name}",
             "",
-            self.summary or f"Raises {self.dim}-D smoke {self.factor} times.",
+            self.summary or f"Upsamples {self.dim}-D smoke {self.factor}x per axis.",
             "",
-            f"- **Task**: {self.dim}-D, {self.factor} times finer along each axis",
+            f"- **Task**: {self.dim}-D, {self.factor}x per axis",
             f"- **Architecture**: {self.architecture}({_pairs(self.hyperparameters)})",
             f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per fine voxel",
-            f"- **Reach**: {reach}",
-            *(f"- **Unit of {what}**: {unit}" for what, unit in self.units.items()),
+            f"- **Receptive field**: {reach}",
+            *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             f"- **Density seen in training**: {_range(self.density_range)}",
             f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",
-            f"- **Weights' SHA-256**: {self.sha256}",
+            f"- **SHA-256 of the weights**: {self.sha256}",
             f"- **Commit**: {self.commit or 'unknown'}",
         ]
         if self.metrics:

@@ -87,7 +87,7 @@ class Closure(nn.Module):
         return self.options.model_dump()
 
     @property
-    def weights(self) -> int:
+    def num_parameters(self) -> int:
         """Weights and biases."""
         return sum(p.numel() for p in self.parameters())
 
@@ -102,8 +102,8 @@ class Closure(nn.Module):
         return GATE_RADIUS
 
     @property
-    def multiply_adds(self) -> float:
-        """Multiply-adds per coarse cell of its convolutions."""
+    def macs_per_voxel(self) -> float:
+        """Multiply-adds of its convolutions per voxel of the grid that it works on, the coarse one."""
         width, kernel = self.options.width, 3**self.dim
         return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self.dim))
 

@@ -1,6 +1,4 @@
-"""The discriminators: one body for the spatial one (Ds) and the temporal one (Dt), and what they are shown:
-densities as published, or what upsampling leaves out of them. See docs/models.md.
-"""
+"""The discriminator network, and the inputs of the spatial one (Ds) and the temporal one (Dt). See docs/models.md."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fluidsr.deprecation import RenamedAttribute
 from fluidsr.models.blocks import memory_format
-from fluidsr.models.generator import count_weights
+from fluidsr.models.generator import count_parameters
 from fluidsr.models.resample import upsample
 from fluidsr.models.warp import Alignment
 
@@ -37,9 +36,9 @@ class Discriminator(nn.Module):
     (every layer's largest singular value is one, Miyato et al. 2018, no other norm). Weights start Kaiming
     normal for the rectifier's slope.
 
-    `head` is what ends it: `full`, as published, weighs every place of the tile by itself; `pooled` takes the
-    mean over the tile first, so that what is learnt in one place holds in all and no tile is prescribed. It
-    has 256 weights there in place of 256 a place, and learns several times faster (docs/adr/0009-adversary.md).
+    `head` is the last layer: `full`, as published, has weights for every position of the tile; `pooled` is a global
+    average pool and one fully connected layer, so it holds for any position. It has 256 weights instead of 256 per
+    position, and learns several times faster (docs/adr/0009-adversary.md).
 
     Raises ValueError for a dim other than 2 or 3, an unknown norm, a tile that is not a multiple of 8, and in
     `forward` for an input of another shape: the fully connected layer fits one tile.
@@ -99,9 +98,11 @@ class Discriminator(nn.Module):
         return self.full(x.contiguous().flatten(1)), features
 
     @property
-    def weights(self) -> int:
+    def num_parameters(self) -> int:
         """Weights and biases; those of normalisations are not counted."""
-        return count_weights(self)
+        return count_parameters(self)
+
+    weights = RenamedAttribute("num_parameters")
 
 
 def _norm(norm: Norm, dim: int, channels: int) -> nn.Module:
@@ -116,27 +117,42 @@ def _as_it_is(layer: nn.Module) -> nn.Module:
 
 View = Literal["raw", "residual"]
 
-SPATIAL_CHANNELS = 2  # of what Ds sees: the coarse density, raised, and the fine one
-TEMPORAL_CHANNELS = 3  # of what Dt sees: three frames
-# Residuals of smoke are some hundredths; so scaled they are of the size of densities. Discriminators learn twice as
+SPATIAL_CHANNELS = 2  # of the input of Ds: the upsampled coarse density, and the fine one
+TEMPORAL_CHANNELS = 3  # of the input of Dt: three frames
+# Residuals of smoke are a few hundredths; scaled, they have the magnitude of densities. Discriminators learn twice as
 # fast with 20 as with 5 (docs/adr/0009-adversary.md).
 RESIDUAL_SCALE = 20.0
 
 
-def spatial(density: Tensor, fine: Tensor, factor: int, view: View = "raw", thin: float = 0.0) -> Tensor:
-    """What Ds sees of `fine [B, 1, *(S * factor)]` and its coarse `density [B, 1, *S]`: `[B, 2, *(S * factor)]`.
+def spatial_input(
+    density: Tensor, fine: Tensor, factor: int, view: View = "raw", thin: float = 0.0
+) -> Tensor:
+    """The input of Ds for `fine [B, 1, *(S * factor)]` and its coarse `density [B, 1, *S]`: `[B, 2, *(S * factor)]`.
 
     `raw`, as published: the coarse density by nearest upsampling, beside the fine one. `residual`: the coarse
     density by cubic upsampling, beside `20 (fine - that)`. On raw density a discriminator stays at chance for
-    hundreds of steps, low frequencies drown the difference; on residuals it tells in a hundred. Where the raised
-    density is below `thin`, residuals fade in proportion, those of real frames alike.
+    hundreds of steps, since low frequencies hide the difference; on residuals it needs a hundred. Where the upsampled
+    density is below `thin`, the residuals of real and generated frames fade in proportion.
     """
     if view == "raw":
         return torch.cat([upsample(density, factor, "nearest"), fine], dim=1)
     return torch.cat(_residual(density, fine, factor, thin), dim=1)
 
 
-def temporal(
+def slice_input(
+    density: Tensor, fine: Tensor, factor: int, every: int, view: View = "raw", thin: float = 0.0
+) -> Tensor:
+    """`spatial_input` of a 3-D frame in slices: `[N, 2, n, n]`, every `every`-th one along each axis in turn.
+
+    Slices show what runs along an axis, and a network on them costs a tenth of one on volumes (Kench and Cooper 2021,
+    SliceGAN). Cubic tiles only.
+    """
+    volume = spatial_input(density, fine, factor, view, thin)
+    slices = [volume.movedim(axis, 1)[:, every // 2 :: every].flatten(0, 1) for axis in (2, 3, 4)]
+    return torch.cat(slices)
+
+
+def temporal_input(
     density: Tensor,
     fine: Tensor,
     factor: int,
@@ -144,11 +160,11 @@ def temporal(
     view: View = "raw",
     thin: float = 0.0,
 ) -> Tensor:
-    """What Dt sees of three frames: `[B, 3, *(S * factor)]`, the outer ones carried onto the middle one.
+    """The input of Dt for three frames: `[B, 3, *(S * factor)]`, the outer ones advected onto the middle one.
 
     `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames where they
-    are (equation 3.6), else it is that of equation 3.5. With `residual` it is `20 (fine - upsampled density)`
-    that is carried: subtracted first, then warped. Dt is not shown the coarse frame.
+    are (equation 3.6), else it is that of equation 3.5. With `residual` the frames are `20 (fine - upsampled density)`,
+    subtracted first, then advected. The coarse frame is no input of Dt.
     """
     if view == "residual":
         residual = _residual(density.flatten(0, 1), fine.flatten(0, 1), factor, thin)[1]
@@ -157,7 +173,7 @@ def temporal(
 
 
 def _residual(density: Tensor, fine: Tensor, factor: int, thin: float) -> tuple[Tensor, Tensor]:
-    """The raised density and what it lacks of `fine`, scaled, and faded where it is thin."""
-    raised = upsample(density, factor, "cubic")
-    residual = RESIDUAL_SCALE * (fine - raised)
-    return raised, residual * (raised / thin).clamp(0.0, 1.0) if thin > 0 else residual
+    """The upsampled density, and `fine` minus it, scaled, and faded where the density is thin."""
+    upsampled = upsample(density, factor, "cubic")
+    residual = RESIDUAL_SCALE * (fine - upsampled)
+    return upsampled, residual * (upsampled / thin).clamp(0.0, 1.0) if thin > 0 else residual

@@ -1,4 +1,4 @@
-"""The fields that a generator reads, made from the coarse density and velocity that everybody has."""
+"""The input fields of a generator, computed from coarse density and velocity."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 Inputs = Literal["density", "density velocity", "density velocity vorticity"]
+INPUTS_DESCRIPTION = "Fields of the coarse frame that the network reads"
 
 CHANNELS: dict[str, int] = {"density": 1, "density velocity": 4, "density velocity vorticity": 7}
-# Coarse cells that the fields of a cell are made from beside its own: vorticity reads its neighbours.
+# Radius, in coarse cells, of the neighbourhood that a field is computed from: vorticity takes central differences.
 REACH: dict[str, int] = {"density": 0, "density velocity": 0, "density velocity vorticity": 1}
 
 
@@ -35,7 +36,7 @@ def vorticity(velocity: Tensor) -> Tensor:
     return torch.stack([slope(2, 1) - slope(1, 2), slope(0, 2) - slope(2, 0), z], dim=1)
 
 
-def gather(coarse: Tensor, inputs: str) -> Tensor:
+def gather_fields(coarse: Tensor, inputs: str) -> Tensor:
     """`coarse [B, 1 + d, *S]` (density, velocity in cells per frame) to `[B, CHANNELS[inputs], *S]`.
 
     Velocity and vorticity have three components in 2-D too, as published: there the third of velocity and the

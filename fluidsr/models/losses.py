@@ -1,4 +1,4 @@
-"""What a generator is trained to make small: means over elements, so that none depends on tile size."""
+"""The generator's losses: means over elements, so that none depends on the tile size."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def temporal_l2(frames: Tensor) -> Tensor:
 
         mean((x[t] - A(x[t-1], v[t-1]))²) + mean((x[t] - A(x[t+1], -v[t+1]))²)
 
-    `frames` is what `Alignment` gives. It is the output's own change that is punished, so less smoke costs
-    less: the thesis's reason to prefer a discriminator.
+    `frames` is the result of `Alignment`. The loss penalises any change of the output, so less smoke costs less: the
+    thesis's reason to prefer a discriminator.
     """
     before, middle, after = frames.unbind(1)
     return (middle - before).square().mean() + (middle - after).square().mean()
@@ -81,8 +81,8 @@ def feature(
     if not len(fake) == len(real) == len(weights):
         raise ValueError(f"{len(fake)} and {len(real)} features do not fit {len(weights)} weights")
     distances = []
-    for ours, theirs in zip(fake, real, strict=True):
-        squares = (_precise(ours) - _precise(theirs.detach())).square()
+    for fake_feature, real_feature in zip(fake, real, strict=True):
+        squares = (_at_least_float32(fake_feature) - _at_least_float32(real_feature.detach())).square()
         distances.append(squares.mean() if form == "normalised" else squares.sum() / 2)
     total = distances[0].new_zeros(())
     for weight, distance in zip(weights, distances, strict=True):
@@ -91,6 +91,6 @@ def feature(
     return total, [distance.detach() for distance in distances]
 
 
-def _precise(x: Tensor) -> Tensor:
-    """At least float32: squares of many small differences."""
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Half precision would lose the squares of small differences."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,4 +1,4 @@
-"""The generators by name: the one way to build one from what a card or a recipe says."""
+"""The generators by name: `build` makes one from a card's or a recipe's hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fluidsr.models.tempogan import TempoGAN
 from fluidsr.models.unet import UNet
 
 
-def _known() -> Iterator[type[Generator]]:
+def _generator_classes() -> Iterator[type[Generator]]:
     yield from (SmokeGenerator, TempoGAN, UNet)
 
 
 def architectures() -> dict[str, type[Options]]:
     """The architectures by name, each with the schema of its hyperparameters (dim and factor among them)."""
-    return {kind.architecture: kind.schema for kind in _known()}
+    return {kind.architecture: kind.schema for kind in _generator_classes()}
 
 
 def build(architecture: str, **hyperparameters: Any) -> Generator:
@@ -39,7 +39,9 @@ def build(architecture: str, **hyperparameters: Any) -> Generator:
 
 def build_network(architecture: str, **hyperparameters: Any) -> Generator | Closure:
     """A new generator, or a new corrector of coarse runs; else as `build`."""
-    kinds: dict[str, type[Generator] | type[Closure]] = {kind.architecture: kind for kind in _known()}
+    kinds: dict[str, type[Generator] | type[Closure]] = {
+        kind.architecture: kind for kind in _generator_classes()
+    }
     kinds[Closure.architecture] = Closure
     if architecture not in kinds:
         close = difflib.get_close_matches(architecture, kinds, n=1)

@@ -1,10 +1,10 @@
-"""Resampling between the coarse and the fine grid: the one definition of up and down.
+"""Resampling between the coarse and the fine grid: the one definition of `upsample` and `downsample`.
 
-Values sit at cell centres (docs/conventions.md), so fine cell `i` of a grid raised `factor` times lies at
+Values sit at cell centres (docs/conventions.md), so fine cell `i` of a grid upsampled `factor` times lies at
 `(i + 1/2) / factor - 1/2` in coarse index units. Beyond the border the last value is repeated. All filters
 are separable and applied axis by axis as sums of shifted slices (measured against grouped convolutions and
 banded matrix products, which were two to four times slower), so a value depends on its neighbours alone and
-not on where in the array it lies. `project` is the last layer that gives every coarse cell the smoke it had.
+not on its position in the array. `back_project` brings a fine density closer to the coarse one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ GAUSSIAN_CUTOFF = 4.0  # standard deviations; what lies beyond weighs less than 
 
 
 def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
-    """Raise `x [B, C, *S]` (2-D or 3-D, any device, differentiable) to `[B, C, *(S * factor)]`.
+    """Upsample `x [B, C, *S]` (2-D or 3-D, any device, differentiable) to `[B, C, *(S * factor)]`.
 
     `nearest` repeats every value. `linear` is multilinear interpolation and never leaves the range of its
     neighbours; `cubic` is cubic convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2), exact for
-    quadratics, and may overshoot. These two
-    return a field linear in position exactly, away from the border. Raises ValueError for another order and
-    for a factor below 1.
+    quadratics, and may overshoot. Both reproduce a field linear in position exactly, away from the border. Raises
+    ValueError for another order and for a factor below 1.
     """
     _check(x, factor)
     if order not in ("nearest", "linear", "cubic"):
@@ -38,12 +37,12 @@ def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
         return x
     phases = _upsampling_taps(factor, order)
     for axis in range(x.dim() - 1, 1, -1):  # the contiguous axis first, while the array is small
-        x = _raise(x, axis, phases)
+        x = _upsample_axis(x, axis, phases)
     return x
 
 
 def downsample(x: Tensor, factor: int) -> Tensor:
-    """Lower `x [B, C, *S]` to `[B, C, *(S / factor)]`: a Gaussian, sampled at the coarse cells' centres.
+    """Downsample `x [B, C, *S]` to `[B, C, *(S / factor)]`: a Gaussian, sampled at the coarse cells' centres.
 
     The standard deviation is `factor / (2 sqrt(pi))` fine cells (tempoGAN, Xie et al. 2018), cut off at four
     of them and normalised, so constants are kept up to rounding. Raises ValueError where an edge of `S` is
@@ -107,7 +106,7 @@ def _gaussian_taps(factor: int) -> tuple[int, tuple[float, ...]]:
     return first, tuple(w / total for w in raw)
 
 
-def _raise(x: Tensor, axis: int, phases: tuple[tuple[int, tuple[float, ...]], ...]) -> Tensor:
+def _upsample_axis(x: Tensor, axis: int, phases: tuple[tuple[int, tuple[float, ...]], ...]) -> Tensor:
     low = -min(first for first, _ in phases)
     high = max(first + len(taps) - 1 for first, taps in phases)
     padded = _replicate(x, axis, low, high)
@@ -137,30 +136,30 @@ def _weighted_sum(x: Tensor, axis: int, taps: tuple[float, ...], count: int, str
     return total
 
 
-# Smoke thinner than this is not scaled up: without it the ratio of two numbers near zero would be noise.
-THIN = 0.01
-# The most that a voxel is scaled by, up or down: bounds the gradient while a network learns.
-MOST = 4.0
+# Added to both densities of the ratio, which would be noise where both are near zero.
+MINIMUM_DENSITY = 0.01
+# A voxel is scaled by at most this, up or down: it bounds the gradient in training.
+MAXIMUM_RATIO = 4.0
 # Coarse cells: one for the Gaussian, whose taps end within the neighbours, one for interpolating the ratio.
-PROJECTION_RADIUS = 2
+BACK_PROJECTION_RADIUS = 2
 
 
-def project(fine: Tensor, density: Tensor, factor: int) -> Tensor:
-    """`fine [B, 1, *(S * factor)]` scaled so that, lowered, it is closer to `density [B, 1, *S]`.
+def back_project(fine: Tensor, density: Tensor, factor: int) -> Tensor:
+    """`fine [B, 1, *(S * factor)]` scaled so that, downsampled, it is closer to `density [B, 1, *S]`.
 
     fine * linear((density + e) / (downsample(fine) + e)),   e = 0.01, the ratio kept within 1/4 and 4
 
     One multiplicative back-projection (Irani and Peleg 1991, in the multiplicative form of Richardson 1972):
     it never makes smoke where there was none and never makes it negative. Differentiable in both; a voxel
-    reads `PROJECTION_RADIUS` coarse cells around its own. Where `downsample(fine)` is `density` already,
+    reads `BACK_PROJECTION_RADIUS` coarse cells around its own. Where `downsample(fine)` is `density` already,
     nothing changes.
     """
-    ratio = (density + THIN) / (downsample(fine, factor) + THIN)
-    return fine * upsample(ratio.clamp(1 / MOST, MOST), factor, "linear")
+    ratio = (density + MINIMUM_DENSITY) / (downsample(fine, factor) + MINIMUM_DENSITY)
+    return fine * upsample(ratio.clamp(1 / MAXIMUM_RATIO, MAXIMUM_RATIO), factor, "linear")
 
 
-def projection_multiply_adds(dim: int, factor: int) -> float:
-    """Of `project`, per fine voxel: the Gaussian's taps and the interpolation's two, axis by axis, and one."""
+def back_projection_macs(dim: int, factor: int) -> float:
+    """Of `back_project`, per fine voxel: the Gaussian's taps and the interpolation's two, axis by axis, and one."""
     taps = downsampling_taps(factor)
     down = sum(taps / factor ** (axis + 1) for axis in range(dim))
     up = sum(2 / factor**axis for axis in range(dim))

@@ -9,34 +9,48 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import (
-    BalancedRise,
+    BalancedSubpixelUpsample,
     Convolution,
-    Cut,
+    CroppedSides,
     ResidualBlock,
-    ResizedRise,
+    ResizeConvUpsample,
     activate,
     memory_format,
     trim,
 )
-from fluidsr.models.fields import REACH, Inputs, vorticity
-from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
+from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, vorticity
+from fluidsr.models.generator import (
+    DETAIL_RADIUS,
+    ArchitectureOptions,
+    Generator,
+    Options,
+    detail_mask,
+    detail_mask_macs,
+)
 from fluidsr.models.resample import upsample
 
 
-class SmokeOptions(Options):
-    """Channels (`width`, `rise_width`) and residual blocks; velocity is divided by `velocity_unit` inside.
+class SmokeArchitecture(ArchitectureOptions):
+    """Sizes and inputs of a SmokeGenerator."""
 
-    `inputs` are the fields that it reads; vorticity is that of the divided velocity, one component in 2-D.
-    `last` is what makes the finest grid: a `balanced` sub-pixel convolution, which is cheap, or `resized`,
-    interpolation and two convolutions on the finest grid, which favours no phase of it.
-    """
+    inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
+    width: int = Field(default=48, ge=1, le=1024, description="Channels of the trunk, at coarse resolution")
+    blocks: int = Field(default=3, ge=0, le=128, description="Residual blocks of the trunk")
+    rise_width: int = Field(
+        default=16, ge=1, le=1024, description="Channels between the doublings of resolution"
+    )
+    velocity_unit: float = Field(
+        default=4.0, gt=0, description="Velocities are divided by this, in coarse cells per frame"
+    )
+    last: Literal["balanced", "resized"] = Field(
+        default="balanced",
+        description="The last doubling: `balanced`, a sub-pixel convolution (cheap), or `resized`, interpolation and "
+        "two convolutions on the finest grid (favours no phase of it)",
+    )
 
-    inputs: Inputs = "density velocity"
-    width: int = Field(default=48, ge=1, le=1024)
-    blocks: int = Field(default=3, ge=0, le=128)
-    rise_width: int = Field(default=16, ge=1, le=1024)
-    velocity_unit: float = Field(default=4.0, gt=0)
-    last: Literal["balanced", "resized"] = "balanced"
+
+class SmokeOptions(SmokeArchitecture, Options):
+    """All hyperparameters of a SmokeGenerator. Vorticity, where read, is that of the divided velocity."""
 
 
 class SmokeGenerator(Generator):
@@ -69,68 +83,70 @@ class SmokeGenerator(Generator):
         self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
-        last = BalancedRise if options.last == "balanced" else ResizedRise
+        last = BalancedSubpixelUpsample if options.last == "balanced" else ResizeConvUpsample
         # The last rise starts near zero: training begins at cubic upsampling.
         self.rises = nn.ModuleList(
-            [BalancedRise(dim, n, rise_width) for n in inputs[:-1]] + [last(dim, inputs[-1], 1, gain=0.01)]
+            [BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1]]
+            + [last(dim, inputs[-1], 1, gain=0.01)]
         )
         self.refinements = nn.ModuleList(
             Convolution(dim, rise_width, rise_width, gain=0.3) for _ in range(stages - 1)
         )
 
     def forward(self, coarse: Tensor) -> Tensor:
-        return self._answer(coarse, None)
+        return self._forward(coarse, None)
 
-    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cut` sides, up to rounding."""
-        return self._answer(coarse, cut)
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        return self._forward(coarse, cropped)
 
-    def _answer(self, coarse: Tensor, cut: Cut | None) -> Tensor:
-        # Every layer leaves out the cells at the cut sides that would need more than there is; in the end none
-        # is left but what `finish` reads.
-        kept = trim(coarse, cut, self.receptive_radius - self.finish_radius)
-        density = trim(coarse[:, :1], cut, self.receptive_radius - self.finish_radius - GATE_RADIUS)
-        spoilt = GATE_RADIUS * self.factor
-        detail = trim(gate(density, self.factor), cut, spoilt) * self.residual(coarse, cut)
-        fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cut, spoilt) + detail)
-        return trim(self.finish(fine, kept), cut, self.finish_radius * self.factor)
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None) -> Tensor:
+        # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
+        # `enforce_consistency` reads remain.
+        unread = self.receptive_radius - self.consistency_radius
+        kept = trim(coarse, cropped, unread)
+        density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
+        border = DETAIL_RADIUS * self.factor
+        detail = trim(detail_mask(density, self.factor), cropped, border) * self.residual(coarse, cropped)
+        fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + detail)
+        return trim(self.enforce_consistency(fine, kept), cropped, self.consistency_radius * self.factor)
 
-    def residual(self, coarse: Tensor, cut: Cut | None = None) -> Tensor:
-        """What the network would add to cubic upsampling where smoke is, `[B, 1, *(S * factor)]`.
+    def residual(self, coarse: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        """The network's correction of cubic upsampling, before `detail_mask`: `[B, 1, *(S * factor)]`.
 
-        At `cut` sides it ends `finish_radius` coarse cells before the halo does.
+        At `cropped` sides it ends `consistency_radius` coarse cells before the halo does.
         """
         reach = REACH[self.options.inputs]
-        x = trim(self._read(coarse), cut, reach).contiguous(memory_format=memory_format(self.dim))
-        x = self.head(x, cut)
-        halo = self.receptive_radius - reach - 1  # cells of the present grid that are left of it
+        x = trim(self._read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
+        x = self.head(x, cropped)
+        halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
         for block in self.trunk:
-            x = block(x, cut)
+            x = block(x, cropped)
             halo -= 2
         for rise, refine in zip(self.rises, self.refinements, strict=False):
-            x = rise(activate(x, inplace=True), cut)
-            x = trim(x, cut, 1) + refine(activate(x), cut)
+            x = rise(activate(x, inplace=True), cropped)
+            x = trim(x, cropped, 1) + refine(activate(x), cropped)
             halo = 2 * (halo - 1) - 1
         last = self.rises[-1]
-        x = last(activate(x, inplace=True), cut)
-        halo = 2 * halo - 1 - last.reach if isinstance(last, ResizedRise) else 2 * (halo - 1)
-        return trim(x, cut, halo - self.finish_radius * self.factor)
+        x = last(activate(x, inplace=True), cropped)
+        halo = 2 * halo - 1 - last.reach if isinstance(last, ResizeConvUpsample) else 2 * (halo - 1)
+        return trim(x, cropped, halo - self.consistency_radius * self.factor)
 
     def _read(self, coarse: Tensor) -> Tensor:
-        """The fields that the network sees, `[B, channels, *S]`: density as it is, velocity in its unit."""
+        """The network's input, `[B, channels, *S]`: density, and velocity over `velocity_unit`."""
         inputs, density = self.options.inputs, coarse[:, :1]
         if inputs == "density":
             return density
         fields = [density, coarse[:, 1:] / self.options.velocity_unit]
         if inputs == "density velocity vorticity":
-            fields.append(vorticity(fields[1])[:, -_turns(self.dim) :])
+            fields.append(vorticity(fields[1])[:, -_vorticity_components(self.dim) :])
         return torch.cat(fields, dim=1)
 
     def fold(self) -> SmokeGenerator:
-        """Make ready for inference: eval mode, balanced weights stored as such. Returns itself."""
+        """Prepare for inference: eval mode, balanced weights stored as such. Returns itself."""
         self.eval()
         for rise in self.rises:
-            if isinstance(rise, BalancedRise):
+            if isinstance(rise, BalancedSubpixelUpsample):
                 rise.fold()
         return self
 
@@ -144,21 +160,20 @@ class SmokeGenerator(Generator):
         """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
         radius = 0
         for stage in reversed(range(len(self.rises))):
-            # A cell of the finer grid reads `reach` cells of that grid to either side before it was raised;
-            # ceil(reach / 2) of the next coarser grid, one more for the rise's own kernel, and one for the
-            # refinement on that grid.
+            # A cell of the finer grid depends on `reach` cells to either side there: on ceil(reach / 2) of the next
+            # coarser grid, one more for the upsampling's own kernel, and one for the refinement on that grid.
             rise = self.rises[stage]
-            reach = radius + (rise.reach if isinstance(rise, ResizedRise) else 0)
+            reach = radius + (rise.reach if isinstance(rise, ResizeConvUpsample) else 0)
             radius = (reach + 1) // 2 + 1 + (1 if stage > 0 else 0)
         radius += 2 * self.options.blocks + 1 + REACH[self.options.inputs]
-        return max(radius, self.support_radius) + self.finish_radius
+        return max(radius, self.support_radius) + self.consistency_radius
 
     @property
-    def paid_radius(self) -> int:
-        """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`.
+    def effective_halo(self) -> int:
+        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo.
 
-        A third of it, the mean over the layers of what each computes, by their cost: most layers, and the
-        dearest, compute little of it.
+        A third of the halo: the mean over the layers, weighted by their cost. Most layers, and the most expensive
+        ones, compute little of it.
         """
         return self.receptive_radius // 3
 
@@ -166,12 +181,12 @@ class SmokeGenerator(Generator):
     def support_radius(self) -> int:
         """Coarse cells beyond which empty density gives exactly zero output.
 
-        The gate is the wider of the two supports; cubic upsampling reaches two cells as well.
+        That of `detail_mask`; cubic upsampling has the same.
         """
-        return GATE_RADIUS
+        return DETAIL_RADIUS
 
     @property
-    def multiply_adds(self) -> float:
+    def macs_per_voxel(self) -> float:
         """Multiply-adds per fine voxel, exactly (a fraction, since most are done per coarse cell)."""
         options, dim = self.options, self.dim
         kernel, fine = 3**dim, self.factor**dim
@@ -180,17 +195,17 @@ class SmokeGenerator(Generator):
             + 2 * options.blocks * kernel * options.width**2
         )
         for stage, rise in enumerate(self.rises):
-            assert isinstance(rise, (BalancedRise, ResizedRise))
-            here = rise.multiply_adds
+            assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample))
+            macs = rise.macs_per_cell
             if stage > 0:
-                here += kernel * options.rise_width**2
-            total += here * 2 ** (stage * dim)
+                macs += kernel * options.rise_width**2
+            total += macs * 2 ** (stage * dim)
         cubic = sum(4 / self.factor**axis for axis in range(dim))
-        return total / fine + cubic + gate_multiply_adds(dim, self.factor) + self.finish_multiply_adds
+        return total / fine + cubic + detail_mask_macs(dim, self.factor) + self.consistency_macs
 
 
-def _turns(dim: int) -> int:
-    """Components of vorticity: planes to turn in, the one of 2-D being `fields.vorticity`'s last."""
+def _vorticity_components(dim: int) -> int:
+    """One in 2-D, `fields.vorticity`'s last, and three in 3-D."""
     return dim * (dim - 1) // 2
 
 
@@ -198,5 +213,5 @@ def _channels(dim: int, inputs: Inputs) -> int:
     return {
         "density": 1,
         "density velocity": 1 + dim,
-        "density velocity vorticity": 1 + dim + _turns(dim),
+        "density velocity vorticity": 1 + dim + _vorticity_components(dim),
     }[inputs]

@@ -1,4 +1,4 @@
-"""Models on disk: safetensors with the card in the header, and nothing that could run code.
+"""Models on disk: safetensors with the card in the header; reading one runs no code.
 
 A model file from outside is hostile until parsed: the header is bounded, the card is validated, the network
 the card asks for is bounded before it is built, and shapes are compared before any weight is read.
@@ -111,18 +111,18 @@ def _load(path: Path, device: str) -> tuple[Generator | Closure, Card]:
         card = _card(path, file)
         generator = _skeleton(path, card)
         expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if expected != found:
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if expected != stored:
             raise _damaged(
-                path, f"its weights are not those of {card.architecture}{_difference(expected, found)}"
+                path, f"its weights are not those of {card.architecture}{_difference(expected, stored)}"
             )
         tensors = {name: file.get_tensor(name) for name in sorted(expected)}
     if any(t.dtype != torch.float32 or not bool(t.isfinite().all()) for t in tensors.values()):
         raise _damaged(path, "a weight is not a finite float32 number")
     if checksum(tensors) != card.sha256:
         raise _damaged(path, "its weights do not have the checksum its card states")
-    kinds = {name: tensor.dtype for name, tensor in generator.state_dict().items()}  # counts are integers
-    generator.load_state_dict({name: t.to(kinds[name]) for name, t in tensors.items()}, assign=True)
+    dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}  # counts are integers
+    generator.load_state_dict({name: t.to(dtypes[name]) for name, t in tensors.items()}, assign=True)
     generator.requires_grad_(False)
     return generator.fold().to(device), card
 
@@ -136,7 +136,7 @@ def save(path: Path, generator: Generator | Closure, card: Card) -> Card:
     tensors = {
         n: t.detach().float().cpu().contiguous().clone() for n, t in sorted(generator.state_dict().items())
     }
-    card = card.model_copy(update={**figures(generator), "sha256": checksum(tensors)})
+    card = card.model_copy(update={**properties_of(generator), "sha256": checksum(tensors)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -147,8 +147,8 @@ def save(path: Path, generator: Generator | Closure, card: Card) -> Card:
     return card
 
 
-def figures(generator: Generator | Closure) -> dict[str, Any]:
-    """What the network itself says about its card."""
+def properties_of(generator: Generator | Closure) -> dict[str, Any]:
+    """The fields of a card that the network itself determines."""
     return {
         "architecture": generator.architecture,
         "hyperparameters": generator.hyperparameters,
@@ -156,8 +156,8 @@ def figures(generator: Generator | Closure) -> dict[str, Any]:
         "factor": generator.factor,
         "receptive_radius": generator.receptive_radius,
         "support_radius": generator.support_radius,
-        "weights": generator.weights,
-        "multiply_adds": generator.multiply_adds,
+        "weights": generator.num_parameters,
+        "multiply_adds": generator.macs_per_voxel,
     }
 
 
@@ -207,7 +207,7 @@ def _card(path: Path, file: Any) -> Card:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "card"
-        raise _damaged(path, f"its card is wrong ({key}: {first['msg']})") from error
+        raise _damaged(path, f"its card is invalid ({key}: {first['msg']})") from error
 
 
 def _skeleton(path: Path, card: Card) -> Generator | Closure:
@@ -218,19 +218,19 @@ def _skeleton(path: Path, card: Card) -> Generator | Closure:
     except ModelError as error:
         raise _damaged(path, f"{error.where}: {error.what}") from error
     stated = card.model_dump()
-    for key, value in figures(generator).items():
+    for key, value in properties_of(generator).items():
         # Hyperparameters that are not stated are the schema's defaults; those stated were taken.
         if key != "hyperparameters" and stated[key] != value:
             raise _damaged(path, f"its card states {key} {stated[key]}, its network has {value}")
     return generator
 
 
-def _difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    for name in sorted({*expected, *found}):
-        if expected.get(name) != found.get(name):
-            return f" ({name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')})"
+def _difference(expected: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    for name in sorted({*expected, *stored}):
+        if expected.get(name) != stored.get(name):
+            return f" ({name}: {stored.get(name, 'missing')} instead of {expected.get(name, 'nothing')})"
     return ""
 
 
-def _damaged(path: Path, what: str) -> ModelError:
-    return ModelError(str(path), f"cannot be used: {what}", "fetch or train the model again")
+def _damaged(path: Path, problem: str) -> ModelError:
+    return ModelError(str(path), f"cannot be used: {problem}", "fetch or train the model again")

@@ -6,11 +6,19 @@ import math
 from typing import Any
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import Cut, NormedConvolution, fold, memory_format, trim
-from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
-from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
+from fluidsr.models.blocks import CroppedSides, NormedConvolution, fold, memory_format, trim
+from fluidsr.models.fields import CHANNELS, INPUTS_DESCRIPTION, REACH, Inputs, gather_fields
+from fluidsr.models.generator import (
+    DETAIL_RADIUS,
+    ArchitectureOptions,
+    Generator,
+    Options,
+    detail_mask,
+    detail_mask_macs,
+)
 from fluidsr.models.resample import upsample
 
 KERNEL = 5
@@ -18,14 +26,17 @@ KERNEL = 5
 BLOCKS = ((8, 32), (128, 128), (32, 8), (2, 1))
 
 
-class TempoGANOptions(Options):
-    """`inputs` are the fields that it reads; `gated` multiplies its answer by the gate around smoke.
+class TempoGANArchitecture(ArchitectureOptions):
+    """Inputs of a TempoGAN; its sizes are the published ones."""
 
-    The published generator is not gated; with the gate, air far from smoke is exactly empty.
-    """
+    inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
+    gated: bool = Field(
+        default=False, description="Exactly no smoke far from any smoke; the published generator is not gated"
+    )
 
-    inputs: Inputs = "density velocity"
-    gated: bool = False
+
+class TempoGANOptions(TempoGANArchitecture, Options):
+    """All hyperparameters of a TempoGAN."""
 
 
 class TempoGAN(Generator):
@@ -54,31 +65,32 @@ class TempoGAN(Generator):
         channels = CHANNELS[self.options.inputs]
         self.blocks = nn.ModuleList()
         for inner, outer in BLOCKS:
-            self.blocks.append(ResidualBlock(dim, channels, inner, outer, normed=outer > 1))
+            self.blocks.append(TempoGANBlock(dim, channels, inner, outer, normed=outer > 1))
             channels = outer
 
     def forward(self, coarse: Tensor) -> Tensor:
-        return self._answer(coarse, None)
+        return self._forward(coarse, None)
 
-    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cut` sides, up to rounding."""
-        return self._answer(coarse, cut)
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        return self._forward(coarse, cropped)
 
-    def _answer(self, coarse: Tensor, cut: Cut | None) -> Tensor:
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None) -> Tensor:
         reach, factor = REACH[self.options.inputs], self.factor
-        x = upsample(trim(gather(coarse, self.options.inputs), cut, reach), factor, "nearest")
+        x = upsample(trim(gather_fields(coarse, self.options.inputs), cropped, reach), factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
         for block in self.blocks:
-            x = block(x, cut)
-        left = (self.receptive_radius - reach) * factor - 2 * len(BLOCKS) * (KERNEL // 2)
-        x = trim(x, cut, left - self.finish_radius * factor)
-        kept = (
-            self.receptive_radius - self.finish_radius
-        )  # coarse cells of the halo that `finish` does not read
+            x = block(x, cropped)
+        remaining = (self.receptive_radius - reach) * factor - 2 * len(BLOCKS) * (KERNEL // 2)
+        x = trim(x, cropped, remaining - self.consistency_radius * factor)
+        unread = (
+            self.receptive_radius - self.consistency_radius
+        )  # halo beyond what `enforce_consistency` reads
         if self.options.gated:
-            near = gate(trim(coarse[:, :1], cut, kept - GATE_RADIUS), factor)
-            x = x * trim(near, cut, GATE_RADIUS * factor)
-        return trim(self.finish(x, trim(coarse, cut, kept)), cut, self.finish_radius * factor)
+            mask = detail_mask(trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS), factor)
+            x = x * trim(mask, cropped, DETAIL_RADIUS * factor)
+        fine = self.enforce_consistency(x, trim(coarse, cropped, unread))
+        return trim(fine, cropped, self.consistency_radius * factor)
 
     def fold(self) -> TempoGAN:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
@@ -95,31 +107,31 @@ class TempoGAN(Generator):
         """Coarse cells: two convolutions a block at fine resolution; vorticity reads one cell more."""
         fine = 2 * len(BLOCKS) * (KERNEL // 2)
         own = math.ceil(fine / self.factor) + REACH[self.options.inputs]
-        return max(own, self.support_radius or 0) + self.finish_radius
+        return max(own, self.support_radius or 0) + self.consistency_radius
 
     @property
-    def paid_radius(self) -> int:
-        """Coarse cells of a halo that would cost, computed by every layer, what the whole halo costs `inside`.
+    def effective_halo(self) -> int:
+        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo.
 
-        Half of it, the mean over the layers of what each computes, by their cost: the dearest, RB1's second,
-        lies in the middle.
+        Half of the halo: the mean over the layers, weighted by their cost. The most expensive layer, RB1's second, is
+        in the middle.
         """
         return self.receptive_radius // 2
 
     @property
     def support_radius(self) -> int | None:
         """None unless gated: biases give empty air an answer of its own."""
-        return GATE_RADIUS if self.options.gated else None
+        return DETAIL_RADIUS if self.options.gated else None
 
     @property
-    def multiply_adds(self) -> float:
+    def macs_per_voxel(self) -> float:
         """Multiply-adds per fine voxel: every convolution is at fine resolution."""
         total = float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
-        total += gate_multiply_adds(self.dim, self.factor) if self.options.gated else 0.0
-        return total + self.finish_multiply_adds
+        total += detail_mask_macs(self.dim, self.factor) if self.options.gated else 0.0
+        return total + self.consistency_macs
 
 
-class ResidualBlock(nn.Module):
+class TempoGANBlock(nn.Module):
     """`ReLU(CB(ReLU(CA(x))) + CS(x))`: two 5-wide convolutions and a 1-wide shortcut, with batch norms if `normed`."""
 
     def __init__(self, dim: int, inputs: int, inner: int, outer: int, normed: bool) -> None:
@@ -128,6 +140,6 @@ class ResidualBlock(nn.Module):
         self.b = NormedConvolution(dim, inner, outer, KERNEL, normed)
         self.shortcut = NormedConvolution(dim, inputs, outer, 1, normed)
 
-    def forward(self, x: Tensor, cut: Cut | None = None) -> Tensor:
-        y = self.b(F.relu(self.a(x, cut)), cut)
-        return F.relu(y + self.shortcut(trim(x, cut, 2 * (KERNEL // 2))))
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        y = self.b(F.relu(self.a(x, cropped)), cropped)
+        return F.relu(y + self.shortcut(trim(x, cropped, 2 * (KERNEL // 2))))

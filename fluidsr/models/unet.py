@@ -11,24 +11,37 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import NormedConvolution, fold, memory_format
-from fluidsr.models.fields import CHANNELS, REACH, Inputs, gather
-from fluidsr.models.generator import GATE_RADIUS, Generator, Options, gate, gate_multiply_adds
+from fluidsr.models.fields import CHANNELS, INPUTS_DESCRIPTION, REACH, Inputs, gather_fields
+from fluidsr.models.generator import (
+    DETAIL_RADIUS,
+    ArchitectureOptions,
+    Generator,
+    Options,
+    detail_mask,
+    detail_mask_macs,
+)
 from fluidsr.models.resample import upsample
 
 KERNEL = 3
 
 
-class UNetOptions(Options):
-    """`width` channels on the fine grid, twice as many a level below; `depth` convolutions on the coarse grid.
+class UNetArchitecture(ArchitectureOptions):
+    """Sizes and inputs of a UNet."""
 
-    `norm: none` leaves the batch norms out: with few tiles in a batch they blur how dense the smoke is.
-    """
+    inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
+    width: int = Field(
+        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many a level below"
+    )
+    depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
+    gated: bool = Field(default=False, description="Exactly no smoke far from any smoke")
+    norm: Literal["batch", "none"] = Field(
+        default="batch",
+        description="Normalisation; use `none` with few tiles in a batch, where batch norms blur the density's level",
+    )
 
-    inputs: Inputs = "density velocity"
-    width: int = Field(default=16, ge=1, le=256)
-    depth: int = Field(default=4, ge=1, le=64)
-    gated: bool = False
-    norm: Literal["batch", "none"] = "batch"
+
+class UNetOptions(UNetArchitecture, Options):
+    """All hyperparameters of a UNet."""
 
 
 class UNet(Generator):
@@ -67,7 +80,7 @@ class UNet(Generator):
 
     def forward(self, coarse: Tensor) -> Tensor:
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
-        x = upsample(gather(coarse, self.options.inputs), self.factor, "nearest")
+        x = upsample(gather_fields(coarse, self.options.inputs), self.factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
         kept = []
         for stack in self.down:
@@ -79,8 +92,8 @@ class UNet(Generator):
             x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1))
         x = torch.relu(self.last(x))
         if self.options.gated:
-            x = x * gate(coarse[:, :1], self.factor)
-        return self.finish(x, coarse)
+            x = x * detail_mask(coarse[:, :1], self.factor)
+        return self.enforce_consistency(x, coarse)
 
     def fold(self) -> UNet:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""
@@ -102,24 +115,24 @@ class UNet(Generator):
         for _ in range(self.levels):
             radius = radius * 2 + 2 + 1  # the cell's own children, of which the farthest is one more away
         own = -(-(radius - (self.factor - 1)) // self.factor) + REACH[self.options.inputs]
-        return max(own, self.support_radius or 0) + self.finish_radius
+        return max(own, self.support_radius or 0) + self.consistency_radius
 
     @property
     def support_radius(self) -> int | None:
         """None unless gated: biases give empty air an answer of its own."""
-        return GATE_RADIUS if self.options.gated else None
+        return DETAIL_RADIUS if self.options.gated else None
 
     @property
-    def multiply_adds(self) -> float:
+    def macs_per_voxel(self) -> float:
         """Multiply-adds per fine voxel; a level down has `2**dim` times fewer cells. Averages are not counted."""
         total = 0.0
         for level, stack in enumerate([*self.down, self.bottom]):
-            total += stack.multiply_adds / 2 ** (level * self.dim)
+            total += stack.macs_per_cell / 2 ** (level * self.dim)
         for level, stack in enumerate(self.up):
-            total += stack.multiply_adds / 2 ** (level * self.dim)
+            total += stack.macs_per_cell / 2 ** (level * self.dim)
         total += self.last.weight.numel()
-        total += gate_multiply_adds(self.dim, self.factor) if self.options.gated else 0.0
-        return total + self.finish_multiply_adds
+        total += detail_mask_macs(self.dim, self.factor) if self.options.gated else 0.0
+        return total + self.consistency_macs
 
 
 class Stack(nn.Module):
@@ -135,7 +148,7 @@ class Stack(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
 
     @property
-    def multiply_adds(self) -> float:
+    def macs_per_cell(self) -> float:
         """Per cell of its grid."""
         return float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
 

@@ -1,4 +1,4 @@
-"""The state of a run on disk, so that a stopped simulation goes on without starting over."""
+"""Checkpoint: the state of a simulation on disk, from which an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Stateful(Protocol):
-    """What a checkpoint keeps: a solver, or whatever goes along with one."""
+    """A part of a run that a checkpoint saves: a solver, an upscale run."""
 
     def state(self) -> dict[str, torch.Tensor]: ...
 
@@ -24,7 +24,7 @@ class Stateful(Protocol):
 
 def state_of(parts: Mapping[str, Stateful]) -> dict[str, torch.Tensor]:
     """The states of all `parts` in one."""
-    return {f"{part}.{name}": t for part, thing in parts.items() for name, t in thing.state().items()}
+    return {f"{name}.{key}": t for name, part in parts.items() for key, t in part.state().items()}
 
 
 class Checkpoint:
@@ -35,7 +35,7 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether it is time to keep a state; how often changes nothing in the result, only in the waiting."""
+        """Whether a state is due; the interval has no effect on the result."""
         if time.monotonic() - self._saved_at < self.interval:
             return False
         self._saved_at = time.monotonic()
@@ -61,14 +61,16 @@ class Checkpoint:
                 if not 0 < number < before:
                     return 0
                 saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            fresh = {part: thing.state() for part, thing in parts.items()}
+            fresh = {name: part.state() for name, part in parts.items()}
             try:
-                for part, thing in parts.items():
-                    at = f"{part}."
-                    thing.restore({n.removeprefix(at): t for n, t in saved.items() if n.startswith(at)})
+                for name, part in parts.items():
+                    prefix = f"{name}."
+                    part.restore(
+                        {k.removeprefix(prefix): t for k, t in saved.items() if k.startswith(prefix)}
+                    )
             except InputError:
-                for part, thing in parts.items():
-                    thing.restore(fresh[part])  # or one part would go on from another frame than the rest
+                for name, part in parts.items():
+                    part.restore(fresh[name])  # or the parts would continue from different frames
                 raise
         except (SafetensorError, ValueError, KeyError, InputError):
             return 0  # a damaged checkpoint costs time, not the run: the simulation starts over

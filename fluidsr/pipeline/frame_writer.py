@@ -1,4 +1,4 @@
-"""The files and pictures of one frame, filled box by box while it is made, each file by a thread of its own."""
+"""The files and preview of one frame, written block by block while it is computed, each file by its own thread."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ import numpy as np
 
 from fluidsr import volumes
 from fluidsr.frame import Frame
-from fluidsr.pipeline.preview import Filmstrip
-from fluidsr.pipeline.upscale_methods import Course, whole_pieces
+from fluidsr.pipeline.preview import RunPreview
+from fluidsr.pipeline.upscale_methods import FineFrame, blocks_of
 from fluidsr.scenes import Scene
 from fluidsr.volumes.places import Place, Turn, turned
 from fluidsr.volumes.streams import STREAMED
 
-_WAITING = 1  # box that may wait for a file while it is at another: memory is bounded by it
+_QUEUED = 1  # blocks that may wait for a file: memory is bounded by it
 _END, _ABANDON = object(), object()
 
 
-class FrameFiles:
-    """The files `paths` of a frame at `place`, with the fields named in `fields`, open until `close` or `abandon`.
+class FrameWriter:
+    """Writes the files `paths` of a frame at `place`, with the fields named in `fields`, until `close` or `abandon`.
 
-    `put` takes boxes in any order, each voxel once; what does not come is zero, and so is what does not exceed
-    `threshold`. Writing runs beside the caller, who waits where it is more than a box ahead of a file. No file has
-    its name before it is whole. VDB and VTI files are written as the boxes come; for the others the whole frame is
-    gathered in memory.
+    `put` takes blocks in any order, each voxel once; voxels without a block, and values with a magnitude of
+    `threshold` or less, are zero. Each file is written by a thread; the caller waits where it is more than a block
+    ahead of one. No file has its final name before it is complete. VDB and VTI files are streamed; for the others
+    the whole frame is gathered in memory.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class FrameFiles:
         self._writers = [_Writer(_opener(path, options)) for path in paths]
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
-        """Take the box of field `name` that begins at voxel `low`: NumPy or torch, on any device.
+        """Write the block of field `name` that begins at voxel `low`: NumPy or torch, on any device.
 
-        Raises what went wrong with a file, of this box or of one before.
+        Raises the error of any file, with this block or an earlier one.
         """
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()  # once for all files
@@ -73,19 +73,19 @@ class FrameFiles:
             writer.put((name, tuple(low), values))
 
     def put_frame(self, frame: Frame, fields: Sequence[str]) -> None:
-        """Take all of `frame`."""
-        present = frame.fields()
+        """Write all of `frame`."""
+        arrays = frame.fields()
         for name in fields:
-            self.put(name, (0,) * frame.dim, present[name])
+            self.put(name, (0,) * frame.dim, arrays[name])
 
     def close(self) -> list[Future[float]]:
-        """All boxes have come. The files are whole under their names when the futures, of the seconds that
-        writing took, are done.
+        """Finish the files after the last block. They are complete under their names when the futures, of the seconds
+        that writing took, are done.
         """
         return [writer.end(_END) for writer in self._writers]
 
     def abandon(self) -> None:
-        """Leave nothing unfinished behind; returns when that is so. After `close`, files that are whole stay."""
+        """Remove unfinished files, and wait until that is done. After `close`, complete files stay."""
         for future in [writer.end(_ABANDON) for writer in self._writers]:
             future.exception()
 
@@ -95,11 +95,11 @@ class _Abandoned(Exception):
 
 
 class _Writer:
-    """A thread that opens a file, takes boxes from a queue, and finishes the file."""
+    """A thread that opens a file, writes blocks from a queue, and finishes the file."""
 
     def __init__(self, open_file: Callable[[], AbstractContextManager[volumes.Stream]]) -> None:
         self._open = open_file
-        self._queue: Queue[Any] = Queue(_WAITING)
+        self._queue: Queue[Any] = Queue(_QUEUED)
         self._ended = False
         self._done: Future[float] = Future()
         threading.Thread(target=self._run, name="writer", daemon=True).start()
@@ -109,10 +109,10 @@ class _Writer:
             self._done.result()  # raises
         self._queue.put(box)
 
-    def end(self, how: object) -> Future[float]:
+    def end(self, marker: object) -> Future[float]:
         if not self._ended:
             self._ended = True
-            self._queue.put(how)
+            self._queue.put(marker)
         return self._done
 
     def _run(self) -> None:
@@ -130,7 +130,9 @@ class _Writer:
                     out.put(*item)
         except BaseException as error:
             self._done.set_exception(error)
-            while item is not _END and item is not _ABANDON:  # or who fills the queue would wait for ever
+            while (
+                item is not _END and item is not _ABANDON
+            ):  # or the caller would wait for ever on a full queue
                 item = self._queue.get()
         else:
             self._done.set_result(time.perf_counter() - started - waited)
@@ -145,7 +147,7 @@ def _opener(path: Path, options: dict[str, Any]) -> Callable[[], AbstractContext
 
 
 class _Gathered:
-    """A frame that is whole in memory when all its boxes have come."""
+    """A frame gathered in memory from its blocks."""
 
     def __init__(self, shape: tuple[int, ...], fields: Sequence[str]) -> None:
         self.arrays = {
@@ -155,9 +157,8 @@ class _Gathered:
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         size = values.shape[-len(low) :]
-        window = [slice(a, a + n) for a, n in zip(low, size, strict=True)]
-        inside: tuple[Any, ...] = (Ellipsis, *window)
-        self.arrays[name][inside] = values
+        window: tuple[Any, ...] = (Ellipsis, *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
+        self.arrays[name][window] = values
 
 
 @contextmanager
@@ -170,7 +171,7 @@ def _gathered(
     time: float,
     dt: float,
     fields: Sequence[str],
-    **how: Any,
+    **options: Any,
 ) -> Iterator[_Gathered]:
     out = _Gathered(shape, fields)
     yield out
@@ -178,72 +179,71 @@ def _gathered(
     first = density if density is not None else np.zeros(shape, np.float32)
     frame = Frame(first, cell_size=cell_size, origin=tuple(origin), time=time, dt=dt)
     frame = frame.with_fields({"density": first, **out.arrays})
-    volumes.write(path, frame, fields=fields, **how)
+    volumes.write(path, frame, fields=fields, **options)
 
 
 T = TypeVar("T")
 
 
-class Outputs:
-    """What the frames of `scene` leave in the folder `root`; `film` draws them, unless it is None.
+class RunOutputs:
+    """The files that the frames of `scene` leave in the folder `root`; `preview` draws them, unless it is None.
 
     The first frame has the number `start` in the names of files; with `axes` (`y-up`, `z-up`) what is up in the scene
     lies along that axis in them.
     """
 
     def __init__(
-        self, scene: Scene, root: Path, film: Filmstrip | None, start: int = 1, axes: str | None = None
+        self, scene: Scene, root: Path, preview: RunPreview | None, start: int = 1, axes: str | None = None
     ) -> None:
-        self._scene, self._root, self._film, self._start = scene, root, film, start
-        scene_up = scene.domain.up
-        self._up = axes[0] if axes and scene.dim == 3 else scene_up
-        self._turning = self._up != scene_up
+        self._scene, self._root, self._preview, self._start = scene, root, preview, start
+        self._up = axes[0] if axes and scene.dim == 3 else scene.domain.up
+        self._turned = self._up != scene.domain.up
 
     def files(self, number: int) -> list[Path]:
-        """Every file that says that frame `number` is complete."""
+        """All files that exist when frame `number` is complete."""
         files = self._paths("frames", number)
         files += self._paths("coarse", number) if self._scene.output.coarse else []
-        return files + ([self._film.picture(number)] if self._film else [])
+        return files + ([self._preview.image_path(number)] if self._preview else [])
 
-    def make(
-        self, number: int, coarse: Frame, course: Course | None, factor: int, seconds: dict[str, float]
+    def write(
+        self, number: int, coarse: Frame, fine: FineFrame | None, factor: int, seconds: dict[str, float]
     ) -> list[Future[float]]:
-        """Raise a frame (without a `course` it is written as it is), write it box by box, and draw it.
+        """Compute the `fine` frame (None: the coarse one is the output), write it block by block, and draw it.
 
-        The files are complete when the futures, of the seconds that writing took, are done. `seconds` gets
-        those of raising and drawing. After an exception nothing is left.
+        The files are complete when the futures, of the seconds that writing took, are done. The seconds of
+        upsampling and drawing are added to `seconds`. After an exception no unfinished file is left.
         """
         fields = present(self._scene.output.fields, coarse)
-        fine = Place(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
-        pieces = course.pieces(coarse, fields) if course else whole_pieces(coarse, fields)
-        shown = self._film.reduced(fine.shape, coarse) if self._film and course else None
-        turn = Turn(self._up, fine.shape) if self._turning else None
-        opened = [self._open("frames", number, coarse, turn.place(fine) if turn else fine, fields)]
+        place = Place(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
+        pieces = fine.pieces(fields) if fine else blocks_of(coarse, fields)
+        small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
+        turn = Turn(self._up, place.shape) if self._turned else None
+        writers = [self._open("frames", number, coarse, turn.place(place) if turn else place, fields)]
         try:
-            for name, box, values in _timed(pieces, seconds, "upscale") if course else pieces:
+            for name, box, values in _timed(pieces, seconds, "upscale") if fine else pieces:
                 if name in fields and turn is None:
-                    opened[0].put(name, box.lo, values)
+                    writers[0].put(name, box.lo, values)
                 elif name in fields and turn is not None:
-                    opened[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
-                if shown and name == "density":
-                    shown.put(box.lo, values)
-            if self._film:
+                    writers[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
+                if small and name == "density":
+                    small.put(box.lo, values)
+            if self._preview:
                 started = time.perf_counter()
-                self._film.shoot(number, coarse, shown.frame(fine.cell_size) if shown else None)
+                self._preview.render_frame(number, coarse, small.frame(place.cell_size) if small else None)
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
                 beside = turned(coarse.numpy(), self._up) if turn else coarse
-                opened.append(self._open("coarse", number, coarse, Place.of(beside), fields))
-                opened[1].put_frame(beside, fields)
+                writers.append(self._open("coarse", number, coarse, Place.of(beside), fields))
+                writers[1].put_frame(beside, fields)
         except BaseException:
-            for files in opened:
-                files.abandon()
+            for writer in writers:
+                writer.abandon()
             raise
-        return [future for files in opened for future in files.close()]
+        return [future for writer in writers for future in writer.close()]
 
-    def _open(self, side: str, number: int, frame: Frame, place: Place, fields: Sequence[str]) -> FrameFiles:
+    def _open(self, side: str, number: int, frame: Frame, place: Place, fields: Sequence[str]) -> FrameWriter:
         output = self._scene.output
-        return FrameFiles(
+        return FrameWriter(
             self._paths(side, number),
             place,
             time=frame.time,
@@ -260,13 +260,13 @@ class Outputs:
         return [self._root / side / f"{stem}.{suffix}" for suffix in self._scene.output.formats]
 
 
-def present(wanted: Sequence[str], frame: Frame) -> list[str]:
-    """Those of the `wanted` fields that `frame` has."""
-    return [name for name in wanted if name in frame.fields()]
+def present(names: Sequence[str], frame: Frame) -> list[str]:
+    """Those of the fields `names` that `frame` has."""
+    return [name for name in names if name in frame.fields()]
 
 
 def _timed(items: Iterable[T], seconds: dict[str, float], key: str) -> Iterator[T]:
-    """`items`, and the seconds that making them took added to `seconds[key]`."""
+    """Yield `items`, adding the seconds that making them took to `seconds[key]`."""
     started = time.perf_counter()
     for item in items:
         seconds[key] = seconds.get(key, 0.0) + time.perf_counter() - started

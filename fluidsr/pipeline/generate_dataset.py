@@ -51,7 +51,7 @@ def describe(config: DatasetConfig) -> str:
     return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost()})
 
 
-def make_dataset(
+def generate_dataset(
     config: DatasetConfig,
     output: str | Path,
     *,

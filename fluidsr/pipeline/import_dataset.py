@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fluidsr.errors import InputError
 from fluidsr.pipeline import frame_sequence, provenance
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
-from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, Wanted
+from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fluidsr.volumes.places import Place
 
 # What a list may say on each of its levels, and what holds where none does.
-_SAYINGS = {
+_READ_DEFAULTS = {
     "density_grid": None,
     "velocity_grid": None,
     "velocity_unit": "auto",
@@ -30,7 +30,7 @@ _SAYINGS = {
 }
 
 
-def wanted(pairs: PairsFile) -> list[Foreign]:
+def simulations_of(pairs: PairsFile) -> list[Foreign]:
     """The simulations that `pairs` names. Raises InputError for files that are not there."""
     return [_simulation(one, pairs) for one in pairs.simulations]
 
@@ -50,19 +50,19 @@ def scalarflow(
     Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
     """
     if folder is None or factor is None:
-        what = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
-        raise InputError("--layout scalarflow", what, "give FOLDER --layout scalarflow --factor 4")
+        problem = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
+        raise InputError("--layout scalarflow", problem, "give FOLDER --layout scalarflow --factor 4")
     if more:
         option = "--" + next(iter(more)).replace("_", "-")
         raise InputError(option, "the layout of ScalarFlow leaves no choice of it", "leave it out")
     from fluidsr.dataset import Foreign, Side
     from fluidsr.volumes import scalarflow as layout
 
-    wanted = []
-    for place in layout.simulations(folder):
-        files = layout.frames(place)
+    pairs = []
+    for simulation in layout.simulations(folder):
+        files = layout.frames(simulation)
         items = frame_sequence.choose([Item(number, file) for number, file in files.items()], frames)
-        path = str(place.absolute())
+        path = str(simulation.absolute())
         source = {
             "high": [path],
             "low": None,
@@ -77,42 +77,42 @@ def scalarflow(
             return layout.read(files[number])
 
         side = Side(path, numbers, take, velocity_unit, frame_rate)
-        wanted.append(Foreign(side, factor=factor, still=zero_velocity, source=source))
-    return wanted
+        pairs.append(Foreign(side, factor=factor, still=zero_velocity, source=source))
+    return pairs
 
 
 def describe(simulations: Sequence[Foreign]) -> str:
     """What would be imported, as YAML; the files are looked at, and nothing is written."""
     from fluidsr.dataset import survey
 
-    told: list[dict[str, Any]] = []
+    descriptions: list[dict[str, Any]] = []
     for foreign in simulations:
-        about: dict[str, Any] = {
+        names: dict[str, Any] = {
             "high": foreign.high.label,
             "low": foreign.low.label if foreign.low else None,
         }
         try:
-            found = survey(foreign)
+            surveyed = survey(foreign)
         except InputError as error:
-            told.append({**about, "cannot_be_used": str(error)})
+            descriptions.append({**names, "cannot_be_used": str(error)})
             continue
-        low, high = found.grids.low, found.grids.high
-        told.append(
+        low, high = surveyed.grids.low, surveyed.grids.high
+        descriptions.append(
             {
-                **about,
-                "frames": f"{found.numbers[0]}-{found.numbers[-1]}",
-                "frames_left_out": len(found.left_out),
-                "frame_seconds": found.dt,
-                "factor": found.grids.factor,
+                **names,
+                "frames": f"{surveyed.numbers[0]}-{surveyed.numbers[-1]}",
+                "frames_left_out": len(surveyed.left_out),
+                "frame_seconds": surveyed.dt,
+                "factor": surveyed.grids.factor,
                 "low_cells": list(low.shape),
                 "high_cells": list(high.shape),
                 "low_cell_size": low.cell_size,
                 "origin": list(low.origin),
-                "low_fields": list(found.low_fields),
-                "high_fields": list(found.high_fields),
+                "low_fields": list(surveyed.low_fields),
+                "high_fields": list(surveyed.high_fields),
             }
         )
-    return to_yaml({"simulations": told})
+    return to_yaml({"simulations": descriptions})
 
 
 def import_dataset(
@@ -146,45 +146,45 @@ def import_dataset(
             progress.note(f"{output}: {label} is left out: {reason}")
 
 
-def _simulation(one: Wanted, pairs: PairsFile) -> Foreign:
+def _simulation(spec: SimulationSpec, pairs: PairsFile) -> Foreign:
     from fluidsr.dataset import Foreign
 
-    frames = one.frames if one.frames is not None else pairs.frames
-    factor = None if one.low else one.factor or pairs.factor
-    high = _said(one.high, one, pairs)
-    low = _said(one.low, one, pairs) if one.low else None
+    frames = spec.frames if spec.frames is not None else pairs.frames
+    factor = None if spec.low else spec.factor or pairs.factor
+    high = _read_options(spec.high, spec, pairs)
+    low = _read_options(spec.low, spec, pairs) if spec.low else None
     source: dict[str, Any] = {
-        "high": list(one.high.files),
-        "low": list(one.low.files) if one.low else None,
+        "high": list(spec.high.files),
+        "low": list(spec.low.files) if spec.low else None,
         "frames": frames,
         "factor": factor,
-        "split": one.split,
+        "split": spec.split,
         "high_intake": high,
         "low_intake": low,
     }
     return Foreign(
-        _side(one.high, high, frames),
-        _side(one.low, low, frames) if one.low and low else None,
+        _side(spec.high, high, frames),
+        _side(spec.low, low, frames) if spec.low and low else None,
         factor,
-        one.split,
-        one.zero_velocity or pairs.zero_velocity,
+        spec.split,
+        spec.zero_velocity or pairs.zero_velocity,
         source,
     )
 
 
-def _said(side: SideOfPair, one: Wanted, pairs: PairsFile) -> dict[str, Any]:
+def _read_options(side: SideOfPair, spec: SimulationSpec, pairs: PairsFile) -> dict[str, Any]:
     """How the files of a side are understood: what it says itself, else its simulation, else the whole file."""
-    found: dict[str, Any] = {}
-    for key, default in _SAYINGS.items():
-        said = [value for level in (side, one, pairs) if (value := getattr(level, key)) is not None]
-        found[key] = said[0] if said else default
-    return found
+    options: dict[str, Any] = {}
+    for key, default in _READ_DEFAULTS.items():
+        given = [value for level in (side, spec, pairs) if (value := getattr(level, key)) is not None]
+        options[key] = given[0] if given else default
+    return options
 
 
-def _side(side: SideOfPair, said: dict[str, Any], frames: str | None) -> Side:
+def _side(side: SideOfPair, options: dict[str, Any], frames: str | None) -> Side:
     from fluidsr.dataset import Side
 
-    intake = Intake(**{key: value for key, value in said.items() if key != "cells_at"})
+    intake = Intake(**{key: value for key, value in options.items() if key != "cells_at"})
     cache = Cache.of(side.files, frames)
     items = {item.number: item for item in cache.items}
     reader = _Reader(items, intake)
@@ -194,7 +194,7 @@ def _side(side: SideOfPair, said: dict[str, Any], frames: str | None) -> Side:
         reader.take,
         intake.velocity_unit,
         intake.frame_rate,
-        at_corner=said["cells_at"] == "corner",
+        at_corner=options["cells_at"] == "corner",
         box=reader.box if all(item.source.suffix.lower() == ".vdb" for item in cache.items) else None,
     )
 

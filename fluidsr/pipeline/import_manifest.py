@@ -31,7 +31,7 @@ _Pattern = Annotated[str, Field(min_length=1, max_length=4000), BeforeValidator(
 _Files = Annotated[tuple[_Pattern, ...], Field(min_length=1), BeforeValidator(_listed)]
 
 
-class Intake(Strict):
+class ReadSection(Strict):
     """How volumes are understood; what is absent is asked of the level above."""
 
     density_grid: GridName | None = Field(default=None, description="Unless its name tells")
@@ -44,7 +44,7 @@ class Intake(Strict):
     )
 
 
-class SideOfPair(Intake):
+class SideOfPair(ReadSection):
     """One side of a simulation."""
 
     files: _Files = Field(description="A folder, a file, a pattern such as smoke_####.vdb, or a list of them")
@@ -64,7 +64,7 @@ def _as_side(value: Any) -> Any:
 _Side = Annotated[SideOfPair, BeforeValidator(_as_side)]
 
 
-class Wanted(Intake):
+class SimulationSpec(ReadSection):
     """One simulation."""
 
     high: _Side = Field(description="The fine side")
@@ -75,20 +75,20 @@ class Wanted(Intake):
     zero_velocity: Flag = Field(default=False, description="Accept a coarse side without velocity")
 
 
-class PairsFile(Intake):
+class PairsFile(ReadSection):
     """All simulations; what is said beside the list holds for those that say nothing else."""
 
     factor: Literal[2, 4, 8] | None = Field(default=None, description="Where there is no coarse side")
     frames: _Frames | None = Field(default=None, description="A count, or a range A-B")
     zero_velocity: Flag = Field(default=False, description="Accept coarse sides without velocity")
-    simulations: Annotated[tuple[Wanted, ...], Field(min_length=1, max_length=100_000)] = Field(
+    simulations: Annotated[tuple[SimulationSpec, ...], Field(min_length=1, max_length=100_000)] = Field(
         description="Each with high, and low or factor"
     )
 
     @model_validator(mode="after")
     def _each_has_a_factor(self) -> PairsFile:
-        for index, wanted in enumerate(self.simulations):
-            if wanted.low is None and (wanted.factor or self.factor) is None:
+        for index, spec in enumerate(self.simulations):
+            if spec.low is None and (spec.factor or self.factor) is None:
                 problem = Problem(
                     ("simulations", index), "has no low side", "add low, or a factor to filter by"
                 )
@@ -102,9 +102,9 @@ def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
     Raises InputError where there is none, SceneError (`file:line: key: what; remedy`) for a wrong one.
     """
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "there is no such file"
+        problem = "is a folder" if path.is_dir() else "there is no such file"
         raise InputError(
-            str(path), what, "give a YAML file of pairs, or --low and --high, or --layout for a folder"
+            str(path), problem, "give a YAML file of pairs, or --low and --high, or --layout for a folder"
         )
     overrides = [f"{key}={json.dumps(value)}" for key, value in options.items()]
     return load_yaml_model(path, PairsFile, overrides, kind="list of pairs")
@@ -117,8 +117,8 @@ def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFil
             "--high", "there is none", "give a YAML file of pairs, or --high and --low or --factor"
         )
     if low and len(low) != len(high):
-        what = f"{len(low)} coarse sides, and {len(high)} fine ones"
-        raise InputError("--low and --high", what, "give one --low for each --high, or no --low")
+        problem = f"{len(low)} coarse sides, and {len(high)} fine ones"
+        raise InputError("--low and --high", problem, "give one --low for each --high, or no --low")
     if not low and more.get("factor") is None:
         raise InputError(
             "--factor", "there is no coarse side to tell it", "give --low, or --factor 2, 4 or 8"

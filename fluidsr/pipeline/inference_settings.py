@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tiling:
+class InferenceSettings:
     """See `upscaling.Upscaler`. Part of a run's configuration: the last bits of a result depend on it."""
 
     tile: int | str = "auto"
@@ -24,4 +24,4 @@ class Tiling:
         return upscaling.load(model, device=device, **asdict(self))
 
 
-PLAIN = Tiling()
+DEFAULT = InferenceSettings()

@@ -75,20 +75,20 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
     from fluidsr.atomic import replacing
 
     store = dataset.Store.open(path)
-    found = {"kind": "data set", **store.describe()}
+    description = {"kind": "data set", **store.describe()}
     columns = dataset.marginals(store)
     if not columns:
-        return found
-    drawn = {"marginals": dataset.plot_marginals(columns), "pairs": dataset.plot_pairs(store)}
+        return description
+    images = {"marginals": dataset.plot_marginals(columns), "pairs": dataset.plot_pairs(store)}
     written = []
     # Beside a folder; nothing is added to an address that was only asked about.
     place = store.path.absolute() if isinstance(store.path, Path) else Path.cwd() / store.path.name
-    for name, data in drawn.items():
+    for name, data in images.items():
         target = (pictures or place.parent) / f"{place.stem}.{name}.png"
         with replacing(target) as file:
             file.write_bytes(data or b"")
         written.append(str(target))
-    return found | {"least, median and most": dataset.table(columns), "pictures": written}
+    return description | {"least, median and most": dataset.table(columns), "pictures": written}
 
 
 def suitability(path: Path) -> dict[str, Any]:
@@ -104,10 +104,10 @@ def suitability(path: Path) -> dict[str, Any]:
     try:
         taken = _taken(path)
         frame = taken.in_metres_per_second()
-        still = frame.velocity is None
-        if still:
+        has_no_velocity = frame.velocity is None
+        if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-        seen = network_input.see(frame, 1.0, torch.device("cpu"))
+        prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
         return {"as_read": {"unreadable": str(error)}}
     read: dict[str, Any] = {
@@ -116,11 +116,11 @@ def suitability(path: Path) -> dict[str, Any]:
         "origin": frame.origin,
         "frame_rate": 1.0 / frame.dt,
         "density": (float(frame.density.min()), float(frame.density.max())),
-        "velocity_unit": None if still else taken.unit,
-        "cells_per_frame": None if still else seen.max_speed,
+        "velocity_unit": None if has_no_velocity else taken.unit,
+        "cells_per_frame": None if has_no_velocity else prepared.max_speed,
         "notes": taken.notes,
     }
-    return {"as_read": read, "models": _fits(frame, seen, still)}
+    return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
 
 
 def _taken(path: Path) -> volumes.Taken:
@@ -130,22 +130,22 @@ def _taken(path: Path) -> volumes.Taken:
         return volumes.take(path, fields=["density"])
 
 
-def _fits(frame: Frame, seen: Any, still: bool) -> dict[str, Any]:
+def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
     """Each shipped generator for frames of this dimension: what comes out, what it costs, what speaks against
     it.
     """
     from fluidsr import models, upscaling
 
-    found = {}
+    suitable = {}
     for name in models.shipped():
         card = models.read_card(name)
         if card.dim != frame.dim:
             continue
         cost = upscaling.load(name, device="cpu").cost(frame.shape)
-        remarks = list(seen.notes(card))
-        if still:
+        remarks = list(prepared.notes(card))
+        if has_no_velocity:
             remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
-        found[name] = {
+        suitable[name] = {
             "output_shape": cost.fine_shape,
             "output_bytes": cost.result,
             "tiles": cost.tiles,
@@ -153,7 +153,7 @@ def _fits(frame: Frame, seen: Any, still: bool) -> dict[str, Any]:
             "multiply_adds": cost.multiply_adds,
             "remarks": remarks or ["within what it was trained on"],
         }
-    return found
+    return suitable
 
 
 def _known(value: Any) -> Any:
@@ -176,5 +176,5 @@ def _model(name: str) -> dict[str, Any]:
 def _run(folder: Path) -> dict[str, Any]:
     document = read_spec(folder)
     names = sorted(file.name for file in (folder / "frames").glob("*") if not file.name.startswith("."))
-    found = {"files": len(names), "first": names[0], "last": names[-1]} if names else {"files": 0}
-    return {"kind": "run", **document, "frames_found": found}
+    files = {"files": len(names), "first": names[0], "last": names[-1]} if names else {"files": 0}
+    return {"kind": "run", **document, "frames_found": files}

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from fluidsr.preview import Reduced
 
 
-class Filmstrip:
-    """Pictures in `.preview/`, kept so that a run can be made longer; `develop` makes sheet and movie of them."""
+class RunPreview:
+    """Pictures in `.preview/`, kept so that a run can be made longer; `encode` makes sheet and movie of them."""
 
     def __init__(self, root: Path, up: str) -> None:
         self._pictures, self._up = root / ".preview", up
         self._sheet, self._movie = root / "preview.png", root / "preview.mp4"
 
-    def picture(self, number: int, side: str = "coarse") -> Path:
+    def image_path(self, number: int, side: str = "coarse") -> Path:
         """Where the picture of a frame's `coarse` or `fine` side lies."""
         return self._pictures / f"{number:04d}_{side}.png"
 
-    def reduced(self, shape: Sequence[int], like: Frame) -> Reduced:
-        """What gathers a fine density of `shape` voxels for `shoot`, where the arrays of `like` are."""
+    def downsampler(self, shape: Sequence[int], like: Frame) -> Reduced:
+        """What gathers a fine density of `shape` voxels for `render_frame`, where the arrays of `like` are."""
         from fluidsr import preview
 
         return preview.Reduced(shape, like.density.device if hasattr(like.density, "detach") else "cpu")
 
-    def shoot(self, number: int, coarse: Frame, fine: Frame | None) -> None:
+    def render_frame(self, number: int, coarse: Frame, fine: Frame | None) -> None:
         """Draw a frame's two sides, with the solids of the coarse one; the coarse one last, since its presence
         says that the frame is drawn."""
         from fluidsr import preview
@@ -39,10 +39,10 @@ class Filmstrip:
         for frame, side in ((fine, "fine"), (coarse, "coarse")):
             if frame is not None:
                 preview.write_png(
-                    self.picture(number, side), preview.render(frame, camera=camera, solid=solid)
+                    self.image_path(number, side), preview.render(frame, camera=camera, solid=solid)
                 )
 
-    def develop(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
+    def encode(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
         """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn.
 
         `coarse` cells along each axis and the generator's `factor` stand in the captions.

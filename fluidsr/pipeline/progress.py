@@ -19,7 +19,7 @@ class Progress:
     ) -> None:
         self.total, self.unit, self.quiet, self.interval = total, unit, quiet, interval
         self.done, self._resumed = done, done
-        self._started = self._spoken = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar = None
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
@@ -56,16 +56,16 @@ class Progress:
         self.done += count
         now = time.monotonic()
         rate = (self.done - self._resumed) / max(now - self._started, 1e-9)
-        pace = f"{rate:.2f}/s" if rate >= 1 else f"{1 / rate:.1f} s each" if rate > 0 else "-"
+        speed = f"{rate:.2f}/s" if rate >= 1 else f"{1 / rate:.1f} s each" if rate > 0 else "-"
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=message, rate=pace)
+            self._bar.update(self._task, completed=self.done, description=message, rate=speed)
             return
-        if self.quiet or (now - self._spoken < self.interval and self.done < self.total):
+        if self.quiet or (now - self._printed < self.interval and self.done < self.total):
             return
-        self._spoken = now
-        left = f"  {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
+        self._printed = now
+        remaining = f"  {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
         remark = f"  {message}" if message else ""
-        print(f"{self.unit} {self.done}/{self.total}  {pace}{left}{remark}", flush=True)
+        print(f"{self.unit} {self.done}/{self.total}  {speed}{remaining}{remark}", flush=True)
 
     def note(self, line: str) -> None:
         """Print one line that stays on the screen; nothing when quiet."""

@@ -46,7 +46,7 @@ class RunFolder:
         InputError where the folder cannot be written, holds another configuration, or holds files that are
         not a run's, and `overwrite` is off; with `overwrite` the old run is removed first.
         """
-        wanted = _plain(configuration)
+        requested = _plain(configuration)
         spec = path / _SPEC
         if path.exists() and not path.is_dir():
             raise InputError(str(path), "is a file", "give -o a folder")
@@ -54,7 +54,7 @@ class RunFolder:
             _remove_run(path)
         elif spec.exists():
             try:
-                _compare(path, command, wanted)
+                _compare(path, command, requested)
             except InputError:
                 if _read_log(path / _LOG):
                     raise
@@ -70,7 +70,7 @@ class RunFolder:
         folder = cls(path, _read_log(path / _LOG))
         document = {
             "command": command,
-            "configuration": wanted,
+            "configuration": requested,
             **_plain(notes),
             "environment": provenance.environment(),
         }
@@ -106,16 +106,16 @@ class RunFolder:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _compare(path: Path, command: str, wanted: dict[str, Any]) -> None:
+def _compare(path: Path, command: str, requested: dict[str, Any]) -> None:
     """Raise InputError where the run at `path` is not of this command and configuration."""
-    found = read_spec(path)
-    if found.get("command") != command:
-        what = f"holds a run of '{found.get('command')}'"
-        raise InputError(str(path), what, "use --overwrite, or another -o")
-    difference = first_difference(found.get("configuration"), wanted)
+    stored = read_spec(path)
+    if stored.get("command") != command:
+        problem = f"holds a run of '{stored.get('command')}'"
+        raise InputError(str(path), problem, "use --overwrite, or another -o")
+    difference = first_difference(stored.get("configuration"), requested)
     if difference:
-        what = f"holds a run of another configuration: {difference}"
-        raise InputError(str(path), what, "use --overwrite, or another -o")
+        problem = f"holds a run of another configuration: {difference}"
+        raise InputError(str(path), problem, "use --overwrite, or another -o")
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> str:

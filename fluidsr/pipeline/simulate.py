@@ -17,14 +17,14 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods, usd
 from fluidsr.pipeline.closure import Corrector, corrector_for
-from fluidsr.pipeline.frame_writer import Outputs, present
-from fluidsr.pipeline.inference_settings import PLAIN, Tiling
+from fluidsr.pipeline.frame_writer import RunOutputs, present
+from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
-from fluidsr.pipeline.preview import Filmstrip
+from fluidsr.pipeline.preview import RunPreview
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.upscale_methods import Course, Raising
+from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ _IN_FLIGHT = 3
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that decides what a run computes; the same job gives the same bytes."""
+class SimulateJob:
+    """Everything that determines the result of a run; the same job gives the same bytes."""
 
     scene: Scene
     frames: Sequence[int]
     device: str
     seed: int
-    tiling: Tiling = PLAIN
+    inference: InferenceSettings = DEFAULT
     start_frame: int = 1
     axes: str | None = None
 
@@ -57,19 +57,20 @@ class Job:
         seed: int = 0,
         overrides: Sequence[str] = (),
         formats: Sequence[str] = (),
-        tiling: Tiling = PLAIN,
+        inference: InferenceSettings = DEFAULT,
+        resolution_scale: float = 1.0,
         name: str | None = None,
         start_frame: int = 1,
         axes: str | None = None,
-    ) -> Job:
-        """Resolve what the user typed; `model`, `formats` and `name` win over the scene's own.
-
-        `frames` of the job count from 1; in names of files, and in `frames_wanted`, from `start_frame`.
-        """
+    ) -> SimulateJob:
+        """Resolve the user's options; `model`, `formats` and `name` take precedence over the scene's own.
+        `resolution_scale`: so many times the scene's cells along each axis, in the same domain. `frames` of the job count
+        from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
             scene = scenes.load(str(scene), overrides)
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
+        scene = scene.rescaled(resolution_scale)
         if model == "none":
             scene = scene.with_changes(upscale=None)
         elif model is not None:
@@ -78,12 +79,12 @@ class Job:
             scene = scene.with_formats(formats)
         if name is not None:
             scene = scene.with_changes(name=name)
-        asked = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
-        wanted = [number - start_frame + 1 for number in asked]
-        return cls(scene.with_seed(seed), wanted, devices.resolve(device), seed, tiling, start_frame, axes)
+        numbers = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
+        frames = [number - start_frame + 1 for number in numbers]
+        return cls(scene.with_seed(seed), frames, devices.resolve(device), seed, inference, start_frame, axes)
 
-    def configuration(self, raise_: Raising | None, corrector: Corrector | None) -> dict[str, Any]:
-        """What must be equal for a run to be gone on with; how many frames were asked for is not in it."""
+    def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
+        """What must be equal for a run to be resumed; the number of frames is not part of it."""
         named: dict[str, Any] = {} if self.start_frame == 1 else {"start_frame": self.start_frame}
         named |= {} if self.axes is None else {"axes": self.axes}
         scene = self.scene.model_dump(mode="json")
@@ -92,10 +93,10 @@ class Job:
             path = Path(self.scene.start.path)
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
-            scene["upscale"].pop("mask", None)  # the same
+            scene["upscale"].pop("mask", None)  # its contents are in `method.identity()`
         return {
             "scene": scene,
-            "model": raise_.identity() if raise_ else None,
+            "model": method.identity() if method else None,
             "closure": corrector.identity() if corrector else None,
             "seed": self.seed,
             "device": self.device,
@@ -104,12 +105,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One frame on its way: the coarse frame, what raises it (None: nothing does), evidence."""
+class SimulatedFrame:
+    """One frame of a run: the coarse frame, its fine frame (None: the coarse one is the output), and the report."""
 
     number: int
     coarse: Frame
-    course: Course | None
+    fine: FineFrame | None
     report: AdvanceReport
     seconds: dict[str, float]
 
@@ -123,47 +124,49 @@ def simulate_frames(
     seed: int = 0,
     overrides: Sequence[str] = (),
 ) -> Iterator[Frame]:
-    """Simulate a scene and yield its frames, raised by the scene's generator, as they are made.
+    """Simulate a scene and yield its frames, upsampled by the scene's generator, as they are made.
 
     `scene` is a built-in name, a YAML path or a Scene; `frames` a count or a range as text; `model` a name or
     path, or "none" for the coarse frames. Fields are NumPy arrays on the CPU and torch tensors on a GPU.
     Raises InputError for bad input and SolverError where the simulation diverges.
     """
-    job = Job.of(scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides)
-    raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
+    job = SimulateJob.of(
+        scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides
+    )
+    method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
-    wanted = job.scene.output.fields
+    fields = job.scene.output.fields
 
-    def raised(step: Step) -> Frame:
-        if step.course is None:
-            return step.coarse
-        return step.course.fine(step.coarse, present(wanted, step.coarse))
+    def output(simulated: SimulatedFrame) -> Frame:
+        coarse = simulated.coarse
+        return coarse if simulated.fine is None else simulated.fine.whole(present(fields, coarse))
 
-    fine = (raised(step) for step, _ in _steps(job, raise_, corrector, start, None, set(job.frames)))
-    return (frame.numpy() for frame in fine) if on_host else fine
+    simulated = _simulated_frames(job, method, corrector, start, None, set(job.frames))
+    outputs = (output(frame) for frame, _ in simulated)
+    return (frame.numpy() for frame in outputs) if on_host else outputs
 
 
-def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
-    """Run `job` into the folder `output`; a run that was stopped goes on where it was. Returns the folder.
+def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
+    """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
     """
     scene = job.scene
-    raise_ = upscale_methods.choose(scene, job.device, job.tiling)
+    method = upscale_methods.method_for(scene, job.device, job.inference)
     corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
         "simulate",
-        job.configuration(raise_, corrector),
+        job.configuration(method, corrector),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
-    film = Filmstrip(folder.path, scene.domain.up) if preview else None
-    outputs = Outputs(scene, folder.path, film, job.start_frame, job.axes)
+    run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
+    outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         if todo:
@@ -171,49 +174,48 @@ def simulate(job: Job, output: Path, *, preview: bool, overwrite: bool, quiet: b
                 progress.note(note)
             if corrector is not None:
                 progress.note(
-                    f"the coarse run is corrected by {corrector.card.name} (--set numerics.closure=none: not)"
+                    f"correcting the coarse run with {corrector.card.name} (numerics.closure=none: off)"
                 )
             if len(todo) < len(job.frames):
-                progress.note(
-                    f"{output}: going on at frame {todo[0]}; {len(job.frames) - len(todo)} are there"
-                )
+                done = len(job.frames) - len(todo)
+                progress.note(f"{output}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
-            _produce(job, raise_, corrector, start, folder, outputs, set(todo), saved, progress)
+            _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
     folder.refresh()
     _write_series(job, folder)
-    if film:
-        # Of a range, too, the preview shows all that is there: the last machine of a farm makes it whole.
-        drawn = [number for number in sorted(folder.complete) if film.picture(number).exists()]
-        film.develop(drawn, scene.time.fps, scene.domain.resolution, raise_.factor if raise_ else 1)
+    if run_preview:
+        # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
+        rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
+        run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
     return folder.path
 
 
-def describe(job: Job) -> str:
-    """The resolved configuration and what it costs, as YAML; computes and writes nothing."""
+def describe(job: SimulateJob) -> str:
+    """The resolved configuration and its cost, as YAML; computes and writes nothing."""
     from fluidsr.solver import BYTES_PER_CELL
 
-    raise_ = upscale_methods.choose(job.scene, job.device, job.tiling)
+    method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
-    read_start(job.scene)  # what is wrong with it is wrong with the plan
+    read_start(job.scene)  # reports errors in it
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
     memory = {"solver": scene.cells * BYTES_PER_CELL}
     written = scene.cells
     cost: dict[str, Any] = {"coarse_cells": scene.cells}
-    if raise_:
-        held, figures = raise_.cost(scene)
-        written = scene.cells * raise_.factor**scene.dim
-        memory |= held
-        fine_shape = [n * raise_.factor for n in scene.domain.resolution]
+    if method:
+        by_holder, figures = method.cost(scene)
+        written = scene.cells * method.factor**scene.dim
+        memory |= by_holder
+        fine_shape = [n * method.factor for n in scene.domain.resolution]
         cost |= {"fine_shape": fine_shape, "fine_cells": written, **figures}
     cost["memory_bytes"] = {**memory, "together": sum(memory.values())}
     cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
-        "model": raise_.name if raise_ else None,
+        "model": method.name if method else None,
         "closure": corrector.card.name if corrector else None,
         "device": job.device,
         "seed": job.seed,
@@ -223,64 +225,67 @@ def describe(job: Job) -> str:
 
 
 def _produce(
-    job: Job,
-    raise_: Raising | None,
+    job: SimulateJob,
+    method: UpscaleMethod | None,
     corrector: Corrector | None,
     start: Frame | None,
     folder: RunFolder,
-    outputs: Outputs,
+    outputs: RunOutputs,
     todo: set[int],
     saved: checkpoint.Checkpoint,
     progress: Progress,
 ) -> None:
-    pending: deque[tuple[Step, dict[str, Any] | None, list[Future[float]]]] = deque()
-    said: set[str] = set()
+    pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, list[Future[float]]]] = deque()
+    notes: set[str] = set()
+    factor = method.factor if method else 1
 
-    def settle(limit: int) -> None:
-        # In order, so that the log's order is the frames' and the saved state never runs ahead of the files.
+    def record_finished(limit: int) -> None:
+        # In order, so that the log is in the order of the frames and the saved state is never ahead of the files.
         while len(pending) > limit:
-            step, state, writes = pending.popleft()
+            frame, state, writes = pending.popleft()
             write_seconds = sum(write.result() for write in writes)
-            folder.record(step.number, _record(step, write_seconds))
+            folder.record(frame.number, _record(frame, write_seconds))
             if state is not None:
-                saved.save(step.number, state)
-            progress.advance(f"t = {step.coarse.time:.2f} s, {step.report.substeps} substeps")
+                saved.save(frame.number, state)
+            progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
 
     try:
-        for step, state in _steps(job, raise_, corrector, start, saved, todo):
-            factor = raise_.factor if raise_ else 1
-            writes = outputs.make(step.number, step.coarse, step.course, factor, step.seconds)
-            pending.append((step, state, writes))
-            for note in step.course.notes() if step.course else ():
-                if note not in said:
-                    said.add(note)
-                    progress.note(f"frame {step.number}: {note}")
-            settle(_IN_FLIGHT - 1)
-        settle(0)
+        for frame, state in _simulated_frames(job, method, corrector, start, saved, todo):
+            writes = outputs.write(frame.number, frame.coarse, frame.fine, factor, frame.seconds)
+            pending.append((frame, state, writes))
+            for note in frame.fine.notes if frame.fine else ():
+                if note not in notes:
+                    notes.add(note)
+                    progress.note(f"frame {frame.number}: {note}")
+            record_finished(_IN_FLIGHT - 1)
+        record_finished(0)
     except BaseException:
         for _, _, writes in pending:
-            wait(writes)  # they have all that they need
+            wait(writes)  # all their blocks have been queued
         with suppress(BaseException):
-            settle(0)  # what is whole is kept
+            record_finished(0)  # complete frames are kept
         raise
 
 
-def _steps(
-    job: Job,
-    raise_: Raising | None,
+def _simulated_frames(
+    job: SimulateJob,
+    method: UpscaleMethod | None,
     corrector: Corrector | None,
     start: Frame | None,
     saved: checkpoint.Checkpoint | None,
     todo: set[int],
-) -> Iterator[tuple[Step, dict[str, Any] | None]]:
-    """The frames in `todo`, in order, each with the state of the run where it is time to keep one."""
+) -> Iterator[tuple[SimulatedFrame, dict[str, Any] | None]]:
+    """The frames in `todo`, in order, each with the state of the run where a checkpoint is due.
+
+    A fine frame must be computed before the next one is asked for.
+    """
     from fluidsr.scenes.build import build, frame_of
 
     scene = job.scene
     frame_seconds = scene.frame_seconds
     solver = build(scene, job.device, start)
-    course = raise_.follow(solver, scene, frame_of(solver, scene, frame_seconds)) if raise_ else None
-    parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": course} if course else {})
+    run = method.start(solver, scene, frame_of(solver, scene, frame_seconds)) if method else None
+    parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": run} if run else {})
     first = saved.restore(parts, before=min(todo)) if saved else 0
     for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
@@ -289,31 +294,32 @@ def _steps(
             corrector.correct(solver)
         coarse = frame_of(solver, scene, frame_seconds)
         seconds = {"simulate": time.perf_counter() - started}
-        if course is not None:
+        fine = None
+        if run is not None:
             started = time.perf_counter()
-            course.see(coarse)
+            fine = run.step(coarse)
             seconds["upscale"] = time.perf_counter() - started
         if number not in todo:
             continue
         state = checkpoint.state_of(parts) if saved and saved.is_due() else None
-        yield Step(number, coarse, course, report, seconds), state
+        yield SimulatedFrame(number, coarse, fine, report, seconds), state
 
 
-def _record(step: Step, write_seconds: float) -> dict[str, Any]:
-    report = step.report
+def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
+    report = frame.report
     return {
-        "time": step.coarse.time,
+        "time": frame.coarse.time,
         "substeps": report.substeps,
         "cfl": report.cfl,
         "pressure_iterations": list(report.pressure_iterations),
         "pressure_residual": report.residual,
         "max_divergence": report.max_divergence,
         "total_density": report.total_density,
-        "seconds": {**step.seconds, "write": write_seconds, "solver": dict(report.seconds)},
+        "seconds": {**frame.seconds, "write": write_seconds, "solver": dict(report.seconds)},
     }
 
 
-def _write_series(job: Job, folder: RunFolder) -> None:
+def _write_series(job: SimulateJob, folder: RunFolder) -> None:
     """`SCENE.usda` for the .vdb frames, `SCENE.pvd` for the .vti ones (and the coarse ones), with every complete frame
     of the folder."""
     scene, start = job.scene, job.start_frame

@@ -19,8 +19,7 @@ from fluidsr.pipeline.provenance import to_yaml
 if TYPE_CHECKING:
     from fluidsr.dataset import Joined, Store
     from fluidsr.dataset.addresses import Address
-    from fluidsr.training import Recipe, Sources
-    from fluidsr.training.trainer import Progress as Standing
+    from fluidsr.training import Recipe, Sources, TrainingProgress
 
 # What the progress line tells, where there is such a figure.
 _LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
@@ -28,7 +27,7 @@ _FIGURES = ("psnr", "spectrum", "temporal")
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """A recipe, the data sets it is trained on, and the machine."""
 
     data: tuple[Address, ...]
@@ -47,14 +46,14 @@ class Job:
         device: str = "auto",
         seed: int = 0,
         overrides: Sequence[str] = (),
-    ) -> Job:
+    ) -> TrainJob:
         """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
         from fluidsr import training
 
         store = open_stores(data)
-        given = [f"steps={steps}"] if steps else []
-        given += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
-        resolved = training.load_recipe(recipe, [*overrides, *given])
+        options = [f"steps={steps}"] if steps else []
+        options += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
+        resolved = training.load_recipe(recipe, [*overrides, *options])
         for key in ("dim", "factor"):
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
@@ -65,7 +64,7 @@ class Job:
         return cls(tuple(each.path for each in store.stores), resolved, devices.resolve(device), seed)
 
 
-def describe(job: Job) -> str:
+def describe(job: TrainJob) -> str:
     """The resolved recipe, and what a step costs, as YAML."""
     import torch
 
@@ -74,22 +73,25 @@ def describe(job: Job) -> str:
     recipe, patches = job.recipe, job.recipe.patches
     with torch.device("meta"):
         state = TrainingState(recipe, job.seed, "meta")
-    generator = state.average
+    generator = state.ema
     frames = patches.batch * patches.frames + 3 * patches.triplets
     voxels = patches.accumulate * frames * (patches.tile * recipe.factor) ** recipe.dim
     cost = {
-        "weights": generator.weights,
-        **{f"weights_{name}": critic.network.weights for name, critic in state.critics.items()},
+        "weights": generator.num_parameters,
+        **{
+            f"weights_{name}": discriminator.network.num_parameters
+            for name, discriminator in state.discriminators.items()
+        },
         "fine_voxels_per_update": voxels,
         # Forward, and twice as much again for the gradients of activations and weights.
-        "generator_multiply_adds_per_update": int(3 * voxels * generator.multiply_adds),
+        "generator_multiply_adds_per_update": int(3 * voxels * generator.macs_per_voxel),
     }
     document = {"data": [str(path) for path in job.data], "device": job.device, "seed": job.seed}
     return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
 
 
 def train(
-    job: Job, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
+    job: TrainJob, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
 ) -> Path:
     """Train `job` into `output`; a training that was stopped goes on to the bit. Returns the model's file.
 
@@ -103,12 +105,12 @@ def train(
     if overwrite and (output / training.CHECKPOINT).exists():
         shutil.rmtree(output)
     store = open_stores(job.data)
-    judge = validation.Judge.of(store, job.device)
+    validator = validation.Validator.from_store(store, job.device)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
         batches = sources(store, "train", job, stack, progress.note)
         held_out = None
-        if job.recipe.discriminators is not None and judge is not None:
+        if job.recipe.discriminators is not None and validator is not None:
             try:
                 held_out = sources(store, "validation", job, stack, progress.note)
             except InputError as error:
@@ -116,13 +118,13 @@ def train(
                     f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
                 )
 
-        def show(now: Standing) -> None:
+        def show(now: TrainingProgress) -> None:
             if progress.done == 0 and now.step > job.recipe.log_every:
                 progress.start_at(now.step)  # the first report of a training that goes on
                 return
-            told = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
-            told += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
-            line = "  ".join(f"{name} {value:.4g}" for name, value in told)
+            reported = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
+            reported += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
+            line = "  ".join(f"{name} {value:.4g}" for name, value in reported)
             progress.advance(line, now.step - progress.done)
 
         report = training.train(
@@ -130,7 +132,7 @@ def train(
             batches,
             output,
             held_out=held_out,
-            **validation.as_mapping(judge),
+            **validation.as_arguments(validator),
             minutes=minutes,
             device=job.device,
             seed=job.seed,
@@ -141,7 +143,9 @@ def train(
     return report.model
 
 
-def sources(store: Joined, split: str, job: Job, stack: ExitStack, note: Callable[[str], None]) -> Sources:
+def sources(
+    store: Joined, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
+) -> Sources:
     """Samplers of one split, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
     from fluidsr.training import Sources
@@ -149,7 +153,7 @@ def sources(store: Joined, split: str, job: Job, stack: ExitStack, note: Callabl
     patches = job.recipe.patches
 
     def sampler(batch: int, frames: int, seed: int) -> dataset.PatchSampler:
-        made = dataset.PatchSampler(
+        patch_sampler = dataset.PatchSampler(
             store,
             split,
             tile=patches.tile,
@@ -159,9 +163,9 @@ def sources(store: Joined, split: str, job: Job, stack: ExitStack, note: Callabl
             seed=seed,
             minimum_density=patches.minimum_density,
         )
-        for name in made.skipped:
+        for name in patch_sampler.skipped:
             note(f"{name} is smaller than a patch of {patches.tile} cells and is left out")
-        return stack.enter_context(made)
+        return stack.enter_context(patch_sampler)
 
     # Another seed, or the triplets would be around the very frames that the batch has.
     triplets = sampler(patches.triplets, 3, job.seed + 1) if patches.triplets else None
@@ -171,10 +175,10 @@ def sources(store: Joined, split: str, job: Job, stack: ExitStack, note: Callabl
 def summary(store: Store) -> dict[str, Any]:
     """What a card says about a data set."""
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
-    kept = ("dim", "factor", "resolution", "frames", "pairs", "seed")
+    keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {
         "name": store.path.name,
-        **{k: store.attrs[k] for k in kept if k in store.attrs},
+        **{k: store.attrs[k] for k in keys if k in store.attrs},
         "simulations": counts,
     }
 

@@ -60,7 +60,7 @@ def describe(job: ClosureJob) -> str:
     from fluidsr.models import Closure
 
     network = Closure(job.recipe.dim, job.recipe.factor, **job.recipe.network.model_dump())
-    cost = {"weights": network.weights, "multiply_adds_per_coarse_cell": network.multiply_adds}
+    cost = {"weights": network.num_parameters, "multiply_adds_per_coarse_cell": network.macs_per_voxel}
     document = {"data": [str(path) for path in job.data], "device": job.device, "seed": job.seed}
     return to_yaml({**document, "recipe": job.recipe.model_dump(mode="json"), "cost": cost})
 
@@ -103,7 +103,7 @@ def train(
     card = models.Card(
         name=recipe.name,
         summary=recipe.summary,
-        **models.figures(network),
+        **models.properties_of(network),
         units={"velocity": "coarse cells per frame", "output": "change of velocity, coarse cells per frame"},
         density_range=samples.density_range,
         velocity_range=samples.velocity_range,

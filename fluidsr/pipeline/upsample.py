@@ -15,11 +15,11 @@ from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
-from fluidsr.pipeline.frame_writer import FrameFiles
-from fluidsr.pipeline.inference_settings import Tiling
+from fluidsr.pipeline.frame_writer import FrameWriter as FrameFiles
+from fluidsr.pipeline.inference_settings import InferenceSettings as Tiling
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.velocity_scale import Shaping
+from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 

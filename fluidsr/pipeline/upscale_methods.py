@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fluidsr.errors import InputError, ModelError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.inference_settings import PLAIN, Tiling
-from fluidsr.pipeline.velocity_scale import Shaping
+from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
+from fluidsr.pipeline.velocity_scale import VelocityScaleField
 from fluidsr.scenes import Scene
 from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import torch
 
     from fluidsr.solver import Solver
-    from fluidsr.upscaling import Piece, Upscaler, VelocityScale
+    from fluidsr.upscaling import FieldBlock, Upscaler, VelocityScale
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
-class Raising(Protocol):
-    """One way of raising, chosen by a scene; `name` stands in `run.yaml`, `factor` in the preview."""
+class UpscaleMethod(Protocol):
+    """A scene's way of upsampling; `name` is written to `run.yaml`, `factor` is shown in the preview."""
 
     @property
     def name(self) -> str: ...
@@ -31,68 +31,71 @@ class Raising(Protocol):
     def factor(self) -> int: ...
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with."""
+        """What must be equal for a run to be resumed."""
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
-        """Bytes of memory by what holds them, and other figures."""
+        """Bytes of memory by what holds them, and other numbers for `--dry-run`."""
 
-    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
-        """Begin at the frame `start`, which is the solver's present state."""
+    def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
+        """Begin a run at the frame `first`, which is the solver's present state."""
 
 
-class Course(Protocol):
-    """A run on its way: it is shown every frame, in order, and asked for those that are wanted."""
+class UpscaleRun(Protocol):
+    """The upsampling of one run: takes its coarse frames in order, each with the frame before it as its past."""
 
-    def see(self, coarse: Frame) -> None:
-        """Go on to the next frame."""
-
-    def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
-        """The fine frame of the coarse one that was seen last."""
-
-    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
-        """The same frame box by box, density among its fields; of some ways never whole in memory."""
-
-    def notes(self) -> Sequence[str]:
-        """Sentences for the user about that frame."""
+    def step(self, coarse: Frame) -> FineFrame:
+        """Advance to the next coarse frame, and return its fine frame, not computed yet."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What `restore` needs to go on bit-identically."""
+        """What `restore` needs to continue bit-identically."""
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go back to a `state()`. Raises InputError where it does not fit."""
+        """Return to a `state()`. Raises InputError where it does not fit."""
 
 
-def choose(scene: Scene, device: str, tiling: Tiling) -> Raising | None:
-    """What the scene says, checked against it; None where the coarse frames are the output.
+class FineFrame(Protocol):
+    """The fine frame of a coarse one, computed when it is asked for, before the run's next step."""
 
-    Raises InputError for a `tiling` where no generator runs.
+    @property
+    def notes(self) -> Sequence[str]:
+        """Notes for the user about the frame, complete once it has been computed."""
+
+    def whole(self, fields: Sequence[str]) -> Frame:
+        """The fine frame with density and `fields`."""
+
+    def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
+        """The same block by block, so that it need not be whole in memory where the method allows."""
+
+
+def method_for(scene: Scene, device: str, settings: InferenceSettings) -> UpscaleMethod | None:
+    """The scene's method, checked against the scene; None where the coarse frames are the output.
+
+    Raises InputError for `settings` where no generator runs.
     """
     if isinstance(scene.upscale, ModelUpscale):
-        return ByModel(scene.upscale, scene.dim, device, tiling)
-    if tiling != PLAIN:
-        what = "are a generator's, and none raises these frames"
-        raise InputError(
-            "--tile, --max-memory and --precision", what, "leave them away, or name one with --model"
-        )
-    return ByWavelets(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
+        return ModelMethod(scene.upscale, scene.dim, device, settings)
+    if settings != DEFAULT:
+        problem = "apply to a generator, and none upsamples these frames"
+        raise InputError("--tile, --max-memory and --precision", problem, "leave them out, or use --model")
+    return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 
-class ByModel:
+class ModelMethod:
     """Each frame by itself through a trained generator."""
 
-    def __init__(self, words: ModelUpscale, dim: int, device: str, tiling: Tiling) -> None:
-        self._shaping = Shaping(words.velocity_scale, words.regions, words.mask, words.mask_grid)
-        self._shaping.check(dim)
-        self._tiling = tiling
-        self.upscaler = tiling.load(words.model, device)
+    def __init__(self, config: ModelUpscale, dim: int, device: str, settings: InferenceSettings) -> None:
+        self._scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
+        self._scale.check(dim)
+        self._settings = settings
+        self.upscaler = settings.load(config.model, device)
         card = self.upscaler.card
         if card.dim != dim:
-            what = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
-            raise ModelError("upscale.model", what, f"use --model smoke{dim}d-x4")
+            problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
+            raise ModelError("upscale.model", problem, f"use --model smoke{dim}d-x4")
 
     @property
     def name(self) -> str:
-        return str(self.upscaler.card.name)
+        return self.upscaler.card.name
 
     @property
     def factor(self) -> int:
@@ -101,59 +104,71 @@ class ByModel:
     def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
         model = {"name": card.name, "sha256": card.sha256}
-        return {**model, **asdict(self._tiling), "mask": self._shaping.mask_identity()}
+        return {**model, **asdict(self._settings), "mask": self._scale.mask_identity()}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
-        most = self.upscaler.cost(scene.domain.resolution)
-        # Fine fields are written in boxes, of which each file has one and waits for one, unless it is an .npz.
-        whole = most.result * _numbers(scene) if "npz" in scene.output.formats else 0
-        boxes = min(most.result, 2 * most.largest_result)
-        memory = {"generator": most.memory, "fine_fields": whole + boxes}
-        return memory, {"multiply_adds_per_frame_at_most": int(most.multiply_adds)}
+        largest = self.upscaler.cost(scene.domain.resolution)
+        # Fine fields are written in blocks, of which each file has one and waits for one, unless it is an .npz.
+        whole = largest.result * _numbers(scene) if "npz" in scene.output.formats else 0
+        blocks = min(largest.result, 2 * largest.largest_result)
+        memory = {"generator": largest.memory, "fine_fields": whole + blocks}
+        return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
-    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
-        return _ModelCourse(self.upscaler, self._shaping, start.time)
+    def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
+        return _ModelRun(self.upscaler, self._scale, first.time)
 
 
-class _ModelCourse:
-    """Frames do not depend on one another; `begin` (s) is when the first, which is never raised, was."""
+class _ModelRun:
+    """Frames do not depend on one another; `start_time` (s) is that of the first, which is never upsampled."""
 
-    def __init__(self, upscaler: Upscaler, shaping: Shaping, begin: float) -> None:
-        self._upscaler, self._shaping, self._begin = upscaler, shaping, begin
+    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, start_time: float) -> None:
+        self._upscaler, self._scale, self._start_time = upscaler, scale, start_time
 
-    def see(self, coarse: Frame) -> None:
-        """Nothing."""
-
-    def fine(self, coarse: Frame, fields: Sequence[str]) -> Frame:
-        return self._upscaler.upsample(coarse, velocity_scale=self._scale(coarse), fields=fields)
-
-    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
-        return self._upscaler.pieces(coarse, velocity_scale=self._scale(coarse), fields=fields)
-
-    def _scale(self, coarse: Frame) -> VelocityScale:
-        return self._shaping.of(coarse, round((coarse.time - self._begin) / coarse.dt))
-
-    def notes(self) -> Sequence[str]:
-        return self._upscaler.statistics.notes
+    def step(self, coarse: Frame) -> FineFrame:
+        number = round((coarse.time - self._start_time) / coarse.dt)
+        return _ModelFrame(self._upscaler, coarse, self._scale, number)
 
     def state(self) -> dict[str, torch.Tensor]:
         return {}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """There is nothing to go back to."""
+        """There is no state."""
 
 
-class ByWavelets:
-    """Smoke carried on a fine grid through all frames, by the coarse flow and added eddies."""
+class _ModelFrame:
+    def __init__(self, upscaler: Upscaler, coarse: Frame, scale: VelocityScaleField, number: int) -> None:
+        self._upscaler, self._coarse, self._scale, self._number = upscaler, coarse, scale, number
+        self.notes: Sequence[str] = ()
+
+    def whole(self, fields: Sequence[str]) -> Frame:
+        fine = self._upscaler.upsample(self._coarse, velocity_scale=self._velocity_scale(), fields=fields)
+        self.notes = self._upscaler.statistics.notes
+        return fine
+
+    def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
+        # What is wrong with the frame is raised here, before the first block.
+        scale = self._velocity_scale()
+        return self._noting(self._upscaler.pieces(self._coarse, velocity_scale=scale, fields=fields))
+
+    def _noting(self, pieces: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
+        yield from pieces
+        self.notes = self._upscaler.statistics.notes
+
+    def _velocity_scale(self) -> VelocityScale:
+        return self._scale.of(self._coarse, self._number)
+
+
+class WaveletMethod:
+    """Smoke on a fine grid, advected through all frames by the coarse flow and added eddies."""
 
     name = "wavelet turbulence"
 
-    def __init__(self, words: WaveletUpscale, device: str) -> None:
-        self._words, self._device = words, device
+    def __init__(self, config: WaveletUpscale, device: str) -> None:
+        self._config, self._device = config, device
 
     @property
     def factor(self) -> int:
-        return self._words.factor
+        return self._config.factor
 
     def identity(self) -> dict[str, Any]:
         return {"name": self.name}
@@ -164,52 +179,63 @@ class ByWavelets:
         fine = scene.cells * self.factor**scene.dim
         return {"turbulence": fine * BYTES_PER_FINE_CELL, "fine_fields": 4 * fine * _numbers(scene)}, {}
 
-    def follow(self, solver: Solver, scene: Scene, start: Frame) -> Course:
+    def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
         import torch
 
         from fluidsr.scenes.build import scenery_of
-        from fluidsr.upscaling.wavelet.turbulence import Settings, WaveletTurbulence
+        from fluidsr.upscaling.wavelet.turbulence import TurbulenceSettings, WaveletTurbulence
 
-        words = self._words
-        settings = Settings(
-            factor=words.factor,
-            strength=words.strength,
-            octaves=words.octaves,
-            seed=words.seed,
+        config = self._config
+        settings = TurbulenceSettings(
+            factor=config.factor,
+            strength=config.strength,
+            octaves=config.octaves,
+            seed=config.seed,
             maccormack=scene.numerics.advection != "semi-lagrangian",
             dissipation=scene.physics.dissipation.density,
         )
 
-        def room() -> torch.Tensor | None:
+        def fluid_mask() -> torch.Tensor | None:
             return torch.from_numpy(solver.geometry.fluid) if scene.obstacles else None
 
-        scenery = scenery_of(scene, words.factor, solver.device)
-        return _WaveletCourse(
-            WaveletTurbulence(solver.setup.grid, start, settings, solver.device, scenery.apply, room)
-        )
+        scenery = scenery_of(scene, config.factor, solver.device)
+        grid, device = solver.setup.grid, solver.device
+        return _WaveletRun(WaveletTurbulence(grid, first, settings, device, scenery.apply, fluid_mask))
 
 
-class _WaveletCourse:
+class _WaveletRun:
     def __init__(self, turbulence: WaveletTurbulence) -> None:
         self._turbulence = turbulence
-        self.see, self.fine = turbulence.advance, turbulence.frame
         self.state, self.restore = turbulence.state, turbulence.restore
 
-    def pieces(self, coarse: Frame, fields: Sequence[str]) -> Iterator[Piece]:
-        return whole_pieces(self._turbulence.frame(coarse, fields), fields)
-
-    def notes(self) -> Sequence[str]:
-        return ()
+    def step(self, coarse: Frame) -> FineFrame:
+        self._turbulence.advance(coarse)
+        return _WaveletFrame(self._turbulence, coarse)
 
 
-def whole_pieces(frame: Frame, fields: Sequence[str]) -> Iterator[Piece]:
-    """A frame that is whole already, as pieces: one for density and each of `fields`."""
-    from fluidsr.upscaling import Box, Piece
+class _WaveletFrame:
+    notes: Sequence[str] = ()
 
-    here = frame.torch(str(frame.density.device) if hasattr(frame.density, "detach") else "cpu").fields()
+    def __init__(self, turbulence: WaveletTurbulence, coarse: Frame) -> None:
+        self._turbulence, self._coarse = turbulence, coarse
+
+    def whole(self, fields: Sequence[str]) -> Frame:
+        return self._turbulence.frame(self._coarse, fields)
+
+    def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
+        return blocks_of(self.whole(fields), fields)
+
+
+def blocks_of(frame: Frame, fields: Sequence[str]) -> Iterator[FieldBlock]:
+    """The fields of a frame that is whole in memory: one block for density and each of `fields`."""
+    from fluidsr.upscaling import Box, FieldBlock
+
+    device = str(frame.density.device) if hasattr(frame.density, "detach") else "cpu"
+    tensors = frame.torch(device).fields()
     for name in dict.fromkeys(("density", *fields)):
-        yield Piece(name, Box((0,) * frame.dim, frame.shape), here[name])
+        yield FieldBlock(name, Box((0,) * frame.dim, frame.shape), tensors[name])
 
 
 def _numbers(scene: Scene) -> int:
+    """Numbers per cell of the fields that the scene writes."""
     return sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)

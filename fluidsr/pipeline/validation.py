@@ -1,4 +1,4 @@
-"""How a generator in training does on a few whole frames of the validation split: figures and pictures."""
+"""How a generator in training does on a few whole frames of the validation split: metrics_of and images_of."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from fluidsr.upscaling import Upscaler
 
 # Places of the validation split that are judged each time: enough to rank, few enough not to hold training up.
-_PLACES = 6
+_PAIRS = 6
 _PICTURES = 3
 _GAP = 4  # pixels between the panels of a picture
 _OPACITY = 2.0  # of smoke of density 1 over a tenth of the picture's width (2-D: over any depth)
 
 
 @dataclass(frozen=True)
-class _Place:
+class _FramePair:
     """Two consecutive frames of a simulation, coarse and fine."""
 
     simulation: str
@@ -32,30 +32,30 @@ class _Place:
     fine: tuple[np.ndarray, np.ndarray]
 
 
-class Judge:
-    """Held-out frames, kept in memory: `figures` and `pictures` of a generator on them."""
+class Validator:
+    """Held-out frames, kept in memory: `metrics_of` and `images_of` of a generator on them."""
 
-    def __init__(self, places: list[_Place], device: str) -> None:
-        self._places, self._device = places, device
+    def __init__(self, pairs: list[_FramePair], device: str) -> None:
+        self._pairs, self._device = pairs, device
 
     @classmethod
-    def of(cls, store: Joined, device: str) -> Judge | None:
+    def from_store(cls, store: Joined, device: str) -> Validator | None:
         """Late frames of the validation split, where smoke has developed; None where there are none."""
-        simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PLACES]
+        simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PAIRS]
         if not simulations:
             return None
-        share = np.linspace(0.4, 1.0, max(1, _PLACES // len(simulations)))
-        places = [_place(s, round(x * (s.frames - 2))) for s in simulations for x in share]
-        return cls(places[:_PLACES], device)
+        share = np.linspace(0.4, 1.0, max(1, _PAIRS // len(simulations)))
+        pairs = [_frame_pair(s, round(x * (s.frames - 2))) for s in simulations for x in share]
+        return cls(pairs[:_PAIRS], device)
 
-    def figures(self, generator: Generator) -> dict[str, float]:
-        """Means over the places: `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
+    def metrics_of(self, generator: Generator) -> dict[str, float]:
+        """Means over the pairs: `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
         (1 is right), `phase` score, `mass` drift (`fluidsr.metrics`)."""
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
-        for place in self._places:
-            before, after = (upscaler.upsample(frame).numpy().density for frame in place.coarse)
-            reference_before, reference = place.fine
+        for pair in self._pairs:
+            before, after = (upscaler.upsample(frame).numpy().density for frame in pair.coarse)
+            reference_before, reference = pair.fine
             scores.append(
                 {
                     "psnr": metrics.psnr(after, reference),
@@ -67,15 +67,15 @@ class Judge:
             )
         return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
-    def pictures(self, generator: Generator) -> dict[str, np.ndarray]:
+    def images_of(self, generator: Generator) -> dict[str, np.ndarray]:
         """One picture per simulation, coarse | output | reference, `uint8 [height, width, 3]`."""
         upscaler = self._upscaler(generator)
         drawn: dict[str, np.ndarray] = {}
-        for place in self._places:
-            if place.simulation not in drawn and len(drawn) < _PICTURES:
-                fine = upscaler.upsample(place.coarse[1]).numpy().density
-                coarse = place.coarse[1].numpy().density
-                drawn[place.simulation] = panels(coarse, fine, place.fine[1])
+        for pair in self._pairs:
+            if pair.simulation not in drawn and len(drawn) < _PICTURES:
+                fine = upscaler.upsample(pair.coarse[1]).numpy().density
+                coarse = pair.coarse[1].numpy().density
+                drawn[pair.simulation] = panels(coarse, fine, pair.fine[1])
         return drawn
 
     def _upscaler(self, generator: Generator) -> Upscaler:
@@ -95,27 +95,27 @@ def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.
     dimmed by what lies before.
     """
     factor = output.shape[0] // coarse.shape[0]
-    shown = [_seen(coarse), _seen(output), _seen(reference)]
-    shown[0] = shown[0].repeat(factor, 0).repeat(factor, 1)
-    gap = np.full((_GAP, shown[1].shape[1]), 0.5)
-    strip = np.concatenate([shown[0], gap, shown[1], gap, shown[2]], axis=0)
+    images = [_opacity(coarse), _opacity(output), _opacity(reference)]
+    images[0] = images[0].repeat(factor, 0).repeat(factor, 1)
+    gap = np.full((_GAP, images[1].shape[1]), 0.5)
+    strip = np.concatenate([images[0], gap, images[1], gap, images[2]], axis=0)
     grey = np.rint(255 * strip.T[::-1]).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _seen(density: np.ndarray) -> np.ndarray:
+def _opacity(density: np.ndarray) -> np.ndarray:
     """Share of light that the smoke takes up, `[x, y]` in [0, 1]."""
     depth = density if density.ndim == 2 else density.sum(2) * (10 / density.shape[0])
     seen: np.ndarray = 1 - np.exp(-_OPACITY * np.maximum(depth, 0))
     return seen
 
 
-def _place(simulation: Simulation, index: int) -> _Place:
+def _frame_pair(simulation: Simulation, index: int) -> _FramePair:
     pair = (index, index + 1)
     first, second = (simulation.high(i).numpy().density for i in pair)
-    return _Place(simulation.name, (simulation.low(pair[0]), simulation.low(pair[1])), (first, second))
+    return _FramePair(simulation.name, (simulation.low(pair[0]), simulation.low(pair[1])), (first, second))
 
 
-def as_mapping(judge: Judge | None) -> Mapping[str, Any]:
+def as_arguments(validator: Validator | None) -> Mapping[str, Any]:
     """The judge's two functions as `training.train` takes them; nothing for no judge."""
-    return {} if judge is None else {"validation": judge.figures, "pictures": judge.pictures}
+    return {} if validator is None else {"validation": validator.metrics_of, "pictures": validator.images_of}

@@ -21,7 +21,7 @@ _MASK = "mask"  # what the grid may be called beside the names of a density
 
 
 @dataclass(frozen=True)
-class Shaping:
+class VelocityScaleField:
     """The factors on the velocity that a generator sees; they multiply. Plain values that travel to any worker.
 
     `regions` are those of a scene; `mask` is a volume file, or a sequence with one file for each frame, whose grid
@@ -41,8 +41,8 @@ class Shaping:
             raise InputError("mask grid", f"there is no mask that '{self.grid}' could be in", "give one")
         for region in self.regions:
             if len(region.center) != dim:
-                what = f"are {len(region.center)}-D and the frames are {dim}-D"
-                raise InputError("regions", what, f"give {dim} numbers in each center")
+                problem = f"are {len(region.center)}-D and the frames are {dim}-D"
+                raise InputError("regions", problem, f"give {dim} numbers in each center")
 
     def of(self, frame: Frame, number: int) -> float | np.ndarray:
         """The factor for `frame`, which is the frame `number` of its sequence: for all cells, or `[*S]`.
@@ -90,11 +90,11 @@ def _item(mask: str, number: int) -> Item:
     items = _items(mask)
     if _is_for_all(mask, items):
         return items[0]
-    found = {item.number: item for item in items}
-    if number not in found:
-        numbers = f"{min(found)}-{max(found)}"
+    by_number = {item.number: item for item in items}
+    if number not in by_number:
+        numbers = f"{min(by_number)}-{max(by_number)}"
         raise InputError(f"mask: {mask}", f"has no frame {number}", f"its frames are numbered {numbers}")
-    return found[number]
+    return by_number[number]
 
 
 def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
@@ -104,16 +104,18 @@ def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
     """
     source = f"mask: {item.source}"
     stat = item.source.stat()
-    mask, around = _read(item.source, item.step, grid, stat.st_mtime_ns, stat.st_size)
+    mask, outside = _read(item.source, item.step, grid, stat.st_mtime_ns, stat.st_size)
     if mask.dim != frame.dim:
-        what = f"is {mask.dim}-D and the frame is {frame.dim}-D"
-        raise InputError(source, what, f"give a {frame.dim}-D volume")
+        problem = f"is {mask.dim}-D and the frame is {frame.dim}-D"
+        raise InputError(source, problem, f"give a {frame.dim}-D volume")
     values = np.asarray(mask.density)
-    least, most = float(values.min()), float(values.max())
-    if not (least >= 0 and most < np.inf):
-        what = f"its values go from {least:g} to {most:g}"
-        raise InputError(source, what, "give a factor of 0 or more in every voxel, 1 where nothing changes")
-    return Onto(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=around)
+    lowest, highest = float(values.min()), float(values.max())
+    if not (lowest >= 0 and highest < np.inf):
+        problem = f"its values go from {lowest:g} to {highest:g}"
+        raise InputError(
+            source, problem, "give a factor of 0 or more in every voxel, 1 where nothing changes"
+        )
+    return Onto(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=outside)
 
 
 @lru_cache(maxsize=1)

@@ -32,7 +32,12 @@ class Scenery:
         self._air = np.broadcast_to(np.True_, grid.cells) if terrain is None else terrain.fluid
         self._solid = self._solid_cells()
         self._emitters = [
-            Emitter(replace(source, velocity=None, temperature=None), grid, self._geometry, device)
+            Emitter(
+                replace(source, velocity=None, temperature=None, inflow=False, inherit=0.0),
+                grid,
+                self._geometry,
+                device,
+            )
             for source in sources
             if source.density is not None
         ]

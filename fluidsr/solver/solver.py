@@ -17,6 +17,7 @@ from fluidsr.solver.advection import Advection
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
+from fluidsr.solver.inflows import Inflows
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
@@ -78,7 +79,10 @@ class Solver:
             self._diffusion = Diffusion(
                 grid, self.geometry, setup.physics.viscosity, self.device, self._workspace
             )
-        self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
+        self._inflows = Inflows(setup.sources, grid, self.device)
+        self._inflows.check(self.geometry)
+        flows = self._inflows.over(self.geometry, 0.0, 0.0)
+        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
@@ -217,16 +221,23 @@ class Solver:
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
+            if geometry is not None or self._inflows.changed(self._state.time):
                 self._unsettled = True
             for emitter in self._emitters:
                 if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
 
-    def _settle(self) -> None:
+    def _settle(self, until: float) -> None:
         """What solves equations meets the present geometry. (Later than `_move_to`: it overwrites the traced paths,
         which emission looks at.)"""
         if self._unsettled:
-            self._projection.update(self.geometry)
+            try:
+                flows = self._inflows.over(self.geometry, self._state.time, until)
+            except InputError as error:  # moving solids have shut a nozzle in
+                raise SolverError(
+                    f"t = {until:.4g} s", f"{error.where}: {error.what}", error.remedy
+                ) from None
+            self._projection.update(flows)
             if self._diffusion is not None:
                 self._diffusion.update(self.geometry)
             self._unsettled = False
@@ -237,7 +248,7 @@ class Solver:
             for emitter in self._emitters:
                 emitter.emit(self._state, dt, self._advection.came_from, reach)
         with self._timed("solids"):
-            self._settle()
+            self._settle(self._state.time + dt)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
@@ -248,8 +259,9 @@ class Solver:
             self._solids.hold_back(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
-        self._settle()
+        self._settle(until)
         with self._timed("project"):
+            self._inflows.renew(self._projection, until)
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
         self._state.time = until
@@ -365,7 +377,7 @@ class Solver:
             array.copy_(state[name])
         for axis in range(self.setup.grid.dim):
             self._advection.layout.join(self._state.velocity[axis], axis)
-        self._settle()
+        self._settle(self._state.time)
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:

@@ -62,16 +62,16 @@ def windowed(c, first, size, periods):
 
 @ti.kernel
 def raise_to(
-    field: F32, cells: I32, places: I32, came: F32, reach: F32, volume: F32, across: F32, first: I3, size: I3,
-    periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3,
-    now: ti.f32, before: ti.f32, box: int,
+    field: F32, cells: I32, places: I32, came: F32, drift: V3, reach: F32, volume: F32, across: F32,
+    first: I3, size: I3, periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int,
+    noise_first: V3, noise_step: V3, now: ti.f32, before: ti.f32, box: int,
 ):  # fmt: skip
     """Raise `field` in `cells` (flat indices; `places`: their indices [n, 3]) to `target` times noise.
 
     `volume [size]`, `across [3, size]`: see `shapes.Shares`, in a window that begins at the cell `first`; 0 beyond it.
     `periods`: cells, 0 where an axis is not periodic. `came [3, n]`: the way back of each cell's gas over the substep,
-    in cells, which is followed where it is at most `reach [n]` long. `now`, `before`: noise times at the end and at the
-    start of the substep. `box`: whether the shape is one.
+    in cells, which is followed where it is at most `reach [n]` long; `drift`, how far the source moved meanwhile.
+    `now`, `before`: noise times at the end and at the start of the substep. `box`: whether the shape is one.
 
     What lies in the shape is raised; so is, of the gas that has flowed through the cell, the share that crosses the
     shape; and what has met the shape further back along its way.
@@ -81,7 +81,8 @@ def raise_to(
     for n in range(count):
         q = cells[n]
         here = ti.Vector([places[3 * n], places[3 * n + 1], places[3 * n + 2]])
-        way = ti.Vector([came[n], came[n + count], came[n + 2 * count]])
+        gas = ti.Vector([came[n], came[n + count], came[n + 2 * count]])
+        way = gas + drift  # as the source sees it
         length = ti.abs(way[0]) + ti.abs(way[1]) + ti.abs(way[2])
         old = field[q]
         best = 0.0  # in units of the target
@@ -187,6 +188,83 @@ def push(
         gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * asked / speed))
 
 
+@ti.kernel
+def fill_noise(
+    factor: F32, places: I32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32
+):
+    """factor [n] = what noise multiplies an emission by at `places [n, 3]`."""
+    for m in range(factor.shape[0]):
+        f = ti.Vector([places[3 * m], places[3 * m + 1], places[3 * m + 2]])
+        factor[m] = modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
+    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`."""
+
+    first: tuple[int, ...]
+    volume: np.ndarray
+    across: np.ndarray
+
+    def cells(self, chosen: tuple[np.ndarray, ...], grid: Grid) -> tuple[np.ndarray, ...]:
+        """Indices in the grid of indices in the window."""
+        return tuple((c + f) % n for c, f, n in zip(chosen, self.first, grid.cells, strict=True))
+
+
+def placed(source: Source, time: float) -> Shape:
+    """The shape of `source` where it is at `time` (s)."""
+    if source.motion is None:
+        return source.shape
+    at = zip(source.shape.center, source.motion.offset(time), strict=True)
+    return replace(source.shape, center=tuple(c + o for c, o in at))
+
+
+def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover | None:
+    """What `source` covers at `time` (s) of the cells that hold `fluid`; None where it covers nothing."""
+    images, dim = placed(source, time).images(grid.periods), grid.dim
+    # The image whose center lies in the domain stands for all, unless they share cells.
+    home = images[len(images) // 2]
+    ranges = box_of(home, grid.shape, CENTRES, grid.cell_size, grid.periodic)
+    lap = [wraps and b - a >= n for (a, b), n, wraps in zip(ranges, grid.shape, grid.periodic, strict=False)]
+    ranges = [(0, n) if whole else pair for pair, n, whole in zip(ranges, grid.shape, lap, strict=True)]
+    wide = ranges + [(0, 1)] * (3 - dim)
+    shape = tuple(b - a for a, b in wide)
+    volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
+    for image in images:
+        if all(whole or c == d for c, d, whole in zip(image.center, home.center, lap, strict=True)):
+            found = shares(image, ranges, CENTRES, grid.cell_size)
+            volume += found.volume.reshape(shape)
+            across[:dim] += found.across.reshape(dim, *shape)
+    shut = ~_window(fluid, wide)
+    volume[shut] = across[:, shut] = 0.0
+    if not volume.any():
+        return None
+    return Cover(tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+
+
+def noise_factors(
+    source: Source, grid: Grid, normal: int, places: np.ndarray, time: float, device: str
+) -> torch.Tensor:
+    """What the noise of `source` multiplies it by at `time` (s) on faces normal to an axis, at `places [n, 3]`."""
+    offset = tuple(0.0 if a == normal else 0.5 for a in range(3))
+    factor = torch.empty(len(places), device=device)
+    at = torch.from_numpy(np.ascontiguousarray(places, np.int32).reshape(-1)).to(device)
+    fill_noise(factor, at, *_noise(source, grid, offset), time * RENEWALS_PER_SECOND)
+    return factor
+
+
+def _noise(source: Source, grid: Grid, offset: tuple[float, ...]) -> tuple[float, int, object, object]:
+    """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
+    noise, h = source.noise, grid.cell_size
+    if noise is None:
+        return 0.0, 0, V3([0.0] * 3), V3([0.0] * 3)
+    per_cell = h * noise.scale / grid.longest_edge
+    step = [per_cell, per_cell, 0.0 if grid.dim == 2 else per_cell]  # 2-D cuts the noise at z = 0
+    start = [o * s for o, s in zip(offset, step, strict=True)]
+    return noise.strength, noise.seed % 2**31, V3(start), V3(step)
+
+
 @dataclass(frozen=True)
 class _Cells:
     """The cells that a source may reach in a substep: flat indices, and how far their paths may be followed."""
@@ -225,34 +303,26 @@ class Emitter:
         self.moves = source.motion is not None
         self.layout = Layout.of(grid, device)
         self._periods = [n * wraps for n, wraps in zip(grid.cells, grid.periodic, strict=True)]
-        self._direction, self._speed, self._depth = (0.0, 0.0, 0.0), 0.0, 0.0
-        if source.velocity is not None:
-            self._speed = math.hypot(*source.velocity)
-        if self._speed > 0:
-            assert source.velocity is not None
-            unit = [v / self._speed for v in source.velocity]
-            self._depth = sum(e * e * 2 * source.shape.half_extent(axis) for axis, e in enumerate(unit))
-            x, y, z = (*unit, 0.0)[:3]
-            self._direction = (x, y, z)
+        self._pushes = (source.velocity is not None or source.inherit > 0) and not source.inflow
         self.place(geometry, 0.0)
 
     def place(self, geometry: Geometry, time: float) -> None:
         """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
         periodic end it goes on at the other."""
-        shape, motion = self.source.shape, self.source.motion
-        if motion is not None:
-            at = tuple(c + o for c, o in zip(shape.center, motion.offset(time), strict=True))
-            shape = replace(shape, center=at)
-        images = shape.images(self.grid.periods)
+        source, grid = self.source, self.grid
         self._geometry = geometry
         self._region: _Region | None = None
-        if self.source.density is not None or self.source.temperature is not None:
-            self._region = self._covered(images)
+        if source.density is not None or source.temperature is not None:
+            found = cover(source, grid, geometry.fluid, time)
+            if found is not None:
+                arrays = self._tensor(found.volume), self._tensor(found.across)
+                self._region = _Region(found.first, *arrays, found.volume.shape)
         self._pushed: list[list[_Pushed]] = []
-        if self._speed > 0:
+        if self._pushes:
+            images = placed(source, time).images(grid.periods)
             self._pushed = [
-                [found for image in images if (found := self._faces(image, axis)) is not None]
-                for axis in range(self.grid.dim)
+                [part for image in images if (part := self._faces(image, axis)) is not None]
+                for axis in range(grid.dim)
             ]
 
     def active(self, time: float) -> bool:
@@ -262,10 +332,9 @@ class Emitter:
     def speed(self, start: float, end: float) -> float:
         """Largest velocity component that it may give, or move with, between two times (s), m/s."""
         noise, motion = self.source.noise, self.source.motion
-        given = max(map(abs, self.source.velocity or (0.0,))) * (
-            1.0 + (abs(noise.strength) if noise else 0.0)
-        )
-        return max(given, motion.speed(start, end) if motion else 0.0)
+        moved = motion.speed(start, end) if motion else 0.0
+        given = max(map(abs, self.source.velocity or (0.0,))) + self.source.inherit * moved
+        return max(given * (1.0 + (abs(noise.strength) if noise else 0.0)), moved)
 
     def emit(
         self, state: State, seconds: float = 0.0, came_from: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -281,7 +350,9 @@ class Emitter:
         if not self.active(state.time):
             return
         if self._region is not None:
-            around = self._around(self._region, 0 if came_from is None else max(1, math.ceil(reach)))
+            drift = self._drift(state.time, seconds) if came_from is not None else (0.0, 0.0, 0.0)
+            reach = max(1, math.ceil(reach + max(map(abs, drift)))) if came_from is not None else 0
+            around = self._around(self._region, reach)
             came = torch.zeros(3 * around.cells.numel(), device=self.device)
             if came_from is not None:
                 came = came_from(around.cells).reshape(-1)
@@ -290,75 +361,53 @@ class Emitter:
                 (state.temperature, self.source.temperature),
             ):
                 if field is not None and target is not None and around.cells.numel():
-                    self._raise(field, self._region, around, came, target, state.time, seconds)
+                    self._raise(field, self._region, around, came, drift, target, state.time, seconds)
         if seconds > 0 and self._pushed:
             self._push(state, seconds)
 
     def _raise(
-        self, field: torch.Tensor, region: _Region, around: _Cells, came: torch.Tensor, target: float, start: float,
-        seconds: float,
+        self, field: torch.Tensor, region: _Region, around: _Cells, came: torch.Tensor,
+        drift: tuple[float, ...], target: float, start: float, seconds: float,
     ) -> None:  # fmt: skip
-        strength, seed, first, step = self._noise(CENTRES)
+        strength, seed, first, step = _noise(self.source, self.grid, CENTRES)
         raise_to(
-            field, around.cells, around.places, came, around.clear, region.volume, region.across, I3(region.first),
-            I3(region.shape), I3(self._periods), target, PATH_STEP, strength, seed, first, step,
+            field, around.cells, around.places, came, V3(drift), around.clear, region.volume, region.across,
+            I3(region.first), I3(region.shape), I3(self._periods), target, PATH_STEP, strength, seed, first, step,
             (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, int(self.source.shape.kind == "box"),
         )  # fmt: skip
 
+    def _drift(self, start: float, seconds: float) -> tuple[float, ...]:
+        """How far the source itself moves in a substep, in cells."""
+        motion = self.source.motion
+        if motion is None:
+            return (0.0, 0.0, 0.0)
+        ends = zip(motion.offset(start), motion.offset(start + seconds), strict=True)
+        return (*((b - a) / self.grid.cell_size for a, b in ends), 0.0)[:3]
+
     def _push(self, state: State, seconds: float) -> None:
-        grid, rate = self.grid, RELAXATIONS * self._speed * seconds / self._depth
+        grid, end = self.grid, state.time + seconds
+        velocity = self.source.velocity_at(state.time)
+        speed = math.hypot(*velocity) if velocity is not None else 0.0
+        if velocity is None or speed == 0:
+            return
+        along = [v / speed for v in velocity]
+        depth = sum(e * e * 2 * self.source.shape.half_extent(axis) for axis, e in enumerate(along))
+        rate = RELAXATIONS * speed * seconds / depth
         gains = []
         for axis, pushed in enumerate(self._pushed):
             offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
-            strength, seed, first, step = self._noise(offset)
+            strength, seed, first, step = _noise(self.source, grid, offset)
             for part in pushed:
                 gained = torch.empty_like(part.share)
                 push(
-                    *state.velocity, gained, part.places, part.share, axis, I3(grid.cells),
-                    I3(self._periods), V3(self._direction), self._speed, rate, strength, seed,
-                    first, step, (state.time + seconds) * RENEWALS_PER_SECOND,
+                    *state.velocity, gained, part.places, part.share, axis, I3(grid.cells), I3(self._periods),
+                    V3([*along, 0.0][:3]), speed, rate, strength, seed, first, step, end * RENEWALS_PER_SECOND,
                 )  # fmt: skip
                 gains.append((axis, part.faces, gained))
         for axis, faces, gained in gains:
             state.velocity[axis][faces] += gained
         for axis in range(grid.dim):
             self.layout.join(state.velocity[axis], axis)
-
-    def _noise(self, offset: tuple[float, ...]) -> tuple[float, int, object, object]:
-        """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
-        noise, h = self.source.noise, self.grid.cell_size
-        if noise is None:
-            return 0.0, 0, V3([0.0] * 3), V3([0.0] * 3)
-        per_cell = h * noise.scale / self.grid.longest_edge
-        step = [per_cell, per_cell, 0.0 if self.grid.dim == 2 else per_cell]  # 2-D cuts the noise at z = 0
-        start = [o * s for o, s in zip(offset, step, strict=True)]
-        return noise.strength, noise.seed % 2**31, V3(start), V3(step)
-
-    def _covered(self, images: list[Shape]) -> _Region | None:
-        """The cells in the shape; None where there are none. Its window goes on beyond periodic ends, but is not
-        wider than the domain."""
-        grid, dim = self.grid, self.grid.dim
-        # The image whose center lies in the domain stands for all, unless they share cells.
-        home = images[len(images) // 2]
-        ranges = box_of(home, grid.shape, CENTRES, grid.cell_size, grid.periodic)
-        lap = [
-            wraps and b - a >= n for (a, b), n, wraps in zip(ranges, grid.shape, grid.periodic, strict=False)
-        ]
-        ranges = [(0, n) if whole else pair for pair, n, whole in zip(ranges, grid.shape, lap, strict=True)]
-        wide = ranges + [(0, 1)] * (3 - dim)
-        shape = tuple(b - a for a, b in wide)
-        volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
-        for image in images:
-            if all(whole or c == d for c, d, whole in zip(image.center, home.center, lap, strict=True)):
-                found = shares(image, ranges, CENTRES, grid.cell_size)
-                volume += found.volume.reshape(shape)
-                across[:dim] += found.across.reshape(dim, *shape)
-        shut = ~_window(self._geometry.fluid, wide)
-        volume[shut] = across[:, shut] = 0.0
-        if not volume.any():
-            return None
-        volume, across = np.minimum(volume, 1.0), np.minimum(across, 1.0)
-        return _Region(tuple(a for a, _ in wide), self._tensor(volume), self._tensor(across), shape)
 
     def _around(self, region: _Region, reach: int) -> _Cells:
         if region.around is None or region.around.reach < reach:

@@ -1,5 +1,6 @@
-"""One step of training, Ds, Dt, then G (thesis, algorithm 1); without an adversary, G alone. And the generator's
-objective: a sample and what judges it, to the losses of a recipe.
+"""One training step: update Ds, Dt, then G (thesis, algorithm 1); without discriminators, G alone.
+
+`objective` is what the generator minimises: a recipe's weighted losses on one batch.
 """
 
 from __future__ import annotations
@@ -15,224 +16,249 @@ from torch import Tensor, nn
 
 from fluidsr.errors import TrainingError
 from fluidsr.models import losses
-from fluidsr.training.batch_norm import alone, share, untouched
-from fluidsr.training.batches import Feed, Sample, Sampler
+from fluidsr.training.batch_norm import convert_sync_batch_norm, local_statistics, preserving_buffers
+from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
-from fluidsr.training.discriminators import Critic, random_of
-from fluidsr.training.distributed import Workers
-from fluidsr.training.optimizer import Player, finite
+from fluidsr.training.discriminators import DiscriminatorTrainer, seeded_generator
+from fluidsr.training.distributed import ProcessGroup
+from fluidsr.training.optimizer import NetworkOptimizer, all_finite
 from fluidsr.training.recipe_schema import Losses
 
 
 @dataclass
-class Part:
-    """One batch of an update: single frames, and the triplets (the same, or drawn beside them, or none)."""
+class MicroBatch:
+    """One batch of an update: single frames, and triplets (the same batch, a second one, or None)."""
 
-    frames: Sample | None
-    triplets: Sample | None
+    frames: TrainingBatch | None
+    triplets: TrainingBatch | None
 
 
-class Game:
-    """The rules of a step. Returned figures are means over a step's updates, losses unweighted.
+class AdversarialStep:
+    """Runs training steps on `state`. Metrics are means over a step's updates, losses unweighted.
 
-    A step that is not finite raises TrainingError; `whole` says whether the state is that before or after a
-    step, and not one between.
+    A loss or gradient that is not finite raises TrainingError. `complete` is False while some networks of a step
+    are updated and others are not: such a state must not be saved.
     """
 
     def __init__(
-        self, state: TrainingState, sampler: Sampler, triplets: Sampler | None, workers: Workers
+        self, state: TrainingState, sampler: Sampler, triplets: Sampler | None, processes: ProcessGroup
     ) -> None:
-        self.state, self.workers, self.recipe = state, workers, state.recipe
-        self.whole = True
-        for network in (state.generator.network, *(critic.network for critic in state.critics.values())):
-            share(network, workers)
+        self.state, self.processes, self.recipe = state, processes, state.recipe
+        self.complete = True
+        for network in (state.generator.network, *(d.network for d in state.discriminators.values())):
+            convert_sync_batch_norm(network, processes)
         self._seconds: dict[str, float] = {}
-        critics, patches = self.recipe.discriminators, self.recipe.patches
-        rounds = critics.updates if critics else None
-        self.shared = rounds is None or rounds.shared
-        spatial = rounds.spatial if rounds and not self.shared and critics and critics.spatial else 0
-        temporal = rounds.temporal if rounds and not self.shared and critics and critics.temporal else 0
-        self.updates = {"spatial": spatial, "temporal": temporal}
-        self.generator_updates = 1 if rounds is None else rounds.generator
-        self.together = patches.frames == 3  # the frames are the triplets
+        discriminators, patches = self.recipe.discriminators, self.recipe.patches
+        updates = discriminators.updates if discriminators else None
+        self.shared = updates is None or updates.shared
+        spatial = temporal = 0
+        if discriminators and updates and not self.shared:
+            spatial = updates.spatial if discriminators.spatial or discriminators.slices else 0
+            temporal = updates.temporal if discriminators.temporal else 0
+        self.updates = {"spatial": spatial, "slices": spatial, "temporal": temporal}
+        self.generator_updates = 1 if updates is None else updates.generator
+        self.frames_are_triplets = patches.frames == 3
         draws = spatial + self.generator_updates
-        options = (patches.accumulate, workers, state.device)
-        self.feed = Feed(sampler, draws + temporal if self.together else draws, *options)
-        self.triplets: Feed | None = None
+        options = (patches.accumulate, processes, state.device)
+        self.batches = BatchStream(sampler, draws + temporal if self.frames_are_triplets else draws, *options)
+        self.triplets: BatchStream | None = None
         if patches.triplets:
-            assert triplets is not None, "this recipe draws triplets beside single frames"
-            self.triplets = Feed(triplets, temporal + self.generator_updates, *options)
+            assert triplets is not None, "this recipe draws triplets in addition to single frames"
+            self.triplets = BatchStream(triplets, temporal + self.generator_updates, *options)
 
     @property
     def adversarial(self) -> bool:
         """Whether the discriminators take part in the present step."""
-        critics = self.recipe.discriminators
-        return critics is not None and self.state.step >= critics.start
+        discriminators = self.recipe.discriminators
+        return discriminators is not None and self.state.step >= discriminators.start
 
-    def times(self) -> dict[str, float]:
-        """Seconds since `forget_times` by what they went into: waiting for data, each network's updates."""
-        feeds = [self.feed, *([self.triplets] if self.triplets else [])]
-        return {"data": sum(feed.waited for feed in feeds), **self._seconds}
+    def seconds_by_phase(self) -> dict[str, float]:
+        """Seconds since `reset_clocks`: waiting for data, and each network's updates."""
+        streams = [self.batches, *([self.triplets] if self.triplets else [])]
+        return {"data": sum(stream.wait_seconds for stream in streams), **self._seconds}
 
-    def forget_times(self) -> None:
-        """Start the clocks anew."""
+    def reset_clocks(self) -> None:
+        """Set the seconds of every phase to zero."""
         self._seconds.clear()
-        self.feed.waited = 0.0
+        self.batches.wait_seconds = 0.0
         if self.triplets:
-            self.triplets.waited = 0.0
+            self.triplets.wait_seconds = 0.0
 
-    def step(self) -> dict[str, float]:
-        """One step, all of it: what is not finite never reaches the weights."""
+    def run(self) -> dict[str, float]:
+        """One complete step; values that are not finite never reach the weights. Returns its mean metrics."""
         state = self.state
         state.generator.network.train()
-        figures: dict[str, list[float]] = defaultdict(list)
-        critics = state.critics if self.adversarial else {}
+        metrics: dict[str, list[float]] = defaultdict(list)
+        discriminators = state.discriminators if self.adversarial else {}
         if self.shared:
-            parts = list(self._parts(0, 0))
-            for critic in critics.values():
-                self._teach(critic, parts, 0, figures)
-            self._raise(parts, critics, figures)
+            micro_batches = list(self._generator_batches(0, 0))
+            for discriminator in discriminators.values():
+                self._update_discriminator(discriminator, micro_batches, 0, metrics)
+            self._update_generator(micro_batches, discriminators, metrics)
         else:
-            for name, critic in critics.items():
+            for name, discriminator in discriminators.items():
                 for update in range(self.updates[name]):
-                    self._teach(critic, list(self._parts_of(name, update)), update, figures)
+                    micro_batches = list(self._discriminator_batches(name, update))
+                    self._update_discriminator(discriminator, micro_batches, update, metrics)
             for update in range(self.generator_updates):
                 frames = self.updates["spatial"] + update
                 triplets = self.updates["temporal"] + update
-                self._raise(list(self._parts(frames, triplets)), critics, figures)
+                micro_batches = list(self._generator_batches(frames, triplets))
+                self._update_generator(micro_batches, discriminators, metrics)
         state.step += 1
-        state.follow()
-        self.whole = True
-        return {name: sum(values) / len(values) for name, values in figures.items()}
+        state.update_ema()
+        self.complete = True
+        return {name: sum(values) / len(values) for name, values in metrics.items()}
 
-    def accuracies(self, feed: Feed, triplets: Feed | None, numbers: Sequence[int]) -> dict[str, float]:
-        """The discriminators' accuracies on some batches, against the present generator; nothing learns.
+    def accuracies(
+        self, batches: BatchStream, triplets: BatchStream | None, indices: Sequence[int]
+    ) -> dict[str, float]:
+        """The discriminators' accuracies on the batches `indices` against the current generator; no update is made.
 
-        Each process may ask for itself: no other is waited for.
+        Any single process may call this: it does not wait for the others.
         """
         sums: dict[str, float] = defaultdict(float)
         generator = self.state.generator.network
         generator.train()
-        for number in numbers:
-            frames = Sample(feed.number(number), self.recipe.factor)
-            beside = frames if triplets is None else Sample(triplets.number(number), self.recipe.factor)
-            for name, critic in self.state.critics.items():
-                sample = beside if name == "temporal" else frames
-                random = random_of(self.state.device, "accuracy")
-                with torch.no_grad(), _looking(generator), _looking(critic.network), self._precision():
-                    _, told = critic.loss(sample, sample.fake(generator), random)
-                sums[name] += told["accuracy"] / len(numbers)
+        factor = self.recipe.factor
+        for index in indices:
+            frames = TrainingBatch(batches.batch_at(index), factor)
+            sequence = frames if triplets is None else TrainingBatch(triplets.batch_at(index), factor)
+            for name, discriminator in self.state.discriminators.items():
+                batch = sequence if name == "temporal" else frames
+                random = seeded_generator(self.state.device, "accuracy")
+                with (
+                    torch.no_grad(),
+                    _evaluating(generator),
+                    _evaluating(discriminator.network),
+                    self._precision(),
+                ):
+                    _, values = discriminator.loss(batch, batch.fake(generator), random)
+                sums[name] += values["accuracy"] / len(indices)
         return dict(sums)
 
-    def _teach(
-        self, critic: Critic, parts: Sequence[Part], update: int, figures: dict[str, list[float]]
+    def _update_discriminator(
+        self,
+        discriminator: DiscriminatorTrainer,
+        micro_batches: Sequence[MicroBatch],
+        update: int,
+        metrics: dict[str, list[float]],
     ) -> None:
-        """One update of a discriminator, unless its gate is shut; its accuracy is measured in either case."""
-        state, learns = self.state, critic.gate.open
-        told = {"loss": 0.0, "accuracy": 0.0}
-        with self._clock(critic.name):
-            critic.player.clear()
-            for number, part in enumerate(parts):
-                sample = part.triplets if critic.name == "temporal" else part.frames
-                assert sample is not None
-                what = (state.seed, state.step, critic.name, update, number, self.workers.rank)
-                keep = self.shared and len(parts) == 1  # the generator's own update needs the pass again
+        """One update of a discriminator, unless its gate is closed; its accuracy is measured either way."""
+        state, learns = self.state, discriminator.gate.open
+        means = {"loss": 0.0, "accuracy": 0.0}
+        with self._clock(discriminator.name):
+            discriminator.optimizer.zero_grad()
+            for index, micro_batch in enumerate(micro_batches):
+                batch = micro_batch.triplets if discriminator.name == "temporal" else micro_batch.frames
+                assert batch is not None
+                key = (state.seed, state.step, discriminator.name, update, index, self.processes.rank)
+                # The generator's own update uses the same forward pass.
+                shared_pass = self.shared and len(micro_batches) == 1
                 with self._precision():
-                    if keep:
-                        sample.output(state.generator.network, keep=True)
-                    fake = sample.fake(state.generator.network)
+                    if shared_pass:
+                        batch.output(state.generator.network, cache=True)
+                    fake = batch.fake(state.generator.network)
                     with nullcontext() if learns else torch.no_grad():
-                        loss, here = critic.loss(sample, fake, random_of(state.device, *what))
+                        loss, values = discriminator.loss(batch, fake, seeded_generator(state.device, *key))
                 if learns:
-                    (loss / len(parts)).backward()
-                told = {name: told[name] + here[name] / len(parts) for name in told}
-            told = dict(zip(told, self.workers.mean(list(told.values()), state.device), strict=True))
-            norm = critic.player.gather(self.workers) if learns else 0.0
-            self._check(f"of discriminator {critic.name}", told["loss"], norm)
+                    (loss / len(micro_batches)).backward()
+                means = {name: means[name] + values[name] / len(micro_batches) for name in means}
+            means = dict(zip(means, self.processes.mean(list(means.values()), state.device), strict=True))
+            norm = discriminator.optimizer.all_reduce_and_clip(self.processes) if learns else 0.0
+            self._check_finite(f"the loss of discriminator {discriminator.name}", means["loss"], norm)
             if learns:
-                self.whole = False
+                self.complete = False
                 start = self.recipe.discriminators.start if self.recipe.discriminators else 0
-                critic.player.update(state.step - start, self.recipe.steps - start)
-            critic.gate.see(told["accuracy"])
-        figures[f"critic_{critic.name}"].append(told["loss"])
-        figures[f"accuracy_{critic.name}"].append(told["accuracy"])
-        figures[f"learns_{critic.name}"].append(float(learns))
+                discriminator.optimizer.update(state.step - start, self.recipe.steps - start)
+            discriminator.gate.update(means["accuracy"])
+        name = discriminator.name
+        metrics[f"critic_{name}"].append(means["loss"])
+        metrics[f"accuracy_{name}"].append(means["accuracy"])
+        metrics[f"learns_{name}"].append(float(learns))
         if learns:
-            figures[f"gradient_norm_{critic.name}"].append(norm)
+            metrics[f"gradient_norm_{name}"].append(norm)
 
-    def _raise(
-        self, parts: Sequence[Part], critics: dict[str, Critic], figures: dict[str, list[float]]
+    def _update_generator(
+        self,
+        micro_batches: Sequence[MicroBatch],
+        discriminators: dict[str, DiscriminatorTrainer],
+        metrics: dict[str, list[float]],
     ) -> None:
-        """One update of the generator."""
-        state, player = self.state, self.state.generator
+        """One update of the generator, with the discriminators' weights frozen."""
+        state, optimizer = self.state, self.state.generator
         sums: dict[str, float] = defaultdict(float)
-        with self._clock("generator"), _resting([critic.player for critic in critics.values()]):
-            player.clear()
-            for part in parts:
-                assert part.frames is not None
+        with self._clock("generator"), _frozen([d.optimizer for d in discriminators.values()]):
+            optimizer.zero_grad()
+            for micro_batch in micro_batches:
+                assert micro_batch.frames is not None
                 with self._precision():
                     total, losses = objective(
-                        player.network, part.frames, part.triplets, critics, self.recipe.losses
+                        optimizer.network,
+                        micro_batch.frames,
+                        micro_batch.triplets,
+                        discriminators,
+                        self.recipe.losses,
                     )
-                (total / len(parts) if len(parts) > 1 else total).backward()
+                (total / len(micro_batches) if len(micro_batches) > 1 else total).backward()
                 values = torch.stack([total.detach(), *(value.detach() for value in losses.values())])
                 for name, value in zip(("total", *losses), values.tolist(), strict=True):
-                    sums[name] += value / len(parts)
-                state.see(part.frames.coarse)
-            norm = player.gather(self.workers)
-            self._check("", sums["total"], norm)
-            (difference,) = self.workers.mean([sums["absolute"]], state.device)
-            if state.watch.see(difference):
+                    sums[name] += value / len(micro_batches)
+                state.widen_ranges(micro_batch.frames.coarse)
+            norm = optimizer.all_reduce_and_clip(self.processes)
+            self._check_finite("the loss", sums["total"], norm)
+            (difference,) = self.processes.mean([sums["absolute"]], state.device)
+            if state.divergence.update(difference):
                 raise TrainingError(
                     f"step {state.step}",
-                    f"training diverged: the absolute difference is {state.watch.mean:.3g} and has been "
-                    f"{state.watch.lowest:.3g}",
+                    f"training diverged: the absolute difference is {state.divergence.mean:.3g} and has been "
+                    f"{state.divergence.lowest:.3g}",
                     "the last checkpoint is from before; lower the learning rates or the adversarial weights",
                 )
-            self.whole = False
-            player.update(state.step, self.recipe.steps)
+            self.complete = False
+            optimizer.update(state.step, self.recipe.steps)
         for name, value in {**sums, "gradient_norm": norm}.items():
-            figures[name].append(value)
+            metrics[name].append(value)
 
-    def _check(self, whose: str, loss: float, norm: float) -> None:
-        if self.workers.any(not finite(loss, norm), self.state.device):
+    def _check_finite(self, label: str, loss: float, norm: float) -> None:
+        if self.processes.any(not all_finite(loss, norm), self.state.device):
             raise TrainingError(
                 f"step {self.state.step}",
-                f"the loss {whose} is {loss} and its gradient's norm {norm}".replace("  ", " "),
-                "the last good state is in the checkpoint; check the data, or lower the learning rate",
+                f"{label} is {loss} and the norm of its gradient {norm}",
+                "the checkpoint holds the last good state; check the data, or lower the learning rate",
             )
 
-    def _parts(self, frames: int, triplets: int) -> Iterator[Part]:
-        """The parts of a generator's draw: number `frames` of the one feed, `triplets` of the other."""
+    def _generator_batches(self, frames: int, triplets: int) -> Iterator[MicroBatch]:
+        """The micro-batches of one generator update: draw `frames` of the one stream, `triplets` of the other."""
         with_time = self.recipe.learns_from_time
-        if self.together:
-            for batch in self._drawn(self.feed, frames + triplets):
-                yield Part(batch, batch if with_time else None)
+        if self.frames_are_triplets:
+            for batch in self._draw(self.batches, frames + triplets):
+                yield MicroBatch(batch, batch if with_time else None)
         elif self.triplets is None:
-            for batch in self._drawn(self.feed, frames):
-                yield Part(batch, None)
+            for batch in self._draw(self.batches, frames):
+                yield MicroBatch(batch, None)
         else:
-            pairs = zip(self._drawn(self.feed, frames), self._drawn(self.triplets, triplets), strict=True)
-            yield from (Part(one, three) for one, three in pairs)
+            pairs = zip(self._draw(self.batches, frames), self._draw(self.triplets, triplets), strict=True)
+            yield from (MicroBatch(single, triplet) for single, triplet in pairs)
 
-    def _parts_of(self, name: str, update: int) -> Iterator[Part]:
-        """The parts of a discriminator's own draw."""
-        if name == "spatial":
-            yield from (Part(batch, None) for batch in self._drawn(self.feed, update))
-        elif self.together:
+    def _discriminator_batches(self, name: str, update: int) -> Iterator[MicroBatch]:
+        """The micro-batches of a discriminator's own draw."""
+        if name != "temporal":
+            yield from (MicroBatch(batch, None) for batch in self._draw(self.batches, update))
+        elif self.frames_are_triplets:
             first = self.updates["spatial"]
-            yield from (Part(None, batch) for batch in self._drawn(self.feed, first + update))
+            yield from (MicroBatch(None, batch) for batch in self._draw(self.batches, first + update))
         else:
             assert self.triplets is not None
-            yield from (Part(None, batch) for batch in self._drawn(self.triplets, update))
+            yield from (MicroBatch(None, batch) for batch in self._draw(self.triplets, update))
 
-    def _drawn(self, feed: Feed, draw: int) -> Iterator[Sample]:
-        for batch in feed.parts(self.state.step, draw):
-            yield Sample(batch, self.recipe.factor)
+    def _draw(self, batches: BatchStream, draw: int) -> Iterator[TrainingBatch]:
+        for batch in batches.micro_batches(self.state.step, draw):
+            yield TrainingBatch(batch, self.recipe.factor)
 
     def _precision(self) -> torch.autocast:
-        low = self.recipe.precision == "bfloat16"
-        return torch.autocast(torch.device(self.state.device).type, torch.bfloat16, enabled=low)
+        enabled = self.recipe.precision == "bfloat16"
+        return torch.autocast(torch.device(self.state.device).type, torch.bfloat16, enabled=enabled)
 
     @contextmanager
     def _clock(self, name: str) -> Iterator[None]:
@@ -242,73 +268,84 @@ class Game:
 
 
 @contextmanager
-def _looking(network: nn.Module) -> Iterator[None]:
-    """Within, the network passes batches of this process alone, and remembers nothing of them."""
-    with untouched(network), alone(network):
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Within, batch norms use this process's batches alone, and the network's buffers end unchanged."""
+    with preserving_buffers(network), local_statistics(network):
         yield
 
 
 @contextmanager
-def _resting(players: Sequence[Player]) -> Iterator[None]:
-    """Within, gradients pass through the players and none is computed for their weights."""
-    weights = [p for player in players for p in player.network.parameters()]
-    for weight in weights:
-        weight.requires_grad_(False)
+def _frozen(optimizers: Sequence[NetworkOptimizer]) -> Iterator[None]:
+    """Within, gradients pass through the networks and none is computed for their weights."""
+    parameters = [p for optimizer in optimizers for p in optimizer.network.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in weights:
-            weight.requires_grad_(True)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def objective(
     generator: nn.Module,
-    frames: Sample,
-    triplets: Sample | None,
-    critics: Mapping[str, Critic],
+    frames: TrainingBatch,
+    triplets: TrainingBatch | None,
+    discriminators: Mapping[str, DiscriminatorTrainer],
     weights: Losses,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
 
-    `frames` is what single-frame losses look at, `triplets` what the others do (the same sample where its
-    frames come in threes; None where nothing looks at time). All frames of a sample count alike in `absolute`
-    and `gradient`; discriminators see what they see (`Critic.view`). Without `critics` the adversarial terms
-    are left out. Losses are computed in float32 whatever the generator's precision.
+    Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames; None
+    where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
+    `DiscriminatorTrainer.view` makes a discriminator's input. Without `discriminators` there are no adversarial
+    terms. Losses are computed in float32 whatever the generator's precision.
     """
-    output, target = frames.output(generator, keep=True), frames.fine.flatten(0, 1)
+    output, target = frames.output(generator, cache=True), frames.fine.flatten(0, 1)
     terms: dict[str, tuple[float, Tensor]] = {}
     if weights.absolute > 0:
         terms["absolute"] = weights.absolute, losses.absolute(output, target)
     if weights.gradient > 0:
         terms["gradient"] = weights.gradient, losses.gradient(output, target)
     if triplets is not None:
-        sequence = triplets.unflatten(triplets.output(generator, keep=True))
+        sequence = triplets.unflatten(triplets.output(generator, cache=True))
         if weights.temporal > 0:
             value = losses.temporal(sequence, triplets.fine, triplets.velocity)
             terms["temporal"] = weights.temporal, value
         if weights.l2_t > 0:
             terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence))
-    parts: dict[str, Tensor] = {}
-    if "spatial" in critics:
-        critic = critics["spatial"]
-        logits, features = critic.network(critic.view(frames, frames.unflatten(output)))
-        terms["spatial"] = weights.spatial, critic.objective.generator_loss(logits.float())
+    details: dict[str, Tensor] = {}
+    if "slices" in discriminators:
+        value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))
+        terms["slices"] = weights.slices, value
+    if "spatial" in discriminators:
+        discriminator = discriminators["spatial"]
+        value, features = adversarial_loss(discriminator, frames, frames.unflatten(output))
+        terms["spatial"] = weights.spatial, value
         if any(weights.features):
             with torch.no_grad():
-                wanted = critic.network(critic.view(frames, frames.fine))[1]
-            total, distances = losses.feature(features, wanted, weights.features, weights.feature_form)
+                real_features = discriminator.network(discriminator.view(frames, frames.fine))[1]
+            total, distances = losses.feature(features, real_features, weights.features, weights.feature_form)
             terms["features"] = 1.0, total
-            parts |= {f"features_{layer}": d for layer, d in enumerate(distances, start=1)}
-    if "temporal" in critics and triplets is not None:
-        critic = critics["temporal"]
-        logits, _ = critic.network(critic.view(triplets, sequence))
-        terms["temporal_adversarial"] = (
-            weights.temporal_adversarial,
-            critic.objective.generator_loss(logits.float()),
-        )
+            details |= {f"features_{layer}": d for layer, d in enumerate(distances, start=1)}
+    if "temporal" in discriminators and triplets is not None:
+        value, _ = adversarial_loss(discriminators["temporal"], triplets, sequence)
+        terms["temporal_adversarial"] = weights.temporal_adversarial, value
     total = output.new_zeros(())
     for weight, value in terms.values():
         total = total + weight * value
-    if "absolute" not in terms:  # always said: divergence is seen by it
-        parts["absolute"] = losses.absolute(output, target)
-    return total, {**{name: value for name, (_, value) in terms.items() if name != "features"}, **parts}
+    if "absolute" not in terms:  # always reported: divergence is judged by it
+        details["absolute"] = losses.absolute(output, target)
+    return total, {**{name: value for name, (_, value) in terms.items() if name != "features"}, **details}
+
+
+def adversarial_loss(
+    discriminator: DiscriminatorTrainer, batch: TrainingBatch, frames: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What the generator minimises of a discriminator's judgement of `frames`, and the activations on the way."""
+    logits, features = discriminator.network(discriminator.view(batch, frames))
+    real_logits = None
+    if discriminator.objective.paired:
+        with torch.no_grad():
+            real_logits = discriminator.network(discriminator.view(batch, batch.fine))[0].float()
+    return discriminator.objective.for_generator(logits.float(), real_logits), features

@@ -1,4 +1,4 @@
-"""Batch normalisation: over the batches of all processes together, and anew for averaged weights."""
+"""Batch normalisation across processes (SyncBatchNorm), and statistics recalibrated for averaged weights."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fluidsr.training.distributed import Workers
+from fluidsr.training.distributed import ProcessGroup
 
 
-class SharedNorm(_BatchNorm):
-    """A batch norm whose statistics, while it trains, are those of the batches of all `workers` together.
+class SyncBatchNorm(_BatchNorm):
+    """A batch norm whose statistics, while it trains, are those of the batches of all `processes` together.
 
     As torch's SyncBatchNorm, which runs on CUDA alone. Every process passes batches of one size, in one order.
     It has the weights and buffers of the norm that it replaces.
     """
 
-    def __init__(self, norm: _BatchNorm, workers: Workers) -> None:
+    def __init__(self, norm: _BatchNorm, processes: ProcessGroup) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
-        self.workers = workers
+        self.processes = processes
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions will do."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.workers.size == 1:
+        if not self.training or self.processes.size == 1:
             return super().forward(x)
         values, shape = x.float(), (1, -1, *(1,) * (x.dim() - 2))
         space = [0, *range(2, x.dim())]
-        mean = _Mean.apply(values.mean(space), self.workers.size)
+        mean = _Mean.apply(values.mean(space), self.processes.size)
         centred = values - mean.view(shape)
-        variance = _Mean.apply(centred.square().mean(space), self.workers.size)
+        variance = _Mean.apply(centred.square().mean(space), self.processes.size)
         with torch.no_grad():
-            self._follow(mean, variance, self.workers.size * values[:, 0].numel())
+            self._update_running_statistics(mean, variance, self.processes.size * values[:, 0].numel())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running statistics, as torch does: the variance without bias."""
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
@@ -73,47 +73,47 @@ def _mean(x: Tensor, size: int) -> Tensor:
     return total / size
 
 
-def share(network: nn.Module, workers: Workers) -> None:
-    """Make every batch norm of the network one over all processes; alone, nothing changes.
+def convert_sync_batch_norm(network: nn.Module, processes: ProcessGroup) -> None:
+    """Make every batch norm of the network one over all processes; with a single process nothing changes.
 
     Parameters and buffers stay the objects that they are, and keep their names.
     """
-    if workers.size == 1:
+    if processes.size == 1:
         return
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
-                setattr(module, name, SharedNorm(child, workers))
+                setattr(module, name, SyncBatchNorm(child, processes))
 
 
 @contextmanager
-def alone(network: nn.Module) -> Iterator[None]:
-    """Within, the network's batch norms see the batches of this process only: the others are not passing any."""
-    norms = [m for m in network.modules() if isinstance(m, SharedNorm)]
-    kept = [norm.workers for norm in norms]
+def local_statistics(network: nn.Module) -> Iterator[None]:
+    """Within, the network's batch norms use this process's batches alone: the other processes pass none."""
+    norms = [m for m in network.modules() if isinstance(m, SyncBatchNorm)]
+    groups = [norm.processes for norm in norms]
     for norm in norms:
-        norm.workers = Workers()
+        norm.processes = ProcessGroup()
     try:
         yield
     finally:
-        for norm, workers in zip(norms, kept, strict=True):
-            norm.workers = workers
+        for norm, processes in zip(norms, groups, strict=True):
+            norm.processes = processes
 
 
-BATCHES = 16  # over which the statistics are taken
+CALIBRATION_BATCHES = 16  # batches over which the statistics are computed
 
 
-def has_statistics(network: nn.Module) -> bool:
+def has_running_statistics(network: nn.Module) -> bool:
     """Whether the network keeps running statistics of its batches."""
     return any(isinstance(m, _BatchNorm) and m.track_running_stats for m in network.modules())
 
 
 @torch.no_grad()
-def recompute(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running means and variances by plain means over `batches` passed through the present weights.
+def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Recompute running means and variances as plain means over `batches` with the present weights.
 
-    Averaged weights have never been run, and the running statistics of the weights they are made from are
-    not theirs (Izmailov et al. 2018, section 3.3). The network ends in the mode it was in.
+    Averaged weights have never processed a batch, and the running statistics of the weights they are made from do
+    not fit them (Izmailov et al. 2018, section 3.3). The network ends in the mode it was in.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     was, momenta = network.training, [m.momentum for m in norms]
@@ -129,12 +129,12 @@ def recompute(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 @contextmanager
-def untouched(network: nn.Module) -> Iterator[None]:
-    """Passes within leave the network's buffers (running statistics, power iterations) as they were."""
-    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+def preserving_buffers(network: nn.Module) -> Iterator[None]:
+    """Forward passes within leave the network's buffers (running statistics, power iterations) unchanged."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         yield
     finally:
         with torch.no_grad():
             for name, buffer in network.named_buffers():
-                buffer.copy_(kept[name])
+                buffer.copy_(buffers[name])

@@ -1,6 +1,6 @@
-"""Which batch an update gets, and what several losses need of it, computed once.
+"""BatchStream: which batch an update gets. TrainingBatch: a batch, and what several losses share of it.
 
-Batches are numbered, so that a training that goes on asks for what it would have asked for.
+Batches are numbered, so that a resumed training draws the same ones as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from torch import Tensor, nn
 
 from fluidsr.models.batch import PatchBatch
 from fluidsr.models.warp import Alignment, fine_velocity
-from fluidsr.training.distributed import Workers
+from fluidsr.training.distributed import ProcessGroup
 
 
 class Sampler(Protocol):
-    """Where batches come from. A batch must be a function of its number alone."""
+    """A source of batches. A batch must be a function of its number alone."""
 
     def batch(self, step: int) -> PatchBatch: ...
 
 
 @dataclass
-class Feed:
-    """Batches of one sampler on the device: `draws` of them a step, each in `accumulate` parts.
+class BatchStream:
+    """Batches of one sampler on the device: `draws` of them a step, each of `accumulate` micro-batches.
 
-    Numbers are dense, `((step * draws + draw) * accumulate + part) * workers + rank`: the parts and the
-    processes of one draw see neighbouring numbers, and none is left out or seen twice.
+    Numbers are dense, `((step * draws + draw) * accumulate + part) * processes + rank`: no batch is skipped or used
+    twice.
     """
 
     sampler: Sampler
     draws: int
     accumulate: int
-    workers: Workers
+    processes: ProcessGroup
     device: str
-    waited: float = field(default=0.0)  # seconds spent on waiting for batches
+    wait_seconds: float = field(default=0.0)  # seconds spent on waiting for batches
 
-    def parts(self, step: int, draw: int = 0) -> Iterator[PatchBatch]:
-        """The parts of one draw of one step."""
-        first = self.next(step) + draw * self.accumulate * self.workers.size
+    def micro_batches(self, step: int, draw: int = 0) -> Iterator[PatchBatch]:
+        """The micro-batches of one draw of one step."""
+        first = self.first_index(step) + draw * self.accumulate * self.processes.size
         for part in range(self.accumulate):
-            yield self.number(first + part * self.workers.size)
+            yield self.batch_at(first + part * self.processes.size)
 
-    def next(self, step: int) -> int:
-        """The number that this process asks for first in a step."""
-        return step * self.draws * self.accumulate * self.workers.size + self.workers.rank
+    def first_index(self, step: int) -> int:
+        """The number of this process's first batch in a step."""
+        return step * self.draws * self.accumulate * self.processes.size + self.processes.rank
 
-    def number(self, number: int) -> PatchBatch:
-        """The batch of one number."""
+    def batch_at(self, index: int) -> PatchBatch:
+        """The batch number `index`."""
         started = time.perf_counter()
-        drawn = self.sampler.batch(number)
-        self.waited += time.perf_counter() - started
-        return PatchBatch(drawn.coarse.to(self.device), drawn.fine.to(self.device))
+        batch = self.sampler.batch(index)
+        self.wait_seconds += time.perf_counter() - started
+        return PatchBatch(batch.coarse.to(self.device), batch.fine.to(self.device))
 
 
 FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities are given too
 
 
-class Sample:
-    """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, and the generator's answer to it."""
+class TrainingBatch:
+    """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, and the generator's output for it."""
 
     def __init__(self, batch: PatchBatch, factor: int) -> None:
         self.coarse, self.fine, self.factor = batch.coarse, batch.fine, factor
@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def middle(self) -> int:
-        """The index of the frame that single-frame judges look at."""
+        """The index of the frame that the spatial discriminator sees."""
         return self.coarse.shape[1] // 2
 
     @property
@@ -81,22 +81,22 @@ class Sample:
     @cached_property
     def velocity(self) -> Tensor:
         """In fine cells per frame, `[B, T, d, *(S * factor)]`."""
-        raised = fine_velocity(self.coarse.flatten(0, 1)[:, 1:], self.factor)
-        return raised.unflatten(0, self.coarse.shape[:2])
+        fine = fine_velocity(self.coarse.flatten(0, 1)[:, 1:], self.factor)
+        return fine.unflatten(0, self.coarse.shape[:2])
 
     @cached_property
     def alignment(self) -> Alignment:
         """Carries the outer frames onto the middle one."""
         return Alignment(self.coarse[:, :, 1:], self.factor, dt=FRAME_STEP)
 
-    def output(self, generator: nn.Module, *, keep: bool = False) -> Tensor:
-        """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `keep` the pass is made once."""
+    def output(self, generator: nn.Module, *, cache: bool = False) -> Tensor:
+        """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `cache` they are kept for the next call."""
         if self._output is not None:
             return self._output
-        made: Tensor = generator(self.coarse.flatten(0, 1)).float()
-        if keep:
-            self._output = made
-        return made
+        frames: Tensor = generator(self.coarse.flatten(0, 1)).float()
+        if cache:
+            self._output = frames
+        return frames
 
     def unflatten(self, output: Tensor) -> Tensor:
         """Frames of `output` sample by sample: `[B, T, 1, *(S * factor)]`."""
@@ -104,5 +104,5 @@ class Sample:
 
     @torch.no_grad()
     def fake(self, generator: nn.Module) -> Tensor:
-        """The generator's frames, `[B, T, 1, *(S * factor)]`, without a way back to its weights."""
+        """The generator's frames, `[B, T, 1, *(S * factor)]`, detached."""
         return self.unflatten(self.output(generator)).detach()

@@ -20,10 +20,10 @@ from fluidsr.atomic import replacing
 from fluidsr.errors import InputError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample
 from fluidsr.scenes import load_yaml_model
-from fluidsr.training.metrics_log import Journal
-from fluidsr.training.optimizer import Player, named, take
+from fluidsr.training.metrics_log import MetricsLog
+from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, named_tensors
 from fluidsr.training.recipe import recipe_file
-from fluidsr.training.recipe_schema import Optimizer, Part, Share
+from fluidsr.training.recipe_schema import Optimizer, Section, Share
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 20
@@ -40,7 +40,7 @@ class Samples(Protocol):
     def sample(self, number: int) -> ClosureSample: ...
 
 
-class ClosureNetwork(Part):
+class ClosureNetwork(Section):
     """The corrector's size."""
 
     width: int = Field(default=32, ge=1, le=256, description="Channels")
@@ -50,7 +50,7 @@ class ClosureNetwork(Part):
     )
 
 
-class ClosureRecipe(Part):
+class ClosureRecipe(Section):
     """How to train one corrector of coarse runs."""
 
     kind: Literal["closure"] = Field(description="What is trained")
@@ -110,7 +110,7 @@ class ClosureTraining:
             torch.manual_seed(seed)
             network = Closure(recipe.dim, recipe.factor, **recipe.network.model_dump()).to(device)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.player = Player(network, recipe.optimizer)
+        self.optimizer = NetworkOptimizer(network, recipe.optimizer)
         self.step = 0
         self.validation: float | None = None
         if (output / CHECKPOINT).exists():
@@ -128,7 +128,7 @@ class ClosureTraining:
 
         Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted.
         """
-        recipe, journal = self.recipe, Journal(self.output, self.step)
+        recipe, journal = self.recipe, MetricsLog(self.output, self.step)
         started, losses = time.monotonic(), []
         try:
             while self.step < recipe.steps:
@@ -154,7 +154,7 @@ class ClosureTraining:
 
     def _update(self, samples: Samples) -> float:
         recipe, total = self.recipe, 0.0
-        self.player.clear()
+        self.optimizer.zero_grad()
         for slot in range(recipe.batch):
             number = self.step * recipe.batch + slot
             sample = samples.sample(number)
@@ -162,7 +162,7 @@ class ClosureTraining:
             with torch.autocast(
                 torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
             ):
-                change = self.player.network(state, sample.periodic)
+                change = self.optimizer.network(state, sample.periodic)
             loss = unexplained_share(change.float(), sample) / recipe.batch
             loss.backward()
             total += loss.item()
@@ -170,18 +170,18 @@ class ClosureTraining:
             raise TrainingError(
                 f"step {self.step + 1}", "the loss is not finite", "lower optimizer.learning_rate"
             )
-        torch.nn.utils.clip_grad_norm_(self.player.network.parameters(), recipe.optimizer.clip)
-        self.player.update(self.step, recipe.steps)
+        torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
+        self.optimizer.update(self.step, recipe.steps)
         self.step += 1
         decay = min(recipe.optimizer.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.player.network.parameters(), strict=True):
+            for mean, now in zip(self.average.parameters(), self.optimizer.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
         return total
 
     def _save(self) -> None:
-        tensors = {f"network/{name}": tensor for name, tensor in self.player.tensors()}
-        tensors |= {f"average/{name}": tensor for name, tensor in named(self.average)}
+        tensors = {f"network/{name}": tensor for name, tensor in self.optimizer.tensors()}
+        tensors |= {f"average/{name}": tensor for name, tensor in named_tensors(self.average)}
         record = {
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,
@@ -209,8 +209,8 @@ class ClosureTraining:
                         f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
                         "give another --output, or --overwrite",
                     )
-            self.player.take(_of("network", tensors))
-            take(self.average, _of("average", tensors))
+            self.optimizer.load_tensors(_of("network", tensors))
+            copy_tensors(self.average, _of("average", tensors))
             self.step, self.validation = int(record["step"]), record["validation"]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Critic: a discriminator in the game, what it sees of a sample, and whether it may learn."""
+"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it."""
 
 from __future__ import annotations
 
@@ -12,89 +12,103 @@ from torch import Tensor
 from fluidsr.models import discriminators
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.objectives import Objective, objective
-from fluidsr.training.batches import Sample
-from fluidsr.training.monitors import Gate
-from fluidsr.training.optimizer import Player
+from fluidsr.training.batches import TrainingBatch
+from fluidsr.training.monitors import AccuracyGate
+from fluidsr.training.optimizer import NetworkOptimizer
 from fluidsr.training.recipe import Recipe
 
-View = Callable[[Sample, Tensor], Tensor]
+View = Callable[[TrainingBatch, Tensor], Tensor]
 
 
 @dataclass
-class Critic:
-    """`view(sample, frames)` is what the discriminator sees of real or generated `frames [B, T, 1, *S]`."""
+class DiscriminatorTrainer:
+    """`view(batch, frames)` is the discriminator's input for real or generated `frames [B, T, 1, *S]`."""
 
     name: str
-    player: Player
-    gate: Gate
+    optimizer: NetworkOptimizer
+    gate: AccuracyGate
     objective: Objective
     view: View
 
     @property
     def network(self) -> Discriminator:
         """The discriminator."""
-        network = self.player.network
+        network = self.optimizer.network
         assert isinstance(network, Discriminator)
         return network
 
-    def loss(self, sample: Sample, fake: Tensor, random: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """What the discriminator minimises on one batch, and its value and accuracy there.
+    def loss(
+        self, batch: TrainingBatch, fake: Tensor, random: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss to minimise on one batch, and its value and accuracy there.
 
         Real and generated frames pass separately, so that a batch norm sees one kind at a time, as published.
         """
-        seen_real, seen_fake = self.view(sample, sample.fine), self.view(sample, fake)
-        real, false = self.network(seen_real)[0].float(), self.network(seen_fake)[0].float()
-        value = self.objective.critic_loss(real, false)
+        real_input, fake_input = self.view(batch, batch.fine), self.view(batch, fake)
+        real_logits = self.network(real_input)[0].float()
+        fake_logits = self.network(fake_input)[0].float()
+        value = self.objective.discriminator_loss(real_logits, fake_logits)
         total = value
         if self.objective.penalty_weight and torch.is_grad_enabled():
-            with torch.autocast(seen_real.device.type, enabled=False):
+            with torch.autocast(real_input.device.type, enabled=False):
                 total = value + self.objective.penalty(
-                    lambda x: self.network(x)[0], seen_real.float(), seen_fake.float(), random
+                    lambda x: self.network(x)[0], real_input.float(), fake_input.float(), random
                 )
-        return total, {"loss": value.item(), "accuracy": self.objective.accuracy(real, false)}
+        return total, {"loss": value.item(), "accuracy": self.objective.accuracy(real_logits, fake_logits)}
 
 
-def make_critics(recipe: Recipe, device: str) -> dict[str, Critic]:
-    """The recipe's discriminators by name, `spatial` and `temporal`; weights from torch's random numbers."""
+def build_discriminators(recipe: Recipe, device: str) -> dict[str, DiscriminatorTrainer]:
+    """The recipe's discriminators by name: `slices`, `spatial`, `temporal`. Weights start from torch's generator."""
     options = recipe.discriminators
     if options is None:
         return {}
-    rules, factor, look = objective(options.objective), recipe.factor, options.view
-    rules.check(options.norm)
+    adversarial, factor, view_name = objective(options.objective), recipe.factor, options.view
+    adversarial.check(options.norm)
 
-    def spatial(sample: Sample, frames: Tensor) -> Tensor:
+    def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None
-        middle = sample.middle
-        return discriminators.spatial(
-            sample.density[:, middle], frames[:, middle], factor, look, options.thin
+        middle = batch.middle
+        return discriminators.spatial_input(
+            batch.density[:, middle], frames[:, middle], factor, view_name, options.thin
         )
 
-    def temporal(sample: Sample, frames: Tensor) -> Tensor:
+    def temporal(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None and options.temporal is not None
-        alignment = sample.alignment if options.temporal.align else None
-        return discriminators.temporal(sample.density, frames, factor, alignment, look, options.thin)
+        alignment = batch.alignment if options.temporal.align else None
+        return discriminators.temporal_input(
+            batch.density, frames, factor, alignment, view_name, options.thin
+        )
 
-    made = {}
-    for name, part, bound, channels, view in (
+    def slices(batch: TrainingBatch, frames: Tensor) -> Tensor:
+        assert options is not None and options.slices is not None
+        middle, every = batch.middle, options.slices.every
+        return discriminators.slice_input(
+            batch.density[:, middle], frames[:, middle], factor, every, view_name, options.thin
+        )
+
+    trainers = {}
+    for name, section, bound, channels, view in (
+        ("slices", options.slices, options.gate.slices, discriminators.SPATIAL_CHANNELS, slices),
         ("spatial", options.spatial, options.gate.spatial, discriminators.SPATIAL_CHANNELS, spatial),
         ("temporal", options.temporal, options.gate.temporal, discriminators.TEMPORAL_CHANNELS, temporal),
     ):
-        if part is None:
+        if section is None:
             continue
         network = Discriminator(
-            recipe.dim,
+            2 if name == "slices" else recipe.dim,
             channels,
             tile=recipe.patches.tile * factor,
             norm=options.norm,
             head=options.head,
-            widths=(part.width, 2 * part.width, 4 * part.width, 8 * part.width),
+            widths=(section.width, 2 * section.width, 4 * section.width, 8 * section.width),
         )
-        player = Player(network.to(device), options.optimizer)
-        made[name] = Critic(name, player, Gate(bound, options.gate.memory), rules, view)
-    return made
+        optimizer = NetworkOptimizer(network.to(device), options.optimizer)
+        gate = AccuracyGate(bound, options.gate.memory)
+        trainers[name] = DiscriminatorTrainer(name, optimizer, gate, adversarial, view)
+    return trainers
 
 
-def random_of(device: str, *what: object) -> torch.Generator:
-    """Random numbers that are a function of `what` alone."""
-    digest = hashlib.blake2b(" ".join(map(str, what)).encode(), digest_size=8).digest()
+def seeded_generator(device: str, *key: object) -> torch.Generator:
+    """A random generator whose numbers are a function of `key` alone."""
+    digest = hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)

@@ -1,4 +1,4 @@
-"""Data-parallel training under `torchrun`: what the processes tell each other; alone, nothing."""
+"""Data-parallel training under `torchrun`: the collectives that the processes share; no-ops for a single process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Workers:
-    """This process's number among `size` equal ones."""
+class ProcessGroup:
+    """This process's rank among `size` equal ones."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and decides when to stop."""
         return self.rank == 0
 
-    def mean_(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce_mean_(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in one message."""
         if self.size == 1:
             return
@@ -36,32 +36,32 @@ class Workers:
             tensor.copy_(part.view_as(tensor))
 
     def mean(self, values: Sequence[float], device: str) -> list[float]:
-        """The mean of each number over the processes; alone, the numbers themselves."""
+        """The mean of each number over the processes."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
-        self.mean_([tensor])
+        self.all_reduce_mean_([tensor])
         return [float(value) for value in tensor]
 
     def any(self, flag: bool, device: str) -> bool:
-        """Whether the flag is up in any process: all of them stop together or not at all."""
+        """Whether the flag is set in any process: all of them stop together or not at all."""
         if self.size == 1:
             return flag
-        raised = torch.tensor(float(flag), device=device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return bool(raised.item() > 0)
+        flags = torch.tensor(float(flag), device=device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item() > 0)
 
 
 @contextmanager
-def join(device: str) -> Iterator[Workers]:
-    """The workers that `torchrun` started, by its environment variables; a single one without it."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """The processes that `torchrun` started, by its environment variables; a single one without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Workers()
+        yield ProcessGroup()
         return
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield Workers(dist.get_rank(), size)
-        dist.barrier()  # nobody takes the connections down while the first one still writes and then says goodbye
+        yield ProcessGroup(dist.get_rank(), size)
+        dist.barrier()  # keep the connections until the main process has written its files
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What training says on its way: `metrics.jsonl` for programs, TensorBoard for people."""
+"""The log of a training: `metrics.jsonl` for programs, TensorBoard for people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from fluidsr.atomic import replacing, write_error
 
 
-class Journal:
+class MetricsLog:
     """Appends records to `folder/metrics.jsonl` and `folder/tensorboard/`.
 
-    Opened at step `start` of a resumed run, it first drops the records of later steps, which will come again.
+    Opened at step `start` of a resumed run, it first drops the records of later steps, which will be made again.
     """
 
     def __init__(self, folder: Path, start: int) -> None:
@@ -41,7 +41,7 @@ class Journal:
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
 
-    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+    def write_image(self, step: int, name: str, pixels: np.ndarray) -> None:
         """A picture, `uint8 [height, width, 3]`: `samples/NAME_STEP.png`, and to TensorBoard."""
         from PIL import Image
 

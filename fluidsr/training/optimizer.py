@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from fluidsr.training.distributed import Workers
+from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.recipe_schema import Rate
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
 
 
-class Player:
-    """A network, its AdamW and what decides its learning rate."""
+class NetworkOptimizer:
+    """A network, its AdamW and its learning-rate schedule."""
 
     def __init__(self, network: nn.Module, options: Rate) -> None:
         self.network, self.options = network, options
@@ -26,32 +26,32 @@ class Player:
             weight_decay=options.weight_decay,
         )
 
-    def gather(self, workers: Workers) -> float:
-        """Average the gradients over the processes and shorten them to `clip`; returns their norm before."""
+    def all_reduce_and_clip(self, processes: ProcessGroup) -> float:
+        """Average the gradients over the processes and clip their norm to `clip`; returns the norm before clipping."""
         parameters = list(self.network.parameters())
-        workers.mean_(p.grad for p in parameters if p.grad is not None)
+        processes.all_reduce_mean_(p.grad for p in parameters if p.grad is not None)
         return float(torch.nn.utils.clip_grad_norm_(parameters, self.options.clip))
 
     def update(self, step: int, steps: int) -> None:
-        """Apply the gathered gradients at the learning rate of `step` of `steps`."""
+        """Apply the gradients at the learning rate of `step` of `steps`."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.options, step, steps)
         self.optimizer.step()
 
-    def clear(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All that a checkpoint needs, by name: weights, buffers, moments."""
-        yield from named(self.network)
+        yield from named_tensors(self.network)
         for name, parameter in self.network.named_parameters():
             for moment, value in self.optimizer.state.get(parameter, {}).items():
                 yield f"{moment}.{name}", value
 
-    def take(self, tensors: dict[str, Tensor]) -> None:
-        """Become what `tensors` gave. Raises KeyError where one is missing, RuntimeError for a wrong shape."""
-        take(self.network, tensors)
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `tensors` gave. Raises KeyError where one is missing, RuntimeError for a wrong shape."""
+        copy_tensors(self.network, tensors)
         names = [name for name, _ in self.network.named_parameters()]
         moments = {
             # The count stays on the host, where AdamW wants it.
@@ -63,7 +63,7 @@ class Player:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def named(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Weights and buffers, as `weight.NAME` and `buffer.NAME`."""
     for name, parameter in network.named_parameters():
         yield f"weight.{name}", parameter
@@ -72,13 +72,13 @@ def named(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def take(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy what `named` gave into the network."""
-    for name, tensor in named(network):
+def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy what `named_tensors` gave into the network."""
+    for name, tensor in named_tensors(network):
         tensor.copy_(tensors[name])
 
 
-def finite(*values: float) -> bool:
+def all_finite(*values: float) -> bool:
     """Whether all are finite."""
     return all(map(math.isfinite, values))
 

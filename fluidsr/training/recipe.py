@@ -17,8 +17,8 @@ from fluidsr.training.recipe_schema import (
     Losses,
     Network,
     Optimizer,
-    Part,
     Patches,
+    Section,
     SmokeNetwork,
     default_architecture,
 )
@@ -26,7 +26,7 @@ from fluidsr.training.recipe_schema import (
 FOLDER = Path(__file__).parent / "recipes"
 
 
-class Recipe(Part):
+class Recipe(Section):
     """How to train one generator."""
 
     name: str = Field(
@@ -77,25 +77,34 @@ class Recipe(Part):
     @property
     def learns_from_time(self) -> bool:
         """Whether anything here looks at three consecutive frames."""
-        critics = self.discriminators
-        return self.losses.temporal > 0 or self.losses.l2_t > 0 or bool(critics and critics.temporal)
+        discriminators = self.discriminators
+        return (
+            self.losses.temporal > 0
+            or self.losses.l2_t > 0
+            or bool(discriminators and discriminators.temporal)
+        )
 
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Keys that would be accepted and ignored, or that cannot go together."""
-    losses, patches, critics = recipe.losses, recipe.patches, recipe.discriminators
-    spatial, temporal = (critics.spatial, critics.temporal) if critics else (None, None)
-    if losses.absolute == losses.gradient == losses.temporal == losses.l2_t == 0 and not critics:
+    losses, patches, discriminators = recipe.losses, recipe.patches, recipe.discriminators
+    spatial = discriminators.spatial if discriminators else None
+    slices = discriminators.slices if discriminators else None
+    temporal = discriminators.temporal if discriminators else None
+    if losses.absolute == losses.gradient == losses.temporal == losses.l2_t == 0 and not discriminators:
         yield "losses", "has no weight above 0; give one"
-    if critics and not spatial and not temporal:
-        yield "discriminators", "has neither spatial nor temporal; give one, or discriminators: null"
-    for name, critic, weight in (
+    if discriminators and not (spatial or slices or temporal):
+        yield "discriminators", "has none of spatial, slices and temporal; give one, or discriminators: null"
+    if slices and recipe.dim == 2:
+        yield "discriminators.slices", "judges slices of 3-D frames; use spatial"
+    for name, discriminator, weight in (
         ("spatial", spatial, losses.spatial),
+        ("slices", slices, losses.slices),
         ("temporal_adversarial", temporal, losses.temporal_adversarial),
     ):
-        if critic and weight == 0:
+        if discriminator and weight == 0:
             yield f"losses.{name}", "is 0, and there is a discriminator for it; give a weight, or remove it"
-        if weight > 0 and not critic:
+        if weight > 0 and not discriminator:
             yield f"losses.{name}", "is above 0, and there is no discriminator for it; add one"
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
@@ -103,15 +112,23 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
     if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
-    if critics and critics.objective == "wgan-gp" and critics.norm == "batch":
+    if discriminators and discriminators.objective == "relativistic" and discriminators.norm == "batch":
+        yield (
+            "discriminators.norm",
+            "is batch, and R1 is a penalty on each sample's own gradient; use group or none",
+        )
+    if discriminators and discriminators.objective == "wgan-gp" and discriminators.norm == "batch":
         yield (
             "discriminators.norm",
             "is batch, and WGAN-GP needs critics that judge samples singly; use group",
         )
-    if critics and critics.thin > 0 and critics.view == "raw":
+    if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
         yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
-    if critics and critics.start >= recipe.steps:
-        yield "discriminators.start", f"is {critics.start}, and there are {recipe.steps} steps; start earlier"
+    if discriminators and discriminators.start >= recipe.steps:
+        yield (
+            "discriminators.start",
+            f"is {discriminators.start}, and there are {recipe.steps} steps; start earlier",
+        )
 
 
 def recipes() -> list[str]:

@@ -1,4 +1,4 @@
-"""The parts of a recipe: networks, patches, losses, optimizers, the adversary."""
+"""The sections of a recipe: generator, patches, losses, optimizers, discriminators."""
 
 from __future__ import annotations
 
@@ -6,79 +6,67 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from fluidsr.models.generator import ArchitectureOptions
+from fluidsr.models.smoke import SmokeArchitecture, SmokeGenerator
+from fluidsr.models.tempogan import TempoGAN, TempoGANArchitecture
+from fluidsr.models.unet import UNet, UNetArchitecture
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Signed = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Accuracy = Annotated[float, Field(ge=0.5, le=1)]
 Width = Annotated[int, Field(ge=1, le=1024)]
-Inputs = Literal["density", "density velocity", "density velocity vorticity"]
 Count = Annotated[int, Field(ge=0, le=1024)]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """Frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Network(Part):
-    consistent: bool = Field(
-        default=False, description="Scale the output by what its coarse version lacks of the coarse density"
-    )
+class _Network(ArchitectureOptions):
+    """A recipe's generator: the options of its architecture, by the architecture's name."""
+
+    model_config = ConfigDict(strict=False)
+
+    kind: ClassVar[str]
+    architecture: str
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What `fluidsr.models.registry.build` needs beside name, dim and factor."""
+        """What `fluidsr.models.build` needs beside the architecture, dim and factor."""
         return self.model_dump(exclude={"architecture"})
 
 
-class SmokeNetwork(_Network):
+class SmokeNetwork(SmokeArchitecture, _Network):
     """The laptop generator (docs/adr/0005-generator.md)."""
 
-    kind: ClassVar[str] = "SmokeGenerator"
+    model_config = ConfigDict(strict=False)
+
+    kind: ClassVar[str] = SmokeGenerator.architecture
     architecture: Literal["smoke"] = Field(
         default="smoke", description="Which network; `smoke` where left out"
     )
-    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
-    width: Width = Field(default=48, description="Channels of the trunk, at coarse resolution")
-    blocks: int = Field(default=3, ge=0, le=64, description="Residual blocks of the trunk")
-    rise_width: Width = Field(default=16, description="Channels between the doublings of resolution")
-    velocity_unit: Positive = Field(
-        default=4.0, description="Velocities are divided by this, in coarse cells per frame"
-    )
-    last: Literal["balanced", "resized"] = Field(
-        default="balanced",
-        description="The finest grid by a sub-pixel convolution, or by interpolation and convolutions there",
-    )
 
 
-class TempoGANNetwork(_Network):
+class TempoGANNetwork(TempoGANArchitecture, _Network):
     """The published generator (Xie et al. 2018, appendix A), weight for weight."""
 
-    kind: ClassVar[str] = "TempoGAN"
+    model_config = ConfigDict(strict=False)
+
+    kind: ClassVar[str] = TempoGAN.architecture
     architecture: Literal["tempogan"] = Field(description="Which network")
-    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
-    gated: bool = Field(
-        default=False, description="Exactly no smoke far from any smoke; the published one has it not"
-    )
 
 
-class UNetNetwork(_Network):
+class UNetNetwork(UNetArchitecture, _Network):
     """The U-net that the thesis names as an alternative."""
 
-    kind: ClassVar[str] = "UNet"
+    model_config = ConfigDict(strict=False)
+
+    kind: ClassVar[str] = UNet.architecture
     architecture: Literal["unet"] = Field(description="Which network")
-    inputs: Inputs = Field(default="density velocity", description="What it sees of the coarse frame")
-    width: int = Field(
-        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many a level below"
-    )
-    depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
-    gated: bool = Field(default=False, description="Exactly no smoke far from any smoke")
-    norm: Literal["batch", "none"] = Field(
-        default="batch",
-        description="`none`, with few tiles in a batch: batch norms then blur how dense the smoke is",
-    )
 
 
 Network = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
@@ -88,7 +76,7 @@ def _augmentation(value: Any) -> Any:
     return {True: "symmetries", False: "none"}.get(value, value) if isinstance(value, bool) else value
 
 
-class Patches(Part):
+class Patches(Section):
     """What an update sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells."""
 
     tile: int = Field(default=16, ge=4, le=512, description="Edge of a patch, in coarse cells")
@@ -111,7 +99,7 @@ class Patches(Part):
     )
 
 
-class Losses(Part):
+class Losses(Section):
     """Weights of the generator's losses (`fluidsr.models.losses`); one of weight 0 is not computed."""
 
     absolute: Weight = Field(
@@ -126,6 +114,7 @@ class Losses(Part):
         default=0.0, description="The thesis's L2,t (equation 3.4): change along the flow, squared"
     )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
+    slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
     temporal_adversarial: Weight = Field(
         default=0.0, description="Adversarial loss by the temporal discriminator Dt"
     )
@@ -139,7 +128,7 @@ class Losses(Part):
     )
 
 
-class Rate(Part):
+class Rate(Section):
     """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) and its learning rate."""
 
     learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
@@ -163,7 +152,7 @@ class Optimizer(Rate):
     average: Share = Field(default=0.999, description="Decay of the averaged weights")
 
 
-class CriticRate(Rate):
+class DiscriminatorRate(Rate):
     """The discriminators' AdamW, one each; its schedule begins when the adversary does."""
 
     learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
@@ -174,7 +163,7 @@ class CriticRate(Rate):
     )
 
 
-class Spatial(Part):
+class SpatialDiscriminator(Section):
     """Ds: coarse density and a fine frame; is the frame real?"""
 
     width: Width = Field(
@@ -182,7 +171,21 @@ class Spatial(Part):
     )
 
 
-class Temporal(Part):
+class SliceDiscriminator(Section):
+    """D on slices of a 3-D frame: coarse density and fine frame in 2-D; is the slice real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+    every: int = Field(
+        default=7,
+        ge=1,
+        le=64,
+        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
+    )
+
+
+class TemporalDiscriminator(Section):
     """Dt: three consecutive fine frames; are they real?"""
 
     width: Width = Field(
@@ -194,13 +197,13 @@ class Temporal(Part):
     )
 
 
-class Updates(Part):
+class Updates(Section):
     """Updates of each network in a step, in this order.
 
     Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
     """
 
-    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds")
+    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
     temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
     generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
 
@@ -210,19 +213,25 @@ class Updates(Part):
         return self.spatial == self.temporal == self.generator == 1
 
 
-class Gate(Part):
+class Gate(Section):
     """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
 
     spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
+    slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
     temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
 
 
-class Discriminators(Part):
+class Discriminators(Section):
     """The adversary: which discriminators, what they see, and how they are trained."""
 
-    spatial: Spatial | None = Field(default=Spatial(), description="Ds; null: none")
-    temporal: Temporal | None = Field(default=Temporal(), description="Dt; null: none")
+    spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
+    slices: SliceDiscriminator | None = Field(
+        default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"
+    )
+    temporal: TemporalDiscriminator | None = Field(
+        default=TemporalDiscriminator(), description="Dt; null: none"
+    )
     view: Literal["residual", "raw"] = Field(
         default="residual",
         description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
@@ -242,12 +251,12 @@ class Discriminators(Part):
         default="pooled",
         description="The last layer: of the mean over the patch, or, as published, of every place by itself",
     )
-    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp"] = Field(
+    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"] = Field(
         default="non-saturating", description="The game's losses (`fluidsr.models.objectives`)"
     )
     updates: Updates = Updates()
     gate: Gate = Gate()
-    optimizer: CriticRate = CriticRate()
+    optimizer: DiscriminatorRate = DiscriminatorRate()
     start: int = Field(
         default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
     )

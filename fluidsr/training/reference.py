@@ -19,11 +19,11 @@ _SECTIONS = {
     "losses": "Losses",
     "optimizer": "Optimizer",
     "discriminators": "Discriminators",
-    "discriminators.spatial": "Spatial",
-    "discriminators.temporal": "Temporal",
+    "discriminators.spatial": "SpatialDiscriminator",
+    "discriminators.temporal": "TemporalDiscriminator",
     "discriminators.updates": "Updates",
     "discriminators.gate": "Gate",
-    "discriminators.optimizer": "CriticRate",
+    "discriminators.optimizer": "DiscriminatorRate",
 }
 
 

@@ -1,15 +1,18 @@
 """Upscaling: a coarse frame of any size through a trained generator, in tiles laid around the smoke."""
 
+from typing import TYPE_CHECKING
+
+from fluidsr.deprecation import renamed
 from fluidsr.upscaling.network_input import VelocityScale
 from fluidsr.upscaling.statistics import Cost, Statistics
-from fluidsr.upscaling.tiles import Box, Piece, Tile, plan
+from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, plan
 from fluidsr.upscaling.upscaler import PRECISIONS, Upscaler, load
 
 __all__ = [
     "PRECISIONS",
     "Box",
     "Cost",
-    "Piece",
+    "FieldBlock",
     "Statistics",
     "Tile",
     "Upscaler",
@@ -17,3 +20,6 @@ __all__ = [
     "load",
     "plan",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"Piece": "FieldBlock"})

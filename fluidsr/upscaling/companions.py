@@ -73,12 +73,12 @@ class Carried:
 def interpolated(array: Tensor, box: Box, factor: int, order: str) -> Tensor:
     """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
 
-    The same, bit for bit, as that part of the whole field raised at once; values and unit stay.
+    The same, bit for bit, as that part of the whole field upsampled at once; values and unit stay.
     """
     dim, reach = len(box.lo), _REACH[order]
     shape = tuple(array.shape[-dim:])
     tile = tile_of(box, shape, reach, factor)
     lead = tuple(array.shape[:-dim])
     fine = upsample(tile.read.of(array).reshape(1, -1, *tile.read.shape), factor, order)
-    inside: Tensor = tile.crop.of(trim(fine, tile.cut, reach * factor))
+    inside: Tensor = tile.crop.of(trim(fine, tile.cropped, reach * factor))
     return inside.reshape(*lead, *tile.write.shape)

@@ -1,8 +1,7 @@
-"""Bytes that a generator holds at its peak, found without computing anything.
+"""The peak memory of a generator, determined without computing anything.
 
-The generator runs once on torch's `meta` device, which has shapes and no data, while every storage it makes
-is counted from its birth to its release. So the figure follows from the network's definition, for any
-network.
+The generator runs once on torch's `meta` device, which has shapes and no data, while every storage it allocates is
+counted until it is released. So the peak follows from the network's definition, for any network.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fluidsr.models.blocks import Cut, memory_format
+from fluidsr.models.blocks import CroppedSides, memory_format
 
-# What a CPU's convolutions work in, and what freed memory in pieces of other sizes leaves unused, come on top of
-# the tensors: measured, 1.0 to 2.1 times as much is resident (docs/performance.md).
+# The workspace of convolutions on a CPU, and fragmentation, come on top of the tensors: measured, 1.0 to 2.1 times as
+# much is resident (docs/performance.md).
 WORKSPACE = 2.0
 
-_MOST_KNOWN = 10_000  # tiles whose figures are kept
-
+_MAX_CACHED = 10_000  # tile shapes whose peaks are kept
 
 _PROBE_EDGE = {2: 64, 3: 16}  # coarse cells; bytes per cell no longer depend on it
 
@@ -71,32 +69,34 @@ class _PeakBytes(TorchDispatchMode):
         self.alive -= nbytes
 
 
-class Footprint:
+class MemoryModel:
     """Bytes that `generator` holds for a tile at its peak, its input and output included, its weights not."""
 
     def __init__(self, generator: Any) -> None:
         self._twin = copy.deepcopy(generator).to("meta")
         self._dim = int(generator.dim)
-        self._known: dict[tuple[Any, ...], int] = {}
+        self._cache: dict[tuple[Any, ...], int] = {}
         edge = _PROBE_EDGE[self._dim]
         uncut = peak_bytes(self._twin, self._dim, (edge,) * self._dim)
-        self._most_per_cell = WORKSPACE * uncut / edge**self._dim
+        self._max_per_cell = WORKSPACE * uncut / edge**self._dim
 
     def at_most(self, shape: Sequence[int]) -> int:
-        """For any tile that reads `shape` coarse cells: what it would be if nothing of the halo were left out.
+        """An upper bound for any tile that reads `shape` coarse cells: as if all of its halo were computed.
 
-        Known at once, where `of` takes some milliseconds for a tile it has not met.
+        Known at once, where `of` takes some milliseconds for a new shape.
         """
-        return math.ceil(self._most_per_cell * math.prod(shape))
+        return math.ceil(self._max_per_cell * math.prod(shape))
 
-    def of(self, shape: Sequence[int], cut: Cut) -> int:
-        """For a tile that reads `shape` coarse cells of a volume that goes on at the `cut` sides."""
-        key = tuple(shape), tuple(cut)
-        if key not in self._known:
-            if len(self._known) > _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = math.ceil(WORKSPACE * peak_bytes(self._twin.inside, self._dim, shape, cut))
-        return self._known[key]
+    def of(self, shape: Sequence[int], cropped: CroppedSides) -> int:
+        """For a tile that reads `shape` coarse cells of a volume that continues at the `cropped` sides."""
+        key = tuple(shape), tuple(cropped)
+        if key not in self._cache:
+            if len(self._cache) > _MAX_CACHED:
+                self._cache.clear()
+            self._cache[key] = math.ceil(
+                WORKSPACE * peak_bytes(self._twin.forward_cropped, self._dim, shape, cropped)
+            )
+        return self._cache[key]
 
 
 def peak_bytes(run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any) -> int:
@@ -108,6 +108,6 @@ def peak_bytes(run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int],
 
 def is_exhaustion(error: RuntimeError) -> bool:
     """Whether `error` is torch's way of saying that memory does not suffice, on a GPU or on a CPU."""
-    # On a CPU, and from cuDNN and cuBLAS, only the words tell.
+    # On a CPU, and from cuDNN and cuBLAS, only the message says so.
     words = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

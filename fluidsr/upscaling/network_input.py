@@ -1,4 +1,4 @@
-"""What a generator sees of a frame: checked, cleaned, in its units; and what is to be said about it."""
+"""The input of a generator made from a frame: checked, cleaned, in the network's units, with notes about it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 
-# Density below this is no smoke. Tails of advection (1e-30 and less) would otherwise make the whole domain
-# look busy; what is dropped changes the result by less than 1e-5.
+# Density below this counts as zero. Tails of advection (1e-30 and less) would otherwise make the whole domain
+# occupied; dropping them changes the result by less than 1e-5.
 THRESHOLD = 1e-6
 
 _HARMLESS = 100.0  # times the density of the training, measured
@@ -25,12 +25,12 @@ VelocityScale: TypeAlias = float | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A frame as the generator sees it.
+class NetworkInput:
+    """A frame as input of a generator.
 
-    `coarse [1 + d, *S]`, density, then velocity in coarse cells per frame; `clamped_cells`, how many
-    densities were negative and are zero in it; `max_density`; `max_speed`, the largest magnitude of a
-    velocity component where there is smoke.
+    `coarse [1 + d, *S]`, density, then velocity in coarse cells per frame; `clamped_cells`, number of cells whose
+    negative density was set to zero; `max_density`; `max_speed`, the largest magnitude of a velocity component where
+    there is smoke.
     """
 
     coarse: Tensor
@@ -44,36 +44,35 @@ class Seen:
         return self.coarse[0]
 
     def notes(self, card: Any) -> Iterator[str]:
-        """Sentences for the user: what was changed, and where the frame is unlike those of the training.
+        """Notes for the user: what was changed, and where the frame is outside of the training range.
 
-        They name the card's figures and none of the frame's, so that the same circumstance gives the same
-        words.
+        They contain numbers of the card and none of the frame, so that the same condition gives the same note.
         """
         if self.clamped_cells:
-            yield "density is negative in places; it was taken as zero there"
+            yield "density is negative in places; it was set to zero there"
         # Detail scales with the density: of one a hundred times as high as in training the fine field is the same
-        # within 7 %, so only what lies beyond is worth a word.
-        most = _HARMLESS * card.density_range[1]
-        if self.max_density > most:
+        # within 7 %, so only what lies beyond is worth a note.
+        limit = _HARMLESS * card.density_range[1]
+        if self.max_density > limit:
             yield (
-                f"density exceeds {most:g}, {_HARMLESS:g} times the most {card.name} was trained on;"
+                f"density exceeds {limit:g}, {_HARMLESS:g} times the maximum in training of {card.name};"
                 " the detail may look wrong"
             )
-        most = max(abs(value) for value in card.velocity_range)
-        if self.max_speed > most:
+        limit = max(abs(value) for value in card.velocity_range)
+        if self.max_speed > limit:
             yield (
-                f"smoke moves faster than {most:g} coarse cells a frame, the most {card.name} was trained on;"
+                f"smoke moves faster than {limit:g} coarse cells per frame, the maximum in training of {card.name};"
                 " a lower --velocity-scale or more frames per second may help"
             )
 
 
-def see(
+def prepare_input(
     frame: Frame, velocity_scale: VelocityScale, device: torch.device, reads_velocity: bool = True
-) -> Seen:
-    """`frame` as a generator on `device` sees it, its velocity times `velocity_scale`.
+) -> NetworkInput:
+    """`frame` as input of a generator on `device`, its velocity times `velocity_scale`.
 
     A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
-    where it is read, a NaN or an infinity, a scale that is none, and one other than 1 where velocity is not read.
+    where it is read, a NaN or an infinity, an invalid scale, and one other than 1 where velocity is not read.
     """
     scale = _checked(velocity_scale, frame.shape, device)
     if not reads_velocity and not (isinstance(scale, float) and scale == 1.0):
@@ -90,13 +89,13 @@ def see(
             "the frame has none, and the generator draws its detail along the flow",
             "give a velocity grid, or zeros of its shape for a softer result that flickers more",
         )
-    here = frame.with_fields({"density": frame.density, "velocity": frame.velocity}).torch(str(device))
-    check_finite(here)
-    density = torch.where(here.density > THRESHOLD, here.density, 0.0)
-    velocity = here.velocity_in_cells() * scale
-    return Seen(
+    tensors = frame.with_fields({"density": frame.density, "velocity": frame.velocity}).torch(str(device))
+    check_finite(tensors)
+    density = torch.where(tensors.density > THRESHOLD, tensors.density, 0.0)
+    velocity = tensors.velocity_in_cells() * scale
+    return NetworkInput(
         torch.cat([density[None], velocity]),
-        clamped_cells=int((here.density < 0).sum()),
+        clamped_cells=int((tensors.density < 0).sum()),
         max_density=float(density.max()),
         max_speed=float((velocity.abs().amax(0) * (density > 0)).max()),
     )
@@ -117,17 +116,17 @@ def _checked(scale: VelocityScale, shape: tuple[int, ...], device: torch.device)
             raise InputError("--velocity-scale", f"{number} is not a scale", "give 0 or more")
         return number
     if tuple(scale.shape) != shape:
-        what = f"shape {tuple(scale.shape)} does not fit the frame's {shape}"
-        raise InputError("velocity scale", what, "give a number, or one for each coarse cell")
+        problem = f"shape {tuple(scale.shape)} does not fit the frame's {shape}"
+        raise InputError("velocity scale", problem, "give a number, or one for each coarse cell")
     if isinstance(scale, np.ndarray):
         scale = torch.from_numpy(np.require(scale, np.float32, ["C", "W"]))
     field = scale.to(device=device, dtype=torch.float32)
-    least, most = (float(bound) for bound in torch.aminmax(field))
-    if not (least >= 0 and most < math.inf):
-        what = (
-            f"it goes from {least:g} to {most:g}"
-            if most - least < math.inf
+    lowest, highest = (float(bound) for bound in torch.aminmax(field))
+    if not (lowest >= 0 and highest < math.inf):
+        problem = (
+            f"it goes from {lowest:g} to {highest:g}"
+            if highest - lowest < math.inf
             else "it holds a NaN or an infinity"
         )
-        raise InputError("velocity scale", what, "give 0 or more in every cell")
+        raise InputError("velocity scale", problem, "give 0 or more in every cell")
     return field

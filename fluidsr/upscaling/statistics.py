@@ -1,4 +1,4 @@
-"""What raising one frame took, and what was noteworthy about it."""
+"""Statistics of upsampling one frame, and the cost known beforehand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Statistics:
-    """The account of one frame.
+    """Statistics of one frame.
 
     `tiles_run` and `tiles_skipped` (empty; none when the tiles were laid around the smoke); `frame_cells`,
     coarse cells of the frame, and `computed_cells`, those that the generator read, halos included;
-    `multiply_adds` spent, at most (of a halo, each layer computes but what the next one needs); `seconds` on
-    the clock; `clamped_cells`, coarse cells whose density was negative and taken as zero; `max_density` and
+    `multiply_adds`, an upper bound (each layer computes only the part of a halo that the next one needs);
+    `seconds`, wall time; `clamped_cells`, coarse cells whose negative density was set to zero; `max_density` and
     `max_speed`, the largest density and the largest magnitude of a velocity component (coarse cells per
-    frame, as the generator saw it) where there is smoke; `notes`, sentences for the user. The same
-    circumstance gives the same sentence in every frame, so a caller can say each once.
+    frame, as scaled for the generator) where there is smoke; `notes` for the user. The same condition gives the same
+    note in every frame, so that a caller can print each once.
     """
 
     tiles_run: int = 0
@@ -32,11 +32,11 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a frame full of smoke would take, the most that any frame of its shape can.
+    """The cost of a frame full of smoke, an upper bound for any frame of its shape.
 
-    `fine_shape` voxels; `tiles` and the coarse cells they read, halos included; `multiply_adds`; `memory`,
-    bytes that the generator holds at its peak; `result`, bytes of the fine density, and `largest_result`,
-    those of the largest tile, halo included.
+    `fine_shape` voxels; `tiles` and the coarse cells they read, halos included; `multiply_adds`; `memory`, peak
+    bytes of the generator; `result`, bytes of the fine density, and `largest_result`, those of the largest tile, halo
+    included.
     """
 
     fine_shape: tuple[int, ...]

@@ -1,12 +1,12 @@
-"""Where there is smoke, and the tiles that cover it at the least cost.
+"""Boxes that cover the occupied cells at the least cost.
 
 Most generators' output is exactly zero wherever no density lies within their support radius, whatever the
-velocity; the others' is known wherever nothing that they read lies within their receptive radius. The rest of
-the domain is therefore never computed.
+velocity; that of the others is a known background wherever all that they read within their receptive radius is zero.
+Those cells are never computed.
 
-The cost of a tile is the coarse cells it computes, halo included, plus a constant for its start. The halo is
-paid anew at every cut, so a cut pays only where it takes away more emptiness than it adds halo: two puffs far
-apart are two tiles, a dense plume is one.
+The cost of a tile is the coarse cells it computes, halo included, plus a constant for its launch. Every cut adds two
+halos, so it pays only where it removes more empty cells than it adds: two puffs far apart are two tiles, a dense plume
+is one.
 """
 
 from __future__ import annotations
@@ -27,44 +27,43 @@ def cover(
     mask: np.ndarray,
     halo: int,
     *,
-    start_cells: int,
-    needs: Callable[[Box], int],
-    most: int,
-    paid: int | None = None,
+    launch_cost: int,
+    bytes_needed: Callable[[Box], int],
+    max_bytes: int,
+    effective_halo: int | None = None,
 ) -> list[Box]:
     """Disjoint boxes that hold every true cell of `mask [*S]`, cheap to compute with a halo of `halo` cells.
 
-    A cut costs as if the halo had `paid` cells (all, unless given), where it is not computed in full.
-
-    The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
-    until no cut saves more than `start_cells` (what starting one more tile costs, in cells): the clustering
-    of Berger and Rigoutsos 1991, with the exact cost in place of their signatures. A box that `needs` more than
-    `most` bytes is cut in any case. On return none does. Raises InputError where a single cell already does.
+    Costs are counted with a halo of `effective_halo` cells (`halo` unless given), for generators that do not compute
+    all of it. The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
+    until no cut saves more than `launch_cost` (of one more tile, in cells): the clustering of Berger and Rigoutsos
+    1991, with the exact cost in place of their signatures. On return no box needs more than `max_bytes` by
+    `bytes_needed(box)`. Raises InputError where a single cell does.
     """
     whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
-    spent = halo if paid is None else paid
-    todo = [] if whole is None else [whole]
-    done = []
-    while todo:
-        box = todo.pop()
-        size = box.grown(spent, mask.shape).cells
-        cut = _best_cut(mask, box, spent, smaller=False)
-        if (cut is None or cut.cells + start_cells >= size) and needs(box) > most:
+    cost_halo = halo if effective_halo is None else effective_halo
+    pending = [] if whole is None else [whole]
+    boxes = []
+    while pending:
+        box = pending.pop()
+        size = box.grown(cost_halo, mask.shape).cells
+        cut = _best_cut(mask, box, cost_halo, smaller=False)
+        if (cut is None or cut.cells + launch_cost >= size) and bytes_needed(box) > max_bytes:
             cut = _best_cut(mask, box, halo, smaller=True)
             if cut is None:
-                times = math.ceil(10 * needs(box) / most) / 10
-                what = f"one coarse cell and its halo need {times:g} times as much"
-                raise InputError("--max-memory", what, "give at least that")
-        elif cut is None or cut.cells + start_cells >= size:
-            done.append(box)
+                ratio = math.ceil(10 * bytes_needed(box) / max_bytes) / 10
+                problem = f"one coarse cell and its halo need {ratio:g} times as much"
+                raise InputError("--max-memory", problem, "give at least that")
+        elif cut is None or cut.cells + launch_cost >= size:
+            boxes.append(box)
             continue
         halves = (bounding_box(mask, half) for half in _halves(box, cut))
-        todo += [half for half in halves if half is not None]
-    return sorted(done)
+        pending += [half for half in halves if half is not None]
+    return sorted(boxes)
 
 
 class _Cut(NamedTuple):
-    """Where to cut a box: across `axis`, below cell `plane`; `cells` is what both halves cost together."""
+    """A cut of a box across `axis`, below cell `plane`; `cells` is the cost of both halves together."""
 
     cells: int
     axis: int
@@ -80,8 +79,8 @@ def _halves(box: Box, cut: _Cut) -> tuple[Box, Box]:
 def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut | None:
     """The cheapest cut of `box`, which is tight around its true cells; None where the box is a single cell.
 
-    The halves are counted shrunk to their own true cells, with their halo. With `smaller` the cut is wanted
-    that leaves the smallest larger half; of equals the one nearest to the middle wins.
+    The halves are counted shrunk to their own true cells, with their halo. With `smaller` it is the cut whose larger
+    half is smallest. Among equals the one nearest to the middle wins.
     """
     best: tuple[tuple[int, int], _Cut] | None = None
     part = mask[box.slices]
@@ -94,12 +93,12 @@ def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut |
                 low = np.maximum(box.lo[other] + first - halo, 0)
                 high = np.minimum(box.lo[other] + last + 1 + halo, mask.shape[other])
                 size *= high - low
-        wanted = sizes.max(axis=0) if smaller else sizes.sum(axis=0)
+        costs = sizes.max(axis=0) if smaller else sizes.sum(axis=0)
         off_centre = np.abs(2 * np.arange(1, n) - n)
-        at = int(np.lexsort((off_centre, wanted))[0])
-        rank = int(wanted[at]), int(off_centre[at])
+        index = int(np.lexsort((off_centre, costs))[0])
+        rank = int(costs[index]), int(off_centre[index])
         if best is None or rank < best[0]:
-            best = rank, _Cut(int(sizes[:, at].sum()), axis, box.lo[axis] + at + 1)
+            best = rank, _Cut(int(sizes[:, index].sum()), axis, box.lo[axis] + index + 1)
     return best[1] if best is not None else None
 
 
@@ -120,7 +119,7 @@ def _spans(part: np.ndarray, axis: int, other: int) -> list[tuple[np.ndarray, np
     return [(np.argmax(h, axis=1), h.shape[1] - 1 - np.argmax(h[:, ::-1], axis=1)) for h in (below, above)]
 
 
-def needed(field: torch.Tensor, radius: int) -> np.ndarray:
+def dilate_mask(field: torch.Tensor, radius: int) -> np.ndarray:
     """Coarse cells with anything in `field` within `radius` cells (a cube) of them, a bool array on the host.
 
     `field [*S]`, on any device. The maximum is taken axis by axis, which a cube allows.

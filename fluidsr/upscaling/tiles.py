@@ -1,9 +1,9 @@
-"""The plan of tiles, and the pieces of a fine frame that come of them.
+"""Boxes of cells, tiles with their halo, and the blocks of a fine frame that tiles write.
 
 A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile
-that reads `halo` cells more than it writes gets what the whole domain would give. At the border of the domain
+that reads `halo` cells more than it writes computes the same values as the whole domain. At the border of the domain
 the tile reads no further than the domain: there the network's own zero padding must begin at the same cell as
-it does untiled.
+without tiles.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Box:
 
     @property
     def cells(self) -> int:
-        """How many cells it holds."""
+        """Number of cells."""
         return math.prod(self.shape)
 
     @property
     def slices(self) -> tuple[slice, ...]:
-        """What selects the box in an array `[x, y(, z)]`."""
+        """The index of the box in an array `[x, y(, z)]`."""
         return tuple(slice(a, b) for a, b in zip(self.lo, self.hi, strict=True))
 
     def of(self, array: Any) -> Any:
@@ -54,11 +54,11 @@ class Box:
         )
 
     def scaled(self, factor: int) -> Box:
-        """The same box counted in cells `factor` times finer."""
+        """The same box in cells `factor` times finer."""
         return Box(tuple(a * factor for a in self.lo), tuple(b * factor for b in self.hi))
 
     def divided(self, factor: int) -> Box:
-        """What `scaled(factor)` was made from."""
+        """The inverse of `scaled(factor)`."""
         return Box(tuple(a // factor for a in self.lo), tuple(b // factor for b in self.hi))
 
     def halves(self) -> tuple[Box, Box]:
@@ -84,7 +84,7 @@ class Box:
         return rest
 
     def relative_to(self, other: Box) -> Box:
-        """The same box counted from the lower corner of `other`."""
+        """The same box relative to the lower corner of `other`."""
         return Box(
             tuple(a - o for a, o in zip(self.lo, other.lo, strict=True)),
             tuple(b - o for b, o in zip(self.hi, other.lo, strict=True)),
@@ -93,16 +93,16 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """One call of the generator: it reads `read` (coarse cells) and answers for `write` (fine voxels).
+    """One call of the generator: it reads `read` (coarse cells) and writes `write` (fine voxels).
 
-    `cut` says for each axis whether the domain goes on below and above `read`. At those sides the answer is
-    less than `read` by the halo; `crop` selects the voxels of `write` in it.
+    `cropped` says for each axis whether the domain continues below and above `read`. At those sides the output is
+    smaller than `read` by the halo; `crop` selects the voxels of `write` in the output.
     """
 
     read: Box
     write: Box
     crop: Box
-    cut: tuple[tuple[bool, bool], ...]
+    cropped: tuple[tuple[bool, bool], ...]
 
     @property
     def computed_cells(self) -> int:
@@ -111,29 +111,29 @@ class Tile:
 
 
 def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
-    """The tile that answers for the coarse cells `box` of a domain of `shape` coarse cells."""
+    """The tile that writes the coarse cells `box` of a domain of `shape` coarse cells."""
     read = box.grown(halo, shape)
-    cut = tuple((a > 0, b < n) for a, b, n in zip(read.lo, read.hi, shape, strict=True))
-    answer = Box(
-        tuple(a + halo * low for a, (low, _) in zip(read.lo, cut, strict=True)),
-        tuple(b - halo * high for b, (_, high) in zip(read.hi, cut, strict=True)),
+    cropped = tuple((a > 0, b < n) for a, b, n in zip(read.lo, read.hi, shape, strict=True))
+    output = Box(
+        tuple(a + halo * low for a, (low, _) in zip(read.lo, cropped, strict=True)),
+        tuple(b - halo * high for b, (_, high) in zip(read.hi, cropped, strict=True)),
     )
-    return Tile(read, box.scaled(factor), box.relative_to(answer).scaled(factor), cut)
+    return Tile(read, box.scaled(factor), box.relative_to(output).scaled(factor), cropped)
 
 
-def remainder(shape: Sequence[int], boxes: Sequence[Box], most_cells: int) -> list[Box]:
+def uncovered_boxes(shape: Sequence[int], boxes: Sequence[Box], max_cells: int) -> list[Box]:
     """What disjoint `boxes` leave of a domain of `shape`: disjoint boxes of at most `most_cells` (1 or more)."""
     rest = [Box((0,) * len(shape), tuple(int(n) for n in shape))]
     for box in boxes:
         rest = [piece for whole in rest for piece in whole.without(box)]
-    done = []
+    boxes_left = []
     while rest:
         box = rest.pop()
-        if box.cells <= max(most_cells, 1):
-            done.append(box)
+        if box.cells <= max(max_cells, 1):
+            boxes_left.append(box)
         else:
             rest += box.halves()
-    return sorted(done)
+    return sorted(boxes_left)
 
 
 def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
@@ -159,8 +159,8 @@ def _split(cells: int, largest: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-class Piece(NamedTuple):
-    """The `values [*box.shape]` (`[d, *box.shape]` for velocity) of field `name` in `box`, counted in fine voxels."""
+class FieldBlock(NamedTuple):
+    """The `values [*box.shape]` (`[d, *box.shape]` for velocity) of field `name` in `box`, in fine voxels."""
 
     name: str
     box: Box

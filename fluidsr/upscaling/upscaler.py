@@ -1,4 +1,4 @@
-"""The way of a frame through a generator: checked, cut into tiles, raised, put together."""
+"""Upscaler: runs frames of any size through one generator, in tiles: checked, planned, computed, put together."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,14 +17,15 @@ from fluidsr import device as devices
 from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
-from fluidsr.models.blocks import Cut
-from fluidsr.upscaling.background import Emptiness
+from fluidsr.models.blocks import CroppedSides
+from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import Carried, interpolated, way_of
-from fluidsr.upscaling.memory import Footprint, is_exhaustion
-from fluidsr.upscaling.network_input import Seen, VelocityScale, check_finite, see
+from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
+from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
 from fluidsr.upscaling.statistics import Cost, Statistics
-from fluidsr.upscaling.tile_cover import bounding_box, cover, needed
-from fluidsr.upscaling.tiles import Box, Piece, Tile, plan, remainder, tile_of
+from fluidsr.upscaling.tile_cover import dilate_mask
+from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
+from fluidsr.upscaling.tiles import FieldBlock, Tile, uncovered_boxes
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -34,7 +33,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """The context in which convolutions compute in `precision`, one of PRECISIONS; sums stay in float32.
 
-    What surrounds the convolutions (interpolation, gates, the result) stays in float32 in any case.
+    Everything else (interpolation, detail masks, the result) stays in float32.
     """
     if precision == "float32":
         return nullcontext()
@@ -46,20 +45,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 MEMORY_CPU = 2 * 1024**3
 MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 
-# Starting a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
+# Launching a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
-START_CELLS = {"cpu": 1000, "cuda": 10_000}
+TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
 SHRUNK = (
     "the device ran out of memory: tiles are smaller from here on (--max-memory sets their size beforehand)"
 )
 
-_LINEAR_BYTES = (
-    12  # per fine value: interpolating along the last axis holds what it reads, what it makes, and both
-)
-
-# The tiles among which the one that needs most memory is looked for: of nearly equal size, cut at other sides.
-_CANDIDATES = 16
+# Per fine value: interpolating along the last axis holds its input, its output, and both together.
+_LINEAR_BYTES = 12
 
 # Beyond this many tiles at once even a large GPU gains nothing more.
 LARGEST_BATCH = 64
@@ -72,28 +67,28 @@ def load(
     max_memory: int | None = None,
     precision: str = "float32",
 ) -> Upscaler:
-    """The generator `name_or_path` (a shipped name or a file), ready to raise frames on `device`.
+    """The generator `name_or_path` (a shipped name or a file) as an Upscaler on `device`.
 
     `device` is auto, cpu, cuda or cuda:N; the others as for `Upscaler`. Raises ModelError for a
     model that is missing or damaged and InputError for a device that is not there.
     """
-    where = devices.resolve(device)
-    model = models.load(name_or_path, where)
-    return Upscaler(model, tile=tile, max_memory=max_memory, device=where, precision=precision)
+    resolved = devices.resolve(device)
+    model = models.load(name_or_path, resolved)
+    return Upscaler(model, tile=tile, max_memory=max_memory, device=resolved, precision=precision)
 
 
 class Upscaler:
-    """Raises frames of any size through one generator, in tiles.
+    """Upsamples frames of any size through one generator, in tiles.
 
     `tile` is the largest edge of a tile in coarse cells, its halo not counted, or `auto`: tiles laid around
     the smoke of each frame so that the fewest cells are computed. `max_memory` bounds the bytes that the
-    generator holds at once (the fine fields come on top); unset, it is 2 GiB on a CPU and half of a CUDA
+    generator holds at once (the fine fields are extra); unset, it is 2 GiB on a CPU and half of a CUDA
     device. `batch` is how many tiles of equal shape are computed at once; unset, one on a CPU, and on CUDA as
     many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
     these, up to rounding (1e-5 between tiles and batches). `precision` is that of the convolutions: `float32`, or
     `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows
     in the result (docs/performance.md). Where the device runs out of memory, tiles become smaller. `statistics`
-    tells about the last frame.
+    describes the last frame.
     """
 
     def __init__(
@@ -105,8 +100,8 @@ class Upscaler:
         device: str | None = None,
         precision: str = "float32",
     ) -> None:
-        here = next(model.generator.parameters()).device
-        self.device = here if device is None else torch.device(devices.resolve(device))
+        current = next(model.generator.parameters()).device
+        self.device = current if device is None else torch.device(devices.resolve(device))
         self.tile = _tile_edge(tile)
         if batch is not None and batch < 1:
             raise InputError("batch", f"{batch} tiles at once make no progress", "give 1 or more")
@@ -122,11 +117,20 @@ class Upscaler:
             )
         self.precision = precision
         self.card = model.card
-        self.generator: Any = model.generator.to(self.device).eval()
+        self.generator = model.generator.to(self.device).eval()
         self.statistics = Statistics()
-        self._footprint = Footprint(self.generator)
-        self._max_memory = max_memory or _default_memory(self.device)
-        self._emptiness = Emptiness(self._generate, self.generator.dim, self.halo, self.factor, self.device)
+        self._planner = TilePlanner(
+            MemoryModel(self.generator),
+            halo=self.halo,
+            effective_halo=self.generator.effective_halo,
+            factor=self.factor,
+            tile=self.tile,
+            launch_cost=TILE_LAUNCH_COST[self.device.type],
+            max_memory=max_memory or _default_memory(self.device),
+        )
+        self._background = BackgroundResponse(
+            self._generate, self.generator.dim, self.halo, self.factor, self.device
+        )
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
         if self.device.type == "cpu":
             devices.keep_freed_memory()
@@ -134,67 +138,67 @@ class Upscaler:
     @property
     def factor(self) -> int:
         """Fine voxels along the edge of a coarse cell."""
-        return int(self.generator.factor)
+        return self.generator.factor
 
     @property
     def halo(self) -> int:
-        """Coarse cells that a tile reads beyond those it answers for."""
-        return int(self.generator.receptive_radius)
+        """Coarse cells that a tile reads beyond those it writes: the generator's receptive radius."""
+        return self.generator.receptive_radius
 
     @property
     def reads_velocity(self) -> bool:
         """Whether the generator reads more than density."""
-        return str(self.generator.inputs) != "density"
+        return self.generator.inputs != "density"
 
     def upsample(
         self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] | None = None
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
-        Density comes from the generator, which sees the velocity times `velocity_scale`: a number, or an array
+        Density comes from the generator, which reads the velocity times `velocity_scale`: a number, or an array
         `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). Of the other fields those named in `fields` (default: all) come along: what rides with
-        the smoke sharpened as the density is (`companions`), velocity interpolated and in m/s as it was. Arrays of
-        NumPy or torch, on any device, come back as what they were, where they were; they are copied only where the
-        generator is elsewhere, or they are not contiguous float32.
+        (docs/upscaling.md). Of the other fields those named in `fields` (default: all) are upsampled, too: scalars
+        that ride with the smoke gain detail as the density does (`companions`), velocity is interpolated and stays
+        in m/s. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they are
+        copied only where the generator is elsewhere, or they are not contiguous float32.
         Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
-        ModelError where the model is of another dimension, RunError where the generator's answer is not finite.
+        ModelError where the model is of another dimension, RunError where the generator's output is not finite.
         """
         wanted = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=wanted)
         is_torch = isinstance(frame.density, Tensor)
-        place = frame.density.device if is_torch else torch.device("cpu")
+        target = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
-        with _memory_told(f"the fine density of {shape} voxels"):
-            found = {"density": torch.zeros(shape, device=place)}
+        with _oom_as_run_error(f"the fine density of {shape} voxels"):
+            fine_fields = {"density": torch.zeros(shape, device=target)}
         for name, box, values in pieces:
-            if name not in found:
-                found[name] = torch.empty((*values.shape[: -frame.dim], *shape), device=place)
-            box.of(found[name]).copy_(values)
-        fine = frame.with_fields(found, cell_size=frame.cell_size / self.factor)
+            if name not in fine_fields:
+                fine_fields[name] = torch.empty((*values.shape[: -frame.dim], *shape), device=target)
+            box.of(fine_fields[name]).copy_(values)
+        fine = frame.with_fields(fine_fields, cell_size=frame.cell_size / self.factor)
         return fine if is_torch else fine.numpy()
 
     def pieces(
         self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
-    ) -> Iterator[Piece]:
-        """The fine frame as it is made, box by box, so that it need never be whole in memory.
+    ) -> Iterator[FieldBlock]:
+        """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
-        The pieces of a field are disjoint, in any order. Where none of density lies, it is zero; where the
-        generator gives emptiness an answer that is not zero, they cover everything. So do those of the other
-        fields, which are raised as by `upsample`. `statistics` is of this frame once the iterator is
-        exhausted. Raises as `upsample` does, the InputErrors before the first piece.
+        The blocks of a field are disjoint, in any order. Density is zero where no block of it lies; where the
+        generator's output for empty air is not zero, its blocks cover everything. So do those of the other fields,
+        which are upsampled as by `upsample`. `statistics` is of this frame once the iterator is exhausted. Raises
+        as `upsample` does, the InputErrors before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
-        others = _others(frame, fields)
+        others = _other_fields(frame, fields)
         if others is not None:
             check_finite(others)
-        seen = see(frame, velocity_scale, self.device, self.reads_velocity)
-        jobs = self._plan(seen.coarse)
-        return self._run(frame, seen, jobs, others, started)
+        network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
+        tile_plan = self._plan(network_input.coarse)
+        return self._blocks(frame, network_input, tile_plan, others, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
-        """What a frame of `shape` coarse cells takes when it is full of smoke; computes nothing.
+        """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
 
         Raises ModelError where the model is of another dimension.
         """
@@ -206,204 +210,145 @@ class Upscaler:
             tiles=len(tiles),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
-            memory=max(self._bytes(tile) for tile in sorted(tiles, key=_cells)[-_CANDIDATES:]),
+            memory=self._planner.peak_bytes(tiles),
             result=4 * math.prod(self.fine_shape(shape)),
             largest_result=4 * largest * self.factor ** len(shape),
         )
 
-    def _plan(self, coarse: Tensor) -> _Jobs:
-        """The tiles that `coarse [1 + d, *S]` needs, and the boxes where the answer to emptiness is due."""
+    def fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Voxels along each axis of the fine frame of `shape` coarse cells."""
+        return tuple(int(n) * self.factor for n in shape)
+
+    def _plan(self, coarse: Tensor) -> TilePlan:
+        """The tiles that `coarse [1 + d, *S]` needs, and the boxes to fill with the background response."""
         support = self.generator.support_radius
         if support is not None:
-            mask = needed(coarse[0], int(support))
-        else:
-            read = coarse if self.reads_velocity else coarse[:1]
-            mask = needed(read.abs().amax(0), self.halo)
-        shape = mask.shape
-        boxes, skipped = self._cover(mask)
-        tiles = [self._tile_of(box, shape) for box in boxes]
-        rest = remainder(shape, boxes, self._max_memory // self._fine_bytes) if support is None else []
-        if rest and self._emptiness.is_zero(shape):
-            rest = []
-        return _Jobs(tiles, skipped, rest)
+            return self._planner.plan(dilate_mask(coarse[0], support), background=False)
+        read = coarse if self.reads_velocity else coarse[:1]
+        occupied = dilate_mask(read.abs().amax(0), self.halo)
+        tile_plan = self._planner.plan(occupied, background=True)
+        if tile_plan.background and self._background.is_zero(occupied.shape):
+            return replace(tile_plan, background=())
+        return tile_plan
 
-    def _cover(self, mask: np.ndarray) -> tuple[list[Box], int]:
-        """Disjoint boxes of coarse cells that hold every true cell of `mask`; how many of a plan hold none."""
-        if self.tile is None:
-            start = START_CELLS[self.device.type]
-            paid = int(self.generator.paid_radius)
-            boxes = cover(
-                mask,
-                self.halo,
-                start_cells=start,
-                needs=lambda box: self._bytes_or_more(self._tile_of(box, mask.shape)),
-                most=self._max_memory,
-                paid=paid,
-            )
-            return boxes, 0
-        whole = plan(mask.shape, self.tile, self.halo, 1)
-        boxes = [box for tile in whole if (box := bounding_box(mask, tile.write)) is not None]
-        largest = max((self._bytes_or_more(self._tile_of(box, mask.shape)) for box in boxes), default=0)
-        if largest > self._max_memory:
-            raise InputError(
-                "--tile",
-                f"tiles of {self.tile} cells and their halo need {_mib(largest)},"
-                f" {_mib(self._max_memory)} are allowed",
-                "give a smaller --tile, auto, or more --max-memory",
-            )
-        return boxes, len(whole) - len(boxes)
-
-    def _run(
-        self, frame: Frame, seen: Seen, jobs: _Jobs, others: Frame | None, started: float
-    ) -> Iterator[Piece]:
-        spent, cells, tiles, shrunk = (
-            0.0,
-            0,
-            0,
-            False,
-        )  # time that the caller spends between pieces is not ours
-        ways = {} if others is None else _ways(others)
+    def _blocks(
+        self,
+        frame: Frame,
+        network_input: NetworkInput,
+        tile_plan: TilePlan,
+        others: Frame | None,
+        started: float,
+    ) -> Iterator[FieldBlock]:
+        """Run the plan. The caller's time between two blocks is not counted."""
+        spent, cells, tiles, shrunk = 0.0, 0, 0, False
+        arrays = {} if others is None else others.fields()
+        ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
         carried = {
-            name: Carried(others.fields()[name], others.density, self.factor)
+            name: Carried(arrays[name], arrays["density"], self.factor)
             for name, way in ways.items()
-            if others is not None and way == "carried"
+            if way == "carried"
         }
-        todo = deque(self._batches(jobs.tiles))
-        while todo:
-            batch = todo.popleft()
-            answer = self._answer(batch, seen, frame)
-            if answer is None:
-                todo.extendleft(reversed(self._smaller(batch, frame.shape)))
+        pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
+        while pending:
+            batch = pending.popleft()
+            output = self._run_generator(batch, network_input, frame)
+            if output is None:
+                pending.extendleft(reversed(self._planner.exhausted(batch, frame.shape)))
                 shrunk = True
                 continue
             cells += sum(tile.computed_cells for tile in batch)
             tiles += len(batch)
-            for tile, density in zip(batch, answer[:, 0], strict=True):
-                made = tile.crop.of(density)
+            for tile, density in zip(batch, output[:, 0], strict=True):
                 spent += time.perf_counter() - started
-                yield Piece("density", tile.write, made)
+                fine = tile.crop.of(density)
+                yield FieldBlock("density", tile.write, fine)
                 started = time.perf_counter()
                 for name, field in carried.items():
-                    values = field.of(tile.write.divided(self.factor), made)
+                    values = field.of(tile.write.divided(self.factor), fine)
                     spent += time.perf_counter() - started
-                    yield Piece(name, tile.write, values)
+                    yield FieldBlock(name, tile.write, values)
                     started = time.perf_counter()
-            del answer, density  # or the next batch would be computed on top of this one
-        for piece in self._rest(frame, jobs, others, ways, carried):
+                del fine
+            del output, density  # or the next batch would be computed on top of this one
+        for block in self._other_blocks(frame, tile_plan, arrays, ways, carried):
             spent += time.perf_counter() - started
-            yield piece
+            yield block
             started = time.perf_counter()
         self.statistics = Statistics(
             tiles_run=tiles,
-            tiles_skipped=jobs.skipped,
+            tiles_skipped=tile_plan.skipped,
             frame_cells=math.prod(frame.shape),
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
             seconds=spent + time.perf_counter() - started,
-            clamped_cells=seen.clamped_cells,
-            max_density=seen.max_density,
-            max_speed=seen.max_speed,
-            notes=(*seen.notes(self.card), *((SHRUNK,) if shrunk else ())),
+            clamped_cells=network_input.clamped_cells,
+            max_density=network_input.max_density,
+            max_speed=network_input.max_speed,
+            notes=(*network_input.notes(self.card), *((SHRUNK,) if shrunk else ())),
         )
 
-    def _rest(
+    def _other_blocks(
         self,
         frame: Frame,
-        jobs: _Jobs,
-        others: Frame | None,
+        tile_plan: TilePlan,
+        arrays: Mapping[str, Tensor],
         ways: Mapping[str, str],
         carried: Mapping[str, Carried],
-    ) -> Iterator[Piece]:
-        """What no tile of the generator makes: the answer to emptiness, and the fields that are interpolated."""
-        for box in jobs.empty:
-            yield Piece("density", box.scaled(self.factor), self._emptiness.of(box, frame.shape))
-        if others is None:
-            return
-        made = [tile.write.divided(self.factor) for tile in jobs.tiles]
+    ) -> Iterator[FieldBlock]:
+        """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
+        the tiles."""
+        for box in tile_plan.background:
+            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, frame.shape))
+        tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, way in ways.items():
-            values = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
-            most = self._max_memory // (_LINEAR_BYTES * values)
-            for box in remainder(frame.shape, made if way == "carried" else [], most):
+            numbers = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
+            max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
+            for box in uncovered_boxes(frame.shape, tiles if way == "carried" else [], max_cells):
                 if way == "carried":
-                    fine = carried[name].of(box, None)
+                    values = carried[name].of(box, None)
                 else:
-                    fine = interpolated(others.fields()[name], box, self.factor, way)
-                yield Piece(name, box.scaled(self.factor), fine)
+                    values = interpolated(arrays[name], box, self.factor, way)
+                yield FieldBlock(name, box.scaled(self.factor), values)
 
-    def _answer(self, batch: list[Tile], seen: Seen, frame: Frame) -> Tensor | None:
-        """The generator's answer to tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice
-        and smaller tiles may.
+    def _run_generator(self, batch: list[Tile], network_input: NetworkInput, frame: Frame) -> Tensor | None:
+        """The output for tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice and smaller
+        tiles may.
         """
         try:
-            answer = self._generate(torch.stack([tile.read.of(seen.coarse) for tile in batch]), batch[0].cut)
+            coarse = torch.stack([tile.read.of(network_input.coarse) for tile in batch])
+            output = self._generate(coarse, batch[0].cropped)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
             if len(batch) == 1 and batch[0].write.cells == self.factor**frame.dim:
-                what = f"a tile of {batch[0].read.shape} cells"
+                label = f"a tile of {batch[0].read.shape} cells"
                 raise RunError(
-                    what, "there is not enough memory for it", "free some, or use --device cpu"
+                    label, "there is not enough memory for it", "free some, or use --device cpu"
                 ) from error
-            answer = None
-        if answer is None:  # not in the except block, where the error still holds what was allocated
+            output = None
+        if output is None:  # not in the except block, where the error still holds what was allocated
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             return None
-        if not all(bool(bound.isfinite()) for bound in torch.aminmax(answer)):
+        if not all(bool(bound.isfinite()) for bound in torch.aminmax(output)):
             raise RunError(
                 f"frame at {frame.time:g} s",
-                "the generator's answer is not finite",
+                "the generator's output is not finite",
                 "check the velocity's unit (m/s) and frame rate, or the model with `fluidsr evaluate`",
             )
-        return answer
-
-    def _smaller(self, batch: list[Tile], shape: Sequence[int]) -> list[list[Tile]]:
-        """The same voxels in about half the memory; from here on no batch is as large as this one was."""
-        half = sum(self._bytes(tile) for tile in batch) // 2
-        least = self._footprint.at_most([min(2 * self.halo + 1, n) for n in shape])  # any cell, alone
-        self._max_memory = min(self._max_memory, max(half, least))
-        if len(batch) > 1:
-            return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-        box = batch[0].write.divided(self.factor)
-        return [[self._tile_of(half, shape)] for half in box.halves()]
+        return output
 
     @torch.inference_mode()
-    def _generate(self, coarse: Tensor, cut: Cut | None = None) -> Tensor:
+    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None) -> Tensor:
         with autocast(self.device, self.precision):
-            answer: Tensor = self.generator(coarse) if cut is None else self.generator.inside(coarse, cut)
-        return answer
-
-    def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
-        """Tiles of equal shape, cut at the same sides, together, as many as the batch and the memory allow."""
-        for _, group in groupby(sorted(tiles, key=_kind), key=_kind):
-            same = list(group)
-            size = max(1, min(self._batch, self._max_memory // self._footprint.at_most(same[0].read.shape)))
-            for first in range(0, len(same), size):
-                yield same[first : first + size]
-
-    def _tile_of(self, box: Box, shape: Sequence[int]) -> Tile:
-        return tile_of(box, shape, self.halo, self.factor)
-
-    def _bytes(self, tile: Tile) -> int:
-        """What the generator holds for it at its peak."""
-        return self._footprint.of(tile.read.shape, tile.cut)
-
-    def _bytes_or_more(self, tile: Tile) -> int:
-        """The same, or more where that is allowed, too, and known without looking closely."""
-        roughly = self._footprint.at_most(tile.read.shape)
-        return roughly if roughly <= self._max_memory else self._bytes(tile)
-
-    @property
-    def _fine_bytes(self) -> int:
-        """Of the answer to a coarse cell, while it is put together."""
-        return 2 * 4 * self.factor**self.generator.dim
+            generator = self.generator
+            output: Tensor = (
+                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped)
+            )
+        return output
 
     def _multiply_adds(self, cells: int) -> float:
-        return float(self.generator.multiply_adds * cells * self.factor**self.generator.dim)
-
-    def fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Voxels along each axis of what a frame of `shape` coarse cells becomes."""
-        return tuple(int(n) * self.factor for n in shape)
+        return self.generator.macs_per_voxel * cells * self.factor**self.generator.dim
 
     def _check_dim(self, dim: int) -> None:
         if dim != self.generator.dim:
@@ -414,54 +359,32 @@ class Upscaler:
             )
 
 
-@dataclass(frozen=True)
-class _Jobs:
-    """Tiles to compute, how many were not needed, and coarse boxes to fill with the answer to emptiness."""
-
-    tiles: list[Tile]
-    skipped: int
-    empty: Sequence[Box] = ()
-
-
-def _ways(others: Frame) -> dict[str, str]:
-    """How each field but density becomes finer."""
-    return {name: way_of(name, values) for name, values in others.fields().items() if name != "density"}
-
-
-def _others(frame: Frame, fields: Sequence[str]) -> Frame | None:
-    """The frame with density and those of `fields` alone, as torch tensors; None where that is density."""
+def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
+    """The frame with density and those of `fields` alone, as torch tensors; None where that is only density."""
     present = frame.fields()
     for name in fields:
         if name not in present:
             raise InputError(
                 f"fields: {name}", "the frame has no such field", f"choose from {', '.join(present)}"
             )
-    wanted = dict.fromkeys(("density", *fields))
-    if len(wanted) == 1:
+    selected = dict.fromkeys(("density", *fields))
+    if len(selected) == 1:
         return None
-    where = str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu"
-    return frame.with_fields({name: present[name] for name in wanted}).torch(where)
+    device = str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu"
+    return frame.with_fields({name: present[name] for name in selected}).torch(device)
 
 
 @contextmanager
-def _memory_told(what: str) -> Iterator[None]:
-    """Turn torch's running out of memory over `what` into a RunError."""
+def _oom_as_run_error(label: str) -> Iterator[None]:
+    """Turn torch's running out of memory over `label` into a RunError."""
     try:
         yield
     except RuntimeError as error:
         if not is_exhaustion(error):
             raise
         raise RunError(
-            what, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
+            label, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
         ) from error
-
-
-def _cells(tile: Tile) -> int:
-    return tile.computed_cells
-
-
-def _kind(tile: Tile) -> tuple[tuple[int, ...], tuple[tuple[bool, bool], ...]]:
-    return tile.read.shape, tile.cut
 
 
 def _tile_edge(tile: int | str) -> int | None:
@@ -477,7 +400,3 @@ def _default_memory(device: torch.device) -> int:
     if device.type == "cpu":
         return MEMORY_CPU
     return int(MEMORY_SHARE_CUDA * torch.cuda.get_device_properties(device).total_memory)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from fluidsr.errors import ModelError
 from fluidsr.models import Card, build, load, read_card, save
-from fluidsr.models.store import figures
+from fluidsr.models.store import properties_of
 
 KINDS = [("TempoGAN", {"inputs": "density velocity vorticity", "gated": True}), ("UNet", {"width": 4})]
 
@@ -18,7 +18,7 @@ KINDS = [("TempoGAN", {"inputs": "density velocity vorticity", "gated": True}), 
 def written(folder, architecture, options, dim=2):
     torch.manual_seed(0)
     generator = stir(build(architecture, dim=dim, **options)).eval()
-    card = Card(name="test", **figures(generator), density_range=(0.0, 1.0), velocity_range=(-2.0, 2.0))
+    card = Card(name="test", **properties_of(generator), density_range=(0.0, 1.0), velocity_range=(-2.0, 2.0))
     path = folder / "test.safetensors"
     save(path, generator, card)
     return path, generator
@@ -38,7 +38,7 @@ def test_a_file_comes_back_the_same(tmp_path, architecture, options):
     model = load(path)
     card = model.card
     assert (card.architecture, card.hyperparameters) == (architecture, generator.hyperparameters)
-    assert card.weights == generator.weights < sum(p.numel() for p in generator.parameters())
+    assert card.weights == generator.num_parameters < sum(p.numel() for p in generator.parameters())
     assert card.support_radius == generator.support_radius
     assert model.generator.inputs == generator.inputs
     coarse = torch.rand(1, 3, 7, 6)
@@ -49,7 +49,7 @@ def test_a_file_comes_back_the_same(tmp_path, architecture, options):
     stored = model.generator.state_dict()
     assert all(stored[n].dtype == t.dtype for n, t in generator.state_dict().items())
     page = path.with_suffix(".md").read_text()
-    assert f"{architecture}(dim=2" in page and f"{generator.weights:,} weights" in page
+    assert f"{architecture}(dim=2" in page and f"{generator.num_parameters:,} weights" in page
 
 
 def test_the_page_of_a_generator_without_bounds_says_so(tmp_path):
@@ -76,7 +76,7 @@ def test_a_hostile_card_is_one_clear_line(tmp_path, changes, said):
     path, _ = written(tmp_path, *KINDS[0])
     if changes.get("hyperparameters") == {"dim": 2, "factor": 4}:
         plain = build("TempoGAN", dim=2)
-        changes = figures(plain) | changes
+        changes = properties_of(plain) | changes
     changed(path, **changes)
     with pytest.raises(ModelError) as caught:
         load(path)

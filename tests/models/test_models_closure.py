@@ -72,13 +72,15 @@ def test_a_change_depends_on_nothing_beyond_the_receptive_radius(dim: int) -> No
 
 def test_size_is_counted() -> None:
     closure = Closure(3)
-    assert closure.multiply_adds == 27 * (8 * 32 + 4 * 32 * 32 + 32 * 3)
-    assert closure.weights == closure.multiply_adds + 5 * 32 + 3
+    assert closure.macs_per_voxel == 27 * (8 * 32 + 4 * 32 * 32 + 32 * 3)
+    assert closure.num_parameters == closure.macs_per_voxel + 5 * 32 + 3
 
 
 def test_a_file_holds_a_corrector_or_a_generator_and_each_is_asked_for_by_its_name(tmp_path: Path) -> None:
     path, closure = tmp_path / "mine.safetensors", network(2)
-    card = Card(name="mine", **models.figures(closure), density_range=(0.0, 1.0), velocity_range=(-1.0, 1.0))
+    card = Card(
+        name="mine", **models.properties_of(closure), density_range=(0.0, 1.0), velocity_range=(-1.0, 1.0)
+    )
     models.save(path, closure, card)
     loaded = models.load_closure(path)
     assert torch.equal(loaded.closure(state(2)), closure(state(2)))

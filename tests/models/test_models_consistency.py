@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fluidsr.models import SmokeGenerator, build
-from fluidsr.models.resample import PROJECTION_RADIUS, downsample, project, upsample
+from fluidsr.models.resample import BACK_PROJECTION_RADIUS, back_project, downsample, upsample
 
 
 def blurred_and_lessened(dim, factor, seed=0):
@@ -20,7 +20,7 @@ def blurred_and_lessened(dim, factor, seed=0):
 def test_most_of_the_lost_smoke_comes_back(dim, factor):
     coarse, fine = blurred_and_lessened(dim, factor)
     before = (downsample(fine, factor) - coarse).abs().mean()
-    projected = project(fine, coarse, factor)
+    projected = back_project(fine, coarse, factor)
     after = (downsample(projected, factor) - coarse).abs().mean()
     assert after < 0.3 * before, (after, before)
     mass = coarse.mean()
@@ -31,27 +31,29 @@ def test_a_consistent_field_stays_as_it_is_and_emptiness_empty():
     fine = torch.rand(1, 1, 24, 24, dtype=torch.float64)
     fine[..., 12:] = 0
     coarse = downsample(fine, 4)
-    torch.testing.assert_close(project(fine, coarse, 4), fine, rtol=1e-12, atol=1e-12)
-    assert not project(torch.zeros_like(fine), coarse, 4).any()
+    torch.testing.assert_close(back_project(fine, coarse, 4), fine, rtol=1e-12, atol=1e-12)
+    assert not back_project(torch.zeros_like(fine), coarse, 4).any()
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_it_reaches_as_far_as_it_says(factor):
-    n = 2 * PROJECTION_RADIUS + 3
+    n = 2 * BACK_PROJECTION_RADIUS + 3
     fine = (torch.rand(1, 1, n * factor, n * factor, dtype=torch.float64) + 1).requires_grad_(True)
     coarse = torch.full((1, 1, n, n), 1.5, dtype=torch.float64)
     c = n // 2
-    cell = project(fine, coarse, factor)[0, 0, c * factor : (c + 1) * factor, c * factor : (c + 1) * factor]
+    cell = back_project(fine, coarse, factor)[
+        0, 0, c * factor : (c + 1) * factor, c * factor : (c + 1) * factor
+    ]
     (gradient,) = torch.autograd.grad(cell.sum(), fine)
     cells = (gradient[0, 0].nonzero() // factor - c).abs().amax(0)
-    assert cells.tolist() == [PROJECTION_RADIUS] * 2
+    assert cells.tolist() == [BACK_PROJECTION_RADIUS] * 2
 
 
 def test_its_gradient_equals_finite_differences():
     torch.manual_seed(0)
     fine = (torch.rand(1, 1, 4, 6, dtype=torch.float64) + 0.5).requires_grad_(True)
     coarse = (torch.rand(1, 1, 2, 3, dtype=torch.float64) + 0.5).requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda a, b: project(a, b, 2), (fine, coarse))
+    assert torch.autograd.gradcheck(lambda a, b: back_project(a, b, 2), (fine, coarse))
 
 
 def test_it_is_a_generators_last_layer_and_costs_little():
@@ -60,11 +62,11 @@ def test_it_is_a_generators_last_layer_and_costs_little():
     plain = build("SmokeGenerator", **sizes)
     torch.manual_seed(0)
     consistent = build("SmokeGenerator", **sizes, consistent=True)
-    assert consistent.receptive_radius == plain.receptive_radius + PROJECTION_RADIUS
+    assert consistent.receptive_radius == plain.receptive_radius + BACK_PROJECTION_RADIUS
     assert consistent.support_radius == plain.support_radius
-    assert plain.multiply_adds < consistent.multiply_adds < 1.001 * plain.multiply_adds
+    assert plain.macs_per_voxel < consistent.macs_per_voxel < 1.001 * plain.macs_per_voxel
     small = SmokeGenerator(2, 4, width=4, blocks=0, consistent=True)
     coarse = torch.rand(1, 3, 6, 6)
-    expected = project(torch.relu(upsample(coarse[:, :1], 4)), coarse[:, :1], 4)
+    expected = back_project(torch.relu(upsample(coarse[:, :1], 4)), coarse[:, :1], 4)
     torch.nn.init.zeros_(small.rises[-1].weight)
     torch.testing.assert_close(small(coarse), expected)

@@ -16,7 +16,7 @@ TINY = {"tile": 16, "widths": (8, 8, 16, 16)}
 def test_ds_and_dt_have_the_published_weights_to_the_unit(dim, channels, weights, norm):
     with torch.device("meta"):
         discriminator = Discriminator(dim, channels, norm=norm)
-    assert discriminator.weights == weights
+    assert discriminator.num_parameters == weights
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -75,11 +75,11 @@ def test_another_tile_is_refused():
 @pytest.mark.parametrize("dim", [2, 3])
 def test_what_ds_sees(dim):
     density, fine = torch.rand(2, 1, *(3,) * dim), torch.rand(2, 1, *(12,) * dim)
-    raw = discriminators.spatial(density, fine, 4, "raw")
+    raw = discriminators.spatial_input(density, fine, 4, "raw")
     assert torch.equal(raw[:, 1:], fine)
     for phase in (0, 3):  # nearest: every phase of a coarse cell has its density
         assert torch.equal(raw[(slice(None), slice(0, 1), *(slice(phase, None, 4),) * dim)], density)
-    residual = discriminators.spatial(density, fine, 4, "residual")
+    residual = discriminators.spatial_input(density, fine, 4, "residual")
     torch.testing.assert_close(residual[:, :1] + residual[:, 1:] / discriminators.RESIDUAL_SCALE, fine)
     torch.testing.assert_close(residual[:, :1], upsample(density, 4, "cubic"))
 
@@ -89,11 +89,11 @@ def test_what_ds_sees(dim):
 def test_what_dt_sees(dim, view):
     torch.manual_seed(0)
     density, fine = torch.rand(2, 3, 1, *(3,) * dim), torch.rand(2, 3, 1, *(12,) * dim)
-    there = discriminators.temporal(density, fine, 4, None, view)
+    there = discriminators.temporal_input(density, fine, 4, None, view)
     still = Alignment(torch.zeros(2, 3, dim, *(3,) * dim), 4, dt=1.0)
-    torch.testing.assert_close(discriminators.temporal(density, fine, 4, still, view), there)
+    torch.testing.assert_close(discriminators.temporal_input(density, fine, 4, still, view), there)
     moving = Alignment(torch.randn(2, 3, dim, *(3,) * dim), 4, dt=1.0)
-    aligned = discriminators.temporal(density, fine, 4, moving, view)
+    aligned = discriminators.temporal_input(density, fine, 4, moving, view)
     assert torch.equal(aligned[:, 1], there[:, 1])  # the middle frame stays
     assert (aligned - there).abs()[:, [0, 2]].amax() > 0.1
     if view == "residual":  # subtracted first, then warped
@@ -105,15 +105,26 @@ def test_what_dt_sees(dim, view):
 def test_what_is_thin_fades_from_both_views(dim):
     density, fine = torch.rand(2, 3, 1, *(4,) * dim), torch.rand(2, 3, 1, *(16,) * dim, requires_grad=True)
     density[:, :, :, :2] = 0  # half of it is air
-    full = discriminators.spatial(density[:, 1], fine[:, 1], 4, "residual")
-    seen = discriminators.spatial(density[:, 1], fine[:, 1], 4, "residual", thin=0.1)
+    full = discriminators.spatial_input(density[:, 1], fine[:, 1], 4, "residual")
+    seen = discriminators.spatial_input(density[:, 1], fine[:, 1], 4, "residual", thin=0.1)
     raised = full[:, :1]
     assert torch.equal(seen[:, :1], raised)  # the density that it is judged beside stays
     dense, half, air = raised > 0.1, (raised > 0.01) & (raised < 0.1), raised <= 0
     assert torch.equal(seen[:, 1:][dense], full[:, 1:][dense]) and dense.any()
     torch.testing.assert_close(seen[:, 1:][half], (full[:, 1:] * raised / 0.1)[half])
     assert (seen[:, 1:][air] == 0).all() and air.any()
-    triplet = discriminators.temporal(density, fine, 4, None, "residual", thin=0.1)
+    triplet = discriminators.temporal_input(density, fine, 4, None, "residual", thin=0.1)
     torch.testing.assert_close(triplet[:, 1:2], seen[:, 1:])
     (gradient,) = torch.autograd.grad(triplet.square().sum(), fine)
     assert (gradient[:, 1][air] == 0).all()  # nothing is asked for there
+
+
+def test_slices_are_those_of_the_spatial_input_along_each_axis():
+    density, fine = torch.rand(2, 1, 4, 4, 4), torch.rand(2, 1, 16, 16, 16)
+    volume = discriminators.spatial_input(density, fine, 4, "residual", 0.1)
+    slices = discriminators.slice_input(density, fine, 4, 5, "residual", 0.1)
+    assert slices.shape == (2 * 3 * 3, 2, 16, 16)
+    assert torch.equal(slices[0], volume[0, :, 2]) and torch.equal(slices[4], volume[1, :, 7])
+    assert torch.equal(slices[6], volume[0, :, :, 2]) and torch.equal(slices[12], volume[0, :, :, :, 2])
+    places = {(2 + 5 * n) % 4 for n in range(3)}
+    assert len(places) == 3  # of a coarse cell: an odd distance leaves no phase out

@@ -5,7 +5,7 @@ import torch
 from generator_probes import count_multiply_adds, reach, smoke
 
 from fluidsr.models import SmokeGenerator
-from fluidsr.models.blocks import BalancedRise, interleave
+from fluidsr.models.blocks import BalancedSubpixelUpsample, interleave
 from fluidsr.models.resample import upsample
 
 CASES = [(dim, factor) for dim in (2, 3) for factor in (2, 4, 8)]
@@ -26,8 +26,8 @@ def test_the_shipped_sizes_cost_at_most_10000_multiply_adds_per_fine_voxel(dim):
     generator = SmokeGenerator(dim, 4, **SHIPPED[dim])
     fixed = {2: 8.5, 3: 8.875}[dim]  # cubic (4 taps) and linear (2) upsampling by axes, the gate's product
     coarse = torch.rand(1, 1 + dim, *(8,) * dim)
-    assert generator.multiply_adds == count_multiply_adds(generator, coarse) + fixed
-    assert generator.multiply_adds == {2: 7721.5, 3: 9809.875}[dim]
+    assert generator.macs_per_voxel == count_multiply_adds(generator, coarse) + fixed
+    assert generator.macs_per_voxel == {2: 7721.5, 3: 9809.875}[dim]
     assert sum(p.numel() for p in generator.parameters()) == {2: 115_041, 3: 555_057}[dim]
     assert generator.receptive_radius == {2: 7, 3: 9}[dim]
 
@@ -37,12 +37,12 @@ def test_multiply_adds_are_counted_exactly(dim, factor):
     generator = wild(dim, factor)
     counted = count_multiply_adds(generator, smoke(dim, 5))
     fixed = 1 + sum(6 / factor**axis for axis in range(dim))
-    assert generator.multiply_adds == pytest.approx(counted + fixed, rel=1e-12)
+    assert generator.macs_per_voxel == pytest.approx(counted + fixed, rel=1e-12)
     resized = wild(dim, factor, last="resized")
     channels = 6 if factor == 2 else 4
     fixed += channels * sum(2 / 2**axis for axis in range(dim))
     counted = count_multiply_adds(resized, smoke(dim, 5))
-    assert resized.multiply_adds == pytest.approx(counted + fixed, rel=1e-12)
+    assert resized.macs_per_voxel == pytest.approx(counted + fixed, rel=1e-12)
 
 
 @pytest.mark.parametrize(("dim", "factor"), CASES)
@@ -62,7 +62,7 @@ def test_every_choice_of_inputs_reads_what_it_says(dim, inputs):
     assert generator.inputs == inputs
     assert generator.head.weight.shape[1] == channels
     x = smoke(dim, 2 * generator.receptive_radius + 3)
-    assert generator.multiply_adds == pytest.approx(
+    assert generator.macs_per_voxel == pytest.approx(
         count_multiply_adds(generator, x) + 1 + sum(6 / 2**axis for axis in range(dim)), rel=1e-12
     )
     assert reach(generator, x) == [generator.receptive_radius] * dim
@@ -118,7 +118,7 @@ def test_a_constant_input_gives_no_checkerboard_for_any_weights(dim, factor, las
 def test_an_unbalanced_rise_does_paint_a_checkerboard():
     """The check above can fail: the same weights, used as they are."""
     torch.manual_seed(0)
-    rise = BalancedRise(2, 4, 1)
+    rise = BalancedSubpixelUpsample(2, 4, 1)
     torch.nn.init.normal_(rise.weight)
     flat = torch.ones(1, 4, 5, 5)
     balanced = rise(flat)[0, 0, 4:6, 4:6]
@@ -130,7 +130,7 @@ def test_an_unbalanced_rise_does_paint_a_checkerboard():
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_balancing_leaves_detail_between_the_phases_free(dim):
-    rise = BalancedRise(dim, 2, 1)
+    rise = BalancedSubpixelUpsample(dim, 2, 1)
     torch.nn.init.normal_(rise.weight)
     effective = rise.effective_weight()
     sums = effective.sum(tuple(range(3, 3 + dim)))

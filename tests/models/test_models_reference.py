@@ -6,14 +6,14 @@ from generator_probes import count_multiply_adds, reach, smoke, stir
 
 from fluidsr.errors import ModelError
 from fluidsr.models import TempoGAN, architectures, build
-from fluidsr.models.fields import CHANNELS, gather, vorticity
+from fluidsr.models.fields import CHANNELS, gather_fields, vorticity
 
 
 @pytest.mark.parametrize(("dim", "weights"), [(2, 634_214), (3, 3_148_014)])
 def test_tempogan_has_the_published_weights_to_the_unit(dim, weights):
     with torch.device("meta"):
         generator = build("TempoGAN", dim=dim)
-    assert generator.weights == weights
+    assert generator.num_parameters == weights
     norms = 2 * (8 + 32 + 32 + 128 + 128 + 128 + 32 + 8 + 8)  # a scale and a shift per channel
     assert sum(p.numel() for p in generator.parameters()) == weights + norms
     shapes = [tuple(m.weight.shape[:2]) for block in generator.blocks for m in block.children()]
@@ -36,7 +36,7 @@ def test_the_unet_has_the_documented_weights(dim, weights):
     ]  # fmt: skip
     assert sum(3**dim * a * b + b for a, b in pairs) + 16 + 1 == weights
     with torch.device("meta"):
-        assert build("UNet", dim=dim).weights == weights
+        assert build("UNet", dim=dim).num_parameters == weights
 
 
 @pytest.mark.parametrize(("inputs", "channels"), list(CHANNELS.items()))
@@ -70,7 +70,7 @@ def test_vorticity_of_a_rigid_rotation_is_twice_its_rate(dim):
 
 
 def test_two_dimensions_keep_the_third_component_at_zero():
-    fields = gather(torch.rand(1, 3, 4, 5), "density velocity vorticity")
+    fields = gather_fields(torch.rand(1, 3, 4, 5), "density velocity vorticity")
     assert fields.shape[1] == 7
     assert not fields[:, [3, 4, 5]].any() and fields[:, [0, 1, 2, 6]].abs().amax((0, 2, 3)).min() > 0
 
@@ -105,7 +105,7 @@ def test_a_unet_without_norms_keeps_the_level_of_each_sample():
     x = torch.cat([x, 3 * x])
     for norm, alone in (("none", True), ("batch", False)):
         net = build("UNet", dim=2, width=4, depth=1, norm=norm)
-        assert net.weights == build("UNet", dim=2, width=4, depth=1).weights
+        assert net.num_parameters == build("UNet", dim=2, width=4, depth=1).num_parameters
         assert torch.allclose(net(x)[:1], net(x[:1]), atol=1e-5) == alone
         assert net(x).std() > 1e-3
 
@@ -119,7 +119,7 @@ def test_multiply_adds_are_counted_exactly(architecture):
         counted = count_multiply_adds(generator, torch.rand(1, 1 + dim, *(2,) * dim))
         # The gate: two taps up, twice, and the product. Consistency: ten taps down, two up, and the product.
         fixed = (2 + 2 / 4 + 1) + (10 / 4 + 10 / 16 + 2 + 2 / 4 + 1) if options else 0.0
-        assert generator.multiply_adds == twin.multiply_adds == pytest.approx(counted + fixed)
+        assert generator.macs_per_voxel == twin.macs_per_voxel == pytest.approx(counted + fixed)
 
 
 @pytest.mark.parametrize("architecture", ["TempoGAN", "UNet"])

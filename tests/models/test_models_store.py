@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from fluidsr.errors import ModelError
 from fluidsr.models import Card, SmokeGenerator, load, locate, read_card, save, shipped
-from fluidsr.models.store import figures
+from fluidsr.models.store import properties_of
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def generator():
 
 def card_of(generator, **changes):
     base = {"name": "test", "density_range": (0.0, 1.5), "velocity_range": (-3.0, 4.0), "commit": "abc"}
-    return Card(**figures(generator), **(base | changes))
+    return Card(**properties_of(generator), **(base | changes))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fluidsr.models import Card, SmokeGenerator, save
-from fluidsr.models.store import figures
+from fluidsr.models.store import properties_of
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     with torch.no_grad():
         generator.rises[-1].weight.mul_(30)  # far from cubic upsampling, so that tests see the network
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    card = Card(name="tiny", **figures(generator), density_range=(0, 2), velocity_range=(-9, 9))
+    card = Card(name="tiny", **properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9))
     save(path, generator, card)
     return str(path)

@@ -1,4 +1,4 @@
-"""FrameFiles: several files at once, box by box, the same bytes as whole frames, and nothing left of a failure."""
+"""FrameWriter: several files at once, box by box, the same bytes as whole frames, and nothing left of a failure."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_writer import FrameFiles
+from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.volumes.places import Place
 
 SHAPE = (21, 17, 30)
@@ -23,11 +23,11 @@ def frame() -> Frame:
     )
 
 
-def files(folder: Path, *suffixes: str, fields: tuple[str, ...] = ("density", "velocity")) -> FrameFiles:
+def files(folder: Path, *suffixes: str, fields: tuple[str, ...] = ("density", "velocity")) -> FrameWriter:
     paths = [folder / "frames" / f"x_0001.{suffix}" for suffix in suffixes]
     whole = frame()
     options = {"time": whole.time, "dt": whole.dt, "precision": "half", "naming": "houdini", "threshold": 0.0}
-    return FrameFiles(paths, Place.of(whole), fields=fields, **options)
+    return FrameWriter(paths, Place.of(whole), fields=fields, **options)
 
 
 def test_boxes_in_any_order_make_the_bytes_of_whole_frames(tmp_path: Path) -> None:

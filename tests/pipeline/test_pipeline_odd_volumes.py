@@ -119,6 +119,6 @@ def test_a_speed_beyond_all_numbers_is_told(
     assert upsample(tmp_path / "fast_0001.npz", tiny_model, tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert (
-        "the generator's answer is not finite; check the velocity's unit" in error and error.count("\n") == 1
+        "the generator's output is not finite; check the velocity's unit" in error and error.count("\n") == 1
     )
     assert not list((tmp_path / "out" / "frames").iterdir())

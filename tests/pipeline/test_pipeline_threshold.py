@@ -3,14 +3,14 @@
 import numpy as np
 
 import fluidsr
-from fluidsr.pipeline.frame_writer import FrameFiles
+from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.volumes.places import Place
 
 
 def test_values_up_to_the_threshold_are_written_as_zero(tmp_path):
     ramp = np.linspace(0, 1, 16**3, dtype=np.float32).reshape(16, 16, 16)
     paths = [tmp_path / f"ramp.{suffix}" for suffix in ("vdb", "vti", "npz")]
-    files = FrameFiles(
+    files = FrameWriter(
         paths,
         Place(ramp.shape, 0.1, (0.0, 0.0, 0.0)),
         time=0.0,

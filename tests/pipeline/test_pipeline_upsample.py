@@ -148,7 +148,7 @@ def test_two_passes_of_a_model_that_reads_density_alone(cache: Path, tmp_path: P
         "SmokeGenerator", dim=2, factor=2, width=4, blocks=0, rise_width=4, inputs="density"
     )
     card = models.Card(
-        name="d", **models.store.figures(generator), density_range=(0, 2), velocity_range=(0, 0)
+        name="d", **models.store.properties_of(generator), density_range=(0, 2), velocity_range=(0, 0)
     )
     path = tmp_path / "d.safetensors"
     models.save(path, generator, card)

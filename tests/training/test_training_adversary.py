@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from fluidsr.errors import ModelError, TrainingError
 from fluidsr.training import Sources, load_recipe, train
-from fluidsr.training.adversarial_step import Game
+from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.checkpoint import TrainingState
-from fluidsr.training.distributed import Workers
-from fluidsr.training.monitors import Gate, Watch
+from fluidsr.training.distributed import ProcessGroup
+from fluidsr.training.monitors import AccuracyGate, DivergenceMonitor
 from fluidsr.training.trainer import CHECKPOINT
 
 ADVERSARY = {"view": "residual", "norm": "group", "spatial": {"width": 8}, "temporal": {"width": 8}}
@@ -36,7 +36,7 @@ def duel(recipe):
 
 def game(plan, sampler, triplets=None):
     state = TrainingState(plan, 0, "cpu")
-    return Game(state, sampler(plan), triplets, Workers())
+    return AdversarialStep(state, sampler(plan), triplets, ProcessGroup())
 
 
 def weights(network):
@@ -143,9 +143,9 @@ train(plan, Sources(SyntheticSampler(plan)), folder / "parts", on_progress=die)
 def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
     plan = duel(losses={"features": [-1.0, 0.5, 0.0, 1e-3], "temporal": 0.5, "l2_t": 0.25})
     play = game(plan, sampler)
-    critics = play.state.critics
+    critics = play.state.discriminators
     before = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
-    told = play.step()
+    told = play.run()
     after = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
     assert not any(same(a, b) for a, b in zip(before, after, strict=True))
     weighted = {"absolute": 1.0, "temporal": 0.5, "l2_t": 0.25, "spatial": 0.1, "temporal_adversarial": 0.1}
@@ -156,13 +156,13 @@ def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
 
 def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
     play = game(duel(discriminators={"gate": {"spatial": 0.6, "temporal": None, "memory": 0.5}}), sampler)
-    critics = play.state.critics
-    play.step()
+    critics = play.state.discriminators
+    play.run()
     critics["spatial"].gate.accuracy = 1.0
-    before = {name: dict(c.player.tensors()) for name, c in critics.items()}
+    before = {name: dict(c.optimizer.tensors()) for name, c in critics.items()}
     before = {name: {k: t.clone() for k, t in tensors.items()} for name, tensors in before.items()}
-    told = play.step()
-    after = {name: dict(c.player.tensors()) for name, c in critics.items()}
+    told = play.run()
+    after = {name: dict(c.optimizer.tensors()) for name, c in critics.items()}
     assert same(before["spatial"], after["spatial"])  # its optimizer's moments too
     assert not same(before["temporal"], after["temporal"])
     assert told["learns_spatial"] == 0 and told["learns_temporal"] == 1
@@ -172,48 +172,48 @@ def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
 
 
 def test_the_gate_opens_and_shuts_by_the_running_accuracy():
-    gate = Gate(0.75, memory=0.5)
+    gate = AccuracyGate(0.75, memory=0.5)
     seen = []
     for accuracy in (1.0, 1.0, 1.0, 0.5, 0.5, 1.0):
-        gate.see(accuracy)
+        gate.update(accuracy)
         seen.append(gate.open)
     assert seen == [True, False, False, True, True, False]
-    always = Gate(None, 0.5, 1.0)
+    always = AccuracyGate(None, 0.5, 1.0)
     assert always.open
 
 
 def test_divergence_is_told_from_noise():
-    watch = Watch(10.0)
-    assert not any(watch.see(0.1 * (1 + 0.5 * (-1) ** n)) for n in range(500))
-    assert any(watch.see(3.0) for _ in range(100))
-    assert not any(Watch(None).see(10.0**n) for n in range(200))
+    watch = DivergenceMonitor(10.0)
+    assert not any(watch.update(0.1 * (1 + 0.5 * (-1) ** n)) for n in range(500))
+    assert any(watch.update(3.0) for _ in range(100))
+    assert not any(DivergenceMonitor(None).update(10.0**n) for n in range(200))
 
 
 def test_pretraining_leaves_the_discriminators_alone(duel, sampler):
     plan = duel(discriminators={"start": 2})
     play = game(plan, sampler)
-    before = {name: weights(critic.network) for name, critic in play.state.critics.items()}
+    before = {name: weights(critic.network) for name, critic in play.state.discriminators.items()}
     for _ in range(2):
-        assert "critic_spatial" not in play.step()
-    assert all(same(before[name], weights(c.network)) for name, c in play.state.critics.items())
-    assert "critic_spatial" in play.step()
-    assert not same(before["spatial"], weights(play.state.critics["spatial"].network))
+        assert "critic_spatial" not in play.run()
+    assert all(same(before[name], weights(c.network)) for name, c in play.state.discriminators.items())
+    assert "critic_spatial" in play.run()
+    assert not same(before["spatial"], weights(play.state.discriminators["spatial"].network))
 
 
 def test_updates_draw_their_own_batches_in_the_order_of_the_algorithm(duel, sampler):
     plan = duel(discriminators={"updates": {"spatial": 2, "temporal": 3, "generator": 1}})
     one = sampler(plan)
-    play = Game(TrainingState(plan, 0, "cpu"), one, None, Workers())
-    play.step()
-    play.step()
+    play = AdversarialStep(TrainingState(plan, 0, "cpu"), one, None, ProcessGroup())
+    play.run()
+    play.run()
     assert one.served == list(range(12))
     single = duel(patches={"tile": 6, "batch": 2, "frames": 1, "triplets": 1}, discriminators={
         "updates": {"spatial": 2, "temporal": 3, "generator": 2}
     })  # fmt: skip
     frames, triplets = sampler(single), sampler(plan)
-    play = Game(TrainingState(single, 0, "cpu"), frames, triplets, Workers())
-    play.step()
-    play.step()
+    play = AdversarialStep(TrainingState(single, 0, "cpu"), frames, triplets, ProcessGroup())
+    play.run()
+    play.run()
     assert frames.served == list(range(8)) and triplets.served == list(range(10))
 
 
@@ -229,15 +229,17 @@ def test_accumulated_batches_equal_the_big_one(duel, sampler, norm):
             return joined(*(torch.cat([getattr(p, k) for p in parts]) for k in ("coarse", "fine")))
 
     plays = [
-        Game(TrainingState(many, 0, "cpu"), sampler(many), None, Workers()),
-        Game(TrainingState(big, 0, "cpu"), Joined(), None, Workers()),
+        AdversarialStep(TrainingState(many, 0, "cpu"), sampler(many), None, ProcessGroup()),
+        AdversarialStep(TrainingState(big, 0, "cpu"), Joined(), None, ProcessGroup()),
     ]
     for _ in range(2):
-        told = [play.step() for play in plays]
+        told = [play.run() for play in plays]
     if norm != "spectral":  # whose power iterations count passes
         for name in ("total", "critic_spatial", "critic_temporal", "gradient_norm"):
             assert told[0][name] == pytest.approx(told[1][name], rel=1e-3), name
-        for a, b in zip(*(p.state.critics["spatial"].network.parameters() for p in plays), strict=True):
+        for a, b in zip(
+            *(p.state.discriminators["spatial"].network.parameters() for p in plays), strict=True
+        ):
             torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)
     else:
         assert told[0]["critic_spatial"] == pytest.approx(told[1]["critic_spatial"], rel=0.1)
@@ -271,16 +273,16 @@ def test_training_starts_from_a_model(duel, recipe, sampler, tmp_path):
     first = train(recipe(steps=2), Sources(sampler(recipe())), tmp_path / "first")
     plan = duel(init=str(first.model), steps=1)
     state = TrainingState(plan, 0, "cpu")
-    state.begin()
+    state.load_init()
     given = load_file(first.model)
-    for name, tensor in state.average.state_dict().items():
+    for name, tensor in state.ema.state_dict().items():
         torch.testing.assert_close(given[name], tensor, rtol=1e-6, atol=1e-7)  # folded once more
     kind = plan.generator.model_copy(update={"consistent": True})
     projected = TrainingState(plan.model_copy(update={"generator": kind}), 0, "cpu")
-    projected.begin()  # a layer more, without weights
-    assert projected.average.options.consistent
-    for name, tensor in state.average.state_dict().items():
-        torch.testing.assert_close(projected.average.state_dict()[name], tensor, rtol=0, atol=0)
+    projected.load_init()  # a layer more, without weights
+    assert projected.ema.options.consistent
+    for name, tensor in state.ema.state_dict().items():
+        torch.testing.assert_close(projected.ema.state_dict()[name], tensor, rtol=0, atol=0)
     train(plan, Sources(sampler(plan)), tmp_path / "second")
     first.model.unlink()
     assert train(plan, Sources(sampler(plan)), tmp_path / "second", steps=2).steps == 2  # no longer needed

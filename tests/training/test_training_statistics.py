@@ -10,7 +10,7 @@ from PIL import Image
 
 from fluidsr import models
 from fluidsr.training import Sources, train
-from fluidsr.training.batch_norm import has_statistics, recompute, untouched
+from fluidsr.training.batch_norm import has_running_statistics, preserving_buffers, recalibrate
 from fluidsr.training.trainer import Interrupt
 
 
@@ -19,7 +19,7 @@ def test_statistics_are_plain_means_over_the_batches():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
     network[1].running_mean.fill_(100.0)
     batches = [torch.randn(5, 1, 8, 8) for _ in range(3)]
-    recompute(network, batches)
+    recalibrate(network, batches)
     with torch.no_grad():
         seen = [network[0](batch) for batch in batches]
     mean = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
@@ -30,13 +30,13 @@ def test_statistics_are_plain_means_over_the_batches():
 
 
 def test_only_networks_that_keep_statistics_are_asked_for_them():
-    assert has_statistics(models.build("TempoGAN", dim=2))
-    assert not has_statistics(models.build("SmokeGenerator", dim=2))
+    assert has_running_statistics(models.build("TempoGAN", dim=2))
+    assert not has_running_statistics(models.build("SmokeGenerator", dim=2))
 
 
 def test_looking_leaves_buffers_alone():
     network = torch.nn.BatchNorm2d(2)
-    with untouched(network):
+    with preserving_buffers(network):
         network(torch.randn(4, 2, 3, 3) + 5)
         assert network.running_mean.abs().min() > 0
     assert not network.running_mean.any() and network.num_batches_tracked == 0
@@ -52,7 +52,7 @@ def test_the_model_kept_has_the_statistics_of_its_weights(recipe, sampler, tmp_p
     expected = models.build("UNet", dim=2, width=4, depth=1)
     expected.load_state_dict(model.state_dict())
     batches = [sampler(plan).batch(n).coarse.flatten(0, 1) for n in range(16)]
-    recompute(expected, batches)
+    recalibrate(expected, batches)
     ours, theirs = model.state_dict(), expected.state_dict()
     running = [name for name in ours if "running" in name]
     assert running
@@ -64,9 +64,9 @@ def test_ctrl_c_waits_for_the_end_of_the_step():
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.asked
+        assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
-            interrupt.heed()
+            interrupt.raise_if_requested()
         with pytest.raises(KeyboardInterrupt):  # asked twice: at once
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fluidsr.errors import InputError
-from fluidsr.upscaling.tile_cover import bounding_box, cover, needed
+from fluidsr.upscaling.tile_cover import bounding_box, cover, dilate_mask
 from fluidsr.upscaling.tiles import Box
 
 
@@ -29,7 +29,7 @@ masks = hnp.arrays(bool, st.lists(st.integers(1, 9), min_size=2, max_size=3).map
 def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_cells, memory):
     least = math.prod(min(2 * halo + 1, n) for n in mask.shape)
     most = least + int(memory * (mask.size - least))
-    boxes = cover(mask, halo, start_cells=start_cells, needs=cells(halo, mask), most=most)
+    boxes = cover(mask, halo, launch_cost=start_cells, bytes_needed=cells(halo, mask), max_bytes=most)
     count = np.zeros(mask.shape, dtype=int)
     for box in boxes:
         count[box.slices] += 1
@@ -46,18 +46,18 @@ def test_cover_is_disjoint_complete_cheap_and_within_memory(mask, halo, start_ce
 def test_a_halo_that_is_cheap_is_cut_more_often():
     mask = np.zeros((24, 24, 24), dtype=bool)
     mask[:12, :12, :12] = mask[12:, 12:, 12:] = True
-    dear = cover(mask, 9, start_cells=0, needs=cells(9, mask), most=mask.size)
-    cheap = cover(mask, 9, start_cells=0, needs=cells(9, mask), most=mask.size, paid=1)
+    dear = cover(mask, 9, launch_cost=0, bytes_needed=cells(9, mask), max_bytes=mask.size)
+    cheap = cover(mask, 9, launch_cost=0, bytes_needed=cells(9, mask), max_bytes=mask.size, effective_halo=1)
     assert len(dear) == 1 and cheap == [Box((0,) * 3, (12,) * 3), Box((12,) * 3, (24,) * 3)]
     few = cover(
-        mask, 9, start_cells=0, needs=cells(9, mask), most=21**3, paid=1
+        mask, 9, launch_cost=0, bytes_needed=cells(9, mask), max_bytes=21**3, effective_halo=1
     )  # memory is that of the whole halo
     assert all(box.grown(9, mask.shape).cells <= 21**3 for box in few)
 
 
 def test_a_dense_frame_is_one_tile():
     mask = np.ones((20, 30, 20), dtype=bool)
-    assert cover(mask, 6, start_cells=0, needs=cells(6, mask), most=mask.size) == [
+    assert cover(mask, 6, launch_cost=0, bytes_needed=cells(6, mask), max_bytes=mask.size) == [
         Box((0, 0, 0), (20, 30, 20))
     ]
 
@@ -65,7 +65,7 @@ def test_a_dense_frame_is_one_tile():
 def test_two_puffs_far_apart_are_two_tiles():
     mask = np.zeros((60, 20, 20), dtype=bool)
     mask[2:6, 8:12, 8:12] = mask[50:55, 8:12, 8:12] = True
-    boxes = cover(mask, 4, start_cells=0, needs=cells(4, mask), most=mask.size)
+    boxes = cover(mask, 4, launch_cost=0, bytes_needed=cells(4, mask), max_bytes=mask.size)
     assert boxes == [Box((2, 8, 8), (6, 12, 12)), Box((50, 8, 8), (55, 12, 12))]
 
 
@@ -83,7 +83,7 @@ def test_the_best_cut_costs_what_trying_every_cut_finds():
                 bounding_box(mask, Box(tuple(lo), first.hi)),
             ]
             cheapest = min(cheapest, sum(h.grown(halo, mask.shape).cells for h in halves))
-    boxes = cover(mask, halo, start_cells=0, needs=cells(halo, mask), most=mask.size)
+    boxes = cover(mask, halo, launch_cost=0, bytes_needed=cells(halo, mask), max_bytes=mask.size)
     assert sum(box.grown(halo, mask.shape).cells for box in boxes) <= cheapest
 
 
@@ -92,7 +92,7 @@ def test_memory_too_small_for_one_cell_is_refused():
     with pytest.raises(
         InputError, match=r"--max-memory: one coarse cell and its halo need 1\.3 times as much"
     ):
-        cover(mask, 2, start_cells=0, needs=cells(2, mask), most=100)
+        cover(mask, 2, launch_cost=0, bytes_needed=cells(2, mask), max_bytes=100)
 
 
 @settings(deadline=None)
@@ -101,4 +101,4 @@ def test_needed_is_a_cube_around_every_cell_with_density(mask, support):
     expected = np.zeros_like(mask)
     for cell in np.argwhere(mask):
         expected[tuple(slice(max(i - support, 0), i + support + 1) for i in cell)] = True
-    np.testing.assert_array_equal(needed(torch.from_numpy(mask).float() * 1e-30, support), expected)
+    np.testing.assert_array_equal(dilate_mask(torch.from_numpy(mask).float() * 1e-30, support), expected)

@@ -9,7 +9,7 @@ from upscaling_cases import one_cell_short, smoke, whole
 
 from fluidsr.errors import InputError, RunError
 from fluidsr.upscaling import Upscaler
-from fluidsr.upscaling.memory import Footprint
+from fluidsr.upscaling.memory import MemoryModel
 
 SHAPES = {2: [(37, 50), (1, 23), (16, 16)], 3: [(14, 19, 11), (1, 9, 12), (8, 8, 8)]}
 
@@ -43,7 +43,7 @@ def test_little_memory_means_more_tiles_and_the_same_result(model, dim):
     frame = smoke((60, 44) if dim == 2 else (30, 12, 26), 2, 40)
     plenty = Upscaler(model)
     expected = plenty.upsample(frame).density
-    most = Footprint(model.generator).at_most(frame.shape)
+    most = MemoryModel(model.generator).at_most(frame.shape)
     little = Upscaler(model, max_memory=most // 2)
     np.testing.assert_allclose(little.upsample(frame).density, expected, atol=1e-5)
     assert plenty.statistics.tiles_run == 1 < little.statistics.tiles_run
@@ -97,7 +97,7 @@ def test_fields_come_in_pieces_as_they_come_whole(model, dim):
     frame = smoke(SHAPES[dim][0], 4, 30).replace(temperature=smoke(SHAPES[dim][0], 9, 30).density)
     fields = ("density", "velocity", "temperature")
     expected = Upscaler(model).upsample(frame, fields=fields)
-    most = Footprint(model.generator).at_most(frame.shape)
+    most = MemoryModel(model.generator).at_most(frame.shape)
     upscaler = Upscaler(model, max_memory=most * 3 // 8)
     count = {name: np.zeros(expected.shape, np.uint8) for name in fields}
     pieces = 0

@@ -83,7 +83,7 @@ def test_notes_say_what_lies_beyond_the_training(small):
     assert upscaler.statistics.notes == ()
     assert 0 < upscaler.statistics.max_speed < 3
     upscaler.upsample(frame, velocity_scale=100.0)
-    assert [note for note in upscaler.statistics.notes if "3 coarse cells a frame" in note]
+    assert [note for note in upscaler.statistics.notes if "3 coarse cells per frame" in note]
     upscaler.upsample(frame.replace(density=frame.density * 50))
     assert not [note for note in upscaler.statistics.notes if "density exceeds" in note]  # it does no harm
     upscaler.upsample(frame.replace(density=frame.density * 500))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fluidsr.models import build
-from fluidsr.upscaling.memory import Footprint, peak_bytes
+from fluidsr.upscaling.memory import MemoryModel, peak_bytes
 
 
 def test_bytes_are_those_of_the_largest_moment():
@@ -36,7 +36,7 @@ def test_bytes_are_those_of_the_largest_moment():
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("architecture", ["SmokeGenerator", "TempoGAN", "UNet"])
 def test_what_is_left_out_of_a_halo_takes_no_memory(architecture, dim):
-    footprint = Footprint(generator := build(architecture, dim=dim, factor=4))
+    footprint = MemoryModel(generator := build(architecture, dim=dim, factor=4))
     edge = 2 * generator.receptive_radius + 6
     inside, border = (footprint.of((edge,) * dim, ((side, side),) * dim) for side in (True, False))
     most = footprint.at_most((edge,) * dim)
@@ -64,7 +64,7 @@ if name == "smoke3d-x4":
     model = models.load(name)
 else:
     generator = models.build(name, dim=3, factor=4).fold()
-    card = models.Card(name=name, **models.store.figures(generator), density_range=(0, 2), velocity_range=(-9, 9))
+    card = models.Card(name=name, **models.store.properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9))
     model = models.Model(generator, card)
 shape = (edge,) * 3
 rng = np.random.default_rng(0)

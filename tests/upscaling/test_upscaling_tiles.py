@@ -38,8 +38,8 @@ def test_a_tile_reads_its_halo_up_to_the_border(shape, tile, halo, factor):
 def test_the_crop_of_what_is_read_is_what_is_written(shape, tile, halo, factor):
     fine = np.arange(np.prod(shape) * factor ** len(shape)).reshape([n * factor for n in shape])
     for one in plan(shape, tile, halo, factor):
-        low = [a + halo * sides[0] for a, sides in zip(one.read.lo, one.cut, strict=True)]
-        high = [b - halo * sides[1] for b, sides in zip(one.read.hi, one.cut, strict=True)]
+        low = [a + halo * sides[0] for a, sides in zip(one.read.lo, one.cropped, strict=True)]
+        high = [b - halo * sides[1] for b, sides in zip(one.read.hi, one.cropped, strict=True)]
         answer = fine[Box(tuple(low), tuple(high)).scaled(factor).slices]
         np.testing.assert_array_equal(answer[one.crop.slices], fine[one.write.slices])
 

@@ -12,7 +12,7 @@ from fluidsr.models.resample import upsample
 from fluidsr.solver import Grid, backend
 from fluidsr.upscaling.wavelet.bands import high_band
 from fluidsr.upscaling.wavelet.texture import stretch, torn
-from fluidsr.upscaling.wavelet.turbulence import Settings, WaveletTurbulence
+from fluidsr.upscaling.wavelet.turbulence import TurbulenceSettings, WaveletTurbulence
 
 OPEN, CLOSED, PERIODIC = ("open", "open"), ("closed", "closed"), ("periodic", "periodic")
 
@@ -46,7 +46,7 @@ def start(shape=(16, 16), boundary=None, emit=nothing, sharp=True, **settings):
     device = backend.start("cpu")
     grid = Grid(shape, 1.0 / shape[0], boundary or (OPEN,) * len(shape))
     return WaveletTurbulence(
-        grid, stirred(shape, sharp=sharp), Settings(**({"factor": 4} | settings)), device, emit
+        grid, stirred(shape, sharp=sharp), TurbulenceSettings(**({"factor": 4} | settings)), device, emit
     )
 
 
@@ -84,7 +84,9 @@ def test_strength_0_moves_smoke_as_a_uniform_wind_does():
     velocity = np.zeros_like(frame.velocity)
     velocity[0] = h  # a cell per second
     frame = frame.replace(velocity=velocity)
-    turbulence = WaveletTurbulence(Grid(shape, h, (PERIODIC,) * 2), frame, Settings(4, 0.0), device, nothing)
+    turbulence = WaveletTurbulence(
+        Grid(shape, h, (PERIODIC,) * 2), frame, TurbulenceSettings(4, 0.0), device, nothing
+    )
     before = turbulence.density.view(64, 64).clone()
     for second in range(1, 9):
         turbulence.advance(frame.replace(time=float(second)))
@@ -226,4 +228,4 @@ def test_too_many_fine_cells_are_refused():
     grid = Grid((512, 512, 512), 0.01, (OPEN,) * 3)
     tiny = Frame(np.zeros((4, 4, 4), np.float32), np.zeros((3, 4, 4, 4), np.float32))
     with pytest.raises(InputError, match="more than can be indexed"):
-        WaveletTurbulence(grid, tiny, Settings(16), "cpu", nothing)
+        WaveletTurbulence(grid, tiny, TurbulenceSettings(16), "cpu", nothing)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fluidsr.frame import Frame
-from fluidsr.models.blocks import Cut, trim
+from fluidsr.models.blocks import CroppedSides, trim
 from fluidsr.upscaling import Upscaler, plan
 
 
@@ -21,13 +21,13 @@ class StandIn(nn.Module):
     def __init__(self, dim: int, factor: int, layers: int, support: int) -> None:
         super().__init__()
         self.dim, self.factor, self.layers, self.support_radius = dim, factor, layers, support
-        self.receptive_radius = self.paid_radius = max(layers, support)
-        self.multiply_adds, self.inputs = 1.0, "density velocity"
+        self.receptive_radius = self.effective_halo = max(layers, support)
+        self.macs_per_voxel, self.inputs = 1.0, "density velocity"
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
         self.body = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
 
-    def inside(self, coarse: Tensor, cut: Cut) -> Tensor:
+    def forward_cropped(self, coarse: Tensor, cut: CroppedSides) -> Tensor:
         return trim(self(coarse), cut, self.receptive_radius * self.factor)
 
     def forward(self, coarse: Tensor) -> Tensor:

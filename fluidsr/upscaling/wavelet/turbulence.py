@@ -36,7 +36,7 @@ Emit = Callable[[Tensor, float, float], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class TurbulenceSettings:
     """`factor`: fine cells along the edge of a coarse one; `strength`: factor on the speed of the eddies;
     `octaves` of eddies, the first with the noise's cells as large as coarse ones (None: down to noise cells
     of two fine ones); `seed`; `maccormack`: advection of the fine density, semi-Lagrangian without;
@@ -60,7 +60,7 @@ class WaveletTurbulence:
 
     `grid` is the coarse one, `start` its first frame (density, velocity, time). `emit(density, from, to)` does
     to the fine density, flat and in place, what sources and solids do in a substep between two times.
-    `room [x, y(, z)]` says how much of each coarse cell is air at present (None: all). Taichi must have been
+    `fluid_mask [x, y(, z)]` says how much of each coarse cell is air at present (None: all). Taichi must have been
     started on `device`.
     """
 
@@ -68,19 +68,19 @@ class WaveletTurbulence:
         self,
         grid: Grid,
         start: Frame,
-        settings: Settings,
+        settings: TurbulenceSettings,
         device: str,
         emit: Emit,
-        room: Callable[[], Tensor | None] = lambda: None,
+        fluid_mask: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
         self.grid, self.settings, self.device = grid, settings, device
-        self._emit, self._room = emit, room
+        self._emit, self._fluid_mask = emit, fluid_mask
         self.cells, self.fz = grid.cells, settings.factor if grid.dim == 3 else 1
         f = settings.factor
         self._fine = (self.cells[0] * f, self.cells[1] * f, self.cells[2] * self.fz)
         if math.prod(n + 1 for n in self._fine) * 3 >= 2**31:  # kernels index with 32 bits
-            what = f"{' x '.join(map(str, self._fine))} fine cells are more than can be indexed"
-            raise InputError("upscale.factor", what, "give a smaller factor or domain")
+            problem = f"{' x '.join(map(str, self._fine))} fine cells are more than can be indexed"
+            raise InputError("upscale.factor", problem, "give a smaller factor or domain")
         self._wraps = sum(1 << axis for axis, wraps in enumerate(grid.periodic) if wraps)
         sides = (*grid.boundary, ("closed", "closed"))[:3]
         self._opened, self._closed = (
@@ -97,9 +97,9 @@ class WaveletTurbulence:
         self.time = start.time
         self._velocity = self._triples(coarse)
         self._displacement = torch.zeros_like(self._velocity)
-        raised = resample(coarse.density[None, None], f, "linear") if bool(coarse.density.any()) else None
+        upsampled = resample(coarse.density[None, None], f, "linear") if bool(coarse.density.any()) else None
         fine_cells = math.prod(self._fine)
-        self.density = torch.zeros(fine_cells, device=device) if raised is None else raised.reshape(-1)
+        self.density = torch.zeros(fine_cells, device=device) if upsampled is None else upsampled.reshape(-1)
         self._flow = torch.empty(3 * fine_cells, device=device)
         self._psi = torch.empty(3 * math.prod(n + 1 for n in self._fine), device=device)
         self._hat, self._least, self._most = self._psi[: 3 * fine_cells].chunk(3)
@@ -111,7 +111,7 @@ class WaveletTurbulence:
         return self.settings.factor
 
     def advance(self, coarse: Frame) -> None:
-        """Carry the fine smoke on to `coarse.time`; the flow meanwhile goes evenly from the last to this one.
+        """Advance the fine smoke to `coarse.time`; the flow is interpolated linearly from the last frame to this one.
 
         The same frames from the same start give the same bits. Raises RunError where density is not finite.
         """
@@ -142,10 +142,10 @@ class WaveletTurbulence:
         amplitude = self.amplitude(velocity).masked_fill_(bad, 0.0)
         self._carry(velocity, dt / 2)
 
-        most = (fastest * self.factor + 4 * float(amplitude.max())) * dt  # fine cells
+        max_displacement = (fastest * self.factor + 4 * float(amplitude.max())) * dt  # fine cells
         smoke = self._smoke()
         self.torn_share = float((bad & smoke).sum()) / max(1, int(smoke.sum()))
-        reach = math.ceil(most) + 1
+        reach = math.ceil(max_displacement) + 1
         moving = _spread(smoke, -(-reach // self.factor), self.grid.periodic)
         traced = _spread(moving, -(-(reach // 2 + 2) // self.factor), self.grid.periodic)
         self._make_flow(velocity, amplitude, traced)
@@ -160,22 +160,25 @@ class WaveletTurbulence:
         high = high_band(velocity.view(*self.cells, 3).movedim(-1, 0), self.grid.periodic)
         energy = local_mean((high * high).sum(dim=0) / 2, self.grid.periodic)
         speed = (self.settings.strength * PERSISTENCE * self.factor) * (2 * energy.clamp_min_(0)).sqrt()
-        room = self._room()
-        return speed if room is None else speed * room.to(self.device).reshape(self.cells)
+        fluid_mask = self._fluid_mask()
+        return speed if fluid_mask is None else speed * fluid_mask.to(self.device).reshape(self.cells)
 
     def frame(self, coarse: Frame, fields: Sequence[str] = ("density",)) -> Frame:
-        """The fine frame that belongs to `coarse`, at which `advance` has just arrived.
+        """The fine frame of `coarse`, to which `advance` was called last.
 
-        Velocity, in m/s, is the whole one, eddies included; other fields are raised by linear interpolation.
+        Velocity, in m/s, includes the eddies; other fields are upsampled by linear interpolation. Raises ValueError
+        for any other coarse frame.
         """
-        here = coarse.torch(self.device)
-        raised: dict[str, Tensor] = {"density": self._shaped(self.density).clone()}
+        if coarse.time != self.time:
+            raise ValueError(f"the frame is at {coarse.time:g} s and the fine smoke at {self.time:g} s")
+        tensors = coarse.torch(self.device)
+        fine: dict[str, Tensor] = {"density": self._shaped(self.density).clone()}
         for name in fields:
             if name == "velocity":
-                raised[name] = self._fine_velocity()
+                fine[name] = self._fine_velocity()
             elif name != "density":
-                raised[name] = resample(here.fields()[name][None, None], self.factor, "linear")[0, 0]
-        return here.with_fields(raised, cell_size=coarse.cell_size / self.factor)
+                fine[name] = resample(tensors.fields()[name][None, None], self.factor, "linear")[0, 0]
+        return tensors.with_fields(fine, cell_size=coarse.cell_size / self.factor)
 
     def state(self) -> dict[str, Tensor]:
         """Copies, on the CPU, of everything that `restore` needs to go on bit-identically."""
@@ -187,8 +190,8 @@ class WaveletTurbulence:
         """Go back to what `state()` returned. Raises InputError where it does not fit."""
         for name, array in self._arrays().items():
             if name not in state or state[name].shape != array.shape:
-                what = f"'{name}' is missing or has another size"
-                raise InputError("state", what, "restore it with its own scene")
+                problem = f"'{name}' is missing or has another size"
+                raise InputError("state", problem, "restore it with its own scene")
             array.copy_(state[name])
         self.time = float(state["time"])
 
@@ -232,22 +235,22 @@ class WaveletTurbulence:
         return blocks.amax(dim=(1, 3, 5)) > 0
 
     def _make_flow(self, velocity: Tensor, amplitude: Tensor, need: Tensor) -> None:
-        for where in self._boxes(need):
+        for region in self._boxes(need):
             kernels.potential(
                 self._psi, _bytes(need), self._displacement, amplitude.reshape(-1), self._tile, self._scales,
-                *where, *self._tile_shape, self.settings.sizes, self._wraps, self._closed,
+                *region, *self._tile_shape, self.settings.sizes, self._wraps, self._closed,
             )  # fmt: skip
-            kernels.flow(self._psi, _bytes(need), velocity, self._flow, *where, self._wraps)
+            kernels.flow(self._psi, _bytes(need), velocity, self._flow, *region, self._wraps)
 
     def _move(self, need: Tensor, dt: float, reach: float) -> None:
         self._hat.zero_()  # the second pass looks a little beyond what the first has made
         settings = self.settings
-        for where in self._boxes(need):
+        for region in self._boxes(need):
             arrays = (self.density, _bytes(need), self._flow, self._hat, self._least, self._most)
             sides = (self._wraps, self._opened)
-            kernels.move_back(*arrays, *where, *sides, dt, reach)
+            kernels.move_back(*arrays, *region, *sides, dt, reach)
             decay = math.exp(-settings.dissipation * dt)
-            kernels.correct(*arrays, *where, *sides, dt, reach, int(settings.maccormack), decay, NOTHING)
+            kernels.correct(*arrays, *region, *sides, dt, reach, int(settings.maccormack), decay, NOTHING)
 
     def _fine_velocity(self) -> Tensor:
         """The whole fine velocity now, [d, x, y(, z)], m/s."""
