@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 # Options that go together.
-INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate", "crop", "axes", "skip-damaged")
+INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
+SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
 TILING = ("tile", "max-memory", "precision")
 
 

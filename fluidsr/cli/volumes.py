@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import INTAKE, TILING, options, say, tiling
+from fluidsr.cli.options import SEQUENCE, TILING, options, say, tiling
 
 
 @click.command()
@@ -39,7 +39,7 @@ from fluidsr.cli.options import INTAKE, TILING, options, say, tiling
     metavar="NAME",
     help="With the density, write only these; repeatable. All fields unless given.",
 )
-@options(*TILING, *INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@options(*TILING, *SEQUENCE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -126,7 +126,7 @@ def upsample(
     type=click.Choice(["houdini", "blender"]),
     help="A VDB's velocity: vel or velocity; a VDB made of one keeps its names, else houdini.",
 )
-@options(*INTAKE, "threshold", "output", "frames", "overwrite")
+@options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],

@@ -23,6 +23,7 @@ from fluidsr.volumes.grid_names import safe
 from fluidsr.volumes.places import Place, around
 
 FORMATS = ("vdb", "vti", "npz", "uni", "vtkhdf")
+_BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 
@@ -102,9 +103,13 @@ def _convert_one(
     """Write one frame; returns its record, and sentences for the user."""
     started = time.perf_counter()
     asked = ["density", *settings.fields] if settings.fields else None
+    by_windows = _by_windows(item, root, settings, formats, asked)
+    if by_windows is not None:
+        notes = tuple(by_windows.pop("notes"))
+        return {**by_windows, "seconds": time.perf_counter() - started}, notes
     taken, _ = frame_sequence.take(item, settings.intake, asked)
     frame = frame_sequence.in_its_place(taken, item, settings.intake)
-    notes = [*taken.notes]
+    said = [*taken.notes]
     fields = tuple(name for name in frame.fields())
     style, how = frame_sequence.style_of(taken, settings.precision, settings.naming)
     for target in item.targets(root, formats):
@@ -117,7 +122,7 @@ def _convert_one(
             up=settings.intake.up(taken),
             **how,
         )
-        notes += _renamed(fields, target.suffix)
+        said += _renamed(fields, target.suffix)
     record = {
         "source": str(item.source),
         "time": frame.time,
@@ -131,7 +136,58 @@ def _convert_one(
         "grids": usd.grids_of(fields, style, how["naming"]),
         "seconds": time.perf_counter() - started,
     }
-    return record, tuple(dict.fromkeys(notes))
+    return record, tuple(dict.fromkeys(said))
+
+
+def _by_windows(
+    item: Item, root: Path, settings: Settings, formats: Sequence[str], asked: Sequence[str] | None
+) -> dict[str, Any] | None:
+    """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
+    intake = settings.intake
+    special = intake.crop or intake.axes or item.parts or item.source.suffix.lower() != ".vdb"
+    if special or list(formats) != ["vdb"]:
+        return None
+    with frame_sequence.windows(item, intake, [asked]) as source:
+        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+            return None
+        blocks = source.blocks(_BLOCK, 0)
+        first = source.take(*blocks[0])
+        begin = frame_sequence.in_its_place(first, item, intake)
+        fields = list(first.frame.fields())
+        style, how = frame_sequence.style_of(first, settings.precision, settings.naming)
+        (target,) = item.targets(root, formats)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place, up = source.place, intake.up(first)
+        with volumes.stream(
+            target,
+            shape=place.shape,
+            cell_size=place.cell_size,
+            origin=place.origin,
+            time=begin.time,
+            dt=begin.dt,
+            fields=fields,
+            threshold=settings.threshold,
+            style=style,
+            up=up,
+            **how,
+        ) as out:
+            for low, high in blocks:
+                window = frame_sequence.in_its_place(source.take(low, high), item, intake)
+                for name, values in window.fields().items():
+                    out.put(name, low, values)
+        return {
+            "source": str(item.source),
+            "time": begin.time,
+            "shape": list(place.shape),
+            "cell_size": place.cell_size,
+            "origin": list(place.origin),
+            "fields": fields,
+            "empty": False,
+            "precision": how["precision"],
+            "up": up,
+            "grids": usd.grids_of(fields, style, how["naming"]),
+            "notes": list(first.notes),
+        }
 
 
 def _renamed(fields: Sequence[str], suffix: str) -> list[str]:

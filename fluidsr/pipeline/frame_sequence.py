@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fluidsr import volumes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place, joined, padded, turned
+
+if TYPE_CHECKING:
+    from fluidsr.volumes import vdb
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
@@ -219,6 +224,46 @@ def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fi
         return replace(found[0], frame=whole), fields
 
     return _first(read, wanted)
+
+
+SPARSE_BYTES = 1 << 30  # as arrays; a smaller frame is read as a whole
+_SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at most
+
+
+@contextmanager
+def windows(
+    item: Item, intake: Intake, wanted: Sequence[Sequence[str] | None], margin: int = 0
+) -> Iterator[vdb.Windows | None]:
+    """A VDB to be read block by block, with the first of the lists of fields that it has; None where that is no
+    use."""
+    from fluidsr.volumes import vdb
+
+    with ExitStack() as stack:
+        source = None
+        for number, fields in enumerate(wanted, start=1):
+            try:
+                source = stack.enter_context(
+                    vdb.open_windows(
+                        item.source,
+                        density_grid=intake.density_grid,
+                        velocity_grid=intake.velocity_grid,
+                        fields=fields,
+                        margin=margin,
+                    )
+                )
+                break
+            except MissingFieldError:
+                if number == len(wanted):
+                    raise
+        yield source
+
+
+def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
+    """Whether a frame is so large and so empty that it is better read by its blocks of `edge` cells."""
+    if source.dense_bytes < SPARSE_BYTES:
+        return False
+    cells = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in source.blocks(edge, reach))
+    return cells <= _SPARSE_SHARE * math.prod(source.place.shape)
 
 
 def box(item: Item, intake: Intake, *wanted: Sequence[str]) -> Place | None:

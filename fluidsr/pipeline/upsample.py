@@ -23,6 +23,7 @@ from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 
+_BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
 
 
@@ -122,6 +123,9 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
 
     started = time.perf_counter()
     upscaler = _upscaler(settings)
+    by_windows = _by_windows(item, root, settings, upscaler)
+    if by_windows is not None:
+        return {**by_windows, "seconds": time.perf_counter() - started}
     taken = _taken(item, settings)
     frame = frame_sequence.in_its_place(
         taken, item, settings.intake, _margin(upscaler.card), upscaler.card.dim
@@ -179,6 +183,97 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         "grids": usd.grids_of(fields, style, how["naming"]),
         "notes": [*taken.notes, *upscaler.statistics.notes, *([told] if told else [])],
     }
+
+
+def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> dict[str, Any] | None:
+    """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
+    other frame. The result is that of the whole frame, up to rounding
+    and to what the generator makes of the border of its box."""
+    from fluidsr.upscaling import Box
+    from fluidsr.upscaling.companions import Whole, described, way_of
+
+    support = upscaler.card.support_radius
+    intake = settings.intake
+    special = (
+        settings.passes > 1
+        or intake.crop
+        or intake.axes
+        or item.parts
+        or item.source.suffix.lower() != ".vdb"
+    )
+    if special or support is None or upscaler.card.dim != 3:
+        return None
+    asked = (
+        [("density", "velocity", *settings.fields), ("density", *settings.fields)]
+        if settings.fields
+        else [None]
+    )
+    halo, factor = upscaler.halo, upscaler.factor
+    with frame_sequence.windows(item, intake, asked, _margin(upscaler.card)) as source:
+        if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
+            return None
+        if set(settings.formats) != {"vdb"}:
+            what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
+            raise InputError(str(item.source), what, "give --format vdb, or --crop")
+        blocks = source.blocks(_BLOCK, support)
+        first = source.take(blocks[0][0], blocks[0][1])
+        fields = list(first.frame.fields())
+        if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
+            return None  # which says so
+        wanted = ("density", *settings.fields) if settings.fields else tuple(fields)
+        fields = [name for name in fields if _is_wanted(name, wanted)]
+        names = [name for name in fields if name != "density"]
+        ways = {name: way_of(name, np.full(1, 0.5)) for name in names}
+        whole = Whole(ways, source.ranges())
+        style, how = frame_sequence.style_of(first, settings.precision, settings.naming)
+        begin = frame_sequence.in_its_place(first, item, intake)
+        place = Place(
+            upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin
+        )
+        files = FrameFiles(
+            item.targets(root, settings.formats),
+            place,
+            time=begin.time,
+            dt=begin.dt,
+            fields=fields,
+            threshold=settings.threshold,
+            style=style,
+            up=intake.up(first),
+            **how,
+        )
+        notes = [*first.notes]
+        try:
+            for low, high in blocks:
+                a = tuple(max(n - halo, 0) for n in low)
+                b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
+                window = frame_sequence.in_its_place(source.take(a, b), item, intake)
+                if window.velocity is None:
+                    window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
+                scale = settings.shaping.of(window, item.number)
+                inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
+                for name, box, values in upscaler.pieces(
+                    window, velocity_scale=scale, fields=fields, whole=whole
+                ):
+                    both = box.within(inner)
+                    if both is not None:
+                        at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
+                        files.put(name, at, both.relative_to(box).of(values))
+                notes += [*upscaler.statistics.notes]
+            for written in files.close():
+                written.result()
+        except BaseException:
+            files.abandon()
+            raise
+        told = described({name: np.full(1, 0.5) for name in fields})
+        return {
+            "source": str(item.source),
+            "time": begin.time,
+            "shape": list(place.shape),
+            "cell_size": place.cell_size,
+            "up": intake.up(first),
+            "grids": usd.grids_of(fields, style, how["naming"]),
+            "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
+        }
 
 
 def _taken(item: Item, settings: Settings) -> volumes.Taken:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,13 +53,29 @@ def described(fields: Mapping[str, Any]) -> str | None:
     return f"fields beside the density: {'; '.join(told)}" if told else None
 
 
-class Carried:
-    """A scalar that rides with the density: `array [*S]` with the range that it keeps."""
+@dataclass(frozen=True)
+class Whole:
+    """Of a frame that is upsampled window by window: how each field becomes finer, and the ranges of all of it."""
 
-    def __init__(self, array: Tensor, density: Tensor, factor: int) -> None:
+    ways: Mapping[str, str]
+    ranges: Mapping[str, tuple[float, float]]
+
+
+class Carried:
+    """A scalar that rides with the density: `array [*S]` with the range that it keeps, its own or `bounds`."""
+
+    def __init__(
+        self,
+        array: Tensor,
+        density: Tensor,
+        factor: int,
+        bounds: tuple[float, float] | None = None,
+        most_density: float | None = None,
+    ) -> None:
         self._array, self._density, self._factor = array, density, factor
-        self._least, self._most = (float(bound) for bound in torch.aminmax(array))
-        self._little = _LITTLE * max(float(density.max()), 1e-6)
+        least, most = (float(bound) for bound in torch.aminmax(array))
+        self._least, self._most = bounds or (least, most)
+        self._little = _LITTLE * max(float(density.max()) if most_density is None else most_density, 1e-6)
 
     def of(self, box: Box, fine_density: Tensor | None) -> Tensor:
         """The coarse cells `box`, where the generator made `fine_density` of them; None where it made nothing."""

@@ -19,7 +19,7 @@ from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
 from fluidsr.upscaling.background import BackgroundResponse
-from fluidsr.upscaling.companions import Carried, interpolated, way_of
+from fluidsr.upscaling.companions import Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -179,14 +179,19 @@ class Upscaler:
         return fine if is_torch else fine.numpy()
 
     def pieces(
-        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
+        self,
+        frame: Frame,
+        *,
+        velocity_scale: VelocityScale = 1.0,
+        fields: Sequence[str] = ("density",),
+        whole: Whole | None = None,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
         The blocks of a field are disjoint, in any order. Density is zero where no block of it lies; where the
         generator's output for empty air is not zero, its blocks cover everything. So do those of the other fields,
-        which are upsampled as by `upsample`. `statistics` is of this frame once the iterator is exhausted. Raises
-        as `upsample` does, the InputErrors before the first block.
+        which are upsampled as by `upsample`. With `whole` the frame is a window of a larger one. `statistics` is of
+        this frame once the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
@@ -195,7 +200,7 @@ class Upscaler:
             check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         tile_plan = self._plan(network_input.coarse)
-        return self._blocks(frame, network_input, tile_plan, others, started)
+        return self._blocks(frame, network_input, tile_plan, others, whole, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -237,14 +242,18 @@ class Upscaler:
         network_input: NetworkInput,
         tile_plan: TilePlan,
         others: Frame | None,
+        whole: Whole | None,
         started: float,
     ) -> Iterator[FieldBlock]:
         """Run the plan. The caller's time between two blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
         arrays = {} if others is None else others.fields()
         ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
+        ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
+        ranges = {} if whole is None else whole.ranges
+        most = ranges["density"][1] if "density" in ranges else None
         carried = {
-            name: Carried(arrays[name], arrays["density"], self.factor)
+            name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), most)
             for name, way in ways.items()
             if way == "carried"
         }

@@ -136,7 +136,7 @@ def test_frames_before_the_smoke(tmp_path: Path, tiny_model: str) -> None:
 
     generator = models.build("SmokeGenerator", dim=3, factor=2, width=4, blocks=0, rise_width=4)
     card = models.Card(
-        name="m", **models.store.figures(generator), density_range=(0, 2), velocity_range=(-9, 9)
+        name="m", **models.store.properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9)
     )
     models.save(model3d, generator, card)
     place = vdb.Transform.uniform(CELL)

@@ -17,6 +17,7 @@ from fluidsr.volumes.vdb.reader import open_file as open
 from fluidsr.volumes.vdb.stream import stream_frame, write_frame
 from fluidsr.volumes.vdb.transform import Transform
 from fluidsr.volumes.vdb.tree import Tiles
+from fluidsr.volumes.vdb.windows import Windows, open_windows
 from fluidsr.volumes.vdb.writer import DenseGrid, SparseGrid
 from fluidsr.volumes.vdb.writer import write_grids as write
 
@@ -28,7 +29,9 @@ __all__ = [
     "Tiles",
     "Transform",
     "VdbFile",
+    "Windows",
     "open",
+    "open_windows",
     "read_box",
     "read_frame",
     "read_window",

@@ -62,7 +62,7 @@ def read_box(
         if not file.grids and density_grid is None:
             return None
         layout = find(file, density_grid, velocity_grid, fields)
-        found = _box(layout)
+        found = box_of(layout)
         if found is None:
             return None
         (low, high), (size, translation) = found, place(layout.reference)
@@ -92,7 +92,7 @@ def _read(
     density, notes = layout.reference, list(layout.notes)
     size, translation = place(density)
     own = _own_box(density)
-    box = _box(layout)
+    box = box_of(layout)
     low, high = box or ((0, 0, 0), (1, 1, 1))
     components = 1 + len(layout.others) + 3 * (bool(layout.velocity) + len(layout.vectors))
 
@@ -107,13 +107,7 @@ def _read(
             (low, high), left = bulk
             notes.append(f"{left} active voxel{'s' * (left > 1)} far from the smoke left out")
     memory.check(str(file.path), needed(), max_bytes)
-    found = {"density": layout.density.read(low, high)}
-    found |= {name: part.read(low, high) for name, part in layout.others.items()}
-    if layout.velocity:
-        parts = [part.read(low, high) for part in layout.velocity]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts)
-    for name, part in layout.vectors.items():
-        found |= {f"{name}.{axis}": values for axis, values in zip("xyz", part.read(low, high), strict=True)}
+    found = _values(layout, low, high)
 
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
     if own and low == (0, 0, 0):
@@ -138,6 +132,31 @@ def _read(
         style=_style(file, layout),
         up=str(density.metadata.get(UP, "y")),
     )
+
+
+def _values(layout: Layout, low: Index, high: Index) -> dict[str, np.ndarray]:
+    """The fields in the reference's cells from `low` to `high` (exclusive)."""
+    found = {"density": layout.density.read(low, high)}
+    found |= {name: part.read(low, high) for name, part in layout.others.items()}
+    if layout.velocity:
+        parts = [part.read(low, high) for part in layout.velocity]
+        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts)
+    for name, part in layout.vectors.items():
+        found |= {f"{name}.{axis}": values for axis, values in zip("xyz", part.read(low, high), strict=True)}
+    return found
+
+
+def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
+    """The reference's cells from `low` to `high` (exclusive) as a frame of their own, in its place."""
+    density = layout.reference
+    size, translation = place(density)
+    found = {name: np.ascontiguousarray(values) for name, values in _values(layout, low, high).items()}
+    origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
+    frame = Frame(found["density"], cell_size=size, origin=origin)
+    times = {"time": number(density.metadata, TIME), "dt": number(density.metadata, DT)}
+    frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    up = str(density.metadata.get(UP, "y"))
+    return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up)
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
@@ -189,7 +208,7 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     return ((0, 0, 0), shape) if first_centre(origin, size) == translation else None
 
 
-def _box(layout: Layout) -> tuple[Index, Index] | None:
+def box_of(layout: Layout) -> tuple[Index, Index] | None:
     """The cells that the density's own box and the active voxels of all parts on its voxels cover together; None if
     there are none."""
     own = _own_box(layout.reference)
