@@ -111,7 +111,7 @@ def _convert_one(
     frame = frame_sequence.in_its_place(taken, item, settings.intake)
     said = [*taken.notes]
     fields = tuple(name for name in frame.fields())
-    style, how = frame_sequence.style_of(taken, settings.precision, settings.naming)
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
         volumes.write(
             target,
@@ -154,7 +154,7 @@ def _by_windows(
         first = source.take(*blocks[0])
         begin = frame_sequence.in_its_place(first, item, intake)
         fields = list(first.frame.fields())
-        style, how = frame_sequence.style_of(first, settings.precision, settings.naming)
+        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
         (target,) = item.targets(root, formats)
         target.parent.mkdir(parents=True, exist_ok=True)
         place, up = source.place, intake.up(first)

@@ -194,10 +194,12 @@ def in_its_place(
 
 
 def style_of(
-    taken: volumes.Taken, precision: str | None, naming: str | None
+    taken: volumes.Taken, intake: Intake, precision: str | None, naming: str | None
 ) -> tuple[volumes.Style | None, dict[str, str]]:
     """How a result is written: as its source was, where that is a VDB, unless `precision` or `naming` say otherwise."""
     style = taken.style
+    if style is not None and intake.up(taken) != taken.up:
+        style = replace(style, copied_from=None)  # what is copied cannot be turned
     if style is not None and naming is not None:
         style = replace(style, names={name: grid for name, grid in style.names.items() if name != "velocity"})
     of_source = "float" if style is not None and not style.half else "half"

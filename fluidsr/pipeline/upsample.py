@@ -149,7 +149,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
     told = described({name: values for name, values in frame.fields().items() if name in fields})
-    style, how = frame_sequence.style_of(taken, settings.precision, settings.naming)
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
@@ -225,7 +225,7 @@ def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> di
         names = [name for name in fields if name != "density"]
         ways = {name: way_of(name, np.full(1, 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
-        style, how = frame_sequence.style_of(first, settings.precision, settings.naming)
+        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
         begin = frame_sequence.in_its_place(first, item, intake)
         place = Place(
             upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin

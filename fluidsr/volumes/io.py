@@ -146,10 +146,11 @@ def take(
     resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
     if not resolution:
         return found
+    moved = None if found.style is None else replace(found.style, copied_from=None)  # its grids lie elsewhere
     placed = blender.placed(
         Path(path), found.frame, tuple(resolution), max_bytes
     )  # Mantaflow, inside Blender
-    return replace(placed, notes=(*placed.notes, *found.notes), style=found.style)
+    return replace(placed, notes=(*placed.notes, *found.notes), style=moved)
 
 
 def _cropped(taken: Taken, crop: Crop) -> Taken:

@@ -24,13 +24,15 @@ MANTAFLOW_UNITS_PER_SECOND = 2.5
 @dataclass(frozen=True)
 class Style:
     """How a VDB file was written: what it calls the grid of each field, what it says of it and of itself, the codec of
-    its density and whether that is in half precision. A VDB made of the frame keeps it."""
+    its density and whether that is in half precision. A VDB made of the frame keeps it, and copies from the file
+    `copied_from` the grids that are no fields of smoke (`vdb.fields.asides`)."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     file: Mapping[str, Any] = field(default_factory=dict)
     half: bool = True
     compression: str = "blosc"
+    copied_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -288,3 +288,35 @@ def test_info_takes_folders_and_patterns(tmp_path: Path, capsys: pytest.CaptureF
         assert call("info", given) == 0
         said = capsys.readouterr().out
         assert "kind: sequence" in said and "frames: 3" in said and "flame" in said and "missing: 2" in said
+
+
+def test_level_sets_and_masks_are_copied_into_a_vdb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = vdb.Transform.uniform(CELL)
+    values = RNG.random((8, 8, 8)).astype(np.float32)
+    ones, origins = np.ones((1, 8, 8, 8)), np.array([[8, 0, -8]])
+    masks = RNG.random((1, 8, 8, 8)) < 0.5
+    grids = [
+        vdb.DenseGrid("density", values, place, {"class": "fog volume"}),
+        vdb.SparseGrid("collision", origins, ones, masks, background=3.0, metadata={"class": "level set"}),
+        vdb.SparseGrid("inside", origins, masks, masks, type="bool", background=False, transform=place),
+    ]
+    vdb.write(tmp_path / "a_0001.vdb", grids)
+    formats = ["--format", "vdb", "--format", "npz"]
+    assert call("convert", tmp_path / "a_0001.vdb", *formats, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    told = "no field of smoke, kept as it is by a VDB alone: 'collision' (a level set), 'inside' (a grid of bools)"
+    assert told in said.out + said.err
+    with vdb.open(tmp_path / "out/frames/a_0001.vdb") as file:
+        found = file.grid("collision")
+        assert found.background == 3.0 and found.metadata["class"] == "level set"
+        np.testing.assert_array_equal(found.dense_mask((8, 0, -8), (16, 8, 0)), masks[0])
+        np.testing.assert_array_equal(file.grid("inside").dense((8, 0, -8), (16, 8, 0)), masks[0])
+        assert file.grid("inside").transform.scale == (CELL,) * 3
+    assert list(volumes.read(tmp_path / "out/frames/a_0001.npz").fields()) == ["density"]
+    assert (
+        call("convert", tmp_path / "a_0001.vdb", *formats, "--field", "density", "-o", tmp_path / "one") == 0
+    )
+    with vdb.open(tmp_path / "one/frames/a_0001.vdb") as file:
+        assert [grid.name for grid in file.grids] == ["density"]

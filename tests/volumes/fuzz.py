@@ -130,7 +130,6 @@ def sources_of_vdb(folder):
             )
         vdb.write(folder / f"types_{compression}.vdb", grids)
 
-
     place = vdb.Transform.uniform(0.1)
     turned = vdb.Transform(((0.1, 0, 0), (0, 0, -0.1), (0, 0.1, 0)), (0.0, 0.0, 0.0), "AffineMap")
     dense = rng.random((10, 9, 8)).astype(np.float32)

@@ -368,7 +368,9 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     place = vdb.Transform.uniform(CELL)
     level_set = vdb.DenseGrid("collision", DENSITY, place, {"class": "level set"})
     vdb.write(tmp_path / "a.vdb", [vdb.DenseGrid("density", DENSITY, place), level_set])
-    assert take(tmp_path / "a.vdb").notes == ("left out: 'collision' (a level set)",)
+    assert take(tmp_path / "a.vdb").notes == (
+        "no field of smoke, kept as it is by a VDB alone: 'collision' (a level set)",
+    )
 
 
 def test_each_reason_has_its_own_words(tmp_path):

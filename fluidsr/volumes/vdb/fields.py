@@ -181,6 +181,7 @@ class Layout:
     vectors: dict[str, Part]
     notes: list[str] = field(default_factory=list)
     grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
+    asides: list[Grid] = field(default_factory=list)
 
 
 def place(grid: Grid) -> tuple[float, Vector]:
@@ -233,14 +234,28 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
         flow = [part(vectors[chosen.velocity[0]], sparse=True)]
     others = {name: part(scalars[grid]) for name, grid in chosen.others.items()}
     further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
-    if wanted is None and unfit:
-        told = ", ".join(f"{name!r} ({reason})" for name, reason in unfit.items())
-        notes.append(f"left out: {told}")
+    kept = asides(file, density) if wanted is None else []
+    if wanted is None:
+        names = {grid.name for grid in kept}
+        for what, told in (
+            (
+                "no field of smoke, kept as it is by a VDB alone",
+                {n: r for n, r in unfit.items() if n in names},
+            ),
+            ("left out", {n: r for n, r in unfit.items() if n not in names}),
+        ):
+            if told:
+                notes.append(f"{what}: {', '.join(f'{name!r} ({reason})' for name, reason in told.items())}")
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
         named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
     named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
-    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named)
+    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+
+
+def asides(file: VdbFile, density: str | None = None) -> list[Grid]:
+    """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
+    return [grid for grid in file.grids if grid.supported and _unfit(grid, density)]
 
 
 def is_scalar(grid: Grid) -> bool:

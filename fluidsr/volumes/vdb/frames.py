@@ -170,7 +170,8 @@ def _style(file: VdbFile, layout: Layout) -> Style:
         "blosc" if density.flags & compression.BLOSC else "zip" if density.flags & compression.ZIP else "none"
     )
     names = {name: grid.name.strip() for name, grid in layout.grids.items()}
-    return Style(names, metadata, dict(file.metadata), density.value_type.half, codec)
+    copied = str(file.path.absolute()) if layout.asides else None
+    return Style(names, metadata, dict(file.metadata), density.value_type.half, codec, copied)
 
 
 def _cut(

@@ -111,7 +111,18 @@ class FrameStream:
             notes |= self._style.metadata.get(field, {})
             store, tiles = collector.finish()
             trees.append(writer.Tree(self._names[field], store, tiles, self._transform, notes | self._notes))
+        if self._style.copied_from is not None:
+            trees += _copies(self._style.copied_from)
         writer.write_trees(file, trees, self._file_notes)
+
+
+def _copies(path: str) -> list[writer.Tree]:
+    """The grids of a file that are no fields of smoke, as they are."""
+    from fluidsr.volumes.vdb.fields import asides
+    from fluidsr.volumes.vdb.reader import open_file
+
+    with open_file(path) as file:
+        return [writer.copy_of(grid) for grid in asides(file)]
 
 
 @contextmanager
