@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
-from fluidsr.dataset.store import Joined, Simulation
+from fluidsr.dataset.store import ConcatStore, Simulation
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 from fluidsr.models.closure import ClosureSample, state_of
@@ -22,7 +22,7 @@ class ClosureSamples:
     DatasetError where the split has no simulations.
     """
 
-    def __init__(self, store: Joined, split: str, *, seed: int = 0, augment: bool = True) -> None:
+    def __init__(self, store: ConcatStore, split: str, *, seed: int = 0, augment: bool = True) -> None:
         self._simulations = store.simulations(split)
         if not self._simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
@@ -79,7 +79,7 @@ class ClosureSamples:
 
 def sample_of(simulation: Simulation, index: int) -> ClosureSample:
     """The sample of one recorded frame."""
-    low, reference = simulation.low(index), simulation.reference(index)
+    low, reference = simulation.coarse(index), simulation.reference(index)
     buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
     state = closure_state(low, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
     change = torch.from_numpy(reference.velocity_in_cells() - low.velocity_in_cells())[None]

@@ -68,13 +68,13 @@ class SimulationWriter:
         if self._place is not None:
             remove(self._place)
 
-    def add(self, low: Frame, high: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
+    def add(self, coarse: Frame, fine: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
         """Write the next frame: the coarse frame, the fine fields, and the fine state on coarse cells; NumPy arrays.
 
         What the first frame has, every frame must have.
         """
-        fields = {f"high_{name}": field for name, field in high.items()}
-        fields |= {f"low_{name}": field for name, field in low.fields().items()}
+        fields = {f"high_{name}": field for name, field in fine.items()}
+        fields |= {f"low_{name}": field for name, field in coarse.fields().items()}
         if reference is not None:
             fields |= {f"reference_{name}": field for name, field in reference.fields().items()}
         with address_errors(self._root):
@@ -133,8 +133,8 @@ class SimulationWriter:
         written = place.files()
         for name in self._arrays:
             if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
-                what = f"frames of {name} have vanished while it was written: is another command at work?"
-                raise RunError(str(place), what, "run one command at a time, and this one again")
+                problem = f"frames of {name} have vanished while it was written: is another command at work?"
+                raise RunError(str(place), problem, "run one command at a time, and this one again")
 
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec
@@ -173,7 +173,7 @@ class SimulationWriter:
 
 
 @contextlib.contextmanager
-def only_one(path: Address) -> Iterator[None]:
+def exclusive_lock(path: Address) -> Iterator[None]:
     """Make the folder `path` and hold its lock, so that no second command on this machine clears away what
     this one writes.
 
@@ -191,8 +191,8 @@ def only_one(path: Address) -> Iterator[None]:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                what = "another command is generating this data set"
-                raise RunError(str(path), what, "wait for it, or give another folder") from None
+                problem = "another command is generating this data set"
+                raise RunError(str(path), problem, "wait for it, or give another folder") from None
         yield
     finally:
         os.close(folder)

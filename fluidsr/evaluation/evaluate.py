@@ -33,8 +33,8 @@ class _Simulation(Protocol):
     name: str
     frames: int
 
-    def low(self, index: int) -> Frame: ...
-    def high(self, index: int) -> Frame: ...
+    def coarse(self, index: int) -> Frame: ...
+    def fine(self, index: int) -> Frame: ...
 
 
 def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pair]:
@@ -47,7 +47,7 @@ def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pa
     for simulation in simulations:
         for index in range(simulation.frames):
             if index % stride in (0, 1):
-                yield Pair(simulation.name, index, simulation.low(index), simulation.high(index))
+                yield Pair(simulation.name, index, simulation.coarse(index), simulation.fine(index))
 
 
 def evaluate(

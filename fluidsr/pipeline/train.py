@@ -17,7 +17,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Joined, Store
+    from fluidsr.dataset import ConcatStore, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
 
@@ -144,7 +144,7 @@ def train(
 
 
 def sources(
-    store: Joined, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
+    store: ConcatStore, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
 ) -> Sources:
     """Samplers of one split, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
@@ -183,8 +183,8 @@ def summary(store: Store) -> dict[str, Any]:
     }
 
 
-def open_stores(data: Sequence[str | Path | Address]) -> Joined:
+def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
     """The data sets at `data`, one behind the other."""
     from fluidsr import dataset
 
-    return dataset.Joined([dataset.Store.open(path) for path in data])
+    return dataset.ConcatStore([dataset.Store.open(path) for path in data])

@@ -43,7 +43,7 @@ def crossing(across, way, length, box):
     seen = (across * way).norm()
     if box != 0:
         seen = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
-    return seen / length
+    return ti.min(seen / length, 1.0)
 
 
 @ti.func
@@ -123,7 +123,7 @@ def raise_to(
                         within += weight * volume[w]
                         for a in ti.static(range(3)):
                             sections[a] += weight * across[w + a * total]
-                met = ti.max(within, crossing(sections, way, length, box))
+                met = ti.max(ti.min(within, 1.0), crossing(sections, way, length, box))
                 if met > 0.0:
                     time = now + back * (before - now)
                     best = ti.max(

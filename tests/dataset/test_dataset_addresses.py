@@ -58,8 +58,8 @@ def test_an_address_holds_the_same_as_a_folder(tmp_path: Path, memory: Remote) -
     here, there = Store.open(tmp_path / "s"), Store.open(str(memory))
     for mine, theirs in zip(there.simulations(), here.simulations(), strict=True):
         assert (mine.name, mine.split, mine.attrs) == (theirs.name, theirs.split, theirs.attrs)
-        np.testing.assert_array_equal(mine.low(3).velocity, theirs.low(3).velocity)
-        np.testing.assert_array_equal(mine.high_density(4), theirs.high_density(4))
+        np.testing.assert_array_equal(mine.coarse(3).velocity, theirs.coarse(3).velocity)
+        np.testing.assert_array_equal(mine.fine_density(4), theirs.fine_density(4))
     told, expected = there.describe(), here.describe()
     assert told.pop("path") == str(memory) and expected.pop("path")
     assert told == expected
@@ -79,10 +79,10 @@ def test_damage_is_told_with_its_address(memory: Remote) -> None:
     chunk = next(name for name in memory.files() if "sim_00000/high_density/c/3/" in name)
     system.pipe_file(f"{memory}/{chunk}", b"damaged")
     with pytest.raises(DatasetError, match=f"{memory}/sim_00000/high_density: frame 3: cannot be read"):
-        simulation.high(3)
+        simulation.fine(3)
     system.rm(f"{memory}/{chunk}")
     with pytest.raises(DatasetError, match="frame 3: is missing"):
-        simulation.high(3)
+        simulation.fine(3)
 
 
 def frame() -> Frame:
@@ -184,7 +184,7 @@ def test_cut_off_at_any_object_an_import_leaves_whole_simulations_and_goes_on(
             found = Store.open(memory).simulations()
             complete.add(len(found))
             for simulation in found:
-                simulation.low(0), simulation.high(0, fields=("velocity",))
+                simulation.coarse(0), simulation.fine(0, fields=("velocity",))
         import_simulations(wanted, memory)
         assert objects(memory) == whole
     assert cuts > 20 and complete == {0, 1, 2}

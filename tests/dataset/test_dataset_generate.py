@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_recorded_frames_are_smoke_on_two_grids(whole: Path) -> None:
     for simulation in Store.open(whole).simulations():
-        low, high = simulation.low(2), simulation.high(2)
+        low, high = simulation.coarse(2), simulation.fine(2)
         assert simulation.factor == 4
         assert max(low.shape) == 16
         assert high.density.max() > 0.1
