@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that go together.
 INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
+SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
 TILING = ("tile", "max-memory", "precision")
 
 
@@ -42,7 +43,11 @@ _SHELF: dict[str, Callable[[Any], Any]] = {
         metavar="KEY=VALUE",
         help="Override a key; dotted, repeatable.",
     ),
-    "frames": click.option("--frames", metavar="N|A-B", help="A count, or a range for farm splits."),
+    "frames": click.option(
+        "--frames",
+        metavar="N|A-B|A-BxS|A,B",
+        help="A count, a range for farm splits, with a step, or a list.",
+    ),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
     "dry-run": click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the cost."),
     "tile": click.option(
@@ -69,6 +74,21 @@ _SHELF: dict[str, Callable[[Any], Any]] = {
     ),
     "frame-rate": click.option(
         "--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache."
+    ),
+    "crop": click.option(
+        "--crop",
+        is_flag=False,
+        flag_value="auto",
+        metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
+        help="Read a box (m) alone; auto: that of the smoke, without voxels that stray far from it.",
+    ),
+    "axes": click.option(
+        "--axes",
+        type=click.Choice(["y-up", "z-up"]),
+        help="Turn what is up (y, in Blender's caches z) along this axis.",
+    ),
+    "skip-damaged": click.option(
+        "--skip-damaged", is_flag=True, help="Leave out frames that cannot be read, and go on."
     ),
     "threshold": click.option(
         "--threshold",

@@ -20,12 +20,23 @@ from fluidsr.cli.options import TILING, options, say, tiling
     metavar="NUMBER",
     help="So many times the cells along each axis, in the same domain: 2 makes cells half as large.",
 )
-@options("output", "frames", "format", "set", "seed", *TILING, "device", "overwrite", "dry-run")
+@click.option("--name", metavar="NAME", help="Of the files and the run's folder; unless given, the scene's.")
+@click.option(
+    "--start-frame",
+    type=click.IntRange(-999_999, 999_999),
+    default=1,
+    show_default=True,
+    help="The number of the first frame, in names and in --frames.",
+)
+@options("axes", "output", "frames", "format", "set", "seed", *TILING, "device", "overwrite", "dry-run")
 def simulate(
     scene: str,
     model: str | None,
     preview: bool,
     resolution_scale: float,
+    name: str | None,
+    start_frame: int,
+    axes: str | None,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -52,6 +63,9 @@ def simulate(
         formats=formats,
         inference=tiling(tile, max_memory, precision),
         resolution_scale=resolution_scale,
+        name=name,
+        start_frame=start_frame,
+        axes=axes,
     )
     if dry_run:
         click.echo(story.describe(job), nl=False)

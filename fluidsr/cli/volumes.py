@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import INTAKE, TILING, options, say, tiling
+from fluidsr.cli.options import SEQUENCE, TILING, options, say, tiling
 
 
 @click.command()
@@ -32,7 +32,14 @@ from fluidsr.cli.options import INTAKE, TILING, options, say, tiling
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
 )
-@options(*TILING, *INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="With the density, write only these; repeatable. All fields unless given.",
+)
+@options(*TILING, *SEQUENCE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -41,6 +48,7 @@ def upsample(
     regions: Path | None,
     mask: str | None,
     mask_grid: str | None,
+    fields: tuple[str, ...],
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -50,6 +58,9 @@ def upsample(
     threshold: float,
     zero_velocity: bool,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -75,8 +86,10 @@ def upsample(
         ),
         tiling=tiling(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
+        fields=fields,
         threshold=threshold,
         formats=formats or ("vdb", "vti"),
     )
@@ -105,26 +118,29 @@ def upsample(
 @click.option(
     "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
 )
-@click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["half", "float"]), help="Of the values; a VDB keeps its own, else half."
+)
 @click.option(
     "--naming",
     type=click.Choice(["houdini", "blender"]),
-    default="houdini",
-    show_default=True,
-    help="A VDB's velocity: vel or velocity.",
+    help="A VDB's velocity: vel or velocity; a VDB made of one keeps its names, else houdini.",
 )
-@options(*INTAKE, "threshold", "output", "frames", "overwrite")
+@options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
     fields: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threshold: float,
-    naming: str,
+    naming: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     overwrite: bool,
@@ -136,7 +152,8 @@ def convert(
 
     settings = story.Settings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,
         naming=naming,

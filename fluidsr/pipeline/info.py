@@ -10,6 +10,7 @@ import numpy as np
 from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError, MissingFieldError
 from fluidsr.frame import Frame
+from fluidsr.pipeline.frame_sequence import Cache
 from fluidsr.pipeline.run_folder import read_spec
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
+    if place.suffix in (".pvd", ".series") or _is_pattern(place):
+        return _sequence(path)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -38,9 +41,38 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
         return _data_set(path, pictures)
     if place.is_file():
         return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
+    if place.is_dir():
+        return _sequence(path)
     raise InputError(
         path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
     )
+
+
+def _is_pattern(path: Path) -> bool:
+    """Whether it names files by a sign for their number, and no file of its own."""
+    return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
+
+
+def _sequence(path: str) -> dict[str, Any]:
+    """A folder, pattern or series: its frames, and what is in the first."""
+    cache = Cache.of([path], skip_damaged=True)
+    items = cache.items
+    first = items[0]
+    numbers = [
+        int(item.frame) if item.frame == int(item.frame) else item.frame for item in (first, items[-1])
+    ]
+    found = {
+        "kind": "sequence",
+        "frames": len(items),
+        "numbers": numbers,
+        "missing": len(cache.gaps),
+        "first_missing": cache.gaps[0] if cache.gaps else None,
+        "damaged": [str(item.source) for item in cache.damaged],
+        "files": sum(1 + len(item.parts) for item in items),
+        "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
+    }
+    inside = volumes.inspect(first.source).as_dict()
+    return _known({**found, "first": {"file": str(first.source), **inside, **suitability(first.source)}})
 
 
 def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
