@@ -6,9 +6,10 @@ All take NumPy arrays `[x, y]` or `[x, y, z]` of one shape and compute in float6
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 _EMPTY = 1e-12  # share of the reference's energy below which a shell of its spectrum counts as empty
 
@@ -109,6 +110,86 @@ def phase_score(field: np.ndarray, factor: int) -> float:
     means = blocks.mean(axis=tuple(range(0, 2 * field.ndim, 2)))
     rms = math.sqrt(_mean_square(cut))
     return float(means.std() / rms) if rms else 0.0
+
+
+def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:
+    """How much of `field` alternates from one voxel to the next, 0 to 1, mean over `axes` (all unless given).
+
+    Of the differences d between neighbours along an axis: the sum of `|d[i] d[i + 1]|` where the two have unlike
+    signs, over the sum of all. White noise has 0.86, noise blurred by a Gaussian of 0.5, 0.7, 1 and 1.5 voxels 0.76,
+    0.47, 0.19 and 0.06; a simulation without stripes of one voxel is below about 0.25. 0 for a field without changes,
+    and along axes of fewer than three voxels.
+    """
+    values = []
+    for axis in range(field.ndim) if axes is None else axes:
+        steps = np.moveaxis(np.diff(np.asarray(field, dtype=np.float64), axis=axis), axis, 0)
+        products = steps[:-1] * steps[1:]
+        whole = float(np.abs(products).sum())
+        values.append(-float(products[products < 0].sum()) / whole if whole > 0 else 0.0)
+    return float(np.mean(values))
+
+
+def isosurface_area(field: np.ndarray, level: float) -> float:
+    """Area of the surface where `field [x, y, z]` is `level`, in voxel faces; of `[x, y]` the length of the line, in
+    voxel edges. Linear between voxel centres (flying edges; marching squares); the domain's border closes nothing."""
+    if min(field.shape) < 2:
+        return 0.0
+    if field.ndim == 2:
+        from contourpy import contour_generator
+
+        made = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
+        lines = [np.asarray(line, dtype=np.float64) for line in made]
+        return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines))
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkMassProperties
+
+    image = vtkImageData()
+    image.SetDimensions(field.shape)
+    values = np.asarray(field, dtype=np.float32).ravel(order="F")
+    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
+    surface = vtkFlyingEdges3D()
+    surface.SetInputData(image)
+    surface.SetValue(0, level)
+    surface.ComputeNormalsOff()
+    surface.Update()
+    if surface.GetOutput().GetNumberOfCells() == 0:
+        return 0.0
+    area = vtkMassProperties()
+    area.SetInputConnection(surface.GetOutputPort())
+    return float(area.GetSurfaceArea())
+
+
+def wrinkling(field: np.ndarray, level: float, scale: float) -> float:
+    """Area of the isosurface at `level` over its area after a Gaussian of deviation `scale` / 2 (voxels) has taken all
+    that is smaller than about `scale` from it: 1 is smooth. Infinite where nothing is left of it, 1 where there was
+    none."""
+    area = isosurface_area(field, level)
+    smooth = ndimage.gaussian_filter(np.asarray(field, dtype=np.float32), scale / 2, mode="nearest")
+    return _ratio(area, isosurface_area(smooth, level))
+
+
+def gradient_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Wasserstein distance of order 1 between the distributions of the gradient's magnitude, over the reference's mean
+    magnitude; 0 for the same distribution."""
+    _difference(prediction, reference)
+    own, wanted = (
+        np.sqrt(sum(g**2 for g in np.gradient(np.asarray(f, np.float64)))) for f in (prediction, reference)
+    )
+    return _distance(own, wanted)
+
+
+def density_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Wasserstein distance of order 1 between the distributions of density, over the reference's mean: how it is mixed,
+    not where it is."""
+    _difference(prediction, reference)
+    return _distance(prediction, reference)
+
+
+def _distance(own: np.ndarray, wanted: np.ndarray) -> float:
+    a, b = (np.sort(np.asarray(values, dtype=np.float64), axis=None) for values in (own, wanted))
+    distance, mean = float(np.abs(a - b).mean()), float(np.abs(b).mean())
+    return 0.0 if distance == 0 else _ratio(distance, mean)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

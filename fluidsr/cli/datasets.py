@@ -21,11 +21,14 @@ from fluidsr.errors import InputError
 @click.option(
     "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
 )
-@click.option("--pairs", type=click.Choice(["filtered", "coupled"]), default="filtered", show_default=True)
+@click.option(
+    "--pairs", type=click.Choice(["filtered", "coupled", "closure"]), default="filtered", show_default=True
+)
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Of coupled pairs: frames between synchronisations, or a range to draw from; 1-16 unless given.",
+    help="Frames between synchronisations of the coarse simulation with the fine one, or a range to draw from; unless "
+    "given, 1-16 for coupled pairs and 1 for closure pairs.",
 )
 @click.option(
     "--distribution",

@@ -13,11 +13,19 @@ from fluidsr.cli.options import TILING, options, say, tiling
 @click.argument("scene")
 @click.option("--model", metavar="NAME|PATH|none", help="The generator; none writes the coarse frames.")
 @click.option("--preview/--no-preview", default=True, show_default=True, help="preview.png and preview.mp4.")
+@click.option(
+    "--resolution-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="NUMBER",
+    help="So many times the cells along each axis, in the same domain: 2 makes cells half as large.",
+)
 @options("output", "frames", "format", "set", "seed", *TILING, "device", "overwrite", "dry-run")
 def simulate(
     scene: str,
     model: str | None,
     preview: bool,
+    resolution_scale: float,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -43,6 +51,7 @@ def simulate(
         overrides=overrides,
         formats=formats,
         inference=tiling(tile, max_memory, precision),
+        resolution_scale=resolution_scale,
     )
     if dry_run:
         click.echo(story.describe(job), nl=False)

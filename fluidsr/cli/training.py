@@ -7,8 +7,18 @@ from pathlib import Path
 import click
 
 from fluidsr.cli.options import options, say
+from fluidsr.errors import InputError
 
-RECIPES = ("smoke2d-x4", "smoke2d-x4-gan", "smoke3d-x4", "smoke3d-x4-gan", "tempogan-2d", "tempogan-3d")
+RECIPES = (
+    "closure2d-x4",
+    "closure3d-x4",
+    "smoke2d-x4",
+    "smoke2d-x4-gan",
+    "smoke3d-x4",
+    "smoke3d-x4-gan",
+    "tempogan-2d",
+    "tempogan-3d",
+)
 
 
 @click.command()
@@ -40,7 +50,15 @@ def train(
 ) -> None:
     """Train a generator; the same command again goes on."""
     from fluidsr.pipeline import train as story
+    from fluidsr.training.recipe import trains_closure
 
+    if trains_closure(recipe):
+        if init is not None:
+            raise InputError("--init", "a corrector of coarse runs starts from nothing", "leave it out")
+        _train_closure(
+            data, recipe, steps, minutes, output, overrides, seed, device, overwrite, dry_run, quiet
+        )
+        return
     job = story.TrainJob.of(
         data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
     )
@@ -51,6 +69,30 @@ def train(
         job, output or Path("runs") / job.recipe.name, minutes=minutes, overwrite=overwrite, quiet=quiet
     )
     say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data[0]}'", quiet)
+
+
+def _train_closure(
+    data: tuple[str, ...],
+    recipe: str,
+    steps: int | None,
+    minutes: float | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    from fluidsr.pipeline import train_closure as story
+
+    job = story.ClosureJob.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
+    if dry_run:
+        click.echo(story.describe(job), nl=False)
+        return
+    folder = output or Path("runs") / job.recipe.name
+    model = story.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    say(f"{model}: use it with 'fluidsr simulate SCENE --set numerics.closure={model}'", quiet)
 
 
 @click.command()

@@ -11,7 +11,7 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
-PAIRS = ("filtered", "coupled")
+PAIRS = ("filtered", "coupled", "closure")
 _MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
 FINE_FIELDS = ("density", "velocity", "temperature", "solid")
 _LONGEST_RESYNC = 100_000
@@ -25,7 +25,8 @@ class DatasetConfig:
     `resolution` counts *coarse* cells along the longest edge of the domain; the fine grid has `factor`
     times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
     from a coarse simulation of its own, set to the fine state every N frames, N drawn from `resync` (least, most;
-    both included) for each simulation (docs/dataset.md). `fine_fields` of the fine side are kept where a scene has
+    both included) for each simulation, `closure` the same with the fine state on coarse cells beside it
+    (docs/dataset.md). `fine_fields` of the fine side are kept where a scene has
     them, density always. All randomness comes from `seed`, and all scenes from `distribution`. Raises InputError
     for values that cannot be.
     """
@@ -60,7 +61,7 @@ class DatasetConfig:
         if not 1 <= self.frames <= 100_000:
             raise InputError("--frames", f"{self.frames} is no count", "give 1 to 100000")
         if self.pairs not in PAIRS:
-            raise InputError("--pairs", f"'{self.pairs}' is unknown", "give filtered or coupled")
+            raise InputError("--pairs", f"'{self.pairs}' is unknown", "give filtered, coupled or closure")
         if not 0 <= self.seed < 2**63:
             raise InputError("--seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
         shortest, longest = self.resync

@@ -15,7 +15,18 @@ def simulation_name(index: int) -> str:
 
 REQUIRED = ("high_density", "low_density", "low_velocity")
 # Where a scene has heat or obstacles, and where the fine side was kept whole.
-OPTIONAL = ("low_temperature", "low_solid", "high_velocity", "high_temperature", "high_solid")
+OPTIONAL = (
+    "low_temperature",
+    "low_solid",
+    "high_velocity",
+    "high_temperature",
+    "high_solid",
+    # Of closure pairs: the fine state on coarse cells.
+    "reference_density",
+    "reference_velocity",
+    "reference_temperature",
+    "reference_solid",
+)
 UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "solid": "1"}
 
 

@@ -78,6 +78,48 @@ class CoupledPair:
         return {"synchronised_every": self._period}
 
 
+class ClosurePair:
+    """What a coarse simulation loses against the fine one: the pairs that a corrector of coarse runs learns from.
+
+    The coarse side runs alone for `period` frames, from the fine state on coarse cells (`coarse_state`); then it is
+    set to that state anew. Beside it, for every frame, `reference` holds the fine state on coarse cells: what the
+    coarse simulation should have come to.
+    """
+
+    def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
+        self._scene, self._factor, self._device = drawn.scene, factor, device
+        self._coarse_scene = drawn.scene.coarsened(factor)
+        self._fine = build(drawn.beginning, device)
+        self._coarse = build(self._coarse_scene, device)
+        self._reference = build(self._coarse_scene, device)
+        self._period, self._count, self._recording = period, 0, False
+        self.reference: Frame | None = None
+
+    def warmed_up(self) -> None:
+        """Go on in the scene as it is recorded."""
+        self._fine = continued(self._fine, self._scene, self._device)
+        self._coarse.adopt(coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds)
+        self._recording = True
+
+    def advance(self) -> Pair:
+        """Go on by one frame; while warming up, with the fine side alone."""
+        fine = next_frame(self._fine, self._scene)
+        state, seconds = coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds
+        self._reference.adopt(state, seconds)
+        reference = frame_of(self._reference, self._coarse_scene, seconds).numpy()
+        self.reference, coarse = reference, reference
+        if self._recording:
+            coarse = next_frame(self._coarse, self._coarse_scene).numpy()
+            self._count += 1
+            if self._count % self._period == 0:
+                self._coarse.adopt(state, seconds)
+        return coarse, fine.numpy()
+
+    def notes(self) -> dict[str, Any]:
+        """The period of the synchronisation, in frames."""
+        return {"synchronised_every": self._period}
+
+
 def filtered(fine: Frame, factor: int) -> Frame:
     """The fine frame (torch) on cells `factor` times larger; all of its fields, velocity in m/s.
 

@@ -84,7 +84,8 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
                 if index == 0:
                     attrs |= _place(coarse, config.factor)
                 speeds.add(coarse)
-                writer.add(_sound(coarse, job), _halved(fine, config.fine_fields, job))
+                reference = pair.reference if config.pairs == "closure" else None
+                writer.add(_sound(coarse, job), _halved(fine, config.fine_fields, job), reference)
                 report("frame")
         except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
             writer.fail(attrs, str(error))
@@ -125,11 +126,12 @@ class Speeds:
 
 
 def _pair(config: DatasetConfig, drawn: RandomScene, job: SimulationJob) -> Any:
-    from fluidsr.dataset.pairs import CoupledPair, FilteredPair
+    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
 
     if config.pairs == "filtered":
         return FilteredPair(drawn, config.factor, job.device)
-    return CoupledPair(drawn, config.factor, job.device, period_of(config, job.seed))
+    kind = ClosurePair if config.pairs == "closure" else CoupledPair
+    return kind(drawn, config.factor, job.device, period_of(config, job.seed))
 
 
 def _about(drawn: RandomScene) -> dict[str, Any]:
@@ -139,6 +141,18 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
         "warm_up": drawn.warm_up,
         "warm_up_vorticity_confinement": drawn.first_confinement,
         "scene": drawn.scene.to_yaml(),
+        "periodic": [sides == ("periodic", "periodic") for sides in drawn.scene.domain.sides],
+        "buoyancy": _buoyancy(drawn),
+    }
+
+
+def _buoyancy(drawn: RandomScene) -> dict[str, float]:
+    """Acceleration against gravity, m/s², of a kelvin and of a density of 1; `axis`: the one gravity is along."""
+    physics = drawn.scene.physics
+    return {
+        "axis": drawn.scene.up_axis,
+        "temperature": physics.gravity * physics.buoyancy.temperature,
+        "density": -physics.gravity * physics.buoyancy.density,
     }
 
 
@@ -158,7 +172,9 @@ def _sound(frame: Frame, job: SimulationJob) -> Frame:
             raise SolverError(job.name, f"the coarse {name} is not finite", "use another seed")
     fastest = float(np.abs(frame.velocity_in_cells()).max())
     if fastest > FASTEST:
-        problem = f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, faster than any source"
+        problem = (
+            f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, faster than any source"
+        )
         raise SolverError(job.name, problem, "use another seed, or a higher --resolution")
     return frame
 

@@ -85,6 +85,19 @@ class Simulation:
         """
         return self._frame("low", index, _FIELDS)
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether these are closure pairs, with the fine state on coarse cells."""
+        return "reference_density" in self._arrays
+
+    def reference(self, index: int) -> Frame:
+        """The fine state on coarse cells, of closure pairs: the fields of `coarse`. Raises DatasetError as `coarse` does, and
+        where these are other pairs."""
+        if not self.has_reference:
+            remedy = "give a dataset of --pairs closure"
+            raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
+        return self._frame("reference", index, _FIELDS)
+
     def fine(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
         """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
         float16, given as float32 NumPy. Raises DatasetError as `coarse` does."""
@@ -101,7 +114,7 @@ class Simulation:
             if name in fields and f"{side}_{name}" in self._arrays
         }
         arrays["others"] = {"solid": arrays.pop("solid")} if "solid" in arrays else {}
-        size = self._known.low_cell_size if side == "low" else self._known.high_cell_size
+        size = self._known.high_cell_size if side == "high" else self._known.low_cell_size
         return Frame(**arrays, cell_size=size, **self._when(index))
 
     def _when(self, index: int) -> dict[str, Any]:

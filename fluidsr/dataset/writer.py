@@ -68,13 +68,15 @@ class SimulationWriter:
         if self._place is not None:
             remove(self._place)
 
-    def add(self, coarse: Frame, fine: Mapping[str, np.ndarray]) -> None:
-        """Write the next frame: the coarse frame and the fine fields, NumPy arrays.
+    def add(self, coarse: Frame, fine: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
+        """Write the next frame: the coarse frame, the fine fields, and the fine state on coarse cells; NumPy arrays.
 
         What the first frame has, every frame must have.
         """
         fields = {f"high_{name}": field for name, field in fine.items()}
         fields |= {f"low_{name}": field for name, field in coarse.fields().items()}
+        if reference is not None:
+            fields |= {f"reference_{name}": field for name, field in reference.fields().items()}
         with address_errors(self._root):
             for name, values in fields.items():
                 if self._written == 0:

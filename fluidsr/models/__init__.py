@@ -2,16 +2,30 @@
 
 from fluidsr.models.batch import PatchBatch
 from fluidsr.models.card import Card
+from fluidsr.models.closure import Closure
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.generator import Generator
 from fluidsr.models.registry import architectures, build
 from fluidsr.models.smoke import SmokeGenerator
-from fluidsr.models.store import Model, load, locate, read_card, save, shipped
+from fluidsr.models.store import (
+    ClosureModel,
+    Model,
+    load,
+    load_closure,
+    locate,
+    properties_of,
+    read_card,
+    save,
+    shipped,
+    shipped_closures,
+)
 from fluidsr.models.tempogan import TempoGAN
 from fluidsr.models.unet import UNet
 
 __all__ = [
     "Card",
+    "Closure",
+    "ClosureModel",
     "Discriminator",
     "Generator",
     "Model",
@@ -22,8 +36,11 @@ __all__ = [
     "architectures",
     "build",
     "load",
+    "load_closure",
     "locate",
+    "properties_of",
     "read_card",
     "save",
     "shipped",
+    "shipped_closures",
 ]

@@ -14,11 +14,15 @@ from fluidsr.errors import InputError
 LogitFunction = Callable[[Tensor], Tensor]
 
 PENALTY = 10.0  # lambda of WGAN-GP
+R1_WEIGHT = 0.005  # of R1: residuals are scaled by 20, and slices have thousands of numbers
 
 
 @dataclass(frozen=True)
 class Objective:
     """`discriminator_loss(real_logits, fake_logits)` and `generator_loss(fake_logits)`, each a scalar to minimise.
+
+    A `paired` objective judges a generated sample beside the real one of the same coarse frame: its generator loss is
+    `discriminator_loss` with the two exchanged, and needs both logits.
 
     `boundary` is the logit between real and fake, None where a logit says nothing by itself. `penalty_weight`
     is that of the gradient penalty, 0 where the objective has none.
@@ -26,9 +30,22 @@ class Objective:
 
     name: str
     discriminator_loss: Callable[[Tensor, Tensor], Tensor]
-    generator_loss: Callable[[Tensor], Tensor]
+    generator_loss: Callable[[Tensor], Tensor] | None
     boundary: float | None = 0.0
     penalty_weight: float = 0.0
+
+    @property
+    def paired(self) -> bool:
+        """Whether the generator's loss needs the logits of the real samples too."""
+        return self.generator_loss is None
+
+    def for_generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """What the generator minimises; `real_logits` where the objective is `paired`."""
+        if self.generator_loss is not None:
+            return self.generator_loss(fake_logits)
+        if real_logits is None:
+            raise ValueError(f"objective {self.name} compares pairs: real_logits are missing")
+        return self.discriminator_loss(fake_logits, real_logits)
 
     def penalty(
         self, discriminator: LogitFunction, real: Tensor, fake: Tensor, random: torch.Generator | None = None
@@ -40,6 +57,8 @@ class Objective:
         """
         if not self.penalty_weight:
             return real.new_zeros(())
+        if self.paired:
+            return self.penalty_weight * real_gradient_penalty(discriminator, real)
         return self.penalty_weight * gradient_penalty(discriminator, real, fake, random)
 
     def check(self, norm: str) -> None:
@@ -59,9 +78,12 @@ class Objective:
     def accuracy(self, real_logits: Tensor, fake_logits: Tensor) -> float:
         """Fraction of logits on the correct side of the boundary, in [0, 1]; 1/2 is chance.
 
-        Without a boundary: fraction of pairs, every real one with every fake one, in the correct order.
+        Of a paired objective: fraction of pairs in the correct order. Without a boundary: the same over every real
+        sample with every fake one.
         """
         real, fake = real_logits.flatten().float(), fake_logits.flatten().float()
+        if self.paired:
+            return float((real > fake).float().mean() + 0.5 * (real == fake).float().mean())
         if self.boundary is None:
             order = (real[:, None] > fake[None]).float() + 0.5 * (real[:, None] == fake[None]).float()
             return float(order.mean())
@@ -94,6 +116,19 @@ def gradient_penalty(
     between = torch.lerp(real, fake, share.to(real.dtype)).requires_grad_(True)
     (slope,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def real_gradient_penalty(discriminator: LogitFunction, real: Tensor) -> Tensor:
+    """R1: `mean(|grad discriminator(x)|²)` at real samples, summed over a sample's numbers (Mescheder et al. 2018,
+    equation 9, without its factor). Differentiable in the discriminator's weights."""
+    real = real.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return slope.square().flatten(1).sum(dim=1).mean()
+
+
+def _relativistic(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic pairing (Jolicoeur-Martineau 2019; Huang et al. 2024, R3GAN, equation 1)."""
+    return F.softplus(fake - real).mean()
 
 
 def _entropy_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -142,5 +177,6 @@ _ALL = {
             boundary=None,
             penalty_weight=PENALTY,
         ),
+        Objective("relativistic", _relativistic, None, penalty_weight=R1_WEIGHT),
     )
 }

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fluidsr.errors import ModelError
+from fluidsr.models.closure import Closure
 from fluidsr.models.generator import Generator, Options
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN
@@ -30,7 +31,18 @@ def build(architecture: str, **hyperparameters: Any) -> Generator:
     Raises ModelError for a name that is none of `architectures()`, and for hyperparameters that its schema
     does not allow; nothing is built before all of them are checked.
     """
-    kinds = {kind.architecture: kind for kind in _generator_classes()}
+    network = build_network(architecture, **hyperparameters)
+    if not isinstance(network, Generator):
+        raise ModelError(f"architecture '{architecture}'", "is not a generator", "choose a generator")
+    return network
+
+
+def build_network(architecture: str, **hyperparameters: Any) -> Generator | Closure:
+    """A new generator, or a new corrector of coarse runs; else as `build`."""
+    kinds: dict[str, type[Generator] | type[Closure]] = {
+        kind.architecture: kind for kind in _generator_classes()
+    }
+    kinds[Closure.architecture] = Closure
     if architecture not in kinds:
         close = difflib.get_close_matches(architecture, kinds, n=1)
         remedy = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(kinds)}"

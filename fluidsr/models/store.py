@@ -22,11 +22,13 @@ from torch import Tensor
 from fluidsr.atomic import replacing, write_error
 from fluidsr.errors import ModelError
 from fluidsr.models.card import Card
+from fluidsr.models.closure import Closure
 from fluidsr.models.generator import Generator
-from fluidsr.models.registry import build
+from fluidsr.models.registry import build_network
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
+CLOSURES = "closure"  # what the names of shipped correctors begin with
 MAX_HEADER_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 << 30
 
@@ -39,20 +41,33 @@ class Model:
     card: Card
 
 
+@dataclass(frozen=True)
+class ClosureModel:
+    """A corrector of coarse runs ready for use (eval mode, no gradients) and its card."""
+
+    closure: Closure
+    card: Card
+
+
 def shipped() -> list[str]:
-    """The names of the models that come with the package."""
-    return sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}"))
+    """The names of the generators that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}") if not path.stem.startswith(CLOSURES))
+
+
+def shipped_closures() -> list[str]:
+    """The names of the correctors of coarse runs that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob(f"{CLOSURES}*{SUFFIX}"))
 
 
 def locate(name_or_path: str | Path) -> Path:
     """The file of a shipped model's name, or of a path. Raises ModelError where there is none."""
     text = str(name_or_path)
-    if text in shipped():
+    if text in (*shipped(), *shipped_closures()):
         return WEIGHTS / f"{text}{SUFFIX}"
     path = Path(text)
     if path.is_file():
         return path
-    names = shipped()
+    names = [*shipped(), *shipped_closures()]
     close = difflib.get_close_matches(text, names, n=1)
     known = (
         f"did you mean '{close[0]}'?"
@@ -75,7 +90,23 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     On return the card's figures are those of the network, every weight is finite, and the weights have the
     card's checksum. Raises ModelError for a file that is missing, damaged, or not a model of ours.
     """
-    path = locate(name_or_path)
+    network, card = _load(locate(name_or_path), device)
+    if not isinstance(network, Generator):
+        what, remedy = "corrects coarse runs and upsamples nothing", "give numerics.closure, or another model"
+        raise ModelError(str(name_or_path), what, remedy)
+    return Model(network, card)
+
+
+def load_closure(name_or_path: str | Path, device: str = "cpu") -> ClosureModel:
+    """A corrector of coarse runs, as `load` gives a generator. Raises ModelError."""
+    network, card = _load(locate(name_or_path), device)
+    if not isinstance(network, Closure):
+        what = "upsamples frames and corrects no coarse run"
+        raise ModelError(str(name_or_path), what, f"give one of: {', '.join(shipped_closures()) or '-'}")
+    return ClosureModel(network, card)
+
+
+def _load(path: Path, device: str) -> tuple[Generator | Closure, Card]:
     with _open(path) as file:
         card = _card(path, file)
         generator = _skeleton(path, card)
@@ -93,10 +124,10 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}  # counts are integers
     generator.load_state_dict({name: t.to(dtypes[name]) for name, t in tensors.items()}, assign=True)
     generator.requires_grad_(False)
-    return Model(generator.fold().to(device), card)
+    return generator.fold().to(device), card
 
 
-def save(path: Path, generator: Generator, card: Card) -> Card:
+def save(path: Path, generator: Generator | Closure, card: Card) -> Card:
     """Write `path` (`NAME.safetensors`) and, beside it, `NAME.md`; both appear complete or not at all.
 
     The figures that the network itself determines are taken from it, whatever `card` says. Returns the card
@@ -116,7 +147,7 @@ def save(path: Path, generator: Generator, card: Card) -> Card:
     return card
 
 
-def properties_of(generator: Generator) -> dict[str, Any]:
+def properties_of(generator: Generator | Closure) -> dict[str, Any]:
     """The fields of a card that the network itself determines."""
     return {
         "architecture": generator.architecture,
@@ -179,11 +210,11 @@ def _card(path: Path, file: Any) -> Card:
         raise _damaged(path, f"its card is invalid ({key}: {first['msg']})") from error
 
 
-def _skeleton(path: Path, card: Card) -> Generator:
+def _skeleton(path: Path, card: Card) -> Generator | Closure:
     """The network the card asks for, without memory for its weights."""
     try:
         with torch.device("meta"):
-            generator = build(card.architecture, **card.hyperparameters)
+            generator: Generator | Closure = build_network(card.architecture, **card.hyperparameters)
     except ModelError as error:
         raise _damaged(path, f"{error.where}: {error.what}") from error
     stated = card.model_dump()

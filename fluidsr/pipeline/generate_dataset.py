@@ -32,6 +32,8 @@ def configure(
 
     if resync is not None:
         options["resync"] = _span(resync)
+    elif options.get("pairs") == "closure":
+        options["resync"] = (1, 1)
     if fields:
         options["fine_fields"] = tuple(dict.fromkeys(("density", *fields)))
     return DatasetConfig(distribution=load_distribution(distribution, overrides), **options)

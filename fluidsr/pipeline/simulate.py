@@ -16,6 +16,7 @@ from fluidsr import scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
@@ -55,12 +56,15 @@ class SimulateJob:
         overrides: Sequence[str] = (),
         formats: Sequence[str] = (),
         inference: InferenceSettings = DEFAULT,
+        resolution_scale: float = 1.0,
     ) -> SimulateJob:
-        """Resolve the user's options; `model` and `formats` take precedence over the scene's own."""
+        """Resolve the user's options; `model` and `formats` take precedence over the scene's own. `resolution_scale`:
+        so many times the scene's cells along each axis, in the same domain."""
         if not isinstance(scene, Scene):
             scene = scenes.load(str(scene), overrides)
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
+        scene = scene.rescaled(resolution_scale)
         if model == "none":
             scene = scene.with_changes(upscale=None)
         elif model is not None:
@@ -70,7 +74,7 @@ class SimulateJob:
         frames = frame_sequence.parse(frames_wanted, scene.time.frames)
         return cls(scene.with_seed(seed), frames, devices.resolve(device), seed, inference)
 
-    def configuration(self, method: UpscaleMethod | None) -> dict[str, Any]:
+    def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
         """What must be equal for a run to be resumed; the number of frames is not part of it."""
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
@@ -79,8 +83,13 @@ class SimulateJob:
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
             scene["upscale"].pop("mask", None)  # its contents are in `method.identity()`
-        model = method.identity() if method else None
-        return {"scene": scene, "model": model, "seed": self.seed, "device": self.device}
+        return {
+            "scene": scene,
+            "model": method.identity() if method else None,
+            "closure": corrector.identity() if corrector else None,
+            "seed": self.seed,
+            "device": self.device,
+        }
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ def simulate_frames(
         scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides
     )
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
+    corrector = corrector_for(job.scene, job.device)
     start, _ = read_start(job.scene)
     on_host = job.device == "cpu"
     fields = job.scene.output.fields
@@ -121,7 +131,7 @@ def simulate_frames(
         coarse = simulated.coarse
         return coarse if simulated.fine is None else simulated.fine.whole(present(fields, coarse))
 
-    simulated = _simulated_frames(job, method, start, None, set(job.frames))
+    simulated = _simulated_frames(job, method, corrector, start, None, set(job.frames))
     outputs = (output(frame) for frame, _ in simulated)
     return (frame.numpy() for frame in outputs) if on_host else outputs
 
@@ -134,11 +144,12 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
+    corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
     folder = RunFolder.open(
         output,
         "simulate",
-        job.configuration(method),
+        job.configuration(method, corrector),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
     )
@@ -149,13 +160,17 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         if todo:
             for note in notes:
                 progress.note(note)
+            if corrector is not None:
+                progress.note(
+                    f"correcting the coarse run with {corrector.card.name} (numerics.closure=none: off)"
+                )
             if len(todo) < len(job.frames):
                 done = len(job.frames) - len(todo)
                 progress.note(f"{output}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
-            _produce(job, method, start, folder, outputs, set(todo), saved, progress)
+            _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
     folder.refresh()
     _write_series(job, folder)
@@ -171,6 +186,7 @@ def describe(job: SimulateJob) -> str:
     from fluidsr.solver import BYTES_PER_CELL
 
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
+    corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
@@ -188,6 +204,7 @@ def describe(job: SimulateJob) -> str:
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
         "model": method.name if method else None,
+        "closure": corrector.card.name if corrector else None,
         "device": job.device,
         "seed": job.seed,
         "cost": cost,
@@ -198,6 +215,7 @@ def describe(job: SimulateJob) -> str:
 def _produce(
     job: SimulateJob,
     method: UpscaleMethod | None,
+    corrector: Corrector | None,
     start: Frame | None,
     folder: RunFolder,
     outputs: RunOutputs,
@@ -220,7 +238,7 @@ def _produce(
             progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
 
     try:
-        for frame, state in _simulated_frames(job, method, start, saved, todo):
+        for frame, state in _simulated_frames(job, method, corrector, start, saved, todo):
             writes = outputs.write(frame.number, frame.coarse, frame.fine, factor, frame.seconds)
             pending.append((frame, state, writes))
             for note in frame.fine.notes if frame.fine else ():
@@ -240,6 +258,7 @@ def _produce(
 def _simulated_frames(
     job: SimulateJob,
     method: UpscaleMethod | None,
+    corrector: Corrector | None,
     start: Frame | None,
     saved: checkpoint.Checkpoint | None,
     todo: set[int],
@@ -259,6 +278,8 @@ def _simulated_frames(
     for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
         report = solver.advance(frame_seconds)
+        if corrector is not None:
+            corrector.correct(solver)
         coarse = frame_of(solver, scene, frame_seconds)
         seconds = {"simulate": time.perf_counter() - started}
         fine = None

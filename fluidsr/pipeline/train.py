@@ -136,7 +136,7 @@ def train(
             minutes=minutes,
             device=job.device,
             seed=job.seed,
-            data={"sets": [_summary(each) for each in store.stores]},
+            data={"sets": [summary(each) for each in store.stores]},
             commit=provenance.commit(),
             on_progress=show,
         )
@@ -172,7 +172,8 @@ def sources(
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
 
 
-def _summary(store: Store) -> dict[str, Any]:
+def summary(store: Store) -> dict[str, Any]:
+    """What a card says about a data set."""
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {

@@ -9,6 +9,7 @@ from pydantic import Field
 from fluidsr.scenes.fields import (
     Axis,
     FileName,
+    Flag,
     Integer,
     Lengths,
     NotNegative,
@@ -111,7 +112,7 @@ class Moving(Strict):
 
 
 class Emission(Moving):
-    """What a source does to the cells inside its shape, at every step while it is on."""
+    """What a source gives while it is on: to the share of each cell that its shape takes, and to what flows across."""
 
     density: NotNegative | None = Field(
         default=None, description="Density is raised to this value; absent: density is left alone"
@@ -123,8 +124,21 @@ class Emission(Moving):
     )
     velocity: Vector | None = Field(
         default=None,
-        description="Velocity imposed, one number per axis; absent: it is left alone",
+        description="What gas is emitted with, one number per axis: slower gas is pushed along it, faster gas is left"
+        " alone; absent: no push",
         json_schema_extra=unit("m/s"),
+    )
+    inflow: Flag = Field(
+        default=False,
+        description="A nozzle: the surface carries exactly velocity's flux outwards, and nothing comes in elsewhere",
+    )
+    inherit: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Share of the shape's own motion that is added to velocity"
+    )
+    expansion: Annotated[Number, Field(ge=0, le=10_000)] = Field(
+        default=0.0,
+        description="Gas release: volume that each volume of the shape makes per second",
+        json_schema_extra=unit("1/s"),
     )
     noise: Noise | None = Field(default=None, description="Breaks up the emission; absent: even")
     seconds: tuple[NotNegative, NotNegative] | None = Field(

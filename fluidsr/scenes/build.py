@@ -74,6 +74,9 @@ def setup_of(scene: Scene) -> Setup:
                 noise=Noise(**source.noise.model_dump()) if source.noise else None,
                 seconds=source.seconds or (0.0, math.inf),
                 motion=_motion(source),
+                inflow=source.inflow,
+                inherit=source.inherit,
+                expansion=source.expansion,
             )
             for source in scene.sources
         ),

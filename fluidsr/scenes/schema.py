@@ -149,6 +149,13 @@ class Numerics(Strict):
         description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
         " eddies longest (Zehnder et al. 2018), at about twice the cost",
     )
+    closure: str = Field(
+        default="auto",
+        min_length=1,
+        max_length=1000,
+        description="The learned corrector of the coarse run: a name, a file, none; auto: the shipped one for the"
+        " generator's factor, where a generator runs",
+    )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
 
@@ -312,6 +319,23 @@ class Scene(Strict):
         resolution = tuple(n * factor for n in self.domain.resolution)
         cell_size = self.domain.cell_size / factor
         return self.with_changes(domain={"resolution": resolution, "cell_size": cell_size})
+
+    def rescaled(self, scale: float) -> Scene:
+        """The same scene in metres and seconds with `scale` times as many cells along each axis.
+
+        Raises SceneError where that makes no whole number of cells.
+        """
+        resolution = tuple(round(n * scale) for n in self.domain.resolution)
+        if any(
+            abs(m - n * scale) > 1e-6 * n for m, n in zip(resolution, self.domain.resolution, strict=True)
+        ):
+            raise SceneError(
+                f"{self.name}: domain.resolution",
+                f"{list(self.domain.resolution)} times {scale:g} makes no whole numbers of cells",
+                "give a scale that does, a whole number for example",
+            )
+        changes = {"resolution": resolution, "cell_size": self.domain.cell_size / scale}
+        return self if scale == 1 else self.with_changes(domain=changes)
 
     def coarsened(self, factor: int) -> Scene:
         """The same scene in metres and seconds on cells `factor` times larger.

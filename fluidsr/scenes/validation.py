@@ -131,8 +131,23 @@ def _obstacles(scene: Scene) -> list[Problem]:
 def _source(scene: Scene, index: int) -> list[Problem]:
     body, where = scene.sources[index], ("sources", index)
     problems = []
-    if body.density is None and body.temperature is None and body.velocity is None:
-        problems.append(Problem(where, "emits nothing", "give density, temperature or velocity"))
+    emits = (
+        (body.density, body.temperature, body.velocity) != (None, None, None)
+        or body.inherit
+        or body.expansion
+    )
+    if not emits:
+        problems.append(Problem(where, "emits nothing", "give density, temperature, velocity or expansion"))
+    if body.inflow and (body.velocity is None or not any(body.velocity)):
+        what = "a nozzle without a velocity lets nothing in"
+        problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))
+    if body.inherit and body.motion is None:
+        what = "the source does not move, so there is nothing to inherit"
+        problems.append(Problem((*where, "inherit"), what, "give motion, or leave inherit out"))
+    if (body.inflow or body.expansion) and not any("open" in sides for sides in scene.domain.sides):
+        what = "no side of the domain is open, and the air that comes in could not leave"
+        key = "inflow" if body.inflow else "expansion"
+        problems.append(Problem((*where, key), what, "open a side (domain.boundary), or leave it out"))
     if body.seconds is not None and not body.seconds[0] < body.seconds[1]:
         what = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
         problems.append(Problem((*where, "seconds"), what, "give [start, end]"))
@@ -146,15 +161,14 @@ def _source(scene: Scene, index: int) -> list[Problem]:
             what = "the source stays inside an obstacle, or outside the domain, for all of its motion"
             problems.append(Problem((*where, "motion"), what, "move one of them"))
         return problems
-    low, high = bounds(body)
-    points = cell_centres(scene, low, high)
-    held = points[inside(body, points)] if len(points) else points
-    if not len(held):
-        key = {"box": "size", "mesh": "scale"}.get(body.shape, "radius")
-        what = f"so small that it holds no cell centre (cells are {scene.domain.cell_size:g} m)"
-        problems.append(Problem((*where, key), what, "give at least the size of a cell"))
-    elif scene.obstacles and _covered(scene, held).all():
-        problems.append(Problem((*where, "center"), "the source is inside an obstacle", "move one of them"))
+    if scene.obstacles:
+        points = np.vstack([cell_centres(scene, *bounds(body)), [body.center]])
+        held = points[inside(body, points)]
+        held = held[((held >= 0) & (held <= scene.extent)).all(axis=1)]
+        if len(held) and _covered(scene, held).all():
+            problems.append(
+                Problem((*where, "center"), "the source is inside an obstacle", "move one of them")
+            )
     return problems
 
 
@@ -200,6 +214,8 @@ def _too_wide(scene: Scene, where: tuple[Any, ...], body: Any) -> Problem | None
             return _wide((*where, "size", axis), b - a, edge, edge)
         if body.shape == "mesh":
             return _wide((*where, "scale"), b - a, edge, body.scale * edge / (b - a))
+        if body.shape != "sphere" and 2 * body.radius > edge * slack:
+            return _wide((*where, "radius"), body.radius, edge, edge / 2)
         along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
         key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
         if along and body.shape == "capsule":

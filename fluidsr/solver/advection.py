@@ -2,11 +2,11 @@
 
 A step there and back tells what a step loses (Dupont and Liu 2003; Kim, Liu, Llamas and Rossignac 2005). MacCormack's
 form of the correction (Selle, Fedkiw, Kim, Liu and Rossignac 2008) adds the error where it was measured, at the place
-that the flow has left: where it crosses several cells a step the two do not belong together, and nothing damps waves
-of two cells, so that stripes one cell wide cover the smoke. Here the error is carried along with the field, as in the papers of
-2003 and 2005, and the limiter is that of Selle et al. The error is smoothed first, weighted 1 2 1 along each axis:
-of the shortest waves it knows nothing (their phase is lost), and without it they fade as in a semi-Lagrangian
-step. The order of accuracy stays two. docs/solver.md has the comparison.
+that the flow has left: where the flow crosses several cells in a step the two do not belong together, nothing damps
+waves of two cells, and stripes one cell wide cover the smoke. Here the error is carried along with the field, as in the
+papers of 2003 and 2005, within the limits of Selle et al. The error is smoothed first, weighted 1 2 1 along each axis:
+the shortest waves have lost their phase, so they are not restored and fade as in a semi-Lagrangian step. The order of
+accuracy stays two. docs/solver.md has the comparison.
 
 Tracing costs more than interpolating, so each substep traces
 once from every cell centre, by the midpoint rule (RK2), and all fields use that: cells as it is, faces as the mean of

@@ -62,6 +62,9 @@ class Projection:
         self.weights = self._faces(geometry.weights)
         rim = Rim(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
         self.plain = rim.plain
+        if geometry.wall_flux is not None:  # rows where volume is made without a wall
+            made = torch.from_numpy(np.any(geometry.wall_flux != 0, axis=2).reshape(-1)).to(self.device)
+            self.plain[made] = 0
         self.fluid_cells = int(np.count_nonzero(geometry.fluid))
         moving = geometry.wall_flux is not None and geometry.solid_velocity is not None
         self.moving = int(moving)

@@ -32,7 +32,12 @@ class Scenery:
         self._air = np.broadcast_to(np.True_, grid.cells) if terrain is None else terrain.fluid
         self._solid = self._solid_cells()
         self._emitters = [
-            Emitter(replace(source, velocity=None, temperature=None), grid, self._geometry, device)
+            Emitter(
+                replace(source, velocity=None, temperature=None, inflow=False, inherit=0.0),
+                grid,
+                self._geometry,
+                device,
+            )
             for source in sources
             if source.density is not None
         ]
@@ -50,7 +55,7 @@ class Scenery:
         for emitter in self._emitters:
             if emitter.active(start) and (self._terrain is not None or emitter.moves):
                 emitter.place(self._geometry, end)
-            emitter.emit(state)
+            emitter.emit(state, end - start)
 
     @property
     def _geometry(self) -> Geometry:

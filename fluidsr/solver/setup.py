@@ -36,10 +36,13 @@ class Noise:
 class Source:
     """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
 
-    Density and temperature (kelvin above ambient) are raised to the given value where they are below it
-    (lowered to it where a temperature is negative); velocity (m/s, one number per axis) is imposed. The
-    edge of the shape is smoothed over one cell. `motion` carries the shape along, and nothing else: what it
-    emits has the velocity that is given.
+    Density and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered to it
+    where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed across it.
+    `velocity` (m/s, one number per axis) is what gas is emitted with: along its direction slower gas is brought near
+    it, faster gas and flow across are left alone. With `inflow` it is a nozzle: its surface carries the flux
+    max(velocity . normal, 0), and the inside makes the air for it. `expansion` (1/s): volume that each volume of the
+    shape makes per second. `motion` carries the shape along; `inherit` (0 to 1) is the share of the velocity of that
+    motion that is added to `velocity`.
     """
 
     shape: Shape
@@ -49,15 +52,33 @@ class Source:
     noise: Noise | None = None
     seconds: tuple[float, float] = (0.0, math.inf)
     motion: Motion | None = None
+    inflow: bool = False
+    inherit: float = 0.0
+    expansion: float = 0.0
 
     def __post_init__(self) -> None:
         _finite(
-            "source", *(x for x in (self.density, self.temperature) if x is not None), *(self.velocity or ())
-        )
+            "source", *(x for x in (self.density, self.temperature) if x is not None), *(self.velocity or ()),
+            self.inherit, self.expansion,
+        )  # fmt: skip
+        if self.inflow and self.velocity is None:
+            raise InputError("source", "a nozzle without a velocity lets nothing in", "give velocity")
+        if not 0 <= self.inherit <= 1:
+            raise InputError("source", f"there is no inherited share of {self.inherit:g}", "give 0 to 1")
+        if self.expansion < 0:
+            raise InputError("source", f"at {self.expansion:g} /s air would vanish", "give a rate from 0 up")
         if self.density is not None and self.density < 0:
             raise InputError("source", f"there is no density of {self.density:g}", "give a number from 0 up")
         if any(map(math.isnan, self.seconds)):
             raise InputError("source", f"{self.seconds} are no times", "give numbers")
+
+    def velocity_at(self, time: float) -> tuple[float, ...] | None:
+        """What gas is emitted with at `time` (s), m/s, with what it inherits; None where nothing is asked for."""
+        if not (self.inherit and self.motion):
+            return self.velocity
+        carried = self.motion.velocity(time)
+        own = self.velocity or (0.0,) * len(carried)
+        return tuple(v + self.inherit * c for v, c in zip(own, carried, strict=True))
 
 
 @dataclass(frozen=True)

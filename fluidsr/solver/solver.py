@@ -17,6 +17,7 @@ from fluidsr.solver.advection import Advection
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
+from fluidsr.solver.inflows import Inflows
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
@@ -78,11 +79,15 @@ class Solver:
             self._diffusion = Diffusion(
                 grid, self.geometry, setup.physics.viscosity, self.device, self._workspace
             )
-        self._projection = Projection(grid, self.geometry, setup.numerics, self.device, self._workspace)
+        self._inflows = Inflows(setup.sources, grid, self.device)
+        self._inflows.check(self.geometry)
+        flows = self._inflows.over(self.geometry, 0.0, 0.0)
+        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
         self._max_speed = 0.0
+        self._unsettled = False  # solids have moved, and projection does not know yet
         self._stages: defaultdict[str, float] = defaultdict(float)
         self._start_wind()
 
@@ -216,17 +221,34 @@ class Solver:
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
-                self._projection.update(geometry)
-                if self._diffusion is not None:
-                    self._diffusion.update(geometry)
+            if geometry is not None or self._inflows.changed(self._state.time):
+                self._unsettled = True
             for emitter in self._emitters:
                 if emitter.active(self._state.time) and (geometry is not None or emitter.moves):
                     emitter.place(self.geometry, time)
 
+    def _settle(self, until: float) -> None:
+        """What solves equations meets the present geometry. (Later than `_move_to`: it overwrites the traced paths,
+        which emission looks at.)"""
+        if self._unsettled:
+            try:
+                flows = self._inflows.over(self.geometry, self._state.time, until)
+            except InputError as error:  # moving solids have shut a nozzle in
+                raise SolverError(
+                    f"t = {until:.4g} s", f"{error.where}: {error.what}", error.remedy
+                ) from None
+            self._projection.update(flows)
+            if self._diffusion is not None:
+                self._diffusion.update(self.geometry)
+            self._unsettled = False
+
     def _add_sources_and_forces(self, dt: float) -> None:
         with self._timed("emit"):
+            reach = self._max_speed * dt / self.setup.grid.cell_size
             for emitter in self._emitters:
-                emitter.emit(self._state)
+                emitter.emit(self._state, dt, self._advection.came_from, reach)
+        with self._timed("solids"):
+            self._settle(self._state.time + dt)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
@@ -237,7 +259,9 @@ class Solver:
             self._solids.hold_back(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
+        self._settle(until)
         with self._timed("project"):
+            self._inflows.renew(self._projection, until)
             report = self._projection.project(self._state.velocity, dt)
         self._max_speed = report.max_speed
         self._state.time = until
@@ -353,6 +377,7 @@ class Solver:
             array.copy_(state[name])
         for axis in range(self.setup.grid.dim):
             self._advection.layout.join(self._state.velocity[axis], axis)
+        self._settle(self._state.time)
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
@@ -365,6 +390,23 @@ class Solver:
         self.restore(state)
         self._move_to(self._state.time)
         self._project(seconds, self._state.time)
+
+    def add_velocity(self, change: torch.Tensor, seconds: float) -> SolveReport:
+        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says
+        how much divergence is none.
+
+        On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
+        SolverError where the projection fails.
+        """
+        grid = self.setup.grid
+        if tuple(change.shape) != (grid.dim, *grid.shape):
+            what = f"shape {tuple(change.shape)} does not fit the grid"
+            raise InputError("change", what, f"give {(grid.dim, *grid.shape)}")
+        faces = tuple(torch.empty_like(component) for component in self._state.velocity)
+        to_faces(change.to(self.device), grid, faces)
+        for component, added in zip(self._state.velocity[: grid.dim], faces, strict=False):
+            component.add_(added)
+        return self._project(seconds, self._state.time)
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)

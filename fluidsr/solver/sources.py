@@ -1,143 +1,490 @@
 """Emission: what sources put into density, temperature and velocity."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import taichi as ti
 import torch
+from scipy import ndimage
 
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.layout import Layout
 from fluidsr.solver.noise import RENEWALS_PER_SECOND, turbulence
-from fluidsr.solver.sampling import F32
+from fluidsr.solver.sampling import F32, I3, I32, V3
 from fluidsr.solver.setup import Source
-from fluidsr.solver.shapes import Shape, box_of, coverage, positions
+from fluidsr.solver.shapes import Shape, box_of, shares
 from fluidsr.solver.state import State
 
 CENTRES = (0.5, 0.5, 0.5)
+PATH_STEP = 0.25  # cells between the places along a path where a source is looked for
+# Gas that crosses a source at the speed v of the source leaves it with this many relaxation times behind it: it has
+# then come within a few per cent of v (see `push`).
+RELAXATIONS = 2.0
+
+
+@ti.func
+def modulation(at, time, strength, seed, per_cell, first):
+    """What noise multiplies an emission by, at the sample `at` of the grid and `time` (in renewals)."""
+    factor = 1.0
+    if strength != 0.0:
+        p = ti.Vector([first[0] + at[0] * per_cell[0], first[1] + at[1] * per_cell[1],
+                       first[2] + at[2] * per_cell[2], time])  # fmt: skip
+        factor = ti.max(0.0, 1.0 + strength * turbulence(p, seed))
+    return factor
+
+
+@ti.func
+def crossing(across, way, length, box):
+    """Share of the flow through a cell that crosses a shape of these cross-sections, for flow along `way`, the sum of
+    whose components is `length`: seen at a slant a box shows its sides together, a round shape as much as ever."""
+    seen = (across * way).norm()
+    if box != 0:
+        seen = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
+    return seen / length
+
+
+@ti.func
+def windowed(c, first, size, periods):
+    """The flat index, in a window of `size` that begins at `first`, of the cell `c`; -1 where it lies outside."""
+    index = 0
+    within = True
+    for a in ti.static(range(3)):
+        i = c[a] - first[a]
+        if periods[a] > 0:
+            i = (i % periods[a] + periods[a]) % periods[a]
+        within = within and i >= 0 and i < size[a]
+        index = index * size[a] + i
+    return index if within else -1
 
 
 @ti.kernel
-def emit_into(
-    field: F32, profile: F32, my: int, mz: int, bx: int, by: int, bz: int, sx: int, sy: int, sz: int,
-    target: ti.f32, blend: int, strength: ti.f32, px: ti.f32, py: ti.f32, pz: ti.f32, dx: ti.f32, dz: ti.f32,
-    time: ti.f32, seed: int,
+def raise_to(
+    field: F32, cells: I32, places: I32, came: F32, drift: V3, reach: F32, volume: F32, across: F32,
+    first: I3, size: I3, periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int,
+    noise_first: V3, noise_step: V3, now: ti.f32, before: ti.f32, box: int,
 ):  # fmt: skip
-    """Put target * modulation into `field [., my, mz]` over the box that starts at (bx, by, bz) and has the
-    shape of `profile [sx, sy, sz]`: as a new value in proportion to the profile (`blend`), or times the
-    profile where that is further from zero. (px, py, pz) and (dx, dx, dz): noise coordinates of the first
-    sample, and between samples."""
-    for row in range(sx * sy):
-        i = row // sy
-        j = row % sy
-        for k in range(sz):
-            share = profile[row * sz + k]
-            if share > 0.0:
-                value = target
-                if strength != 0.0:
-                    p = ti.Vector([px + i * dx, py + j * dx, pz + k * dz, time])
-                    value *= ti.max(0.0, 1.0 + strength * turbulence(p, seed))
-                q = ((bx + i) * my + by + j) * mz + bz + k
-                if blend != 0:
-                    field[q] += share * (value - field[q])
-                elif target >= 0.0:
-                    field[q] = ti.max(field[q], share * value)
-                else:
-                    field[q] = ti.min(field[q], share * value)
+    """Raise `field` in `cells` (flat indices; `places`: their indices [n, 3]) to `target` times noise.
+
+    `volume [size]`, `across [3, size]`: see `shapes.Shares`, in a window that begins at the cell `first`; 0 beyond it.
+    `periods`: cells, 0 where an axis is not periodic. `came [3, n]`: the way back of each cell's gas over the substep,
+    in cells, which is followed where it is at most `reach [n]` long; `drift`, how far the source moved meanwhile.
+    `now`, `before`: noise times at the end and at the start of the substep. `box`: whether the shape is one.
+
+    What lies in the shape is raised; so is, of the gas that has flowed through the cell, the share that crosses the
+    shape; and what has met the shape further back along its way.
+    """
+    count = cells.shape[0]
+    total = size[0] * size[1] * size[2]
+    for n in range(count):
+        q = cells[n]
+        here = ti.Vector([places[3 * n], places[3 * n + 1], places[3 * n + 2]])
+        gas = ti.Vector([came[n], came[n + count], came[n + 2 * count]])
+        way = gas + drift  # as the source sees it
+        length = ti.abs(way[0]) + ti.abs(way[1]) + ti.abs(way[2])
+        old = field[q]
+        best = 0.0  # in units of the target
+        if target != 0.0:
+            old = old / target
+        w = windowed(here, first, size, periods)
+        held = 0.0
+        if w >= 0:
+            held = volume[w]
+        if held > 0.0:
+            value = modulation(ti.cast(here, ti.f32), now, strength, seed, noise_step, noise_first)
+            best = held * value
+            if length > 1e-6:
+                share = crossing(
+                    ti.Vector([across[w], across[w + total], across[w + 2 * total]]), way, length, box
+                )
+                best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
+        most = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
+        if most > step and most <= reach[n]:
+            # (At even distances, the last one faded in: nothing jumps where the way grows.)
+            for part in range(1, int(ti.ceil(most / step))):
+                back = ti.cast(part, ti.f32) * step / most
+                fade = ti.min(1.0, most / step - ti.cast(part, ti.f32))
+                x = ti.cast(here, ti.f32) + back * way
+                base = ti.floor(x)
+                f = x - base
+                sections = ti.Vector([0.0, 0.0, 0.0])
+                within = 0.0
+                for corner in range(8):
+                    weight = 1.0
+                    c = ti.Vector([0, 0, 0])
+                    for a in ti.static(range(3)):
+                        up = (corner >> a) & 1
+                        c[a] = int(base[a]) + up
+                        weight *= f[a] if up == 1 else 1.0 - f[a]
+                    w = windowed(c, first, size, periods)
+                    if w >= 0 and weight > 0.0:
+                        within += weight * volume[w]
+                        for a in ti.static(range(3)):
+                            sections[a] += weight * across[w + a * total]
+                met = ti.max(within, crossing(sections, way, length, box))
+                if met > 0.0:
+                    time = now + back * (before - now)
+                    best = ti.max(
+                        best, fade * met * modulation(x, time, strength, seed, noise_step, noise_first)
+                    )
+        if best > old:
+            field[q] = best * target
+
+
+@ti.func
+def mean_at_face(v: ti.template(), f, normal: ti.template(), axis: ti.template(), n, wraps):
+    """Component `axis` of the velocity, of flat faces `v`, at the face `f` (indices) that is normal to `normal`: the
+    mean of the four faces around it, those beyond the domain left out."""
+    total = 0.0
+    parts = 0.0
+    for side in ti.static((-1, 0)):
+        for up in ti.static((0, 1)):
+            c = f
+            c[normal] += side
+            if wraps[normal] != 0:
+                c[normal] = (c[normal] + n[normal]) % n[normal]
+            if c[normal] >= 0 and c[normal] < n[normal]:
+                c[axis] += up
+                my = n[1] + (1 if ti.static(axis == 1) else 0)
+                mz = n[2] + (1 if ti.static(axis == 2) else 0)
+                total += v[(c[0] * my + c[1]) * mz + c[2]]
+                parts += 1.0
+    return total / ti.max(parts, 1.0)
+
+
+@ti.kernel
+def push(
+    u: F32, v: F32, w: F32, gained: F32, faces: I32, share: F32, normal: ti.template(), n: I3, wraps: I3, along: V3,
+    speed: ti.f32, rate: ti.f32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32,
+):  # fmt: skip
+    """gained [.] = what `faces` (indices [., 3]) normal to `normal` gain: their part of the way from the present speed
+    along the unit vector `along` up to `speed` times noise, at `rate` (1 / substep) in the `share` of a face's volume
+    that the source takes; nothing where the flow is faster."""
+    for m in range(share.shape[0]):
+        f = ti.Vector([faces[3 * m], faces[3 * m + 1], faces[3 * m + 2]])
+        present = 0.0
+        if ti.static(normal == 0):
+            present = along[0] * u[(f[0] * n[1] + f[1]) * n[2] + f[2]]
+            if along[1] != 0.0:
+                present += along[1] * mean_at_face(v, f, normal, 1, n, wraps)
+            if along[2] != 0.0:
+                present += along[2] * mean_at_face(w, f, normal, 2, n, wraps)
+        elif ti.static(normal == 1):
+            present = along[1] * v[(f[0] * (n[1] + 1) + f[1]) * n[2] + f[2]]
+            if along[0] != 0.0:
+                present += along[0] * mean_at_face(u, f, normal, 0, n, wraps)
+            if along[2] != 0.0:
+                present += along[2] * mean_at_face(w, f, normal, 2, n, wraps)
+        else:
+            present = along[2] * w[(f[0] * n[1] + f[1]) * (n[2] + 1) + f[2]]
+            if along[0] != 0.0:
+                present += along[0] * mean_at_face(u, f, normal, 0, n, wraps)
+            if along[1] != 0.0:
+                present += along[1] * mean_at_face(v, f, normal, 1, n, wraps)
+        asked = speed * modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
+        missing = ti.max(0.0, asked - present)
+        gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * asked / speed))
+
+
+@ti.kernel
+def fill_noise(
+    factor: F32, places: I32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32
+):
+    """factor [n] = what noise multiplies an emission by at `places [n, 3]`."""
+    for m in range(factor.shape[0]):
+        f = ti.Vector([places[3 * m], places[3 * m + 1], places[3 * m + 2]])
+        factor[m] = modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
 
 
 @dataclass(frozen=True)
-class _Region:
-    """The part of one field that a source covers."""
+class Cover:
+    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
+    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`."""
 
-    profile: torch.Tensor  # flat [sx, sy, sz], in [0, 1]; zero in solids
-    field_shape: tuple[int, int, int]
     first: tuple[int, ...]
+    volume: np.ndarray
+    across: np.ndarray
+
+    def cells(self, chosen: tuple[np.ndarray, ...], grid: Grid) -> tuple[np.ndarray, ...]:
+        """Indices in the grid of indices in the window."""
+        return tuple((c + f) % n for c, f, n in zip(chosen, self.first, grid.cells, strict=True))
+
+
+def placed(source: Source, time: float) -> Shape:
+    """The shape of `source` where it is at `time` (s)."""
+    if source.motion is None:
+        return source.shape
+    at = zip(source.shape.center, source.motion.offset(time), strict=True)
+    return replace(source.shape, center=tuple(c + o for c, o in at))
+
+
+def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover | None:
+    """What `source` covers at `time` (s) of the cells that hold `fluid`; None where it covers nothing."""
+    images, dim = placed(source, time).images(grid.periods), grid.dim
+    # The image whose center lies in the domain stands for all, unless they share cells.
+    home = images[len(images) // 2]
+    ranges = box_of(home, grid.shape, CENTRES, grid.cell_size, grid.periodic)
+    lap = [wraps and b - a >= n for (a, b), n, wraps in zip(ranges, grid.shape, grid.periodic, strict=False)]
+    ranges = [(0, n) if whole else pair for pair, n, whole in zip(ranges, grid.shape, lap, strict=True)]
+    wide = ranges + [(0, 1)] * (3 - dim)
+    shape = tuple(b - a for a, b in wide)
+    volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
+    for image in images:
+        if all(whole or c == d for c, d, whole in zip(image.center, home.center, lap, strict=True)):
+            found = shares(image, ranges, CENTRES, grid.cell_size)
+            volume += found.volume.reshape(shape)
+            across[:dim] += found.across.reshape(dim, *shape)
+    shut = ~_window(fluid, wide)
+    volume[shut] = across[:, shut] = 0.0
+    if not volume.any():
+        return None
+    return Cover(tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+
+
+def noise_factors(
+    source: Source, grid: Grid, normal: int, places: np.ndarray, time: float, device: str
+) -> torch.Tensor:
+    """What the noise of `source` multiplies it by at `time` (s) on faces normal to an axis, at `places [n, 3]`."""
+    offset = tuple(0.0 if a == normal else 0.5 for a in range(3))
+    factor = torch.empty(len(places), device=device)
+    at = torch.from_numpy(np.ascontiguousarray(places, np.int32).reshape(-1)).to(device)
+    fill_noise(factor, at, *_noise(source, grid, offset), time * RENEWALS_PER_SECOND)
+    return factor
+
+
+def _noise(source: Source, grid: Grid, offset: tuple[float, ...]) -> tuple[float, int, object, object]:
+    """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
+    noise, h = source.noise, grid.cell_size
+    if noise is None:
+        return 0.0, 0, V3([0.0] * 3), V3([0.0] * 3)
+    per_cell = h * noise.scale / grid.longest_edge
+    step = [per_cell, per_cell, 0.0 if grid.dim == 2 else per_cell]  # 2-D cuts the noise at z = 0
+    start = [o * s for o, s in zip(offset, step, strict=True)]
+    return noise.strength, noise.seed % 2**31, V3(start), V3(step)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The cells that a source may reach in a substep: flat indices, and how far their paths may be followed."""
+
+    reach: int  # the most cells that gas may cross
+    cells: torch.Tensor
+    places: torch.Tensor  # flat [n, 3]
+    clear: torch.Tensor  # cells
+
+
+@dataclass
+class _Region:
+    """What a source covers of the cells."""
+
+    first: tuple[int, ...]
+    volume: torch.Tensor  # flat [sx, sy, sz], in [0, 1]; zero in solids
+    across: torch.Tensor  # flat [3, sx, sy, sz]
     shape: tuple[int, ...]
-    offset: tuple[float, ...]
+    around: _Cells | None = None
+
+
+@dataclass(frozen=True)
+class _Pushed:
+    """The faces normal to an axis that a source pushes."""
+
+    faces: torch.Tensor  # flat indices
+    places: torch.Tensor  # flat [n, 3]
+    share: torch.Tensor
 
 
 class Emitter:
-    """One source on one grid, with its profiles worked out once, or whenever it or a solid has moved."""
+    """One source on one grid, with what it covers worked out once, or whenever it or a solid has moved."""
 
     def __init__(self, source: Source, grid: Grid, geometry: Geometry, device: str) -> None:
         self.source, self.grid, self.device = source, grid, device
         self.moves = source.motion is not None
         self.layout = Layout.of(grid, device)
+        self._periods = [n * wraps for n, wraps in zip(grid.cells, grid.periodic, strict=True)]
+        self._pushes = (source.velocity is not None or source.inherit > 0) and not source.inflow
         self.place(geometry, 0.0)
 
     def place(self, geometry: Geometry, time: float) -> None:
         """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
         periodic end it goes on at the other."""
-        shape, motion = self.source.shape, self.source.motion
-        if motion is not None:
-            at = tuple(c + o for c, o in zip(shape.center, motion.offset(time), strict=True))
-            shape = replace(shape, center=at)
-        images = shape.images(self.grid.periods)
-        self.cells = self._regions(images, CENTRES, geometry.fluid)
-        self.faces: list[list[_Region]] = []
-        if self.source.velocity is not None:
-            for axis in range(self.grid.dim):
-                offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
-                self.faces.append(self._regions(images, offset, geometry.weights[axis]))
-
-    def _regions(self, images: list[Shape], offset: tuple[float, ...], allowed: np.ndarray) -> list[_Region]:
-        found = (_region(image, self.grid, offset, allowed, self.device) for image in images)
-        return [region for region in found if region.profile.numel()]
+        source, grid = self.source, self.grid
+        self._geometry = geometry
+        self._region: _Region | None = None
+        if source.density is not None or source.temperature is not None:
+            found = cover(source, grid, geometry.fluid, time)
+            if found is not None:
+                arrays = self._tensor(found.volume), self._tensor(found.across)
+                self._region = _Region(found.first, *arrays, found.volume.shape)
+        self._pushed: list[list[_Pushed]] = []
+        if self._pushes:
+            images = placed(source, time).images(grid.periods)
+            self._pushed = [
+                [part for image in images if (part := self._faces(image, axis)) is not None]
+                for axis in range(grid.dim)
+            ]
 
     def active(self, time: float) -> bool:
         """Whether the source emits at `time` (s)."""
         return self.source.seconds[0] <= time < self.source.seconds[1]
 
     def speed(self, start: float, end: float) -> float:
-        """Largest velocity component that it may impose, or move with, between two times (s), m/s."""
+        """Largest velocity component that it may give, or move with, between two times (s), m/s."""
         noise, motion = self.source.noise, self.source.motion
-        imposed = max(map(abs, self.source.velocity or (0.0,))) * (
-            1.0 + (abs(noise.strength) if noise else 0.0)
-        )
-        return max(imposed, motion.speed(start, end) if motion else 0.0)
+        moved = motion.speed(start, end) if motion else 0.0
+        given = max(map(abs, self.source.velocity or (0.0,))) + self.source.inherit * moved
+        return max(given * (1.0 + (abs(noise.strength) if noise else 0.0)), moved)
 
-    def emit(self, state: State) -> None:
-        """Emit into `state` at its time."""
+    def emit(
+        self, state: State, seconds: float = 0.0, came_from: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        reach: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Emit into `state` what the source gives in a substep of `seconds` that began at the state's time, and in
+        which gas crossed at most `reach` cells, the way back `came_from` (see Advection.came_from; None: none).
+
+        Density and temperature are at least the source's value, times noise, times the share of the cell that the
+        shape takes; gas is pushed towards the source's velocity, along its direction, where it is slower. A source
+        of a substep of no length pushes nothing.
+        """
         if not self.active(state.time):
             return
-        for region in self.cells:
-            if self.source.density is not None:
-                self._put(state.density, region, self.source.density, False, state.time)
-            if self.source.temperature is not None and state.temperature is not None:
-                self._put(state.temperature, region, self.source.temperature, False, state.time)
-        for axis, (regions, target) in enumerate(zip(self.faces, self.source.velocity or (), strict=False)):
-            for region in regions:
-                self._put(state.velocity[axis], region, target, True, state.time)
-            self.layout.join(state.velocity[axis], axis)
+        if self._region is not None:
+            drift = self._drift(state.time, seconds) if came_from is not None else (0.0, 0.0, 0.0)
+            reach = max(1, math.ceil(reach + max(map(abs, drift)))) if came_from is not None else 0
+            around = self._around(self._region, reach)
+            came = torch.zeros(3 * around.cells.numel(), device=self.device)
+            if came_from is not None:
+                came = came_from(around.cells).reshape(-1)
+            for field, target in (
+                (state.density, self.source.density),
+                (state.temperature, self.source.temperature),
+            ):
+                if field is not None and target is not None and around.cells.numel():
+                    self._raise(field, self._region, around, came, drift, target, state.time, seconds)
+        if seconds > 0 and self._pushed:
+            self._push(state, seconds)
 
-    def _put(self, field: torch.Tensor, region: _Region, target: float, blend: bool, time: float) -> None:
-        noise, h = self.source.noise, self.grid.cell_size
-        per_metre = noise.scale / self.grid.longest_edge if noise else 0.0
-        start = [(b + o) * h * per_metre for b, o in zip(region.first, region.offset, strict=True)]
-        flat = self.grid.dim == 2  # a 2-D domain cuts the noise at z = 0, whatever its cell size
-        emit_into(
-            field, region.profile, *region.field_shape[1:], *region.first, *region.shape, target, int(blend),
-            noise.strength if noise else 0.0, start[0], start[1], 0.0 if flat else start[2], h * per_metre,
-            0.0 if flat else h * per_metre, time * RENEWALS_PER_SECOND, noise.seed % 2**31 if noise else 0,
+    def _raise(
+        self, field: torch.Tensor, region: _Region, around: _Cells, came: torch.Tensor,
+        drift: tuple[float, ...], target: float, start: float, seconds: float,
+    ) -> None:  # fmt: skip
+        strength, seed, first, step = _noise(self.source, self.grid, CENTRES)
+        raise_to(
+            field, around.cells, around.places, came, V3(drift), around.clear, region.volume, region.across,
+            I3(region.first), I3(region.shape), I3(self._periods), target, PATH_STEP, strength, seed, first, step,
+            (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, int(self.source.shape.kind == "box"),
         )  # fmt: skip
 
+    def _drift(self, start: float, seconds: float) -> tuple[float, ...]:
+        """How far the source itself moves in a substep, in cells."""
+        motion = self.source.motion
+        if motion is None:
+            return (0.0, 0.0, 0.0)
+        ends = zip(motion.offset(start), motion.offset(start + seconds), strict=True)
+        return (*((b - a) / self.grid.cell_size for a, b in ends), 0.0)[:3]
 
-def _region(form: Shape, grid: Grid, offset: tuple[float, ...], allowed: np.ndarray, device: str) -> _Region:
-    h, dim = grid.cell_size, grid.dim
-    counts = allowed.shape
-    ranges = box_of(form, counts[:dim], offset, h) + [(0, 1)] * (3 - dim)
-    first = tuple(a for a, _ in ranges)
-    shape = tuple(b - a for a, b in ranges)
-    at = positions(shape[:dim], offset, h, first)
-    profile = coverage(form.signed_distance(*at), h).reshape(shape)
-    within = all(0 <= c <= n * h for c, n in zip(form.center, grid.shape, strict=True))
-    if (
-        within and profile.size and not profile.any()
-    ):  # smaller than a cell, between samples: the nearest one emits
-        profile.flat[np.argmin(form.signed_distance(*at))] = 1.0
-    window = tuple(slice(a, b) for a, b in ranges)
-    profile = np.where(allowed[window] > 0, profile, 0.0).astype(np.float32)
-    tensor = torch.from_numpy(np.ascontiguousarray(profile).reshape(-1)).to(device)
-    return _Region(tensor, (counts[0], counts[1], counts[2]), first, shape, offset)
+    def _push(self, state: State, seconds: float) -> None:
+        grid, end = self.grid, state.time + seconds
+        velocity = self.source.velocity_at(state.time)
+        speed = math.hypot(*velocity) if velocity is not None else 0.0
+        if velocity is None or speed == 0:
+            return
+        along = [v / speed for v in velocity]
+        depth = sum(e * e * 2 * self.source.shape.half_extent(axis) for axis, e in enumerate(along))
+        rate = RELAXATIONS * speed * seconds / depth
+        gains = []
+        for axis, pushed in enumerate(self._pushed):
+            offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
+            strength, seed, first, step = _noise(self.source, grid, offset)
+            for part in pushed:
+                gained = torch.empty_like(part.share)
+                push(
+                    *state.velocity, gained, part.places, part.share, axis, I3(grid.cells), I3(self._periods),
+                    V3([*along, 0.0][:3]), speed, rate, strength, seed, first, step, end * RENEWALS_PER_SECOND,
+                )  # fmt: skip
+                gains.append((axis, part.faces, gained))
+        for axis, faces, gained in gains:
+            state.velocity[axis][faces] += gained
+        for axis in range(grid.dim):
+            self.layout.join(state.velocity[axis], axis)
+
+    def _around(self, region: _Region, reach: int) -> _Cells:
+        if region.around is None or region.around.reach < reach:
+            region.around = self._reached(region, reach)
+        return region.around
+
+    def _reached(self, region: _Region, reach: int) -> _Cells:
+        """Cells of fluid within `reach` of the region; paths that may cross a wall are not followed."""
+        grid, geometry = self.grid, self._geometry
+        ranges = []
+        for f, s, n, wraps in zip(region.first, region.shape, grid.cells, grid.periodic, strict=True):
+            a, b = f - reach * (n > 1), f + s + reach * (n > 1)
+            if wraps:
+                ranges.append((a, b) if b - a < n else (0, n))
+            else:
+                ranges.append((max(a, 0), min(b, n)))
+        fluid = _window(geometry.fluid, ranges)
+        clear = np.full(fluid.shape, 2.0**20, np.float32)
+        if reach:
+            wide = [
+                (a - reach - 1, b + reach + 1) if wraps else (max(a - reach - 1, 0), min(b + reach + 1, n))
+                for (a, b), n, wraps in zip(ranges, grid.cells, grid.periodic, strict=True)
+            ]
+            walls = _walls(grid, geometry, wide)
+            if walls.any():
+                away = ndimage.distance_transform_cdt(~walls, "chessboard")
+                inner = tuple(slice(a - lo, b - lo) for (a, b), (lo, _) in zip(ranges, wide, strict=True))
+                clear = away[inner].astype(np.float32) - 1.0
+        places = np.nonzero(fluid)
+        at = np.stack([(p + a) % n for p, (a, _), n in zip(places, ranges, grid.cells, strict=True)], axis=-1)
+        flat = (at[:, 0] * grid.cells[1] + at[:, 1]) * grid.cells[2] + at[:, 2]
+        return _Cells(
+            reach,
+            self._tensor(flat.astype(np.int32)),
+            self._tensor(at.astype(np.int32)),
+            self._tensor(clear[places]),
+        )
+
+    def _faces(self, form: Shape, axis: int) -> _Pushed | None:
+        grid, weights = self.grid, self._geometry.weights[axis]
+        offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
+        counts = grid.faces(axis)
+        ranges = box_of(form, counts[: grid.dim], offset, grid.cell_size)
+        if any(a >= b for a, b in ranges):
+            return None
+        found = shares(form, ranges, offset, grid.cell_size)
+        wide = ranges + [(0, 1)] * (3 - grid.dim)
+        volume = found.volume.reshape([b - a for a, b in wide])
+        volume = np.where(weights[tuple(slice(a, b) for a, b in wide)] > 0, volume, 0.0)
+        places = np.nonzero(volume)
+        if not len(places[0]):
+            return None
+        at = np.stack([p + a for p, (a, _) in zip(places, wide, strict=True)], axis=-1).astype(np.int32)
+        flat = (at[:, 0].astype(np.int64) * counts[1] + at[:, 1]) * counts[2] + at[:, 2]
+        return _Pushed(self._tensor(flat), self._tensor(at), self._tensor(volume[places].astype(np.float32)))
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array).reshape(-1)).to(self.device)
+
+
+def _window(array: np.ndarray, ranges: list[tuple[int, int]]) -> np.ndarray:
+    """A window of an array, which may go on beyond periodic ends."""
+    return array[np.ix_(*(np.arange(a, b) % n for (a, b), n in zip(ranges, array.shape, strict=True)))]
+
+
+def _walls(grid: Grid, geometry: Geometry, ranges: list[tuple[int, int]]) -> np.ndarray:
+    """Whether the cells of a window are solid, or have a closed face within the domain."""
+    walls = ~_window(geometry.fluid, ranges)
+    for axis, (a, b) in enumerate(ranges):
+        weights, n = geometry.weights[axis], grid.cells[axis]
+        if n == 1:
+            continue
+        if grid.periodic[axis]:
+            weights = np.delete(weights, -1, axis)
+        faces = [(lo, hi + (o == axis)) for o, (lo, hi) in enumerate(ranges)]
+        shut = _window(weights, faces) == 0
+        if not grid.periodic[axis]:
+            shut[(slice(None),) * axis + ([i for i in range(b - a + 1) if a + i in (0, n)],)] = False
+        walls |= np.delete(shut, -1, axis) | np.delete(shut, 0, axis)
+    return walls

@@ -53,9 +53,9 @@ class AdversarialStep:
         self.shared = updates is None or updates.shared
         spatial = temporal = 0
         if discriminators and updates and not self.shared:
-            spatial = updates.spatial if discriminators.spatial else 0
+            spatial = updates.spatial if discriminators.spatial or discriminators.slices else 0
             temporal = updates.temporal if discriminators.temporal else 0
-        self.updates = {"spatial": spatial, "temporal": temporal}
+        self.updates = {"spatial": spatial, "slices": spatial, "temporal": temporal}
         self.generator_updates = 1 if updates is None else updates.generator
         self.frames_are_triplets = patches.frames == 3
         draws = spatial + self.generator_updates
@@ -243,7 +243,7 @@ class AdversarialStep:
 
     def _discriminator_batches(self, name: str, update: int) -> Iterator[MicroBatch]:
         """The micro-batches of a discriminator's own draw."""
-        if name == "spatial":
+        if name != "temporal":
             yield from (MicroBatch(batch, None) for batch in self._draw(self.batches, update))
         elif self.frames_are_triplets:
             first = self.updates["spatial"]
@@ -315,10 +315,13 @@ def objective(
         if weights.l2_t > 0:
             terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence))
     details: dict[str, Tensor] = {}
+    if "slices" in discriminators:
+        value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))
+        terms["slices"] = weights.slices, value
     if "spatial" in discriminators:
         discriminator = discriminators["spatial"]
-        logits, features = discriminator.network(discriminator.view(frames, frames.unflatten(output)))
-        terms["spatial"] = weights.spatial, discriminator.objective.generator_loss(logits.float())
+        value, features = adversarial_loss(discriminator, frames, frames.unflatten(output))
+        terms["spatial"] = weights.spatial, value
         if any(weights.features):
             with torch.no_grad():
                 real_features = discriminator.network(discriminator.view(frames, frames.fine))[1]
@@ -326,15 +329,23 @@ def objective(
             terms["features"] = 1.0, total
             details |= {f"features_{layer}": d for layer, d in enumerate(distances, start=1)}
     if "temporal" in discriminators and triplets is not None:
-        discriminator = discriminators["temporal"]
-        logits, _ = discriminator.network(discriminator.view(triplets, sequence))
-        terms["temporal_adversarial"] = (
-            weights.temporal_adversarial,
-            discriminator.objective.generator_loss(logits.float()),
-        )
+        value, _ = adversarial_loss(discriminators["temporal"], triplets, sequence)
+        terms["temporal_adversarial"] = weights.temporal_adversarial, value
     total = output.new_zeros(())
     for weight, value in terms.values():
         total = total + weight * value
     if "absolute" not in terms:  # always reported: divergence is judged by it
         details["absolute"] = losses.absolute(output, target)
     return total, {**{name: value for name, (_, value) in terms.items() if name != "features"}, **details}
+
+
+def adversarial_loss(
+    discriminator: DiscriminatorTrainer, batch: TrainingBatch, frames: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What the generator minimises of a discriminator's judgement of `frames`, and the activations on the way."""
+    logits, features = discriminator.network(discriminator.view(batch, frames))
+    real_logits = None
+    if discriminator.objective.paired:
+        with torch.no_grad():
+            real_logits = discriminator.network(discriminator.view(batch, batch.fine))[0].float()
+    return discriminator.objective.for_generator(logits.float(), real_logits), features

@@ -58,7 +58,7 @@ class DiscriminatorTrainer:
 
 
 def build_discriminators(recipe: Recipe, device: str) -> dict[str, DiscriminatorTrainer]:
-    """The recipe's discriminators by name, `spatial` and `temporal`; initial weights from torch's random numbers."""
+    """The recipe's discriminators by name: `slices`, `spatial`, `temporal`. Weights start from torch's generator."""
     options = recipe.discriminators
     if options is None:
         return {}
@@ -79,15 +79,23 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
             batch.density, frames, factor, alignment, view_name, options.thin
         )
 
+    def slices(batch: TrainingBatch, frames: Tensor) -> Tensor:
+        assert options is not None and options.slices is not None
+        middle, every = batch.middle, options.slices.every
+        return discriminators.slice_input(
+            batch.density[:, middle], frames[:, middle], factor, every, view_name, options.thin
+        )
+
     trainers = {}
     for name, section, bound, channels, view in (
+        ("slices", options.slices, options.gate.slices, discriminators.SPATIAL_CHANNELS, slices),
         ("spatial", options.spatial, options.gate.spatial, discriminators.SPATIAL_CHANNELS, spatial),
         ("temporal", options.temporal, options.gate.temporal, discriminators.TEMPORAL_CHANNELS, temporal),
     ):
         if section is None:
             continue
         network = Discriminator(
-            recipe.dim,
+            2 if name == "slices" else recipe.dim,
             channels,
             tile=recipe.patches.tile * factor,
             norm=options.norm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,13 +88,18 @@ class Recipe(Section):
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Keys that would be accepted and ignored, or that cannot go together."""
     losses, patches, discriminators = recipe.losses, recipe.patches, recipe.discriminators
-    spatial, temporal = (discriminators.spatial, discriminators.temporal) if discriminators else (None, None)
+    spatial = discriminators.spatial if discriminators else None
+    slices = discriminators.slices if discriminators else None
+    temporal = discriminators.temporal if discriminators else None
     if losses.absolute == losses.gradient == losses.temporal == losses.l2_t == 0 and not discriminators:
         yield "losses", "has no weight above 0; give one"
-    if discriminators and not spatial and not temporal:
-        yield "discriminators", "has neither spatial nor temporal; give one, or discriminators: null"
+    if discriminators and not (spatial or slices or temporal):
+        yield "discriminators", "has none of spatial, slices and temporal; give one, or discriminators: null"
+    if slices and recipe.dim == 2:
+        yield "discriminators.slices", "judges slices of 3-D frames; use spatial"
     for name, discriminator, weight in (
         ("spatial", spatial, losses.spatial),
+        ("slices", slices, losses.slices),
         ("temporal_adversarial", temporal, losses.temporal_adversarial),
     ):
         if discriminator and weight == 0:
@@ -106,6 +112,11 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
     if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
+    if discriminators and discriminators.objective == "relativistic" and discriminators.norm == "batch":
+        yield (
+            "discriminators.norm",
+            "is batch, and R1 is a penalty on each sample's own gradient; use group or none",
+        )
     if discriminators and discriminators.objective == "wgan-gp" and discriminators.norm == "batch":
         yield (
             "discriminators.norm",
@@ -130,6 +141,13 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises SceneError (`file:line: key: what; remedy`) for a wrong recipe, InputError where there is none.
     """
+    path, label = recipe_file(name_or_path)
+    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label)
+
+
+def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
+    """The file of a built-in recipe's name, or of a path, and what errors call it. Raises InputError where there is
+    none."""
     text = str(name_or_path)
     if text in recipes():
         path, label = FOLDER / f"{text}.yaml", f"{text}.yaml"
@@ -144,4 +162,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
                 else f"give a YAML file or one of: {', '.join(recipes())}"
             )
             raise InputError(text, "is neither a built-in recipe nor a file", remedy)
-    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label)
+    return path, label
+
+
+def trains_closure(name_or_path: str | Path) -> bool:
+    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none."""
+    text = recipe_file(name_or_path)[0].read_text(encoding="utf-8", errors="replace")
+    return re.search(r"^kind:\s*[\"']?closure\b", text, re.MULTILINE) is not None

@@ -114,6 +114,7 @@ class Losses(Section):
         default=0.0, description="The thesis's L2,t (equation 3.4): change along the flow, squared"
     )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
+    slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
     temporal_adversarial: Weight = Field(
         default=0.0, description="Adversarial loss by the temporal discriminator Dt"
     )
@@ -170,6 +171,20 @@ class SpatialDiscriminator(Section):
     )
 
 
+class SliceDiscriminator(Section):
+    """D on slices of a 3-D frame: coarse density and fine frame in 2-D; is the slice real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+    every: int = Field(
+        default=7,
+        ge=1,
+        le=64,
+        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
+    )
+
+
 class TemporalDiscriminator(Section):
     """Dt: three consecutive fine frames; are they real?"""
 
@@ -188,7 +203,7 @@ class Updates(Section):
     Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
     """
 
-    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds")
+    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
     temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
     generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
 
@@ -202,6 +217,7 @@ class Gate(Section):
     """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
 
     spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
+    slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
     temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
 
@@ -210,6 +226,9 @@ class Discriminators(Section):
     """The adversary: which discriminators, what they see, and how they are trained."""
 
     spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
+    slices: SliceDiscriminator | None = Field(
+        default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"
+    )
     temporal: TemporalDiscriminator | None = Field(
         default=TemporalDiscriminator(), description="Dt; null: none"
     )
@@ -232,7 +251,7 @@ class Discriminators(Section):
         default="pooled",
         description="The last layer: of the mean over the patch, or, as published, of every place by itself",
     )
-    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp"] = Field(
+    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"] = Field(
         default="non-saturating", description="The game's losses (`fluidsr.models.objectives`)"
     )
     updates: Updates = Updates()

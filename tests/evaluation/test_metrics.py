@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from fluidsr import metrics
 
@@ -116,3 +117,48 @@ def test_phase_score_sees_checkerboards_only(dim: int) -> None:
     assert metrics.phase_score(noise, 4) < 0.05
     assert metrics.phase_score(noise + 0.3 * np.tile(board, (2,) * dim), 4) > 0.2
     assert metrics.phase_score(np.pad(board, [(0, 3)] * dim, constant_values=9), 4) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("blur", "expected"), [(0.0, 0.86), (0.5, 0.76), (0.7, 0.47), (1.0, 0.19), (1.5, 0.06)]
+)
+def test_zigzag_of_noise_falls_with_its_blur(blur: float, expected: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((64, 64, 64))
+    assert metrics.zigzag(ndimage.gaussian_filter(noise, blur)) == pytest.approx(expected, abs=0.03)
+
+
+def test_zigzag_is_one_for_stripes_and_nothing_for_slopes() -> None:
+    stripes = np.zeros((8, 9))
+    stripes[::2] = 1.0
+    assert metrics.zigzag(stripes, [0]) == 1.0 and metrics.zigzag(stripes, [1]) == 0.0
+    assert metrics.zigzag(stripes) == 0.5
+    assert metrics.zigzag(np.arange(20.0).reshape(4, 5)) == 0.0 and metrics.zigzag(np.zeros((2, 2, 2))) == 0.0
+
+
+def ball(n: int, radius: float) -> np.ndarray:
+    at = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2,) * 3, indexing="ij"))
+    return np.asarray(np.clip(radius + 0.5 - np.sqrt((at**2).sum(0)), 0.0, 1.0))
+
+
+def test_isosurface_of_a_ball_and_of_a_disk() -> None:
+    assert metrics.isosurface_area(ball(48, 16.0), 0.5) == pytest.approx(4 * np.pi * 256, rel=0.01)
+    assert metrics.isosurface_area(ball(48, 16.0)[:, :, 24], 0.5) == pytest.approx(2 * np.pi * 16, rel=0.01)
+    assert metrics.isosurface_area(np.zeros((8, 8, 8)), 0.5) == 0.0
+
+
+def test_wrinkling_is_one_for_a_ball_and_more_for_a_rough_one() -> None:
+    smooth = ball(64, 20.0)
+    rough = smooth + 0.6 * ndimage.gaussian_filter(
+        np.random.default_rng(1).standard_normal(smooth.shape), 1.0
+    )
+    assert metrics.wrinkling(smooth, 0.5, 8.0) == pytest.approx(1.05, abs=0.05)
+    assert metrics.wrinkling(rough, 0.5, 8.0) > 1.3
+    assert metrics.wrinkling(np.zeros((8, 8, 8)), 0.5, 4.0) == 1.0
+
+
+def test_distances_compare_distributions_and_not_places() -> None:
+    field = np.random.default_rng(2).random((12, 12, 12))
+    assert metrics.density_distance(field[::-1], field) == 0.0
+    assert metrics.density_distance(field + 0.1, field) == pytest.approx(0.1 / field.mean())
+    assert metrics.gradient_distance(field[::-1].copy(), field) == pytest.approx(0.0, abs=1e-12)
+    assert metrics.gradient_distance(2 * field, field) == pytest.approx(1.0)

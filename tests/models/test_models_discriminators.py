@@ -117,3 +117,14 @@ def test_what_is_thin_fades_from_both_views(dim):
     torch.testing.assert_close(triplet[:, 1:2], seen[:, 1:])
     (gradient,) = torch.autograd.grad(triplet.square().sum(), fine)
     assert (gradient[:, 1][air] == 0).all()  # nothing is asked for there
+
+
+def test_slices_are_those_of_the_spatial_input_along_each_axis():
+    density, fine = torch.rand(2, 1, 4, 4, 4), torch.rand(2, 1, 16, 16, 16)
+    volume = discriminators.spatial_input(density, fine, 4, "residual", 0.1)
+    slices = discriminators.slice_input(density, fine, 4, 5, "residual", 0.1)
+    assert slices.shape == (2 * 3 * 3, 2, 16, 16)
+    assert torch.equal(slices[0], volume[0, :, 2]) and torch.equal(slices[4], volume[1, :, 7])
+    assert torch.equal(slices[6], volume[0, :, :, 2]) and torch.equal(slices[12], volume[0, :, :, :, 2])
+    places = {(2 + 5 * n) % 4 for n in range(3)}
+    assert len(places) == 3  # of a coarse cell: an odd distance leaves no phase out

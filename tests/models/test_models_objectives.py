@@ -9,11 +9,11 @@ from torch import nn
 
 from fluidsr.errors import InputError
 from fluidsr.models import Discriminator
-from fluidsr.models.objectives import gradient_penalty, objective, objectives
+from fluidsr.models.objectives import gradient_penalty, objective, objectives, real_gradient_penalty
 
 
 def test_the_names():
-    assert objectives() == ["non-saturating", "least-squares", "hinge", "wgan-gp"]
+    assert objectives() == ["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"]
     with pytest.raises(InputError, match="choose from non-saturating"):
         objective("saturating")
 
@@ -25,11 +25,12 @@ def test_what_they_say_of_known_logits():
         "least-squares": ((1 + 0.25) / 2, 2.25 / 2),
         "hinge": (0.5, 0.5),
         "wgan-gp": (-2.5, 0.5),
+        "relativistic": (math.log1p(math.exp(-2.5)), math.log1p(math.exp(2.5))),
     }
     for name, (critic, generator) in expected.items():
         o = objective(name)
         assert o.discriminator_loss(real, fake).item() == pytest.approx(critic, rel=1e-6), name
-        assert o.generator_loss(fake).item() == pytest.approx(generator, rel=1e-6), name
+        assert o.for_generator(fake, real).item() == pytest.approx(generator, rel=1e-6), name
 
 
 def test_accuracy_is_the_share_on_the_right_side():
@@ -38,6 +39,23 @@ def test_accuracy_is_the_share_on_the_right_side():
     assert objective("least-squares").accuracy(real, fake) == (3 / 4 + 1) / 2
     assert objective("wgan-gp").accuracy(real, fake) == (4 + 1.5 + 4 + 4) / 16
     assert objective("wgan-gp").accuracy(real, real) == 0.5
+    assert objective("relativistic").accuracy(real, fake) == 1.0
+    assert objective("relativistic").accuracy(real, real) == 0.5
+    assert objective("relativistic").accuracy(real, fake.flip(0)) == 3 / 4
+
+
+def test_a_paired_objective_needs_the_real_logits():
+    assert [name for name in objectives() if objective(name).paired] == ["relativistic"]
+    with pytest.raises(ValueError, match="real_logits"):
+        objective("relativistic").for_generator(torch.zeros(2, 1))
+
+
+def test_the_penalty_on_real_samples_of_a_linear_critic_is_its_slope_squared():
+    weight = torch.tensor([3.0, 4.0], requires_grad=True)
+    penalty = real_gradient_penalty(lambda x: x @ weight[:, None], torch.rand(8, 2))
+    assert penalty.item() == pytest.approx(25.0)
+    penalty.backward()
+    torch.testing.assert_close(weight.grad, 2 * torch.tensor([3.0, 4.0]))
 
 
 def test_a_batch_norm_in_the_critic_is_refused_where_there_is_a_penalty():
@@ -45,7 +63,7 @@ def test_a_batch_norm_in_the_critic_is_refused_where_there_is_a_penalty():
         objective("wgan-gp").check("batch")
     for name in objectives():
         objective(name).check("group")
-        if name != "wgan-gp":
+        if not objective(name).penalty_weight:
             objective(name).check("batch")
 
 
@@ -141,7 +159,7 @@ def test_a_generator_learns_two_gaussians(name):
         loss.backward()
         theirs.step()
         ours.zero_grad()
-        o.generator_loss(critic(generator(torch.randn(128, 1)))).backward()
+        o.for_generator(critic(generator(torch.randn(128, 1))), critic(real(128))).backward()
         ours.step()
         for schedule in slower:
             schedule.step()

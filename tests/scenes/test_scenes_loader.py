@@ -71,7 +71,30 @@ MISTAKES = [
         "small.yaml:13: sources[0].radius: 0.9 m is wider than the domain",
         "0.32",
     ),
-    ("radius: 0.08", "radius: 0.001", "small.yaml:13: sources[0].radius: so small", "the size of a cell"),
+    (
+        "velocity: [0, 0.5, 0]",
+        "inflow: true",
+        "small.yaml:16: sources[0].inflow: a nozzle without",
+        "give velocity",
+    ),
+    (
+        "shape: sphere\n    center: [0.32, 0.1, 0.32]\n    radius: 0.08",
+        "shape: cylinder\n    center: [0.32, 0.1, 0.32]\n    radius: 0.08\n    height: 1.1",
+        "small.yaml:14: sources[0].height: 1.1 m is wider",
+        "at most 0.96",
+    ),
+    (
+        "shape: sphere\n    center: [0.32, 0.1, 0.32]\n    radius: 0.08",
+        "shape: capsule\n    center: [0.32, 0.1, 0.32]\n    radius: 0.5\n    height: 0.1",
+        "small.yaml:13: sources[0].radius: 0.5 m is wider",
+        "at most 0.32",
+    ),
+    (
+        "    radius: 0.08",
+        "    radius: 0.08\n    inherit: 0.5",
+        "small.yaml:14: sources[0].inherit: the source does not move",
+        "give motion",
+    ),
     (
         "radius: 0.08",
         "radius: true",
@@ -264,6 +287,22 @@ def test_a_mistake_says_where_what_and_the_remedy(tmp_path, old, new, start, rem
     message = complaint(tmp_path, text)
     assert message.startswith(start), message
     assert remedy in message.rsplit("; ", 1)[1], message
+
+
+@pytest.mark.parametrize("key", ["inflow: true", "expansion: 2.0"])
+def test_air_that_comes_in_needs_a_side_to_leave_by(tmp_path, key):
+    text = GOOD.replace("{x: open, y: [closed, open], z: open}", "{x: closed, y: closed, z: periodic}")
+    message = complaint(tmp_path, text.replace("radius: 0.08", f"radius: 0.08\n    {key}"))
+    assert message == (
+        f"small.yaml:14: sources[0].{key.split(':')[0]}: no side of the domain is open, and the air that comes in "
+        "could not leave; open a side (domain.boundary), or leave it out"
+    )
+
+
+@pytest.mark.parametrize("radius", [1e-4, 0.003, 0.008])
+def test_a_source_may_be_smaller_than_a_cell(tmp_path, radius):
+    scene = scenes.load(write(tmp_path, GOOD.replace("radius: 0.08", f"radius: {radius}")))
+    assert scene.refined(2).coarsened(8).sources[0].radius == radius
 
 
 def test_a_source_may_begin_in_an_obstacle_and_come_out(tmp_path):

@@ -78,11 +78,18 @@ def test_refined_and_coarsened_keep_metres():
         scene.coarsened(7)
 
 
+def test_rescaled_keeps_metres_and_whole_cells():
+    scene = small()
+    assert scene.rescaled(2.0) == scene.refined(2) and scene.rescaled(1.0) == scene
+    half = scene.rescaled(0.5)
+    assert half.domain.resolution == (8, 12) and half.extent == pytest.approx(scene.extent)
+    with pytest.raises(SceneError, match=r"small: domain\.resolution: \[16, 24\] times 0\.3 makes no whole"):
+        scene.rescaled(0.3)
+
+
 def test_a_change_is_validated():
-    with pytest.raises(SceneError, match=r"small: sources\[0\]\.radius: so small"):
-        small(sources=[{"shape": "sphere", "center": [0.32, 0.32], "radius": 0.1, "density": 1.0}]).coarsened(
-            4
-        )
+    with pytest.raises(SceneError, match=r"small: sources\[0\]\.center: the source lies outside"):
+        small().with_changes(domain={"cell_size": 0.004})
     with pytest.raises(SceneError, match=r"small: output\.formats\[0\]: 'exr' is not"):
         small().with_formats(["exr"])
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from pressure_cases import pressure_matrix
 
-from fluidsr.solver import Grid, Setup, Source
+from fluidsr.solver import Grid, Setup, Shape, Source
+from fluidsr.solver.shapes import shares
 
 Array = np.ndarray
 
@@ -40,7 +41,7 @@ class Reference:
         for axis in range(grid.dim):
             shifts = [[_beside(d, axis, grid.periodic[axis]) for d in way] for way in (back, forth)]
             self.velocity[axis] = self._moved(self.velocity[axis], *shifts, axis, wind[axis])
-        self._emit()
+        self._emit(back, dt)
         lift = physics.buoyancy_temperature * self.temperature - physics.buoyancy_density * self.density
         up = grid.up
         self.velocity[up] += dt * physics.gravity * _beside(lift, up, grid.periodic[up])
@@ -79,21 +80,74 @@ class Reference:
             total += np.maximum(-x, 0) * low + np.maximum(x - (n - 1), 0) * high
         return total
 
-    def _emit(self) -> None:
-        grid = self.setup.grid
+    def _emit(self, back: list, dt: float) -> None:
         for source in self.setup.sources:
-            share = _sphere(grid, source, None)
-            if source.density is not None:
-                self.density = np.maximum(self.density, source.density * share)
-            if source.temperature is not None:
-                self.temperature = np.maximum(self.temperature, source.temperature * share)
-            for axis, speed in enumerate(source.velocity or ()):
-                share = _sphere(grid, source, axis)
-                if not (grid.opened[axis][0] or grid.periodic[axis]):
-                    _end(share, axis, 0)[...] = 0.0
-                if not (grid.opened[axis][1] or grid.periodic[axis]):
-                    _end(share, axis, -1)[...] = 0.0
-                self.velocity[axis] += share * (speed - self.velocity[axis])
+            for image in source.shape.images(self.setup.grid.periods):
+                for name in ("density", "temperature"):
+                    target = getattr(source, name)
+                    if target is not None:
+                        setattr(self, name, self._raised(getattr(self, name), target, image, back))
+            self._push(source, dt)
+
+    def _raised(self, field: Array, target: float, image: Shape, back: list) -> Array:
+        """What is in the shape; the part of what has flowed through a cell that met the shape; what met it before."""
+        grid = self.setup.grid
+        beyond = [max(n, 2) if wraps else 1 for n, wraps in zip(grid.cells, grid.periodic, strict=True)]
+        counts = [n + 2 * more for n, more in zip(grid.cells, beyond, strict=True)]
+        domain = tuple(slice(more, more + n) for n, more in zip(grid.cells, beyond, strict=True))
+        ranges = [(-more, n + more) for n, more in zip(grid.shape, beyond, strict=False)]
+        found = shares(image, ranges, (0.5,) * 3, grid.cell_size)
+        volume, across = np.zeros(counts), np.zeros((3, *counts))
+        middle = (slice(None), slice(None), slice(None) if grid.dim == 3 else slice(1, 2))
+        volume[middle] = found.volume.reshape(volume[middle].shape)
+        for axis in range(grid.dim):
+            across[axis][middle] = found.across[axis].reshape(volume[middle].shape)
+        for axis, wraps in enumerate(grid.periodic):
+            if not wraps:  # nothing is emitted outside
+                for array in (volume, *across):
+                    _end(array, axis, 0)[...] = _end(array, axis, -1)[...] = 0.0
+        length = sum(abs(d) for d in back)
+        some = np.maximum(length, 1e-30)
+
+        def met(areas: list) -> Array:
+            return np.sqrt(sum((d * a) ** 2 for d, a in zip(back, areas, strict=True))) / some
+
+        share = np.where((volume[domain] > 0) & (length > 1e-6), met([area[domain] for area in across]), 0.0)
+        best = np.maximum(volume[domain], np.minimum(share, field / target + share * np.minimum(length, 1.0)))
+        most = np.maximum(np.max(np.abs(back), axis=0), 1e-30)
+        here = np.stack(np.meshgrid(*(np.arange(n) for n in field.shape), indexing="ij")).astype(float)
+        here += np.reshape(beyond, (3, 1, 1, 1))
+        for part in range(1, 1 + int(most.max() / 0.25)):
+            place = here + np.stack(back) * (part * 0.25 / most)
+            within, *areas = (_interpolate(area, place, (False,) * 3)[0] for area in (volume, *across))
+            best = np.maximum(best, np.clip(most / 0.25 - part, 0, 1) * np.maximum(within, met(areas)))
+        return np.maximum(field, target * best)
+
+    def _push(self, source: Source, dt: float) -> None:
+        """Where the flow along the source's direction is slower than the source's velocity, it comes nearer to it."""
+        grid = self.setup.grid
+        v = np.array([*(source.velocity or ()), 0.0, 0.0, 0.0][:3])
+        speed = float(np.linalg.norm(v))
+        if speed == 0:
+            return
+        along = v / speed
+        gains = []
+        for axis in range(grid.dim):
+            present = along[axis] * self.velocity[axis]
+            for other in range(grid.dim):
+                if other != axis:
+                    centred = 0.5 * (
+                        _below(self.velocity[other], other) + _above(self.velocity[other], other)
+                    )
+                    present = present + along[other] * _beside(centred, axis, grid.periodic[axis])
+            share = _shares(grid, source, axis)
+            for end, is_open in zip((0, -1), grid.opened[axis], strict=True):
+                if not (is_open or grid.periodic[axis]):
+                    _end(share, axis, end)[...] = 0.0
+            rate = 2.0 * speed * dt / (2.0 * float(source.shape.radius or 0))
+            gains.append(along[axis] * np.maximum(speed - present, 0.0) * (1.0 - np.exp(-rate * share)))
+        for axis, gain in enumerate(gains):
+            self.velocity[axis] = self.velocity[axis] + gain
 
     def _project(self) -> None:
         """By a dense least-squares solution of the pressure equation."""
@@ -169,15 +223,12 @@ def _smoothed(a: Array, wraps: tuple[bool, ...]) -> Array:
     return a
 
 
-def _sphere(grid: Grid, source: Source, normal: int | None) -> Array:
-    """1 inside, 0 outside, linear over one cell, at cell centres or at the faces normal to an axis."""
-    shape = grid.cells if normal is None else grid.faces(normal)
-    square = np.zeros(shape)
-    for axis, (n, c, wraps) in enumerate(zip(shape, source.shape.center, grid.periodic, strict=False)):
-        away = abs((np.arange(n) + (0.0 if axis == normal else 0.5)) * grid.cell_size - c)
-        if wraps:
-            length = grid.cells[axis] * grid.cell_size
-            away = np.minimum(away, length - away)
-        square += np.expand_dims(away**2, [a for a in range(3) if a != axis])
-    distance = np.sqrt(square) - float(source.shape.radius or 0)
-    return np.clip(0.5 - distance / grid.cell_size, 0.0, 1.0)
+def _shares(grid: Grid, source: Source, normal: int) -> Array:
+    """The sphere's share of the volume of the cube around each face normal to an axis."""
+    counts = grid.faces(normal)
+    offset = [0.0 if axis == normal else 0.5 for axis in range(3)]
+    volume = np.zeros(counts)
+    for image in source.shape.images(grid.periods):
+        ranges = [(0, n) for n in counts[: grid.dim]]
+        volume += shares(image, ranges, offset, grid.cell_size).volume.reshape(counts)
+    return volume

@@ -124,7 +124,7 @@ def test_grids_of_hardly_any_cells(shape: tuple[int, ...], ends: tuple[str, str]
     source = Source(ball, 1.0, 1.0, (1.0,) * dim)
     physics = Physics(buoyancy_temperature=0.5, viscosity=0.01, vorticity_confinement=0.5)
     solver = run(Setup(Grid(shape, 0.1, (ends,) * dim), physics, sources=(source,)))
-    assert float(solver.density.max()) == 1.0
+    assert 0.9 < float(solver.density.max()) <= 1.0  # the ball leaves out the corners of its cells
 
 
 def test_sources_and_solids_far_away_do_nothing() -> None:

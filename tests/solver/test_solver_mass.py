@@ -71,9 +71,9 @@ def kept(setup: Setup, frames: int) -> tuple[Solver, Ledger]:
 
 
 def watched(solver: Solver, emit: Callable, ledger: Ledger) -> Callable:
-    def emitted(state: object) -> None:
+    def emitted(*given: object) -> None:
         before = total(solver)
-        emit(state)
+        emit(*given)
         ledger.emitted += total(solver) - before
 
     return emitted

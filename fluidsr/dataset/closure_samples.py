@@ -1,0 +1,123 @@
+"""What a corrector of coarse runs learns from: states of coarse simulations, and what their velocity lacks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+
+from fluidsr.dataset.store import ConcatStore, Simulation
+from fluidsr.errors import DatasetError, InputError
+from fluidsr.frame import Frame
+from fluidsr.models.closure import ClosureSample, state_of
+
+CACHE_BYTES = 2 << 30
+
+
+class ClosureSamples:
+    """Frames of the closure pairs of one split, turned and mirrored at random.
+
+    A sample is a function of its number and the seed alone. Raises InputError where a data set holds no closure pairs,
+    DatasetError where the split has no simulations.
+    """
+
+    def __init__(self, store: ConcatStore, split: str, *, seed: int = 0, augment: bool = True) -> None:
+        self._simulations = store.simulations(split)
+        if not self._simulations:
+            raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
+        for simulation in self._simulations:
+            if not simulation.has_reference:
+                problem = "has no closure pairs, which a corrector is trained on"
+                raise InputError(str(simulation.path), problem, "give data made with --pairs closure")
+        self.dim, self._seed, self._augment = store.dim, seed, augment
+        self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]
+        self._cache: OrderedDict[tuple[str, int], ClosureSample] = OrderedDict()
+        self._held = 0
+
+    @property
+    def density_range(self) -> tuple[float, float]:
+        """Of all coarse frames, from what was recorded of them."""
+        return self._range("density")
+
+    @property
+    def velocity_range(self) -> tuple[float, float]:
+        """As `density_range`, coarse cells per frame."""
+        return self._range("velocity")
+
+    def _range(self, field: str) -> tuple[float, float]:
+        ends = []
+        for simulation in self._simulations:
+            unit = simulation.dt / simulation.attrs["low_cell_size"] if field == "velocity" else 1.0
+            ends += [unit * end for end in simulation.attrs["ranges"][f"low_{field}"]]
+        return min(ends), max(ends)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def sample(self, number: int) -> ClosureSample:
+        """The sample of one number: any frame, all equally likely, in one of the grid's symmetries."""
+        rng = np.random.default_rng([self._seed, number])
+        sample = self.frame(int(rng.integers(len(self._frames))))
+        return transformed_sample(sample, rng) if self._augment else sample
+
+    def frame(self, index: int) -> ClosureSample:
+        """Frame `index` of all, as it was recorded."""
+        simulation, frame = self._frames[index]
+        key = (str(simulation.path), frame)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        sample = sample_of(simulation, frame)
+        size = sum(t.numel() * t.element_size() for t in (sample.state, sample.change, sample.air))
+        self._cache[key], self._held = sample, self._held + size
+        while self._held > CACHE_BYTES and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
+            self._held -= sum(t.numel() * t.element_size() for t in (old.state, old.change, old.air))
+        return sample
+
+
+def sample_of(simulation: Simulation, index: int) -> ClosureSample:
+    """The sample of one recorded frame."""
+    coarse, reference = simulation.coarse(index), simulation.reference(index)
+    buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
+    state = closure_state(coarse, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
+    change = torch.from_numpy(reference.velocity_in_cells() - coarse.velocity_in_cells())[None]
+    solid = state[:, 1:2]
+    periodic = tuple(simulation.attrs.get("periodic", [False] * simulation.dim))
+    return ClosureSample(state, change, (solid == 0).float(), periodic)
+
+
+def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float) -> torch.Tensor:
+    """A coarse frame as a Closure takes it; buoyancy (m/s² of a kelvin, of a density of 1) is along `axis`."""
+    frame = frame.torch("cpu") if isinstance(frame.density, np.ndarray) else frame  # else where it is
+    density, velocity = frame.density, frame.velocity_in_cells()
+    lift = per_density * density
+    if frame.temperature is not None:
+        lift = lift + per_kelvin * frame.temperature
+    acceleration = torch.zeros_like(velocity)
+    acceleration[axis] = lift * (frame.dt**2 / frame.cell_size)
+    return state_of(density, frame.others.get("solid"), velocity, acceleration)
+
+
+def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
+    """The same state seen along other axes, in other directions: one of the grid's symmetries at random."""
+    dim = sample.change.shape[1]
+    order = [int(axis) for axis in rng.permutation(dim)]
+    flips = [axis for axis in range(dim) if rng.random() < 0.5]
+    channels = [0, 1, *(2 + axis for axis in order), *(2 + dim + axis for axis in order)]
+
+    def seen(values: torch.Tensor, kept: list[int], first: int) -> torch.Tensor:
+        moved = values[:, kept].permute(0, 1, *(2 + axis for axis in order))
+        moved = moved.flip([2 + axis for axis in flips]) if flips else moved
+        signs = torch.ones(len(kept))
+        for axis in flips:
+            signs[first + axis :: dim] = -1.0
+        return moved * signs.view(1, -1, *(1,) * dim)
+
+    return ClosureSample(
+        state=seen(sample.state, channels, 2),
+        change=seen(sample.change, order, 0),
+        air=sample.air.permute(0, 1, *(2 + axis for axis in order)).flip([2 + axis for axis in flips]),
+        periodic=tuple(sample.periodic[axis] for axis in order),
+    )

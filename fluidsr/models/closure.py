@@ -1,0 +1,137 @@
+"""Closure: the velocity that a coarse simulation loses in a frame, from its own state. See docs/solver.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fluidsr.models.blocks import Convolution, ResidualBlock, activate, memory_format
+
+PRESENT = 0.02  # density at which a corrector acts at full strength
+SPEED_RADIUS = 1  # coarse cells around a cell's own, over which its speed is averaged
+GATE_RADIUS = 1
+
+
+class ClosureOptions(BaseModel):
+    """Channels and residual blocks of a Closure; `bound` is the greatest change of a velocity component, as a share of
+    the local speed. `factor`: the fine simulation that it was trained towards is so many times finer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    dim: int = Field(ge=2, le=3)
+    factor: int = Field(default=4, ge=2, le=8)
+    width: int = Field(default=32, ge=1, le=256)
+    blocks: int = Field(default=2, ge=0, le=32)
+    bound: float = Field(default=1.0, gt=0, le=4)
+
+
+class Closure(nn.Module):
+    """`state [B, 2 + 2 dim, *S]` to a change of velocity `[B, dim, *S]`, in coarse cells per frame.
+
+    Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
+    acceleration, coarse cells per frame². All vectors have one component per axis, so the network knows gravity's
+    direction from its input alone, and may be turned and mirrored in training.
+
+        change = gate * speed * bound * tanh(network(state) / bound)
+        speed = sqrt(mean over 3^dim cells of |velocity|²),  gate = min(1, maxpool3(density) / 0.02)
+
+    Invariants: exactly zero in still air and farther than a cell from any density; no component exceeds `bound`
+    times the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends there
+    are zeros, or, along the axes that are `periodic`, the other end.
+    """
+
+    architecture = "Closure"
+    schema = ClosureOptions
+
+    def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:
+        super().__init__()
+        self.options = options = ClosureOptions(dim=dim, factor=factor, **sizes)
+        self.dim, self.factor = dim, factor
+        self.head = Convolution(dim, 2 + 2 * dim, options.width)
+        self.trunk = nn.ModuleList(ResidualBlock(dim, options.width) for _ in range(options.blocks))
+        self.last = Convolution(dim, options.width, dim, gain=0.03)
+
+    def forward(self, state: Tensor, periodic: tuple[bool, ...] | None = None) -> Tensor:
+        halos = [self.receptive_radius * wraps for wraps in periodic or (False,) * self.dim]
+        padded = wrapped(state, halos)
+        density, velocity = padded[:, :1], padded[:, 2 : 2 + self.dim]
+        pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
+        most = F.max_pool2d if self.dim == 2 else F.max_pool3d
+        square = velocity.square().sum(1, keepdim=True)
+        speed = pool(square, 2 * SPEED_RADIUS + 1, stride=1, padding=SPEED_RADIUS).clamp(min=0).sqrt()
+        gate = (most(density, 3, stride=1, padding=GATE_RADIUS) / PRESENT).clamp(0.0, 1.0)
+        x = self.head(padded.contiguous(memory_format=memory_format(self.dim)))
+        for block in self.trunk:
+            x = block(x)
+        bound = self.options.bound
+        share = bound * torch.tanh(self.last(activate(x)).float() / bound)
+        change = gate * speed * share
+        for axis, halo in enumerate(halos, start=2):
+            change = change.narrow(axis, halo, state.shape[axis])
+        return change
+
+    def fold(self) -> Closure:
+        """Make ready for inference: eval mode. Returns itself."""
+        self.eval()
+        return self
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What `build` needs beside the architecture's name."""
+        return self.options.model_dump()
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights and biases."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def receptive_radius(self) -> int:
+        """Coarse cells, in each direction, that a cell's change may depend on beside its own."""
+        return 2 + 2 * self.options.blocks
+
+    @property
+    def support_radius(self) -> int:
+        """Coarse cells from any density beyond which the change is exactly zero."""
+        return GATE_RADIUS
+
+    @property
+    def macs_per_voxel(self) -> float:
+        """Multiply-adds of its convolutions per voxel of the grid that it works on, the coarse one."""
+        width, kernel = self.options.width, 3**self.dim
+        return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self.dim))
+
+
+def wrapped(x: Tensor, halos: Sequence[int]) -> Tensor:
+    """`x [B, C, *S]` with so many cells of the other end beside either end of each axis."""
+    for axis, halo in enumerate(halos, start=2):
+        if halo:
+            count = x.shape[axis]
+            at = torch.arange(-halo, count + halo, device=x.device) % count
+            x = x.index_select(axis, at)
+    return x
+
+
+def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, acceleration: Tensor) -> Tensor:
+    """The input of a Closure, `[1, 2 + 2 dim, *S]`: `density [*S]`, `solid [*S]` (share of the cell; None: no solids),
+    `velocity [dim, *S]` in coarse cells per frame, `acceleration [dim, *S]` in coarse cells per frame²."""
+    solid = torch.zeros_like(density) if solid is None else solid
+    return torch.cat([density[None], solid[None], velocity, acceleration])[None]
+
+
+@dataclass(frozen=True)
+class ClosureSample:
+    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; `change [1, dim, *S]`, coarse cells per
+    frame, what the coarse velocity lacks of the fine one; `air [1, 1, *S]`, 0 in cells that are solid in part;
+    `periodic` axes."""
+
+    state: torch.Tensor
+    change: torch.Tensor
+    air: torch.Tensor
+    periodic: tuple[bool, ...]

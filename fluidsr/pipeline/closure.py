@@ -1,0 +1,78 @@
+"""The learned corrector of a coarse run: after each frame it gives back the velocity that the coarse grid has lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fluidsr.errors import ModelError
+from fluidsr.scenes import Scene
+from fluidsr.scenes.upscale import ModelUpscale
+
+if TYPE_CHECKING:
+    from fluidsr.models import Closure
+    from fluidsr.models.card import Card
+    from fluidsr.solver import Solver
+
+AUTOMATIC, NONE = "auto", "none"
+
+
+class Corrector:
+    """A closure, ready for the runs of one scene; `strength` times its change is made.
+
+    Raises ModelError where it does not fit the scene.
+    """
+
+    def __init__(
+        self, network: Closure, card: Card, scene: Scene, device: str, strength: float = 1.0
+    ) -> None:
+        if network.dim != scene.dim:
+            problem = f"'{card.name}' corrects {network.dim}-D runs and the scene is {scene.dim}-D"
+            raise ModelError(
+                "numerics.closure", problem, f"use closure{scene.dim}d-x{network.factor}, or none"
+            )
+        self.network, self.card, self._scene, self._strength = network.to(device), card, scene, strength
+        self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
+        physics = scene.physics
+        self._per_kelvin = physics.gravity * physics.buoyancy.temperature
+        self._per_density = -physics.gravity * physics.buoyancy.density
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to be gone on with."""
+        return {"name": self.card.name, "sha256": self.card.sha256}
+
+    def correct(self, solver: Solver) -> None:
+        """Add what the velocity of the solver's present state lacks; on return it is divergence-free.
+
+        Raises SolverError where the projection fails.
+        """
+        import torch
+
+        from fluidsr.dataset.closure_samples import closure_state
+        from fluidsr.scenes.build import frame_of
+
+        seconds = self._scene.frame_seconds
+        frame = frame_of(solver, self._scene, seconds)
+        state = closure_state(frame, self._scene.up_axis, self._per_kelvin, self._per_density)
+        with torch.inference_mode():
+            change = self.network(state.to(solver.device), self._periodic)[0]
+        scale = self._strength * frame.cell_size / seconds
+        solver.add_velocity(change.clone() * scale, seconds)
+
+
+def corrector_for(scene: Scene, device: str) -> Corrector | None:
+    """The corrector that `scene` asks for; with `auto` the shipped one for its generator's factor, where there is one.
+
+    None where nothing corrects the run. Raises ModelError for one that is missing, damaged or does not fit.
+    """
+    from fluidsr import models
+
+    name = scene.numerics.closure
+    if name == NONE or (name == AUTOMATIC and not isinstance(scene.upscale, ModelUpscale)):
+        return None
+    if name == AUTOMATIC:
+        assert isinstance(scene.upscale, ModelUpscale)
+        name = f"closure{scene.dim}d-x{models.read_card(scene.upscale.model).factor}"
+        if name not in models.shipped_closures():
+            return None
+    model = models.load_closure(name, device)
+    return Corrector(model.closure, model.card, scene, device)

@@ -1,0 +1,258 @@
+"""Training a Closure: the change of velocity that a coarse run needs after each frame, learnt from closure pairs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from fluidsr.atomic import replacing
+from fluidsr.errors import InputError, TrainingError
+from fluidsr.models.closure import Closure, ClosureSample
+from fluidsr.scenes import load_yaml_model
+from fluidsr.training.metrics_log import MetricsLog
+from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, named_tensors
+from fluidsr.training.recipe import recipe_file
+from fluidsr.training.recipe_schema import Optimizer, Section, Share
+
+CHECKPOINT = "checkpoint.safetensors"
+LOG_EVERY = 20
+EMPTY = 1e-4  # mean square of a change, coarse cells per frame, below which a sample counts as having none
+
+
+class Samples(Protocol):
+    """Where samples come from: any frame by `frame`, as recorded; `sample` draws one by a number alone."""
+
+    def __len__(self) -> int: ...
+
+    def frame(self, index: int) -> ClosureSample: ...
+
+    def sample(self, number: int) -> ClosureSample: ...
+
+
+class ClosureNetwork(Section):
+    """The corrector's size."""
+
+    width: int = Field(default=32, ge=1, le=256, description="Channels")
+    blocks: int = Field(default=2, ge=0, le=32, description="Residual blocks")
+    bound: float = Field(
+        default=1.0, gt=0, le=4, description="Greatest change, as a share of the local speed"
+    )
+
+
+class ClosureRecipe(Section):
+    """How to train one corrector of coarse runs."""
+
+    kind: Literal["closure"] = Field(description="What is trained")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+    )
+    summary: str = Field(default="", description="One line for the model's card")
+    dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
+    factor: Literal[2, 4, 8] = Field(
+        default=4, description="How many times finer the simulations learnt from are"
+    )
+    network: ClosureNetwork = ClosureNetwork()
+    batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
+    noise: Share = Field(
+        default=0.05, description="Noise on the input, as a share of each channel's deviation"
+    )
+    optimizer: Optimizer = Optimizer()
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="Of the convolutions")
+    steps: int = Field(ge=1, description="How many; the learning rate's schedule stretches to it")
+    validate_every: int = Field(
+        default=250, ge=1, description="Steps between examinations on held-out frames"
+    )
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+        default=250, description="Steps between checkpoints"
+    )
+    limits: tuple[str, ...] = Field(
+        default=(), description="Lines for the model's card: what it is not good for"
+    )
+
+
+def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClosureRecipe:
+    """A built-in recipe by name, or one from a YAML file, with `KEY=VALUE` overrides applied; errors as in
+    `load_recipe`."""
+    path, label = recipe_file(name_or_path)
+    return load_yaml_model(path, ClosureRecipe, overrides, kind="recipe", label=label)
+
+
+@dataclass(frozen=True)
+class ClosureProgress:
+    """Where training stands: `loss` is the mean since the last report, the share of the change left unexplained;
+    `validation` the same on held-out frames, None before the first examination."""
+
+    step: int
+    loss: float
+    validation: float | None
+
+
+class ClosureTraining:
+    """A training in a folder: `run` begins it or goes on to the bit where it was stopped.
+
+    Raises InputError where the folder holds another training or a damaged checkpoint.
+    """
+
+    def __init__(self, recipe: ClosureRecipe, output: Path, *, device: str = "cpu", seed: int = 0) -> None:
+        self.recipe, self.output, self.device, self.seed = recipe, output, device, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Closure(recipe.dim, recipe.factor, **recipe.network.model_dump()).to(device)
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.optimizer = NetworkOptimizer(network, recipe.optimizer)
+        self.step = 0
+        self.validation: float | None = None
+        if (output / CHECKPOINT).exists():
+            self._restore()
+
+    def run(
+        self,
+        samples: Samples,
+        held_out: Samples | None = None,
+        *,
+        minutes: float | None = None,
+        on_progress: Callable[[ClosureProgress], None] | None = None,
+    ) -> Closure:
+        """Train to the recipe's steps, or for `minutes` of this call. Returns the averaged network, ready for use.
+
+        Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted.
+        """
+        recipe, journal = self.recipe, MetricsLog(self.output, self.step)
+        started, losses = time.monotonic(), []
+        try:
+            while self.step < recipe.steps:
+                if minutes is not None and time.monotonic() - started > 60 * minutes:
+                    break
+                losses.append(self._update(samples))
+                due = self.step % recipe.validate_every == 0 or self.step == recipe.steps
+                if due and held_out is not None:
+                    self.validation = unexplained(self.average, held_out)
+                    journal.write(self.step, "validation", {"unexplained": self.validation})
+                if self.step % LOG_EVERY == 0:
+                    loss = sum(losses) / len(losses)
+                    losses.clear()
+                    journal.write(self.step, "training", {"loss": loss})
+                    if on_progress is not None:
+                        on_progress(ClosureProgress(self.step, loss, self.validation))
+                if self.step % recipe.checkpoint_every == 0:
+                    self._save()
+        finally:
+            self._save()
+            journal.close()
+        return copy.deepcopy(self.average).fold()
+
+    def _update(self, samples: Samples) -> float:
+        recipe, total = self.recipe, 0.0
+        self.optimizer.zero_grad()
+        for slot in range(recipe.batch):
+            number = self.step * recipe.batch + slot
+            sample = samples.sample(number)
+            state = with_noise(sample.state, recipe.noise, self.seed, number).to(self.device)
+            with torch.autocast(
+                torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
+            ):
+                change = self.optimizer.network(state, sample.periodic)
+            loss = unexplained_share(change.float(), sample) / recipe.batch
+            loss.backward()
+            total += loss.item()
+        if not total < float("inf"):
+            raise TrainingError(
+                f"step {self.step + 1}", "the loss is not finite", "lower optimizer.learning_rate"
+            )
+        torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
+        self.optimizer.update(self.step, recipe.steps)
+        self.step += 1
+        decay = min(recipe.optimizer.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.optimizer.network.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+        return total
+
+    def _save(self) -> None:
+        tensors = {f"network/{name}": tensor for name, tensor in self.optimizer.tensors()}
+        tensors |= {f"average/{name}": tensor for name, tensor in named_tensors(self.average)}
+        record = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "step": self.step,
+            "validation": self.validation,
+        }
+        host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        with replacing(self.output / CHECKPOINT) as temporary:
+            temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
+
+    def _restore(self) -> None:
+        path = self.output / CHECKPOINT
+        try:
+            with safe_open(path, framework="pt", device=self.device) as file:
+                record: Mapping[str, Any] = json.loads((file.metadata() or {})["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            before = {**record["recipe"], "seed": record["seed"]}
+            asked = {**self.recipe.model_dump(mode="json"), "seed": self.seed}
+            for key in sorted(
+                asked.keys() - {"steps", "validate_every", "checkpoint_every", "summary", "limits"}
+            ):
+                if before.get(key) != asked[key]:
+                    raise InputError(
+                        str(self.output),
+                        f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
+                        "give another --output, or --overwrite",
+                    )
+            self.optimizer.load_tensors(_of("network", tensors))
+            copy_tensors(self.average, _of("average", tensors))
+            self.step, self.validation = int(record["step"]), record["validation"]
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            remedy = "train into another folder, or use --overwrite"
+            raise InputError(str(path), f"cannot be used ({reason})", remedy) from error
+
+
+def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
+    """`state` with noise of `share` of each channel's deviation; the same for the same seed and number. Cells' solid
+    shares stay."""
+    if share == 0:
+        return state
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
+    deviation = state.std(dim=tuple(range(2, state.dim())), keepdim=True)
+    deviation[:, 1] = 0.0
+    noise = torch.randn(state.shape, generator=generator)
+    noisy = state + share * deviation * noise
+    noisy[:, :1].clamp_(min=0.0)
+    return noisy
+
+
+def unexplained_share(change: Tensor, sample: ClosureSample) -> Tensor:
+    """Mean square of what `change` leaves of the sample's, over the latter's own; in air with smoke about."""
+    smoke = (sample.state[:, :1] > 0).float() * sample.air
+    weight = smoke.to(change.device)
+    target = sample.change.to(change.device)
+    left = ((change - target).square() * weight).sum()
+    whole = (target.square() * weight).sum()
+    return left / (whole + EMPTY * weight.sum() + 1e-12)
+
+
+@torch.no_grad()
+def unexplained(network: Closure, samples: Samples, most: int = 64) -> float:
+    """Mean of `unexplained_share` over up to `most` frames of the samples, spread evenly."""
+    device = next(network.parameters()).device
+    count = min(most, len(samples))
+    total = 0.0
+    for n in range(count):
+        sample = samples.frame(n * len(samples) // count)
+        total += unexplained_share(network(sample.state.to(device), sample.periodic), sample).item()
+    return total / count
+
+
+def _of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == owner}

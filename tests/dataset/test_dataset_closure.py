@@ -1,0 +1,85 @@
+"""Closure pairs: a coarse run beside the fine state on its own cells, and the samples made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fluidsr.dataset import DatasetConfig, Store, generate
+from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
+from fluidsr.dataset.store import ConcatStore
+from fluidsr.errors import DatasetError, InputError
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("closure") / "pairs.zarr"
+    config = DatasetConfig(
+        dim=2, resolution=16, factor=4, simulations=3, frames=4, pairs="closure", seed=3, resync=(1, 1),
+        fine_fields=("density",),
+    )  # fmt: skip
+    generate(config, path)
+    return Store.open(path)
+
+
+def test_the_coarse_run_is_near_the_fine_state_and_not_equal_to_it(pairs: Store) -> None:
+    for simulation in pairs.simulations():
+        low, reference = simulation.coarse(2), simulation.reference(2)
+        assert low.shape == reference.shape and low.time == reference.time
+        off = np.abs(low.velocity_in_cells() - reference.velocity_in_cells()).max()
+        assert 0 < off < 0.5 * np.abs(reference.velocity_in_cells()).max()
+
+
+def test_samples_hold_what_the_coarse_velocity_lacks(pairs: Store) -> None:
+    samples = ClosureSamples(ConcatStore([pairs]), "train", augment=False)
+    simulation = pairs.simulations("train")[0]
+    sample = samples.frame(1)
+    low, reference = simulation.coarse(1), simulation.reference(1)
+    change = reference.velocity_in_cells() - low.velocity_in_cells()
+    np.testing.assert_array_equal(sample.change[0].numpy(), change)
+    np.testing.assert_array_equal(sample.state[0, 0].numpy(), low.density)
+    np.testing.assert_array_equal(sample.state[0, 2:4].numpy(), low.velocity_in_cells())
+    buoyancy = simulation.attrs["buoyancy"]
+    if low.temperature is not None:
+        lift = buoyancy["temperature"] * low.temperature * low.dt**2 / low.cell_size
+        np.testing.assert_allclose(sample.state[0, 5].numpy(), lift, rtol=1e-5)
+        assert buoyancy["axis"] == 1 and not sample.state[0, 4].any()
+
+
+def test_turning_keeps_vectors_and_fields_together(pairs: Store) -> None:
+    sample = ClosureSamples(ConcatStore([pairs]), "train", augment=False).frame(0)
+
+    def divergence(v: torch.Tensor) -> torch.Tensor:
+        return sum(torch.gradient(v[0, axis], dim=axis)[0] for axis in range(2))  # type: ignore[return-value]
+
+    seen = {tuple(transformed_sample(sample, np.random.default_rng(n)).change.shape) for n in range(20)}
+    assert (1, 2, *sample.change.shape[2:]) in seen
+    for n in range(8):
+        other = transformed_sample(sample, np.random.default_rng(n))
+        for first in (2, 4):
+            own, moved = sample.state[:, first : first + 2], other.state[:, first : first + 2]
+            expected = sorted(divergence(own).flatten().tolist())
+            np.testing.assert_allclose(sorted(divergence(moved).flatten().tolist()), expected, atol=1e-4)
+        speed = (other.state[:, :1] * other.change.square().sum(1, keepdim=True)).sum()
+        assert float(speed) == pytest.approx(
+            float((sample.state[:, :1] * sample.change.square().sum(1, keepdim=True)).sum()), rel=1e-4
+        )
+
+
+def test_a_sample_is_a_function_of_its_number(pairs: Store) -> None:
+    first, second = (ClosureSamples(ConcatStore([pairs]), "train", seed=5) for _ in range(2))
+    assert torch.equal(first.sample(9).state, second.sample(9).state)
+    assert any(not torch.equal(first.sample(9).state, first.sample(n).state) for n in range(10, 14))
+
+
+def test_other_pairs_and_missing_splits_are_refused(pairs: Store, tmp_path: Path) -> None:
+    config = DatasetConfig(dim=2, resolution=16, factor=4, simulations=1, frames=2, seed=3)
+    generate(config, tmp_path / "filtered.zarr")
+    filtered = ConcatStore([Store.open(tmp_path / "filtered.zarr")])
+    with pytest.raises(InputError, match="no closure pairs"):
+        ClosureSamples(filtered, "train")
+    with pytest.raises(DatasetError, match="no simulations for test"):
+        ClosureSamples(filtered, "test")

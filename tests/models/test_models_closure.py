@@ -1,0 +1,90 @@
+"""The corrector of coarse runs as a network: where it is zero, what bounds it, what it does not depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fluidsr import models
+from fluidsr.errors import ModelError
+from fluidsr.models import Card, Closure
+from fluidsr.models.closure import state_of
+
+
+def network(dim: int, bound: float = 1.0) -> Closure:
+    torch.manual_seed(1)
+    closure = Closure(dim, width=8, blocks=1, bound=bound)
+    with torch.no_grad():
+        closure.last.weight.mul_(300.0)  # far from its start at almost nothing
+    return closure
+
+
+def state(dim: int, n: int = 14) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    density = torch.rand((n,) * dim, generator=generator)
+    velocity = torch.randn((dim, *(n,) * dim), generator=generator)
+    return state_of(density, None, velocity, 0.1 * velocity.flip(0))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@torch.no_grad()
+def test_still_air_stays_still_and_so_does_air_far_from_smoke(dim: int) -> None:
+    closure, still = network(dim), state(dim)
+    still[:, 2 : 2 + dim] = 0.0
+    assert not closure(still).any()
+    away = state(dim)
+    away[:, 0, 6:] = 0.0
+    change = closure(away)
+    assert change[:, :, :6].any() and not change[:, :, 7:].any()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@torch.no_grad()
+def test_no_component_exceeds_its_share_of_the_local_speed(dim: int) -> None:
+    closure, given = network(dim, bound=0.25), state(dim)
+    speed = given[:, 2 : 2 + dim].square().sum(1).max().sqrt()
+    change = closure(given).abs().max()
+    assert 0.1 * speed < change <= 0.25 * speed
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@torch.no_grad()
+def test_a_periodic_state_that_is_shifted_gives_the_shifted_change(dim: int) -> None:
+    closure, given = network(dim), state(dim)
+    periodic = (True,) * dim
+    shifted = closure(given.roll(5, -1), periodic)
+    assert torch.allclose(shifted, closure(given, periodic).roll(5, -1), atol=1e-5)
+    assert not torch.allclose(closure(given.roll(5, -1)), closure(given).roll(5, -1), atol=1e-3)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@torch.no_grad()
+def test_a_change_depends_on_nothing_beyond_the_receptive_radius(dim: int) -> None:
+    closure, given = network(dim), state(dim, 20)
+    near = given.clone()
+    near[:, :, 10 + closure.receptive_radius + 1 :] = 7.0
+    assert torch.equal(closure(near)[:, :, 10], closure(given)[:, :, 10])
+    near[:, :, 10 + closure.receptive_radius] = 7.0
+    assert not torch.equal(closure(near)[:, :, 10], closure(given)[:, :, 10])
+
+
+def test_size_is_counted() -> None:
+    closure = Closure(3)
+    assert closure.macs_per_voxel == 27 * (8 * 32 + 4 * 32 * 32 + 32 * 3)
+    assert closure.num_parameters == closure.macs_per_voxel + 5 * 32 + 3
+
+
+def test_a_file_holds_a_corrector_or_a_generator_and_each_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    path, closure = tmp_path / "mine.safetensors", network(2)
+    card = Card(
+        name="mine", **models.properties_of(closure), density_range=(0.0, 1.0), velocity_range=(-1.0, 1.0)
+    )
+    models.save(path, closure, card)
+    loaded = models.load_closure(path)
+    assert torch.equal(loaded.closure(state(2)), closure(state(2)))
+    with pytest.raises(ModelError, match="upsamples nothing"):
+        models.load(path)
+    with pytest.raises(ModelError, match="corrects no coarse run"):
+        models.load_closure("smoke2d-x4")

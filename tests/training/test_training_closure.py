@@ -1,0 +1,117 @@
+"""Training a corrector of coarse runs: it learns, goes on to the bit, and refuses what is not its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fluidsr.errors import InputError
+from fluidsr.models.closure import ClosureSample, state_of
+from fluidsr.training.closure import (
+    CHECKPOINT,
+    ClosureRecipe,
+    ClosureTraining,
+    load_closure_recipe,
+    unexplained,
+    unexplained_share,
+    with_noise,
+)
+from fluidsr.training.recipe import recipes, trains_closure
+
+
+class Vortices:
+    """Flows that lose a tenth of their velocity where it is fast: a rule that a network can find."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def frame(self, index: int) -> ClosureSample:
+        generator = torch.Generator().manual_seed(index)
+        coarse = torch.randn(1, 2, 3, 3, generator=generator)
+        velocity = torch.nn.functional.interpolate(coarse, size=(12, 12), mode="bicubic")[0]
+        density = torch.ones(12, 12)
+        change = 0.3 * velocity[[1, 0]]
+        return ClosureSample(
+            state_of(density, None, velocity, torch.zeros_like(velocity)),
+            change[None],
+            torch.ones(1, 1, 12, 12),
+            (False, False),
+        )
+
+    def sample(self, number: int) -> ClosureSample:
+        return self.frame(int(np.random.default_rng([0, number]).integers(6)))
+
+
+def recipe(**changes: object) -> ClosureRecipe:
+    data = {"kind": "closure", "name": "tiny", "dim": 2, "steps": 60, "batch": 2, "validate_every": 30}
+    data |= {"network": {"width": 8, "blocks": 1}, "checkpoint_every": 1000}
+    data |= {"optimizer": {"learning_rate": 1e-2, "warmup_steps": 5, "average": 0.9}}
+    return ClosureRecipe.model_validate({**data, **changes})
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    training = ClosureTraining(recipe(steps=150), tmp_path)
+    before = unexplained(training.average, Vortices())
+    network = training.run(Vortices(), Vortices())
+    assert before > 0.95 and unexplained(network, Vortices()) < 0.5
+    assert training.validation == pytest.approx(unexplained(network, Vortices()))
+
+
+def test_a_training_that_goes_on_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = ClosureTraining(recipe(), tmp_path / "whole").run(Vortices())
+
+    class Stops(Vortices):
+        def sample(self, number: int) -> ClosureSample:
+            if number == 50:
+                raise KeyboardInterrupt
+            return super().sample(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        ClosureTraining(recipe(), tmp_path / "parts").run(Stops())
+    second = ClosureTraining(recipe(), tmp_path / "parts")
+    assert second.step == 25
+    for name, tensor in second.run(Vortices()).state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
+
+
+def test_another_training_and_a_damaged_checkpoint_are_refused(tmp_path: Path) -> None:
+    ClosureTraining(recipe(steps=2), tmp_path).run(Vortices())
+    ClosureTraining(recipe(steps=4), tmp_path)
+    with pytest.raises(InputError, match="noise"):
+        ClosureTraining(recipe(noise=0.2), tmp_path)
+    (tmp_path / CHECKPOINT).write_bytes(b"nothing of the kind")
+    with pytest.raises(InputError, match="cannot be used"):
+        ClosureTraining(recipe(), tmp_path)
+
+
+def test_what_is_unexplained() -> None:
+    sample = Vortices().frame(0)
+    assert float(unexplained_share(sample.change, sample)) == 0.0
+    assert float(unexplained_share(torch.zeros_like(sample.change), sample)) == pytest.approx(1.0, abs=0.01)
+    wall = torch.ones_like(sample.air)
+    wall[..., :6] = 0.0
+    beside = ClosureSample(sample.state, sample.change, wall, sample.periodic)
+    wrong = sample.change.clone()
+    wrong[..., :6] = 9.0
+    assert float(unexplained_share(wrong, beside)) == 0.0
+
+
+def test_noise_is_a_function_of_its_number_and_leaves_solids_alone() -> None:
+    state = Vortices().frame(1).state
+    noisy = with_noise(state, 0.1, 0, 7)
+    assert torch.equal(noisy, with_noise(state, 0.1, 0, 7)) and not torch.equal(
+        noisy, with_noise(state, 0.1, 0, 8)
+    )
+    assert torch.equal(noisy[:, 1], state[:, 1]) and float(noisy[:, 0].min()) >= 0.0
+    deviation = float((noisy - state)[:, 2:4].std() / state[:, 2:4].std())
+    assert deviation == pytest.approx(0.1, rel=0.2)
+
+
+def test_the_shipped_recipes_load() -> None:
+    closures = [name for name in recipes() if trains_closure(name)]
+    assert closures == ["closure2d-x4", "closure3d-x4"]
+    for name in closures:
+        assert load_closure_recipe(name, ["batch=2"]).batch == 2
