@@ -58,10 +58,10 @@ def generate(
     """
     path = absolute(locate(path))
     if workers < 1:
-        raise InputError("--workers", f"{workers} is no count", "give 1 or more")
+        raise InputError("workers", f"{workers} is no count", "give 1 or more")
     if client is not None and workers != 1:
         raise InputError(
-            "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
+            "workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
         )
     if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
         raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")

@@ -53,7 +53,7 @@ def cover(
             if cut is None:
                 ratio = math.ceil(10 * bytes_needed(box) / max_bytes) / 10
                 problem = f"one coarse cell and its halo need {ratio:g} times as much"
-                raise InputError("--max-memory", problem, "give at least that")
+                raise InputError("max_memory", problem, "give at least that")
         elif cut is None or cut.cells + launch_cost >= size:
             boxes.append(box)
             continue

@@ -105,12 +105,12 @@ class Upscaler:
         if batch is not None and batch < 1:
             raise InputError("batch", f"{batch} tiles at once make no progress", "give 1 or more")
         if max_memory is not None and max_memory < 1:
-            raise InputError("--max-memory", f"{max_memory} bytes hold nothing", "give a positive size")
+            raise InputError("max_memory", f"{max_memory} bytes hold nothing", "give a positive size")
         if precision not in PRECISIONS:
-            raise InputError("--precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
+            raise InputError("precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
         if precision == "float16" and self.device.type == "cpu":
             raise InputError(
-                "--precision float16",
+                "precision float16",
                 "takes hundreds of times longer on a CPU",
                 "use bfloat16 there, or --device cuda",
             )
@@ -368,7 +368,7 @@ def _tile_edge(tile: int | str) -> int | None:
     if tile == "auto":
         return None
     if isinstance(tile, str) or tile < 1:
-        raise InputError("--tile", f"'{tile}' is not a size", "give 1 or more coarse cells, or auto")
+        raise InputError("tile", f"'{tile}' is not a size", "give 1 or more coarse cells, or auto")
     return int(tile)
 
 
