@@ -29,7 +29,7 @@ def resolve(device: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         raise InputError(
-            "device", f"there is no CUDA device {index} (torch sees {count})", "use --device cpu"
+            "device", f"there is no CUDA device {index} (torch sees {count})", "use cpu, or another index"
         )
     return f"cuda:{index}"
 

@@ -29,7 +29,7 @@ class ClosureSamples:
         for simulation in self._simulations:
             if not simulation.has_reference:
                 problem = "has no closure pairs, which a corrector is trained on"
-                raise InputError(str(simulation.path), problem, "give data made with --pairs closure")
+                raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
         self.dim, self._seed, self._augment = store.dim, seed, augment
         self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]
         self._cache: OrderedDict[tuple[str, int], ClosureSample] = OrderedDict()

@@ -125,7 +125,7 @@ class _ImportedSimulations:
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
                 problem = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
-                raise DatasetError(str(path), problem, "use --overwrite, or another folder")
+                raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         for simulation in simulations:
             self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
         self._count()
@@ -141,7 +141,7 @@ class _ImportedSimulations:
                     if source.get(key) != external.source.get(key):
                         problem = f"{name} is from {external.fine.label} with {key} {source.get(key)}, not"
                         problem = f"{problem} {external.source.get(key)}"
-                        raise DatasetError(str(self.path), problem, "use --overwrite, or another folder")
+                        raise DatasetError(str(self.path), problem, "use `overwrite`, or another folder")
                 return name
         return None
 

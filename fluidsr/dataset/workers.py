@@ -22,7 +22,7 @@ from fluidsr.errors import FluidsrError, RunError
 Report = Callable[[str, str], None]
 
 RETRIES = 2
-_AGAIN = "run the same command again; --debug shows more"
+_AGAIN = "run it again; `debug` shows more"
 
 # A process has one solver backend, and dask may run several tasks in one process.
 _one_at_a_time = threading.Lock()

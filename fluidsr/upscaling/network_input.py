@@ -55,7 +55,7 @@ class NetworkInput:
         if self.max_speed > limit:
             yield (
                 f"smoke moves faster than {limit:g} coarse cells per frame, the maximum in training of {card.name};"
-                " a lower --velocity-scale or more frames per second may help"
+                " a lower velocity scale or more frames per second may help"
             )
 
 
@@ -106,7 +106,7 @@ def _checked(scale: VelocityScale, shape: tuple[int, ...], device: torch.device)
     if not isinstance(scale, Tensor | np.ndarray) or not scale.shape:
         number = float(scale)
         if not (math.isfinite(number) and number >= 0):
-            raise InputError("velocity_scale", f"{number} is not a scale", "give 0 or more")
+            raise InputError("velocity_scale", f"{number} is not a factor", "give 0 or more")
         return number
     if tuple(scale.shape) != shape:
         problem = f"shape {tuple(scale.shape)} does not fit the frame's {shape}"

@@ -114,7 +114,7 @@ class TilePlanner:
                 "tile",
                 f"tiles of {self.tile} cells and their halo need {_mib(largest)},"
                 f" {_mib(self.max_memory)} are allowed",
-                "give a smaller --tile, auto, or more --max-memory",
+                "give a smaller `tile`, auto, or more `max_memory`",
             )
         return boxes, len(regular) - len(boxes)
 
