@@ -13,6 +13,7 @@ import click
 
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
+from fluidsr.cli.options import with_option_names
 from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
@@ -25,7 +26,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=_HELP)
 @click.version_option(package_name="fluidsr")
 def cli() -> None:
-    """Render-ready smoke out of coarse smoke."""
+    """Turn coarse smoke simulations into render-ready detail."""
 
 
 _COMMANDS = (
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a farm's polite stop is a Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # render farms stop jobs with SIGTERM: the same as Ctrl-C
     try:
         sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -61,29 +64,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FluidsrError as error:
         if debug:
             raise
-        _fail(str(error), error.exit_code)
+        _fail(with_option_names(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         if debug:
             raise
-        _fail("stopped: whole frames are kept; the same command again goes on", 130)
+        _fail("interrupted; completed frames were kept. Rerun the same command to resume", 130)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
         if debug:
             raise
         where = error.filename or "the system"
-        _fail(f"{where}: {error.strerror or error}; see the log above, or add --debug", 1)
+        _fail(f"{where}: {error.strerror or error}; see the output above, or add --debug", 1)
     except MemoryError:
         if debug:
             raise
-        _fail("memory: not enough for this run; use a smaller domain or tile, or --max-memory", 1)
+        _fail("not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1)
     except Exception as error:
         if debug:
             raise
         kind = type(error).__name__
-        _fail(
-            f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1
-        )
+        _fail(f"internal error ({kind}: {error}); rerun with --debug and report the traceback", 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -58,10 +58,10 @@ def generate(
     """
     path = absolute(locate(path))
     if workers < 1:
-        raise InputError("--workers", f"{workers} is no count", "give 1 or more")
+        raise InputError("workers", f"{workers} is out of range", "give 1 or more")
     if client is not None and workers != 1:
         raise InputError(
-            "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
+            "workers", "a scheduler chooses its own workers", "leave `workers` or `scheduler` out"
         )
     if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
         raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")
@@ -117,10 +117,10 @@ def _compare(path: Address, stored: dict[str, Any], config: DatasetConfig) -> No
             problem = (
                 f"was made by an older version, which did not record its {key}: it can be used, but not go on"
             )
-            raise DatasetError(str(path), problem, "use --overwrite, or another folder")
+            raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         if key != "simulations" and stored.get(key) != value:
             problem = f"holds a data set of another configuration: {_difference(key, stored.get(key), value)}"
-            raise DatasetError(str(path), problem, "use --overwrite, or another folder")
+            raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
 
 
 def _difference(key: str, stored: Any, requested: Any) -> str:

@@ -68,7 +68,9 @@ def import_simulations(
     path, started = absolute(locate(path)), time.monotonic()
     unknown = [name for name in fine_fields if name not in FINE_FIELDS]
     if unknown:
-        raise InputError("--field", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}")
+        raise InputError(
+            "fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}"
+        )
     selected = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
     report_progress, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
     report = ImportReport()
@@ -125,7 +127,7 @@ class _ImportedSimulations:
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
                 problem = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
-                raise DatasetError(str(path), problem, "use --overwrite, or another folder")
+                raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         for simulation in simulations:
             self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
         self._count()
@@ -141,7 +143,7 @@ class _ImportedSimulations:
                     if source.get(key) != external.source.get(key):
                         problem = f"{name} is from {external.fine.label} with {key} {source.get(key)}, not"
                         problem = f"{problem} {external.source.get(key)}"
-                        raise DatasetError(str(self.path), problem, "use --overwrite, or another folder")
+                        raise DatasetError(str(self.path), problem, "use `overwrite`, or another folder")
                 return name
         return None
 

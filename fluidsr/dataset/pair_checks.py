@@ -64,7 +64,7 @@ def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
         raise InputError(
             "low and high",
             f"the fine cells do not divide the coarse ones: they lie ({fractions}) of a fine cell beside",
-            "say --cells-at corner if the files mean corners; else resample one side, or give the fine one alone",
+            "set `cells_at` to corner if the files mean corners; else resample one side, or give only the fine one",
         )
     ends = np.multiply(coarse.shape, factor), shift + fine.shape
     if coarse_extent.tight or fine_extent.tight:

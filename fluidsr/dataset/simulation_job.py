@@ -175,7 +175,7 @@ def _sound(frame: Frame, job: SimulationJob) -> Frame:
         problem = (
             f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, faster than any source"
         )
-        raise SolverError(job.name, problem, "use another seed, or a higher --resolution")
+        raise SolverError(job.name, problem, "use another seed, or a higher `resolution`")
     return frame
 
 

@@ -91,12 +91,12 @@ class Simulation:
         return "reference_density" in self._arrays
 
     def reference(self, index: int) -> Frame:
-        """The fine state on coarse cells, of closure pairs: the fields of `coarse`.
+        """The fine state on coarse cells, of closure pairs, with the fields of `coarse`.
 
         Raises DatasetError as `coarse` does, and where these are other pairs.
         """
         if not self.has_reference:
-            remedy = "give a data set of --pairs closure"
+            remedy = "give a dataset with closure `pairs`"
             raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
         return self._frame("reference", index, _FIELDS)
 

@@ -22,7 +22,7 @@ from fluidsr.errors import FluidsrError, RunError
 Report = Callable[[str, str], None]
 
 RETRIES = 2
-_AGAIN = "run the same command again; --debug shows more"
+_AGAIN = "run it again; `debug` shows more"
 
 # A process has one solver backend, and dask may run several tasks in one process.
 _one_at_a_time = threading.Lock()
@@ -57,7 +57,7 @@ def in_processes(
             if deaths > RETRIES:
                 problem = f"worker processes died {deaths} times (killed, or out of memory)"
                 raise RunError(
-                    "--workers", problem, "use fewer workers and run the same command again"
+                    "workers", problem, "use fewer workers and run the same command again"
                 ) from error
             for name in remaining:
                 report(name, "again")
@@ -105,11 +105,11 @@ def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome,
             except KilledWorker as error:
                 problem = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
                 remedy = "give them more memory and run the same command again"
-                raise RunError("--scheduler", problem, remedy) from error
+                raise RunError("scheduler", problem, remedy) from error
             except (CancelledError, asyncio.CancelledError) as error:
                 problem = "the scheduler is gone, or dropped the simulations"
                 raise RunError(
-                    "--scheduler", problem, "start it again and run the same command again"
+                    "scheduler", problem, "start it again and run the same command again"
                 ) from error
             except Exception as error:
                 raise _failed(names[future.key], error) from error

@@ -43,7 +43,7 @@ def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pa
     With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame.
     """
     if stride < 1:
-        raise InputError("--stride", f"{stride} is no stride", "give 1 or more")
+        raise InputError("stride", f"{stride} is out of range", "give 1 or more")
     for simulation in simulations:
         for index in range(simulation.frames):
             if index % stride in (0, 1):

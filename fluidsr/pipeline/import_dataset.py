@@ -51,10 +51,9 @@ def scalarflow(
     """
     if folder is None or factor is None:
         problem = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
-        raise InputError("--layout scalarflow", problem, "give FOLDER --layout scalarflow --factor 4")
+        raise InputError("layout scalarflow", problem, "give a folder and a `factor`, such as 4")
     if more:
-        option = "--" + next(iter(more)).replace("_", "-")
-        raise InputError(option, "the layout of ScalarFlow leaves no choice of it", "leave it out")
+        raise InputError(next(iter(more)), "the layout of ScalarFlow determines it", "leave it out")
     from fluidsr.dataset import ExternalPair, Side
     from fluidsr.volumes import scalarflow as layout
 

@@ -98,8 +98,10 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
 
 
 def zigzag(store: Store) -> dict[str, Any]:
-    """How much the last fine frame of each simulation alternates from voxel to voxel (`metrics.zigzag`): the greatest and
-    the mean, with a warning and the simulations above `STRIPED`, whose stripes a generator would learn."""
+    """How much the last fine frame of each simulation alternates from voxel to voxel (`metrics.zigzag`).
+
+    The greatest and the mean; above `STRIPED` a warning and the simulations, whose stripes a generator would learn.
+    """
     values = {s.name: metrics.zigzag(s.fine(s.frames - 1).density) for s in store.simulations()}
     striped = {name: round(value, 3) for name, value in values.items() if value > STRIPED}
     summary: dict[str, Any] = {
@@ -107,7 +109,9 @@ def zigzag(store: Store) -> dict[str, Any]:
         "mean": round(sum(values.values()) / len(values), 3),
     }
     if striped:
-        summary["warning"] = f"above {STRIPED} smoke has stripes one voxel wide, which a generator would learn"
+        summary["warning"] = (
+            f"above {STRIPED} smoke has stripes one voxel wide, which a generator would learn"
+        )
         summary["striped"] = striped
     return summary
 
@@ -165,7 +169,7 @@ def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
         cost = upscaling.load(name, device="cpu").cost(frame.shape)
         remarks = list(prepared.notes(card))
         if has_no_velocity:
-            remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
+            remarks.append("there is no velocity: only with zero velocity, and the detail flickers")
         suitable[name] = {
             "output_shape": cost.fine_shape,
             "output_bytes": cost.result,

@@ -49,7 +49,7 @@ class RunFolder:
         requested = _plain(configuration)
         spec = path / _SPEC
         if path.exists() and not path.is_dir():
-            raise InputError(str(path), "is a file", "give -o a folder")
+            raise InputError(str(path), "is a file", "give a folder as `output`")
         if overwrite and spec.exists():
             _remove_run(path)
         elif spec.exists():
@@ -60,12 +60,12 @@ class RunFolder:
                     raise
                 _remove_run(path)  # one without a single finished frame is not worth a question
         elif path.exists() and any(path.iterdir()):
-            raise InputError(str(path), "is not empty and holds no run", "give another -o, or empty it")
+            raise InputError(str(path), "is not empty and holds no run", "give another `output`, or empty it")
         try:
             (path / "frames").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                str(path), f"cannot be written ({error.strerror})", "give -o a writable folder"
+                str(path), f"cannot be written ({error.strerror})", "give a writable folder as `output`"
             ) from None
         folder = cls(path, _read_log(path / _LOG))
         document = {
@@ -111,11 +111,11 @@ def _compare(path: Path, command: str, requested: dict[str, Any]) -> None:
     stored = read_spec(path)
     if stored.get("command") != command:
         problem = f"holds a run of '{stored.get('command')}'"
-        raise InputError(str(path), problem, "use --overwrite, or another -o")
+        raise InputError(str(path), problem, "use `overwrite`, or another `output`")
     difference = first_difference(stored.get("configuration"), requested)
     if difference:
         problem = f"holds a run of another configuration: {difference}"
-        raise InputError(str(path), problem, "use --overwrite, or another -o")
+        raise InputError(str(path), problem, "use `overwrite`, or another `output`")
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> str:
@@ -149,7 +149,9 @@ def read_spec(folder: Path) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise InputError(
-            str(spec), "cannot be read as a run's record", "make the run again: --overwrite, or another -o"
+            str(spec),
+            "cannot be read as a run's record",
+            "make the run again with `overwrite`, or in another `output`",
         )
     return document
 

@@ -48,7 +48,7 @@ class ClosureJob:
         for key in ("dim", "factor"):
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
-                    f"--recipe {recipe}",
+                    f"recipe {recipe}",
                     f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
                     "choose a recipe and a data set that fit",
                 )
@@ -84,7 +84,7 @@ def train(
 
     recipe = job.recipe
     if output.exists() and not output.is_dir():
-        raise InputError(str(output), "is a file", "give -o a folder")
+        raise InputError(str(output), "is a file", "give a folder as `output`")
     if overwrite and (output / CHECKPOINT).exists():
         shutil.rmtree(output)
     store = open_stores(job.data)

@@ -121,7 +121,7 @@ class TrainingState:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             problem = f"cannot be used ({type(error).__name__}: {error})"
             raise InputError(
-                str(path), problem.splitlines()[0], "train into another folder, or use --overwrite"
+                str(path), problem.splitlines()[0], "train into another folder, or use `overwrite`"
             ) from error
 
     def _check(self, path: Path, record: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class TrainingState:
                 raise InputError(
                     str(path.parent),
                     f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} is asked for",
-                    "give another --output, or --overwrite",
+                    "use another `output`, or `overwrite`",
                 )
 
     def _optimizers(self) -> Iterator[tuple[str, NetworkOptimizer]]:

@@ -207,14 +207,14 @@ class ClosureTraining:
                     raise InputError(
                         str(self.output),
                         f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
-                        "give another --output, or --overwrite",
+                        "use another `output`, or `overwrite`",
                     )
             self.optimizer.load_tensors(_of("network", tensors))
             copy_tensors(self.average, _of("average", tensors))
             self.step, self.validation = int(record["step"]), record["validation"]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            remedy = "train into another folder, or use --overwrite"
+            remedy = "train into another folder, or use `overwrite`"
             raise InputError(str(path), f"cannot be used ({reason})", remedy) from error
 
 

@@ -150,7 +150,7 @@ def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
     InputError for a `tile` below 1.
     """
     if tile < 1:
-        raise InputError("--tile", f"{tile} cells is not a tile", "give 1 or more coarse cells, or auto")
+        raise InputError("tile", f"{tile} is not a number of cells", "give 1 or more, or auto")
     axes = [_split(int(n), tile) for n in shape]
     return [
         tile_of(Box(tuple(a for a, _ in spans), tuple(b for _, b in spans)), shape, halo, factor)

@@ -49,9 +49,7 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
-SHRUNK = (
-    "the device ran out of memory: tiles are smaller from here on (--max-memory sets their size beforehand)"
-)
+SHRUNK = "the device ran out of memory; tiles are smaller from here on (a bound on the memory sets their size in advance)"
 
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
@@ -104,16 +102,18 @@ class Upscaler:
         self.device = current if device is None else torch.device(devices.resolve(device))
         self.tile = _tile_edge(tile)
         if batch is not None and batch < 1:
-            raise InputError("batch", f"{batch} tiles at once make no progress", "give 1 or more")
+            raise InputError("batch", f"{batch} is not a number of tiles", "give 1 or more")
         if max_memory is not None and max_memory < 1:
-            raise InputError("--max-memory", f"{max_memory} bytes hold nothing", "give a positive size")
+            raise InputError(
+                "max_memory", f"{max_memory} bytes is too little", "give a positive size in bytes"
+            )
         if precision not in PRECISIONS:
-            raise InputError("--precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
+            raise InputError("precision", f"'{precision}' is unknown", f"use {', '.join(PRECISIONS)}")
         if precision == "float16" and self.device.type == "cpu":
             raise InputError(
-                "--precision float16",
-                "takes hundreds of times longer on a CPU",
-                "use bfloat16 there, or --device cuda",
+                "precision",
+                "float16 is hundreds of times slower than float32 on a CPU",
+                "use bfloat16, or a CUDA device",
             )
         self.precision = precision
         self.card = model.card
@@ -332,7 +332,7 @@ class Upscaler:
             if len(batch) == 1 and batch[0].write.cells == self.factor**frame.dim:
                 label = f"a tile of {batch[0].read.shape} cells"
                 raise RunError(
-                    label, "there is not enough memory for it", "free some, or use --device cpu"
+                    label, "there is not enough memory for it", "free some, or use the CPU"
                 ) from error
             output = None
         if output is None:  # not in the except block, where the error still holds what was allocated
@@ -343,7 +343,7 @@ class Upscaler:
             raise RunError(
                 f"frame at {frame.time:g} s",
                 "the generator's output is not finite",
-                "check the velocity's unit (m/s) and frame rate, or the model with `fluidsr evaluate`",
+                "check the velocity's unit (m/s) and frame rate, or the model with 'fluidsr evaluate'",
             )
         return output
 
@@ -364,7 +364,7 @@ class Upscaler:
             raise ModelError(
                 self.card.name,
                 f"it is a {self.generator.dim}-D model and the frame is {dim}-D",
-                f"choose a {dim}-D model (`fluidsr models list`)",
+                f"choose a {dim}-D model (see 'fluidsr models list')",
             )
 
 
@@ -392,7 +392,7 @@ def _oom_as_run_error(label: str) -> Iterator[None]:
         if not is_exhaustion(error):
             raise
         raise RunError(
-            label, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
+            label, "there is not enough memory for it", "use 'fluidsr upsample', which streams to disk"
         ) from error
 
 
@@ -401,7 +401,7 @@ def _tile_edge(tile: int | str) -> int | None:
     if tile == "auto":
         return None
     if isinstance(tile, str) or tile < 1:
-        raise InputError("--tile", f"'{tile}' is not a size", "give 1 or more coarse cells, or auto")
+        raise InputError("tile", f"'{tile}' is not a number of cells", "give 1 or more, or auto")
     return int(tile)
 
 

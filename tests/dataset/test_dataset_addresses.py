@@ -20,7 +20,7 @@ from synthetic_pairs import write_synthetic
 from fluidsr.dataset import DatasetConfig, PatchSampler, Store, generate, import_simulations
 from fluidsr.dataset.addresses import Address, Remote, locate, names, remove, size
 from fluidsr.dataset.writer import SimulationWriter
-from fluidsr.dataset.zarr_groups import is_dataset, present
+from fluidsr.dataset.zarr_groups import finished, is_dataset
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.scenes.random_scenes.distribution import load_distribution
@@ -106,17 +106,17 @@ def test_a_simulation_counts_only_when_it_is_whole(memory: Remote) -> None:
     write_synthetic(memory, simulations=1)  # type: ignore[arg-type]
     writer = begun(memory, 2)  # and its process dies
     assert names(memory) == ["sim_00000", "sim_00001", "zarr.json"]
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
     assert [s.name for s in Store.open(memory).simulations()] == ["sim_00000"]
     again = begun(memory, 1)
     again.finish(ABOUT)
     again.__exit__(None, None, None)
-    assert present(memory) == {"sim_00000", "sim_00001"}
+    assert finished(memory) == {"sim_00000", "sim_00001"}
     assert Store.open(memory).simulations()[1].frames == 1
     assert len([n for n in memory.files() if n.startswith("sim_00001/low_density/c/")]) == 1
     # Of one whose removal was stopped the metadata are gone first.
     fsspec.filesystem("memory").rm(f"{memory}/sim_00001/zarr.json")
-    assert present(memory) == {"sim_00000"} and len(Store.open(memory).simulations()) == 1
+    assert finished(memory) == {"sim_00000"} and len(Store.open(memory).simulations()) == 1
     # One that is stopped clears its own away; one whose objects another has cleared away never counts.
     writer = begun(memory, 1)
     writer.__exit__(KeyboardInterrupt, None, None)
@@ -126,7 +126,7 @@ def test_a_simulation_counts_only_when_it_is_whole(memory: Remote) -> None:
     fsspec.filesystem("memory").rm(f"{memory}/{chunk}")
     with pytest.raises(RunError, match="frames of low_velocity have vanished"):
         writer.finish(ABOUT)
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
 
 
 def test_a_failed_simulation_is_recorded(memory: Remote) -> None:
@@ -206,7 +206,7 @@ def test_generation_goes_on_at_an_address(tmp_path: Path, memory: Remote) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         generate(tiny(2), memory, on_progress=stop)
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
     report = generate(tiny(2), str(memory))
     assert (report.kept, report.written) == (["sim_00000"], ["sim_00001"])
     assert objects(memory) == objects(tmp_path / "s")

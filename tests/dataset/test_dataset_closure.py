@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fluidsr.dataset import DatasetConfig, Store, generate
-from fluidsr.dataset.closure_samples import ClosureSamples, turned
+from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
 from fluidsr.dataset.store import ConcatStore
 from fluidsr.errors import DatasetError, InputError
 
@@ -55,10 +55,10 @@ def test_turning_keeps_vectors_and_fields_together(pairs: Store) -> None:
     def divergence(v: torch.Tensor) -> torch.Tensor:
         return sum(torch.gradient(v[0, axis], dim=axis)[0] for axis in range(2))  # type: ignore[return-value]
 
-    seen = {tuple(turned(sample, np.random.default_rng(n)).change.shape) for n in range(20)}
+    seen = {tuple(transformed_sample(sample, np.random.default_rng(n)).change.shape) for n in range(20)}
     assert (1, 2, *sample.change.shape[2:]) in seen
     for n in range(8):
-        other = turned(sample, np.random.default_rng(n))
+        other = transformed_sample(sample, np.random.default_rng(n))
         for first in (2, 4):
             own, moved = sample.state[:, first : first + 2], other.state[:, first : first + 2]
             expected = sorted(divergence(own).flatten().tolist())

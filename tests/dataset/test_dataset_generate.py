@@ -242,7 +242,7 @@ def test_bad_places_and_counts_are_said(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no data set"):
             generate(TINY, tmp_path / "full", overwrite=overwrite)
     assert (tmp_path / "full" / "thesis.txt").exists()
-    with pytest.raises(InputError, match="--workers"):
+    with pytest.raises(InputError, match="workers"):
         generate(TINY, tmp_path / "data", workers=0)
     with pytest.raises(InputError, match="leave --workers or --scheduler out"):
         generate(TINY, tmp_path / "data", workers=2, client=object())

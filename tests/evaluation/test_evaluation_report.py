@@ -134,7 +134,7 @@ def test_pairs_stream_and_the_stride_keeps_neighbours() -> None:
     first = next(pairs)
     assert (first.index, simulation.read) == (0, 1)
     assert [pair.index for pair in pairs] == [1, 5, 6, 10]
-    with pytest.raises(InputError, match="--stride"):
+    with pytest.raises(InputError, match="stride"):
         next(pairs_of([simulation], 0))
 
 

@@ -109,7 +109,7 @@ def test_exports_that_mean_corners_can_say_so(tmp_path: Path, capsys: pytest.Cap
     assert call(*pair, "-o", tmp_path / "s") == 2
     told = capsys.readouterr().err
     assert "they lie (0.5, 0.5, 0.5) of a fine cell beside" in told.replace("-0.5", "0.5")
-    assert "--cells-at corner" in told
+    assert "cells-at" in told and "corner" in told
     assert call(*pair, "--cells-at", "corner", "-o", tmp_path / "s") == 0
     (simulation,) = Store.open(tmp_path / "s").simulations()
     assert simulation.coarse(0).origin == simulation.fine(0).origin == pytest.approx((1.2,) * 3)

@@ -142,15 +142,15 @@ def test_options_that_make_no_sense_are_refused(small, options, message):
 
 @pytest.mark.parametrize("scale", [-1.0, math.nan])
 def test_a_scale_that_is_none_is_refused(small, scale):
-    with pytest.raises(InputError, match="--velocity-scale"):
+    with pytest.raises(InputError, match="velocity_scale"):
         Upscaler(small).upsample(smoke((12, 9)), velocity_scale=scale)
 
 
 def test_a_tile_larger_than_the_memory_is_refused(small):
     frame = smoke((40, 40), blobs=60)
-    with pytest.raises(InputError, match=r"--tile: tiles of 32 cells .*; give a smaller --tile"):
+    with pytest.raises(InputError, match=r"tile: tiles of 32 cells .*; give a smaller `tile`"):
         Upscaler(small, tile=32, max_memory=1000).upsample(frame)
-    with pytest.raises(InputError, match="--max-memory: one coarse cell and its halo"):
+    with pytest.raises(InputError, match=r"max_memory: .* one coarse cell with its halo"):
         Upscaler(small, max_memory=1000).upsample(frame)
 
 

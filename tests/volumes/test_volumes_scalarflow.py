@@ -68,7 +68,7 @@ def test_a_folder_of_simulations_becomes_a_data_set(
     assert second.attrs["source"]["high"][0].endswith("sim_000002/reconstruction")
     with np.load(tmp_path / "data/sim_000002/reconstruction/density_000001.npz") as file:
         density = file["data"][..., 0].T[:8, :8, :8]
-    np.testing.assert_array_equal(second.high(0).density, density.astype(np.float16))
+    np.testing.assert_array_equal(second.fine(0).density, density.astype(np.float16))
 
 
 def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
