@@ -82,26 +82,28 @@ class Reference:
 
     def _emit(self, back: list, dt: float) -> None:
         for source in self.setup.sources:
-            for image in source.shape.images(self.setup.grid.periods):
-                for name in ("density", "temperature"):
-                    target = getattr(source, name)
-                    if target is not None:
-                        setattr(self, name, self._raised(getattr(self, name), target, image, back))
+            images = source.shape.images(self.setup.grid.periods)
+            for name in ("density", "temperature"):
+                target = getattr(source, name)
+                if target is not None:
+                    setattr(self, name, self._raised(getattr(self, name), target, images, back))
             self._push(source, dt)
 
-    def _raised(self, field: Array, target: float, image: Shape, back: list) -> Array:
+    def _raised(self, field: Array, target: float, images: list[Shape], back: list) -> Array:
         """What is in the shape; the part of what has flowed through a cell that met the shape; what met it before."""
         grid = self.setup.grid
         beyond = [max(n, 2) if wraps else 1 for n, wraps in zip(grid.cells, grid.periodic, strict=True)]
         counts = [n + 2 * more for n, more in zip(grid.cells, beyond, strict=True)]
         domain = tuple(slice(more, more + n) for n, more in zip(grid.cells, beyond, strict=True))
         ranges = [(-more, n + more) for n, more in zip(grid.shape, beyond, strict=False)]
-        found = shares(image, ranges, (0.5,) * 3, grid.cell_size)
         volume, across = np.zeros(counts), np.zeros((3, *counts))
         middle = (slice(None), slice(None), slice(None) if grid.dim == 3 else slice(1, 2))
-        volume[middle] = found.volume.reshape(volume[middle].shape)
-        for axis in range(grid.dim):
-            across[axis][middle] = found.across[axis].reshape(volume[middle].shape)
+        for image in images:
+            found = shares(image, ranges, (0.5,) * 3, grid.cell_size)
+            volume[middle] += found.volume.reshape(volume[middle].shape)
+            for axis in range(grid.dim):
+                across[axis][middle] += found.across[axis].reshape(volume[middle].shape)
+        volume, across = np.minimum(volume, 1.0), np.minimum(across, 1.0)
         for axis, wraps in enumerate(grid.periodic):
             if not wraps:  # nothing is emitted outside
                 for array in (volume, *across):
