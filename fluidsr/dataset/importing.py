@@ -68,7 +68,9 @@ def import_simulations(
     path, started = absolute(locate(path)), time.monotonic()
     unknown = [name for name in fine_fields if name not in FINE_FIELDS]
     if unknown:
-        raise InputError("fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}")
+        raise InputError(
+            "fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}"
+        )
     selected = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
     report_progress, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
     report = ImportReport()

@@ -61,7 +61,9 @@ def render(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "give another `output`") from None
+        raise InputError(
+            str(folder), f"cannot be written ({error.strerror})", "give another `output`"
+        ) from None
     movie = None
     with Progress(len(items), quiet=quiet) as progress:
         try:

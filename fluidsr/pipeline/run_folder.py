@@ -149,7 +149,9 @@ def read_spec(folder: Path) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise InputError(
-            str(spec), "cannot be read as a run's record", "make the run again with `overwrite`, or in another `output`"
+            str(spec),
+            "cannot be read as a run's record",
+            "make the run again with `overwrite`, or in another `output`",
         )
     return document
 

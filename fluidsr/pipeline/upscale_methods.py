@@ -76,7 +76,9 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
         return ModelMethod(scene.upscale, scene.dim, device, settings)
     if settings != DEFAULT:
         problem = "apply to a generator, and none upsamples these frames"
-        raise InputError("`tile`, `max_memory` and `precision`", problem, "leave them out, or choose a `model`")
+        raise InputError(
+            "`tile`, `max_memory` and `precision`", problem, "leave them out, or choose a `model`"
+        )
     return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 

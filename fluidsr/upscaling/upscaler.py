@@ -48,7 +48,9 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
-SHRUNK = "the device ran out of memory; tiles are smaller from here on (a bound on the memory sets their size in advance)"
+SHRUNK = (
+    "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
+)
 
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
@@ -103,7 +105,9 @@ class Upscaler:
         if batch is not None and batch < 1:
             raise InputError("batch", f"{batch} is not a number of tiles", "give 1 or more")
         if max_memory is not None and max_memory < 1:
-            raise InputError("max_memory", f"{max_memory} bytes is too little", "give a positive size in bytes")
+            raise InputError(
+                "max_memory", f"{max_memory} bytes is too little", "give a positive size in bytes"
+            )
         if precision not in PRECISIONS:
             raise InputError("precision", f"'{precision}' is unknown", f"use {', '.join(PRECISIONS)}")
         if precision == "float16" and self.device.type == "cpu":
@@ -129,8 +133,6 @@ class Upscaler:
             self._generate, self.generator.dim, self.halo, self.factor, self.device
         )
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
-        if self.device.type == "cpu":
-            devices.keep_freed_memory()
 
     @property
     def factor(self) -> int:

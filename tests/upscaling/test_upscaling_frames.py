@@ -147,7 +147,7 @@ def test_a_tile_larger_than_the_memory_is_refused(small):
     frame = smoke((40, 40), blobs=60)
     with pytest.raises(InputError, match=r"tile: tiles of 32 cells .*; give a smaller `tile`"):
         Upscaler(small, tile=32, max_memory=1000).upsample(frame)
-    with pytest.raises(InputError, match="max_memory: .* one coarse cell with its halo"):
+    with pytest.raises(InputError, match=r"max_memory: .* one coarse cell with its halo"):
         Upscaler(small, max_memory=1000).upsample(frame)
 
 
