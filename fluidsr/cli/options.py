@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that go together.
 INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
+SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
 INFERENCE = ("tile", "max-memory", "precision")
 
 
@@ -67,8 +68,8 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "frames": click.option(
         "--frames",
-        metavar="N|A-B",
-        help="Frames to process: N (the first N) or A-B (inclusive)  [default: all]",
+        metavar="N|A-B|A-BxS|A,B",
+        help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list  [default: all]",
     ),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing result."),
     "dry-run": click.option(
@@ -111,6 +112,19 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.FloatRange(0, min_open=True),
         help="Frames per second of the cache  [default: as stored, else 24]",
     ),
+    "crop": click.option(
+        "--crop",
+        is_flag=False,
+        flag_value="auto",
+        metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
+        help="Read only a box (m); auto: that of the smoke, without stray voxels far from it.",
+    ),
+    "axes": click.option(
+        "--axes",
+        type=click.Choice(["y-up", "z-up"]),
+        help="Rotate the result so that this axis points up  [default: as read]",
+    ),
+    "skip-damaged": click.option("--skip-damaged", is_flag=True, help="Skip frames that cannot be read."),
     "threshold": click.option(
         "--threshold",
         type=click.FloatRange(0),

@@ -30,12 +30,23 @@ from fluidsr.cli.options import INFERENCE, echo_unless_quiet, inference_settings
     metavar="NUMBER",
     help="Factor on the number of cells along each axis, in the same domain; 2 halves the cell size.",
 )
-@options("output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run")
+@click.option("--name", metavar="NAME", help="Name of the files and the run's folder  [default: the scene's]")
+@click.option(
+    "--start-frame",
+    type=click.IntRange(-999_999, 999_999),
+    default=1,
+    show_default=True,
+    help="Number of the first frame, in file names and in --frames.",
+)
+@options("axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run")
 def simulate(
     scene: str,
     model: str | None,
     preview: bool,
     resolution_scale: float,
+    name: str | None,
+    start_frame: int,
+    axes: str | None,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -62,6 +73,9 @@ def simulate(
         formats=formats,
         inference=inference_settings(tile, max_memory, precision),
         resolution_scale=resolution_scale,
+        name=name,
+        start_frame=start_frame,
+        axes=axes,
     )
     if dry_run:
         click.echo(command.describe(job), nl=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import INFERENCE, INTAKE, echo_unless_quiet, inference_settings, options
+from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inference_settings, options
 
 
 @click.command()
@@ -46,7 +46,14 @@ from fluidsr.cli.options import INFERENCE, INTAKE, echo_unless_quiet, inference_
 @click.option(
     "--zero-velocity", is_flag=True, help="Accept volumes without velocity, as zero; the detail flickers."
 )
-@options(*INFERENCE, *INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Field to write beside density; repeatable  [default: all]",
+)
+@options(*INFERENCE, *SEQUENCE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -55,6 +62,7 @@ def upsample(
     regions: Path | None,
     mask: str | None,
     mask_grid: str | None,
+    fields: tuple[str, ...],
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -64,6 +72,9 @@ def upsample(
     threshold: float,
     zero_velocity: bool,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -89,8 +100,10 @@ def upsample(
         ),
         tiling=inference_settings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
+        fields=fields,
         threshold=threshold,
         formats=formats or ("vdb", "vti"),
     )
@@ -126,29 +139,28 @@ def upsample(
 @click.option(
     "--precision",
     type=click.Choice(["half", "float"]),
-    default="half",
-    show_default=True,
-    help="Precision of the values in the files.",
+    help="Precision of the values in the files  [default: as read from a VDB, else half]",
 )
 @click.option(
     "--naming",
     type=click.Choice(["houdini", "blender"]),
-    default="houdini",
-    show_default=True,
-    help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender).",
+    help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options(*INTAKE, "threshold", "output", "frames", "overwrite")
+@options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
     fields: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threshold: float,
-    naming: str,
+    naming: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     overwrite: bool,
@@ -160,7 +172,8 @@ def convert(
 
     settings = command.Settings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,
         naming=naming,

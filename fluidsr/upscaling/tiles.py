@@ -83,6 +83,12 @@ class Box:
                 hi[axis] = high
         return rest
 
+    def within(self, other: Box) -> Box | None:
+        """What both boxes have in common, or None."""
+        low = tuple(max(a, b) for a, b in zip(self.lo, other.lo, strict=True))
+        high = tuple(min(a, b) for a, b in zip(self.hi, other.hi, strict=True))
+        return Box(low, high) if all(a < b for a, b in zip(low, high, strict=True)) else None
+
     def relative_to(self, other: Box) -> Box:
         """The same box relative to the lower corner of `other`."""
         return Box(
