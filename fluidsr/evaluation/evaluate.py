@@ -94,7 +94,7 @@ def _density(raised: Method, pair: Pair, method: str) -> np.ndarray:
     density = raised(pair.coarse).numpy().density
     if density.shape != pair.fine.shape:
         what = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
-        raise InputError(f"evaluate: {method}", what, "use a model of the data set's dimension and factor")
+        raise InputError(f"evaluate: {method}", what, "use a model of the dataset's dimension and factor")
     return density
 
 
