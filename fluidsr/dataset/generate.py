@@ -44,7 +44,7 @@ def generate(
 
     The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
-    workers see `path`) there are. Complete simulations are kept, also when `simulations` is raised later;
+    workers see `path`) there are. Complete simulations are kept, also when `simulations` is increased later;
     one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
     the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
     behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
