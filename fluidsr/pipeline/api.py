@@ -28,12 +28,16 @@ def upsample(
     passes: int = 1,
     frames: str | None = None,
     formats: Sequence[str] = ("vdb", "vti"),
+    fields: Sequence[str] = (),
     threshold: float = 0.0,
     zero_velocity: bool = False,
     density_grid: str | None = None,
     velocity_grid: str | None = None,
     velocity_unit: str = "auto",
     frame_rate: float | None = None,
+    crop: str | None = None,
+    axes: str | None = None,
+    skip_damaged: bool = False,
     tile: int | str = "auto",
     max_memory: int | None = None,
     precision: str = "float32",
@@ -45,7 +49,7 @@ def upsample(
     """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
 
     `inputs` are files, folders or patterns such as `smoke_####.vdb`; `frames` is a count or a range as text;
-    `max_memory` is in bytes. The same call again resumes an interrupted one. Raises InputError for inputs that do
+    `fields` are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes an interrupted one. Raises InputError for inputs that do
     not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
@@ -66,8 +70,10 @@ def upsample(
         shaping=scale,
         tiling=InferenceSettings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         zero_velocity=zero_velocity,
+        fields=tuple(fields),
+        skip_damaged=skip_damaged,
         threshold=threshold,
         formats=tuple(formats),
     )

@@ -38,7 +38,7 @@ class VelocityScaleField:
         if self.mask is not None:
             _items(self.mask)
         elif self.grid is not None:
-            raise InputError("mask grid", f"there is no mask that '{self.grid}' could be in", "give one")
+            raise InputError("mask_grid", f"'{self.grid}' is given without a mask", "give a `mask`")
         for region in self.regions:
             if len(region.center) != dim:
                 problem = f"are {len(region.center)}-D and the frames are {dim}-D"

@@ -239,7 +239,7 @@ def test_a_mask_that_is_no_factor_is_told(
     ("options", "says"),
     [
         (["--mask", "none.vdb"], "none.vdb: there is no such file"),
-        (["--mask-grid", "x"], "mask grid: there is no mask that 'x' could be in"),
+        (["--mask-grid", "x"], "--mask-grid: 'x' is given without a mask"),
         (["--region", "none.yaml"], "none.yaml"),
         (["--mask", "solid.npz"], "is 3-D and the frame is 2-D; give a 2-D volume"),
         (["--mask", "solid.npz", "--mask-grid", "x"], "grid 'x' is not there; name one of 'density'"),
