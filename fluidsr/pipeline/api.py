@@ -48,9 +48,9 @@ def upsample(
 ) -> Path:
     """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
 
-    `inputs` are files, folders or patterns such as `smoke_####.vdb`; `frames` is a count or a range as text;
-    `fields` are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes an interrupted one. Raises InputError for inputs that do
-    not exist or do not fit the model.
+    `inputs` are files, folders or patterns such as `smoke_####.vdb`; `frames` is a count or a range as text; `fields`
+    are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes an interrupted
+    one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import Intake

@@ -48,7 +48,9 @@ class Recipe(Section):
         default="float32",
         description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
     )
-    steps: int = Field(ge=1, description="Number of training steps; the learning-rate schedules stretch to it")
+    steps: int = Field(
+        ge=1, description="Number of training steps; the learning-rate schedules stretch to it"
+    )
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
         description="Stop where the running absolute difference is so many times its best; null: never",
