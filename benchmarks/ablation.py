@@ -291,7 +291,7 @@ CLAIMS_SAY = (
     "small."
 )
 CAVEATS = """\
-These are short trainings of a small network that L1 has taught already, under discriminators that look at residuals
+These are short trainings of a small network that L1 has taught already, under discriminators that style at residuals
 and are held in balance by a gate. They tell what a part does in the first hundreds of steps of an adversary. They do
 not tell where tens of thousands of steps from random weights end, which is what the thesis compares.
 

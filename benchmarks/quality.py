@@ -1,6 +1,6 @@
 """How good a generator is on simulations that it has not seen, beside linear and cubic interpolation.
 
-    python benchmarks/quality.py smoke3d-x4          makes a data set that no shipped model was trained on (minutes)
+    python benchmarks/quality.py smoke3d-x4          makes a dataset that no shipped model was trained on (minutes)
     python benchmarks/quality.py MODEL DATA          judges the test split of DATA
     python benchmarks/quality.py MODEL --card        writes the figures into the model's card, too
 

@@ -1,6 +1,6 @@
 """Patches a second of the sampler, beside the training step of the laptop generators that consumes them.
 
-Makes a small data set (2-D and 3-D, some minutes; or give `--data2d`, `--data3d`), then for each augmentation draws
+Makes a small dataset (2-D and 3-D, some minutes; or give `--data2d`, `--data3d`), then for each augmentation draws
 batches as the shipped recipes ask for them: without threads and with one or two, from a warm cache and from none at
 all, where every frame is decoded anew. The step is the cheapest there is (absolute difference alone; what the recipes
 add only makes it longer). Last, training steps with the sampler at work beside them, and with `--processes` the same
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data2d", type=Path, help="a data set; a small one is made unless given")
+    parser.add_argument("--data2d", type=Path, help="a dataset; a small one is made unless given")
     parser.add_argument("--data3d", type=Path)
     parser.add_argument("--processes", action="store_true", help="two worker processes too, for comparison")
     given = parser.parse_args()

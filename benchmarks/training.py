@@ -7,7 +7,7 @@ Per recipe: steps per second; the arithmetic of a step (convolutions and product
 they run) and its rate as a share of the machine's convolution peak, measured on the spot in the recipe's precision;
 shares of the time that went into waiting for data, into the updates of Ds, Dt and G (a pass of G that they share
 counts to the first), and within those into the warp.
-Without --data a small data set is made in data/. `--set KEY=VALUE` changes the recipes. On the CPU, OMP_NUM_THREADS
+Without --data a small dataset is made in data/. `--set KEY=VALUE` changes the recipes. On the CPU, OMP_NUM_THREADS
 decides the number of threads, for the peak as well.
 """
 
@@ -137,7 +137,7 @@ def best_of(work: Callable[[], object], device: str, times: int = 5) -> float:
 
 
 def small_data(recipe: str) -> Path:
-    """A data set to train on for a few steps; made once."""
+    """A dataset to train on for a few steps; made once."""
     dim = 3 if "3d" in recipe else 2
     path = Path("data") / f"benchmark{dim}d.zarr"
     config = configure(dim=dim, factor=4, seed=1, pairs="filtered", **SMALL[dim])

@@ -1,4 +1,4 @@
-"""Files that appear whole under their final name, or not at all."""
+"""Files that appear complete under their final name, or not at all."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
-class _Theirs:
-    """Remembers the OSError of whoever runs within it."""
+class _CallerError:
+    """Remembers the OSError raised within it."""
 
     error: OSError | None = None
 
@@ -59,16 +59,16 @@ class _Theirs:
 
 
 @contextmanager
-def theirs_apart() -> Iterator[_Theirs]:
-    """Around `replacing`, where others make the contents: an OSError within `with theirs:` says nothing about this
-    file, and leaves as it came instead of as `replacing` would tell it.
+def passing_callers_errors() -> Iterator[_CallerError]:
+    """Around `replacing`, where a caller makes the contents: an OSError within `with caller:` is not about this file,
+    and passes unchanged instead of as an error of `replacing`.
     """
-    theirs = _Theirs()
+    caller = _CallerError()
     try:
-        yield theirs
+        yield caller
     except FluidsrError:
-        if theirs.error is not None:
-            raise theirs.error from None
+        if caller.error is not None:
+            raise caller.error from None
         raise
 
 
@@ -76,9 +76,9 @@ def write_error(path: str | os.PathLike[str], error: OSError) -> FluidsrError:
     """The error to raise where writing `path` met `error`: InputError for a bad path, RunError for the
     rest.
     """
-    where = os.fspath(path)
+    label = os.fspath(path)
     if error.errno in _FULL:
-        return RunError(where, "the disk is full", "free some space, or write to another disk")
+        return RunError(label, "the disk is full", "free some space, or write to another disk")
     if error.errno in _BAD_PATH:
-        return InputError(where, *_BAD_PATH[error.errno])
-    return RunError(where, f"cannot be written ({error.strerror or error})", "check the disk")
+        return InputError(label, *_BAD_PATH[error.errno])
+    return RunError(label, f"cannot be written ({error.strerror or error})", "check the disk")

@@ -1,4 +1,4 @@
-"""Which device computes: what turns `auto|cpu|cuda[:N]` into a torch device name, and readies the CPU's memory."""
+"""Devices: `resolve` turns `auto|cpu|cuda[:N]` into a torch device name; `keep_freed_memory` tunes the C library."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fluidsr.errors import InputError
 def resolve(device: str) -> str:
     """Return `cpu` or `cuda:N` for the user's `auto`, `cpu`, `cuda` or `cuda:N`.
 
-    `auto` is a CUDA device where torch finds one, else the CPU. Which one, `cuda` does not say either: the
-    first, or under `torchrun` that of the process's number on its machine. Raises InputError for any other
-    word and for a CUDA device that is not there.
+    `auto` is a CUDA device where torch finds one, else the CPU. Without a number it is the first device, or under
+    `torchrun` that of the process's rank on its machine. Raises InputError for any other text and for a CUDA device
+    that does not exist.
     """
     import torch  # here, so that `--help` and scene checks never pay for it
 
@@ -34,7 +34,7 @@ def resolve(device: str) -> str:
     return f"cuda:{index}"
 
 
-# glibc's names for its settings (malloc.h), and the users' own way to set them.
+# glibc's names for its settings (malloc.h), and the environment variables by which users set them.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _USERS_OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 _KEPT = 2**31 - 1  # bytes at the heap's end; the most that mallopt can be told
@@ -42,11 +42,12 @@ _TENSOR = 2**30  # blocks below are cut from the heap
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory of freed tensors for the next ones; whether it does, on return.
+    """Let this process keep the memory of freed tensors for the next ones. Returns whether it does.
 
-    By default glibc asks the kernel for every block above 32 MiB and gives it back when it is freed; the kernel
-    hands out cleared pages one by one, which takes 28 % of the time of a generator on the CPU. Here up to 2 GiB
-    stay with the process. Nothing changes where the user has set glibc's own variables, or on another C library.
+    The command line calls this; the library never does, since it changes the host process. By default glibc asks the
+    kernel for every block above 32 MiB and gives it back when it is freed; the kernel hands out cleared pages one by
+    one, which takes 28 % of the time of a generator on the CPU. Here up to 2 GiB stay with the process. Nothing
+    changes where the user has set glibc's own variables, or on another C library.
     """
     if any(name in os.environ for name in _USERS_OWN):
         return False

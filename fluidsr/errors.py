@@ -17,7 +17,7 @@ class FluidsrError(Exception):
         self.where, self.what, self.remedy = where, what, remedy
 
     def __reduce__(self) -> tuple[type[FluidsrError], tuple[str, str, str]]:
-        # Errors cross process borders in data-set workers; the default would lose two of the three parts.
+        # Errors cross process borders in dataset workers; the default would lose two of the three parts.
         return type(self), (self.where, self.what, self.remedy)
 
 
@@ -44,7 +44,7 @@ class ModelError(InputError):
 
 
 class DatasetError(InputError):
-    """A data set is missing, damaged, or does not fit its use."""
+    """A dataset is missing, damaged, or does not fit its use."""
 
 
 class RunError(FluidsrError):

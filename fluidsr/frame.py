@@ -1,4 +1,4 @@
-"""Frame: the one thing that passes between solver, models and files.
+"""Frame: the data that passes between solver, models and files.
 
 Axes, units and the meaning of `origin` are explained once, in docs/conventions.md.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from fluidsr.errors import InputError
 Array = Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One instant of smoke: cell-centred float32 fields on a box of cubic cells.
 
@@ -59,6 +59,15 @@ class Frame:
                 raise InputError(
                     name, f"shape {tuple(array.shape)} does not fit density's {shape}", f"give {expected}"
                 )
+
+    def __repr__(self) -> str:
+        cells, fields = " x ".join(map(str, self.shape)), ", ".join(self.fields())
+        return f"Frame({cells} cells of {self.cell_size:g} m, t = {self.time:g} s: {fields})"
+
+    def __reduce__(self) -> tuple[Callable[..., Frame], tuple[dict[str, Any]]]:
+        # The read-only view of `others` can neither be pickled nor copied deeply.
+        values = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
+        return _frame_of, (values | {"others": dict(self.others)},)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,6 +110,10 @@ class Frame:
         if self.velocity is None:
             raise InputError("velocity", "the frame has none", "give a velocity field, or zeros of its shape")
         return self.velocity * np.float32(self.dt / self.cell_size).item()
+
+
+def _frame_of(values: dict[str, Any]) -> Frame:
+    return Frame(**values)
 
 
 def _as_numpy(array: Array) -> np.ndarray:

@@ -8,6 +8,7 @@ from fluidsr import models
 
 RENAMED = {
     "fluidsr.dataset": {"Foreign": "ExternalPair", "Joined": "ConcatStore"},
+    "fluidsr.preview": {"Look": "RenderStyle", "Reduced": "DownsampledDensity"},
     "fluidsr.training": {"Progress": "TrainingProgress"},
     "fluidsr.upscaling": {"Piece": "FieldBlock"},
 }

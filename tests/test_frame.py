@@ -1,5 +1,10 @@
 """Frame keeps its promises: shapes, conversions, nothing copied that need not be."""
 
+import copy
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +61,29 @@ def test_with_fields_drops_what_is_not_named() -> None:
 def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         frame().replace(**changes)
+
+
+def total(frame: Frame) -> float:
+    return float(frame.density.sum())
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+def test_a_frame_can_be_copied_and_pickled(clone) -> None:
+    original = frame().replace(others={"flame": np.ones((4, 5, 6), np.float32)})
+    twin = clone(original)
+    assert twin.fields().keys() == original.fields().keys()
+    for name, values in original.fields().items():
+        np.testing.assert_array_equal(twin.fields()[name], values)
+        assert not np.shares_memory(twin.fields()[name], values)
+    assert (twin.cell_size, twin.origin, twin.time, twin.dt) == (0.5, (1.0, 2.0, 3.0), 0.0, 0.25)
+    with pytest.raises(TypeError):
+        twin.others["flame"] = None  # still read-only
+
+
+def test_a_frame_reaches_another_process() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(total, frame().replace(density=np.ones((4, 5, 6), np.float32))).result() == 120
+
+
+def test_a_frame_is_told_in_one_line() -> None:
+    assert repr(frame(2)) == "Frame(4 x 5 cells of 0.5 m, t = 0 s: density, velocity)"

@@ -18,6 +18,7 @@ from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
+from fluidsr.device import keep_freed_memory
 from fluidsr.errors import FluidsrError
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # render farms stop jobs with SIGTERM: the same as Ctrl-C
+    keep_freed_memory()
     try:
         sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
     except click.ClickException as error:

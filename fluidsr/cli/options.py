@@ -141,7 +141,9 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
 
 # The option of each parameter that errors of the library name, where it is called otherwise.
 _OPTIONS_OF_PARAMETERS = {
+    "axes": "--axes",
     "cells_at": "--cells-at",
+    "crop": "--crop",
     "debug": "--debug",
     "device": "--device",
     "dim": "--dim",
@@ -152,6 +154,8 @@ _OPTIONS_OF_PARAMETERS = {
     "init": "--init",
     "layout": "--layout",
     "low": "--low",
+    "mask": "--mask",
+    "mask_grid": "--mask-grid",
     "max_memory": "--max-memory",
     "model": "--model",
     "output": "--output",

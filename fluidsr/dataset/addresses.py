@@ -1,4 +1,4 @@
-"""Where a data set lies: a folder here, or an address of fsspec (`s3://bucket/smoke.zarr`, `memory://a`, ...).
+"""Where a dataset lies: a folder here, or an address of fsspec (`s3://bucket/smoke.zarr`, `memory://a`, ...).
 
 A folder is a `Path` and keeps all that a file system gives: locks, atomic renames. Anything else is a `Remote`, which
 can list, read, write and remove objects, and no more.

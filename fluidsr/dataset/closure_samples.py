@@ -18,7 +18,7 @@ CACHE_BYTES = 2 << 30
 class ClosureSamples:
     """Frames of the closure pairs of one split, turned and mirrored at random.
 
-    A sample is a function of its number and the seed alone. Raises InputError where a data set holds no closure pairs,
+    A sample is a function of its number and the seed alone. Raises InputError where a dataset holds no closure pairs,
     DatasetError where the split has no simulations.
     """
 

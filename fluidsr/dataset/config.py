@@ -1,4 +1,4 @@
-"""What a data set shall be: sizes, counts, the kind of pairs, the seed."""
+"""What a dataset shall be: sizes, counts, the kind of pairs, the seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_SIMULATIONS = 100_000  # names have five digits
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """A data set of `simulations` randomised scenes, `frames` frames each, recorded on two grids.
+    """A dataset of `simulations` randomised scenes, `frames` frames each, recorded on two grids.
 
     `resolution` counts *coarse* cells along the longest edge of the domain; the fine grid has `factor`
     times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
@@ -107,7 +107,7 @@ def split_of(index: int) -> str:
     """The split of simulation `index`: of each ten, the second is for validation and the third for test.
 
     The scenes are drawn independently, so a fixed pattern is as fair as a drawn one; and it stays as it is
-    when a data set grows, and has all three splits from three simulations on. Frames of one simulation are
+    when a dataset grows, and has all three splits from three simulations on. Frames of one simulation are
     never spread over splits: a test set would leak.
     """
     return {1: "validation", 2: "test"}.get(index % 10, "train")

@@ -65,7 +65,7 @@ class ExternalPair:
     """A simulation to import: a fine side, and a coarse one or the `factor` to make it by.
 
     `split` is chosen for it where it is None; with `still` a coarse side without velocity gets zeros. `source` says
-    in plain words where it is from: it is stored, and tells whether a data set holds the simulation already.
+    in plain words where it is from: it is stored, and tells whether a dataset holds the simulation already.
     """
 
     fine: Side

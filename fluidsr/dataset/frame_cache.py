@@ -1,4 +1,4 @@
-"""What the sampler sees of a data set's frames, decoded once and kept while there is room in a bounded cache."""
+"""What the sampler sees of a dataset's frames, decoded once and kept while there is room in a bounded cache."""
 
 from __future__ import annotations
 

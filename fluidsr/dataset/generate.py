@@ -1,4 +1,4 @@
-"""Generating a data set: which simulations are missing, who computes them, what happened."""
+"""Generating a dataset: which simulations are missing, who computes them, what happened."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def generate(
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> GenerationReport:
-    """Make, or go on making, the data set `config` in the folder, or at the address of fsspec, `path`.
+    """Make, or go on making, the dataset `config` in the folder, or at the address of fsspec, `path`.
 
     The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
-    workers see `path`) there are. Complete simulations are kept, also when `simulations` is raised later;
+    workers see `path`) there are. Complete simulations are kept, also when `simulations` is increased later;
     one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
     the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
     behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
     was kept, failed, or computed by a client.
 
     On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
-    something else or a data set of another configuration (unless `overwrite`), or cannot be written;
+    something else or a dataset of another configuration (unless `overwrite`), or cannot be written;
     SceneError for a distribution that gives no sound scene; RunError where the disk is full, workers die or a
     simulation fails for a reason outside of itself again and again, or another command is at work on `path`. What is
     complete by then stays.
@@ -96,7 +96,7 @@ def _run(
 
 
 def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
-    """Make `path` a data set of this configuration, with nothing unfinished in it."""
+    """Make `path` a dataset of this configuration, with nothing unfinished in it."""
     root = existing_root(path)
     if root is not None and overwrite:
         for name in simulation_names(path):
@@ -119,7 +119,7 @@ def _compare(path: Address, stored: dict[str, Any], config: DatasetConfig) -> No
             )
             raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         if key != "simulations" and stored.get(key) != value:
-            problem = f"holds a data set of another configuration: {_difference(key, stored.get(key), value)}"
+            problem = f"holds a dataset of another configuration: {_difference(key, stored.get(key), value)}"
             raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
 
 

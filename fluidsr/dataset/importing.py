@@ -1,4 +1,4 @@
-"""Importing simulations of other programs into a data set: which are there, which fit, what happened."""
+"""Importing simulations of other programs into a dataset: which are there, which fit, what happened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ImportReport:
 
 
 class _Unusable(Exception):
-    """The simulation cannot be used; the data set is fine."""
+    """The simulation cannot be used; the dataset is fine."""
 
 
 def import_simulations(
@@ -52,7 +52,7 @@ def import_simulations(
     on_progress: Callable[[str, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> ImportReport:
-    """Make, or add to, the data set `path` from simulations that other programs computed.
+    """Make, or add to, the dataset `path` from simulations that other programs computed.
 
     A simulation that is there already (the same files of the fine side, and the same range of them) is kept; the
     others get the next names in the order given, and, unless they say so themselves, the split of their name
@@ -62,7 +62,7 @@ def import_simulations(
 
     On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
     stays, and the same call goes on from there. Raises InputError where none of the simulations can be used, and
-    where `path` holds something else; DatasetError where it holds a data set that cannot take them; RunError for a
+    where `path` holds something else; DatasetError where it holds a dataset that cannot take them; RunError for a
     full disk.
     """
     path, started = absolute(locate(path)), time.monotonic()
@@ -114,7 +114,7 @@ def import_simulations(
 
 
 class _ImportedSimulations:
-    """Which simulations the data set at `path` holds, and what it takes."""
+    """Which simulations the dataset at `path` holds, and what it takes."""
 
     def __init__(self, path: Address, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
         self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
@@ -126,7 +126,7 @@ class _ImportedSimulations:
             return
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
-                problem = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
+                problem = f"holds a dataset of another kind: its {key} is {self._root.get(key)}, not {value}"
                 raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         for simulation in simulations:
             self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
@@ -148,7 +148,7 @@ class _ImportedSimulations:
         return None
 
     def next_name(self, surveyed: Survey) -> str:
-        """A name for a further simulation; the first one makes the data set. Raises _Unusable for another kind."""
+        """A name for a further simulation; the first one makes the dataset. Raises _Unusable for another kind."""
         kind = {"dim": len(surveyed.grids.coarse.shape), "factor": surveyed.grids.factor}
         if self._root is None:
             shared = {"pairs": PAIRS, "fine_fields": list(self.fine_fields), "software": self._provenance}
@@ -156,11 +156,11 @@ class _ImportedSimulations:
             create_root(self.path, self._root)
         for key, value in kind.items():
             if self._root[key] != value:
-                raise _Unusable(f"its {key} is {value}, and that of the data set is {self._root[key]}")
+                raise _Unusable(f"its {key} is {value}, and that of the dataset is {self._root[key]}")
         return simulation_name(max((int(name[4:]) for name in self._sources), default=-1) + 1)
 
     def forget_if_empty(self) -> None:
-        """The simulation that made the data set was none: the next one decides what it takes."""
+        """The simulation that made the dataset was none: the next one decides what it takes."""
         if self._root is not None and not self._sources:
             remove(self.path / "zarr.json")
             self._root = None

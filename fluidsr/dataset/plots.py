@@ -1,4 +1,4 @@
-"""Pictures of a data set: what its simulations have drawn (one column a quantity, one row a simulation), and pairs.
+"""Pictures of a dataset: what its simulations have drawn (one column a quantity, one row a simulation), and pairs.
 
 Drawn without a display, as PNG bytes.
 """

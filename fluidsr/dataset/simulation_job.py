@@ -24,7 +24,7 @@ SMOKE = 0.01  # density above which a cell counts as smoke
 
 @dataclass(frozen=True)
 class SimulationJob:
-    """Simulation `index` of the data set `config` in the folder `path`, to be computed on `device`."""
+    """Simulation `index` of the dataset `config` in the folder `path`, to be computed on `device`."""
 
     config: DatasetConfig
     path: Address

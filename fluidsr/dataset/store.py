@@ -1,4 +1,4 @@
-"""Reading data sets: a Zarr v3 group with one sub-group per simulation (docs/dataset.md), or several as one."""
+"""Reading datasets: a Zarr v3 group with one sub-group per simulation (docs/dataset.md), or several as one."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Simulation:
 
 
 class Store:
-    """A data set, opened for reading.
+    """A dataset, opened for reading.
 
     `.path` (a Path, or an address), `.attrs` (its configuration and where it came from), `.failed` (simulations
     that diverged: name to what was recorded).
@@ -183,7 +183,7 @@ class Store:
 
     @classmethod
     def open(cls, path: str | PathLike[str] | Remote) -> Store:
-        """Open the data set in the folder, or at the address of fsspec, `path`; no field is decoded yet.
+        """Open the dataset in the folder, or at the address of fsspec, `path`; no field is decoded yet.
 
         Raises DatasetError where it is missing, of another format, or damaged; InputError for an address that
         cannot be.
@@ -221,7 +221,7 @@ class Store:
         return [s for s in self._simulations if split in (None, s.split)]
 
     def describe(self) -> dict[str, Any]:
-        """What is in the data set, as plain numbers and words: for `fluidsr info`."""
+        """What is in the dataset, as plain numbers and words: for `fluidsr info`."""
         splits: dict[str, int] = {}
         for simulation in self._simulations:
             splits[simulation.split] = splits.get(simulation.split, 0) + 1
@@ -291,7 +291,7 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
 
 
 class ConcatStore:
-    """Data sets of one dimension and factor, one behind the other: filtered pairs and coupled ones, one's own and
+    """Datasets of one dimension and factor, one behind the other: filtered pairs and coupled ones, one's own and
     imported ones. Each keeps its splits. Raises InputError where they do not go together, or one is given twice.
     """
 
@@ -303,10 +303,10 @@ class ConcatStore:
                     raise InputError(
                         str(store),
                         f"its {key} is {getattr(store, key)} and that of {first} is {getattr(first, key)}",
-                        "train on data sets of one dimension and factor",
+                        "train on datasets of one dimension and factor",
                     )
             if any(store.path == other.path for other in stores[:n]):
-                raise InputError(str(store), "is given twice", "give each data set once")
+                raise InputError(str(store), "is given twice", "give each dataset once")
         self.stores = tuple(stores)
 
     def __str__(self) -> str:
@@ -323,5 +323,5 @@ class ConcatStore:
         return self.stores[0].factor
 
     def simulations(self, split: str | None = None) -> list[Simulation]:
-        """As `Store.simulations`, of one data set after the other."""
+        """As `Store.simulations`, of one dataset after the other."""
         return [simulation for store in self.stores for simulation in store.simulations(split)]

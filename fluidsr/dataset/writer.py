@@ -1,4 +1,4 @@
-"""Writing a data set, so that a simulation is there whole or not at all.
+"""Writing a dataset, so that a simulation is there whole or not at all.
 
 In a folder, a simulation is written under a hidden name and renamed when it is complete. At an address there is no
 atomic rename: there its attributes, one object, are written last, and without them it does not count.
@@ -25,7 +25,7 @@ from fluidsr.frame import Frame
 
 
 def create_root(path: Address, attrs: dict[str, Any]) -> None:
-    """Make the data set's root group at `path`, or give the one that is there new attributes.
+    """Make the dataset's root group at `path`, or give the one that is there new attributes.
 
     Raises InputError where the folder cannot be made or written, RunError where the disk is full.
     """
@@ -191,7 +191,7 @@ def exclusive_lock(path: Address) -> Iterator[None]:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                problem = "another command is generating this data set"
+                problem = "another command is generating this dataset"
                 raise RunError(str(path), problem, "wait for it, or give another folder") from None
         yield
     finally:

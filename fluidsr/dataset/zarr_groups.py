@@ -1,4 +1,4 @@
-"""Which groups a data set has, and which of them are whole: what readers and writers ask before they look inside."""
+"""Which groups a dataset has, and which of them are whole: what readers and writers ask before they look inside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"sim_\d{5}")
 
 
 def is_dataset(path: str | PathLike[str]) -> bool:
-    """Whether `path` is a folder or an address that says it is a data set of ours; never raises."""
+    """Whether `path` is a folder or an address that says it is a dataset of ours; never raises."""
     try:
         read_root(locate(path))
     except FluidsrError:
@@ -29,14 +29,14 @@ def is_dataset(path: str | PathLike[str]) -> bool:
 
 
 def read_root(path: Address) -> dict[str, Any]:
-    """The attributes of the data set's root. Raises DatasetError where there is none of ours."""
+    """The attributes of the dataset's root. Raises DatasetError where there is none of ours."""
     if isinstance(path, Path) and not path.exists():
-        raise DatasetError(str(path), "there is no such folder", "give a data set made by generate-dataset")
+        raise DatasetError(str(path), "there is no such folder", "give a dataset made by generate-dataset")
     if not is_zarr(path):
-        raise DatasetError(str(path), "is not a data set (no zarr.json)", "give one made by generate-dataset")
+        raise DatasetError(str(path), "is not a dataset (no zarr.json)", "give one made by generate-dataset")
     attrs = dict(open_group(path).attrs)
     if attrs.get("format") != FORMAT:
-        raise DatasetError(str(path), "is a Zarr group, but not a data set of pairs", "use generate-dataset")
+        raise DatasetError(str(path), "is a Zarr group, but not a dataset of pairs", "use generate-dataset")
     if attrs.get("version") != VERSION:
         problem = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
         raise DatasetError(str(path), problem, "use the program that wrote it, or generate it again")
@@ -64,7 +64,7 @@ def finished(path: Address) -> set[str]:
 
 
 def existing_root(path: Address) -> dict[str, Any] | None:
-    """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
+    """The attributes of the dataset at `path`; None where there is nothing. InputError for anything else."""
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise InputError(str(path), "is a file", "give a folder")
     try:
@@ -74,7 +74,7 @@ def existing_root(path: Address) -> dict[str, Any] | None:
     if not entries:
         return None
     if "zarr.json" not in entries:
-        raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
+        raise InputError(str(path), "is not empty and holds no dataset", "give another folder, or empty it")
     return read_root(path)
 
 

@@ -1,4 +1,4 @@
-"""Judging a generator on simulations that it has not seen, beside plain interpolation."""
+"""Evaluation of a generator on held-out simulations, against interpolation."""
 
 from __future__ import annotations
 

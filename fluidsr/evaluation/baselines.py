@@ -1,4 +1,4 @@
-"""What a generator has to beat: plain interpolation of the coarse density."""
+"""Baselines of an evaluation: interpolation of the coarse density."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from fluidsr.frame import Frame
 
 
 def interpolation(factor: int, order: str) -> Callable[[Frame], Frame]:
-    """A function that raises a frame's density `factor` times by `models.resample.upsample`, `linear` or
+    """A function that upsamples a frame's density `factor` times by `models.resample.upsample`, `linear` or
     `cubic`.
 
     Other fields are dropped; the result is never negative (cubic interpolation may undershoot). NumPy out.
     """
 
-    def raised(frame: Frame) -> Frame:
+    def interpolated(frame: Frame) -> Frame:
         from fluidsr.models.resample import upsample
 
         density = upsample(frame.torch().density[None, None], factor, order)[0, 0].clamp_(min=0)
         return frame.with_fields({"density": density.numpy()}, cell_size=frame.cell_size / factor)
 
-    return raised
+    return interpolated
 
 
 def baselines(factor: int) -> dict[str, Callable[[Frame], Frame]]:

@@ -1,4 +1,4 @@
-"""Running the methods over pairs of frames, one frame at a time, and measuring what they give."""
+"""Evaluation: run the methods on pairs of frames, one at a time, and measure the results."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def evaluate(
             before is not None and (before.simulation, before.index + 1) == (pair.simulation, pair.index)
         )  # fmt: skip
         fields = {REFERENCE: pair.fine.numpy().density}
-        for method, raised in methods.items():
+        for method, function in methods.items():
             started = time.perf_counter()
-            fields[method] = _density(raised, pair, method)
+            fields[method] = _density(function, pair, method)
             report.seconds[method] = report.seconds.get(method, 0.0) + time.perf_counter() - started
         _measure(report, pair, fields, previous if consecutive else {})
         previous, before = fields, pair
@@ -85,16 +85,16 @@ def evaluate(
             on_progress(f"{pair.simulation} frame {pair.index}", 1)
     if before is None:
         raise InputError(
-            "evaluate", "there are no frames to judge", "choose another split, or generate more data"
+            "evaluate", "there are no frames to evaluate", "choose another split, or generate more data"
         )
     return report
 
 
-def _density(raised: Method, pair: Pair, method: str) -> np.ndarray:
-    density = raised(pair.coarse).numpy().density
+def _density(function: Method, pair: Pair, method: str) -> np.ndarray:
+    density = function(pair.coarse).numpy().density
     if density.shape != pair.fine.shape:
         what = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
-        raise InputError(f"evaluate: {method}", what, "use a model of the data set's dimension and factor")
+        raise InputError(f"evaluate: {method}", what, "use a model of the dataset's dimension and factor")
     return density
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG bytes; drawn without a display and without matplotlib's global state."""
+"""Plots of a report, as PNG bytes; drawn without a display and without matplotlib's global state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by simulation, frame and method; a table, a file, pictures, a page."""
+"""Report: the metrics of an evaluation by simulation, frame and method, as a table and as plain values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Slices:
 
 @dataclass
 class Report:
-    """Figures of all methods; the method under judgement is `name`.
+    """Figures of all methods; the evaluated model is `name`.
 
     `frames`: one record per frame and method. `seconds`: per method, of all frames together.
     """

@@ -40,7 +40,7 @@ class Alignment:
 
         {A(x[t-1], v[t-1]), x[t], A(x[t+1], -v[t+1])},   [B, 3, *(s * factor)]
 
-    where `A` is semi-Lagrangian advection (`advect`) with the velocity raised linearly, in fine cells per
+    where `A` is semi-Lagrangian advection (`advect`) with the velocity upsampled linearly, in fine cells per
     frame. What is computed from the velocity is computed once, for all calls: for real and generated frames
     alike. The gradient flows into all three frames; none flows into the velocity, which is data.
     """

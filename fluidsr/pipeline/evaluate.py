@@ -38,8 +38,8 @@ def evaluate(
     if (card.dim, card.factor) != (store.dim, store.factor):
         raise ModelError(
             model,
-            f"raises {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
-            "choose a model and a data set that fit",
+            f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
+            "choose a model and a dataset that fit",
         )
     folder = output or Path("runs") / f"evaluate_{card.name}"
     if (folder / "report.json").exists() and not overwrite:

@@ -25,7 +25,7 @@ def configure(
     fields: Sequence[str] = (),
     **options: Any,
 ) -> DatasetConfig:
-    """The data set that the options describe: `distribution` is a name or a YAML file, of which `overrides` change
+    """The dataset that the options describe: `distribution` is a name or a YAML file, of which `overrides` change
     keys; `resync` N or LEAST-MOST frames; `fields` of the fine side, none for all. Raises InputError."""
     from fluidsr.dataset import DatasetConfig
     from fluidsr.scenes.random_scenes.distribution import load_distribution

@@ -45,7 +45,7 @@ def scalarflow(
     zero_velocity: bool = False,
     **more: Any,
 ) -> list[ExternalPair]:
-    """The simulations in `folder`, which is laid out as the ScalarFlow data set; their coarse sides are filtered.
+    """The simulations in `folder`, which is laid out as the ScalarFlow dataset; their coarse sides are filtered.
 
     Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
     """
@@ -199,7 +199,7 @@ def _side(side: SideOfPair, options: dict[str, Any], frames: str | None) -> Side
 
 
 class _Reader:
-    """Reads frames: what their files have of all that a data set can keep."""
+    """Reads frames: what their files have of all that a dataset can keep."""
 
     def __init__(self, items: dict[int, Item], intake: Intake) -> None:
         self._items, self._intake = items, intake

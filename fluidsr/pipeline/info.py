@@ -1,4 +1,4 @@
-"""`fluidsr info`: what is in a volume, data set, model or run."""
+"""`fluidsr info`: what is in a volume, dataset, model or run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
-    A model may also be given by the name of a shipped one. Of a data set pictures are drawn: what its simulations
+    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations
     have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
     directory. Raises InputError for what is none of these.
     """
@@ -44,7 +44,7 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     if place.is_dir():
         return _sequence(path)
     raise InputError(
-        path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
+        path, "is not a volume, dataset, model or run", "give a file, a .zarr store or a run's folder"
     )
 
 

@@ -1,4 +1,4 @@
-"""The preview of a run: one small picture per frame, then a contact sheet and a movie of them."""
+"""The preview of a run: one small image per frame, and a contact sheet and a movie of them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import TYPE_CHECKING
 from fluidsr.frame import Frame
 
 if TYPE_CHECKING:
-    from fluidsr.preview import Reduced
+    from fluidsr.preview import DownsampledDensity
 
 
 class RunPreview:
-    """Pictures in `.preview/`, kept so that a run can be made longer; `encode` makes sheet and movie of them."""
+    """Images in `.preview/`, kept so that a run can be continued; `encode` makes the sheet and the movie of them."""
 
     def __init__(self, root: Path, up: str) -> None:
         self._pictures, self._up = root / ".preview", up
         self._sheet, self._movie = root / "preview.png", root / "preview.mp4"
 
     def image_path(self, number: int, side: str = "coarse") -> Path:
-        """Where the picture of a frame's `coarse` or `fine` side lies."""
+        """Path of the image of a frame's `coarse` or `fine` side."""
         return self._pictures / f"{number:04d}_{side}.png"
 
-    def downsampler(self, shape: Sequence[int], like: Frame) -> Reduced:
-        """What gathers a fine density of `shape` voxels for `render_frame`, where the arrays of `like` are."""
+    def downsampler(self, shape: Sequence[int], like: Frame) -> DownsampledDensity:
+        """Gathers a fine density of `shape` voxels for `render_frame`, on the device of `like`."""
         from fluidsr import preview
 
-        return preview.Reduced(shape, like.density.device if hasattr(like.density, "detach") else "cpu")
+        return preview.DownsampledDensity(
+            shape, like.density.device if hasattr(like.density, "detach") else "cpu"
+        )
 
     def render_frame(self, number: int, coarse: Frame, fine: Frame | None) -> None:
-        """Draw a frame's two sides, with the solids of the coarse one; the coarse one last, since its presence
-        says that the frame is drawn."""
+        """Render a frame's two sides, with the solids of the coarse one; the coarse one last, since its image marks
+        the frame as rendered."""
         from fluidsr import preview
 
         self._pictures.mkdir(exist_ok=True)
@@ -43,9 +45,9 @@ class RunPreview:
                 )
 
     def encode(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
-        """Make `preview.png` and `preview.mp4` of the frames `numbers`, all of which were drawn.
+        """Write `preview.png` and `preview.mp4` of the frames `numbers`, all of which were rendered.
 
-        `coarse` cells along each axis and the generator's `factor` stand in the captions.
+        The captions show the `coarse` cells along each axis, and those times `factor`.
         """
         from fluidsr import preview
 

@@ -34,13 +34,13 @@ def render(
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
-    `preview.Look`. Raises InputError for bad input and for an output that exists, unless `overwrite`.
+    `preview.RenderStyle`. Raises InputError for bad input and for an output that exists, unless `overwrite`.
     """
     from fluidsr import preview
 
     device = devices.resolve(device)
     view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
-    look = preview.Look(extinction=extinction)
+    style = preview.RenderStyle(extinction=extinction)
     cache = Cache.of(inputs, frames_wanted)
     items = cache.items
     intake = Intake(density_grid=density_grid)
@@ -75,7 +75,7 @@ def render(
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)
                 picture = preview.render(
-                    frame, width=width, height=height, camera=view, look=look, device=device
+                    frame, width=width, height=height, camera=view, style=style, device=device
                 )
                 if suffix == ".mp4":
                     movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)

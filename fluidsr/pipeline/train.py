@@ -1,4 +1,4 @@
-"""`fluidsr train`: a recipe on a data set."""
+"""`fluidsr train`: a recipe on a dataset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIGURES = ("psnr", "spectrum", "temporal")
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A recipe, the data sets it is trained on, and the machine."""
+    """A recipe, the datasets it is trained on, and the machine."""
 
     data: tuple[Address, ...]
     recipe: Recipe
@@ -59,7 +59,7 @@ class TrainJob:
                 raise InputError(
                     f"recipe {recipe}",
                     f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
-                    "choose a recipe and a data set that fit",
+                    "choose a recipe and a dataset that fit",
                 )
         return cls(tuple(each.path for each in store.stores), resolved, devices.resolve(device), seed)
 
@@ -173,7 +173,7 @@ def sources(
 
 
 def summary(store: Store) -> dict[str, Any]:
-    """What a card says about a data set."""
+    """What a card says about a dataset."""
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {
@@ -184,7 +184,7 @@ def summary(store: Store) -> dict[str, Any]:
 
 
 def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
-    """The data sets at `data`, one behind the other."""
+    """The datasets at `data`, one behind the other."""
     from fluidsr import dataset
 
     return dataset.ConcatStore([dataset.Store.open(path) for path in data])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClosureJob:
-    """A corrector's recipe, the data sets it is trained on, and the machine."""
+    """A corrector's recipe, the datasets it is trained on, and the machine."""
 
     data: tuple[Address, ...]
     recipe: ClosureRecipe
@@ -50,7 +50,7 @@ class ClosureJob:
                 raise InputError(
                     f"recipe {recipe}",
                     f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
-                    "choose a recipe and a data set that fit",
+                    "choose a recipe and a dataset that fit",
                 )
         return cls(tuple(each.path for each in store.stores), resolved, devices.resolve(device), seed)
 

@@ -14,7 +14,7 @@ from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.frame_sequence import Cache, Item
 from fluidsr.pipeline.provenance import digest
-from fluidsr.scenes.onto import Onto
+from fluidsr.scenes.frame_resampler import FrameResampler
 from fluidsr.scenes.regions import factors
 
 _MASK = "mask"  # what the grid may be called beside the names of a density
@@ -38,7 +38,7 @@ class VelocityScaleField:
         if self.mask is not None:
             _items(self.mask)
         elif self.grid is not None:
-            raise InputError("mask grid", f"there is no mask that '{self.grid}' could be in", "give one")
+            raise InputError("mask_grid", f"'{self.grid}' is given without a mask", "give a `mask`")
         for region in self.regions:
             if len(region.center) != dim:
                 problem = f"are {len(region.center)}-D and the frames are {dim}-D"
@@ -115,7 +115,7 @@ def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
         raise InputError(
             source, problem, "give a factor of 0 or more in every voxel, 1 where nothing changes"
         )
-    return Onto(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=outside)
+    return FrameResampler(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=outside)
 
 
 @lru_cache(maxsize=1)

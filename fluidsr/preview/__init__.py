@@ -1,17 +1,20 @@
-"""Frames of smoke as pictures, contact sheets and movies, without a display or a GPU."""
+"""Rendering frames of smoke to images, contact sheets and movies, without a display or a GPU."""
 
+from typing import TYPE_CHECKING
+
+from fluidsr.deprecation import renamed
 from fluidsr.preview.camera import Camera
 from fluidsr.preview.contact_sheet import contact_sheet, side_by_side, write_filmstrip
-from fluidsr.preview.downsampled import Reduced
+from fluidsr.preview.downsampled import DownsampledDensity
 from fluidsr.preview.files import MovieWriter, read_png, write_png
 from fluidsr.preview.raymarch import picture_size, render
-from fluidsr.preview.style import Look
+from fluidsr.preview.style import RenderStyle
 
 __all__ = [
     "Camera",
-    "Look",
+    "DownsampledDensity",
     "MovieWriter",
-    "Reduced",
+    "RenderStyle",
     "contact_sheet",
     "picture_size",
     "read_png",
@@ -20,3 +23,6 @@ __all__ = [
     "write_filmstrip",
     "write_png",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"Look": "RenderStyle", "Reduced": "DownsampledDensity"})

@@ -47,8 +47,8 @@ def contact_sheet(
     for r, row in enumerate(rows):
         top = head + gap + r * (height + gap)
         for c, picture in enumerate(row):
-            left = gap + c * (width + gap)
-            sheet[top : top + height, left : left + width] = picture
+            column_start = gap + c * (width + gap)
+            sheet[top : top + height, column_start : column_start + width] = picture
         texts.append(((gap + 0.6 * size, top + 0.5 * size), "la", labels[r], _INK))
     for c, caption in enumerate(captions):
         texts.append(((gap + c * (width + gap) + width / 2, (head + gap) / 2), "mm", caption, _FAINT))
@@ -95,8 +95,8 @@ def _write(
 
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
-    for where, anchor, text, colour in texts:
-        draw.text(where, text, fill=colour, font=font, anchor=anchor)
+    for position, anchor, text, colour in texts:
+        draw.text(position, text, fill=colour, font=font, anchor=anchor)
     return np.asarray(image)
 
 
@@ -127,17 +127,17 @@ def write_filmstrip(
 
     last = len(numbers) - 1
     columns = min(COLUMNS, len(numbers))
-    shown = [numbers[round((c + 1) * last / columns)] for c in range(columns)] if last else list(numbers)
+    selected = [numbers[round((c + 1) * last / columns)] for c in range(columns)] if last else list(numbers)
     write_png(
         sheet,
         contact_sheet(
-            [load(n, "coarse") for n in shown],
-            [load(n, "fine") for n in shown] if paired else None,
-            [seconds(n) for n in shown],
+            [load(n, "coarse") for n in selected],
+            [load(n, "fine") for n in selected] if paired else None,
+            [seconds(n) for n in selected],
             labels=labels,
         ),
     )
-    with MovieWriter(movie, fps) as film:
+    with MovieWriter(movie, fps) as movie_file:
         for n in numbers:
             coarse = load(n, "coarse")
-            film.add(side_by_side(coarse, load(n, "fine"), labels, seconds(n)) if paired else coarse)
+            movie_file.add(side_by_side(coarse, load(n, "fine"), labels, seconds(n)) if paired else coarse)

@@ -1,4 +1,4 @@
-"""A fine density, lowered while its boxes pass by: what a picture needs of a frame that is never whole."""
+"""DownsampledDensity: a fine density at an image's resolution, gathered from blocks of a frame that is never whole."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch.nn.functional as F
 
 from fluidsr.frame import Frame
 
-# A picture has some 500 pixels along its longer side: more cells than in a cube of 320 would not be seen.
+# An image has some 500 pixels along its longer side: more cells than a cube of 320 would not be visible.
 MOST_CELLS = 2**25
-_SLAB = 64  # fine layers that are lowered at a time, which bounds the memory for it
+_SLAB = 64  # fine layers that are downsampled at a time, which bounds the memory
 
 
-class Reduced:
-    """The mean of a density `[*shape]` over cubes of `factor` cells, the least that leaves `most_cells` or fewer.
+class DownsampledDensity:
+    """The mean of a density `[*shape]` over cubes of `factor` cells, the smallest that gives `most_cells` or fewer.
 
-    Cubes that reach beyond the last cell count what lies there as empty, so mass is kept. With a factor of 1
-    it is the density itself.
+    Cubes that extend beyond the last cell count those cells as empty, so mass is conserved. With a factor of 1 it is
+    the density itself.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Reduced:
         self.density = torch.zeros([-(-n // self.factor) for n in shape], device=device)
 
     def put(self, low: Sequence[int], values: Any) -> None:
-        """Take the box that begins at cell `low`: NumPy or torch, on any device. Every cell at most once."""
+        """Add the block that begins at cell `low`: NumPy or torch, on any device. Each cell at most once."""
         values = torch.as_tensor(values, device=self.density.device)
         for first in range(0, len(values), _SLAB):
             self._slab((low[0] + first, *low[1:]), values[first : first + _SLAB])

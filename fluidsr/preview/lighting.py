@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fluidsr.preview.camera import Camera
-from fluidsr.preview.style import Look, towards_light
+from fluidsr.preview.style import RenderStyle, towards_light
 
 # Cells along the longest edge, at any resolution of the frame: shadows are as soft on a coarse one.
 KEY_CELLS, SOFT_CELLS = 120, 60
@@ -32,7 +32,7 @@ def bake(
     density: torch.Tensor,
     shape: tuple[int, ...],
     cell_size: float,
-    look: Look,
+    style: RenderStyle,
     camera: Camera,
     eye: np.ndarray,
 ) -> Light:
@@ -46,23 +46,23 @@ def bake(
     flat = len(shape) == 2
     cells = (shape[0], shape[1], 1 if flat else shape[2])
     box = np.array(cells) * cell_size
-    extinction = look.extinction_for(tuple(box))
+    extinction = style.extinction_for(tuple(box))
     axes = camera.turned_axes()
 
     key_shape = _grid(shape, KEY_CELLS)
-    to_key = towards_key(look, camera)
-    rho = _resample(density, cells, key_shape) * _kept(key_shape, box, look, camera).to(density.device)
+    to_key = towards_key(style, camera)
+    rho = _resample(density, cells, key_shape) * _wall_fade(key_shape, box, style, camera).to(density.device)
     plan, depth = _sweep(rho, key_shape, box, [to_key], extinction, flat=flat)
     key = torch.empty_like(rho)
     kernels.bake_key(
         rho, depth, float(plan[4]), key, *key_shape,
-        _vector(cells), _vector(eye / cell_size), _vector(to_key), look.forward_scattering,
+        _vector(cells), _vector(eye / cell_size), _vector(to_key), style.forward_scattering,
     )  # fmt: skip
 
     soft_shape = _grid(shape, SOFT_CELLS)
-    around, strengths = _surroundings(axes[1], look, flat=flat)
+    around, strengths = _surroundings(axes[1], style, flat=flat)
     around.append(towards_light(-40.0, 15.0, axes))
-    strengths.append(look.fill_strength)
+    strengths.append(style.fill_strength)
     rho = _resample(rho, key_shape, soft_shape)
     plan, depth = _sweep(rho, soft_shape, box, around, extinction, flat=flat)
     weights = torch.tensor(strengths, dtype=torch.float32, device=density.device)
@@ -71,9 +71,9 @@ def bake(
     return Light(key, key_shape, soft, soft_shape)
 
 
-def towards_key(look: Look, camera: Camera) -> np.ndarray:
+def towards_key(style: RenderStyle, camera: Camera) -> np.ndarray:
     """Unit vector from the smoke to the key light."""
-    return towards_light(look.key_azimuth, look.key_elevation, camera.turned_axes())
+    return towards_light(style.key_azimuth, style.key_elevation, camera.turned_axes())
 
 
 def _grid(shape: tuple[int, ...], longest: int) -> Shape:
@@ -81,16 +81,16 @@ def _grid(shape: tuple[int, ...], longest: int) -> Shape:
     return x, y, z[0] if z else 1
 
 
-def _kept(shape: Shape, box: np.ndarray, look: Look, camera: Camera) -> torch.Tensor:
+def _wall_fade(shape: Shape, box: np.ndarray, style: RenderStyle, camera: Camera) -> torch.Tensor:
     """What is kept of smoke near the walls, flat; as `kernels.march` has it."""
-    kept = np.ones(shape)
+    weights = np.ones(shape)
     for axis, (n, size) in enumerate(zip(shape, box, strict=True)):
         if n > 1:
             x = (np.arange(n) + 0.5) * size / n
-            low, high = (max(w[axis], 1e-9) for w in look.fade_widths(tuple(box), camera.up_axis))
+            low, high = (max(w[axis], 1e-9) for w in style.fade_widths(tuple(box), camera.up_axis))
             a = np.minimum(x / low, 1) * np.minimum((size - x) / high, 1)
-            kept *= np.expand_dims(a * a * a, [b for b in range(3) if b != axis])
-    return torch.from_numpy(kept.astype(np.float32).reshape(-1))
+            weights *= np.expand_dims(a * a * a, [b for b in range(3) if b != axis])
+    return torch.from_numpy(weights.astype(np.float32).reshape(-1))
 
 
 def _resample(density: torch.Tensor, cells: Shape, shape: Shape) -> torch.Tensor:
@@ -123,16 +123,16 @@ def _sweep(
     return plan, depth
 
 
-def _surroundings(up: np.ndarray, look: Look, *, flat: bool) -> tuple[list[np.ndarray], list[float]]:
+def _surroundings(up: np.ndarray, style: RenderStyle, *, flat: bool) -> tuple[list[np.ndarray], list[float]]:
     """Directions towards the surroundings (6 faces and 8 corners of a cube) and the light from each."""
-    found = [
+    vectors = [
         np.array(d, float) for d in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, d)) in (1, 3)
     ]
     if flat:
-        found = [np.array([*d, 0.0]) for d in itertools.product((-1.0, 0.0, 1.0), repeat=2) if any(d)]
-    directions = [d / np.linalg.norm(d) for d in found]
+        vectors = [np.array([*d, 0.0]) for d in itertools.product((-1.0, 0.0, 1.0), repeat=2) if any(d)]
+    directions = [d / np.linalg.norm(d) for d in vectors]
     height = np.array([0.5 + 0.5 * float(d @ up) for d in directions])
-    strength = look.ground_strength + (look.sky_strength - look.ground_strength) * height
+    strength = style.ground_strength + (style.sky_strength - style.ground_strength) * height
     return directions, list(strength / len(directions))
 
 

@@ -1,9 +1,10 @@
-"""render: a frame of smoke as a picture, without a display and without a GPU."""
+"""render: a frame of smoke as an image, by ray marching, without a display or a GPU."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from fluidsr.frame import Array, Frame
 from fluidsr.preview import camera as cameras
 from fluidsr.preview import lighting
 from fluidsr.preview.camera import Camera
-from fluidsr.preview.style import Look
-from fluidsr.preview.tonemap import develop
+from fluidsr.preview.style import RenderStyle
+from fluidsr.preview.tonemap import tonemap
 
 STEP = 0.75  # cells between samples, or
 STEP_DEPTH = (
@@ -37,9 +38,10 @@ def render(
     zoom: float | None = None,
     up: str | None = None,
     camera: Camera | None = None,
-    look: Look | None = None,
+    style: RenderStyle | None = None,
     device: str | None = None,
     solid: Array | None = None,
+    look: RenderStyle | None = None,
 ) -> np.ndarray:
     """A picture of the frame's density: uint8 sRGB `[height, width, 3]`, row 0 on top.
 
@@ -54,14 +56,16 @@ def render(
     """
     named: dict[str, Any] = {"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up}
     camera = dataclasses.replace(camera or Camera(), **{k: v for k, v in named.items() if v is not None})
-    look = look or Look()
+    if look is not None:
+        warnings.warn("render's `look` is now `style`", DeprecationWarning, stacklevel=2)
+    style = style or look or RenderStyle()
     box = tuple(n * frame.cell_size for n in frame.shape)
     width, height = cameras.picture_size(box, camera, width, height)
     density = _density(frame, device)
     body = _solid(frame.others.get("solid") if solid is None else solid, frame.shape, density.device)
     march = _plane if frame.dim == 2 else _volume
-    light = march(density, frame, camera, look, width, height, body)
-    return develop(light.cpu().numpy().reshape(height, width, 3), look)
+    light = march(density, frame, camera, style, width, height, body)
+    return tonemap(light.cpu().numpy().reshape(height, width, 3), style)
 
 
 def picture_size(
@@ -113,7 +117,7 @@ def _volume(
     density: torch.Tensor,
     frame: Frame,
     camera: Camera,
-    look: Look,
+    style: RenderStyle,
     width: int,
     height: int,
     solid: torch.Tensor | None = None,
@@ -124,8 +128,8 @@ def _volume(
     box = tuple(n * frame.cell_size for n in frame.shape)
     view = cameras.set_up(camera, box, width / height)
     lit = density if solid is None else density + OPAQUE * solid
-    light = lighting.bake(lit, frame.shape, frame.cell_size, look, camera, view.eye)
-    extinction = look.extinction_for(box) * frame.cell_size  # per cell
+    light = lighting.bake(lit, frame.shape, frame.cell_size, style, camera, view.eye)
+    extinction = style.extinction_for(box) * frame.cell_size  # per cell
 
     blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
     block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
@@ -136,7 +140,7 @@ def _volume(
     empty = 1e-3 / (extinction * diagonal)
 
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
-    to_key = lighting.towards_key(look, camera)
+    to_key = lighting.towards_key(style, camera)
     clay = solid if solid is not None else torch.zeros(1, device=density.device)
     kernels.march(
         density, clay, int(solid is not None), nx, ny, nz, block_max, *blocks, empty,
@@ -145,7 +149,7 @@ def _volume(
         _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
         _vector(view.half[0] * view.right),
         _vector(view.half[1] * view.up),
-        *(_vector(np.array(widths) / frame.cell_size) for widths in look.fade_widths(box, camera.up_axis)),
+        *(_vector(np.array(widths) / frame.cell_size) for widths in style.fade_widths(box, camera.up_axis)),
         _vector(to_key), step, extinction, ENOUGH,
     )  # fmt: skip
     return picture
@@ -155,7 +159,7 @@ def _plane(
     density: torch.Tensor,
     frame: Frame,
     camera: Camera,
-    look: Look,
+    style: RenderStyle,
     width: int,
     height: int,
     solid: torch.Tensor | None = None,
@@ -166,16 +170,16 @@ def _plane(
     box = (nx * frame.cell_size, ny * frame.cell_size)
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
     lit = density if solid is None else density + OPAQUE * solid
-    light = lighting.bake(lit, frame.shape, frame.cell_size, look, Camera(yaw=0.0, pitch=0.0), far)
-    shown = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
+    light = lighting.bake(lit, frame.shape, frame.cell_size, style, Camera(yaw=0.0, pitch=0.0), far)
+    cells_per_pixel = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
     picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
     clay = solid if solid is not None else torch.zeros(1, device=density.device)
     kernels.plane(
         density, clay, int(solid is not None), nx, ny,
         light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
-        picture, width, height, [0.5 * nx, 0.5 * ny], [0.5 * width * shown, 0.5 * height * shown],
-        [look.fade * max(nx, ny), 0.0],
-        look.extinction_for(box) * SLAB * max(box),
+        picture, width, height, [0.5 * nx, 0.5 * ny], [0.5 * width * cells_per_pixel, 0.5 * height * cells_per_pixel],
+        [style.fade * max(nx, ny), 0.0],
+        style.extinction_for(box) * SLAB * max(box),
     )  # fmt: skip
     return picture
 

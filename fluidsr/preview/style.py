@@ -1,4 +1,4 @@
-"""The look: how thick smoke is drawn, the lights, the background."""
+"""RenderStyle: the extinction of smoke, the lights, the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Look:
+class RenderStyle:
     """Smoke, lights and background; colours are linear RGB, angles degrees.
 
     `extinction` is in 1/m for density 1, so that the same density looks the same at any resolution: optical

@@ -1,25 +1,27 @@
-"""From light to picture: background, tone curve, sRGB."""
+"""From light to image: background, tone curve, sRGB."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fluidsr.preview.style import Look
+from fluidsr.preview.style import RenderStyle
 
 
-def develop(light: np.ndarray, look: Look) -> np.ndarray:
+def tonemap(light: np.ndarray, style: RenderStyle) -> np.ndarray:
     """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background."""
     height, width, _ = light.shape
     key = (
-        np.asarray(look.albedo, np.float32) * np.asarray(look.key, np.float32) * np.float32(look.key_strength)
+        np.asarray(style.albedo, np.float32)
+        * np.asarray(style.key, np.float32)
+        * np.float32(style.key_strength)
     )
-    soft = np.asarray(look.albedo, np.float32) * np.asarray(look.ambient, np.float32)
-    linear = light[..., :1] * key + light[..., 1:2] * soft + light[..., 2:] * background(width, height, look)
-    shown = encode_srgb(tone_curve(linear * np.float32(look.exposure)))
-    return np.asarray(shown * 255.0 + _dither(width, height), np.float32).astype(np.uint8)
+    soft = np.asarray(style.albedo, np.float32) * np.asarray(style.ambient, np.float32)
+    linear = light[..., :1] * key + light[..., 1:2] * soft + light[..., 2:] * background(width, height, style)
+    display = encode_srgb(tone_curve(linear * np.float32(style.exposure)))
+    return np.asarray(display * 255.0 + _dither(width, height), np.float32).astype(np.uint8)
 
 
-def background(width: int, height: int, look: Look) -> np.ndarray:
+def background(width: int, height: int, style: RenderStyle) -> np.ndarray:
     """Linear RGB `[h, w, 3]`: a vertical gradient, a little brighter behind the middle."""
     y = (
         np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None, None]
@@ -27,7 +29,10 @@ def background(width: int, height: int, look: Look) -> np.ndarray:
         else np.full((1, 1, 1), 0.5)
     )
     x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :, None] if width > 1 else np.zeros((1, 1, 1))
-    top, bottom = np.asarray(look.background_top, np.float32), np.asarray(look.background_bottom, np.float32)
+    top, bottom = (
+        np.asarray(style.background_top, np.float32),
+        np.asarray(style.background_bottom, np.float32),
+    )
     halo = 1.0 + 0.9 * np.exp(-1.6 * (x * x + (2.0 * y - 1.1) ** 2))
     return ((top + (bottom - top) * y) * halo).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The scenes that come with the package, and how a user's word becomes a Scene."""
+"""The built-in scenes, and `load`: a Scene from a built-in name or a YAML file."""
 
 from __future__ import annotations
 

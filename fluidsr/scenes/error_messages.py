@@ -1,4 +1,4 @@
-"""From pydantic's errors to one line that says where, what and the remedy."""
+"""Error messages for YAML: pydantic's errors as one line that says where, what and the remedy."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _wrong_value(
     schema: Mapping[str, Any],
     data: Any,
 ) -> Problem:
-    kind, context, given = error["type"], error.get("ctx") or {}, error.get("input")
+    kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "missing":
         about = _at(schema, path, data).get("description", "")
         return Problem(path, "is missing", f"add it: {about.rstrip('.')}" if about else "add it")
@@ -100,28 +100,31 @@ def _wrong_value(
         return Problem((*path, key), f"'{tag}' is not a {key}", _closest(tag, words, "use one of"))
     if kind == "literal_error":
         words = [w.strip("'") for w in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        if isinstance(given, str):
+        if isinstance(value, str):
             return Problem(
-                path, f"'{_show(given)}' is not one of the choices", _closest(given, words, "use one of")
+                path, f"'{_show(value)}' is not one of the choices", _closest(value, words, "use one of")
             )
-        return Problem(path, f"{_show(given)} is not one of the choices", f"use one of {', '.join(words)}")
+        return Problem(path, f"{_show(value)} is not one of the choices", f"use one of {', '.join(words)}")
     if kind in _BOUNDS:
         name, phrase = _BOUNDS[kind]
         bound = context[name]
-        return Problem(path, f"{_show(given)} is not {phrase} {bound:g}", f"give a number {phrase} {bound:g}")
+        return Problem(path, f"{_show(value)} is not {phrase} {bound:g}", f"give a number {phrase} {bound:g}")
     if kind in _KINDS:
-        return Problem(path, f"{_show(given)} is not {_KINDS[kind]}", f"give {_KINDS[kind]}")
+        about = str(_at(schema, path, data).get("description", "")).split(";")[0].rstrip(".")
+        given = f"'{_show(value)}'" if isinstance(value, str) else _show(value)
+        expected = f"{_KINDS[kind]} ({about[0].lower()}{about[1:]})" if about else _KINDS[kind]
+        return Problem(path, f"{given} is not {_KINDS[kind]}", f"give {expected}")
     if kind in ("too_short", "too_long"):
-        least = kind == "too_short"
-        bound = f"at least {context['min_length']}" if least else f"at most {context['max_length']}"
+        too_short = kind == "too_short"
+        bound = f"at least {context['min_length']}" if too_short else f"at most {context['max_length']}"
         return Problem(path, f"has {context['actual_length']} items", f"give {bound}")
     if kind == "string_pattern_mismatch":
         about = _at(schema, path, data).get("description", "a valid name")
         return Problem(
-            path, f"'{_show(given)}' cannot be used", f"give {about[0].lower() + about[1:].split(';')[0]}"
+            path, f"'{_show(value)}' cannot be used", f"give {about[0].lower() + about[1:].split(';')[0]}"
         )
-    what, _, remedy = str(error["msg"]).removeprefix("Value error, ").partition("; ")
-    return Problem(path, what, remedy or "correct it")
+    problem, _, remedy = str(error["msg"]).removeprefix("Value error, ").partition("; ")
+    return Problem(path, problem, remedy or "correct it")
 
 
 def _closest(word: str, known: Sequence[str], otherwise: str) -> str:
@@ -140,19 +143,19 @@ def _show(value: Any) -> str:
 def _without_tags(loc: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[Any, ...]:
     """pydantic puts the tag of a union (`sphere`) into the way to a key; the file has no such level."""
     path: list[Any] = []
-    here, passed = data, False
+    node, passed = data, False
     for i, step in enumerate(loc):
         if not passed and _is_union(_node(schema, path, data)):
             passed = True
             continue
-        if isinstance(here, dict) and step not in here and i < len(loc) - 1:
+        if isinstance(node, dict) and step not in node and i < len(loc) - 1:
             continue
         path.append(step)
         passed = False
         try:
-            here = here[step]
+            node = node[step]
         except (KeyError, IndexError, TypeError):
-            here = None
+            node = None
     return tuple(path)
 
 

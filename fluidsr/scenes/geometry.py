@@ -1,4 +1,4 @@
-"""Where a shape is: its bounds, which points it holds, how far others are from it (NumPy, no solver)."""
+"""Geometry of shapes: bounds, containment and distance (NumPy, no solver)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def inside(body: Any, points: np.ndarray) -> np.ndarray:
     """Which of the `points [n, d]` (metres) the shape holds where it was placed, `[n]` bool, its surface
     included; of a mesh to within a 64th of its size."""
     low, high = bounds(body)
-    held = np.asarray(((points >= low) & (points <= high)).all(axis=1))
-    held[held] = distance(body, points[held]) <= 0
-    return held
+    contained = np.asarray(((points >= low) & (points <= high)).all(axis=1))
+    contained[contained] = distance(body, points[contained]) <= 0
+    return contained
 
 
 def distance(body: Any, points: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A frame from anywhere, brought onto the cells of a scene."""
+"""The initial state of a scene: a frame resampled to the cells of the scene."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.scenes.onto import Onto
+from fluidsr.scenes.frame_resampler import FrameResampler
 from fluidsr.scenes.schema import Scene
 
 
-def place(frame: Frame, scene: Scene, where: str) -> tuple[Frame, list[str]]:
-    """`frame` (NumPy) on the cells of `scene`, and sentences for the user about what was changed.
+def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
+    """`frame` (NumPy) on the cells of `scene`, and notes for the user about what was changed.
 
     Trilinear where cells differ in size or place, after averaging over whole cells where the scene's are at least
     twice as large; equal cells are taken as they are. Outside of the frame's box there is no smoke and no heat, and
-    the air is as the scene has it. `where` names the frame in errors: InputError for another dimension, and for
+    the air is as the scene has it. `label` names the frame in errors: InputError for another dimension, and for
     values that are not finite.
     """
     if frame.dim != scene.dim:
-        what = f"is {frame.dim}-D and the scene is {scene.dim}-D"
+        problem = f"is {frame.dim}-D and the scene is {scene.dim}-D"
         raise InputError(
-            where, what, f"give a {scene.dim}-D volume, or {frame.dim} numbers in domain.resolution"
+            label, problem, f"give a {scene.dim}-D volume, or {frame.dim} numbers in domain.resolution"
         )
     for name, array in frame.fields().items():
         if name in ("density", "velocity", "temperature") and not np.isfinite(array).all():
-            raise InputError(where, f"its {name} holds a NaN or an infinity", "repair it, or start elsewhere")
+            raise InputError(label, f"its {name} holds a NaN or an infinity", "repair it, or start elsewhere")
     notes = []
     if (np.asarray(frame.density) < 0).any():
-        notes.append("start: density is negative in places; it was taken as zero there")
+        notes.append("start: density is negative in places; it was set to zero there")
         frame = frame.replace(density=np.maximum(frame.density, 0))
     lost = _share_outside(frame, scene)
     if lost > 0.0005:
@@ -36,21 +36,21 @@ def place(frame: Frame, scene: Scene, where: str) -> tuple[Frame, list[str]]:
     if frame.velocity is None:
         still = "at rest" if scene.physics.wind is None else "as the wind has it"
         notes.append(f"start: the file has no velocity; the air begins {still}")
-    onto = Onto(frame, scene.domain.resolution, scene.domain.cell_size, (0.0,) * scene.dim)
+    resample = FrameResampler(frame, scene.domain.resolution, scene.domain.cell_size, (0.0,) * scene.dim)
     velocity = None
     if frame.velocity is not None:
         wind = scene.physics.wind or (0.0,) * scene.dim
-        velocity = np.stack([onto(v, outside) for v, outside in zip(frame.velocity, wind, strict=True)])
+        velocity = np.stack([resample(v, outside) for v, outside in zip(frame.velocity, wind, strict=True)])
     placed = Frame(
-        density=onto(frame.density),
+        density=resample(frame.density),
         velocity=velocity,
-        temperature=None if frame.temperature is None else onto(frame.temperature),
+        temperature=None if frame.temperature is None else resample(frame.temperature),
         cell_size=scene.domain.cell_size,
         time=frame.time if scene.start is None or scene.start.time is None else scene.start.time,
         dt=scene.frame_seconds,
     )
     if not placed.density.any() and not scene.sources:
-        raise InputError(where, "it has no smoke inside of the domain", "move the domain, or add sources")
+        raise InputError(label, "it has no smoke inside of the domain", "move the domain, or add sources")
     return placed, notes
 
 
@@ -59,6 +59,6 @@ def _share_outside(frame: Frame, scene: Scene) -> float:
     total = float(np.sum(frame.density, dtype=np.float64))
     inside = np.asarray(frame.density)
     for axis, (n, origin, edge) in enumerate(zip(frame.shape, frame.origin, scene.extent, strict=True)):
-        at = origin + (np.arange(n) + 0.5) * frame.cell_size
-        inside = np.compress((at >= 0) & (at <= edge), inside, axis=axis)
+        centres = origin + (np.arange(n) + 0.5) * frame.cell_size
+        inside = np.compress((centres >= 0) & (centres <= edge), inside, axis=axis)
     return 1 - float(np.sum(inside, dtype=np.float64)) / total if total > 0 else 0.0

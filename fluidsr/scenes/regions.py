@@ -1,4 +1,4 @@
-"""Regions in which a generator sees another velocity: shapes with a factor, and the field that they make."""
+"""Regions in which a generator sees another velocity: shapes with a factor, and the field that they give."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
 
 
-class Shaping(Moving):
+class RegionEffect(Moving):
     """What a region does to the velocity that a generator sees; the files' own velocity stays as it is."""
 
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
@@ -28,23 +28,23 @@ class Shaping(Moving):
     )
 
 
-class SphereRegion(Shaping, Sphere):
+class SphereRegion(RegionEffect, Sphere):
     """A region in a sphere."""
 
 
-class BoxRegion(Shaping, Box):
+class BoxRegion(RegionEffect, Box):
     """A region in a box."""
 
 
-class CylinderRegion(Shaping, Cylinder):
+class CylinderRegion(RegionEffect, Cylinder):
     """A region in a cylinder."""
 
 
-class CapsuleRegion(Shaping, Capsule):
+class CapsuleRegion(RegionEffect, Capsule):
     """A region in a capsule."""
 
 
-class MeshRegion(Shaping, Mesh):
+class MeshRegion(RegionEffect, Mesh):
     """A region in a mesh."""
 
 

@@ -1,4 +1,4 @@
-"""How coarse frames become fine ones: a trained generator, or wavelet turbulence."""
+"""The `upscale` section of a scene: a trained generator, or wavelet turbulence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DEFAULT_METHOD = "model"
 
 
 class ModelUpscale(Strict):
-    """A trained generator raises each frame by itself."""
+    """A trained generator upsamples each frame by itself."""
 
-    method: Literal["model"] = Field(default="model", description="How frames are raised")
+    method: Literal["model"] = Field(default="model", description="How frames are upsampled")
     model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
         description="A shipped generator, or the path of a model file"
     )
@@ -37,12 +37,12 @@ class ModelUpscale(Strict):
 
 
 class WaveletUpscale(Strict):
-    """Wavelet turbulence (Kim et al. 2008): smoke carried on a fine grid, by the coarse flow and added eddies.
+    """Wavelet turbulence (Kim et al. 2008): smoke advected on a fine grid, by the coarse flow and added eddies.
 
     Frames build on one another: a range of frames is computed from the first.
     """
 
-    method: Literal["wavelet"] = Field(description="How frames are raised")
+    method: Literal["wavelet"] = Field(description="How frames are upsampled")
     factor: Annotated[Integer, Field(ge=2, le=16)] = Field(
         default=4, description="Fine cells along the edge of a coarse one"
     )
@@ -54,9 +54,7 @@ class WaveletUpscale(Strict):
         default=None,
         description="Sizes of eddies, from a coarse cell down by halves; absent: as many as the fine grid holds",
     )
-    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
-        default=0, description="Another number, other eddies"
-    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the eddies")
 
 
 def _named(value: Any) -> Any:

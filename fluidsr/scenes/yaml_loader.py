@@ -138,18 +138,18 @@ def parse(text: str, label: str) -> Document:
         node = loader.get_single_node()
         data = _construct(node, (), places) if node is not None else None
     except _Refused as refused:
-        line, what, remedy = refused.args
-        raise SceneError(f"{label}:{line}", what, remedy) from None
+        line, problem, remedy = refused.args
+        raise SceneError(f"{label}:{line}", problem, remedy) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        what = f"is not valid YAML ({error.problem or error.context})"
+        problem = f"is not valid YAML ({error.problem or error.context})"
         if error.context_mark and error.context_mark.line + 1 != line:
-            what += f" in what begins on line {error.context_mark.line + 1}"
-        raise SceneError(f"{label}:{line}", what, "correct the syntax there or just before") from error
+            problem += f" in what begins on line {error.context_mark.line + 1}"
+        raise SceneError(f"{label}:{line}", problem, "correct the syntax there or just before") from error
     except yaml.YAMLError as error:
-        what = f"is not valid YAML ({str(error).splitlines()[0]})"
-        raise SceneError(label, what, "give plain text in YAML") from error
+        problem = f"is not valid YAML ({str(error).splitlines()[0]})"
+        raise SceneError(label, problem, "give plain text in YAML") from error
     return Document(label, data, places)
 
 
@@ -167,11 +167,11 @@ def _construct(node: Any, path: Path_, places: dict[Path_, int | str]) -> Any:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _Refused(key_line, "a key is not a word", "give a plain key")
             key = str(key_node.value)
-            here = (*path, key)
+            inner = (*path, key)
             if key in mapping:
-                raise _Refused(key_line, f"'{dotted(here)}' is given twice", "remove one of the two")
-            places[here] = key_line
-            mapping[key] = _construct(child, here, places)
+                raise _Refused(key_line, f"'{dotted(inner)}' is given twice", "remove one of the two")
+            places[inner] = key_line
+            mapping[key] = _construct(child, inner, places)
         return mapping
     raise _Refused(line, f"the tag '{_short_tag(node.tag)}' is not supported", "remove it")
 
@@ -215,32 +215,32 @@ def override(
     parts = [part for part in re.split(r"\.|\[|\]\.?", key.strip()) if part]
     if not equals or not parts:
         raise SceneError("--set", f"'{assignment}' is not KEY=VALUE", "give for example time.frames=48")
-    where = f"--set {key.strip()}"
-    value = parse(text, where).data
+    label = f"--set {key.strip()}"
+    value = parse(text, label).data
     data = _copy(document.data) if document.data is not None else {}
     path: list[Any] = []
-    here: Any = data
+    node: Any = data
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
-        if isinstance(here, list):
-            if not (part.isdecimal() and len(part) < 7 and int(part) < len(here)):
-                have = f"0 to {len(here) - 1}" if here else "none"
-                raise SceneError(where, f"{dotted(path)} has no item '{part}'", f"the items are {have}")
+        if isinstance(node, list):
+            if not (part.isdecimal() and len(part) < 7 and int(part) < len(node)):
+                have = f"0 to {len(node) - 1}" if node else "none"
+                raise SceneError(label, f"{dotted(path)} has no item '{part}'", f"the items are {have}")
             step: Any = int(part)
-        elif isinstance(here, dict):
+        elif isinstance(node, dict):
             step = part
-            if not last and here.get(step) is None:
-                here[step] = {}
+            if not last and node.get(step) is None:
+                node[step] = {}
         else:
-            raise SceneError(where, f"{dotted(path)} is a single value", "set it as a whole")
+            raise SceneError(label, f"{dotted(path)} is a single value", "set it as a whole")
         path.append(step)
         if last:
-            if tuple(path) in (switches or {}) and value != here.get(step, (switches or {})[tuple(path)]):
-                for key in [k for k in here if isinstance(document.places.get((*path[:-1], k)), int)]:
-                    del here[key]
-            here[step] = value
+            if tuple(path) in (switches or {}) and value != node.get(step, (switches or {})[tuple(path)]):
+                for key in [k for k in node if isinstance(document.places.get((*path[:-1], k)), int)]:
+                    del node[key]
+            node[step] = value
         else:
-            here = here[step]
+            node = node[step]
     prefix = tuple(path)
     places = {p: place for p, place in document.places.items() if p[: len(prefix)] != prefix}
     return Document(document.label, data, {**places, prefix: f"--set {dotted(prefix)}"})

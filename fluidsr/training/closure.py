@@ -128,7 +128,7 @@ class ClosureTraining:
 
         Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted.
         """
-        recipe, journal = self.recipe, MetricsLog(self.output, self.step)
+        recipe, log = self.recipe, MetricsLog(self.output, self.step)
         started, losses = time.monotonic(), []
         try:
             while self.step < recipe.steps:
@@ -138,18 +138,18 @@ class ClosureTraining:
                 due = self.step % recipe.validate_every == 0 or self.step == recipe.steps
                 if due and held_out is not None:
                     self.validation = unexplained(self.average, held_out)
-                    journal.write(self.step, "validation", {"unexplained": self.validation})
+                    log.write(self.step, "validation", {"unexplained": self.validation})
                 if self.step % LOG_EVERY == 0:
                     loss = sum(losses) / len(losses)
                     losses.clear()
-                    journal.write(self.step, "training", {"loss": loss})
+                    log.write(self.step, "training", {"loss": loss})
                     if on_progress is not None:
                         on_progress(ClosureProgress(self.step, loss, self.validation))
                 if self.step % recipe.checkpoint_every == 0:
                     self._save()
         finally:
             self._save()
-            journal.close()
+            log.close()
         return copy.deepcopy(self.average).fold()
 
     def _update(self, samples: Samples) -> float:

@@ -1,4 +1,4 @@
-"""The log of a training: `metrics.jsonl` for programs, TensorBoard for people."""
+"""The log of a training: `metrics.jsonl`, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from fluidsr.atomic import replacing, write_error
 
 
 class MetricsLog:
-    """Appends records to `folder/metrics.jsonl` and `folder/tensorboard/`.
+    """Appends records to `folder/metrics.jsonl` and, where it is installed, to TensorBoard's `folder/tensorboard/`.
 
     Opened at step `start` of a resumed run, it first drops the records of later steps, which will be made again.
     """
 
     def __init__(self, folder: Path, start: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
-
         self.path = folder / "metrics.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +27,7 @@ class MetricsLog:
             raise write_error(folder, error) from error
         with replacing(self.path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self._board = _tensorboard(folder / "tensorboard", start)
 
     def write(self, step: int, group: str, values: Mapping[str, float]) -> None:
         """One record, `{"step": ..., "group": ..., **values}`; `group` is `training` or `validation`."""
@@ -38,11 +36,12 @@ class MetricsLog:
                 file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
         except OSError as error:
             raise write_error(self.path, error) from error
-        for name, value in values.items():
-            self._board.add_scalar(f"{group}/{name}", value, step)
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, step)
 
     def write_image(self, step: int, name: str, pixels: np.ndarray) -> None:
-        """A picture, `uint8 [height, width, 3]`: `samples/NAME_STEP.png`, and to TensorBoard."""
+        """Write an image, `uint8 [height, width, 3]`, to `samples/NAME_STEP.png` and to TensorBoard."""
         from PIL import Image
 
         folder = self.path.parent / "samples"
@@ -52,10 +51,21 @@ class MetricsLog:
             raise write_error(folder, error) from error
         with replacing(folder / f"{name}_{step:07d}.png") as temporary:
             Image.fromarray(pixels).save(temporary)
-        self._board.add_image(f"samples/{name}", pixels, step, dataformats="HWC")
+        if self._board is not None:
+            self._board.add_image(f"samples/{name}", pixels, step, dataformats="HWC")
 
     def close(self) -> None:
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _tensorboard(folder: Path, start: int) -> Any:
+    """TensorBoard's writer; None where it is not installed (the extra `train`)."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def _lines(path: Path) -> list[str]:

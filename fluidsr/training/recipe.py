@@ -34,7 +34,7 @@ class Recipe(Section):
     )
     summary: str = Field(default="", description="One line for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
-    factor: Literal[2, 4, 8] = Field(default=4, description="How many times finer along each axis")
+    factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells per coarse cell, along each axis")
     init: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
         description="Start from the weights of this model (shipped name or file) instead of random ones",
@@ -48,14 +48,16 @@ class Recipe(Section):
         default="float32",
         description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
     )
-    steps: int = Field(ge=1, description="How many; the learning rates' schedules stretch to it")
+    steps: int = Field(
+        ge=1, description="Number of training steps; the learning-rate schedules stretch to it"
+    )
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
         description="Stop where the running absolute difference is so many times its best; null: never",
     )
     log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
     validate_every: int = Field(
-        default=500, ge=1, description="Steps between judgements on held-out simulations"
+        default=500, ge=1, description="Steps between validations on held-out simulations"
     )
     sample_every: int = Field(default=1000, ge=1, description="Steps between sample images")
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints")
@@ -86,7 +88,7 @@ class Recipe(Section):
 
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Keys that would be accepted and ignored, or that cannot go together."""
+    """Keys that would have no effect, or that contradict each other."""
     losses, patches, discriminators = recipe.losses, recipe.patches, recipe.discriminators
     spatial = discriminators.spatial if discriminators else None
     slices = discriminators.slices if discriminators else None
@@ -120,7 +122,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if discriminators and discriminators.objective == "wgan-gp" and discriminators.norm == "batch":
         yield (
             "discriminators.norm",
-            "is batch, and WGAN-GP needs critics that judge samples singly; use group",
+            "is batch, and WGAN-GP needs discriminators that treat samples independently; use group",
         )
     if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
         yield "discriminators.thin", "is for view: residual; set that, or thin: 0"

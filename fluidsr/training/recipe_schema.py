@@ -252,7 +252,7 @@ class Discriminators(Section):
         description="The last layer: of the mean over the patch, or, as published, of every place by itself",
     )
     objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"] = Field(
-        default="non-saturating", description="The game's losses (`fluidsr.models.objectives`)"
+        default="non-saturating", description="Adversarial losses (`fluidsr.models.objectives`)"
     )
     updates: Updates = Updates()
     gate: Gate = Gate()

@@ -49,7 +49,9 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
-SHRUNK = "the device ran out of memory; tiles are smaller from here on (a bound on the memory sets their size in advance)"
+SHRUNK = (
+    "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
+)
 
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
@@ -132,8 +134,6 @@ class Upscaler:
             self._generate, self.generator.dim, self.halo, self.factor, self.device
         )
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
-        if self.device.type == "cpu":
-            devices.keep_freed_memory()
 
     @property
     def factor(self) -> int:

@@ -192,13 +192,13 @@ class _Array:
 def stream_frame(path: str | os.PathLike[str], **options: Any) -> Iterator[ImageStream]:
     """Write a frame box by box; see `fluidsr.volumes.stream`. `options` are those of ImageStream."""
     with (
-        atomic.theirs_apart() as theirs,
+        atomic.passing_callers_errors() as caller,
         atomic.replacing(path) as temporary,
         temporary.open("wb") as file,
         tempfile.TemporaryFile(dir=Path(path).absolute().parent) as spool,
     ):
         out = ImageStream(cast(BinaryIO, spool), **options)
-        with theirs:
+        with caller:
             yield out
         out.finish(file)
 

@@ -1,4 +1,4 @@
-"""A small synthetic data set: what the reader and the sampler need, without a solver."""
+"""A small synthetic dataset: what the reader and the sampler need, without a solver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets at addresses of fsspec: the same data, and whole or not at all, without locks and renames."""
+"""Datasets at addresses of fsspec: the same data, and whole or not at all, without locks and renames."""
 
 from __future__ import annotations
 
@@ -231,12 +231,12 @@ def test_workers_write_to_one_address(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_is_no_address_is_told(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DatasetError, match=r"smoke.zarr: is not a data set \(no zarr.json\)"):
+    with pytest.raises(DatasetError, match=r"smoke.zarr: is not a dataset \(no zarr.json\)"):
         Store.open(memory)
     with pytest.raises(InputError, match=r"nosuch://a: is no address .*; use s3://"):
         Store.open("nosuch://a")
     zarr.create_group(zarr.storage.FsspecStore.from_url(str(memory / "below")), zarr_format=3)
-    with pytest.raises(InputError, match="is not empty and holds no data set"):
+    with pytest.raises(InputError, match="is not empty and holds no dataset"):
         import_simulations([shot()], memory)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(InputError, match=r"s3://a: needs a driver .*; pip install 'fluidsr\[remote\]'"):

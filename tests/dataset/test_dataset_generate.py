@@ -239,7 +239,7 @@ def test_bad_places_and_counts_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder"):
         generate(TINY, tmp_path / "file" / "data")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="holds no data set"):
+        with pytest.raises(InputError, match="holds no dataset"):
             generate(TINY, tmp_path / "full", overwrite=overwrite)
     assert (tmp_path / "full" / "thesis.txt").exists()
     with pytest.raises(InputError, match="workers"):

@@ -1,4 +1,4 @@
-"""Whatever befalls the processes that make a data set, and the disk under it: the same store, or one clear line."""
+"""Whatever befalls the processes that make a dataset, and the disk under it: the same store, or one clear line."""
 
 from __future__ import annotations
 

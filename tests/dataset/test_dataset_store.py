@@ -115,10 +115,10 @@ def test_metadata_that_does_not_fit_is_refused(store2d: Store) -> None:
 def test_what_is_no_data_set_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         Store.open(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="is not a data set"):
+    with pytest.raises(DatasetError, match="is not a dataset"):
         Store.open(tmp_path)
     zarr.create_group(tmp_path / "other", zarr_format=3)
-    with pytest.raises(DatasetError, match="not a data set of pairs"):
+    with pytest.raises(DatasetError, match="not a dataset of pairs"):
         Store.open(tmp_path / "other")
     assert not is_dataset(tmp_path / "other")
     assert is_dataset(write_synthetic(tmp_path / "ours", simulations=1))

@@ -1,4 +1,4 @@
-"""`import-dataset` as a studio types it: volumes of any format in, a data set that trains out."""
+"""`import-dataset` as a studio types it: volumes of any format in, a dataset that trains out."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ def test_a_data_set_is_described(data: str, tmp_path: Path, capsys: pytest.Captu
     assert sum(columns["kind"].values()) == sum(columns["boundary"].values()) == 3
     least, _, most = columns["fastest air, cells/frame"]
     assert 0 < least <= most < 24
-    assert told["kind"] == "data set"
+    assert told["kind"] == "dataset"
     assert told["factor"] == 4
 
 
@@ -138,7 +138,7 @@ def test_a_training_on_two_data_sets(data: str, tmp_path: Path, capsys: pytest.C
         ("second.zarr", 1),
     ]
     assert call(*common, "--data", data) == 2
-    assert "is given twice; give each data set once" in capsys.readouterr().err
+    assert "is given twice; give each dataset once" in capsys.readouterr().err
 
 
 def test_recipe_and_data_must_fit(data: str, capsys: pytest.CaptureFixture[str]) -> None:

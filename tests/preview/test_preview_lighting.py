@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.preview import Look, kernels, lighting
+from fluidsr.preview import RenderStyle, kernels, lighting
 from fluidsr.preview.style import towards_light
 from fluidsr.solver import backend
 
@@ -71,6 +71,6 @@ def test_resampling_up_interpolates():
 
 def test_lights_stand_where_the_look_says():
     up, viewer = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
-    key = towards_light(Look().key_azimuth, Look().key_elevation, np.eye(3))
+    key = towards_light(RenderStyle().key_azimuth, RenderStyle().key_elevation, np.eye(3))
     assert key @ up > 0.5 and key[0] < -0.3 and key @ viewer < -0.2  # above, left, behind
     np.testing.assert_allclose(towards_light(0, 0, np.eye(3)), viewer, atol=1e-12)

@@ -1,17 +1,17 @@
-"""Reduced: the mean over cubes, from boxes in any order and of any place."""
+"""DownsampledDensity: the mean over cubes, from boxes in any order and of any place."""
 
 import numpy as np
 import pytest
 import torch
 
-from fluidsr.preview import Reduced
+from fluidsr.preview import DownsampledDensity
 
 
 @pytest.mark.parametrize("shape", [(130, 41, 17), (93, 150)])
 @pytest.mark.parametrize("most_cells", [10**9, 4000, 300])
 def test_boxes_make_the_mean_over_cubes(shape: tuple[int, ...], most_cells: int) -> None:
     density = np.random.default_rng(0).random(shape, np.float32)
-    reduced = Reduced(shape, most_cells=most_cells)
+    reduced = DownsampledDensity(shape, most_cells=most_cells)
     f = reduced.factor
     assert reduced.density.numel() <= most_cells
     assert f == 1 or np.prod([-(-n // (f - 1)) for n in shape]) > most_cells
@@ -27,6 +27,6 @@ def test_boxes_make_the_mean_over_cubes(shape: tuple[int, ...], most_cells: int)
 
 def test_a_frame_that_is_small_enough_is_itself() -> None:
     density = torch.rand(9, 8, 7)
-    reduced = Reduced((9, 8, 7))
+    reduced = DownsampledDensity((9, 8, 7))
     reduced.put((0, 0, 0), density)
     assert torch.equal(reduced.density, density)

@@ -6,8 +6,8 @@ import torch
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.preview import Camera, Look, picture_size, raymarch, render
-from fluidsr.preview.tonemap import develop
+from fluidsr.preview import Camera, RenderStyle, picture_size, raymarch, render
+from fluidsr.preview.tonemap import tonemap
 
 SMALL = {"width": 96, "height": 96}
 
@@ -36,7 +36,7 @@ def test_empty_frame_is_the_background(shape):
     picture = render(Frame(np.zeros(shape, np.float32)), **SMALL)
     nothing = np.zeros((96, 96, 3), np.float32)
     nothing[..., 2] = 1.0
-    np.testing.assert_array_equal(picture, develop(nothing, Look()))
+    np.testing.assert_array_equal(picture, tonemap(nothing, RenderStyle()))
     assert picture.dtype == np.uint8 and picture.max() < 100 and picture.std() > 0.5
 
 
@@ -72,7 +72,7 @@ def test_density_drawn_is_optical_depth_and_not_cells():
             torch.from_numpy(frame.density.reshape(-1)),
             frame,
             Camera(yaw=0, pitch=0),
-            Look(extinction=0.7, fade=0),
+            RenderStyle(extinction=0.7, fade=0),
             9,
             9,
         )
@@ -115,7 +115,10 @@ def test_the_whole_box_is_in_the_picture():
     corners[::15, ::23, ::11] = 1.0
     for options in ({}, {"yaw": 200, "pitch": -50}, {"up": "z"}):
         seen = (
-            coverage(Frame(corners), width=120, height=150, look=Look(extinction=20.0, fade=0), **options) > 6
+            coverage(
+                Frame(corners), width=120, height=150, style=RenderStyle(extinction=20.0, fade=0), **options
+            )
+            > 6
         )
         assert seen.any() and not (seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any())
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
@@ -205,7 +208,7 @@ def test_a_density_that_is_not_finite_is_told(ball):
 def test_smoke_fades_towards_the_walls_but_not_the_floor(shape):
     frame = Frame(np.full(shape, 0.02, np.float32), cell_size=1 / 24)
     options = {"width": 90, "height": 90, "camera": Camera(yaw=0, pitch=0)}
-    hard, soft = (coverage(frame, look=Look(fade=fade), **options) for fade in (0.0, 0.2))
+    hard, soft = (coverage(frame, style=RenderStyle(fade=fade), **options) for fade in (0.0, 0.2))
     rows, columns = np.flatnonzero(hard.max(axis=1) > 15), np.flatnonzero(hard.max(axis=0) > 15)
     walls = [np.s_[rows.min() + 2, :], np.s_[:, columns.min() + 2], np.s_[:, columns.max() - 2]]
     floor = np.s_[rows.max() - 2, 30:60]

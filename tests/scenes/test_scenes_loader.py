@@ -418,9 +418,7 @@ def test_other_models_load_the_same_way():
         SceneError, match=re.escape("recipe:2: inner.rat: there is no key 'rat' here; did you mean 'rate'?")
     ):
         load_yaml_model("steps: 3\ninner: {rat: 1}", Recipe, kind="recipe")
-    with pytest.raises(
-        SceneError, match=re.escape("--set steps: 'x' is not a whole number".replace("'", ""))
-    ):
+    with pytest.raises(SceneError, match=re.escape("--set steps: 'x' is not a whole number")):
         load_yaml_model("steps: 3\ninner: {rate: 1}", Recipe, ["steps=x"], kind="recipe")
 
 

@@ -17,23 +17,30 @@ from pydantic import Field
 
 from fluidsr.errors import InputError
 from fluidsr.scenes.fields import Integer, Number, Strict
-from fluidsr.scenes.random_scenes.kinds import Blobs, Collision, Jet, Kinds, Plume, Wake
+from fluidsr.scenes.random_scenes.kinds import (
+    BlobsRange,
+    CollisionRange,
+    JetRange,
+    KindWeights,
+    PlumeRange,
+    WakeRange,
+)
 from fluidsr.scenes.random_scenes.ranges import (
-    Above,
-    Chance,
-    Count,
-    Maybe,
-    Sometimes,
-    Span,
-    Speed,
-    Weighed,
+    Categorical,
+    LogUniform,
+    OptionalUniform,
+    PositiveBounded,
+    Probability,
+    Uniform,
+    UniformInt,
     Weight,
+    WithProbability,
 )
 from fluidsr.scenes.schema import Numerics
 from fluidsr.scenes.yaml_loader import load_yaml_model
 
 
-class Boundaries(Weighed):
+class BoundaryWeights(Categorical):
     """Weights of mixes of boundaries."""
 
     open: Weight = Field(default=0.0, description="All sides open")
@@ -45,23 +52,25 @@ class Boundaries(Weighed):
     channel: Weight = Field(default=0.0, description="x periodic, a floor and a ceiling, z open")
 
 
-class Box(Strict):
+class DomainRange(Strict):
     """The domain."""
 
-    edge: Speed = Field(default=(1.0, 2.2), description="Longest edge, m")
-    aspect: Annotated[Span, Field()] = Field(
+    edge: LogUniform = Field(default=(1.0, 2.2), description="Longest edge, m")
+    aspect: Annotated[Uniform, Field()] = Field(
         default=(0.6, 1.05), description="Other edges over the longest; rounded to whole coarse blocks of 8"
     )
-    lying: Chance = Field(default=0.15, description="How often the upright edge may be a shorter one")
+    lying: Probability = Field(default=0.15, description="How often the upright edge may be a shorter one")
 
 
-class Clock(Strict):
+class TimeRange(Strict):
     """Frame rates and substeps."""
 
     fps: Annotated[tuple[Annotated[Number, Field(gt=0, le=10_000)], ...], Field(min_length=1)] = Field(
         default=(24.0,), description="One of these"
     )
-    cfl: Speed = Field(default=(3.0, 3.0), description="Cells that the fastest air may cross in a substep")
+    cfl: LogUniform = Field(
+        default=(3.0, 3.0), description="Cells that the fastest air may cross in a substep"
+    )
     max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
         default=16, description="Most substeps in a frame"
     )
@@ -70,42 +79,46 @@ class Clock(Strict):
 class WarmUp(Strict):
     """What passes before the first recorded frame."""
 
-    frames: Count = Field(default=(12, 12), description="How many frames; drawn for each simulation")
-    vorticity_confinement: Maybe | None = Field(
+    frames: UniformInt = Field(default=(12, 12), description="How many frames; drawn for each simulation")
+    vorticity_confinement: OptionalUniform | None = Field(
         default=None,
         description="Instead of physics.vorticity_confinement until recording begins; absent: that one",
     )
 
 
-class Fading(Strict):
+class DissipationRange(Strict):
     """Decay rates, 1/s."""
 
-    density: Maybe = Field(default=Sometimes(of=(0, 0)), description="How fast smoke fades")
-    temperature: Maybe = Field(default=Sometimes(of=(0, 0)), description="How fast heat fades")
+    density: OptionalUniform = Field(default=WithProbability(of=(0, 0)), description="How fast smoke fades")
+    temperature: OptionalUniform = Field(
+        default=WithProbability(of=(0, 0)), description="How fast heat fades"
+    )
 
 
-class Forces(Strict):
+class PhysicsRange(Strict):
     """The forces."""
 
-    buoyant: Chance = Field(default=0.7, description="How often sources are warm, and warm air rises")
-    rise: Speed = Field(
+    buoyant: Probability = Field(default=0.7, description="How often sources are warm, and warm air rises")
+    rise: LogUniform = Field(
         default=(1.0, 3.5),
         description="Coarse cells per frame that a free parcel comes to over half of the domain's height",
     )
-    vorticity_confinement: Maybe = Field(default=Sometimes(of=(0, 0)), description="As in a scene")
-    dissipation: Fading = Field(default=Fading(), description="Decay of smoke and heat")
-    wind: Maybe = Field(
-        default=Sometimes(of=(0, 0)),
+    vorticity_confinement: OptionalUniform = Field(
+        default=WithProbability(of=(0, 0)), description="As in a scene"
+    )
+    dissipation: DissipationRange = Field(default=DissipationRange(), description="Decay of smoke and heat")
+    wind: OptionalUniform = Field(
+        default=WithProbability(of=(0, 0)),
         description="Coarse cells per frame, along a sideways axis without walls",
     )
-    viscosity: Maybe = Field(default=Sometimes(of=(0, 0)), description="m²/s")
+    viscosity: OptionalUniform = Field(default=WithProbability(of=(0, 0)), description="m²/s")
 
 
 FOLDER = Path(__file__).parents[1] / "distributions"
 DEFAULT = "default"
 
 
-class Shapes(Weighed):
+class ShapeWeights(Categorical):
     """Weights of the shapes of bodies."""
 
     sphere: Weight = Field(default=0.0, description="Spheres (2-D: discs)")
@@ -113,40 +126,42 @@ class Shapes(Weighed):
     cylinder: Weight = Field(default=0.0, description="Upright cylinders (2-D: rectangles)")
 
 
-class Ripples(Strict):
+class NoiseRange(Strict):
     """Noise of every source that has smoke or force."""
 
-    strength: Span = Field(default=(0.2, 0.9), description="Depth of the modulation")
-    scale: Span = Field(default=(6.0, 20.0), description="Features across the longest edge")
+    strength: Uniform = Field(default=(0.2, 0.9), description="Depth of the modulation")
+    scale: Uniform = Field(default=(6.0, 20.0), description="Features across the longest edge")
 
 
-class Emission(Strict):
+class EmissionRange(Strict):
     """What sources of smoke emit."""
 
-    density: Span = Field(default=(0.6, 1.0), description="Density")
-    temperature: Span = Field(default=(0.6, 1.2), description="K, where the scene is buoyant")
-    noise: Ripples = Field(default=Ripples(), description="Breaks up the emission")
-    shapes: Shapes = Field(default=Shapes(sphere=1.0), description="Of sources and obstacles")
+    density: Uniform = Field(default=(0.6, 1.0), description="Density")
+    temperature: Uniform = Field(default=(0.6, 1.2), description="K, where the scene is buoyant")
+    noise: NoiseRange = Field(default=NoiseRange(), description="Breaks up the emission")
+    shapes: ShapeWeights = Field(default=ShapeWeights(sphere=1.0), description="Of sources and obstacles")
 
 
-class Forcing(Strict):
+class ForcingRange(Strict):
     """Velocity spheres: they push while they are on, and do nothing else."""
 
-    radius: Span = Field(default=(0.04, 0.1), description="Over the shortest edge")
-    speed: Speed = Field(default=(0.5, 1.2), description="In any direction")
-    without_buoyancy: Above = Field(default=1.7, description="Factor on the speed where nothing else drives")
-    seconds: Span = Field(default=(0.2, 1.5), description="How long each is on")
+    radius: Uniform = Field(default=(0.04, 0.1), description="Over the shortest edge")
+    speed: LogUniform = Field(default=(0.5, 1.2), description="In any direction")
+    without_buoyancy: PositiveBounded = Field(
+        default=1.7, description="Factor on the speed where nothing else drives"
+    )
+    seconds: Uniform = Field(default=(0.2, 1.5), description="How long each is on")
 
 
-class Obstacles(Strict):
+class ObstacleRange(Strict):
     """Solid bodies."""
 
-    chance: Chance = Field(default=0.3, description="How often there are any (a wake always has one)")
-    count: Count = Field(default=(1, 2), description="How many")
-    radius: Span = Field(default=(0.08, 0.16), description="Over the shortest edge")
-    moving: Chance = Field(default=0.0, description="How many of them move")
-    travel: Span = Field(default=(0.2, 0.5), description="There and back, over the shortest edge")
-    speed: Speed = Field(default=(0.3, 1.5), description="Of those that move")
+    chance: Probability = Field(default=0.3, description="How often there are any (a wake always has one)")
+    count: UniformInt = Field(default=(1, 2), description="How many")
+    radius: Uniform = Field(default=(0.08, 0.16), description="Over the shortest edge")
+    moving: Probability = Field(default=0.0, description="How many of them move")
+    travel: Uniform = Field(default=(0.2, 0.5), description="There and back, over the shortest edge")
+    speed: LogUniform = Field(default=(0.3, 1.5), description="Of those that move")
 
 
 class Distribution(Strict):
@@ -155,21 +170,21 @@ class Distribution(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         description="Letters, digits, '_', '-' and '.'"
     )
-    kinds: Kinds = Field(description="What scenes are about")
-    boundary: Boundaries = Field(description="Mixes of boundaries")
-    domain: Box = Field(default=Box(), description="The domain")
-    time: Clock = Field(default=Clock(), description="Frame rates and substeps")
+    kinds: KindWeights = Field(description="What scenes are about")
+    boundary: BoundaryWeights = Field(description="Mixes of boundaries")
+    domain: DomainRange = Field(default=DomainRange(), description="The domain")
+    time: TimeRange = Field(default=TimeRange(), description="Frame rates and substeps")
     warm_up: WarmUp = Field(default=WarmUp(), description="What passes before the first recorded frame")
-    physics: Forces = Field(default=Forces(), description="The forces")
+    physics: PhysicsRange = Field(default=PhysicsRange(), description="The forces")
     numerics: Numerics = Field(default=Numerics(), description="As in a scene, the same for all")
-    sources: Emission = Field(default=Emission(), description="What sources emit")
-    plume: Plume = Field(default=Plume(), description="Scenes of the kind plume")
-    jet: Jet = Field(default=Jet(), description="Scenes of the kind jet")
-    collision: Collision = Field(default=Collision(), description="Scenes of the kind collision")
-    blobs: Blobs = Field(default=Blobs(), description="Scenes of the kind blobs")
-    wake: Wake = Field(default=Wake(), description="Scenes of the kind wake")
-    forcing: Forcing = Field(default=Forcing(), description="Velocity spheres")
-    obstacles: Obstacles = Field(default=Obstacles(), description="Solid bodies")
+    sources: EmissionRange = Field(default=EmissionRange(), description="What sources emit")
+    plume: PlumeRange = Field(default=PlumeRange(), description="Scenes of the kind plume")
+    jet: JetRange = Field(default=JetRange(), description="Scenes of the kind jet")
+    collision: CollisionRange = Field(default=CollisionRange(), description="Scenes of the kind collision")
+    blobs: BlobsRange = Field(default=BlobsRange(), description="Scenes of the kind blobs")
+    wake: WakeRange = Field(default=WakeRange(), description="Scenes of the kind wake")
+    forcing: ForcingRange = Field(default=ForcingRange(), description="Velocity spheres")
+    obstacles: ObstacleRange = Field(default=ObstacleRange(), description="Solid bodies")
 
 
 def distributions() -> list[str]:

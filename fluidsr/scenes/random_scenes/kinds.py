@@ -1,4 +1,4 @@
-"""What random scenes are about: their kinds, and what a scene of each kind has."""
+"""The kinds of random scenes, and the ranges that a scene of each kind is drawn from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Literal
 from pydantic import Field
 
 from fluidsr.scenes.fields import Strict
-from fluidsr.scenes.random_scenes.ranges import Chance, Count, Few, Span, Speed, Weighed, Weight
+from fluidsr.scenes.random_scenes.ranges import (
+    Categorical,
+    LogUniform,
+    Probability,
+    SmallInt,
+    Uniform,
+    UniformInt,
+    Weight,
+)
 
 
-class Kinds(Weighed):
-    """Weights of what a scene is about."""
+class KindWeights(Categorical):
+    """Weights of the kinds of scenes."""
 
     plume: Weight = Field(default=0.0, description="Inflows near the floor, pushed up")
     jet: Weight = Field(default=0.0, description="A narrow, fast inflow in any direction but down")
@@ -20,49 +28,51 @@ class Kinds(Weighed):
     wake: Weight = Field(default=0.0, description="Wind that carries smoke past obstacles")
 
 
-class Plume(Strict):
+class PlumeRange(Strict):
     """Inflows near the floor."""
 
-    count: Count = Field(default=(1, 3), description="How many")
-    radius: Span = Field(default=(0.06, 0.15), description="Over the shortest edge")
-    speed: Speed = Field(default=(0.3, 1.2), description="Upwards, in a buoyant scene")
-    push: Speed = Field(default=(0.8, 2.5), description="Upwards, where nothing else lifts")
-    forcing: tuple[Few, ...] = Field(default=(0,), description="Velocity spheres: one of these counts")
+    count: UniformInt = Field(default=(1, 3), description="How many")
+    radius: Uniform = Field(default=(0.06, 0.15), description="Over the shortest edge")
+    speed: LogUniform = Field(default=(0.3, 1.2), description="Upwards, in a buoyant scene")
+    push: LogUniform = Field(default=(0.8, 2.5), description="Upwards, where nothing else lifts")
+    forcing: tuple[SmallInt, ...] = Field(default=(0,), description="Velocity spheres: one of these counts")
 
 
-class Jet(Strict):
+class JetRange(Strict):
     """One narrow inflow."""
 
-    radius: Span = Field(default=(0.04, 0.09), description="Over the shortest edge")
-    speed: Speed = Field(default=(1.0, 3.5), description="Along the jet")
-    forcing: tuple[Few, ...] = Field(default=(0,), description="Velocity spheres: one of these counts")
+    radius: Uniform = Field(default=(0.04, 0.09), description="Over the shortest edge")
+    speed: LogUniform = Field(default=(1.0, 3.5), description="Along the jet")
+    forcing: tuple[SmallInt, ...] = Field(default=(0,), description="Velocity spheres: one of these counts")
 
 
-class Collision(Strict):
+class CollisionRange(Strict):
     """Streams that meet."""
 
-    count: Count = Field(default=(2, 3), description="How many streams")
-    radius: Span = Field(default=(0.05, 0.11), description="Over the shortest edge")
-    speed: Speed = Field(default=(0.7, 2.2), description="Towards the meeting point")
+    count: UniformInt = Field(default=(2, 3), description="How many streams")
+    radius: Uniform = Field(default=(0.05, 0.11), description="Over the shortest edge")
+    speed: LogUniform = Field(default=(0.7, 2.2), description="Towards the meeting point")
 
 
-class Blobs(Strict):
+class BlobsRange(Strict):
     """Clouds, there at the start."""
 
-    count: Count = Field(default=(4, 12), description="How many")
-    radius: Span = Field(default=(0.06, 0.16), description="Over the shortest edge")
-    sideways: Span = Field(default=(0.25, 0.75), description="Where, over the sideways edges")
-    upwards: Span = Field(default=(0.15, 0.65), description="Where, over the upright edge")
-    inflow: Chance = Field(default=0.5, description="How many go on emitting")
-    pushed: Chance = Field(default=0.7, description="How many have a velocity")
+    count: UniformInt = Field(default=(4, 12), description="How many")
+    radius: Uniform = Field(default=(0.06, 0.16), description="Over the shortest edge")
+    sideways: Uniform = Field(default=(0.25, 0.75), description="Where, over the sideways edges")
+    upwards: Uniform = Field(default=(0.15, 0.65), description="Where, over the upright edge")
+    inflow: Probability = Field(default=0.5, description="How many go on emitting")
+    pushed: Probability = Field(default=0.7, description="How many have a velocity")
     direction: Literal["any", "down"] = Field(default="any", description="Of that velocity")
-    speed: Speed = Field(default=(0.3, 1.5), description="Of that velocity")
-    forcing: tuple[Few, ...] = Field(default=(3, 9, 15), description="Velocity spheres: one of these counts")
+    speed: LogUniform = Field(default=(0.3, 1.5), description="Of that velocity")
+    forcing: tuple[SmallInt, ...] = Field(
+        default=(3, 9, 15), description="Velocity spheres: one of these counts"
+    )
 
 
-class Wake(Strict):
+class WakeRange(Strict):
     """Wind past obstacles."""
 
-    wind: Speed = Field(default=(0.7, 3.0), description="Coarse cells per frame")
-    count: Count = Field(default=(1, 3), description="Sources upstream")
-    radius: Span = Field(default=(0.05, 0.12), description="Of the sources, over the shortest edge")
+    wind: LogUniform = Field(default=(0.7, 3.0), description="Coarse cells per frame")
+    count: UniformInt = Field(default=(1, 3), description="Sources upstream")
+    radius: Uniform = Field(default=(0.05, 0.12), description="Of the sources, over the shortest edge")

@@ -1,4 +1,4 @@
-"""Kinds of values that a distribution of scenes is made of: ranges to draw from, chances and weights."""
+"""Value types of a distribution of scenes: ranges to draw from, probabilities and weights."""
 
 from __future__ import annotations
 
@@ -34,43 +34,51 @@ def _short(value: tuple[float, float]) -> Any:
 
 _SPAN = WithJsonSchema({"type": ["number", "array"], "description": "a number, or [least, most]"})
 # Drawn evenly from [least, most]; one number is itself.
-Span = Annotated[
+Uniform = Annotated[
     tuple[NotNegative, NotNegative],
     BeforeValidator(_both), AfterValidator(_ordered), PlainSerializer(_short), _SPAN,
 ]  # fmt: skip
 # Drawn evenly on a logarithmic scale, as speeds are.
-Above = Annotated[Number, Field(gt=0, le=64)]
-Speed = Annotated[
-    tuple[Above, Above], BeforeValidator(_both), AfterValidator(_ordered), PlainSerializer(_short), _SPAN
+PositiveBounded = Annotated[Number, Field(gt=0, le=64)]
+LogUniform = Annotated[
+    tuple[PositiveBounded, PositiveBounded],
+    BeforeValidator(_both),
+    AfterValidator(_ordered),
+    PlainSerializer(_short),
+    _SPAN,
 ]
-Few = Annotated[Integer, Field(ge=0, le=64)]
+SmallInt = Annotated[Integer, Field(ge=0, le=64)]
 # A whole number from [least, most], both included.
-Count = Annotated[
-    tuple[Few, Few], BeforeValidator(_both), AfterValidator(_ordered), PlainSerializer(_short), _SPAN
+UniformInt = Annotated[
+    tuple[SmallInt, SmallInt],
+    BeforeValidator(_both),
+    AfterValidator(_ordered),
+    PlainSerializer(_short),
+    _SPAN,
 ]
-Chance = Annotated[Number, Field(ge=0, le=1)]
+Probability = Annotated[Number, Field(ge=0, le=1)]
 Weight = NotNegative
 
 
-class Sometimes(Strict):
+class WithProbability(Strict):
     """With `chance` a value drawn from `of`, else 0; a number or [least, most] alone is always drawn."""
 
-    chance: Chance = Field(default=1.0, description="How often there is any")
-    of: Span = Field(description="A number, or [least, most]")
+    chance: Probability = Field(default=1.0, description="How often there is any")
+    of: Uniform = Field(description="A number, or [least, most]")
 
 
 def _always(value: Any) -> Any:
     return {"of": value} if isinstance(value, (int, float, list, tuple)) else value
 
 
-Maybe: TypeAlias = Annotated[Sometimes, BeforeValidator(_always)]
+OptionalUniform: TypeAlias = Annotated[WithProbability, BeforeValidator(_always)]
 
 
-class Weighed(Strict):
+class Categorical(Strict):
     """Choices with weights, of which at least one is above 0; those that are not named have weight 0."""
 
     @model_validator(mode="after")
-    def _some(self) -> Weighed:
+    def _some(self) -> Categorical:
         if sum(self.model_dump().values()) <= 0:
             raise Problems([Problem((), "all weights are 0", "give one above 0")])
         return self

@@ -1,4 +1,4 @@
-"""The dice of one random scene, and the sizes that what is thrown depends on. Positions are in metres."""
+"""SceneSampler: draws the numbers, positions and bodies of one random scene. Positions are in metres."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from fluidsr.scenes.random_scenes.distribution import Distribution
-from fluidsr.scenes.random_scenes.ranges import Sometimes
+from fluidsr.scenes.random_scenes.ranges import WithProbability
 
 BLOCK = 8  # coarse cells that every edge is a multiple of
 
 
-class Dice:
+class SceneSampler:
     """Draws numbers, places and bodies for a box of `cells` (fine, per axis).
 
     `.rng`; `.seconds` of the whole scene; `.cell` and `.coarse`, cell sizes in m; `.extent` in m; `.unit`, m/s of
@@ -24,13 +24,13 @@ class Dice:
     ) -> None:
         self.rng, self.choice, self.dim = rng, choice, dim
         step = BLOCK * factor
-        most = resolution // step
-        edges = [most] * dim
+        longest = resolution // step
+        edges = [longest] * dim
         for axis in range(dim):
             if axis != 1 or rng.random() < choice.domain.lying:
-                edges[axis] = max(1, min(most, round(most * self.span(choice.domain.aspect))))
-        if max(edges) < most:
-            edges[1] = most
+                edges[axis] = max(1, min(longest, round(longest * self.span(choice.domain.aspect))))
+        if max(edges) < longest:
+            edges[1] = longest
         self.cells = tuple(n * step for n in edges)
         self.edge = self.log_span(choice.domain.edge)
         self.cell = float(f"{self.edge / resolution:.5g}")
@@ -53,10 +53,10 @@ class Dice:
         """A whole number, both ends included."""
         return int(self.rng.integers(ends[0], ends[1] + 1))
 
-    def sometimes(self, value: Sometimes) -> float:
+    def sometimes(self, value: WithProbability) -> float:
         """The value, or 0."""
-        drawn, there = self.span(value.of), self.rng.random() < value.chance
-        return drawn if there else 0.0
+        drawn, present = self.span(value.of), self.rng.random() < value.chance
+        return drawn if present else 0.0
 
     def weighed(self, chances: dict[str, float]) -> str:
         """One of the names."""
@@ -68,8 +68,8 @@ class Dice:
 
     def radius(self, ends: tuple[float, float]) -> float:
         """A radius in m; at least a coarse cell, so that both sides see it."""
-        drawn = self.span(ends) * self.shortest
-        return float(min(max(drawn, self.coarse), 0.4 * self.shortest))
+        radius = self.span(ends) * self.shortest
+        return float(min(max(radius, self.coarse), 0.4 * self.shortest))
 
     def point(self, sideways: tuple[float, float], upwards: tuple[float, float]) -> list[float]:
         """A point, by shares of the sideways axes and of the upward one."""

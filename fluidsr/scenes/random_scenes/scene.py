@@ -15,7 +15,7 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes import sources as draw
 from fluidsr.scenes.random_scenes.distribution import Distribution
-from fluidsr.scenes.random_scenes.sampler import BLOCK, Dice
+from fluidsr.scenes.random_scenes.sampler import BLOCK, SceneSampler
 from fluidsr.scenes.random_scenes.sources import KINDS
 from fluidsr.scenes.schema import Scene, scene_from
 
@@ -62,29 +62,29 @@ def random_scene(
     if kind is not None and kind not in KINDS:
         raise InputError("kind", f"'{kind}' is unknown", f"use one of {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, dim])
-    dice = Dice(rng, choice, dim, resolution, factor)
-    drawn = dice.weighed(choice.kinds.chances())
-    kind = kind or drawn
-    warm_up = dice.count(choice.warm_up.frames)
-    seconds = (warm_up + frames) / dice.fps
+    sampler = SceneSampler(rng, choice, dim, resolution, factor)
+    drawn_kind = sampler.weighed(choice.kinds.chances())
+    kind = kind or drawn_kind
+    warm_up = sampler.count(choice.warm_up.frames)
+    seconds = (warm_up + frames) / sampler.fps
 
-    mix = dice.weighed(choice.boundary.chances())
-    wind = _wind(dice, mix, kind)
+    mix = sampler.weighed(choice.boundary.chances())
+    wind = _wind(sampler, mix, kind)
     if kind == "wake" and not any(wind):  # walls all round
         mix = "floor"
-        wind = _wind(dice, mix, kind)
-    sources = draw.wake(dice, seconds, wind) if kind == "wake" else draw.CASTS[kind](dice, seconds)
-    obstacles = draw.obstacles(dice, sources, seconds, always=kind == "wake")
-    physics = _physics(dice)
+        wind = _wind(sampler, mix, kind)
+    sources = draw.wake(sampler, seconds, wind) if kind == "wake" else draw.CASTS[kind](sampler, seconds)
+    obstacles = draw.obstacles(sampler, sources, seconds, always=kind == "wake")
+    physics = _physics(sampler)
     first = choice.warm_up.vorticity_confinement
-    confinement = physics["vorticity_confinement"] if first is None else dice.sometimes(first)
+    confinement = physics["vorticity_confinement"] if first is None else sampler.sometimes(first)
     data = {
         "name": f"{kind}-{seed}",
-        "domain": {"resolution": dice.cells, "cell_size": dice.cell, "boundary": _sides(mix, dim)},
+        "domain": {"resolution": sampler.cells, "cell_size": sampler.cell, "boundary": _sides(mix, dim)},
         "time": {
             "frames": warm_up + frames,
-            "fps": dice.fps,
-            "cfl": dice.log_span(choice.time.cfl),
+            "fps": sampler.fps,
+            "cfl": sampler.log_span(choice.time.cfl),
             "max_substeps": choice.time.max_substeps,
         },
         "physics": physics | ({"wind": wind} if any(wind) else {}),
@@ -111,33 +111,33 @@ def _sides(mix: str, dim: int) -> dict[str, Any]:
     return dict(zip("xyz"[:dim], words[mix], strict=False))
 
 
-def _wind(dice: Dice, mix: str, kind: str) -> list[float]:
+def _wind(sampler: SceneSampler, mix: str, kind: str) -> list[float]:
     """Along one sideways axis without walls, either way; zeros where there is none."""
-    choice = dice.choice
-    speed = dice.sometimes(choice.physics.wind)
+    choice = sampler.choice
+    speed = sampler.sometimes(choice.physics.wind)
     if kind == "wake":
-        speed = dice.log_span(choice.wake.wind)
-    sides = _sides(mix, dice.dim)
-    axes = [axis for axis in range(dice.dim) if axis != 1 and "closed" not in sides["xyz"[axis]]]
-    wind = [0.0] * dice.dim
+        speed = sampler.log_span(choice.wake.wind)
+    sides = _sides(mix, sampler.dim)
+    axes = [axis for axis in range(sampler.dim) if axis != 1 and "closed" not in sides["xyz"[axis]]]
+    wind = [0.0] * sampler.dim
     if axes and speed:
-        wind[int(dice.rng.choice(axes))] = speed * dice.unit * float(dice.rng.choice([-1, 1]))
+        wind[int(sampler.rng.choice(axes))] = speed * sampler.unit * float(sampler.rng.choice([-1, 1]))
     return wind
 
 
-def _physics(dice: Dice) -> dict[str, Any]:
-    choice = dice.choice.physics
+def _physics(sampler: SceneSampler) -> dict[str, Any]:
+    choice = sampler.choice.physics
     # A parcel accelerated over half the domain reaches sqrt(height * acceleration). Plumes drag air along
     # and are slower, but the fastest cell of a fine simulation comes to about twice that.
-    lift = dice.speed(choice.rise) ** 2 / dice.extent[1] / 9.81
+    lift = sampler.speed(choice.rise) ** 2 / sampler.extent[1] / 9.81
     return {
-        "buoyancy": {"density": 0.0, "temperature": lift if dice.buoyant else 0.0},
-        "vorticity_confinement": dice.sometimes(choice.vorticity_confinement),
+        "buoyancy": {"density": 0.0, "temperature": lift if sampler.buoyant else 0.0},
+        "vorticity_confinement": sampler.sometimes(choice.vorticity_confinement),
         "dissipation": {
-            "density": dice.sometimes(choice.dissipation.density),
-            "temperature": dice.sometimes(choice.dissipation.temperature),
+            "density": sampler.sometimes(choice.dissipation.density),
+            "temperature": sampler.sometimes(choice.dissipation.temperature),
         },
-        "viscosity": dice.sometimes(choice.viscosity),
+        "viscosity": sampler.sometimes(choice.viscosity),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.scenes.random_scenes.sampler import Dice
+from fluidsr.scenes.random_scenes.sampler import SceneSampler as Dice
 
 Body = dict[str, Any]
 

@@ -1,0 +1,207 @@
+"""The commands as functions, for Python: `fluidsr.upsample`, `fluidsr.render`, `fluidsr.evaluate`, `fluidsr.train`.
+
+Arguments are those of the command-line options, by the same names. Nothing is printed unless `quiet` is False.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from fluidsr.evaluation import Report
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+def upsample(
+    inputs: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    model: str = "smoke3d-x4",
+    velocity_scale: float = 1.0,
+    regions: PathLike | None = None,
+    mask: PathLike | None = None,
+    mask_grid: str | None = None,
+    passes: int = 1,
+    frames: str | None = None,
+    formats: Sequence[str] = ("vdb", "vti"),
+    fields: Sequence[str] = (),
+    threshold: float = 0.0,
+    zero_velocity: bool = False,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    velocity_unit: str = "auto",
+    frame_rate: float | None = None,
+    crop: str | None = None,
+    axes: str | None = None,
+    skip_damaged: bool = False,
+    tile: int | str = "auto",
+    max_memory: int | None = None,
+    precision: str = "float32",
+    device: str = "auto",
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> Path:
+    """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
+
+    `inputs` are files, folders or patterns such as `smoke_####.vdb`; `frames` is a count or a range as text; `fields`
+    are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes an interrupted
+    one. Raises InputError for inputs that do not exist or do not fit the model.
+    """
+    from fluidsr.pipeline import upsample as command
+    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.inference_settings import InferenceSettings
+    from fluidsr.pipeline.velocity_scale import VelocityScaleField
+    from fluidsr.scenes.region_file import load_regions
+
+    scale = VelocityScaleField(
+        velocity_scale,
+        load_regions(Path(regions)) if regions is not None else (),
+        None if mask is None else str(Path(mask).absolute()),
+        mask_grid,
+    )
+    settings = command.Settings(
+        model=model,
+        device=device,
+        shaping=scale,
+        tiling=InferenceSettings(tile, max_memory, precision),
+        passes=passes,
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        zero_velocity=zero_velocity,
+        fields=tuple(fields),
+        skip_damaged=skip_damaged,
+        threshold=threshold,
+        formats=tuple(formats),
+    )
+    return command.upsample(
+        _texts(inputs),
+        _path(output),
+        settings,
+        frames_wanted=frames,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def render(
+    inputs: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    frames: str | None = None,
+    fps: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    camera: Mapping[str, Any] | None = None,
+    extinction: float | None = None,
+    density_grid: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> Path:
+    """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to PNGs in a folder.
+
+    `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `extinction` is in 1/m at
+    density 1. Returns the path written. Raises InputError for bad input, and for an existing output without
+    `overwrite`.
+    """
+    from fluidsr.pipeline import render as command
+
+    return command.render(
+        _texts(inputs),
+        _path(output),
+        frames_wanted=frames,
+        fps=fps,
+        width=width,
+        height=height,
+        camera=camera,
+        extinction=extinction,
+        density_grid=density_grid,
+        device=device,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def evaluate(
+    model: PathLike,
+    data: PathLike,
+    output: PathLike | None = None,
+    *,
+    split: str = "test",
+    stride: int = 1,
+    device: str = "auto",
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> Report:
+    """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does. Returns the report.
+
+    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots and `index.html`. Raises
+    InputError for a split without simulations, ModelError where model and dataset do not fit.
+    """
+    from fluidsr.pipeline import evaluate as command
+
+    return command.evaluate(
+        os.fspath(model),
+        os.fspath(data),
+        _path(output),
+        split=split,
+        stride=stride,
+        device=device,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def train(
+    data: PathLike | Sequence[PathLike],
+    recipe: PathLike,
+    output: PathLike | None = None,
+    *,
+    init: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    seed: int = 0,
+    overwrite: bool = False,
+    quiet: bool = True,
+) -> Path:
+    """Train a model by a recipe, a built-in one or a YAML file, as `fluidsr train` does. Returns the model's file.
+
+    `output` is the folder, `runs/NAME` unless given; the same call again resumes an interrupted training. Raises
+    InputError where recipe and data do not fit or the folder holds another training, TrainingError where the loss is
+    not finite.
+    """
+    from fluidsr.errors import InputError
+    from fluidsr.pipeline import train as generator_training
+    from fluidsr.pipeline import train_closure as closure_training
+    from fluidsr.training.recipe import trains_closure
+
+    paths, recipe = _texts(data), os.fspath(recipe)
+    if trains_closure(recipe):
+        if init is not None:
+            raise InputError("init", "a closure is trained from random weights", "leave it out")
+        closure = closure_training.ClosureJob.of(
+            paths, recipe, steps=steps, device=device, seed=seed, overrides=overrides
+        )
+        folder = _path(output) or Path("runs") / closure.recipe.name
+        return closure_training.train(closure, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    job = generator_training.TrainJob.of(
+        paths, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
+    )
+    folder = _path(output) or Path("runs") / job.recipe.name
+    return generator_training.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+
+
+def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return [os.fspath(path) for path in several]
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
