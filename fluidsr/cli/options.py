@@ -142,7 +142,9 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
 # The option of each parameter that errors of the library name, where it is called otherwise.
 _OPTIONS_OF_PARAMETERS = {
     "cells_at": "--cells-at",
+    "crop": "--crop",
     "debug": "--debug",
+    "density_grid": "--density-grid",
     "device": "--device",
     "dim": "--dim",
     "factor": "--factor",
@@ -167,6 +169,7 @@ _OPTIONS_OF_PARAMETERS = {
     "split": "--split",
     "stride": "--stride",
     "tile": "--tile",
+    "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",
     "workers": "--workers",
 }
