@@ -145,6 +145,7 @@ _OPTIONS_OF_PARAMETERS = {
     "cells_at": "--cells-at",
     "crop": "--crop",
     "debug": "--debug",
+    "density_grid": "--density-grid",
     "device": "--device",
     "dim": "--dim",
     "factor": "--factor",
@@ -171,6 +172,7 @@ _OPTIONS_OF_PARAMETERS = {
     "split": "--split",
     "stride": "--stride",
     "tile": "--tile",
+    "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",
     "workers": "--workers",
 }

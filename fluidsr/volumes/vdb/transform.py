@@ -69,6 +69,8 @@ class Transform:
         """How the indices of cubic voxels run along the world's axes. Raises VolumeError where voxels are no cubes, or
         do not lie along the axes."""
         matrix = np.array(self.matrix)
+        if not np.isfinite(matrix).all() or np.abs(matrix).max() > 1e150:  # whose squares would not be finite
+            raise VolumeError(where, f"its voxel size is {self.scale} m", "give it a finite transform")
         order = np.abs(matrix).argmax(1)
         picked = matrix[np.arange(3), order]
         size = float(abs(picked[0]))
@@ -76,7 +78,7 @@ class Transform:
         rest[np.arange(3), order] = 0.0
         # Up to the last digits of a float32, in which many programs compute.
         even = (np.abs(np.abs(picked) - size) <= _EVEN * size).all() and (np.abs(rest) <= _EVEN * size).all()
-        if not (size > 0 and np.isfinite(matrix).all()):
+        if not size > 0:
             raise VolumeError(where, f"its voxel size is {size} m", "give it a transform of positive scale")
         if not even or sorted(order) != [0, 1, 2]:
             raise VolumeError(
