@@ -129,7 +129,11 @@ def _copies(path: str) -> list[writer.Tree]:
 def stream_frame(path: str | os.PathLike[str], **options: Any) -> Iterator[FrameStream]:
     """Write a frame box by box; see `fluidsr.volumes.stream`. `options` are those of FrameStream."""
     out = FrameStream(path, **options)
-    with atomic.passing_callers_errors() as caller, atomic.replacing(path) as temporary, temporary.open("wb") as file:
+    with (
+        atomic.passing_callers_errors() as caller,
+        atomic.replacing(path) as temporary,
+        temporary.open("wb") as file,
+    ):
         with caller:
             yield out
         out.finish(file)
