@@ -28,8 +28,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
 
     The temporary name is hidden and keeps the suffix (some writers choose their format by it). Whatever was
-    under `path` stays untouched until the replacement, which is atomic. Raises InputError for a path that
-    cannot be written to, RunError for a full disk or a failing device.
+    under `path` stays untouched until the replacement, which is atomic. Contents are on the disk before the name is,
+    so that a power failure leaves no empty file under it. Raises InputError for a path that cannot be written to,
+    RunError for a full disk or a failing device.
     """
     final = Path(path)
     temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
@@ -37,13 +38,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
         yield temporary
+        _flush(temporary)
         temporary.replace(final)
+        _flush_folder(final.parent)
     except OSError as error:
         raise write_error(final, error) from error
     finally:
         # After a success the name is gone already; KeyboardInterrupt and the like end here too.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Have the contents of a file on the disk; a full disk may show only here."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that (Windows cannot)."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class _Theirs:

@@ -15,7 +15,7 @@ from fluidsr.pipeline import frame_sequence
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.volumes import sequence
+from fluidsr.volumes import sequence, uni
 from fluidsr.volumes.places import Place, around
 
 FORMATS = ("vdb", "vti", "npz", "uni", "vtkhdf")
@@ -53,28 +53,34 @@ def convert(
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
     sources = list(dict.fromkeys(str(item.source.resolve()) for item in cache.everything))
     configuration = {**asdict(settings), "inputs": sources}
-    folder = RunFolder.open(
-        root, "convert", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
-    )
-    single = [suffix for suffix in settings.formats if suffix != _SERIES]
-    todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
-    with Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
-        said: set[str] = set()
-        for note in cache.notes():
-            progress.note(note)
-        for item in todo:
-            record, notes = _convert_one(item, root, settings, single)
-            for note in notes:
-                if note not in said:
-                    said.add(note)
-                    progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record)
-            progress.advance(item.name)
-    folder.refresh()
-    if "vti" in single:
-        _write_pvd(root, cache, folder)
-    if _SERIES in settings.formats:
-        _write_series(root, cache.items, folder, settings)
+    with RunFolder.open(
+        root,
+        "convert",
+        configuration,
+        overwrite=overwrite,
+        notes={"frames": frames_wanted or "all"},
+        frames=[item.number for item in cache.items],
+        needed=("time", "shape", "cell_size", "origin", "fields"),
+    ) as folder:
+        single = [suffix for suffix in settings.formats if suffix != _SERIES]
+        todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
+        with Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
+            said: set[str] = set()
+            for note in (*folder.notes, *cache.notes()):
+                progress.note(note)
+            for item in todo:
+                record, notes = _convert_one(item, root, settings, single)
+                for note in notes:
+                    if note not in said:
+                        said.add(note)
+                        progress.note(f"{item.source}: {note}")
+                folder.record(item.number, record, _files(item, root, single, record["fields"]))
+                progress.advance(item.name)
+        folder.refresh()
+        if "vti" in single:
+            _write_pvd(root, cache, folder)
+        if _SERIES in settings.formats:
+            _write_series(root, cache.items, folder, settings)
     return root
 
 
@@ -103,6 +109,13 @@ def _convert_one(
         "seconds": time.perf_counter() - started,
     }
     return record, notes
+
+
+def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
+    """All that was written of a frame: a .uni file holds one field, and has siblings."""
+    files = item.targets(root, formats)
+    siblings = [uni.sibling(file, name) for file in files if file.suffix == ".uni" for name in fields]
+    return list(dict.fromkeys([*files, *(Path(file) for file in siblings if Path(file).exists())]))
 
 
 def _write_pvd(root: Path, cache: Cache, folder: RunFolder) -> None:

@@ -152,11 +152,32 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         job.configuration(method, corrector),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
+        frames=job.frames,
+        needed=("time",),
     )
+    with folder:
+        _simulate_into(folder, job, method, corrector, start, notes, preview=preview, quiet=quiet)
+    return folder.path
+
+
+def _simulate_into(
+    folder: RunFolder,
+    job: SimulateJob,
+    method: UpscaleMethod | None,
+    corrector: Corrector | None,
+    start: Frame | None,
+    notes: Sequence[str],
+    *,
+    preview: bool,
+    quiet: bool,
+) -> None:
+    scene = job.scene
     run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
     outputs = RunOutputs(scene, folder.path, run_preview)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
+        for note in folder.notes:
+            progress.note(note)
         if todo:
             for note in notes:
                 progress.note(note)
@@ -166,7 +187,7 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
                 )
             if len(todo) < len(job.frames):
                 done = len(job.frames) - len(todo)
-                progress.note(f"{output}: resuming at frame {todo[0]}; {done} frames are complete")
+                progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
             )
@@ -178,7 +199,6 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
         rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
         run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
-    return folder.path
 
 
 def describe(job: SimulateJob) -> str:
@@ -232,7 +252,7 @@ def _produce(
         while len(pending) > limit:
             frame, state, writes = pending.popleft()
             write_seconds = sum(write.result() for write in writes)
-            folder.record(frame.number, _record(frame, write_seconds))
+            folder.record(frame.number, _record(frame, write_seconds), outputs.files(frame.number))
             if state is not None:
                 saved.save(frame.number, state)
             progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
