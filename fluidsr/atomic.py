@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from fluidsr.errors import FluidsrError, InputError, RunError
 
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.\w+)?")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BAD_PATH = {
     errno.ENOENT: ("the folder does not exist", "create it, or name another one"),
@@ -47,6 +49,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         # After a success the name is gone already; KeyboardInterrupt and the like end here too.
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` makes, or left behind when its process was killed."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed left in `folder`; for its owner, when no other one is alive."""
+    if folder.is_dir() and not folder.is_symlink():
+        for file in folder.iterdir():
+            if is_unfinished(file.name):
+                file.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

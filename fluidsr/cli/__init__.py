@@ -5,19 +5,27 @@ Nothing heavy is imported at module level, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
+from fluidsr import signals
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
 from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
-from fluidsr.errors import FluidsrError
+from fluidsr.errors import FluidsrError, printable
+
+_GOES_ON = "the same command again goes on"
+# What is there after a stop, by command; of the others nothing is.
+_KEPT = {
+    **dict.fromkeys(("simulate", "upsample", "convert"), f"whole frames are kept; {_GOES_ON}"),
+    **dict.fromkeys(("generate-dataset", "import-dataset"), f"whole simulations are kept; {_GOES_ON}"),
+    "train": f"a checkpoint of the steps that were done is kept; {_GOES_ON}",
+}
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -48,11 +56,11 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error a user can cause ends as one line and an exit code.
 
-    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C (or SIGTERM).
+    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C, 143 by SIGTERM or SIGHUP.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a farm's polite stop is a Ctrl-C
+    signals.install()
     try:
         sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -62,10 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         if debug:
             raise
-        _fail("stopped: whole frames are kept; the same command again goes on", 130)
+        stopped = error.__cause__ if isinstance(error, click.Abort) else error  # click makes an Abort of it
+        kept = next((_KEPT[word] for word in arguments if word in _KEPT), "no half-written file is left")
+        _fail(f"stopped: {kept}", getattr(stopped, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
@@ -87,6 +97,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    first_line = " ".join(message.split())
-    click.echo(f"Error: {first_line}", err=True)
+    click.echo(f"Error: {printable(message)}", err=True)
     sys.exit(code)

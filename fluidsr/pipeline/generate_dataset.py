@@ -84,5 +84,9 @@ def generate_dataset(
             overwrite=overwrite,
             provenance=provenance.environment(),
         )
+        for note in report.notes:
+            progress.note(note)
+        for name, what in report.damaged.items():
+            progress.note(f"{output}: {name} was damaged ({what}) and has been made again")
         for name, reason in report.failed.items():
             progress.note(f"{output}: {name} is left out: {reason}")

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from fluidsr.atomic import replacing, write_error
+from fluidsr.atomic import is_unfinished, replacing, write_error
 from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership, exclusively, is_lock
 from fluidsr.pipeline import provenance
@@ -30,7 +30,6 @@ _SPEC = "run.yaml"
 _LOG = "run.jsonl"
 _SIDES = ("frames", "coarse")
 _PICTURES = ".preview"
-_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.\w+)?")
 _FRAME = re.compile(r".+_\d+\.(vdb|vti|npz|uni)")
 _PICTURE = re.compile(r"\d{4,}_(coarse|fine)\.png")
 _NUMBER = re.compile(r"(\d{1,9})(?:_coarse|_fine)?\Z")
@@ -275,7 +274,7 @@ def _is_unborn(path: Path) -> bool:
         if entry.name == "frames" and entry.is_dir():
             if any(entry.iterdir()):
                 return False
-        elif not (is_lock(entry.name) or (_UNFINISHED.fullmatch(entry.name) and "run" in entry.name)):
+        elif not (is_lock(entry.name) or (is_unfinished(entry.name) and "run" in entry.name)):
             return False
     return True
 
@@ -285,9 +284,7 @@ def _holds_frames(path: Path) -> bool:
     log = path / _LOG
     if log.exists() and log.stat().st_size:
         return True
-    return any(
-        not _UNFINISHED.fullmatch(file.name) for side in (*_SIDES, _PICTURES) for file in _within(path / side)
-    )
+    return any(not is_unfinished(file.name) for side in (*_SIDES, _PICTURES) for file in _within(path / side))
 
 
 def _within(folder: Path) -> Iterator[Path]:
@@ -302,8 +299,8 @@ def _remove_run(path: Path) -> None:
     for side in (*_SIDES, _PICTURES):
         for file in _within(path / side):
             known = _PICTURE if side == _PICTURES else _FRAME
-            patterns = (known, _UNFINISHED)
-            if f"{side}/{file.name}" in logged or any(pattern.fullmatch(file.name) for pattern in patterns):
+            ours = f"{side}/{file.name}" in logged or known.fullmatch(file.name)
+            if ours or is_unfinished(file.name):
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             (path / side).rmdir()
@@ -316,7 +313,7 @@ def _remove_unfinished(path: Path, frames: frozenset[int] | None) -> None:
     """Remove what runs that ended in the middle have left under temporary names: all of it, or that of `frames`."""
     for folder in (path, *(path / side for side in (*_SIDES, _PICTURES))):
         for file in _within(folder):
-            if not _UNFINISHED.fullmatch(file.name):
+            if not is_unfinished(file.name):
                 continue
             number = _NUMBER.search(
                 file.name.removeprefix(".").rsplit(".", 3 if file.suffix != ".part" else 2)[0]

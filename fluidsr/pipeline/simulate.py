@@ -26,6 +26,7 @@ from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
+from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
@@ -189,7 +190,7 @@ def _simulate_into(
                 done = len(job.frames) - len(todo)
                 progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
-                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
+                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
             )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
@@ -268,10 +269,14 @@ def _produce(
             record_finished(_IN_FLIGHT - 1)
         record_finished(0)
     except BaseException:
-        for _, _, writes in pending:
-            wait(writes)  # all their blocks have been queued
-        with suppress(BaseException):
-            record_finished(0)  # complete frames are kept
+        with (
+            StopRequest() as stop,
+            stop.uninterrupted(),
+        ):  # a second Ctrl-C shall not lose what the first kept
+            for _, _, writes in pending:
+                wait(writes)  # all their blocks have been queued
+            with suppress(BaseException):
+                record_finished(0)  # complete frames are kept
         raise
 
 
