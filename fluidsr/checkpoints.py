@@ -129,5 +129,5 @@ def _checksum(tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) ->
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        sha.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

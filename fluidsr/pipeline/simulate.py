@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
-from fluidsr import scenes, volumes
+from fluidsr import memory, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods
+from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods
 from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
@@ -62,6 +62,11 @@ class SimulateJob:
         """Resolve the user's options; `model` and `formats` take precedence over the scene's own. `resolution_scale`:
         so many times the scene's cells along each axis, in the same domain."""
         if not isinstance(scene, Scene):
+            path = Path(scene)
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise InputError(
+                    str(scene), "is not a regular file", "give a scene in YAML, or a scene's name"
+                )
             scene = scenes.load(str(scene), overrides)
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
@@ -141,10 +146,12 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
     """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
-    `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
+    `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
+    InputError before anything is computed or written where the scene does not fit into the free memory.
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
+    memory_need.check_scene(scene, method, job.device)
     corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
     folder = RunFolder.open(
@@ -204,23 +211,22 @@ def _simulate_into(
 
 def describe(job: SimulateJob) -> str:
     """The resolved configuration and its cost, as YAML; computes and writes nothing."""
-    from fluidsr.solver import BYTES_PER_CELL
-
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
-    memory = {"solver": scene.cells * BYTES_PER_CELL}
+    held = memory_need.of_scene(scene, method)
+    free = memory.free(job.device)
     written = scene.cells
     cost: dict[str, Any] = {"coarse_cells": scene.cells}
     if method:
-        by_holder, figures = method.cost(scene)
+        figures = method.cost(scene)[1]
         written = scene.cells * method.factor**scene.dim
-        memory |= by_holder
         fine_shape = [n * method.factor for n in scene.domain.resolution]
         cost |= {"fine_shape": fine_shape, "fine_cells": written, **figures}
-    cost["memory_bytes"] = {**memory, "together": sum(memory.values())}
+    cost["memory_bytes"] = {**held, "together": sum(held.values())}
+    cost["memory_free_bytes"] = None if free is None else free.size
     cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
