@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         stopped = error.__cause__ if isinstance(error, click.Abort) else error  # click makes an Abort of it
-        kept = next((_KEPT[word] for word in arguments if word in _KEPT), "no half-written file is left")
+        command = next((word for word in arguments if word in cli.commands), "")
+        kept = _KEPT.get(command, "no half-written file is left")
         _fail(f"stopped: {kept}", getattr(stopped, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(1)
