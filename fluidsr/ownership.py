@@ -27,7 +27,7 @@ from fluidsr.errors import RunError
 
 _MUTEX = ".lock"
 _OWNERS = ".owner-*.lock"
-_PATIENCE = 30.0  # s that a folder may be looked through or a log be written by others
+_PATIENCE = 300.0  # s that a folder may be looked through or a log be written by others
 _MOST_ATTEMPTS = 20
 _MOST_BYTES = 1 << 20  # of an owner's description
 
@@ -39,7 +39,7 @@ def is_lock(name: str) -> bool:
 
 @contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
-    """Hold the folder's mutex. Raises RunError where others hold it for half a minute."""
+    """Hold the folder's mutex. Raises RunError where others hold it for five minutes."""
     path = folder / _MUTEX
     for attempt in count():
         before = _inode(path)

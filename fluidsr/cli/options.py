@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fluidsr.errors import InputError, printable
+from fluidsr.errors import InputError, escaped
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -99,7 +99,7 @@ def options(*names: str) -> Callable[[F], F]:
 def say(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:
-        click.echo(line if "\n" in line else printable(line))
+        click.echo("\n".join(map(escaped, line.split("\n"))))
 
 
 def _tile_edge(text: str) -> int | str:

@@ -112,6 +112,12 @@ class RunFolder:
             raise differs
         # Whoever removes a run owns all of it first.
         removes = (path / _SPEC).exists() and (overwrite or differs is not None)
+        document = {
+            "command": command,
+            "configuration": requested,
+            **_plain(notes),
+            "environment": provenance.environment(),
+        }
         ownership = Ownership.take(path, f"'{command}'", None if removes else wanted)
         try:
             with exclusively(path):
@@ -121,12 +127,6 @@ class RunFolder:
                     raise late  # another command was faster
                 _drop_cut_line(path / _LOG)
                 _remove_unfinished(path, None if ownership.alone else wanted)
-                document = {
-                    "command": command,
-                    "configuration": requested,
-                    **_plain(notes),
-                    "environment": provenance.environment(),
-                }
                 with replacing(path / _SPEC) as temporary:
                     temporary.write_text(to_yaml(document), encoding="utf-8")
                 (path / "frames").mkdir(exist_ok=True)

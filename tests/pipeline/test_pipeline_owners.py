@@ -16,7 +16,7 @@ from fluidsr.pipeline.run_folder import RunFolder, read_spec
 OPEN = (
     "import sys, time; from pathlib import Path; from fluidsr.pipeline.run_folder import RunFolder\n"
     "folder = RunFolder.open(Path(sys.argv[1]), sys.argv[2], {'a': 1}, overwrite=False, notes={}, frames=range(1, 6))\n"
-    "print('open', flush=True); time.sleep(60)\n"
+    "print('open', flush=True); time.sleep(600)\n"
 )
 
 
@@ -104,7 +104,7 @@ def test_two_starts_in_one_moment_have_one_winner(tmp_path: Path) -> None:
         for command in ("simulate", "simulate", "upsample")
     ]
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 250
         while sum(start.poll() is None for start in starts) > 1 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert sorted(start.poll() is None for start in starts) == [False, False, True]

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tensorboard.compat.proto.event_pb2 import Event
 
 from fluidsr import checkpoints
 from fluidsr.errors import InputError, RunError
@@ -109,13 +112,13 @@ def test_overwrite_removes_what_a_training_wrote_and_nothing_else(tmp_path):
 def test_a_training_has_one_owner_and_clears_up_after_a_killed_one(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from fluidsr.training.folder import own\n"
-        "owner = own(Path(sys.argv[1]), 'tiny', overwrite=False); print('own', flush=True); time.sleep(60)\n"
+        "owner = own(Path(sys.argv[1]), 'tiny', overwrite=False); print('own', flush=True); time.sleep(600)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "own\n"
         (tmp_path / ".checkpoint.0123abcd.part.safetensors").write_bytes(b"half")
-        with pytest.raises(RunError, match=f"process {other.pid} on .* a training of tiny"):
+        with pytest.raises(RunError, match=rf"process {other.pid} on .* \(a training of tiny\)"):
             own(tmp_path, "tiny", overwrite=True)
     finally:
         os.kill(other.pid, signal.SIGKILL)
@@ -142,13 +145,20 @@ def test_a_full_disk_ends_the_log_in_one_line(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tensorboard_reads_what_the_log_wrote(tmp_path):
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
+def test_the_log_is_an_event_file_of_tensorboard(tmp_path):
     log = MetricsLog(tmp_path, 4)
     log.write(5, "training", {"total": 0.25})
+    log.write_image(6, "smoke", np.zeros((2, 3, 3), np.uint8))
     log.close()
     (path,) = (tmp_path / "tensorboard").iterdir()
-    version, start, scalar = EventFileLoader(str(path)).Load()
+    assert ".tfevents." in path.name
+    data, events, at = path.read_bytes(), [], 0
+    while at < len(data):  # length, its checksum, the event, its checksum
+        (size,) = struct.unpack_from("<Q", data, at)
+        events.append(Event.FromString(data[at + 12 : at + 12 + size]))
+        at += size + 16
+    version, start, scalar, image = events
     assert version.file_version == "brain.Event:2" and start.step == 5
     assert scalar.step == 5 and scalar.summary.value[0].tag == "training/total"
+    assert scalar.summary.value[0].simple_value == 0.25
+    assert image.step == 6 and image.summary.value[0].image.width == 3
