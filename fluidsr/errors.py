@@ -8,8 +8,8 @@ from __future__ import annotations
 
 
 def escaped(line: str) -> str:
-    """`line` with all that a terminal would obey (control and direction characters) written as escapes: it may come from
-    a file."""
+    """`line` with all that a terminal would obey (control and direction characters) written as escapes: it may come
+    from a file."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 

@@ -70,7 +70,7 @@ def upsample(
         "inputs": sources,
         "model_sha256": card.sha256,
     }
-    with RunFolder.open(
+    folder = RunFolder.open(
         root,
         "upsample",
         configuration,
@@ -78,28 +78,29 @@ def upsample(
         notes={"frames": frames_wanted or "all"},
         frames=[item.number for item in items],
         needed=("time",),
-    ) as folder:
-        files = {item.number: item.targets(root, settings.formats) for item in items}
-        todo = [item for item in items if not folder.is_complete(item.number, files[item.number])]
-        with Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
-            notes: set[str] = set()
-            for note in (*folder.notes, *cache.notes()):
-                progress.note(note)
-            for item, record in _results(todo, root.resolve(), settings, scheduler):
-                for note in record.pop("notes"):
-                    if note not in notes:
-                        notes.add(note)
-                        progress.note(f"{item.source}: {note}")
-                folder.record(item.number, record, files[item.number])
-                progress.advance(item.name)
-        folder.refresh()
-        if "vti" in settings.formats:
-            entries = [
-                (float(folder.complete[item.number]["time"]), file)
-                for item in everything
-                if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
-            ]
-            volumes.write_pvd(root / f"{root.name}.pvd", entries)
+    )
+    todo = [
+        item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
+    ]
+    with folder, Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
+        notes: set[str] = set()
+        for note in (*folder.notes, *cache.notes()):
+            progress.note(note)
+        for item, record in _results(todo, root.resolve(), settings, scheduler):
+            for note in record.pop("notes"):
+                if note not in notes:
+                    notes.add(note)
+                    progress.note(f"{item.source}: {note}")
+            folder.record(item.number, record, item.targets(root, settings.formats))
+            progress.advance(item.name)
+    folder.refresh()
+    if "vti" in settings.formats:
+        entries = [
+            (float(folder.complete[item.number]["time"]), file)
+            for item in everything
+            if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
+        ]
+        volumes.write_pvd(root / f"{root.name}.pvd", entries)
     return root
 
 
