@@ -94,7 +94,7 @@ def pairs(store: dataset.Store, split: str, count: int) -> Iterator[tuple[Frame,
     every = [(s, i) for s in store.simulations(split) for i in range(s.frames)]
     for at in np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int):
         simulation, index = every[at]
-        yield simulation.low(index), simulation.high(index).density
+        yield simulation.coarse(index), simulation.fine(index).density
 
 
 def answer(

@@ -41,11 +41,11 @@ class Filtered:
         self.name, self.frames = simulation.name, simulation.frames
 
     def low(self, index: int) -> Frame:
-        fine = self._simulation.high(index, fields=("velocity",))
+        fine = self._simulation.fine(index, fields=("velocity",))
         return filtered(fine.torch(), self._simulation.factor).numpy()
 
     def high(self, index: int) -> Frame:
-        return self._simulation.high(index)
+        return self._simulation.fine(index)
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def kinds(store: Store, split: str | None) -> Iterator[tuple[str, list[Any]]]:
     yield str(store.attrs["pairs"]), simulations
     if (
         store.attrs["pairs"] == "coupled"
-        and simulations[0].high(0, fields=("velocity",)).velocity is not None
+        and simulations[0].fine(0, fields=("velocity",)).velocity is not None
     ):
         yield "filtered", [Filtered(simulation) for simulation in simulations]
 

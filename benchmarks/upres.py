@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from fluidsr import preview, scenes, upscaling
-from fluidsr.pipeline.upscale_methods import ByWavelets
+from fluidsr.pipeline.upscale_methods import WaveletMethod
 from fluidsr.scenes.build import build, frame_of
 from fluidsr.scenes.upscale import WaveletUpscale
 from fluidsr.upscaling.wavelet.bands import high_band
@@ -35,10 +35,10 @@ def main() -> None:
     solver = build(scene, "cpu")
     model = upscaling.load(f"smoke{scene.dim}d-x4", device="cpu")
     start = frame_of(solver, scene, scene.frame_seconds)
-    courses = {
-        f"wavelet turbulence, strength {strength:g}": ByWavelets(
+    runs = {
+        f"wavelet turbulence, strength {strength:g}": WaveletMethod(
             WaveletUpscale(method="wavelet", factor=4, strength=strength), "cpu"
-        ).follow(solver, scene, start)
+        ).start(solver, scene, start)
         for strength in options.strengths
     }
     seconds: dict[str, list[float]] = {}
@@ -54,11 +54,11 @@ def main() -> None:
         if judged:  # it needs no frame before
             fine[model.card.name] = model.upsample(coarse)
             seconds.setdefault(model.card.name, []).append(time.process_time() - began)
-        for name, course in courses.items():
+        for name, run in runs.items():
             began = time.process_time()
-            course.see(coarse)
+            step = run.step(coarse)
             if judged:
-                fine[name] = course.fine(coarse, ("density",))
+                fine[name] = step.whole(("density",))
             seconds.setdefault(name, []).append(time.process_time() - began)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads; {scene.name}, {options.frames} frames")
     for name, spent in seconds.items():

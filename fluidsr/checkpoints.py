@@ -94,7 +94,7 @@ def newest(
             note(f"{path}: {problem}; going on from the one before")
         return result
     if problems:
-        raise InputError(str(path), problems[0], "train into another folder, or use --overwrite")
+        raise InputError(str(path), problems[0], "train into another folder, or use `overwrite`")
     return None
 
 

@@ -24,12 +24,12 @@ def resolve(device: str) -> str:
         return "cpu"
     match = re.fullmatch(r"cuda(?::(\d+))?", device)
     if match is None:
-        raise InputError("--device", f"'{device}' is not a device", "use auto, cpu, cuda or cuda:N")
+        raise InputError("device", f"'{device}' is not a device", "use auto, cpu, cuda or cuda:N")
     index = int(match.group(1) or os.environ.get("LOCAL_RANK", "0"))
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         raise InputError(
-            "--device", f"there is no CUDA device {index} (torch sees {count})", "use --device cpu"
+            "device", f"there is no CUDA device {index} (torch sees {count})", "use cpu, or another index"
         )
     return f"cuda:{index}"
 

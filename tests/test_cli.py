@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from fluidsr.cli import main
+from fluidsr.cli import cli, main
+from fluidsr.cli.options import _OPTIONS_OF_PARAMETERS, with_option_names
+from fluidsr.errors import InputError
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -76,3 +79,35 @@ def test_bad_input_is_one_line_and_code_2(
     assert err.count("\n") == 1
     assert needle in err
     assert not list(tmp_path.iterdir())
+
+
+def commands(group: click.Group, path: str = "fluidsr") -> list[tuple[str, click.Command]]:
+    """Every command that does something, by the words that call it."""
+    found: list[tuple[str, click.Command]] = []
+    for name, command in group.commands.items():
+        inner = f"{path} {name}"
+        found += commands(command, inner) if isinstance(command, click.Group) else [(inner, command)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli), ids=[name for name, _ in commands(cli)])
+def test_every_option_is_explained_and_every_command_can_be_quiet_and_debugged(
+    name: str, command: click.Command
+) -> None:
+    options = {
+        opt: option for option in command.params for opt in option.opts if isinstance(option, click.Option)
+    }
+    unexplained = [opt for opt, option in options.items() if not option.help]
+    assert not unexplained, f"{name}: {unexplained}"
+    assert {"-q", "--debug"} <= options.keys(), name
+    assert command.help and command.help.splitlines()[0].rstrip().endswith("."), name
+
+
+def test_errors_of_the_library_name_the_options_of_the_command_line() -> None:
+    options = {opt for _, command in commands(cli) for option in command.params for opt in option.opts}
+    assert set(_OPTIONS_OF_PARAMETERS.values()) <= options
+    error = InputError("tile", "needs 9 MiB", "give a smaller `tile`, or more `max_memory`, for `fluidsr`")
+    assert with_option_names(error) == (
+        "--tile: needs 9 MiB; give a smaller --tile, or more --max-memory, for `fluidsr`"
+    )
+    assert with_option_names(InputError("density", "is empty", "x")) == "density: is empty; x"

@@ -13,7 +13,7 @@ from fluidsr.errors import printable
 from fluidsr.pipeline.progress import Progress
 from fluidsr.signals import STOPPING
 
-GOES_ON = "the same command again goes on"
+RESUME = "Rerun the same command to resume"
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("command", "kept"),
     [
-        ("simulate", f"whole frames are kept; {GOES_ON}"),
-        ("generate-dataset", f"whole simulations are kept; {GOES_ON}"),
-        ("train", f"a checkpoint of the steps that were done is kept; {GOES_ON}"),
+        ("simulate", f"completed frames were kept. {RESUME}"),
+        ("generate-dataset", f"completed simulations were kept. {RESUME}"),
+        ("train", f"a checkpoint of the completed steps was kept. {RESUME}"),
         ("render", "no half-written file is left"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_signal_ends_a_command_in_one_true_line(
         time.sleep(10)
 
     monkeypatch.setitem(cli.commands, command, waiting)
-    assert run(capsys, command) == (code, f"Error: stopped: {kept}")
+    assert run(capsys, command) == (code, f"Error: interrupted; {kept}")
 
 
 def test_nohup_is_respected(capsys: pytest.CaptureFixture[str]) -> None:

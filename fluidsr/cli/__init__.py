@@ -13,18 +13,19 @@ import click
 from fluidsr import signals
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
+from fluidsr.cli.options import with_option_names
 from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.errors import FluidsrError, printable
 
-_GOES_ON = "the same command again goes on"
+_RESUME = "Rerun the same command to resume"
 # What is there after a stop, by command; of the others nothing is.
 _KEPT = {
-    **dict.fromkeys(("simulate", "upsample", "convert"), f"whole frames are kept; {_GOES_ON}"),
-    **dict.fromkeys(("generate-dataset", "import-dataset"), f"whole simulations are kept; {_GOES_ON}"),
-    "train": f"a checkpoint of the steps that were done is kept; {_GOES_ON}",
+    **dict.fromkeys(("simulate", "upsample", "convert"), f"completed frames were kept. {_RESUME}"),
+    **dict.fromkeys(("generate-dataset", "import-dataset"), f"completed simulations were kept. {_RESUME}"),
+    "train": f"a checkpoint of the completed steps was kept. {_RESUME}",
 }
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -33,7 +34,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=_HELP)
 @click.version_option(package_name="fluidsr")
 def cli() -> None:
-    """Render-ready smoke out of coarse smoke."""
+    """Turn coarse smoke simulations into render-ready detail."""
 
 
 _COMMANDS = (
@@ -69,32 +70,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FluidsrError as error:
         if debug:
             raise
-        _fail(str(error), error.exit_code)
+        _fail(with_option_names(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
         if debug:
             raise
         stopped = error.__cause__ if isinstance(error, click.Abort) else error  # click makes an Abort of it
         command = next((word for word in arguments if word in cli.commands), "")
         kept = _KEPT.get(command, "no half-written file is left")
-        _fail(f"stopped: {kept}", getattr(stopped, "exit_code", 130))
+        _fail(f"interrupted; {kept}", getattr(stopped, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
         if debug:
             raise
         where = error.filename or "the system"
-        _fail(f"{where}: {error.strerror or error}; see the log above, or add --debug", 1)
+        _fail(f"{where}: {error.strerror or error}; see the output above, or add --debug", 1)
     except MemoryError:
         if debug:
             raise
-        _fail("memory: not enough for this run; use a smaller domain or tile, or --max-memory", 1)
+        _fail("not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1)
     except Exception as error:
         if debug:
             raise
         kind = type(error).__name__
-        _fail(
-            f"fluidsr: an error of its own ({kind}: {error}); repeat with --debug and report what it shows", 1
-        )
+        _fail(f"internal error ({kind}: {error}); rerun with --debug and report the traceback", 1)
 
 
 def _fail(message: str, code: int) -> None:

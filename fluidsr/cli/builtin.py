@@ -1,71 +1,74 @@
-"""`fluidsr scenes` and `fluidsr models`: what comes with the package."""
+"""`fluidsr scenes` and `fluidsr models`: the scenes and generators that come with the package."""
 
 from __future__ import annotations
 
 import click
 
+from fluidsr.cli.options import options
+
 
 @click.group()
 def scenes() -> None:
-    """The built-in scenes, and help for writing one."""
+    """List, show and validate scenes."""
 
 
 @scenes.command("list")
-def scenes_list() -> None:
-    """Name the built-in scenes."""
-    from fluidsr import scenes as room
+@options()
+def scenes_list(quiet: bool) -> None:
+    """List the built-in scenes."""
+    from fluidsr import scenes
 
-    for name in room.names():
-        click.echo(f"{name:12s} {room.describe(name)}")
+    for name in scenes.names():
+        click.echo(f"{name:12s} {scenes.describe(name)}")
 
 
 @scenes.command("show")
 @click.argument("name")
-def scenes_show(name: str) -> None:
-    """Print a built-in scene's YAML: a start for one's own."""
-    from fluidsr import scenes as room
+@options()
+def scenes_show(name: str, quiet: bool) -> None:
+    """Print the YAML of a built-in scene, as a template for your own."""
+    from fluidsr import scenes
 
-    click.echo(room.source(name), nl=False)
+    click.echo(scenes.source(name), nl=False)
 
 
 @scenes.command("check")
 @click.argument("files", nargs=-1, required=True)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key; dotted, repeatable."
-)
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
-    """Validate scenes without running them."""
-    from fluidsr import scenes as room
+@options("set")
+def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...], quiet: bool) -> None:
+    """Validate scene files without running them."""
+    from fluidsr import scenes
 
     for file in files:
-        scene = room.load(file, overrides)
+        scene = scenes.load(file, overrides)
         cells = " x ".join(str(n) for n in scene.domain.resolution)
-        click.echo(f"{file}: fine ({cells} cells, {scene.time.frames} frames)")
+        click.echo(f"{file}: OK ({cells} cells, {scene.time.frames} frames)")
 
 
 @scenes.command("schema")
-def scenes_schema() -> None:
-    """Print the JSON Schema, for editors."""
+@options()
+def scenes_schema(quiet: bool) -> None:
+    """Print the JSON Schema of scenes, for editors."""
     import json
 
-    from fluidsr import scenes as room
+    from fluidsr import scenes
 
-    click.echo(json.dumps(room.json_schema(), indent=2))
+    click.echo(json.dumps(scenes.json_schema(), indent=2))
 
 
 @click.group()
 def models() -> None:
-    """The shipped generators."""
+    """List and show the shipped models."""
 
 
 @models.command("list")
-def models_list() -> None:
-    """Name the shipped generators."""
-    from fluidsr import models as room
+@options()
+def models_list(quiet: bool) -> None:
+    """List the shipped models."""
+    from fluidsr import models
 
-    for name in room.shipped():
-        card = room.read_card(name)
+    for name in models.shipped():
+        card = models.read_card(name)
         click.echo(
             f"{name:16s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell"
         )
@@ -73,8 +76,9 @@ def models_list() -> None:
 
 @models.command("show")
 @click.argument("name")
-def models_show(name: str) -> None:
-    """Print a generator's model card."""
-    from fluidsr import models as room
+@options()
+def models_show(name: str, quiet: bool) -> None:
+    """Print the model card of a model, by its name or file."""
+    from fluidsr import models
 
-    click.echo(room.read_card(name).to_markdown(), nl=False)
+    click.echo(models.read_card(name).to_markdown(), nl=False)

@@ -7,44 +7,77 @@ from typing import Any
 
 import click
 
-from fluidsr.cli.options import INTAKE, options, say
+from fluidsr.cli.options import INTAKE, echo_unless_quiet, options
 from fluidsr.errors import InputError
 
 
 @click.command("generate-dataset")
-@click.option("--dim", type=click.Choice(["2", "3"]), default="2", show_default=True)
 @click.option(
-    "--resolution", type=click.IntRange(8, 4096), default=64, show_default=True, help="Coarse cells."
-)
-@click.option("--factor", type=click.Choice(["2", "4", "8"]), default="4", show_default=True)
-@click.option("--simulations", type=click.IntRange(1, 100_000), default=20, show_default=True)
-@click.option(
-    "--frames", type=click.IntRange(1, 100_000), default=120, show_default=True, help="Per simulation."
+    "--dim", type=click.Choice(["2", "3"]), default="2", show_default=True, help="Dimensions of the smoke."
 )
 @click.option(
-    "--pairs", type=click.Choice(["filtered", "coupled", "closure"]), default="filtered", show_default=True
+    "--resolution",
+    type=click.IntRange(8, 4096),
+    default=64,
+    show_default=True,
+    help="Coarse cells along the longest edge of the domain, a multiple of 8.",
+)
+@click.option(
+    "--factor",
+    type=click.Choice(["2", "4", "8"]),
+    default="4",
+    show_default=True,
+    help="Fine cells per coarse cell, along each axis.",
+)
+@click.option(
+    "--simulations",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="Number of simulations, each of another random scene.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 100_000),
+    default=120,
+    show_default=True,
+    help="Recorded frames per simulation.",
+)
+@click.option(
+    "--pairs",
+    type=click.Choice(["filtered", "coupled", "closure"]),
+    default="filtered",
+    show_default=True,
+    help="Where the coarse side comes from: the fine one filtered, a coarse simulation synchronised with it, or one "
+    "for training closures.",
 )
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Frames between synchronisations of the coarse simulation with the fine one, or a range to draw from; unless "
-    "given, 1-16 for coupled pairs and 1 for closure pairs.",
+    help="Frames between two synchronisations of the coarse simulation with the fine one, or a range to draw from  "
+    "[default: 1-16 for coupled pairs, 1 for closure pairs]",
 )
 @click.option(
     "--distribution",
     metavar="NAME|PATH",
     default="default",
     show_default=True,
-    help="What scenes are drawn from.",
+    help="Distribution that scenes are drawn from: a built-in one or a YAML file.",
 )
 @click.option(
     "--field",
     "fields",
     multiple=True,
     metavar="NAME",
-    help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
+    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
 )
-@click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, one simulation each at a time.",
+)
 @options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
 def generate_dataset(
     dim: str,
@@ -66,10 +99,10 @@ def generate_dataset(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Make randomised pairs of coarse and fine smoke."""
-    from fluidsr.pipeline import generate_dataset as story
+    """Generate a dataset: pairs of coarse and fine smoke from random scenes. Rerun the same command to resume."""
+    from fluidsr.pipeline import generate_dataset as command
 
-    config = story.configure(
+    config = command.configure(
         dim=int(dim),
         resolution=resolution,
         factor=int(factor),
@@ -84,9 +117,9 @@ def generate_dataset(
     )
     target = output or f"data/smoke{dim}d-x{factor}.zarr"
     if dry_run:
-        click.echo(story.describe(config), nl=False)
+        click.echo(command.describe(config), nl=False)
         return
-    story.generate_dataset(
+    command.generate_dataset(
         config,
         target,
         device=device,
@@ -95,36 +128,46 @@ def generate_dataset(
         overwrite=overwrite,
         quiet=quiet,
     )
-    say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
+    echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
 
 
 @click.command("import-dataset")
 @click.argument("pairs", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--high", multiple=True, metavar="FILES", help="A fine side: a folder or a pattern; repeatable."
+    "--high",
+    multiple=True,
+    metavar="FILES",
+    help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
 )
-@click.option("--low", multiple=True, metavar="FILES", help="Its coarse side; repeatable, in the same order.")
+@click.option(
+    "--low",
+    multiple=True,
+    metavar="FILES",
+    help="Coarse side of the same simulation; repeatable, in the order of --high.",
+)
 @click.option(
     "--factor",
     type=click.Choice(["2", "4", "8"]),
-    help="Without coarse sides: filter them from the fine ones.",
+    help="Fine cells per coarse cell; without --low, coarse sides are filtered from the fine ones by it.",
 )
 @click.option(
     "--field",
     "fields",
     multiple=True,
     metavar="NAME",
-    help="Of the fine side, with the density, keep only these (velocity, temperature, solid); repeatable.",
+    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
 )
-@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity.")
+@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, as zero.")
 @click.option(
     "--cells-at",
     type=click.Choice(["centre", "corner"]),
     default="centre",
     show_default=True,
-    help="Which point of each cell the files' positions mean.",
+    help="Whether positions in the files refer to cell centres or corners.",
 )
-@click.option("--layout", type=click.Choice(["scalarflow"]), help="PAIRS is a folder of that data set.")
+@click.option(
+    "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
+)
 @options(*INTAKE, "store", "frames", "overwrite", "dry-run")
 def import_dataset(
     pairs: Path | None,
@@ -145,12 +188,12 @@ def import_dataset(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Make a data set of pairs that other programs computed.
+    """Import pairs of coarse and fine smoke that other programs computed.
 
-    PAIRS is a YAML list of them, or with --layout the folder of a published data set; else --high and --low name
-    them.
+    PAIRS is a YAML list of simulations, or with --layout the folder of a published dataset; without PAIRS, --high and
+    --low name their files.
     """
-    from fluidsr.pipeline import import_dataset as story
+    from fluidsr.pipeline import import_dataset as command
     from fluidsr.pipeline import import_manifest
 
     given = {
@@ -165,16 +208,16 @@ def import_dataset(
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if pairs is not None and (high or low):
-        raise InputError("--high and --low", f"{pairs} names the sides", "give one or the other")
+        raise InputError("`high` and `low`", f"{pairs} already names the files", "give one or the other")
     if layout:
-        simulations = story.scalarflow(pairs, **options)
+        simulations = command.scalarflow(pairs, **options)
     elif pairs is None:
-        simulations = story.simulations_of(import_manifest.of_options(low, high, **options))
+        simulations = command.simulations_of(import_manifest.of_options(low, high, **options))
     else:
-        simulations = story.simulations_of(import_manifest.load(pairs, options))
+        simulations = command.simulations_of(import_manifest.load(pairs, options))
     if dry_run:
-        click.echo(story.describe(simulations), nl=False)
+        click.echo(command.describe(simulations), nl=False)
         return
     target = output or "data/imported.zarr"
-    story.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
-    say(f"{target}: look at it with 'fluidsr info {target}'", quiet)
+    command.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
+    echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)

@@ -1,4 +1,4 @@
-"""What commands share: options that several have, and readings of what was typed."""
+"""The options that commands share, how their text is read, and the option names of library parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fluidsr.errors import InputError, escaped
+from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -19,84 +19,191 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that go together.
 INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
-TILING = ("tile", "max-memory", "precision")
+SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
+INFERENCE = ("tile", "max-memory", "precision")
 
 
-_SHELF: dict[str, Callable[[Any], Any]] = {
-    "output": click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the result goes."),
+_SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "output": click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        help="Where to write the result  [default: by name]",
+    ),
     "store": click.option(
-        "-o", "--output", metavar="PATH|ADDRESS", help="The data set: a folder, or s3://bucket/name.zarr."
+        "-o",
+        "--output",
+        metavar="PATH|ADDRESS",
+        help="The dataset to write: a folder, or an address such as s3://bucket/name.zarr  [default: under data/]",
     ),
     "data": click.option(
-        "--data", metavar="PATH|ADDRESS", required=True, help="A store of generate- or import-dataset."
+        "--data",
+        metavar="PATH|ADDRESS",
+        required=True,
+        help="A dataset of generate-dataset or import-dataset.",
     ),
-    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    "seed": click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
+    "device": click.option(
+        "--device", default="auto", show_default=True, help="Where to compute: auto, cpu, cuda or cuda:N."
+    ),
+    "seed": click.option(
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        show_default=True,
+        help="Seed of all random numbers.",
+    ),
     "format": click.option(
-        "--format", "formats", multiple=True, type=click.Choice(["vdb", "vti", "npz"]), help="Repeatable."
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(["vdb", "vti", "npz"]),
+        help="Format of the volumes; repeatable  [default: vdb and vti, or the scene's]",
     ),
     "set": click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Override a key; dotted, repeatable.",
+        help="Override a key by its dotted path, e.g. time.frames=48; repeatable.",
     ),
-    "frames": click.option("--frames", metavar="N|A-B", help="A count, or a range for farm splits."),
-    "overwrite": click.option("--overwrite", is_flag=True, help="Replace what is there."),
-    "dry-run": click.option("--dry-run", is_flag=True, help="Print the resolved configuration and the cost."),
+    "frames": click.option(
+        "--frames",
+        metavar="N|A-B|A-BxS|A,B",
+        help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list  [default: all]",
+    ),
+    "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing result."),
+    "dry-run": click.option(
+        "--dry-run", is_flag=True, help="Print the resolved configuration and its cost, and stop."
+    ),
     "tile": click.option(
-        "--tile", default="auto", show_default=True, metavar="CELLS|auto", help="Coarse cells of a tile."
+        "--tile",
+        default="auto",
+        show_default=True,
+        metavar="CELLS|auto",
+        help="Largest edge of a tile, in coarse cells.",
     ),
     "max-memory": click.option(
-        "--max-memory", metavar="SIZE", help="Bound on the generator's memory, such as 4GB."
+        "--max-memory",
+        metavar="SIZE",
+        help="Bound on the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
     ),
     "precision": click.option(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "float16"]),
         default="float32",
         show_default=True,
-        help="Of the generator's convolutions; the lower ones are faster where the machine has them.",
+        help="Precision of the network; bfloat16 and float16 are faster on hardware that supports them.",
     ),
-    "density-grid": click.option("--density-grid", metavar="NAME", help="Unless its name tells."),
-    "velocity-grid": click.option("--velocity-grid", metavar="NAME", help="Unless its name tells."),
+    "density-grid": click.option(
+        "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"
+    ),
+    "velocity-grid": click.option(
+        "--velocity-grid", metavar="NAME", help="Name of the velocity grid  [default: detected]"
+    ),
     "velocity-unit": click.option(
         "--velocity-unit",
         type=click.Choice(["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]),
         default="auto",
         show_default=True,
-        help="Of the cache; blender: cells per unit of Mantaflow's clock.",
+        help="Unit of the cache's velocity ('blender': cells per Mantaflow time unit).",
     ),
     "frame-rate": click.option(
-        "--frame-rate", type=click.FloatRange(0, min_open=True), help="Frames per second of the cache."
+        "--frame-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Frames per second of the cache  [default: as stored, else 24]",
     ),
+    "crop": click.option(
+        "--crop",
+        is_flag=False,
+        flag_value="auto",
+        metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
+        help="Read only a box (m); auto: that of the smoke, without stray voxels far from it.",
+    ),
+    "axes": click.option(
+        "--axes",
+        type=click.Choice(["y-up", "z-up"]),
+        help="Rotate the result so that this axis points up  [default: as read]",
+    ),
+    "skip-damaged": click.option("--skip-damaged", is_flag=True, help="Skip frames that cannot be read."),
     "threshold": click.option(
         "--threshold",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Values up to it become zero.",
+        help="Write values with a magnitude of this or less as zero.",
     ),
-    "scheduler": click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler."),
+    "scheduler": click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Compute on the workers of this dask.distributed scheduler, e.g. tcp://host:8786.",
+    ),
+}
+
+# The option of each parameter that errors of the library name, where it is called otherwise.
+_OPTIONS_OF_PARAMETERS = {
+    "cells_at": "--cells-at",
+    "debug": "--debug",
+    "device": "--device",
+    "dim": "--dim",
+    "factor": "--factor",
+    "fine_fields": "--field",
+    "frames": "--frames",
+    "high": "--high",
+    "init": "--init",
+    "layout": "--layout",
+    "low": "--low",
+    "max_memory": "--max-memory",
+    "model": "--model",
+    "output": "--output",
+    "overwrite": "--overwrite",
+    "pairs": "--pairs",
+    "precision": "--precision",
+    "recipe": "--recipe",
+    "resolution": "--resolution",
+    "resync": "--resync",
+    "scheduler": "--scheduler",
+    "seed": "--seed",
+    "simulations": "--simulations",
+    "split": "--split",
+    "stride": "--stride",
+    "tile": "--tile",
+    "velocity_scale": "--velocity-scale",
+    "workers": "--workers",
 }
 
 
+def with_option_names(error: FluidsrError) -> str:
+    """The line of a library's error, with its parameters as options of the command line.
+
+    A parameter is the first word of the error's `where`, or stands in backticks.
+    """
+    first, separator, rest = error.where.partition(" ")
+    where = _OPTIONS_OF_PARAMETERS.get(first, first) + separator + rest
+
+    def option(match: re.Match[str]) -> str:
+        return _OPTIONS_OF_PARAMETERS.get(match[1], match[0])
+
+    return re.sub(r"`(\w+)`", option, f"{where}: {error.what}; {error.remedy}")
+
+
 def options(*names: str) -> Callable[[F], F]:
-    """Attach the common options called `names`: each is spelled and explained once, here."""
+    """Attach -q, --debug and the shared options called `names`: each is declared and explained once, here."""
 
     def attach(function: F) -> F:
-        function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
-        function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(
+        function = click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")(
             function
         )
+        function = click.option(
+            "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+        )(function)
         for name in reversed(names):
-            function = _SHELF[name](function)
+            function = _SHARED_OPTIONS[name](function)
         return function
 
     return attach
 
 
-def say(line: str, quiet: bool) -> None:
+def echo_unless_quiet(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:
         click.echo("\n".join(map(escaped, line.split("\n"))))
@@ -107,7 +214,7 @@ def _tile_edge(text: str) -> int | str:
         return text
     if not text.isdigit() or int(text) < 1:
         raise InputError(
-            "--tile", f"'{text}' is not a number of cells", "give auto, or a whole number such as 32"
+            "tile", f"'{text}' is not a number of cells", "give auto, or a whole number such as 32"
         )
     return int(text)
 
@@ -115,12 +222,12 @@ def _tile_edge(text: str) -> int | str:
 def _bytes_of(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?\s*", text, re.IGNORECASE)
     if match is None or float(match[1]) == 0:
-        raise InputError("--max-memory", f"'{text}' is not a size", "give 500MB or 4GB")
+        raise InputError("max_memory", f"'{text}' is not a size", "give a size such as 500MB or 4GB")
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def tiling(tile: str, max_memory: str | None, precision: str) -> InferenceSettings:
-    """What the options of TILING mean. Raises InputError for text that is no size."""
+def inference_settings(tile: str, max_memory: str | None, precision: str) -> InferenceSettings:
+    """The settings that the options of INFERENCE give. Raises InputError for an invalid size."""
     from fluidsr.pipeline.inference_settings import InferenceSettings
 
     return InferenceSettings(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import options, say
+from fluidsr.cli.options import echo_unless_quiet, options
 from fluidsr.errors import InputError
 
 RECIPES = (
@@ -27,12 +27,23 @@ RECIPES = (
     metavar="PATH|ADDRESS",
     multiple=True,
     required=True,
-    help="A store of generate- or import-dataset; repeatable: all are drawn from.",
+    help="Dataset of generate-dataset or import-dataset; repeat it to train on several.",
 )
-@click.option("--recipe", metavar="NAME|PATH", required=True, help=f"{', '.join(RECIPES)}, or a YAML file.")
-@click.option("--init", metavar="NAME|PATH", help="Start from this model's weights.")
-@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's own.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on later.")
+@click.option(
+    "--recipe",
+    metavar="NAME|PATH",
+    required=True,
+    help=f"Built-in recipe ({', '.join(RECIPES)}) or a YAML file.",
+)
+@click.option(
+    "--init", metavar="NAME|PATH", help="Start from the weights of this model  [default: the recipe's]"
+)
+@click.option("--steps", type=click.IntRange(1), help="Number of training steps  [default: the recipe's]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop after this many minutes; rerun to resume.",
+)
 @options("output", "set", "seed", "device", "overwrite", "dry-run")
 def train(
     data: tuple[str, ...],
@@ -48,27 +59,27 @@ def train(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Train a generator; the same command again goes on."""
-    from fluidsr.pipeline import train as story
+    """Train a model. Rerun the same command to resume."""
+    from fluidsr.pipeline import train as command
     from fluidsr.training.recipe import trains_closure
 
     if trains_closure(recipe):
         if init is not None:
-            raise InputError("--init", "a corrector of coarse runs starts from nothing", "leave it out")
+            raise InputError("init", "a closure is trained from random weights", "leave it out")
         _train_closure(
             data, recipe, steps, minutes, output, overrides, seed, device, overwrite, dry_run, quiet
         )
         return
-    job = story.TrainJob.of(
+    job = command.TrainJob.of(
         data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
     )
     if dry_run:
-        click.echo(story.describe(job), nl=False)
+        click.echo(command.describe(job), nl=False)
         return
-    model = story.train(
+    model = command.train(
         job, output or Path("runs") / job.recipe.name, minutes=minutes, overwrite=overwrite, quiet=quiet
     )
-    say(f"{model}: judge it with 'fluidsr evaluate --model {model} --data {data[0]}'", quiet)
+    echo_unless_quiet(f"{model}: evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'", quiet)
 
 
 def _train_closure(
@@ -84,28 +95,34 @@ def _train_closure(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    from fluidsr.pipeline import train_closure as story
+    from fluidsr.pipeline import train_closure as command
 
-    job = story.ClosureJob.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
+    job = command.ClosureJob.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:
-        click.echo(story.describe(job), nl=False)
+        click.echo(command.describe(job), nl=False)
         return
     folder = output or Path("runs") / job.recipe.name
-    model = story.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    say(f"{model}: use it with 'fluidsr simulate SCENE --set numerics.closure={model}'", quiet)
+    model = command.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    echo_unless_quiet(f"{model}: use it with 'fluidsr simulate SCENE --set numerics.closure={model}'", quiet)
 
 
 @click.command()
-@click.option("--model", metavar="NAME|PATH", required=True)
 @click.option(
-    "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
+    "--model", metavar="NAME|PATH", required=True, help="Model to evaluate: a shipped name or a file."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Simulations to evaluate on.",
 )
 @click.option(
     "--stride",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Judge frames 0, N, 2N, ... and the one after each.",
+    help="Evaluate frames 0, N, 2N, ... and the one after each.",
 )
 @options("data", "output", "device", "overwrite")
 def evaluate(
@@ -118,10 +135,10 @@ def evaluate(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Judge a model on held-out simulations, beside linear and cubic interpolation."""
-    from fluidsr.pipeline import evaluate as story
+    """Evaluate a model on held-out simulations, against linear and cubic interpolation."""
+    from fluidsr.pipeline import evaluate as command
 
-    report = story.evaluate(
+    report = command.evaluate(
         model, data, output, split=split, device=device, stride=stride, overwrite=overwrite, quiet=quiet
     )
-    say(report.table(), quiet)
+    echo_unless_quiet(report.table(), quiet)

@@ -6,19 +6,33 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import options, say
+from fluidsr.cli.options import echo_unless_quiet, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--width", type=click.IntRange(16, 16384))
-@click.option("--height", type=click.IntRange(16, 16384))
-@click.option("--yaw", type=float, help="Degrees around the up axis.")
-@click.option("--pitch", type=float, help="Degrees above the horizon.")
-@click.option("--zoom", type=click.FloatRange(0, min_open=True), help="1 frames the whole box.")
-@click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis against gravity; y unless given.")
-@click.option("--extinction", type=click.FloatRange(0, min_open=True), help="1/m at density 1; else by size.")
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Of a movie; else the cache's own.")
+@click.option(
+    "--width", type=click.IntRange(16, 16384), help="Width of the image in pixels  [default: by shape]"
+)
+@click.option(
+    "--height", type=click.IntRange(16, 16384), help="Height of the image in pixels  [default: by shape]"
+)
+@click.option("--yaw", type=float, help="Camera angle around the up axis, in degrees  [default: 28]")
+@click.option("--pitch", type=float, help="Camera angle above the horizon, in degrees  [default: 12]")
+@click.option(
+    "--zoom", type=click.FloatRange(0, min_open=True), help="Camera zoom; 1 shows the whole box  [default: 1]"
+)
+@click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
+@click.option(
+    "--extinction",
+    type=click.FloatRange(0, min_open=True),
+    help="Extinction at density 1, in 1/m  [default: by the size of the box]",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Frames per second of a movie  [default: the cache's]",
+)
 @options("density-grid", "output", "frames", "device", "overwrite")
 def render(
     inputs: tuple[str, ...],
@@ -37,10 +51,10 @@ def render(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Draw volumes: one becomes a PNG, several an MP4, or PNGs when -o names a folder."""
-    from fluidsr.pipeline import render as story
+    """Render volumes: one to a PNG, several to an MP4, or to PNGs if -o is a folder."""
+    from fluidsr.pipeline import render as command
 
-    target = story.render(
+    target = command.render(
         inputs,
         output,
         frames_wanted=frames,
@@ -54,7 +68,7 @@ def render(
         density_grid=density_grid,
         device=device,
     )
-    say(str(target), quiet)
+    echo_unless_quiet(str(target), quiet)
 
 
 @click.command()
@@ -63,14 +77,14 @@ def render(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder for pictures of data sets; beside them unless given.",
+    help="Existing folder for the plots of datasets  [default: beside the dataset]",
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def info(files: tuple[str, ...], output: Path | None) -> None:
-    """Tell what is in volumes, data sets, models or runs; draw what is in data sets."""
-    from fluidsr.pipeline.info import info as story
+@options()
+def info(files: tuple[str, ...], output: Path | None, quiet: bool) -> None:
+    """Show the contents of volumes, datasets, models or runs; plot dataset statistics."""
+    from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml
 
     for file in files:
-        text = to_yaml(story(file, output))
+        text = to_yaml(command(file, output))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)

@@ -1,4 +1,4 @@
-"""`fluidsr upsample` and `fluidsr convert`: caches of volumes, of this and other programs."""
+"""`fluidsr upsample` and `fluidsr convert`: volume caches of this and other programs."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import INTAKE, TILING, options, say, tiling
+from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inference_settings, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--model", metavar="NAME|PATH", default="smoke3d-x4", show_default=True)
-@click.option("--velocity-scale", type=click.FloatRange(0), default=1.0, show_default=True)
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    default="smoke3d-x4",
+    show_default=True,
+    help="Model that upsamples: a shipped name or a file.",
+)
+@click.option(
+    "--velocity-scale",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Factor on the velocity that the model sees: more or less detail.",
+)
 @click.option(
     "--passes",
     type=click.IntRange(1, 3),
     default=1,
     show_default=True,
-    help="Raise the result again: two passes of a x4 model make 16x.",
+    help="Upsampling passes; two passes of a 4x model give 16x.",
 )
 @click.option(
     "--region",
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML: shapes in which the velocity scale is multiplied once more.",
+    help="YAML file of shapes with further factors on the velocity inside.",
 )
-@click.option("--mask", metavar="PATH", help="A volume of such factors, or a sequence: mask_####.vdb.")
-@click.option("--mask-grid", metavar="NAME", help="Of the mask; unless its name tells.")
 @click.option(
-    "--zero-velocity", is_flag=True, help="Accept volumes without velocity: the detail will flicker."
+    "--mask", metavar="PATH", help="Volume of such factors, or a sequence with one per frame: mask_####.vdb."
 )
-@options(*TILING, *INTAKE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask  [default: detected]")
+@click.option(
+    "--zero-velocity", is_flag=True, help="Accept volumes without velocity, as zero; the detail flickers."
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Field to write beside density; repeatable  [default: all]",
+)
+@options(*INFERENCE, *SEQUENCE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -41,6 +62,7 @@ def upsample(
     regions: Path | None,
     mask: str | None,
     mask_grid: str | None,
+    fields: tuple[str, ...],
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -50,6 +72,9 @@ def upsample(
     threshold: float,
     zero_velocity: bool,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -58,13 +83,13 @@ def upsample(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Raise any cache of volumes: files, folders, patterns such as smoke_####.vdb."""
-    from fluidsr.pipeline import upsample as story
+    """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
+    from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import Intake
     from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
     from fluidsr.scenes.region_file import load_regions
 
-    settings = story.Settings(
+    settings = command.Settings(
         model=model,
         device=device,
         shaping=Shaping(
@@ -73,14 +98,16 @@ def upsample(
             None if mask is None else str(Path(mask).absolute()),
             mask_grid,
         ),
-        tiling=tiling(tile, max_memory, precision),
+        tiling=inference_settings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
+        fields=fields,
         threshold=threshold,
         formats=formats or ("vdb", "vti"),
     )
-    folder = story.upsample(
+    folder = command.upsample(
         inputs,
         output,
         settings,
@@ -89,7 +116,7 @@ def upsample(
         overwrite=overwrite,
         quiet=quiet,
     )
-    say(f"{folder}: done", quiet)
+    echo_unless_quiet(f"{folder}: done", quiet)
 
 
 @click.command()
@@ -100,47 +127,57 @@ def upsample(
     multiple=True,
     required=True,
     type=click.Choice(["vdb", "vti", "npz", "uni", "vtkhdf"]),
-    help="Repeatable; vtkhdf is one file of all frames.",
+    help="Format to write; repeatable. vtkhdf is one file for all frames.",
 )
 @click.option(
-    "--field", "fields", multiple=True, metavar="NAME", help="With the density, write only these; repeatable."
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME",
+    help="Field to write beside density; repeatable  [default: all]",
 )
-@click.option("--precision", type=click.Choice(["half", "float"]), default="half", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["half", "float"]),
+    help="Precision of the values in the files  [default: as read from a VDB, else half]",
+)
 @click.option(
     "--naming",
     type=click.Choice(["houdini", "blender"]),
-    default="houdini",
-    show_default=True,
-    help="A VDB's velocity: vel or velocity.",
+    help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options(*INTAKE, "threshold", "output", "frames", "overwrite")
+@options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
     fields: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threshold: float,
-    naming: str,
+    naming: str | None,
     density_grid: str | None,
     velocity_grid: str | None,
     velocity_unit: str,
     frame_rate: float | None,
+    crop: str | None,
+    axes: str | None,
+    skip_damaged: bool,
     output: Path | None,
     frames: str | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Write a cache of volumes in other formats, velocity in m/s."""
-    from fluidsr.pipeline import convert as story
+    """Convert a volume cache to other formats, with velocity in m/s."""
+    from fluidsr.pipeline import convert as command
     from fluidsr.pipeline.frame_sequence import Intake
 
-    settings = story.Settings(
+    settings = command.Settings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate),
+        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,
         naming=naming,
         threshold=threshold,
     )
-    folder = story.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
-    say(f"{folder}: done", quiet)
+    folder = command.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
+    echo_unless_quiet(f"{folder}: done", quiet)

@@ -1,22 +1,25 @@
-"""Data sets of coarse and fine smoke: generating them, keeping them, drawing patches from them."""
+"""Datasets of coarse and fine smoke: generating, importing and reading them, and drawing patches for training."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fluidsr.dataset.config import DatasetConfig
-from fluidsr.dataset.external_pair import Foreign, Side, survey
+from fluidsr.dataset.external_pair import ExternalPair, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
 from fluidsr.dataset.plots import marginals, plot_marginals, plot_pairs, table
 from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
-from fluidsr.dataset.store import Joined, Simulation, Store
+from fluidsr.dataset.store import ConcatStore, Simulation, Store
+from fluidsr.deprecation import renamed
 
 __all__ = [
     "AUGMENTATIONS",
+    "ConcatStore",
     "DatasetConfig",
-    "Foreign",
+    "ExternalPair",
     "GenerationReport",
     "ImportReport",
-    "Joined",
     "PatchSampler",
     "Side",
     "Simulation",
@@ -29,3 +32,6 @@ __all__ = [
     "survey",
     "table",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"Foreign": "ExternalPair", "Joined": "ConcatStore"})

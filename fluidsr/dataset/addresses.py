@@ -53,17 +53,17 @@ class Remote:
         """Paths of all objects below, relative to the address. Raises InputError where it cannot be listed."""
         with address_errors(self):
             system, path = _open(self.url)
-            return [found.removeprefix(path).lstrip("/") for found in system.find(path)]
+            return [entry.removeprefix(path).lstrip("/") for entry in system.find(path)]
 
 
 Address: TypeAlias = Path | Remote
 
 
-def locate(given: str | os.PathLike[str] | Remote) -> Address:
+def locate(location: str | os.PathLike[str] | Remote) -> Address:
     """What the user means: a Path for a folder here (also as `file:///data/smoke.zarr`), else a Remote."""
-    if isinstance(given, Remote):
-        return given
-    text = os.fspath(given)
+    if isinstance(location, Remote):
+        return location
+    text = os.fspath(location)
     if "://" not in text:
         return Path(text)
     if text.startswith(("file://", "local://")):
@@ -128,9 +128,9 @@ def remove(address: Address) -> None:
             shutil.rmtree(address, ignore_errors=True)
             return
         system, path = _open(address.url)
-        for doomed in (f"{path}/{_METADATA}", path):
-            if system.exists(doomed):
-                system.rm(doomed, recursive=True)
+        for target in (f"{path}/{_METADATA}", path):
+            if system.exists(target):
+                system.rm(target, recursive=True)
 
 
 def size(address: Address) -> int:
@@ -157,11 +157,11 @@ def address_errors(address: Address) -> Iterator[None]:
     except FluidsrError:
         raise
     except ImportError as error:
-        what = f"needs a driver that is not installed ({_told(error)})"
+        problem = f"needs a driver that is not installed ({_first_line(error)})"
         if (error.name or "").partition(".")[0] == "fsspec":
-            what = "needs fsspec"
+            problem = "needs fsspec"
         remedy = "pip install 'fluidsr[remote]', and the driver (s3fs, gcsfs, adlfs, ...)"
-        raise InputError(str(address), what, remedy) from error
+        raise InputError(str(address), problem, remedy) from error
     except Exception as error:
         if isinstance(address, Path):
             if isinstance(error, OSError):
@@ -169,11 +169,11 @@ def address_errors(address: Address) -> Iterator[None]:
             raise
         if isinstance(error, ValueError) and "rotocol" in str(error):
             known = "use s3://, gs://, az://, ... as fsspec spells them, or a folder"
-            raise InputError(str(address), f"is no address ({_told(error)})", known) from error
+            raise InputError(str(address), f"is no address ({_first_line(error)})", known) from error
         # Drivers raise what their services do: there is no common base.
-        what = f"cannot be used ({_told(error)})"
+        problem = f"cannot be used ({_first_line(error)})"
         raise RunError(
-            str(address), what, "check the address, your rights there, and the connection"
+            str(address), problem, "check the address, your rights there, and the connection"
         ) from error
 
 
@@ -186,5 +186,5 @@ def _open(url: str) -> tuple[Any, str]:
     return system, path.rstrip("/")
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -88,7 +88,7 @@ class Affine:
         reach: np.ndarray = np.abs(self.turn).sum(axis=1) * tile / (2 * self.scale)
         return reach
 
-    def see(
+    def resample(
         self, splines: Sequence[np.ndarray], centre: Sequence[float], tile: int, cells: int = 1
     ) -> np.ndarray:
         """Patches of `tile` coarse cells around `centre` (in coarse cells) of fields, given by their `coefficients`,
@@ -101,7 +101,7 @@ class Affine:
         first = np.asarray(centre) * cells - 0.5 - matrix.sum(axis=1) * (count - 1) / 2
         return sample(splines, matrix, first, count)
 
-    def carry(self, vectors: np.ndarray) -> np.ndarray:
+    def transform_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors `[..., d, *S]` in coarse cells per frame as they look after the transform: turned and scaled."""
         axis = vectors.ndim - len(self.turn) - 1
         turned = np.tensordot((self.scale * self.turn.T).astype(np.float32), vectors, axes=([1], [axis]))

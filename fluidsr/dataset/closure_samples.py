@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
-from fluidsr.dataset.store import Joined, Simulation
+from fluidsr.dataset.store import ConcatStore, Simulation
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 from fluidsr.models.closure import ClosureSample, state_of
@@ -22,14 +22,14 @@ class ClosureSamples:
     DatasetError where the split has no simulations.
     """
 
-    def __init__(self, store: Joined, split: str, *, seed: int = 0, augment: bool = True) -> None:
+    def __init__(self, store: ConcatStore, split: str, *, seed: int = 0, augment: bool = True) -> None:
         self._simulations = store.simulations(split)
         if not self._simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
         for simulation in self._simulations:
             if not simulation.has_reference:
-                what = "has no closure pairs, which a corrector is trained on"
-                raise InputError(str(simulation.path), what, "give data made with --pairs closure")
+                problem = "has no closure pairs, which a corrector is trained on"
+                raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
         self.dim, self._seed, self._augment = store.dim, seed, augment
         self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]
         self._cache: OrderedDict[tuple[str, int], ClosureSample] = OrderedDict()
@@ -59,7 +59,7 @@ class ClosureSamples:
         """The sample of one number: any frame, all equally likely, in one of the grid's symmetries."""
         rng = np.random.default_rng([self._seed, number])
         sample = self.frame(int(rng.integers(len(self._frames))))
-        return turned(sample, rng) if self._augment else sample
+        return transformed_sample(sample, rng) if self._augment else sample
 
     def frame(self, index: int) -> ClosureSample:
         """Frame `index` of all, as it was recorded."""
@@ -79,10 +79,10 @@ class ClosureSamples:
 
 def sample_of(simulation: Simulation, index: int) -> ClosureSample:
     """The sample of one recorded frame."""
-    low, reference = simulation.low(index), simulation.reference(index)
+    coarse, reference = simulation.coarse(index), simulation.reference(index)
     buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
-    state = closure_state(low, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
-    change = torch.from_numpy(reference.velocity_in_cells() - low.velocity_in_cells())[None]
+    state = closure_state(coarse, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
+    change = torch.from_numpy(reference.velocity_in_cells() - coarse.velocity_in_cells())[None]
     solid = state[:, 1:2]
     periodic = tuple(simulation.attrs.get("periodic", [False] * simulation.dim))
     return ClosureSample(state, change, (solid == 0).float(), periodic)
@@ -100,7 +100,7 @@ def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float
     return state_of(density, frame.others.get("solid"), velocity, acceleration)
 
 
-def turned(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
+def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
     """The same state seen along other axes, in other directions: one of the grid's symmetries at random."""
     dim = sample.change.shape[1]
     order = [int(axis) for axis in rng.permutation(dim)]

@@ -44,37 +44,37 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         if self.dim not in (2, 3):
-            raise InputError("--dim", f"{self.dim} is not a dimension", "give 2 or 3")
+            raise InputError("dim", f"{self.dim} is not supported", "give 2 or 3")
         if self.factor not in (2, 4, 8):
-            raise InputError("--factor", f"{self.factor} is not supported", "give 2, 4 or 8")
+            raise InputError("factor", f"{self.factor} is not supported", "give 2, 4 or 8")
         if self.resolution < 8 or self.resolution % 8:
             nearest = max(8, 8 * round(self.resolution / 8))
-            raise InputError("--resolution", f"{self.resolution} is not a multiple of 8", f"give {nearest}")
+            raise InputError("resolution", f"{self.resolution} is not a multiple of 8", f"give {nearest}")
         if (self.resolution * self.factor) ** self.dim > _MOST_CELLS:
             fine = self.resolution * self.factor
-            what = f"{fine} fine cells along each edge are more than a frame may have"
-            raise InputError("--resolution", what, f"keep the fine frame under {_MOST_CELLS} cells")
+            problem = f"{fine} fine cells along each edge are more than a frame may have"
+            raise InputError("resolution", problem, f"keep the fine frame under {_MOST_CELLS} cells")
         if not 1 <= self.simulations <= _MOST_SIMULATIONS:
             raise InputError(
-                "--simulations", f"{self.simulations} is no count", f"give 1 to {_MOST_SIMULATIONS}"
+                "simulations", f"{self.simulations} is out of range", f"give 1 to {_MOST_SIMULATIONS}"
             )
         if not 1 <= self.frames <= 100_000:
-            raise InputError("--frames", f"{self.frames} is no count", "give 1 to 100000")
+            raise InputError("frames", f"{self.frames} is out of range", "give 1 to 100000")
         if self.pairs not in PAIRS:
-            raise InputError("--pairs", f"'{self.pairs}' is unknown", "give filtered, coupled or closure")
+            raise InputError("pairs", f"'{self.pairs}' is unknown", "give filtered, coupled or closure")
         if not 0 <= self.seed < 2**63:
-            raise InputError("--seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
-        least, most = self.resync
-        if not 1 <= least <= most <= _LONGEST_RESYNC:
-            what = f"{least}-{most} is no number of frames, nor a range of them"
-            raise InputError("--resync", what, "give N, or LEAST-MOST such as 1-16")
+            raise InputError("seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
+        shortest, longest = self.resync
+        if not 1 <= shortest <= longest <= _LONGEST_RESYNC:
+            problem = f"{shortest}-{longest} is not a number or range of frames"
+            raise InputError("resync", problem, "give N, or a range such as 1-16")
         if self.pairs == "filtered" and self.resync != (1, 16):
-            what = "filtered pairs have no coarse simulation to synchronise"
-            raise InputError("--resync", what, "give --pairs coupled, or leave it out")
+            problem = "filtered pairs have no coarse simulation to synchronise"
+            raise InputError("resync", problem, "use coupled or closure `pairs`, or leave it out")
         unknown = [name for name in self.fine_fields if name not in FINE_FIELDS]
         if unknown or "density" not in self.fine_fields:
-            what = f"'{unknown[0]}' is unknown" if unknown else "density is missing"
-            raise InputError("--field", what, f"give density and any of {', '.join(FINE_FIELDS[1:])}")
+            problem = f"'{unknown[0]}' is unknown" if unknown else "density is missing"
+            raise InputError("fine_fields", problem, f"give density and any of {', '.join(FINE_FIELDS[1:])}")
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain numbers and words."""

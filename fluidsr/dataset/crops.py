@@ -8,19 +8,19 @@ from typing import Protocol
 import numpy as np
 
 from fluidsr.dataset.augmentation import Affine, Symmetry
-from fluidsr.dataset.frame_cache import Frames
+from fluidsr.dataset.frame_cache import CachedFrames
 from fluidsr.dataset.store import Simulation
 
 
 class Crop(Protocol):
     """The same place of both sides of a pair, in consecutive frames, seen in the same way."""
 
-    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
-    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
+    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
+    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
-class Straight:
+class AxisAlignedCrop:
     """Whole cells from `corner` on, under an exact symmetry of the grid: nothing is resampled."""
 
     corner: tuple[int, ...]
@@ -28,24 +28,24 @@ class Straight:
     factor: int
     symmetry: Symmetry
 
-    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
         """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
         window = (slice(None), *(slice(c, c + self.tile) for c in self.corner))
-        patches = np.stack([frames.low(simulation, first + t)[window] for t in range(count)])
+        patches = np.stack([frames.coarse(simulation, first + t)[window] for t in range(count)])
         return np.concatenate(
             [self.symmetry.scalar(patches[:, :1]), self.symmetry.vector(patches[:, 1:])], axis=1
         )
 
-    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
         """`[count, tile * factor, ...]`: density."""
         window = tuple(slice(c * self.factor, (c + self.tile) * self.factor) for c in self.corner)
         return self.symmetry.scalar(
-            np.stack([frames.high(simulation, first + t)[window] for t in range(count)])
+            np.stack([frames.fine(simulation, first + t)[window] for t in range(count)])
         )
 
 
 @dataclass(frozen=True)
-class Turned:
+class AffineCrop:
     """A patch around `centre` (in coarse cells), turned and scaled. Density stays at or above 0, where splines
     swing below it."""
 
@@ -54,23 +54,25 @@ class Turned:
     factor: int
     affine: Affine
 
-    def low(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
         """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
-        splines = [field for t in range(count) for field in frames.low_spline(simulation, first + t)]
-        seen = self.affine.see(splines, self.centre, self.tile)
-        seen = seen.reshape(count, -1, *seen.shape[1:])
-        return np.concatenate([np.maximum(seen[:, :1], 0), self.affine.carry(seen[:, 1:])], axis=1)
+        splines = [field for t in range(count) for field in frames.coarse_spline(simulation, first + t)]
+        resampled = self.affine.resample(splines, self.centre, self.tile)
+        resampled = resampled.reshape(count, -1, *resampled.shape[1:])
+        return np.concatenate(
+            [np.maximum(resampled[:, :1], 0), self.affine.transform_vectors(resampled[:, 1:])], axis=1
+        )
 
-    def high(self, frames: Frames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
         """`[count, tile * factor, ...]`: density."""
-        splines = [frames.high_spline(simulation, first + t) for t in range(count)]
-        return np.maximum(self.affine.see(splines, self.centre, self.tile, self.factor), 0)
+        splines = [frames.fine_spline(simulation, first + t) for t in range(count)]
+        return np.maximum(self.affine.resample(splines, self.centre, self.tile, self.factor), 0)
 
-    def density(self, frames: Frames, simulation: Simulation, index: int) -> float:
+    def density(self, frames: CachedFrames, simulation: Simulation, index: int) -> float:
         """The mean coarse density of one frame."""
-        spline = frames.low_spline(simulation, index)[0]
-        seen = np.maximum(self.affine.see([spline], self.centre, self.tile), 0)
-        return float(seen.mean(dtype=np.float64))
+        spline = frames.coarse_spline(simulation, index)[0]
+        resampled = np.maximum(self.affine.resample([spline], self.centre, self.tile), 0)
+        return float(resampled.mean(dtype=np.float64))
 
 
 def window_means(field: np.ndarray, tile: int) -> np.ndarray:

@@ -61,15 +61,15 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ExternalPair:
     """A simulation to import: a fine side, and a coarse one or the `factor` to make it by.
 
     `split` is chosen for it where it is None; with `still` a coarse side without velocity gets zeros. `source` says
     in plain words where it is from: it is stored, and tells whether a data set holds the simulation already.
     """
 
-    high: Side
-    low: Side | None = None
+    fine: Side
+    coarse: Side | None = None
     factor: int | None = None
     split: str | None = None
     still: bool = False
@@ -83,15 +83,15 @@ class Survey:
     `left_out` are the numbers of frames at either end that one side alone has.
     """
 
-    low: Side | None
-    high: Side
+    coarse: Side | None
+    fine: Side
     numbers: tuple[int, ...]
     left_out: tuple[int, ...]
     grids: Grids
     dt: float
     start_time: float
-    low_fields: tuple[str, ...]
-    high_fields: tuple[str, ...]
+    coarse_fields: tuple[str, ...]
+    fine_fields: tuple[str, ...]
 
     @property
     def step(self) -> int:
@@ -99,62 +99,66 @@ class Survey:
         return self.numbers[1] - self.numbers[0] if len(self.numbers) > 1 else 1
 
 
-def survey(foreign: Foreign) -> Survey:
+def survey(external: ExternalPair) -> Survey:
     """Find out whether the two sides fit each other. Raises InputError with the reason where they do not."""
-    low, high = foreign.low, foreign.high
-    numbers, left_out = _common(low, high)
-    fine = _look(high, numbers)
-    if low is None:
-        if foreign.factor not in FACTORS:
+    coarse_side, fine_side = external.coarse, external.fine
+    numbers, left_out = _common(coarse_side, fine_side)
+    fine = _summarise(fine_side, numbers)
+    if coarse_side is None:
+        if external.factor not in FACTORS:
             raise InputError("factor", "there is no coarse side to tell it", "give a factor of 2, 4 or 8")
-        coarse, grids = fine, of_fine(fine.extent, foreign.factor)
+        coarse, grids = fine, of_fine(fine.extent, external.factor)
     else:
-        coarse = _look(low, numbers)
+        coarse = _summarise(coarse_side, numbers)
         if factor := unplaced_factor(coarse.extent, fine.extent):
             size = coarse.extent.place.cell_size / factor
-            high = replace(high, cell_size=size)
+            fine_side = replace(fine_side, cell_size=size)
             fine = replace(fine, extent=Extent(replace(fine.extent.place, cell_size=size)))
         grids = of_both(coarse.extent, fine.extent)
-        if foreign.factor not in (None, grids.factor):
-            what = f"{foreign.factor} was given, and the cells of the two sides are {grids.factor} apart"
-            raise InputError("factor", what, "leave it out: the files tell it")
+        if external.factor not in (None, grids.factor):
+            problem = f"{external.factor} was given, and the cells of the two sides are {grids.factor} apart"
+            raise InputError("factor", problem, "leave it out: the files tell it")
         if abs(coarse.dt / fine.dt - 1) > _ALIKE:
-            what = f"frames last {coarse.dt:.6g} s on the coarse side and {fine.dt:.6g} s on the fine one"
-            raise InputError("low and high", what, "give the frame rate")
-    if "velocity" not in coarse.fields and not foreign.still:
+            problem = f"frames last {coarse.dt:.6g} s on the coarse side and {fine.dt:.6g} s on the fine one"
+            raise InputError("low and high", problem, "give the frame rate")
+    if "velocity" not in coarse.fields and not external.still:
         raise InputError(
-            (low or high).label,
+            (coarse_side or fine_side).label,
             "there is no velocity, and most generators read it",
             "name its grid, or accept zeros, for generators that read density alone (zero velocity)",
         )
-    found = Survey(low, high, numbers, left_out, grids, coarse.dt, coarse.time, coarse.fields, fine.fields)
-    return replace(found, dt=found.dt * found.step)
+    result = Survey(
+        coarse_side, fine_side, numbers, left_out, grids, coarse.dt, coarse.time, coarse.fields, fine.fields
+    )
+    return replace(result, dt=result.dt * result.step)
 
 
-def pair(found: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
+def pair(surveyed: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
     """The coarse frame (float32), and the fine fields as float16, both on `found.grids`.
 
     Raises InputError where a frame lacks what others have, lies elsewhere, lasts longer or shorter, or holds a
     number that is not finite or does not fit a half.
     """
-    high = _placed(found, found.high, number, found.grids.high, found.high_fields)
-    if found.low is None:
+    placed = _placed(surveyed, surveyed.fine, number, surveyed.grids.fine, surveyed.fine_fields)
+    if surveyed.coarse is None:
         from fluidsr.dataset.pairs import filtered
 
-        low = filtered(high.torch(), found.grids.factor).numpy()
+        coarse = filtered(placed.torch(), surveyed.grids.factor).numpy()
     else:
-        low = _placed(found, found.low, number, found.grids.low, found.low_fields)
-    for name, values in low.fields().items():
+        coarse = _placed(surveyed, surveyed.coarse, number, surveyed.grids.coarse, surveyed.coarse_fields)
+    for name, values in coarse.fields().items():
         if not np.isfinite(values).all():
-            raise InputError(_where(found.low or found.high, number), f"{name} is not finite", "repair it")
-    if low.velocity is None:
-        low = low.replace(velocity=np.zeros((low.dim, *low.shape), np.float32))
-    fine = {name: _half(found.high, number, name, values) for name, values in high.fields().items()}
-    return low.replace(dt=found.dt), fine
+            raise InputError(
+                _location(surveyed.coarse or surveyed.fine, number), f"{name} is not finite", "repair it"
+            )
+    if coarse.velocity is None:
+        coarse = coarse.replace(velocity=np.zeros((coarse.dim, *coarse.shape), np.float32))
+    fine = {name: _half(surveyed.fine, number, name, values) for name, values in placed.fields().items()}
+    return coarse.replace(dt=surveyed.dt), fine
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SideSummary:
     """What the frames of a side have in common; `time` is that of the first."""
 
     extent: Extent
@@ -163,7 +167,7 @@ class _Look:
     time: float
 
 
-def _look(side: Side, numbers: Sequence[int]) -> _Look:
+def _summarise(side: Side, numbers: Sequence[int]) -> _SideSummary:
     """A tight box may be another one in each frame, so all are asked; of other sequences the first and the last."""
     first, tight = side.frame(numbers[0])
     boxes: dict[int, Place | None] = {numbers[0]: Place.of(first)}
@@ -174,69 +178,76 @@ def _look(side: Side, numbers: Sequence[int]) -> _Look:
     filled = [number for number, box in boxes.items() if box is not None]
     if not filled:
         raise InputError(side.label, "all of its frames are empty", "check the name of the density grid")
-    shown = first if filled[0] == numbers[0] else side.frame(filled[0])[0]
+    filled_frame = first if filled[0] == numbers[0] else side.frame(filled[0])[0]
     places = [box for box in boxes.values() if box is not None]
     sizes = [place.cell_size for place in places]
     if max(sizes) > min(sizes) * (1 + _ALIKE):
-        what = f"its cells change from {min(sizes):g} m to {max(sizes):g} m"
-        raise InputError(side.label, what, "give frames of one cell size")
-    fields = tuple(name for name in FIELDS if name in shown.fields())
-    return _Look(Extent(around(places), tight), fields, shown.dt, first.time)
+        problem = f"its cells change from {min(sizes):g} m to {max(sizes):g} m"
+        raise InputError(side.label, problem, "give frames of one cell size")
+    fields = tuple(name for name in FIELDS if name in filled_frame.fields())
+    return _SideSummary(Extent(around(places), tight), fields, filled_frame.dt, first.time)
 
 
-def _common(low: Side | None, high: Side) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Evenly spaced numbers of the frames that both sides have, and those at the ends that only one has."""
-    numbers, alone = high.numbers, set()
-    if low is not None:
-        numbers, alone = tuple(sorted({*low.numbers} & {*high.numbers})), {*low.numbers} ^ {*high.numbers}
+    numbers, alone = fine.numbers, set()
+    if coarse is not None:
+        numbers, alone = (
+            tuple(sorted({*coarse.numbers} & {*fine.numbers})),
+            {*coarse.numbers} ^ {*fine.numbers},
+        )
         if not numbers:
-            what = f"no frame is in both: they are numbered {_span(low.numbers)} and {_span(high.numbers)}"
-            raise InputError("low and high", what, "rename one, so that equal numbers belong together")
+            problem = (
+                f"no frame is in both: they are numbered {_span(coarse.numbers)} and {_span(fine.numbers)}"
+            )
+            raise InputError("low and high", problem, "rename one, so that equal numbers belong together")
         for number in sorted(alone):
             if numbers[0] < number < numbers[-1]:
-                lacking = high if number in low.numbers else low
+                lacking = fine if number in coarse.numbers else coarse
                 raise InputError(lacking.label, f"has no frame {number}", "add it, or take a range of frames")
     steps = np.diff(numbers)
     for number, step in zip(numbers, steps.tolist(), strict=False):
         if step != steps.min():
-            what = f"has no frame {number + int(steps.min())}"
-            raise InputError((low or high).label, what, "add it, or take a range of frames")
+            problem = f"has no frame {number + int(steps.min())}"
+            raise InputError((coarse or fine).label, problem, "add it, or take a range of frames")
     return numbers, tuple(sorted(alone))
 
 
-def _placed(found: Survey, side: Side, number: int, place: Place, wanted: Sequence[str]) -> Frame:
+def _placed(surveyed: Survey, side: Side, number: int, place: Place, names: Sequence[str]) -> Frame:
     """The frame on the cells of `place`, with the fields `wanted`."""
     frame, tight = side.frame(number)
-    where = _where(side, number)
+    location = _location(side, number)
     if tight and _is_empty(frame):
-        nothing = {name: np.zeros((*_lead(name, place), *place.shape), np.float32) for name in wanted}
-        return frame.with_fields(nothing, cell_size=place.cell_size, origin=place.origin)
+        zeros = {name: np.zeros((*_lead(name, place), *place.shape), np.float32) for name in names}
+        return frame.with_fields(zeros, cell_size=place.cell_size, origin=place.origin)
     present = frame.fields()
-    if lacking := [name for name in wanted if name not in present]:
+    if lacking := [name for name in names if name not in present]:
         raise InputError(
-            where, f"there is no {lacking[0]}, which other frames have", "take a range of frames"
+            location, f"there is no {lacking[0]}, which other frames have", "take a range of frames"
         )
-    if abs(frame.dt * found.step / found.dt - 1) > _ALIKE:
-        what = f"it lasts {frame.dt:.6g} s, and others {found.dt / found.step:.6g} s"
-        raise InputError(where, what, "give the frame rate")
-    frame = frame.with_fields({name: present[name] for name in wanted})
+    if abs(frame.dt * surveyed.step / surveyed.dt - 1) > _ALIKE:
+        problem = f"it lasts {frame.dt:.6g} s, and others {surveyed.dt / surveyed.step:.6g} s"
+        raise InputError(location, problem, "give the frame rate")
+    frame = frame.with_fields({name: present[name] for name in names})
     try:
-        return on_place(_cut(frame, place, 1 if side is found.low else found.grids.factor - 1), place)
+        return on_place(
+            _cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place
+        )
     except InputError as error:
-        what = "its box is not that of the other frames"
-        raise InputError(where, what, "take a range of frames with one box") from error
+        problem = "its box is not that of the other frames"
+        raise InputError(location, problem, "take a range of frames with one box") from error
 
 
-def _cut(frame: Frame, place: Place, most: int) -> Frame:
+def _cut(frame: Frame, place: Place, tolerance: int) -> Frame:
     """`frame` without its cells beyond `place`: at each end at most the `most` that make no whole coarse one."""
-    own = Place.of(frame)
-    before = [round((b - a) / frame.cell_size) for a, b in zip(own.origin, place.origin, strict=True)]
-    after = [round((a - b) / frame.cell_size) for a, b in zip(own.end, place.end, strict=True)]
-    if max(*before, *after) > most:
+    extent = Place.of(frame)
+    before = [round((b - a) / frame.cell_size) for a, b in zip(extent.origin, place.origin, strict=True)]
+    after = [round((a - b) / frame.cell_size) for a, b in zip(extent.end, place.end, strict=True)]
+    if max(*before, *after) > tolerance:
         return frame  # another box, which is told by whoever places it
     inside = [slice(max(0, a), n - max(0, b)) for a, n, b in zip(before, frame.shape, after, strict=True)]
     whole: tuple[Any, ...] = (Ellipsis, *inside)
-    origin = tuple(o + max(0, a) * frame.cell_size for o, a in zip(own.origin, before, strict=True))
+    origin = tuple(o + max(0, a) * frame.cell_size for o, a in zip(extent.origin, before, strict=True))
     return frame.with_fields({name: values[whole] for name, values in frame.fields().items()}, origin=origin)
 
 
@@ -247,18 +258,18 @@ def _is_empty(frame: Frame) -> bool:
 
 def _half(side: Side, number: int, name: str, values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # to infinity, which is refused below
-        halved = values.astype(np.float16)
-    if not np.isfinite(halved).all():
-        what = f"{name} has values that are not finite, or beyond 65504, the most a half holds"
-        raise InputError(_where(side, number), what, "repair or scale it")
-    return halved
+        half = values.astype(np.float16)
+    if not np.isfinite(half).all():
+        problem = f"{name} has values that are not finite, or beyond 65504, the most a half holds"
+        raise InputError(_location(side, number), problem, "repair or scale it")
+    return half
 
 
 def _lead(name: str, place: Place) -> tuple[int, ...]:
     return (len(place.shape),) if name == "velocity" else ()
 
 
-def _where(side: Side, number: int) -> str:
+def _location(side: Side, number: int) -> str:
     return f"{side.label}: frame {number}"
 
 

@@ -37,7 +37,7 @@ class FrameCache:
         return array
 
 
-class Frames:
+class CachedFrames:
     """Both sides of the frames of simulations, as they are and as `splines.coefficients`; at most `cache_bytes` of
     them are kept. Safe to use from several threads; arrays are read-only. Raises DatasetError for damaged data.
     """
@@ -45,29 +45,29 @@ class Frames:
     def __init__(self, cache_bytes: int) -> None:
         self._cache = FrameCache(cache_bytes)
 
-    def low(self, simulation: Simulation, index: int) -> np.ndarray:
+    def coarse(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[1 + d, *S]`: density, then velocity in coarse cells per frame; float32."""
 
         def make() -> np.ndarray:
-            frame = simulation.low(index)
+            frame = simulation.coarse(index)
             return np.concatenate([frame.density[None], frame.velocity_in_cells()]).astype(np.float32)
 
         return self._cache.get((simulation.path, index, "low"), make)
 
-    def high(self, simulation: Simulation, index: int) -> np.ndarray:
+    def fine(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
-        return self._cache.get((simulation.path, index, "high"), lambda: simulation.high_density(index))
+        return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
 
-    def low_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+    def coarse_spline(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
 
         def make() -> np.ndarray:
-            return np.stack([coefficients(field) for field in self.low(simulation, index)])
+            return np.stack([coefficients(field) for field in self.coarse(simulation, index)])
 
         return self._cache.get((simulation.path, index, "low spline"), make)
 
-    def high_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+    def fine_spline(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
         return self._cache.get(
-            (simulation.path, index, "high spline"), lambda: coefficients(simulation.high_density(index))
+            (simulation.path, index, "high spline"), lambda: coefficients(simulation.fine_density(index))
         )

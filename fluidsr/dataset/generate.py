@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-from fluidsr.dataset import workers as crew
+from fluidsr.dataset import workers as worker_pools
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import PAIRS, DatasetConfig
-from fluidsr.dataset.simulation_job import Job, Outcome, scene_of
+from fluidsr.dataset.simulation_job import Outcome, SimulationJob, scene_of
 from fluidsr.dataset.store import damage
-from fluidsr.dataset.writer import create_root, only_one, remove_partial
-from fluidsr.dataset.zarr_groups import found_at, named, present
+from fluidsr.dataset.writer import create_root, exclusive_lock, remove_partial
+from fluidsr.dataset.zarr_groups import existing_root, finished, simulation_names
 from fluidsr.errors import DatasetError, InputError
 
 
@@ -62,33 +62,33 @@ def generate(
     """
     path = absolute(locate(path))
     if workers < 1:
-        raise InputError("--workers", f"{workers} is no count", "give 1 or more")
+        raise InputError("workers", f"{workers} is out of range", "give 1 or more")
     if client is not None and workers != 1:
         raise InputError(
-            "--workers", "the scheduler decides on the workers", "leave --workers or --scheduler out"
+            "workers", "a scheduler chooses its own workers", "leave `workers` or `scheduler` out"
         )
     if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
         raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")
     started = time.monotonic()
     # What is wrong with the distribution or the folder is found before anything is written.
     scene_of(config, config.simulation_seed(0))
-    found_at(path)
-    tally = _Tally(config, on_progress)
-    with only_one(path) as notes:
+    existing_root(path)
+    counter = _ProgressCounter(config, on_progress)
+    with exclusive_lock(path) as notes:
         _prepare(path, config, overwrite, dict(provenance or {}))
-        jobs = [Job(config, path, index, device) for index in range(config.simulations)]
-        damaged = _remove_damaged(path, {job.name for job in jobs} & present(path))
-        there = present(path)
-        todo = [job for job in jobs if job.name not in there]
+        jobs = [SimulationJob(config, path, index, device) for index in range(config.simulations)]
+        damaged = _remove_damaged(path, {job.name for job in jobs} & finished(path))
+        complete = finished(path)
+        todo = [job for job in jobs if job.name not in complete]
         for job in jobs:
             if job not in todo:
-                tally.keep(job.name)
-        with contextlib.closing(_run(todo, workers, client, tally.step)) as outcomes:
+                counter.keep(job.name)
+        with contextlib.closing(_run(todo, workers, client, counter.step)) as outcomes:
             for outcome in outcomes:
-                tally.finish(outcome)
+                counter.finish(outcome)
         remove_partial(path)  # of workers that died
     return GenerationReport(
-        sorted(tally.written), tally.kept, tally.failed, damaged, notes, time.monotonic() - started
+        sorted(counter.written), counter.kept, counter.failed, damaged, notes, time.monotonic() - started
     )
 
 
@@ -105,58 +105,60 @@ def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
     return damaged
 
 
-def _run(jobs: list[Job], workers: int, client: Any, report: crew.Report) -> Generator[Outcome, None, None]:
+def _run(
+    jobs: list[SimulationJob], workers: int, client: Any, report: worker_pools.Report
+) -> Generator[Outcome, None, None]:
     if client is not None:
-        return crew.on_cluster(jobs, client)
+        return worker_pools.on_cluster(jobs, client)
     if workers == 1:
-        return crew.in_this_process(jobs, report)
-    return crew.in_processes(jobs, workers, report)
+        return worker_pools.in_this_process(jobs, report)
+    return worker_pools.in_processes(jobs, workers, report)
 
 
 def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
     """Make `path` a data set of this configuration, with nothing unfinished in it."""
-    found = found_at(path)
-    if found is not None and overwrite:
-        for name in named(path):
+    root = existing_root(path)
+    if root is not None and overwrite:
+        for name in simulation_names(path):
             remove(path / name)
-        found = None
-    if found is None:
+        root = None
+    if root is None:
         create_root(path, {**config.as_dict(), "software": provenance})
     else:
-        _compare(path, found, config)
-        if config.simulations > found["simulations"]:
-            create_root(path, {**found, "simulations": config.simulations})
+        _compare(path, root, config)
+        if config.simulations > root["simulations"]:
+            create_root(path, {**root, "simulations": config.simulations})
     remove_partial(path)
 
 
-def _compare(path: Address, found: dict[str, Any], config: DatasetConfig) -> None:
+def _compare(path: Address, stored: dict[str, Any], config: DatasetConfig) -> None:
     for key, value in config.as_dict().items():
-        if key not in found and found.get("pairs") in PAIRS:
-            what = (
+        if key not in stored and stored.get("pairs") in PAIRS:
+            problem = (
                 f"was made by an older version, which did not record its {key}: it can be used, but not go on"
             )
-            raise DatasetError(str(path), what, "use --overwrite, or another folder")
-        if key != "simulations" and found.get(key) != value:
-            what = f"holds a data set of another configuration: {_difference(key, found.get(key), value)}"
-            raise DatasetError(str(path), what, "use --overwrite, or another folder")
+            raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
+        if key != "simulations" and stored.get(key) != value:
+            problem = f"holds a data set of another configuration: {_difference(key, stored.get(key), value)}"
+            raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
 
 
-def _difference(key: str, found: Any, wanted: Any) -> str:
+def _difference(key: str, stored: Any, requested: Any) -> str:
     """Where two configurations part, down to the innermost key."""
-    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
-        for name in (*wanted, *found):
-            if found.get(name) != wanted.get(name):
-                return _difference(f"{key}.{name}", found.get(name), wanted.get(name))
-    return f"{key} is {found}, not {wanted}"
+    if isinstance(stored, Mapping) and isinstance(requested, Mapping):
+        for name in (*requested, *stored):
+            if stored.get(name) != requested.get(name):
+                return _difference(f"{key}.{name}", stored.get(name), requested.get(name))
+    return f"{key} is {stored}, not {requested}"
 
 
-class _Tally:
+class _ProgressCounter:
     """Counts the frames behind us, and keeps the lists for the report."""
 
     def __init__(self, config: DatasetConfig, on_progress: Callable[[str, int], None] | None) -> None:
         self._frames = config.frames
         self._tell = on_progress or (lambda message, frames: None)
-        self._told: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
         self._closed: set[str] = set()
         self.written: list[str] = []
         self.kept: list[str] = []
@@ -170,10 +172,10 @@ class _Tally:
             self._tell(f"{name} warming up", 0)
             return
         if event == "again":
-            self._tell(f"{name} is begun again", -self._told.pop(name, 0))
+            self._tell(f"{name} is begun again", -self._counts.pop(name, 0))
             return
-        self._told[name] = self._told.get(name, 0) + 1
-        self._tell(f"{name} frame {self._told[name]}", 1)
+        self._counts[name] = self._counts.get(name, 0) + 1
+        self._tell(f"{name} frame {self._counts[name]}", 1)
 
     def keep(self, name: str) -> None:
         """A simulation that was there already."""
@@ -190,4 +192,4 @@ class _Tally:
 
     def _close(self, name: str, event: str) -> None:
         self._closed.add(name)
-        self._tell(f"{name} {event}", self._frames - self._told.get(name, 0))
+        self._tell(f"{name} {event}", self._frames - self._counts.get(name, 0))

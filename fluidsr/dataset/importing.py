@@ -12,13 +12,13 @@ from typing import Any
 
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import FINE_FIELDS, split_of
-from fluidsr.dataset.external_pair import Foreign, Survey, pair, survey
+from fluidsr.dataset.external_pair import ExternalPair, Survey, pair, survey
 from fluidsr.dataset.layout import simulation_name
-from fluidsr.dataset.pair_checks import Likeness
+from fluidsr.dataset.pair_checks import DensityComparison
 from fluidsr.dataset.simulation_job import FASTEST, Speeds
 from fluidsr.dataset.store import Store
-from fluidsr.dataset.writer import SimulationWriter, create_root, only_one, remove_partial
-from fluidsr.dataset.zarr_groups import found_at, named
+from fluidsr.dataset.writer import SimulationWriter, create_root, exclusive_lock, remove_partial
+from fluidsr.dataset.zarr_groups import existing_root, simulation_names
 from fluidsr.errors import DatasetError, InputError
 
 PAIRS = (
@@ -38,12 +38,12 @@ class ImportReport:
     seconds: float = 0.0
 
 
-class _Unfit(Exception):
+class _Unusable(Exception):
     """The simulation cannot be used; the data set is fine."""
 
 
 def import_simulations(
-    wanted: Sequence[Foreign],
+    pairs: Sequence[ExternalPair],
     path: str | PathLike[str] | Remote,
     *,
     fine_fields: Sequence[str] = FINE_FIELDS,
@@ -68,40 +68,42 @@ def import_simulations(
     path, started = absolute(locate(path)), time.monotonic()
     unknown = [name for name in fine_fields if name not in FINE_FIELDS]
     if unknown:
-        raise InputError("--field", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}")
-    kept_fields = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
-    tell, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
+        raise InputError(
+            "fine_fields", f"'{unknown[0]}' is unknown", f"give any of {', '.join(FINE_FIELDS[1:])}"
+        )
+    selected = tuple(name for name in FINE_FIELDS if name in {"density", *fine_fields})
+    report_progress, note = on_progress or (lambda message, frames: None), on_note or (lambda line: None)
     report = ImportReport()
-    found_at(path)
+    existing_root(path)
     is_new = isinstance(path, Path) and not path.exists()
-    with only_one(path):
+    with exclusive_lock(path):
         remove_partial(path)
-        if overwrite and found_at(path) is not None:
-            for old in named(path):
+        if overwrite and existing_root(path) is not None:
+            for old in simulation_names(path):
                 remove(path / old)
             remove(path / "zarr.json")
-        book = _Book(path, kept_fields, dict(provenance or {}))
-        for foreign in wanted:
-            name = book.name_of(foreign)
+        imported = _ImportedSimulations(path, selected, dict(provenance or {}))
+        for external in pairs:
+            name = imported.name_of(external)
             if name is not None:
                 report.kept.append(name)
-                tell(f"{name} kept", len(foreign.high.numbers))
+                report_progress(f"{name} kept", len(external.fine.numbers))
                 continue
-            told = 0
+            reported = 0
 
             def step(message: str, frames: int) -> None:
-                nonlocal told
-                told += frames
-                tell(message, frames)
+                nonlocal reported
+                reported += frames
+                report_progress(message, frames)
 
             try:
-                report.written.append(_import_one(foreign, book, step, note))
-            except _Unfit as unfit:
-                label = foreign.high.label
-                report.failed[label if label not in report.failed else f"{label}, again"] = str(unfit)
-                book.forget_if_empty()
-            if rest := len(foreign.high.numbers) - told:
-                tell(f"{foreign.high.label}: the rest is left out", rest)
+                report.written.append(_import_one(external, imported, step, note))
+            except _Unusable as unusable:
+                label = external.fine.label
+                report.failed[label if label not in report.failed else f"{label}, again"] = str(unusable)
+                imported.forget_if_empty()
+            if rest := len(external.fine.numbers) - reported:
+                report_progress(f"{external.fine.label}: the rest is left out", rest)
     if report.failed and not (report.written or report.kept):
         if is_new and isinstance(path, Path):
             with suppress(OSError):
@@ -111,12 +113,12 @@ def import_simulations(
     return ImportReport(report.written, report.kept, report.failed, time.monotonic() - started)
 
 
-class _Book:
+class _ImportedSimulations:
     """Which simulations the data set at `path` holds, and what it takes."""
 
     def __init__(self, path: Address, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
         self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
-        self._root = found_at(path)
+        self._root = existing_root(path)
         self._sources: dict[str, dict[str, Any]] = {}
         simulations = Store.open(path).simulations() if self._root else []
         if self._root is None or (self._root.get("pairs") == PAIRS and not simulations):
@@ -124,37 +126,37 @@ class _Book:
             return
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
-                what = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
-                raise DatasetError(str(path), what, "use --overwrite, or another folder")
+                problem = f"holds a data set of another kind: its {key} is {self._root.get(key)}, not {value}"
+                raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         for simulation in simulations:
             self._sources[simulation.name] = dict(simulation.attrs.get("source", {}))
         self._count()
 
-    def name_of(self, foreign: Foreign) -> str | None:
-        """The name of the simulation with the files of `foreign`, if it is there.
+    def name_of(self, external: ExternalPair) -> str | None:
+        """The name of the simulation with the files of `external`, if it is there.
 
         Raises DatasetError where it is there, but was imported otherwise.
         """
         for name, source in self._sources.items():
-            if all(source.get(key) == foreign.source.get(key) for key in ("high", "frames")):
-                for key in {**source, **foreign.source}:
-                    if source.get(key) != foreign.source.get(key):
-                        what = f"{name} is from {foreign.high.label} with {key} {source.get(key)}, not"
-                        what = f"{what} {foreign.source.get(key)}"
-                        raise DatasetError(str(self.path), what, "use --overwrite, or another folder")
+            if all(source.get(key) == external.source.get(key) for key in ("high", "frames")):
+                for key in {**source, **external.source}:
+                    if source.get(key) != external.source.get(key):
+                        problem = f"{name} is from {external.fine.label} with {key} {source.get(key)}, not"
+                        problem = f"{problem} {external.source.get(key)}"
+                        raise DatasetError(str(self.path), problem, "use `overwrite`, or another folder")
                 return name
         return None
 
-    def next_name(self, found: Survey) -> str:
-        """A name for a further simulation; the first one makes the data set. Raises _Unfit for another kind."""
-        kind = {"dim": len(found.grids.low.shape), "factor": found.grids.factor}
+    def next_name(self, surveyed: Survey) -> str:
+        """A name for a further simulation; the first one makes the data set. Raises _Unusable for another kind."""
+        kind = {"dim": len(surveyed.grids.coarse.shape), "factor": surveyed.grids.factor}
         if self._root is None:
-            about = {"pairs": PAIRS, "fine_fields": list(self.fine_fields), "software": self._provenance}
-            self._root = {**kind, "simulations": 0, **about}
+            shared = {"pairs": PAIRS, "fine_fields": list(self.fine_fields), "software": self._provenance}
+            self._root = {**kind, "simulations": 0, **shared}
             create_root(self.path, self._root)
         for key, value in kind.items():
             if self._root[key] != value:
-                raise _Unfit(f"its {key} is {value}, and that of the data set is {self._root[key]}")
+                raise _Unusable(f"its {key} is {value}, and that of the data set is {self._root[key]}")
         return simulation_name(max((int(name[4:]) for name in self._sources), default=-1) + 1)
 
     def forget_if_empty(self) -> None:
@@ -177,49 +179,56 @@ class _Book:
 
 
 def _import_one(
-    foreign: Foreign, book: _Book, tell: Callable[[str, int], None], note: Callable[[str], None]
+    external: ExternalPair,
+    imported: _ImportedSimulations,
+    report_progress: Callable[[str, int], None],
+    note: Callable[[str], None],
 ) -> str:
-    """Write one simulation; returns its name. Raises _Unfit with the reason where it cannot be used."""
-    label = foreign.high.label
-    tell(f"{label}: looking", 0)
+    """Write one simulation; returns its name. Raises _Unusable with the reason where it cannot be used."""
+    label = external.fine.label
+    report_progress(f"{label}: looking", 0)
     try:
-        found = survey(foreign)
+        surveyed = survey(external)
     except InputError as error:
-        raise _Unfit(str(error)) from error
-    if found.left_out:
-        note(f"{label}: {len(found.left_out)} frames are on one side only, and left out")
-    name = book.next_name(found)
-    speeds, likeness, dim = Speeds(), Likeness(found.grids.factor), len(found.grids.low.shape)
-    with SimulationWriter(book.path, name, len(found.numbers), dim) as writer:
-        for number in found.numbers:
+        raise _Unusable(str(error)) from error
+    if surveyed.left_out:
+        note(f"{label}: {len(surveyed.left_out)} frames are on one side only, and left out")
+    name = imported.next_name(surveyed)
+    speeds, comparison, dim = (
+        Speeds(),
+        DensityComparison(surveyed.grids.factor),
+        len(surveyed.grids.coarse.shape),
+    )
+    with SimulationWriter(imported.path, name, len(surveyed.numbers), dim) as writer:
+        for number in surveyed.numbers:
             try:
-                low, high = pair(found, number)
+                coarse, fine = pair(surveyed, number)
             except InputError as error:
-                raise _Unfit(str(error)) from error
-            speeds.add(low)
-            likeness.add(low.density, high["density"])
-            writer.add(low, {key: values for key, values in high.items() if key in book.fine_fields})
-            tell(f"{name} frame {number}", 1)
+                raise _Unusable(str(error)) from error
+            speeds.add(coarse)
+            comparison.add(coarse.density, fine["density"])
+            writer.add(coarse, {key: values for key, values in fine.items() if key in imported.fine_fields})
+            report_progress(f"{name} frame {number}", 1)
         writer.finish(
             {
-                "split": foreign.split or split_of(int(name[4:])),
-                "pairs": "filtered" if found.low is None else PAIRS,
-                "factor": found.grids.factor,
-                "dt": found.dt,
-                "start_time": found.start_time,
-                "origin": list(found.grids.low.origin),
-                "low_cell_size": found.grids.low.cell_size,
-                "high_cell_size": found.grids.high.cell_size,
-                "source": foreign.source,
-                "first_frame": found.numbers[0],
-                "correlation": round(likeness.correlation, 4),
+                "split": external.split or split_of(int(name[4:])),
+                "pairs": "filtered" if surveyed.coarse is None else PAIRS,
+                "factor": surveyed.grids.factor,
+                "dt": surveyed.dt,
+                "start_time": surveyed.start_time,
+                "origin": list(surveyed.grids.coarse.origin),
+                "low_cell_size": surveyed.grids.coarse.cell_size,
+                "high_cell_size": surveyed.grids.fine.cell_size,
+                "source": external.source,
+                "first_frame": surveyed.numbers[0],
+                "correlation": round(comparison.correlation, 4),
                 "cells_per_frame": speeds.as_dict(),
             }
         )
-    book.add(name, foreign.source)
+    imported.add(name, external.source)
     fastest = max(speeds.as_dict()["greatest"])
-    if not foreign.still and not _STILL < fastest <= FASTEST:
+    if not external.still and not _STILL < fastest <= FASTEST:
         note(f"{name}: air crosses {fastest:.3g} coarse cells per frame at most; is its velocity unit right?")
-    if found.low is not None and (doubt := likeness.doubt()):
+    if surveyed.coarse is not None and (doubt := comparison.doubt()):
         note(f"{name}: {doubt}")
     return name

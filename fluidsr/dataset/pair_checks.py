@@ -32,18 +32,18 @@ class Extent:
 class Grids:
     """The same box in coarse cells and in cells `factor` times smaller."""
 
-    low: Place
-    high: Place
+    coarse: Place
+    fine: Place
     factor: int
 
     @classmethod
     def of(cls, shape: Sequence[int], size: float, origin: Sequence[float], factor: int) -> Grids:
         """A box of `shape` coarse cells of `size` m, its lower corner at `origin`."""
-        low = Place(tuple(shape), size, tuple(origin))
-        return cls(low, Place(tuple(n * factor for n in shape), size / factor, low.origin), factor)
+        coarse = Place(tuple(shape), size, tuple(origin))
+        return cls(coarse, Place(tuple(n * factor for n in shape), size / factor, coarse.origin), factor)
 
 
-def of_both(low: Extent, high: Extent) -> Grids:
+def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
     """The box of two sequences, in whole coarse cells.
 
     Where both boxes are known it is what they have in common; they may differ by less than a coarse cell at each end,
@@ -52,22 +52,22 @@ def of_both(low: Extent, high: Extent) -> Grids:
     cell sizes are not 2, 4 or 8 apart, where the fine cells do not divide the coarse ones, and where known boxes
     differ.
     """
-    coarse, fine = low.place, high.place
+    coarse, fine = coarse_extent.place, fine_extent.place
     if len(coarse.shape) != len(fine.shape):
         raise InputError("low and high", "one is 2-D and the other 3-D", "pair sequences of one dimension")
     factor = _factor(coarse.cell_size, fine.cell_size)
     size = coarse.cell_size / factor
-    exact = np.subtract(fine.origin, coarse.origin) / size
-    shift = np.rint(exact).astype(int)
-    if (np.abs(exact - shift) > _WHOLE).any():
-        beside = ", ".join(f"{x:.3g}" for x in exact - shift)
+    offset = np.subtract(fine.origin, coarse.origin) / size
+    shift = np.rint(offset).astype(int)
+    if (np.abs(offset - shift) > _WHOLE).any():
+        fractions = ", ".join(f"{x:.3g}" for x in offset - shift)
         raise InputError(
             "low and high",
-            f"the fine cells do not divide the coarse ones: they lie ({beside}) of a fine cell beside",
-            "say --cells-at corner if the files mean corners; else resample one side, or give the fine one alone",
+            f"the fine cells do not divide the coarse ones: they lie ({fractions}) of a fine cell beside",
+            "set `cells_at` to corner if the files mean corners; else resample one side, or give only the fine one",
         )
     ends = np.multiply(coarse.shape, factor), shift + fine.shape
-    if low.tight or high.tight:
+    if coarse_extent.tight or fine_extent.tight:
         first, end = np.minimum(0, shift) // factor, -(-np.maximum(*ends) // factor)
     else:
         first, end = -(-np.maximum(0, shift) // factor), np.minimum(*ends) // factor
@@ -75,22 +75,22 @@ def of_both(low: Extent, high: Extent) -> Grids:
         if apart >= factor or (end <= first).any():
             raise InputError(
                 "low and high",
-                f"their boxes differ: the coarse one is {_told(coarse)}, the fine one {_told(fine)}",
+                f"their boxes differ: the coarse one is {_extent_text(coarse)}, the fine one {_extent_text(fine)}",
                 "pair sequences of one domain",
             )
     origin = np.add(coarse.origin, first * coarse.cell_size).tolist()
     return Grids.of((end - first).tolist(), coarse.cell_size, origin, factor)
 
 
-def of_fine(high: Extent, factor: int) -> Grids:
+def of_fine(fine: Extent, factor: int) -> Grids:
     """Whole coarse cells for a fine sequence that has no coarse side.
 
     A known box is cut at its upper ends where they are not multiples of `factor` (empty cells there would look like
     an edge of the smoke); a box that is merely that of the smoke gets a coarse cell of air around it, and whatever
     else makes it whole. Raises InputError where nothing would be left.
     """
-    place = high.place
-    if high.tight:
+    place = fine.place
+    if fine.tight:
         shape = [math.ceil(n / factor) + 2 for n in place.shape]
         size = place.cell_size * factor
         return Grids.of(shape, size, [o - size for o in place.origin], factor)
@@ -100,31 +100,31 @@ def of_fine(high: Extent, factor: int) -> Grids:
     return Grids.of(shape, place.cell_size * factor, place.origin, factor)
 
 
-def unplaced_factor(low: Extent, high: Extent) -> int | None:
+def unplaced_factor(coarse: Extent, fine: Extent) -> int | None:
     """The factor of two sequences that both claim the same cells, as formats do that know no cell size: from their
     shapes. None where they do not, or where the shapes tell none."""
-    a, b = low.place, high.place
-    if low.tight or high.tight or a.cell_size != b.cell_size or a.origin != b.origin:
+    a, b = coarse.place, fine.place
+    if coarse.tight or fine.tight or a.cell_size != b.cell_size or a.origin != b.origin:
         return None
     ratios = {n / m for m, n in zip(a.shape, b.shape, strict=False)}
     factor = ratios.pop() if len(ratios) == 1 and len(a.shape) == len(b.shape) else 0
     return int(factor) if factor in FACTORS else None
 
 
-def _factor(low: float, high: float) -> int:
-    factor = round(low / high)
-    if factor not in FACTORS or abs(low / high / factor - 1) > _ALIKE:
+def _factor(coarse: float, fine: float) -> int:
+    factor = round(coarse / fine)
+    if factor not in FACTORS or abs(coarse / fine / factor - 1) > _ALIKE:
         raise InputError(
             "low and high",
-            f"cells of {low:g} m and {high:g} m are {low / high:.4g} apart",
+            f"cells of {coarse:g} m and {fine:g} m are {coarse / fine:.4g} apart",
             "pair sequences whose cells are 2, 4 or 8 apart"
-            if low >= high
+            if coarse >= fine
             else "give the coarse side as low",
         )
     return factor
 
 
-def _told(place: Place) -> str:
+def _extent_text(place: Place) -> str:
     corners = zip(place.origin, place.end, strict=True)
     return " x ".join(f"{a:.6g}..{b:.6g}" for a, b in corners) + " m"
 
@@ -135,21 +135,21 @@ _LEAST_CORRELATION = (
 _SAME_AMOUNT = 1.5
 
 
-class Likeness:
+class DensityComparison:
     """Compares coarse densities with fine ones, averaged over the coarse cells, frame by frame."""
 
     def __init__(self, factor: int) -> None:
         self._factor = factor
         self._sums = np.zeros(6)  # of 1, a, b, a², b², ab
 
-    def add(self, low: np.ndarray, high: np.ndarray) -> None:
+    def add(self, coarse: np.ndarray, fine: np.ndarray) -> None:
         """Count a frame: `low [*S]` and `high [*(S * factor)]`."""
         blocks: list[int] = []
-        for n in low.shape:
+        for n in coarse.shape:
             blocks += [n, self._factor]
-        a = low.astype(np.float64)
+        a = coarse.astype(np.float64)
         b = (
-            high.astype(np.float32)
+            fine.astype(np.float32)
             .reshape(blocks)
             .mean(axis=tuple(range(1, len(blocks), 2)), dtype=np.float64)
         )

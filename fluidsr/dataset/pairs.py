@@ -128,8 +128,8 @@ def filtered(fine: Frame, factor: int) -> Frame:
     fields = {}
     for name, values in fine.fields().items():
         channels = values if name == "velocity" else values[None]
-        low = (block_means if name == "solid" else downsample)(channels[None], factor)[0]
-        fields[name] = low if name == "velocity" else low[0]
+        coarse = (block_means if name == "solid" else downsample)(channels[None], factor)[0]
+        fields[name] = coarse if name == "velocity" else coarse[0]
     return fine.with_fields(fields, cell_size=fine.cell_size * factor)
 
 

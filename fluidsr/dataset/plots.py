@@ -35,23 +35,23 @@ def marginals(store: Store) -> dict[str, list[Any]]:
 
 def table(columns: dict[str, list[Any]]) -> dict[str, Any]:
     """Counts of words; least, median and most of numbers."""
-    found: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for name, values in columns.items():
         if name in WORDS:
             counts = Counter(values)
-            found[name] = {word: counts[word] for word in sorted(counts)}
+            summary[name] = {word: counts[word] for word in sorted(counts)}
         else:
             ordered = sorted(values)
-            found[name] = [_round(ordered[i]) for i in (0, (len(ordered) - 1) // 2, -1)]
-    return found
+            summary[name] = [_round(ordered[i]) for i in (0, (len(ordered) - 1) // 2, -1)]
+    return summary
 
 
 def _row(simulation: Simulation) -> dict[str, Any]:
     attrs = simulation.attrs
     row: dict[str, Any] = {name: str(attrs[name]) for name in ("kind", "boundary") if name in attrs}
     row["frame rate"] = f"{1 / simulation.dt:.4g}"
-    row["coarse cells"] = float(math.prod(simulation.low_shape))
-    row["edges, shortest over longest"] = min(simulation.low_shape) / max(simulation.low_shape)
+    row["coarse cells"] = float(math.prod(simulation.coarse_shape))
+    row["edges, shortest over longest"] = min(simulation.coarse_shape) / max(simulation.coarse_shape)
     row |= _of_scene(attrs, simulation)
     for name, key in (
         ("warm-up frames", "warm_up"),
@@ -126,13 +126,13 @@ def plot_pairs(store: Store) -> bytes | None:
     from matplotlib.figure import Figure
 
     splits = [(name, store.simulations(name)[:_EACH]) for name in ("train", "validation", "test")]
-    shown = [(name, simulation) for name, found in splits for simulation in found]
-    if not shown:
+    selected = [(name, simulation) for name, simulations in splits for simulation in simulations]
+    if not selected:
         return None
-    figure = Figure(figsize=(2.3 * len(shown), 5.6), layout="constrained", facecolor="#16181d")
-    for column, (split, simulation) in enumerate(shown):
+    figure = Figure(figsize=(2.3 * len(selected), 5.6), layout="constrained", facecolor="#16181d")
+    for column, (split, simulation) in enumerate(selected):
         for row, density in enumerate(_pair(simulation)):
-            panel = figure.add_subplot(2, len(shown), row * len(shown) + column + 1)
+            panel = figure.add_subplot(2, len(selected), row * len(selected) + column + 1)
             panel.imshow(
                 density.T,
                 origin="lower",
@@ -150,9 +150,9 @@ def plot_pairs(store: Store) -> bytes | None:
 
 def _pair(simulation: Simulation) -> tuple[np.ndarray, np.ndarray]:
     middle = simulation.frames // 2
-    both = simulation.low(middle).density, simulation.high(middle).density
-    low, high = (field.mean(axis=2) if field.ndim == 3 else field for field in both)
-    return low, high
+    both = simulation.coarse(middle).density, simulation.fine(middle).density
+    coarse, fine = (field.mean(axis=2) if field.ndim == 3 else field for field in both)
+    return coarse, fine
 
 
 def _png(figure: Any) -> bytes:

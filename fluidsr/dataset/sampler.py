@@ -10,9 +10,9 @@ from types import TracebackType
 import numpy as np
 
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
-from fluidsr.dataset.crops import Crop, Straight, Turned, window_means
-from fluidsr.dataset.frame_cache import Frames
-from fluidsr.dataset.store import Joined, Simulation, Store
+from fluidsr.dataset.crops import AffineCrop, AxisAlignedCrop, Crop, window_means
+from fluidsr.dataset.frame_cache import CachedFrames
+from fluidsr.dataset.store import ConcatStore, Simulation, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
@@ -40,7 +40,7 @@ class SamplerStatistics:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Patch:
     simulation: Simulation
     first: int
     crop: Crop
@@ -65,7 +65,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        store: Store | Joined,
+        store: Store | ConcatStore,
         split: str = "train",
         *,
         tile: int,
@@ -87,14 +87,14 @@ class PatchSampler:
             )
         if augment not in AUGMENTATIONS:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
-        found = store.simulations(split)
-        if not found:
+        simulations = store.simulations(split)
+        if not simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
-        self._simulations = [s for s in found if min(s.low_shape) >= tile and s.frames >= frames]
-        self.skipped = [str(s.path) for s in found if s not in self._simulations]
+        self._simulations = [s for s in simulations if min(s.coarse_shape) >= tile and s.frames >= frames]
+        self.skipped = [str(s.path) for s in simulations if s not in self._simulations]
         if not self._simulations:
-            what = f"no simulation for {split} has {tile} coarse cells along each edge and {frames} frames"
-            raise InputError(str(store), what, "use a smaller tile, or other data")
+            problem = f"no simulation for {split} has {tile} coarse cells along each edge and {frames} frames"
+            raise InputError(str(store), problem, "use a smaller tile, or other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
         self.augment = augment
@@ -103,7 +103,7 @@ class PatchSampler:
         self._starts = list(
             itertools.accumulate((s.frames - frames + 1 for s in self._simulations), initial=0)
         )
-        self._seen = Frames(cache_bytes)
+        self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
         self._ahead: dict[int, Future[tuple[PatchBatch, SamplerStatistics]]] = {}
@@ -116,15 +116,15 @@ class PatchSampler:
         stride = 1 if self._latest is None else max(1, step - self._latest)
         self._latest = step
         if self._executor is not None:
-            wanted = [step + n * stride for n in range(1, self._workers + 1)]
-            for number in self._ahead.keys() - set(wanted):
+            upcoming = [step + n * stride for n in range(1, self._workers + 1)]
+            for number in self._ahead.keys() - set(upcoming):
                 self._ahead.pop(number).cancel()
-            for number in wanted:
+            for number in upcoming:
                 if number not in self._ahead:
                     self._ahead[number] = self._executor.submit(self._make, number)
-        made, counts = ready.result() if ready is not None else self._make(step)
+        batch_, counts = ready.result() if ready is not None else self._make(step)
         self.statistics.add(counts)
-        return made
+        return batch_
 
     def close(self) -> None:
         """Stop preparing batches."""
@@ -149,31 +149,31 @@ class PatchSampler:
         fine_shape = (self.size, self.frames, 1, *(self.tile * self.factor,) * self.dim)
         coarse, fine = np.empty(coarse_shape, np.float32), np.empty(fine_shape, np.float32)
         for slot in range(self.size):
-            drawn = self._draw(np.random.default_rng([self.seed, step, slot]), counts)
-            place = (self._seen, drawn.simulation, drawn.first, self.frames)
-            coarse[slot] = drawn.crop.low(*place)
-            fine[slot, :, 0] = drawn.crop.high(*place)
+            patch = self._draw(np.random.default_rng([self.seed, step, slot]), counts)
+            place = (self._frames_cache, patch.simulation, patch.first, self.frames)
+            coarse[slot] = patch.crop.coarse(*place)
+            fine[slot, :, 0] = patch.crop.fine(*place)
         return PatchBatch(coarse=torch.from_numpy(coarse), fine=torch.from_numpy(fine)), counts
 
-    def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Drawn:
+    def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""
-        best: tuple[float, _Drawn] | None = None
+        best: tuple[float, _Patch] | None = None
         for _ in range(_ATTEMPTS):
             simulation, first = self._draw_frame(rng)
             middle = first + self.frames // 2
-            means = window_means(self._seen.low(simulation, middle)[0], self.tile)
+            means = window_means(self._frames_cache.coarse(simulation, middle)[0], self.tile)
             flat = means.reshape(-1)
             dense = np.flatnonzero(flat >= self.minimum_density)
             chosen = int(dense[rng.integers(len(dense))]) if len(dense) else int(flat.argmax())
-            drawn = _Drawn(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
+            patch = _Patch(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
             density = float(flat[chosen])
-            if isinstance(drawn.crop, Turned):  # it reaches beyond the window that was looked at
-                density = drawn.crop.density(self._seen, simulation, middle)
+            if isinstance(patch.crop, AffineCrop):  # it reaches beyond the window that was looked at
+                density = patch.crop.density(self._frames_cache, simulation, middle)
             if density >= self.minimum_density:
-                return drawn
+                return patch
             counts.rejected += 1
             if best is None or density > best[0]:
-                best = density, drawn
+                best = density, patch
         counts.fallbacks += 1
         assert best is not None
         return best[1]
@@ -189,19 +189,19 @@ class PatchSampler:
         """A way to see the patch at or near a window of whole cells, given by its flat index."""
         corner = tuple(int(i) for i in np.unravel_index(window, windows))
         if self.augment == "affine":
-            affine = fitting_affine(rng, simulation.low_shape, self.tile)
+            affine = fitting_affine(rng, simulation.coarse_shape, self.tile)
             if affine is not None:
                 reach = affine.reach(self.tile)
                 near = np.array(corner) + self.tile / 2 + rng.uniform(-0.5, 0.5, self.dim)
-                most = np.maximum(np.array(simulation.low_shape) - reach, reach)
-                centre = np.clip(near, reach, most)
-                return Turned(tuple(float(c) for c in centre), self.tile, self.factor, affine)
+                upper = np.maximum(np.array(simulation.coarse_shape) - reach, reach)
+                centre = np.clip(near, reach, upper)
+                return AffineCrop(tuple(float(c) for c in centre), self.tile, self.factor, affine)
             counts.unturned += 1
         symmetry = self._symmetries[rng.integers(len(self._symmetries))]
-        return Straight(corner, self.tile, self.factor, symmetry)
+        return AxisAlignedCrop(corner, self.tile, self.factor, symmetry)
 
     def _draw_frame(self, rng: np.random.Generator) -> tuple[Simulation, int]:
         """Any possible first frame of any simulation, all equally likely."""
-        drawn = int(rng.integers(self._starts[-1]))
-        index = int(np.searchsorted(self._starts, drawn, side="right")) - 1
-        return self._simulations[index], drawn - self._starts[index]
+        number = int(rng.integers(self._starts[-1]))
+        index = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self._simulations[index], number - self._starts[index]

@@ -23,7 +23,7 @@ SMOKE = 0.01  # density above which a cell counts as smoke
 
 
 @dataclass(frozen=True)
-class Job:
+class SimulationJob:
     """Simulation `index` of the data set `config` in the folder `path`, to be computed on `device`."""
 
     config: DatasetConfig
@@ -54,7 +54,7 @@ class Stopped(Exception):
     """Raised by a report to end a simulation early; what it had written is removed."""
 
 
-def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
+def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
     """Compute and write one simulation; `report("warm-up")` or `report("frame")` after each frame.
 
     On return it is complete under its final name, or recorded there as failed where it diverged: where the
@@ -80,12 +80,12 @@ def simulate(job: Job, report: Callable[[str], None]) -> Outcome:
             pair.warmed_up()
             speeds = Speeds()
             for index in range(config.frames):
-                low, high = pair.advance()
+                coarse, fine = pair.advance()
                 if index == 0:
-                    attrs |= _place(low, config.factor)
-                speeds.add(low)
+                    attrs |= _place(coarse, config.factor)
+                speeds.add(coarse)
                 reference = pair.reference if config.pairs == "closure" else None
-                writer.add(_sound(low, job), _halved(high, config.fine_fields, job), reference)
+                writer.add(_sound(coarse, job), _halved(fine, config.fine_fields, job), reference)
                 report("frame")
         except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
             writer.fail(attrs, str(error))
@@ -102,8 +102,8 @@ def scene_of(config: DatasetConfig, seed: int) -> RandomScene:
 
 def period_of(config: DatasetConfig, seed: int) -> int:
     """Frames from one synchronisation of a coupled simulation to the next."""
-    least, most = config.resync
-    return int(np.random.default_rng(seed).integers(least, most + 1))
+    shortest, longest = config.resync
+    return int(np.random.default_rng(seed).integers(shortest, longest + 1))
 
 
 class Speeds:
@@ -113,10 +113,10 @@ class Speeds:
         self._greatest: list[float] = []
         self._smoke: list[float] = []
 
-    def add(self, low: Frame) -> None:
+    def add(self, coarse: Frame) -> None:
         """Count a coarse frame."""
-        speed = np.sqrt((low.velocity_in_cells().astype(np.float64) ** 2).sum(axis=0))
-        smoke = speed[low.density > SMOKE]
+        speed = np.sqrt((coarse.velocity_in_cells().astype(np.float64) ** 2).sum(axis=0))
+        smoke = speed[coarse.density > SMOKE]
         self._greatest.append(float(f"{speed.max():.4g}"))
         self._smoke.append(float(f"{np.sqrt((smoke**2).mean()):.4g}") if smoke.size else 0.0)
 
@@ -125,7 +125,7 @@ class Speeds:
         return {"greatest": self._greatest, "smoke": self._smoke}
 
 
-def _pair(config: DatasetConfig, drawn: RandomScene, job: Job) -> Any:
+def _pair(config: DatasetConfig, drawn: RandomScene, job: SimulationJob) -> Any:
     from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
 
     if config.pairs == "filtered":
@@ -156,30 +156,32 @@ def _buoyancy(drawn: RandomScene) -> dict[str, float]:
     }
 
 
-def _place(low: Frame, factor: int) -> dict[str, Any]:
+def _place(coarse: Frame, factor: int) -> dict[str, Any]:
     return {
-        "dt": low.dt,
-        "start_time": low.time,
-        "origin": list(low.origin),
-        "low_cell_size": low.cell_size,
-        "high_cell_size": low.cell_size / factor,
+        "dt": coarse.dt,
+        "start_time": coarse.time,
+        "origin": list(coarse.origin),
+        "low_cell_size": coarse.cell_size,
+        "high_cell_size": coarse.cell_size / factor,
     }
 
 
-def _sound(frame: Frame, job: Job) -> Frame:
+def _sound(frame: Frame, job: SimulationJob) -> Frame:
     for name, values in frame.fields().items():
         if not np.isfinite(values).all():
             raise SolverError(job.name, f"the coarse {name} is not finite", "use another seed")
     fastest = float(np.abs(frame.velocity_in_cells()).max())
     if fastest > FASTEST:
-        what = f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, which no source drives it to"
-        raise SolverError(job.name, what, "use another seed, or a higher --resolution")
+        problem = (
+            f"air crosses {fastest:.0f} coarse cells per frame at {frame.time:.2f} s, faster than any source"
+        )
+        raise SolverError(job.name, problem, "use another seed, or a higher `resolution`")
     return frame
 
 
-def _halved(high: Frame, kept: tuple[str, ...], job: Job) -> dict[str, np.ndarray]:
+def _halved(fine: Frame, kept: tuple[str, ...], job: SimulationJob) -> dict[str, np.ndarray]:
     halved = {}
-    for name, values in high.fields().items():
+    for name, values in fine.fields().items():
         if name in kept:
             with np.errstate(over="ignore"):  # to infinity, which is refused below
                 halved[name] = values.astype(np.float16)

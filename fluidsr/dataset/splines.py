@@ -43,11 +43,11 @@ def _halved(values: np.ndarray) -> np.ndarray:
     """As float16, by torch: NumPy takes thirty times as long over what is too small for float16."""
     import torch
 
-    made = np.empty(values.shape, np.float16)
-    source, target = torch.from_numpy(values).view(-1), torch.from_numpy(made).view(-1)
+    half = np.empty(values.shape, np.float16)
+    source, target = torch.from_numpy(values).view(-1), torch.from_numpy(half).view(-1)
     for start in range(0, len(source), 2**14):  # so little at a time that torch takes one thread
         target[start : start + 2**14] = source[start : start + 2**14]
-    return made
+    return half
 
 
 def _filter(lines: np.ndarray) -> None:
@@ -57,8 +57,8 @@ def _filter(lines: np.ndarray) -> None:
         return  # a constant is its own spline
     powers = _POLE ** np.arange(2 * count - 2, dtype=np.float64)
     if count <= _HORIZON:  # the whole mirrored line, period after period
-        there = np.r_[0:count, count - 2 : 0 : -1]
-        lines[0] = np.tensordot(powers / (1 - _POLE ** (2 * count - 2)), lines[there], axes=1)
+        mirrored = np.r_[0:count, count - 2 : 0 : -1]
+        lines[0] = np.tensordot(powers / (1 - _POLE ** (2 * count - 2)), lines[mirrored], axes=1)
     else:
         lines[0] = np.tensordot(powers[:_HORIZON], lines[:_HORIZON], axes=1)
     scratch = np.empty_like(lines[0])
@@ -88,20 +88,20 @@ def sample(splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray,
     what `scipy.ndimage.affine_transform` gives with order 3 and mode `mirror`.
     """
     dim = len(first)
-    made = np.empty((len(splines), *(count,) * dim), np.float32)
+    values = np.empty((len(splines), *(count,) * dim), np.float32)
     # By boxes: what one needs of the frames fits into the processor's cache, and its places into float32.
     edge = _BLOCK if dim == 3 else count
     for box in np.ndindex(*(-(-count // edge),) * dim):
         low = np.array(box) * edge
         size = np.minimum(edge, count - low)
         into = (slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
-        _fill(made[into], splines, matrix, first + matrix @ low)
-    return made
+        _fill(values[into], splines, matrix, first + matrix @ low)
+    return values
 
 
-def _fill(made: np.ndarray, splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray) -> None:
+def _fill(values: np.ndarray, splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray) -> None:
     """`sample` of one box, into `made [frames, *S]`."""
-    size = made.shape[1:]
+    size = values.shape[1:]
     spans = [np.arange(n) for n in size]
     cells, parts, window = [], [], []
     for axis, row in enumerate(matrix):
@@ -117,12 +117,14 @@ def _fill(made: np.ndarray, splines: Sequence[np.ndarray], matrix: np.ndarray, f
     rows = (window[0].stop - window[0].start) * (window[-2].stop - window[-2].start)
     group = max(1, _MOST_ROWS // rows) if len(size) == 3 else len(splines)
     for start in range(0, len(splines), group):
-        some = [spline[tuple(window)] for spline in splines[start : start + group]]
-        look = _look_through if len(size) == 3 else _look
-        made[start : start + group] = look(some, cells, parts)
+        windows = [spline[tuple(window)] for spline in splines[start : start + group]]
+        interpolate = _interpolate_3d if len(size) == 3 else _interpolate_2d
+        values[start : start + group] = interpolate(windows, cells, parts)
 
 
-def _look_through(splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
+def _interpolate_3d(
+    splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]
+) -> np.ndarray:
     """In 3-D: four neighbouring slabs as channels of one flat picture, of which each place sees its own four."""
     count, (depth, height, width) = len(splines), splines[0].shape
     # [slab, frame, y, x]: slab k of frame t as seen from slab 0 lies k * count + t pictures on.
@@ -133,24 +135,26 @@ def _look_through(splines: list[np.ndarray], cells: list[np.ndarray], parts: lis
     shape = (1, channels, (depth * count - channels + 1) * height, width)
     picture = np.lib.stride_tricks.as_strided(stack, shape, (0, height * width * 4, width * 4, 4))
     top = (cells[0] - 1) * (count * height)
-    seen = _look_at(picture, [top + cells[1], cells[2]], parts[1:]).reshape(4, count, *top.shape)
-    seen *= np.stack(_weights(parts[0]))[:, None]
-    return seen.sum(axis=0)
+    values = _interpolate_planes(picture, [top + cells[1], cells[2]], parts[1:]).reshape(4, count, *top.shape)
+    values *= np.stack(_weights(parts[0]))[:, None]
+    return values.sum(axis=0)
 
 
-def _look(splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
+def _interpolate_2d(
+    splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]
+) -> np.ndarray:
     """In 2-D."""
-    return _look_at(np.stack(splines).astype(np.float32, copy=False)[None], cells, parts)
+    return _interpolate_planes(np.stack(splines).astype(np.float32, copy=False)[None], cells, parts)
 
 
-def _look_at(picture: np.ndarray, cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
+def _interpolate_planes(picture: np.ndarray, cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
     """The cubic splines of the channels of `picture [1, C, H, W]` at `cells + parts` (y, x; `[*S]`): `[C, *S]`."""
     import torch
     from torch.nn.functional import grid_sample
 
-    seen_from = torch.from_numpy(picture)
+    source = torch.from_numpy(picture)
     scale = [2 / (n - 1) for n in picture.shape[2:]]
-    (upper, lower, share_y), (left, right, share_x) = (
+    (upper, lower, share_y), (left_column, right_column, share_x) = (
         _pair(cell, part) for cell, part in zip(cells, parts, strict=True)
     )
     places = np.empty((1, cells[0].shape[0], cells[0][0].size, 2), np.float32)
@@ -159,12 +163,12 @@ def _look_at(picture: np.ndarray, cells: list[np.ndarray], parts: list[np.ndarra
     def lookup(y: np.ndarray, x: np.ndarray) -> np.ndarray:
         np.subtract(x * np.float32(scale[1]), 1, out=flat[..., 0])
         np.subtract(y * np.float32(scale[0]), 1, out=flat[..., 1])
-        values = grid_sample(seen_from, torch.from_numpy(places), padding_mode="border", align_corners=True)
+        values = grid_sample(source, torch.from_numpy(places), padding_mode="border", align_corners=True)
         return values.numpy().reshape(-1, *cells[0].shape)
 
     return _mixed(
-        _mixed(lookup(upper, left), lookup(upper, right), share_x),
-        _mixed(lookup(lower, left), lookup(lower, right), share_x),
+        _mixed(lookup(upper, left_column), lookup(upper, right_column), share_x),
+        _mixed(lookup(lower, left_column), lookup(lower, right_column), share_x),
         share_y,
     )
 

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
 from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
-from fluidsr.dataset.zarr_groups import REGENERATE, each, first_line, guarded, named, read_root, whole_group
+from fluidsr.dataset.zarr_groups import (
+    REGENERATE,
+    first_line,
+    map_groups,
+    raising_dataset_errors,
+    read_root,
+    simulation_names,
+    whole_group,
+)
+from fluidsr.deprecation import RenamedAttribute
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
 
@@ -42,7 +51,7 @@ class _Attributes(BaseModel):
 class Simulation:
     """One recorded simulation: the same smoke on two grids, frame by frame.
 
-    `.name .seed .split .frames .dt .factor`; `.low_shape .high_shape` cells; `.attrs` all that was recorded.
+    `.name .seed .split .frames .dt .factor`; `.coarse_shape .fine_shape` cells; `.attrs` all that was recorded.
     """
 
     def __init__(self, path: Address, attrs: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -50,21 +59,25 @@ class Simulation:
         known = _parse(_Attributes, attrs, str(path))
         self.seed, self.split, self.frames, self.dt = known.seed, known.split, known.frames, known.dt
         self.factor, self._known = known.factor, known
-        self.low_shape: tuple[int, ...] = tuple(arrays["low_density"].shape[1:])
-        self.high_shape: tuple[int, ...] = tuple(arrays["high_density"].shape[1:])
+        self.coarse_shape: tuple[int, ...] = tuple(arrays["low_density"].shape[1:])
+        self.fine_shape: tuple[int, ...] = tuple(arrays["high_density"].shape[1:])
         self._check()
+
+    low, high = RenamedAttribute("coarse"), RenamedAttribute("fine")
+    low_shape, high_shape = RenamedAttribute("coarse_shape"), RenamedAttribute("fine_shape")
+    high_density = RenamedAttribute("fine_density")
 
     @property
     def dim(self) -> int:
         """2 or 3."""
-        return len(self.low_shape)
+        return len(self.coarse_shape)
 
     @property
     def has_temperature(self) -> bool:
         """Whether the coarse frames carry temperature."""
         return "low_temperature" in self._arrays
 
-    def low(self, index: int) -> Frame:
+    def coarse(self, index: int) -> Frame:
         """The coarse frame: density, velocity (m/s), and where the scene has any temperature and `solid`, the
         share of each cell that obstacles fill; float32 NumPy.
 
@@ -78,19 +91,21 @@ class Simulation:
         return "reference_density" in self._arrays
 
     def reference(self, index: int) -> Frame:
-        """The fine state on coarse cells, of closure pairs: the fields of `low`. Raises DatasetError as `low` does, and
-        where these are other pairs."""
+        """The fine state on coarse cells, of closure pairs, with the fields of `coarse`.
+
+        Raises DatasetError as `coarse` does, and where these are other pairs.
+        """
         if not self.has_reference:
-            remedy = "give a data set of --pairs closure"
+            remedy = "give a dataset with closure `pairs`"
             raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
         return self._frame("reference", index, _FIELDS)
 
-    def high(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
+    def fine(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
         """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
-        float16, given as float32 NumPy. Raises DatasetError as `low` does."""
+        float16, given as float32 NumPy. Raises DatasetError as `coarse` does."""
         return self._frame("high", index, ("density", *fields))
 
-    def high_density(self, index: int) -> np.ndarray:
+    def fine_density(self, index: int) -> np.ndarray:
         """The fine density as it is stored, float16: half the memory for whoever keeps many frames."""
         return self._read("high_density", index)
 
@@ -101,14 +116,14 @@ class Simulation:
                 self._read(name, index)
 
     def _frame(self, side: str, index: int, fields: Sequence[str]) -> Frame:
-        found: dict[str, Any] = {
+        arrays: dict[str, Any] = {
             name: self._read(f"{side}_{name}", index).astype(np.float32, copy=False)
             for name in _FIELDS
             if name in fields and f"{side}_{name}" in self._arrays
         }
-        found["others"] = {"solid": found.pop("solid")} if "solid" in found else {}
+        arrays["others"] = {"solid": arrays.pop("solid")} if "solid" in arrays else {}
         size = self._known.high_cell_size if side == "high" else self._known.low_cell_size
-        return Frame(**found, cell_size=size, **self._when(index))
+        return Frame(**arrays, cell_size=size, **self._when(index))
 
     def _when(self, index: int) -> dict[str, Any]:
         time = self._known.start_time + index * self.dt
@@ -117,44 +132,44 @@ class Simulation:
     def _read(self, name: str, index: int) -> np.ndarray:
         if not 0 <= index < self.frames:
             raise DatasetError(f"{self.path}", f"there is no frame {index}", f"give 0 to {self.frames - 1}")
-        where = f"{self.path / name}: frame {index}"
+        location = f"{self.path / name}: frame {index}"
         try:
             values = np.asarray(self._arrays[name][index])
         except Exception as error:  # zarr and the codecs raise many kinds: checksums, sizes, missing files
-            raise DatasetError(where, f"cannot be read ({first_line(error)})", REGENERATE) from error
+            raise DatasetError(location, f"cannot be read ({first_line(error)})", REGENERATE) from error
         # A chunk that is not there reads as the fill value, NaN: never as silent zeros.
         if np.isnan(values.flat[0]):
-            raise DatasetError(where, "is missing", REGENERATE)
+            raise DatasetError(location, "is missing", REGENERATE)
         return values
 
     def _check(self) -> None:
         """Refuse arrays that do not fit together or that are not plain numbers, before anything is
         decoded."""
-        dim = len(self.low_shape)
-        if dim not in (2, 3) or tuple(n * self.factor for n in self.low_shape) != self.high_shape:
-            what = f"grids {self.low_shape} and {self.high_shape} are not {self.factor} apart"
-            raise DatasetError(str(self.path), what, REGENERATE)
+        dim = len(self.coarse_shape)
+        if dim not in (2, 3) or tuple(n * self.factor for n in self.coarse_shape) != self.fine_shape:
+            problem = f"grids {self.coarse_shape} and {self.fine_shape} are not {self.factor} apart"
+            raise DatasetError(str(self.path), problem, REGENERATE)
         if len(self._known.origin) != dim:
             raise DatasetError(str(self.path), f"origin has not {dim} numbers", REGENERATE)
-        if np.prod(self.high_shape, dtype=float) > _MOST_CELLS:
+        if np.prod(self.fine_shape, dtype=float) > _MOST_CELLS:
             raise DatasetError(
-                str(self.path), f"grid {self.high_shape} is too large", "check where it is from"
+                str(self.path), f"grid {self.fine_shape} is too large", "check where it is from"
             )
         for name, array in self._arrays.items():
-            where = str(self.path / name)
-            grid = self.high_shape if name.startswith("high") else self.low_shape
+            location = str(self.path / name)
+            grid = self.fine_shape if name.startswith("high") else self.coarse_shape
             components = (dim,) if len(axes_of(name, dim)) > dim else ()
             shape = (self.frames, *components, *grid)
             if tuple(array.shape) != shape:
-                raise DatasetError(where, f"shape {tuple(array.shape)} is not {shape}", REGENERATE)
+                raise DatasetError(location, f"shape {tuple(array.shape)} is not {shape}", REGENERATE)
             if array.dtype not in (np.float16, np.float32):
-                raise DatasetError(where, f"holds {array.dtype}, not float16 or float32", REGENERATE)
+                raise DatasetError(location, f"holds {array.dtype}, not float16 or float32", REGENERATE)
             if np.prod(array.chunks, dtype=float) > np.prod(array.shape[1:], dtype=float):
-                raise DatasetError(where, "a chunk is larger than a frame", REGENERATE)
+                raise DatasetError(location, "a chunk is larger than a frame", REGENERATE)
             codecs = {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}
             if codecs - _PLAIN_CODECS:
-                what = f"uses the codec {sorted(codecs - _PLAIN_CODECS)[0]}"
-                raise DatasetError(where, what, f"use one of {', '.join(sorted(_PLAIN_CODECS))}")
+                problem = f"uses the codec {sorted(codecs - _PLAIN_CODECS)[0]}"
+                raise DatasetError(location, problem, f"use one of {', '.join(sorted(_PLAIN_CODECS))}")
 
 
 class Store:
@@ -183,11 +198,13 @@ class Store:
         attrs = read_root(path)
         simulations: list[Simulation] = []
         failed: dict[str, Any] = {}
-        for name, found in each(_open_simulation, path, named(path, int(attrs["simulations"]))):
-            if isinstance(found, Simulation):
-                simulations.append(found)
-            elif found is not None:
-                failed[name] = found
+        for name, simulation in map_groups(
+            _open_simulation, path, simulation_names(path, int(attrs["simulations"]))
+        ):
+            if isinstance(simulation, Simulation):
+                simulations.append(simulation)
+            elif simulation is not None:
+                failed[name] = simulation
         return cls(path, attrs, simulations, failed)
 
     @property
@@ -214,13 +231,13 @@ class Store:
         splits: dict[str, int] = {}
         for simulation in self._simulations:
             splits[simulation.split] = splits.get(simulation.split, 0) + 1
-        wanted = range(int(self.attrs["simulations"]))
+        numbers = range(int(self.attrs["simulations"]))
         present = {s.name for s in self._simulations} | set(self.failed)
         return {
             "path": str(self.path),
             **{key: value for key, value in self.attrs.items() if key not in ("format", "version")},
             "complete": len(self._simulations),
-            "missing": [name for name in map(simulation_name, wanted) if name not in present],
+            "missing": [name for name in map(simulation_name, numbers) if name not in present],
             "failed": {
                 name: {k: v[k] for k in ("seed", "failed") if k in v} for name, v in self.failed.items()
             },
@@ -260,20 +277,20 @@ def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:
 def _open_arrays(path: Address, group: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name in (*REQUIRED, *(name for name in OPTIONAL if exists(path / name))):
-        array = guarded(functools.partial(group.__getitem__, name), path / name)
+        array = raising_dataset_errors(functools.partial(group.__getitem__, name), path / name)
         if not hasattr(array, "chunks"):
             raise DatasetError(str(path / name), "is not an array", REGENERATE)
         arrays[name] = array
     return arrays
 
 
-def _parse(model: type[_Attributes], attrs: dict[str, Any], where: str) -> _Attributes:
+def _parse(model: type[_Attributes], attrs: dict[str, Any], location: str) -> _Attributes:
     try:
         return model.model_validate(attrs)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise DatasetError(f"{where}: {key}", first["msg"], REGENERATE) from error
+        raise DatasetError(f"{location}: {key}", first["msg"], REGENERATE) from error
 
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
@@ -283,14 +300,14 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "split": simulation.split,
         "frames": simulation.frames,
         "dt": simulation.dt,
-        "low_shape": list(simulation.low_shape),
-        "high_shape": list(simulation.high_shape),
+        "low_shape": list(simulation.coarse_shape),
+        "high_shape": list(simulation.fine_shape),
         "ranges": simulation.attrs["ranges"],
         "bytes": size(simulation.path),
     }
 
 
-class Joined:
+class ConcatStore:
     """Data sets of one dimension and factor, one behind the other: filtered pairs and coupled ones, one's own and
     imported ones. Each keeps its splits. Raises InputError where they do not go together, or one is given twice.
     """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty
 from typing import Any
 
-from fluidsr.dataset.simulation_job import Job, Outcome, Stopped, simulate
+from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simulate
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
 
@@ -22,69 +22,71 @@ from fluidsr.errors import FluidsrError, RunError
 Report = Callable[[str, str], None]
 
 RETRIES = 2
-_AGAIN = "run the same command again; --debug shows more"
+_AGAIN = "run it again; `debug` shows more"
 
 # A process has one solver backend, and dask may run several tasks in one process.
 _one_at_a_time = threading.Lock()
 
 
-def in_this_process(jobs: Sequence[Job], report: Report) -> Generator[Outcome, None, None]:
+def in_this_process(jobs: Sequence[SimulationJob], report: Report) -> Generator[Outcome, None, None]:
     """One after another, with all threads that torch and Taichi take."""
     for job in jobs:
         yield _persistently(job, lambda event, job=job: report(job.name, event))  # type: ignore[misc]
 
 
-def in_processes(jobs: Sequence[Job], workers: int, report: Report) -> Generator[Outcome, None, None]:
+def in_processes(
+    jobs: Sequence[SimulationJob], workers: int, report: Report
+) -> Generator[Outcome, None, None]:
     """In `workers` processes of one thread each. Where one dies (out of memory, say), what was under way is begun
     again; RunError where they die again and again before anything is complete."""
     from concurrent.futures.process import BrokenProcessPool
 
     # multiprocessing's watchman, which inherits this, would end the run with what a dead worker could not put away.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    left = {job.name: job for job in jobs}
+    remaining = {job.name: job for job in jobs}
     deaths = 0
-    while left:
+    while remaining:
         try:
-            for outcome in _in_pool(list(left.values()), workers, report):
-                del left[outcome.name]
+            for outcome in _in_pool(list(remaining.values()), workers, report):
+                del remaining[outcome.name]
                 deaths = 0
                 yield outcome
         except BrokenProcessPool as error:
             remove_partial(jobs[0].path)  # of the dead; the others are gone by now, too
             deaths += 1
             if deaths > RETRIES:
-                what = f"worker processes died {deaths} times (killed, or out of memory)"
+                problem = f"worker processes died {deaths} times (killed, or out of memory)"
                 raise RunError(
-                    "--workers", what, "use fewer workers and run the same command again"
+                    "workers", problem, "use fewer workers and run the same command again"
                 ) from error
-            for name in left:
+            for name in remaining:
                 report(name, "again")
 
 
-def _in_pool(jobs: Sequence[Job], workers: int, report: Report) -> Iterator[Outcome]:
+def _in_pool(jobs: Sequence[SimulationJob], workers: int, report: Report) -> Iterator[Outcome]:
     """Raises BrokenProcessPool, after what is complete, where a process dies; by then all of them are gone."""
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
     context = multiprocessing.get_context("spawn")  # a forked Taichi or torch may hang
-    news, stop = context.Queue(), context.Event()
+    reports, stop = context.Queue(), context.Event()
     count = min(workers, len(jobs))
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(news, stop))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=(reports, stop))
     try:
         waiting = {pool.submit(_simulate_in_worker, job) for job in jobs}
         while waiting:
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            for name, event in _drain(news):
+            for name, event in _drain(reports):
                 report(name, event)
             for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
     finally:
         stop.set()  # the others end after their present frame, and remove what they had begun
         pool.shutdown(wait=True, cancel_futures=True)
-        news.close()
+        reports.close()
 
 
-def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, None]:
+def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome, None, None]:
     """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where workers die
     over a job again and again, where one fails on all of them, or where the scheduler is gone."""
     import asyncio
@@ -101,13 +103,13 @@ def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, Non
             except FluidsrError:
                 raise
             except KilledWorker as error:
-                what = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
+                problem = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
                 remedy = "give them more memory and run the same command again"
-                raise RunError("--scheduler", what, remedy) from error
+                raise RunError("scheduler", problem, remedy) from error
             except (CancelledError, asyncio.CancelledError) as error:
-                what = "the scheduler is gone, or dropped the simulations"
+                problem = "the scheduler is gone, or dropped the simulations"
                 raise RunError(
-                    "--scheduler", what, "start it again and run the same command again"
+                    "scheduler", problem, "start it again and run the same command again"
                 ) from error
             except Exception as error:
                 raise _failed(names[future.key], error) from error
@@ -116,7 +118,7 @@ def on_cluster(jobs: Sequence[Job], client: Any) -> Generator[Outcome, None, Non
         client.cancel(futures)
 
 
-def _persistently(job: Job, report: Callable[[str], None]) -> Outcome:
+def _persistently(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
     """`simulate`, up to `RETRIES` times more where it fails for a reason outside of itself."""
     retries = RETRIES
     while True:
@@ -132,8 +134,8 @@ def _persistently(job: Job, report: Callable[[str], None]) -> Outcome:
 
 
 def _failed(name: str, error: Exception) -> RunError:
-    told = (str(error).strip() or "no message").splitlines()[0][:200]
-    return RunError(name, f"failed {1 + RETRIES} times ({type(error).__name__}: {told})", _AGAIN)
+    message = (str(error).strip() or "no message").splitlines()[0][:200]
+    return RunError(name, f"failed {1 + RETRIES} times ({type(error).__name__}: {message})", _AGAIN)
 
 
 def limit_threads(count: int) -> None:
@@ -146,13 +148,13 @@ def limit_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-_news: Any = None  # of a worker process: where it reports, and whether it is to stop
+_reports: Any = None  # of a worker process: where it reports, and whether it is to stop
 _stop: Any = None
 
 
-def _start_worker(news: Any, stop: Any) -> None:
-    global _news, _stop
-    _news, _stop = news, stop
+def _start_worker(reports: Any, stop: Any) -> None:
+    global _reports, _stop
+    _reports, _stop = reports, stop
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent tells us to stop
@@ -169,18 +171,18 @@ def _die_with_parent() -> None:
         os._exit(1)  # killed parents cannot tell their children to stop
 
 
-def _simulate_in_worker(job: Job) -> Outcome:
+def _simulate_in_worker(job: SimulationJob) -> Outcome:
     def report(event: str) -> None:
         if _stop.is_set():
             raise Stopped
-        _news.put((job.name, event))
+        _reports.put((job.name, event))
 
     if _stop.is_set():
         raise Stopped
     return _persistently(job, report)
 
 
-def _simulate_on_cluster(job: Job) -> Outcome:
+def _simulate_on_cluster(job: SimulationJob) -> Outcome:
     from distributed import get_worker
 
     with _one_at_a_time:
@@ -188,9 +190,9 @@ def _simulate_on_cluster(job: Job) -> Outcome:
         return simulate(job, lambda event: None)
 
 
-def _drain(news: Any) -> Iterator[tuple[str, str]]:
+def _drain(reports: Any) -> Iterator[tuple[str, str]]:
     while True:
         try:
-            yield news.get_nowait()
+            yield reports.get_nowait()
         except Empty:
             return

@@ -67,13 +67,13 @@ class SimulationWriter:
         if self._place is not None:
             remove(self._place)
 
-    def add(self, low: Frame, high: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
+    def add(self, coarse: Frame, fine: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
         """Write the next frame: the coarse frame, the fine fields, and the fine state on coarse cells; NumPy arrays.
 
         What the first frame has, every frame must have.
         """
-        fields = {f"high_{name}": field for name, field in high.items()}
-        fields |= {f"low_{name}": field for name, field in low.fields().items()}
+        fields = {f"high_{name}": field for name, field in fine.items()}
+        fields |= {f"low_{name}": field for name, field in coarse.fields().items()}
         if reference is not None:
             fields |= {f"reference_{name}": field for name, field in reference.fields().items()}
         with address_errors(self._root):
@@ -132,8 +132,8 @@ class SimulationWriter:
         written = place.files()
         for name in self._arrays:
             if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
-                what = f"frames of {name} have vanished while it was written: is another command at work?"
-                raise RunError(str(place), what, "run one command at a time, and this one again")
+                problem = f"frames of {name} have vanished while it was written: is another command at work?"
+                raise RunError(str(place), problem, "run one command at a time, and this one again")
 
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec
@@ -172,7 +172,7 @@ class SimulationWriter:
 
 
 @contextlib.contextmanager
-def only_one(path: Address) -> Iterator[tuple[str, ...]]:
+def exclusive_lock(path: Address) -> Iterator[tuple[str, ...]]:
     """Make the folder `path` and own it, so that no second command clears away what this one writes. Gives sentences
     for the user about an owner that was killed.
 

@@ -39,14 +39,14 @@ def read_root(path: Address) -> dict[str, Any]:
     if attrs.get("format") != FORMAT:
         raise DatasetError(str(path), "is a Zarr group, but not a data set of pairs", "use generate-dataset")
     if attrs.get("version") != VERSION:
-        what = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
-        raise DatasetError(str(path), what, "use the program that wrote it, or generate it again")
+        problem = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
+        raise DatasetError(str(path), problem, "use the program that wrote it, or generate it again")
     if not all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations")):
         raise DatasetError(str(path), "its attributes are damaged", "generate it again")
     return attrs
 
 
-def named(path: Address, at_least: int = 0) -> list[str]:
+def simulation_names(path: Address, at_least: int = 0) -> list[str]:
     """Names of the simulations that something lies under, sorted. An address that cannot be listed (plain HTTP) is
     asked for the first `at_least` of them."""
     listed = names(path)
@@ -55,24 +55,26 @@ def named(path: Address, at_least: int = 0) -> list[str]:
     return [name for name in listed if _NAME.fullmatch(name)]
 
 
-def present(path: Address) -> set[str]:
+def finished(path: Address) -> set[str]:
     """Names of the simulations that are complete, or recorded as failed."""
     if isinstance(path, Path):
-        return set(named(path))  # what has its name there is whole
-    return {name for name, group in each(whole_group, path, named(path)) if group is not None}
+        return set(simulation_names(path))  # what has its name there is whole
+    return {
+        name for name, group in map_groups(whole_group, path, simulation_names(path)) if group is not None
+    }
 
 
-def found_at(path: Address) -> dict[str, Any] | None:
+def existing_root(path: Address) -> dict[str, Any] | None:
     """The attributes of the data set at `path`; None where there is nothing. InputError for anything else."""
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise InputError(str(path), "is a file", "give a folder")
     try:
-        there = [name for name in names(path) if not (fnmatch(name, UNFINISHED_ROOT) or is_lock(name))]
+        entries = [name for name in names(path) if not (fnmatch(name, UNFINISHED_ROOT) or is_lock(name))]
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
-    if not there:
+    if not entries:
         return None
-    if "zarr.json" not in there:
+    if "zarr.json" not in entries:
         raise InputError(str(path), "is not empty and holds no data set", "give another folder, or empty it")
     return read_root(path)
 
@@ -84,15 +86,17 @@ def open_group(path: Address) -> Any:
     def opened() -> Any:
         return zarr.open_group(node(path), mode="r", zarr_format=3)
 
-    return guarded(opened, path)
+    return raising_dataset_errors(opened, path)
 
 
-def each(action: Callable[[Address], Any], path: Address, found: Sequence[str]) -> Iterable[tuple[str, Any]]:
+def map_groups(
+    action: Callable[[Address], Any], path: Address, names_found: Sequence[str]
+) -> Iterable[tuple[str, Any]]:
     """What `action` gives for each of the names `found`; many at once where each takes a journey."""
     if isinstance(path, Path):
-        return [(name, action(path / name)) for name in found]
+        return [(name, action(path / name)) for name in names_found]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return zip(found, pool.map(lambda name: action(path / name), found), strict=True)
+        return zip(names_found, pool.map(lambda name: action(path / name), names_found), strict=True)
 
 
 def whole_group(path: Address) -> Any:
@@ -104,7 +108,7 @@ def whole_group(path: Address) -> Any:
     return None if isinstance(path, Remote) and not dict(group.attrs) else group
 
 
-def guarded(action: Callable[[], Any], path: Address) -> Any:
+def raising_dataset_errors(action: Callable[[], Any], path: Address) -> Any:
     """What `action` gives; what zarr raises over it becomes a DatasetError."""
     try:
         return action()
@@ -116,6 +120,6 @@ def guarded(action: Callable[[], Any], path: Address) -> Any:
 
 def first_line(error: Exception) -> str:
     """What an error of zarr's says, in one short line."""
-    told = (str(error).strip() or type(error).__name__).splitlines()[0]
+    message = (str(error).strip() or type(error).__name__).splitlines()[0]
     # zarr goes on with both sums, as bytes.
-    return "its checksum does not match" if "checksum do not match" in told else told[:200]
+    return "its checksum does not match" if "checksum do not match" in message else message[:200]

@@ -33,8 +33,8 @@ class _Simulation(Protocol):
     name: str
     frames: int
 
-    def low(self, index: int) -> Frame: ...
-    def high(self, index: int) -> Frame: ...
+    def coarse(self, index: int) -> Frame: ...
+    def fine(self, index: int) -> Frame: ...
 
 
 def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pair]:
@@ -43,11 +43,11 @@ def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pa
     With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame.
     """
     if stride < 1:
-        raise InputError("--stride", f"{stride} is no stride", "give 1 or more")
+        raise InputError("stride", f"{stride} is out of range", "give 1 or more")
     for simulation in simulations:
         for index in range(simulation.frames):
             if index % stride in (0, 1):
-                yield Pair(simulation.name, index, simulation.low(index), simulation.high(index))
+                yield Pair(simulation.name, index, simulation.coarse(index), simulation.fine(index))
 
 
 def evaluate(

@@ -55,14 +55,19 @@ class Card(BaseModel):
             else f"the output is zero beyond {self.support_radius} coarse cells from any smoke"
         )
         reach = f"radius of {self.receptive_radius} coarse cells; {support}"
+        corrects = self.architecture == "Closure"
+        task = f"{self.dim}-D, {self.factor}x per axis"
+        if corrects:
+            task = f"corrects {self.dim}-D runs on cells {self.factor} times too large"
+        cells = "coarse cell" if corrects else "fine voxel"
         lines = [
             f"# {self.name}",
             "",
             self.summary or f"Upsamples {self.dim}-D smoke {self.factor}x per axis.",
             "",
-            f"- **Task**: {self.dim}-D, {self.factor}x per axis",
+            f"- **Task**: {task}",
             f"- **Architecture**: {self.architecture}({_pairs(self.hyperparameters)})",
-            f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per fine voxel",
+            f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
             f"- **Receptive field**: {reach}",
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             f"- **Density seen in training**: {_range(self.density_range)}",

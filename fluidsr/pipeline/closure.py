@@ -26,8 +26,10 @@ class Corrector:
         self, network: Closure, card: Card, scene: Scene, device: str, strength: float = 1.0
     ) -> None:
         if network.dim != scene.dim:
-            what = f"'{card.name}' corrects {network.dim}-D runs and the scene is {scene.dim}-D"
-            raise ModelError("numerics.closure", what, f"use closure{scene.dim}d-x{network.factor}, or none")
+            problem = f"'{card.name}' corrects {network.dim}-D runs and the scene is {scene.dim}-D"
+            raise ModelError(
+                "numerics.closure", problem, f"use closure{scene.dim}d-x{network.factor}, or none"
+            )
         self.network, self.card, self._scene, self._strength = network.to(device), card, scene, strength
         self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
         physics = scene.physics

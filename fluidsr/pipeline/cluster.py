@@ -17,7 +17,7 @@ def connect(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError(
-            "--scheduler", "dask.distributed is not installed", "pip install 'fluidsr[distributed]'"
+            "scheduler", "dask.distributed is not installed", "pip install 'fluidsr[distributed]'"
         ) from None
     # Its loggers print tracebacks where a connection is lost; what matters of it comes as an error of ours.
     for name in ("distributed", "distributed.client", "distributed.utils"):
@@ -26,5 +26,5 @@ def connect(address: str) -> Any:
         return Client(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise RunError(
-            f"--scheduler {address}", f"no scheduler answered ({error})", "start one with 'dask scheduler'"
+            f"scheduler {address}", f"no scheduler answered ({error})", "start one with 'dask scheduler'"
         ) from None

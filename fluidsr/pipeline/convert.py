@@ -9,16 +9,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import volumes
-from fluidsr.errors import InputError
-from fluidsr.pipeline import frame_sequence
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.volumes import sequence, uni
+from fluidsr.volumes import npz, sequence, uni
+from fluidsr.volumes.grid_names import safe
 from fluidsr.volumes.places import Place, around
 
 FORMATS = ("vdb", "vti", "npz", "uni", "vtkhdf")
+_BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 
@@ -29,9 +34,10 @@ class Settings:
     formats: tuple[str, ...]
     intake: Intake = field(default_factory=Intake)
     fields: tuple[str, ...] = ()
-    precision: str = "half"
-    naming: str = "houdini"
+    precision: str | None = None  # None: of a VDB its own, else half
+    naming: str | None = None  # None: of a VDB its own names, else houdini
     threshold: float = 0.0
+    skip_damaged: bool = False
 
 
 def convert(
@@ -45,15 +51,15 @@ def convert(
 ) -> Path:
     """Write every frame of `inputs` into `output/frames/` in each of the formats. Returns the folder.
 
-    With `vti` a series `output/NAME.pvd` names them with their times; `vtkhdf` is one file, `output/NAME.vtkhdf`,
-    of all frames in the box that holds them all. The same call again goes on where it stopped. Raises InputError
-    for inputs that are not there or lack a field, and for frames that the format cannot hold.
+    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
+    `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
+    goes on where it stopped. Raises InputError for inputs that are not there or lack a field, and for frames that the
+    format cannot hold.
     """
-    cache = Cache.of(inputs, frames_wanted)
+    cache = Cache.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
-    sources = list(dict.fromkeys(str(item.source.resolve()) for item in cache.everything))
-    configuration = {**asdict(settings), "inputs": sources}
-    with RunFolder.open(
+    configuration = {**asdict(settings), "inputs": cache.sources}
+    folder = RunFolder.open(
         root,
         "convert",
         configuration,
@@ -61,44 +67,75 @@ def convert(
         notes={"frames": frames_wanted or "all"},
         frames=[item.number for item in cache.items],
         needed=("time", "shape", "cell_size", "origin", "fields"),
-    ) as folder:
-        single = [suffix for suffix in settings.formats if suffix != _SERIES]
-        todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
-        with Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
-            said: set[str] = set()
-            for note in (*folder.notes, *cache.notes()):
-                progress.note(note)
-            for item in todo:
+    )
+    single = [suffix for suffix in settings.formats if suffix != _SERIES]
+    todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
+    with folder, Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
+        said: set[str] = set()
+        for note in (*folder.notes, *cache.notes()):
+            progress.note(note)
+        failures: list[VolumeError] = []
+        for item in todo:
+            try:
                 record, notes = _convert_one(item, root, settings, single)
-                for note in notes:
-                    if note not in said:
-                        said.add(note)
-                        progress.note(f"{item.source}: {note}")
-                folder.record(item.number, record, _files(item, root, single, record["fields"]))
-                progress.advance(item.name)
-        folder.refresh()
-        if "vti" in single:
-            _write_pvd(root, cache, folder)
-        if _SERIES in settings.formats:
-            _write_series(root, cache.items, folder, settings)
+            except VolumeError as error:
+                if not settings.skip_damaged:
+                    raise
+                failures.append(error)
+                progress.note(f"{item.source}: left out: {error.what}")
+                continue
+            for note in notes:
+                if note not in said:
+                    said.add(note)
+                    progress.note(f"{item.source}: {note}")
+            folder.record(item.number, record, _files(item, root, single, record["fields"]))
+            progress.advance(item.name)
+        if todo and len(failures) == len(todo):
+            raise failures[0]
+    folder.refresh()
+    if "vti" in single:
+        _write_pvd(root, cache, folder)
+    if _SERIES in settings.formats:
+        items = [item for item in cache.items if item.number in folder.complete]
+        _write_series(root, items, folder, settings)
+    if "vdb" in single:
+        usd.write_for_run(root, cache, folder.complete)
     return root
+
+
+def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
+    """All that was written of a frame: a .uni file holds one field, and has siblings."""
+    files = item.targets(root, formats)
+    siblings = [Path(uni.sibling(file, name)) for file in files if file.suffix == ".uni" for name in fields]
+    return list(dict.fromkeys([*files, *(file for file in siblings if file.exists())]))
 
 
 def _convert_one(
     item: Item, root: Path, settings: Settings, formats: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Write one frame; returns its record, and sentences for the user."""
     started = time.perf_counter()
-    frame, notes = frame_sequence.read(item, settings.intake)
-    fields = tuple(dict.fromkeys(("density", *settings.fields))) if settings.fields else tuple(frame.fields())
+    asked = ["density", *settings.fields] if settings.fields else None
+    by_windows = _by_windows(item, root, settings, formats, asked)
+    if by_windows is not None:
+        notes = tuple(by_windows.pop("notes"))
+        return {**by_windows, "seconds": time.perf_counter() - started}, notes
+    taken, _ = frame_sequence.take(item, settings.intake, asked)
+    frame = frame_sequence.in_its_place(taken, item, settings.intake)
+    said = [*taken.notes]
+    fields = tuple(name for name in frame.fields())
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
         volumes.write(
             target,
             frame,
-            precision=settings.precision,
-            naming=settings.naming,
             fields=fields,
             threshold=settings.threshold,
+            style=style,
+            up=settings.intake.up(taken),
+            **how,
         )
+        said += _renamed(fields, target.suffix)
     record = {
         "source": str(item.source),
         "time": frame.time,
@@ -106,16 +143,72 @@ def _convert_one(
         "cell_size": frame.cell_size,
         "origin": list(frame.origin),
         "fields": list(fields),
+        "empty": taken.empty,
+        "precision": how["precision"],
+        "up": settings.intake.up(taken),
+        "grids": usd.grids_of(fields, style, how["naming"]),
         "seconds": time.perf_counter() - started,
     }
-    return record, notes
+    return record, tuple(dict.fromkeys(said))
 
 
-def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
-    """All that was written of a frame: a .uni file holds one field, and has siblings."""
-    files = item.targets(root, formats)
-    siblings = [uni.sibling(file, name) for file in files if file.suffix == ".uni" for name in fields]
-    return list(dict.fromkeys([*files, *(Path(file) for file in siblings if Path(file).exists())]))
+def _by_windows(
+    item: Item, root: Path, settings: Settings, formats: Sequence[str], asked: Sequence[str] | None
+) -> dict[str, Any] | None:
+    """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
+    intake = settings.intake
+    special = intake.crop or intake.axes or item.parts or item.source.suffix.lower() != ".vdb"
+    if special or list(formats) != ["vdb"]:
+        return None
+    with frame_sequence.windows(item, intake, [asked]) as source:
+        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+            return None
+        blocks = source.blocks(_BLOCK, 0)
+        first = source.take(*blocks[0])
+        begin = frame_sequence.in_its_place(first, item, intake)
+        fields = list(first.frame.fields())
+        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
+        (target,) = item.targets(root, formats)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place, up = source.place, intake.up(first)
+        with volumes.stream(
+            target,
+            shape=place.shape,
+            cell_size=place.cell_size,
+            origin=place.origin,
+            time=begin.time,
+            dt=begin.dt,
+            fields=fields,
+            threshold=settings.threshold,
+            style=style,
+            up=up,
+            **how,
+        ) as out:
+            for low, high in blocks:
+                window = frame_sequence.in_its_place(source.take(low, high), item, intake)
+                for name, values in window.fields().items():
+                    out.put(name, low, values)
+        return {
+            "source": str(item.source),
+            "time": begin.time,
+            "shape": list(place.shape),
+            "cell_size": place.cell_size,
+            "origin": list(place.origin),
+            "fields": fields,
+            "empty": False,
+            "precision": how["precision"],
+            "up": up,
+            "grids": usd.grids_of(fields, style, how["naming"]),
+            "notes": list(first.notes),
+        }
+
+
+def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
+    """What to say of fields whose names a format cannot have."""
+    if suffix != ".npz":
+        return []
+    new = {name: safe(name, npz.PLACE) for name in fields}
+    return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
 
 
 def _write_pvd(root: Path, cache: Cache, folder: RunFolder) -> None:
@@ -138,16 +231,28 @@ def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings
             "the frames' times do not ascend",
             "give --frame-rate, or one sequence at a time",
         )
+    filled = [record for record in records if not record.get("empty")] or records
     place = around(
-        Place(tuple(record["shape"]), record["cell_size"], tuple(record["origin"])) for record in records
+        Place(tuple(record["shape"]), record["cell_size"], tuple(record["origin"])) for record in filled
     )
-    common = [name for name in records[0]["fields"] if all(name in record["fields"] for record in records)]
+    common = [name for name in filled[0]["fields"] if all(name in record["fields"] for record in filled)]
+
+    def load(step: int) -> Frame:
+        if records[step] in filled:
+            return frame_sequence.read(items[step], settings.intake)[0]
+        nothing = np.zeros(place.shape, np.float32)
+        fields = {
+            name: np.zeros((len(place.shape), *place.shape), np.float32) if name == "velocity" else nothing
+            for name in common
+        }
+        return Frame(nothing, cell_size=place.cell_size, origin=place.origin).with_fields(fields)
+
     vtkhdf.write_series(
         root / f"{root.name}.vtkhdf",
         times,
-        lambda step: frame_sequence.read(items[step], settings.intake)[0],
+        load,
         place,
         common,
-        half=settings.precision == "half",
+        half=records[0].get("precision", "half") == "half",
         threshold=settings.threshold,
     )

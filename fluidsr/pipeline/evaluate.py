@@ -43,10 +43,10 @@ def evaluate(
         )
     folder = output or Path("runs") / f"evaluate_{card.name}"
     if (folder / "report.json").exists() and not overwrite:
-        raise InputError(str(folder), "holds a report", "use --overwrite, or another -o")
+        raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
     simulations = store.simulations(split)
     if not simulations:
-        raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another --split")
+        raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
 
     total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
     with Progress(total, quiet=quiet) as progress:

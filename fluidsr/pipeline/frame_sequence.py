@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fluidsr import volumes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import Place, padded
+from fluidsr.volumes.places import Place, joined, padded, turned
+
+if TYPE_CHECKING:
+    from fluidsr.volumes import vdb
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
+_MOST_FRAMES = 999_999
 
 
 @dataclass(frozen=True)
@@ -26,21 +33,58 @@ class Intake:
     velocity_grid: str | None = None
     velocity_unit: str = "auto"
     frame_rate: float | None = None
+    crop: str | None = None
+    axes: str | None = None
+
+    def __post_init__(self) -> None:
+        box_of(self.crop)
+        if self.axes not in (None, "y-up", "z-up"):
+            raise InputError("--axes", f"'{self.axes}' is not known", "give y-up or z-up")
+
+    def up(self, taken: volumes.Taken) -> str:
+        """The axis that points up in what is made of a frame."""
+        return taken.up if self.axes is None else self.axes[0]
+
+
+def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """The corners (m) that `crop` gives as `x0,y0,z0,x1,y1,z1`; None for `auto` and for none. Raises InputError for
+    any other text."""
+    if crop is None or crop == "auto":
+        return None
+    try:
+        numbers = [float(word) for word in crop.split(",")]
+    except ValueError:
+        numbers = []
+    half = len(numbers) // 2
+    if len(numbers) not in (4, 6) or not all(a < b for a, b in zip(numbers, numbers[half:], strict=False)):
+        what = f"'{crop}' is not a box"
+        raise InputError("--crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
+    return tuple(numbers[:half]), tuple(numbers[half:])
 
 
 @dataclass(frozen=True)
 class Item:
-    """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells."""
+    """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells.
+
+    `number` is its own among those of the cache. `parts` are further files of the same frame.
+    """
 
     number: int
     source: Path
     step: int = 0
     time: float | None = None
     one_of_many: bool = False
+    frame_number: float | None = None
+    parts: tuple[Path, ...] = ()
+
+    @property
+    def frame(self) -> float:
+        """The number in the file's name, where frames lie between whole ones not a whole number."""
+        return self.number if self.frame_number is None else self.frame_number
 
     @property
     def name(self) -> str:
-        """What its results are called: as its file, or with its number where the file holds many frames."""
+        """What its results are called: as its file, or with its number where others would have the same name."""
         return f"{self.source.stem}_{self.number:04d}" if self.one_of_many else self.source.stem
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
@@ -50,49 +94,116 @@ class Item:
 
 @dataclass(frozen=True)
 class Cache:
-    """A whole sequence, and those of its frames that are wanted."""
+    """A whole sequence, and those of its frames that are wanted; `damaged` are left out."""
 
     everything: tuple[Item, ...]
     items: tuple[Item, ...]
     gaps: tuple[int, ...]
+    damaged: tuple[Item, ...] = ()
 
     @classmethod
-    def of(cls, inputs: Sequence[str], frames_wanted: str | None = None) -> Cache:
+    def of(
+        cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool = False
+    ) -> Cache:
         """What `inputs` (files, folders, patterns, series) name; `frames_wanted` picks from it.
 
-        A frame's number is the one in its file's name; where a name has none, all are numbered by their
-        places. Raises InputError where nothing is found, or nothing is left.
+        A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
+        are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
+        found, or nothing is left, and for files without a byte, unless they are to be left out: `skip_damaged`.
         """
         files = sequence.expand(inputs)
         named = all(file.number is not None for file in files)
-        many = len({file.path for file in files}) < len(files)
+        whole = named and not any(file.subframe for file in files)
+        stems = Counter(file.path.stem for file in files)
+        many = any(count > 1 for count in stems.values())
         everything = tuple(
-            Item(file.number or 0 if named else place, file.path, file.step, file.time, many)
+            Item(
+                file.number or 0 if whole else place,
+                file.path,
+                file.step,
+                file.time,
+                many,
+                (file.number or 0) + file.subframe if named else None,
+                file.parts,
+            )
             for place, file in enumerate(files, start=1)
         )
-        return cls(everything, choose(everything, frames_wanted), files.gaps)
+        items = choose(everything, frames_wanted)
+        damaged = tuple(item for item in items if _has_no_byte(item.source))
+        if damaged and not skip_damaged:
+            what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
+            raise InputError(
+                str(damaged[0].source), what, "write it again, or leave it out with --skip-damaged"
+            )
+        left = tuple(item for item in items if item not in damaged)
+        if not left:
+            raise InputError(str(damaged[0].source), "is empty (0 bytes), as all others", "write them again")
+        return cls(everything, left, files.gaps, damaged)
 
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
         if self.gaps:
             what = f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
             yield f"{self.items[0].source.parent}: {what}"
+        for item in self.damaged:
+            yield f"{item.source}: is empty (0 bytes), and left out"
+
+    @property
+    def sources(self) -> list[str]:
+        """All files, each once."""
+        files = [file for item in self.everything for file in (item.source, *item.parts)]
+        return list(dict.fromkeys(str(file.resolve()) for file in files))
+
+
+def _has_no_byte(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False  # what is not there is told when it is read
 
 
 def read(
-    item: Item, intake: Intake, fields: Sequence[str] | None = None, margin: int = 0
+    item: Item,
+    intake: Intake,
+    fields: Sequence[str] | None = None,
+    margin: int = 0,
+    dim: int | None = None,
 ) -> tuple[Frame, tuple[str, ...]]:
     """The frame, its velocity in m/s, and sentences for the user. A frame without velocity is read, too.
 
     Where its file says nothing of time, it is that of its series, or its number times `dt`. A frame whose box
     is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
-    the smoke would otherwise be cut off.
+    the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
     """
     taken, _ = take(item, intake, fields, ("density",))
+    return in_its_place(taken, item, intake, margin, dim), taken.notes
+
+
+def in_its_place(
+    taken: volumes.Taken, item: Item, intake: Intake, margin: int = 0, dim: int | None = None
+) -> Frame:
+    """The frame that was taken, in m/s and with its time; the rest as of `read`."""
+    if dim == 3:
+        taken = taken.lifted()
     frame = taken.in_metres_per_second(intake.velocity_unit, intake.frame_rate)
+    if intake.axes is not None and intake.axes != f"{taken.up}-up":
+        frame = turned(frame.numpy(), intake.axes[0])
     if frame.time == 0.0:
-        frame = frame.replace(time=item.number * frame.dt if item.time is None else item.time)
-    return padded(frame, margin) if taken.tight and margin else frame, taken.notes
+        frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
+    return padded(frame, margin) if taken.tight and margin else frame
+
+
+def style_of(
+    taken: volumes.Taken, intake: Intake, precision: str | None, naming: str | None
+) -> tuple[volumes.Style | None, dict[str, str]]:
+    """How a result is written: as its source was, where that is a VDB, unless `precision` or `naming` say otherwise."""
+    style = taken.style
+    if style is not None and intake.up(taken) != taken.up:
+        style = replace(style, copied_from=None)  # what is copied cannot be turned
+    if style is not None and naming is not None:
+        style = replace(style, names={name: grid for name, grid in style.names.items() if name != "velocity"})
+    of_source = "float" if style is not None and not style.half else "half"
+    return style, {"precision": precision or of_source, "naming": naming or "houdini"}
 
 
 def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
@@ -100,13 +211,61 @@ def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fi
     which one that is."""
 
     def read(fields: Fields) -> tuple[volumes.Taken, Fields]:
-        density, velocity = intake.density_grid, intake.velocity_grid
-        taken = volumes.take(
-            item.source, density_grid=density, velocity_grid=velocity, fields=fields, step=item.step
-        )
-        return taken, fields
+        found = [
+            volumes.take(
+                source,
+                density_grid=intake.density_grid,
+                velocity_grid=intake.velocity_grid,
+                fields=fields,
+                step=item.step,
+                crop=box_of(intake.crop) or intake.crop,
+            )
+            for source in (item.source, *item.parts)
+        ]
+        whole = joined([taken.frame for taken in found])
+        return replace(found[0], frame=whole), fields
 
     return _first(read, wanted)
+
+
+SPARSE_BYTES = 1 << 30  # as arrays; a smaller frame is read as a whole
+_SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at most
+
+
+@contextmanager
+def windows(
+    item: Item, intake: Intake, wanted: Sequence[Sequence[str] | None], margin: int = 0
+) -> Iterator[vdb.Windows | None]:
+    """A VDB to be read block by block, with the first of the lists of fields that it has; None where that is no
+    use."""
+    from fluidsr.volumes import vdb
+
+    with ExitStack() as stack:
+        source = None
+        for number, fields in enumerate(wanted, start=1):
+            try:
+                source = stack.enter_context(
+                    vdb.open_windows(
+                        item.source,
+                        density_grid=intake.density_grid,
+                        velocity_grid=intake.velocity_grid,
+                        fields=fields,
+                        margin=margin,
+                    )
+                )
+                break
+            except MissingFieldError:
+                if number == len(wanted):
+                    raise
+        yield source
+
+
+def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
+    """Whether a frame is so large and so empty that it is better read by its blocks of `edge` cells."""
+    if source.dense_bytes < SPARSE_BYTES:
+        return False
+    cells = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in source.blocks(edge, reach))
+    return cells <= _SPARSE_SHARE * math.prod(source.place.shape)
 
 
 def box(item: Item, intake: Intake, *wanted: Sequence[str]) -> Place | None:
@@ -131,34 +290,66 @@ def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result
 
 
 def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]:
-    """Those of `items` that `--frames` asks for: a count of them, or a range of their numbers. Raises InputError
-    where it asks for none."""
+    """Those of `items` that `--frames` asks for: a count of them, or some of their numbers; a range takes what lies
+    between its frames, too. Raises InputError where it asks for none."""
     if frames_wanted is None:
         return tuple(items)
-    if "-" in frames_wanted:
-        wanted = parse(frames_wanted, len(items))
-        chosen = tuple(item for item in items if item.number in wanted)
+    count, ranges = _parse(frames_wanted)
+    if count is not None:
+        chosen = tuple(items)[:count]
     else:
-        chosen = tuple(items)[: len(parse(frames_wanted, len(items)))]
+        chosen = tuple(item for item in items if any(_lies_in(item.frame, asked) for asked in ranges))
     if not chosen:
-        numbers = f"{items[0].number}-{items[-1].number}"
+        numbers = f"{items[0].frame:g}-{items[-1].frame:g}"
         raise InputError(
             "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
         )
     return chosen
 
 
-def parse(text: str | int | None, total: int) -> range:
-    """Frame numbers, from 1, that `text` asks for: None is all `total`, `48` is 1 to 48, `10-20` is 10 to 20.
+def _lies_in(frame: float, asked: range) -> bool:
+    if asked.step == 1:
+        return asked.start <= frame <= asked.stop - 1
+    return frame == int(frame) and int(frame) in asked
 
-    Raises InputError for anything else and for an empty or backward range.
+
+def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
+    """Frame numbers, from `first`, that `text` asks for, ascending: None is all `total`, `48` the first 48, `10-20` is
+    10 to 20, `1-100x2` every other of them, `1,5,9` these three.
+
+    Raises InputError for anything else, and for frames before the first.
     """
     if text is None:
-        return range(1, total + 1)
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(text).strip())
-    if match is None:
-        raise InputError("--frames", f"'{text}' is neither a count nor a range", "give 48 or 1-100")
-    first, last = (1, int(match[1])) if match[2] is None else (int(match[1]), int(match[2]))
-    if first < 1 or last < first or last > 999_999:
-        raise InputError("--frames", f"'{text}' holds no frames", "frames count from 1: give 48 or 1-100")
-    return range(first, last + 1)
+        return range(first, first + total)
+    count, ranges = _parse(str(text))
+    if count is not None:
+        return range(first, first + count)
+    if min(asked.start for asked in ranges) < first:
+        what = f"'{text}' asks for frames before the first"
+        raise InputError("--frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
+    if len(ranges) == 1:
+        return ranges[0]
+    return sorted({number for asked in ranges for number in asked})
+
+
+def _parse(text: str) -> tuple[int | None, list[range]]:
+    """A count, or ranges of numbers. Raises InputError for text that is neither."""
+    if re.fullmatch(r"\d+", text.strip()):
+        count = int(text)
+        if not 1 <= count <= _MOST_FRAMES:
+            raise InputError(
+                "--frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100"
+            )
+        return count, []
+    ranges = []
+    for word in text.split(","):
+        match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", word.strip())
+        if match is None:
+            what = f"'{text}' is neither a count, nor a range, nor a list"
+            raise InputError("--frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
+        first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
+        step = int(match[3] or 1)
+        if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
+            raise InputError("--frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
+        ranges.append(range(first, last + 1, step))
+    return None, ranges

@@ -18,7 +18,7 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline.preview import RunPreview
 from fluidsr.pipeline.upscale_methods import FineFrame, blocks_of
 from fluidsr.scenes import Scene
-from fluidsr.volumes.places import Place
+from fluidsr.volumes.places import Place, Turn, turned
 from fluidsr.volumes.streams import STREAMED
 
 _QUEUED = 1  # blocks that may wait for a file: memory is bounded by it
@@ -45,6 +45,8 @@ class FrameWriter:
         precision: str,
         naming: str,
         threshold: float,
+        style: volumes.Style | None = None,
+        up: str = "y",
     ) -> None:
         frame = {"shape": place.shape, "cell_size": place.cell_size, "origin": place.origin}
         options = {
@@ -55,6 +57,8 @@ class FrameWriter:
             "precision": precision,
             "naming": naming,
             "threshold": threshold,
+            "style": style,
+            "up": up,
         }
         self._writers = [_Writer(_opener(path, options)) for path in paths]
 
@@ -182,10 +186,18 @@ T = TypeVar("T")
 
 
 class RunOutputs:
-    """The files that the frames of `scene` leave in the folder `root`; `preview` draws them, unless it is None."""
+    """The files that the frames of `scene` leave in the folder `root`; `preview` draws them, unless it is None.
 
-    def __init__(self, scene: Scene, root: Path, preview: RunPreview | None) -> None:
-        self._scene, self._root, self._preview = scene, root, preview
+    The first frame has the number `start` in the names of files; with `axes` (`y-up`, `z-up`) what is up in the scene
+    lies along that axis in them.
+    """
+
+    def __init__(
+        self, scene: Scene, root: Path, preview: RunPreview | None, start: int = 1, axes: str | None = None
+    ) -> None:
+        self._scene, self._root, self._preview, self._start = scene, root, preview, start
+        self._up = axes[0] if axes and scene.dim == 3 else scene.domain.up
+        self._turned = self._up != scene.domain.up
 
     def files(self, number: int) -> list[Path]:
         """All files that exist when frame `number` is complete."""
@@ -205,11 +217,14 @@ class RunOutputs:
         place = Place(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
         pieces = fine.pieces(fields) if fine else blocks_of(coarse, fields)
         small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
-        writers = [self._open("frames", number, coarse, place, fields)]
+        turn = Turn(self._up, place.shape) if self._turned else None
+        writers = [self._open("frames", number, coarse, turn.place(place) if turn else place, fields)]
         try:
             for name, box, values in _timed(pieces, seconds, "upscale") if fine else pieces:
-                if name in fields:
+                if name in fields and turn is None:
                     writers[0].put(name, box.lo, values)
+                elif name in fields and turn is not None:
+                    writers[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
                 if small and name == "density":
                     small.put(box.lo, values)
             if self._preview:
@@ -217,8 +232,9 @@ class RunOutputs:
                 self._preview.render_frame(number, coarse, small.frame(place.cell_size) if small else None)
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
-                writers.append(self._open("coarse", number, coarse, Place.of(coarse), fields))
-                writers[1].put_frame(coarse, fields)
+                beside = turned(coarse.numpy(), self._up) if turn else coarse
+                writers.append(self._open("coarse", number, coarse, Place.of(beside), fields))
+                writers[1].put_frame(beside, fields)
         except BaseException:
             for writer in writers:
                 writer.abandon()
@@ -236,10 +252,11 @@ class RunOutputs:
             precision=output.precision,
             naming=output.naming,
             threshold=output.threshold,
+            up=self._up,
         )
 
     def _paths(self, side: str, number: int) -> list[Path]:
-        stem = f"{self._scene.name}_{number:04d}"
+        stem = f"{self._scene.name}_{number + self._start - 1:04d}"
         return [self._root / side / f"{stem}.{suffix}" for suffix in self._scene.output.formats]
 
 

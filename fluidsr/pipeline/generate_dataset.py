@@ -43,7 +43,7 @@ def configure(
 def _span(text: str) -> tuple[int, int]:
     least, _, most = text.partition("-")
     if not (least.isdigit() and (most or least).isdigit()):
-        raise InputError("--resync", f"'{text}' is no number of frames", "give N, or LEAST-MOST such as 1-16")
+        raise InputError("resync", f"'{text}' is not a number of frames", "give N, or a range such as 1-16")
     return int(least), int(most or least)
 
 

@@ -16,7 +16,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Foreign, Side
+    from fluidsr.dataset import ExternalPair, Side
     from fluidsr.volumes import Taken
     from fluidsr.volumes.places import Place
 
@@ -30,7 +30,7 @@ _READ_DEFAULTS = {
 }
 
 
-def simulations_of(pairs: PairsFile) -> list[Foreign]:
+def simulations_of(pairs: PairsFile) -> list[ExternalPair]:
     """The simulations that `pairs` names. Raises InputError for files that are not there."""
     return [_simulation(one, pairs) for one in pairs.simulations]
 
@@ -44,18 +44,17 @@ def scalarflow(
     frame_rate: float | None = None,
     zero_velocity: bool = False,
     **more: Any,
-) -> list[Foreign]:
+) -> list[ExternalPair]:
     """The simulations in `folder`, which is laid out as the ScalarFlow data set; their coarse sides are filtered.
 
     Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
     """
     if folder is None or factor is None:
         problem = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
-        raise InputError("--layout scalarflow", problem, "give FOLDER --layout scalarflow --factor 4")
+        raise InputError("layout scalarflow", problem, "give a folder and a `factor`, such as 4")
     if more:
-        option = "--" + next(iter(more)).replace("_", "-")
-        raise InputError(option, "the layout of ScalarFlow leaves no choice of it", "leave it out")
-    from fluidsr.dataset import Foreign, Side
+        raise InputError(next(iter(more)), "the layout of ScalarFlow determines it", "leave it out")
+    from fluidsr.dataset import ExternalPair, Side
     from fluidsr.volumes import scalarflow as layout
 
     pairs = []
@@ -77,26 +76,26 @@ def scalarflow(
             return layout.read(files[number])
 
         side = Side(path, numbers, take, velocity_unit, frame_rate)
-        pairs.append(Foreign(side, factor=factor, still=zero_velocity, source=source))
+        pairs.append(ExternalPair(side, factor=factor, still=zero_velocity, source=source))
     return pairs
 
 
-def describe(simulations: Sequence[Foreign]) -> str:
+def describe(simulations: Sequence[ExternalPair]) -> str:
     """What would be imported, as YAML; the files are looked at, and nothing is written."""
     from fluidsr.dataset import survey
 
     descriptions: list[dict[str, Any]] = []
-    for foreign in simulations:
+    for external in simulations:
         names: dict[str, Any] = {
-            "high": foreign.high.label,
-            "low": foreign.low.label if foreign.low else None,
+            "high": external.fine.label,
+            "low": external.coarse.label if external.coarse else None,
         }
         try:
-            surveyed = survey(foreign)
+            surveyed = survey(external)
         except InputError as error:
             descriptions.append({**names, "cannot_be_used": str(error)})
             continue
-        low, high = surveyed.grids.low, surveyed.grids.high
+        low, high = surveyed.grids.coarse, surveyed.grids.fine
         descriptions.append(
             {
                 **names,
@@ -108,15 +107,15 @@ def describe(simulations: Sequence[Foreign]) -> str:
                 "high_cells": list(high.shape),
                 "low_cell_size": low.cell_size,
                 "origin": list(low.origin),
-                "low_fields": list(surveyed.low_fields),
-                "high_fields": list(surveyed.high_fields),
+                "low_fields": list(surveyed.coarse_fields),
+                "high_fields": list(surveyed.fine_fields),
             }
         )
     return to_yaml({"simulations": descriptions})
 
 
 def import_dataset(
-    simulations: Sequence[Foreign],
+    simulations: Sequence[ExternalPair],
     output: str | Path,
     *,
     fields: Sequence[str] = (),
@@ -131,7 +130,7 @@ def import_dataset(
     from fluidsr import dataset
 
     options = {"fine_fields": tuple(dict.fromkeys(("density", *fields)))} if fields else {}
-    total = sum(len(foreign.high.numbers) for foreign in simulations)
+    total = sum(len(external.fine.numbers) for external in simulations)
     with Progress(total, quiet=quiet) as progress:
         report = dataset.import_simulations(
             simulations,
@@ -146,8 +145,8 @@ def import_dataset(
             progress.note(f"{output}: {label} is left out: {reason}")
 
 
-def _simulation(spec: SimulationSpec, pairs: PairsFile) -> Foreign:
-    from fluidsr.dataset import Foreign
+def _simulation(spec: SimulationSpec, pairs: PairsFile) -> ExternalPair:
+    from fluidsr.dataset import ExternalPair
 
     frames = spec.frames if spec.frames is not None else pairs.frames
     factor = None if spec.low else spec.factor or pairs.factor
@@ -162,7 +161,7 @@ def _simulation(spec: SimulationSpec, pairs: PairsFile) -> Foreign:
         "high_intake": high,
         "low_intake": low,
     }
-    return Foreign(
+    return ExternalPair(
         _side(spec.high, high, frames),
         _side(spec.low, low, frames) if spec.low and low else None,
         factor,

@@ -34,9 +34,9 @@ _Files = Annotated[tuple[_Pattern, ...], Field(min_length=1), BeforeValidator(_l
 class ReadSection(Strict):
     """How volumes are understood; what is absent is asked of the level above."""
 
-    density_grid: GridName | None = Field(default=None, description="Unless its name tells")
-    velocity_grid: GridName | None = Field(default=None, description="Unless its name tells")
-    velocity_unit: Unit | None = Field(default=None, description="Of the files; absent: auto")
+    density_grid: GridName | None = Field(default=None, description="Name of the grid; absent: detected")
+    velocity_grid: GridName | None = Field(default=None, description="Name of the grid; absent: detected")
+    velocity_unit: Unit | None = Field(default=None, description="Unit of the files' velocity; absent: auto")
     frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
     cells_at: Literal["centre", "corner"] | None = Field(
         default=None,
@@ -104,7 +104,7 @@ def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "there is no such file"
         raise InputError(
-            str(path), problem, "give a YAML file of pairs, or --low and --high, or --layout for a folder"
+            str(path), problem, "give a YAML file of pairs, or `low` and `high`, or a `layout` for a folder"
         )
     overrides = [f"{key}={json.dumps(value)}" for key, value in options.items()]
     return load_yaml_model(path, PairsFile, overrides, kind="list of pairs")
@@ -114,14 +114,14 @@ def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFil
     """What `--low` and `--high`, given in turn, ask for. Raises InputError where they do not belong together."""
     if not high:
         raise InputError(
-            "--high", "there is none", "give a YAML file of pairs, or --high and --low or --factor"
+            "high", "no fine side is given", "give a YAML file of pairs, or `high` with `low` or `factor`"
         )
     if low and len(low) != len(high):
         problem = f"{len(low)} coarse sides, and {len(high)} fine ones"
-        raise InputError("--low and --high", problem, "give one --low for each --high, or no --low")
+        raise InputError("`low` and `high`", problem, "give one `low` for each `high`, or none")
     if not low and more.get("factor") is None:
         raise InputError(
-            "--factor", "there is no coarse side to tell it", "give --low, or --factor 2, 4 or 8"
+            "factor", "it is not known without a coarse side", "give `low`, or a `factor` of 2, 4 or 8"
         )
     pairs = [
         {"high": fine, "low": coarse} for fine, coarse in zip(high, low or (None,) * len(high), strict=True)

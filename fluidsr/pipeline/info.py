@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluidsr import volumes
+from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError, MissingFieldError
 from fluidsr.frame import Frame
+from fluidsr.pipeline.frame_sequence import Cache
 from fluidsr.pipeline.run_folder import read_spec
+
+if TYPE_CHECKING:
+    from fluidsr.dataset import Store
+
+STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
 
 def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
@@ -23,6 +29,8 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
+    if place.suffix in (".pvd", ".series") or _is_pattern(place):
+        return _sequence(path)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -33,9 +41,38 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
         return _data_set(path, pictures)
     if place.is_file():
         return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
+    if place.is_dir():
+        return _sequence(path)
     raise InputError(
         path, "is not a volume, data set, model or run", "give a file, a .zarr store or a run's folder"
     )
+
+
+def _is_pattern(path: Path) -> bool:
+    """Whether it names files by a sign for their number, and no file of its own."""
+    return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
+
+
+def _sequence(path: str) -> dict[str, Any]:
+    """A folder, pattern or series: its frames, and what is in the first."""
+    cache = Cache.of([path], skip_damaged=True)
+    items = cache.items
+    first = items[0]
+    numbers = [
+        int(item.frame) if item.frame == int(item.frame) else item.frame for item in (first, items[-1])
+    ]
+    found = {
+        "kind": "sequence",
+        "frames": len(items),
+        "numbers": numbers,
+        "missing": len(cache.gaps),
+        "first_missing": cache.gaps[0] if cache.gaps else None,
+        "damaged": [str(item.source) for item in cache.damaged],
+        "files": sum(1 + len(item.parts) for item in items),
+        "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
+    }
+    inside = volumes.inspect(first.source).as_dict()
+    return _known({**found, "first": {"file": str(first.source), **inside, **suitability(first.source)}})
 
 
 def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
@@ -56,7 +93,27 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
         with replacing(target) as file:
             file.write_bytes(data or b"")
         written.append(str(target))
-    return description | {"least, median and most": dataset.table(columns), "pictures": written}
+    stripes = {"zigzag of the last fine frames": zigzag(store)}
+    return description | {"least, median and most": dataset.table(columns)} | stripes | {"pictures": written}
+
+
+def zigzag(store: Store) -> dict[str, Any]:
+    """How much the last fine frame of each simulation alternates from voxel to voxel (`metrics.zigzag`).
+
+    The greatest and the mean; above `STRIPED` a warning and the simulations, whose stripes a generator would learn.
+    """
+    values = {s.name: metrics.zigzag(s.fine(s.frames - 1).density) for s in store.simulations()}
+    striped = {name: round(value, 3) for name, value in values.items() if value > STRIPED}
+    summary: dict[str, Any] = {
+        "greatest": round(max(values.values()), 3),
+        "mean": round(sum(values.values()) / len(values), 3),
+    }
+    if striped:
+        summary["warning"] = (
+            f"above {STRIPED} smoke has stripes one voxel wide, which a generator would learn"
+        )
+        summary["striped"] = striped
+    return summary
 
 
 def suitability(path: Path) -> dict[str, Any]:
@@ -112,7 +169,7 @@ def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
         cost = upscaling.load(name, device="cpu").cost(frame.shape)
         remarks = list(prepared.notes(card))
         if has_no_velocity:
-            remarks.append("there is no velocity: only with --zero-velocity, and the detail will flicker")
+            remarks.append("there is no velocity: only with zero velocity, and the detail flickers")
         suitable[name] = {
             "output_shape": cost.fine_shape,
             "output_bytes": cost.result,

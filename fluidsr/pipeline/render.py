@@ -55,13 +55,15 @@ def render(
     if suffix == ".png" and not single:
         raise InputError(str(target), f"is one picture for {len(items)} volumes", "give .mp4 or a folder")
     if target.exists() and suffix and not overwrite:
-        raise InputError(str(target), "exists", "use --overwrite, or another -o")
+        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
 
     folder = target.parent if suffix else target
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "give another -o") from None
+        raise InputError(
+            str(folder), f"cannot be written ({error.strerror})", "give another `output`"
+        ) from None
     movie = None
     with Progress(len(items), quiet=quiet) as progress:
         try:

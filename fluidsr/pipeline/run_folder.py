@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from fluidsr.atomic import is_unfinished, replacing, write_error
+from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
 from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership, exclusively, is_lock
 from fluidsr.pipeline import provenance
@@ -32,7 +32,6 @@ _SIDES = ("frames", "coarse")
 _PICTURES = ".preview"
 _FRAME = re.compile(r".+_\d+\.(vdb|vti|npz|uni)")
 _PICTURE = re.compile(r"\d{4,}_(coarse|fine)\.png")
-_NUMBER = re.compile(r"(\d{1,9})(?:_coarse|_fine)?\Z")
 _MOST_SPEC, _MOST_LINE = 16 << 20, 1 << 20  # bytes
 _MOST_DEPTH = 32
 _MOST_TOLD = 60  # characters of a value in a message
@@ -98,13 +97,15 @@ class RunFolder:
         requested = _plain(configuration)
         try:
             if path.exists() and not path.is_dir():
-                raise InputError(str(path), "is a file", "give -o a folder")
+                raise InputError(str(path), "is a file", "give a folder as `output`")
             if path.exists() and not (path / _SPEC).exists() and not _is_unborn(path):
-                raise InputError(str(path), "is not empty and holds no run", "give another -o, or empty it")
+                raise InputError(
+                    str(path), "is not empty and holds no run", "give another `output`, or empty it"
+                )
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                str(path), f"cannot be written ({error.strerror})", "give -o a writable folder"
+                str(path), f"cannot be written ({error.strerror})", "give a writable folder as `output`"
             ) from None
         wanted = None if frames is None else frozenset(frames)
         differs = _differs(path, command, requested)
@@ -126,7 +127,9 @@ class RunFolder:
                 elif late := _differs(path, command, requested):
                     raise late  # another command was faster
                 _drop_cut_line(path / _LOG)
-                _remove_unfinished(path, None if ownership.alone else wanted)
+                if ownership.alone:  # or it may be what another machine is writing
+                    for part in (path, *(path / side for side in (*_SIDES, _PICTURES))):
+                        remove_unfinished(part)
                 with replacing(path / _SPEC) as temporary:
                     temporary.write_text(to_yaml(document), encoding="utf-8")
                 (path / "frames").mkdir(exist_ok=True)
@@ -242,11 +245,11 @@ def _differs(path: Path, command: str, requested: dict[str, Any]) -> InputError 
         return error
     if stored.get("command") != command:
         problem = f"holds a run of {_told(stored.get('command'))}"
-        return InputError(str(path), problem, "use --overwrite, or another -o")
+        return InputError(str(path), problem, "use `overwrite`, or another `output`")
     difference = first_difference(stored.get("configuration"), requested)
     if difference:
         problem = f"holds a run of another configuration: {difference}"
-        return InputError(str(path), problem, "use --overwrite, or another -o")
+        return InputError(str(path), problem, "use `overwrite`, or another `output`")
     return None
 
 
@@ -309,19 +312,6 @@ def _remove_run(path: Path) -> None:
             file.unlink()
 
 
-def _remove_unfinished(path: Path, frames: frozenset[int] | None) -> None:
-    """Remove what runs that ended in the middle have left under temporary names: all of it, or that of `frames`."""
-    for folder in (path, *(path / side for side in (*_SIDES, _PICTURES))):
-        for file in _within(folder):
-            if not is_unfinished(file.name):
-                continue
-            number = _NUMBER.search(
-                file.name.removeprefix(".").rsplit(".", 3 if file.suffix != ".part" else 2)[0]
-            )
-            if frames is None or (number is not None and folder != path and int(number[1]) in frames):
-                file.unlink(missing_ok=True)
-
-
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader without aliases, which `run.yaml` never has, and with bounded depth."""
 
@@ -351,7 +341,9 @@ def read_spec(folder: Path) -> dict[str, Any]:
                 document = yaml.load(raw.decode("utf-8"), Loader=_Loader)
     if not isinstance(document, dict):
         raise InputError(
-            str(spec), "cannot be read as a run's record", "make the run again: --overwrite, or another -o"
+            str(spec),
+            "cannot be read as a run's record",
+            "make the run again with `overwrite`, or in another `output`",
         )
     return document
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
-from fluidsr import memory, scenes, volumes
+from fluidsr import memory, metrics, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods
+from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods, usd
 from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
@@ -40,10 +40,12 @@ class SimulateJob:
     """Everything that determines the result of a run; the same job gives the same bytes."""
 
     scene: Scene
-    frames: range
+    frames: Sequence[int]
     device: str
     seed: int
     inference: InferenceSettings = DEFAULT
+    start_frame: int = 1
+    axes: str | None = None
 
     @classmethod
     def of(
@@ -58,9 +60,13 @@ class SimulateJob:
         formats: Sequence[str] = (),
         inference: InferenceSettings = DEFAULT,
         resolution_scale: float = 1.0,
+        name: str | None = None,
+        start_frame: int = 1,
+        axes: str | None = None,
     ) -> SimulateJob:
-        """Resolve the user's options; `model` and `formats` take precedence over the scene's own. `resolution_scale`:
-        so many times the scene's cells along each axis, in the same domain."""
+        """Resolve the user's options; `model`, `formats` and `name` take precedence over the scene's own.
+        `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
+        from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
             path = Path(scene)
             if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
@@ -77,11 +83,16 @@ class SimulateJob:
             scene = scene.with_model(model)
         if formats:
             scene = scene.with_formats(formats)
-        frames = frame_sequence.parse(frames_wanted, scene.time.frames)
-        return cls(scene.with_seed(seed), frames, devices.resolve(device), seed, inference)
+        if name is not None:
+            scene = scene.with_changes(name=name)
+        numbers = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
+        frames = [number - start_frame + 1 for number in numbers]
+        return cls(scene.with_seed(seed), frames, devices.resolve(device), seed, inference, start_frame, axes)
 
     def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
         """What must be equal for a run to be resumed; the number of frames is not part of it."""
+        named: dict[str, Any] = {} if self.start_frame == 1 else {"start_frame": self.start_frame}
+        named |= {} if self.axes is None else {"axes": self.axes}
         scene = self.scene.model_dump(mode="json")
         scene["time"].pop("frames")
         if self.scene.start is not None:  # what is in the file counts, not where it lies
@@ -95,6 +106,7 @@ class SimulateJob:
             "closure": corrector.identity() if corrector else None,
             "seed": self.seed,
             "device": self.device,
+            **named,
         }
 
 
@@ -181,7 +193,7 @@ def _simulate_into(
 ) -> None:
     scene = job.scene
     run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
-    outputs = RunOutputs(scene, folder.path, run_preview)
+    outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         for note in folder.notes:
@@ -334,19 +346,32 @@ def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
         "pressure_residual": report.residual,
         "max_divergence": report.max_divergence,
         "total_density": report.total_density,
+        "zigzag": metrics.zigzag(frame.coarse.numpy().density),
         "seconds": {**frame.seconds, "write": write_seconds, "solver": dict(report.seconds)},
     }
 
 
 def _write_series(job: SimulateJob, folder: RunFolder) -> None:
-    """`SCENE.pvd` for the .vti frames (and the coarse ones), with every complete frame of the folder."""
-    if "vti" not in job.scene.output.formats:
+    """`SCENE.usda` for the .vdb frames, `SCENE.pvd` for the .vti ones (and the coarse ones), with every complete frame
+    of the folder."""
+    scene, start = job.scene, job.start_frame
+    if "vdb" in scene.output.formats:
+        grids = usd.grids_of(scene.output.fields, None, scene.output.naming)
+        samples = [
+            usd.Sample(number + start - 1, file, grids)
+            for number in sorted(folder.complete)
+            if (file := folder.path / "frames" / f"{scene.name}_{number + start - 1:04d}.vdb").exists()
+        ]
+        if samples:
+            up = job.axes[0] if job.axes and scene.dim == 3 else scene.domain.up
+            usd.write_usda(folder.path / f"{scene.name}.usda", samples, frame_rate=scene.time.fps, up=up)
+    if "vti" not in scene.output.formats:
         return
     for side in ("frames", "coarse") if job.scene.output.coarse else ("frames",):
         entries = [
             (float(record["time"]), file)
             for number, record in sorted(folder.complete.items())
-            if (file := folder.path / side / f"{job.scene.name}_{number:04d}.vti").exists()
+            if (file := folder.path / side / f"{scene.name}_{number + start - 1:04d}.vti").exists()
         ]
         name = f"{job.scene.name}.pvd" if side == "frames" else f"{job.scene.name}_coarse.pvd"
         volumes.write_pvd(folder.path / name, entries)

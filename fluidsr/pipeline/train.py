@@ -16,7 +16,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Joined, Store
+    from fluidsr.dataset import ConcatStore, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
 
@@ -56,7 +56,7 @@ class TrainJob:
         for key in ("dim", "factor"):
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
-                    f"--recipe {recipe}",
+                    f"recipe {recipe}",
                     f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
                     "choose a recipe and a data set that fit",
                 )
@@ -148,7 +148,7 @@ def train(
 
 
 def sources(
-    store: Joined, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
+    store: ConcatStore, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
 ) -> Sources:
     """Samplers of one split, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
@@ -187,8 +187,8 @@ def summary(store: Store) -> dict[str, Any]:
     }
 
 
-def open_stores(data: Sequence[str | Path | Address]) -> Joined:
+def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
     """The data sets at `data`, one behind the other."""
     from fluidsr import dataset
 
-    return dataset.Joined([dataset.Store.open(path) for path in data])
+    return dataset.ConcatStore([dataset.Store.open(path) for path in data])

@@ -48,7 +48,7 @@ class ClosureJob:
         for key in ("dim", "factor"):
             if getattr(resolved, key) != getattr(store, key):
                 raise InputError(
-                    f"--recipe {recipe}",
+                    f"recipe {recipe}",
                     f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
                     "choose a recipe and a data set that fit",
                 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluidsr import device as devices
 from fluidsr import volumes
-from fluidsr.errors import InputError
-from fluidsr.pipeline import frame_sequence
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.frame_writer import FrameWriter as FrameFiles
 from fluidsr.pipeline.inference_settings import InferenceSettings as Tiling
@@ -20,6 +23,7 @@ from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 
+_BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
 
 
@@ -35,9 +39,13 @@ class Settings:
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
-    precision: str = "half"  # of the files; `tiling` has that of the generator
-    naming: str = "houdini"
+    fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
+    precision: str | None = (
+        None  # of the files, None: as a VDB's own, else half; `tiling` has the generator's
+    )
+    naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
+    skip_damaged: bool = False
 
 
 def upsample(
@@ -53,6 +61,7 @@ def upsample(
     """Raise every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
 
     Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes.
+    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
     Raises InputError for inputs that are not there or do not fit the model.
     """
     from fluidsr import models
@@ -60,14 +69,13 @@ def upsample(
     settings = replace(settings, device=devices.resolve(settings.device))
     card = models.read_card(settings.model)
     settings.shaping.check(card.dim)
-    cache = Cache.of(inputs, frames_wanted)
+    cache = Cache.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     everything, items = cache.everything, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
-    sources = list(dict.fromkeys(str(item.source.resolve()) for item in everything))
     configuration = {
         **asdict(replace(settings, shaping=Shaping())),
         "shaping": settings.shaping.identity(),
-        "inputs": sources,
+        "inputs": cache.sources,
         "model_sha256": card.sha256,
     }
     folder = RunFolder.open(
@@ -86,13 +94,20 @@ def upsample(
         notes: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
+        failures: list[VolumeError] = []
         for item, record in _results(todo, root.resolve(), settings, scheduler):
+            if isinstance(record, VolumeError):
+                failures.append(record)
+                progress.note(f"{item.source}: left out: {record.what}")
+                continue
             for note in record.pop("notes"):
                 if note not in notes:
                     notes.add(note)
                     progress.note(f"{item.source}: {note}")
             folder.record(item.number, record, item.targets(root, settings.formats))
             progress.advance(item.name)
+        if todo and len(failures) == len(todo):
+            raise failures[0]
     folder.refresh()
     if "vti" in settings.formats:
         entries = [
@@ -101,6 +116,8 @@ def upsample(
             if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
         ]
         volumes.write_pvd(root / f"{root.name}.pvd", entries)
+    if "vdb" in settings.formats:
+        usd.write_for_run(root, cache, folder.complete)
     return root
 
 
@@ -108,12 +125,19 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     """Raise one file and write its results under their final names; returns its record."""
     import time
 
+    from fluidsr.upscaling.companions import described
+
     started = time.perf_counter()
     upscaler = _upscaler(settings)
-    frame, notes = frame_sequence.read(item, settings.intake, ["density", "velocity"], _margin(upscaler.card))
-    if frame.velocity is None and settings.zero_velocity:
-        import numpy as np
-
+    by_windows = _by_windows(item, root, settings, upscaler)
+    if by_windows is not None:
+        return {**by_windows, "seconds": time.perf_counter() - started}
+    taken = _taken(item, settings)
+    frame = frame_sequence.in_its_place(
+        taken, item, settings.intake, _margin(upscaler.card), upscaler.card.dim
+    )
+    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    if frame.velocity is None and (settings.zero_velocity or still):
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     elif frame.velocity is None and upscaler.reads_velocity:
         raise InputError(
@@ -128,19 +152,25 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         scale = settings.shaping.of(frame, item.number) / slower
         if done < settings.passes - 1:
             frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
+    wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
+    fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
+    told = described({name: values for name, values in frame.fields().items() if name in fields})
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
+    up = settings.intake.up(taken)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameFiles(
         item.targets(root, settings.formats),
         place,
         time=frame.time,
         dt=frame.dt,
-        fields=["density"],
-        precision=settings.precision,
-        naming=settings.naming,
+        fields=fields,
         threshold=settings.threshold,
+        style=style,
+        up=up,
+        **how,
     )
     try:
-        for name, box, values in upscaler.pieces(frame, velocity_scale=scale):
+        for name, box, values in upscaler.pieces(frame, velocity_scale=scale, fields=fields):
             files.put(name, box.lo, values)
         for written in files.close():
             written.result()
@@ -155,8 +185,117 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
         "shape": list(place.shape),
         "cell_size": place.cell_size,
         "seconds": time.perf_counter() - started,
-        "notes": [*notes, *upscaler.statistics.notes],
+        "up": up,
+        "grids": usd.grids_of(fields, style, how["naming"]),
+        "notes": [*taken.notes, *upscaler.statistics.notes, *([told] if told else [])],
     }
+
+
+def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> dict[str, Any] | None:
+    """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
+    other frame. The result is that of the whole frame, up to rounding
+    and to what the generator makes of the border of its box."""
+    from fluidsr.upscaling import Box
+    from fluidsr.upscaling.companions import Whole, described, way_of
+
+    support = upscaler.card.support_radius
+    intake = settings.intake
+    special = (
+        settings.passes > 1
+        or intake.crop
+        or intake.axes
+        or item.parts
+        or item.source.suffix.lower() != ".vdb"
+    )
+    if special or support is None or upscaler.card.dim != 3:
+        return None
+    asked = (
+        [("density", "velocity", *settings.fields), ("density", *settings.fields)]
+        if settings.fields
+        else [None]
+    )
+    halo, factor = upscaler.halo, upscaler.factor
+    with frame_sequence.windows(item, intake, asked, _margin(upscaler.card)) as source:
+        if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
+            return None
+        if set(settings.formats) != {"vdb"}:
+            what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
+            raise InputError(str(item.source), what, "give --format vdb, or --crop")
+        blocks = source.blocks(_BLOCK, support)
+        first = source.take(blocks[0][0], blocks[0][1])
+        fields = list(first.frame.fields())
+        if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
+            return None  # which says so
+        wanted = ("density", *settings.fields) if settings.fields else tuple(fields)
+        fields = [name for name in fields if _is_wanted(name, wanted)]
+        names = [name for name in fields if name != "density"]
+        ways = {name: way_of(name, np.full(1, 0.5)) for name in names}
+        whole = Whole(ways, source.ranges())
+        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
+        begin = frame_sequence.in_its_place(first, item, intake)
+        place = Place(
+            upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin
+        )
+        files = FrameFiles(
+            item.targets(root, settings.formats),
+            place,
+            time=begin.time,
+            dt=begin.dt,
+            fields=fields,
+            threshold=settings.threshold,
+            style=style,
+            up=intake.up(first),
+            **how,
+        )
+        notes = [*first.notes]
+        try:
+            for low, high in blocks:
+                a = tuple(max(n - halo, 0) for n in low)
+                b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
+                window = frame_sequence.in_its_place(source.take(a, b), item, intake)
+                if window.velocity is None:
+                    window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
+                scale = settings.shaping.of(window, item.number)
+                inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
+                for name, box, values in upscaler.pieces(
+                    window, velocity_scale=scale, fields=fields, whole=whole
+                ):
+                    both = box.within(inner)
+                    if both is not None:
+                        at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
+                        files.put(name, at, both.relative_to(box).of(values))
+                notes += [*upscaler.statistics.notes]
+            for written in files.close():
+                written.result()
+        except BaseException:
+            files.abandon()
+            raise
+        told = described({name: np.full(1, 0.5) for name in fields})
+        return {
+            "source": str(item.source),
+            "time": begin.time,
+            "shape": list(place.shape),
+            "cell_size": place.cell_size,
+            "up": intake.up(first),
+            "grids": usd.grids_of(fields, style, how["naming"]),
+            "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
+        }
+
+
+def _taken(item: Item, settings: Settings) -> volumes.Taken:
+    """The frame with the fields that are wanted, and velocity where there is one."""
+    if not settings.fields:
+        return frame_sequence.take(item, settings.intake, None)[0]
+    fields = [name for name in settings.fields if name != "velocity"]
+    with_velocity, without = ["density", "velocity", *fields], ["density", *fields]
+    if "velocity" in settings.fields:
+        return frame_sequence.take(item, settings.intake, with_velocity)[0]
+    return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
+
+
+def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    """Whether the field, or the vector that it is a component of, is asked for."""
+    return name in wanted or name.rpartition(".")[0] in wanted
 
 
 def _margin(card: Any) -> int:
@@ -166,18 +305,31 @@ def _margin(card: Any) -> int:
 
 def _results(
     items: Sequence[Item], root: Path, settings: Settings, scheduler: str | None
-) -> Iterator[tuple[Item, dict[str, Any]]]:
+) -> Iterator[tuple[Item, dict[str, Any] | VolumeError]]:
+    """The record of each frame, or why it is left out where damaged ones are."""
+
+    def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
+        try:
+            return made()
+        except VolumeError as error:
+            if not settings.skip_damaged:
+                raise
+            return error
+
     if scheduler is None:
         for item in items:
-            yield item, upsample_file(item, root, settings)
+            yield item, result(partial(upsample_file, item, root, settings))
         return
     from fluidsr.pipeline.cluster import connect
 
     with connect(scheduler) as client:
-        absolute = [replace(item, source=item.source.resolve()) for item in items]
+        absolute = [
+            replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
+            for item in items
+        ]
         futures = client.map(upsample_file, absolute, root=root, settings=settings, pure=False)
         for item, future in zip(items, futures, strict=True):
-            yield item, future.result()
+            yield item, result(future.result)
 
 
 _loaded: dict[tuple[Any, ...], Any] = {}

@@ -76,7 +76,9 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
         return ModelMethod(scene.upscale, scene.dim, device, settings)
     if settings != DEFAULT:
         problem = "apply to a generator, and none upsamples these frames"
-        raise InputError("--tile, --max-memory and --precision", problem, "leave them out, or use --model")
+        raise InputError(
+            "`tile`, `max_memory` and `precision`", problem, "leave them out, or choose a `model`"
+        )
     return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 
@@ -91,7 +93,7 @@ class ModelMethod:
         card = self.upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
-            raise ModelError("upscale.model", problem, f"use --model smoke{dim}d-x4")
+            raise ModelError("upscale.model", problem, f"use the model smoke{dim}d-x4")
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""How a generator in training does on a few whole frames of the validation split: metrics_of and images_of."""
+"""Validator: metrics and images of a generator in training, on a few whole frames of the validation split."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fluidsr import metrics
 from fluidsr.frame import Frame
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import Joined, Simulation
+    from fluidsr.dataset import ConcatStore, Simulation
     from fluidsr.models import Generator
     from fluidsr.upscaling import Upscaler
 
-# Places of the validation split that are judged each time: enough to rank, few enough not to hold training up.
+# Pairs of frames of the validation split: enough to rank models, few enough not to delay training.
 _PAIRS = 6
 _PICTURES = 3
 _GAP = 4  # pixels between the panels of a picture
@@ -33,14 +33,14 @@ class _FramePair:
 
 
 class Validator:
-    """Held-out frames, kept in memory: `metrics_of` and `images_of` of a generator on them."""
+    """Held-out frames, kept in memory, on which `metrics_of` and `images_of` evaluate a generator."""
 
     def __init__(self, pairs: list[_FramePair], device: str) -> None:
         self._pairs, self._device = pairs, device
 
     @classmethod
-    def from_store(cls, store: Joined, device: str) -> Validator | None:
-        """Late frames of the validation split, where smoke has developed; None where there are none."""
+    def from_store(cls, store: ConcatStore, device: str) -> Validator | None:
+        """Late frames of the validation split, in which smoke has developed; None where there are no simulations."""
         simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PAIRS]
         if not simulations:
             return None
@@ -70,13 +70,13 @@ class Validator:
     def images_of(self, generator: Generator) -> dict[str, np.ndarray]:
         """One picture per simulation, coarse | output | reference, `uint8 [height, width, 3]`."""
         upscaler = self._upscaler(generator)
-        drawn: dict[str, np.ndarray] = {}
+        images: dict[str, np.ndarray] = {}
         for pair in self._pairs:
-            if pair.simulation not in drawn and len(drawn) < _PICTURES:
+            if pair.simulation not in images and len(images) < _PICTURES:
                 fine = upscaler.upsample(pair.coarse[1]).numpy().density
                 coarse = pair.coarse[1].numpy().density
-                drawn[pair.simulation] = panels(coarse, fine, pair.fine[1])
-        return drawn
+                images[pair.simulation] = panels(coarse, fine, pair.fine[1])
+        return images
 
     def _upscaler(self, generator: Generator) -> Upscaler:
         from fluidsr.models import Card, Model
@@ -91,11 +91,10 @@ class Validator:
 def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Three densities side by side, white smoke on black, y up: `uint8 [height, width, 3]`.
 
-    `coarse` is shown cell by cell, at the size of the others; volumes are seen along z, with what lies behind
-    dimmed by what lies before.
+    `coarse` is shown cell by cell, at the size of the others; volumes are shown along z.
     """
     factor = output.shape[0] // coarse.shape[0]
-    images = [_opacity(coarse), _opacity(output), _opacity(reference)]
+    images = [_opacity_of(coarse), _opacity_of(output), _opacity_of(reference)]
     images[0] = images[0].repeat(factor, 0).repeat(factor, 1)
     gap = np.full((_GAP, images[1].shape[1]), 0.5)
     strip = np.concatenate([images[0], gap, images[1], gap, images[2]], axis=0)
@@ -103,19 +102,21 @@ def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _opacity(density: np.ndarray) -> np.ndarray:
-    """Share of light that the smoke takes up, `[x, y]` in [0, 1]."""
+def _opacity_of(density: np.ndarray) -> np.ndarray:
+    """Opacity of the smoke, `[x, y]` in [0, 1]."""
     depth = density if density.ndim == 2 else density.sum(2) * (10 / density.shape[0])
-    seen: np.ndarray = 1 - np.exp(-_OPACITY * np.maximum(depth, 0))
-    return seen
+    opacity: np.ndarray = 1 - np.exp(-_OPACITY * np.maximum(depth, 0))
+    return opacity
 
 
 def _frame_pair(simulation: Simulation, index: int) -> _FramePair:
     pair = (index, index + 1)
-    first, second = (simulation.high(i).numpy().density for i in pair)
-    return _FramePair(simulation.name, (simulation.low(pair[0]), simulation.low(pair[1])), (first, second))
+    first, second = (simulation.fine(i).numpy().density for i in pair)
+    return _FramePair(
+        simulation.name, (simulation.coarse(pair[0]), simulation.coarse(pair[1])), (first, second)
+    )
 
 
 def as_arguments(validator: Validator | None) -> Mapping[str, Any]:
-    """The judge's two functions as `training.train` takes them; nothing for no judge."""
+    """The validator's two functions as keywords of `training.train`; none without a validator."""
     return {} if validator is None else {"validation": validator.metrics_of, "pictures": validator.images_of}

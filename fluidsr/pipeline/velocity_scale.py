@@ -145,5 +145,4 @@ def _background(path: Path, grid: str | None) -> float:
 
     with vdb.open(path) as file:
         named = _MASK if grid is None and any(found.name == _MASK for found in file.grids) else grid
-        chosen, _, _ = find(file, named, None, ["density"])
-        return float(chosen.background)
+        return float(find(file, named, None, ["density"]).reference.background)

@@ -69,6 +69,13 @@ class Solids:
         """Greatest velocity component of any solid between two times (s), m/s."""
         return max((motion.speed(start, end) for motion, _ in self.motions), default=0.0)
 
+    def about_to_move(self, start: float, end: float) -> list[Box]:
+        """The cells that solids touch which move between two times (s), where they are at present; none where none
+        moves."""
+        if not self.any or self.speed(start, end) == 0:
+            return []
+        return self._moving_boxes
+
     def share(self) -> torch.Tensor | None:
         """Of each cell that is solid, [nx, ny, nz]; None where there are no obstacles."""
         return torch.from_numpy(self.terrain.share()).to(self.device) if self.any else None

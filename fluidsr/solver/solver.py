@@ -14,6 +14,7 @@ import torch
 from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
+from fluidsr.solver.balance import Balance
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
@@ -28,7 +29,7 @@ from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38
 # (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
-# solids 21 less; with reflection 12 more.
+# solids 21 less; with reflection 12 more. In a substep in which solids move 16 more, with nozzles 28.
 BYTES_PER_CELL = 84
 
 
@@ -87,6 +88,7 @@ class Solver:
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
         self._max_speed = 0.0
+        self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
         self._stages: defaultdict[str, float] = defaultdict(float)
         self._start_wind()
@@ -154,7 +156,7 @@ class Solver:
 
     def _step(self, dt: float, until: float) -> SolveReport:
         """One substep of `dt` seconds. Emission follows advection, so that the velocity that moves things is always
-        the projected one: what a source imposes reaches its surroundings as a pressure first."""
+        the projected one: what a source gives reaches its surroundings as a pressure first."""
         if self._reflects:
             return self._reflected_step(dt, until)
         self._trace(dt)
@@ -194,10 +196,17 @@ class Solver:
     def _advect_scalars(self, dt: float) -> None:
         state, physics = self._state, self.setup.physics
         reach = self._max_speed * dt / self.setup.grid.cell_size
-        rates = (physics.dissipation_density, physics.dissipation_temperature)
+        rates = [physics.dissipation_density, physics.dissipation_temperature][: len(state.scalars)]
+        boxes = self._solids.about_to_move(state.time, state.time + dt)
         with self._timed("advect"):
-            self._solids.continue_into(state.scalars, ())
-            for scalar, rate in zip(state.scalars, rates, strict=False):
+            scalars = state.scalars
+            if boxes:
+                decay = math.exp(-physics.dissipation_density * dt)
+                self._balance = Balance(state.density, self.setup.grid, boxes, reach, decay)
+                scalars = (*scalars, self._balance.part)
+                rates.append(physics.dissipation_density)
+            self._solids.continue_into(scalars, ())
+            for scalar, rate in zip(scalars, rates, strict=True):
                 beside_walls = self._solids.shield(scalar, self._advection, reach)
                 decay = math.exp(-rate * dt)
                 self._advection.scalar(scalar, reach, decay)
@@ -215,12 +224,16 @@ class Solver:
         """Solids and sources to where they are at `time` (s), and everything that depends on it."""
         with self._timed("solids"):
             try:
-                geometry = self._solids.move(time, self._state.scalars)
+                parts = (self._balance.part,) if self._balance is not None else ()
+                geometry = self._solids.move(time, (*self._state.scalars, *parts))
             except InputError as error:  # of the terrain: solids have closed in on all air
                 remedy = "let them move less, or end before"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
+            if self._balance is not None:
+                self._balance.restore(self._state.density, self.geometry.fluid)
+                self._balance = None
             if geometry is not None or self._inflows.changed(self._state.time):
                 self._unsettled = True
             for emitter in self._emitters:
@@ -279,7 +292,7 @@ class Solver:
         self._project(self.setup.grid.cell_size / max(map(abs, wind)), 0.0)
 
     def _expected_speed(self, seconds: float) -> float:
-        """The greatest velocity component now, or that a source or a solid is about to impose within
+        """The greatest velocity component now, or that a source or a solid is about to give within
         `seconds`, m/s."""
         now = self._state.time
         active = (emitter.speed(now, now + seconds) for emitter in self._emitters if emitter.active(now))

@@ -43,7 +43,7 @@ def crossing(across, way, length, box):
     seen = (across * way).norm()
     if box != 0:
         seen = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
-    return seen / length
+    return ti.min(seen / length, 1.0)
 
 
 @ti.func
@@ -101,7 +101,7 @@ def raise_to(
                 )
                 best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
         most = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
-        if most > step and most <= reach[n]:
+        if held < 1.0 and most > step and most <= reach[n]:  # (what is all within is raised already)
             # (At even distances, the last one faded in: nothing jumps where the way grows.)
             for part in range(1, int(ti.ceil(most / step))):
                 back = ti.cast(part, ti.f32) * step / most
@@ -123,7 +123,7 @@ def raise_to(
                         within += weight * volume[w]
                         for a in ti.static(range(3)):
                             sections[a] += weight * across[w + a * total]
-                met = ti.max(within, crossing(sections, way, length, box))
+                met = ti.max(ti.min(within, 1.0), crossing(sections, way, length, box))
                 if met > 0.0:
                     time = now + back * (before - now)
                     best = ti.max(
@@ -183,7 +183,9 @@ def push(
                 present += along[0] * mean_at_face(u, f, normal, 0, n, wraps)
             if along[1] != 0.0:
                 present += along[1] * mean_at_face(v, f, normal, 1, n, wraps)
-        asked = speed * modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
+        asked = speed
+        if present < speed * (1.0 + strength):
+            asked *= modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
         missing = ti.max(0.0, asked - present)
         gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * asked / speed))
 

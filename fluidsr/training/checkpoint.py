@@ -133,7 +133,7 @@ class TrainingState:
                 raise InputError(
                     str(path.parent),
                     f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} is asked for",
-                    "give another --output, or --overwrite",
+                    "use another `output`, or `overwrite`",
                 )
 
     def _optimizers(self) -> Iterator[tuple[str, NetworkOptimizer]]:

@@ -245,7 +245,7 @@ class ClosureTraining:
                 raise InputError(
                     str(self.output),
                     f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
-                    "give another --output, or --overwrite",
+                    "use another `output`, or `overwrite`",
                 )
         tensors = {name: tensor.to(self.device) for name, tensor in saved.tensors.items()}
         self.optimizer.load_tensors(_of("network", tensors))

@@ -22,7 +22,7 @@ def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
     RunError where another process trains there.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(str(folder), "is a file", "give -o a folder")
+        raise InputError(str(folder), "is a file", "give a folder as `output`")
     if os.environ.get("RANK", "0") != "0":
         return None
     try:

@@ -20,6 +20,7 @@ _SECTIONS = {
     "optimizer": "Optimizer",
     "discriminators": "Discriminators",
     "discriminators.spatial": "SpatialDiscriminator",
+    "discriminators.slices": "SliceDiscriminator",
     "discriminators.temporal": "TemporalDiscriminator",
     "discriminators.updates": "Updates",
     "discriminators.gate": "Gate",

@@ -1,4 +1,4 @@
-"""Blocks of a fine frame that need no tile: the generator's background response, and interpolated fields.
+"""Blocks of a fine frame that need no tile: the generator's background response.
 
 Biases make a network's output for empty, motionless air differ from zero. Away from the domain's border that
 background is the same in every coarse cell; near the border it depends on the distance, by the network's zero padding.
@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fluidsr.models.blocks import trim
-from fluidsr.models.resample import upsample
-from fluidsr.upscaling.tiles import Box, tile_of
+from fluidsr.upscaling.tiles import Box
 
 
 class BackgroundResponse:
@@ -55,20 +53,3 @@ class BackgroundResponse:
             i = torch.where(i < self._radius, i, torch.clamp(i - (cells - smallest), min=self._radius))
         phases = torch.arange(self._factor, device=self._device)
         return (i[:, None] * self._factor + phases).flatten()
-
-
-_REACH = 1  # radius of linear interpolation, in coarse cells
-
-
-def upsample_linearly(array: Tensor, box: Box, factor: int) -> Tensor:
-    """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
-
-    The same, bit for bit, as that part of the whole field upsampled at once; the unit is unchanged.
-    """
-    dim = len(box.lo)
-    shape = tuple(array.shape[-dim:])
-    tile = tile_of(box, shape, _REACH, factor)
-    lead = tuple(array.shape[:-dim])
-    fine = upsample(tile.read.of(array).reshape(1, -1, *tile.read.shape), factor, "linear")
-    cropped: Tensor = tile.crop.of(trim(fine, tile.cropped, _REACH * factor))
-    return cropped.reshape(*lead, *tile.write.shape)

@@ -52,8 +52,8 @@ def cover(
             cut = _best_cut(mask, box, halo, smaller=True)
             if cut is None:
                 ratio = math.ceil(10 * bytes_needed(box) / max_bytes) / 10
-                problem = f"one coarse cell and its halo need {ratio:g} times as much"
-                raise InputError("--max-memory", problem, "give at least that")
+                problem = f"too little: one coarse cell with its halo needs {ratio:g} times as much"
+                raise InputError("max_memory", problem, f"give at least {bytes_needed(box)} bytes")
         elif cut is None or cut.cells + launch_cost >= size:
             boxes.append(box)
             continue

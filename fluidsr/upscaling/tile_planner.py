@@ -111,10 +111,10 @@ class TilePlanner:
         largest = max((self._bytes_or_bound(self.tile_of(box, shape)) for box in boxes), default=0)
         if largest > self.max_memory:
             raise InputError(
-                "--tile",
+                "tile",
                 f"tiles of {self.tile} cells and their halo need {_mib(largest)},"
                 f" {_mib(self.max_memory)} are allowed",
-                "give a smaller --tile, auto, or more --max-memory",
+                "give a smaller `tile`, auto, or more `max_memory`",
             )
         return boxes, len(regular) - len(boxes)
 

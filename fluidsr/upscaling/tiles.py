@@ -83,6 +83,12 @@ class Box:
                 hi[axis] = high
         return rest
 
+    def within(self, other: Box) -> Box | None:
+        """What both boxes have in common, or None."""
+        low = tuple(max(a, b) for a, b in zip(self.lo, other.lo, strict=True))
+        high = tuple(min(a, b) for a, b in zip(self.hi, other.hi, strict=True))
+        return Box(low, high) if all(a < b for a, b in zip(low, high, strict=True)) else None
+
     def relative_to(self, other: Box) -> Box:
         """The same box relative to the lower corner of `other`."""
         return Box(
@@ -144,7 +150,7 @@ def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
     InputError for a `tile` below 1.
     """
     if tile < 1:
-        raise InputError("--tile", f"{tile} cells is not a tile", "give 1 or more coarse cells, or auto")
+        raise InputError("tile", f"{tile} is not a number of cells", "give 1 or more, or auto")
     axes = [_split(int(n), tile) for n in shape]
     return [
         tile_of(Box(tuple(a for a, _ in spans), tuple(b for _, b in spans)), shape, halo, factor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,8 @@ from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
-from fluidsr.upscaling.background import BackgroundResponse, upsample_linearly
+from fluidsr.upscaling.background import BackgroundResponse
+from fluidsr.upscaling.companions import Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -49,9 +50,9 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
 SHRUNK = (
-    "the device ran out of memory: tiles are smaller from here on (--max-memory sets their size beforehand)"
+    "the device ran out of memory; tiles are smaller from here on "
+    "(a bound on the memory sets their size in advance)"
 )
-
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
 
@@ -104,16 +105,18 @@ class Upscaler:
         self.device = current if device is None else torch.device(devices.resolve(device))
         self.tile = _tile_edge(tile)
         if batch is not None and batch < 1:
-            raise InputError("batch", f"{batch} tiles at once make no progress", "give 1 or more")
+            raise InputError("batch", f"{batch} is not a number of tiles", "give 1 or more")
         if max_memory is not None and max_memory < 1:
-            raise InputError("--max-memory", f"{max_memory} bytes hold nothing", "give a positive size")
+            raise InputError(
+                "max_memory", f"{max_memory} bytes is too little", "give a positive size in bytes"
+            )
         if precision not in PRECISIONS:
-            raise InputError("--precision", f"'{precision}' is not known", f"use {', '.join(PRECISIONS)}")
+            raise InputError("precision", f"'{precision}' is unknown", f"use {', '.join(PRECISIONS)}")
         if precision == "float16" and self.device.type == "cpu":
             raise InputError(
-                "--precision float16",
-                "takes hundreds of times longer on a CPU",
-                "use bfloat16 there, or --device cuda",
+                "precision",
+                "float16 is hundreds of times slower than float32 on a CPU",
+                "use bfloat16, or a CUDA device",
             )
         self.precision = precision
         self.card = model.card
@@ -151,19 +154,21 @@ class Upscaler:
         return self.generator.inputs != "density"
 
     def upsample(
-        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
+        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] | None = None
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
         Density comes from the generator, which reads the velocity times `velocity_scale`: a number, or an array
         `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). Other fields named in `fields` are upsampled by linear interpolation, velocity in m/s
-        unchanged. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they are
+        (docs/upscaling.md). Of the other fields those named in `fields` (default: all) are upsampled, too: scalars
+        that ride with the smoke gain detail as the density does (`companions`), velocity is interpolated and stays
+        in m/s. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they are
         copied only where the generator is elsewhere, or they are not contiguous float32.
         Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
         ModelError where the model is of another dimension, RunError where the generator's output is not finite.
         """
-        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=fields)
+        wanted = tuple(frame.fields()) if fields is None else fields
+        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=wanted)
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
@@ -177,23 +182,28 @@ class Upscaler:
         return fine if is_torch else fine.numpy()
 
     def pieces(
-        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] = ("density",)
+        self,
+        frame: Frame,
+        *,
+        velocity_scale: VelocityScale = 1.0,
+        fields: Sequence[str] = ("density",),
+        whole: Whole | None = None,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
         The blocks of a field are disjoint, in any order. Density is zero where no block of it lies; where the
         generator's output for empty air is not zero, its blocks cover everything. So do those of the other fields,
-        which are upsampled as by `upsample`. `statistics` is of this frame once the iterator is exhausted. Raises
-        as `upsample` does, the InputErrors before the first block.
+        which are upsampled as by `upsample`. With `whole` the frame is a window of a larger one. `statistics` is of
+        this frame once the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
-        interpolated = _interpolated_fields(frame, fields)
-        if interpolated is not None:
-            check_finite(interpolated)
+        others = _other_fields(frame, fields)
+        if others is not None:
+            check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         tile_plan = self._plan(network_input.coarse)
-        return self._blocks(frame, network_input, tile_plan, interpolated, started)
+        return self._blocks(frame, network_input, tile_plan, others, whole, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -254,11 +264,22 @@ class Upscaler:
         frame: Frame,
         network_input: NetworkInput,
         tile_plan: TilePlan,
-        interpolated: Frame | None,
+        others: Frame | None,
+        whole: Whole | None,
         started: float,
     ) -> Iterator[FieldBlock]:
         """Run the plan. The caller's time between two blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
+        arrays = {} if others is None else others.fields()
+        ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
+        ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
+        ranges = {} if whole is None else whole.ranges
+        most = ranges["density"][1] if "density" in ranges else None
+        carried = {
+            name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), most)
+            for name, way in ways.items()
+            if way == "carried"
+        }
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
             batch = pending.popleft()
@@ -271,10 +292,17 @@ class Upscaler:
             tiles += len(batch)
             for tile, density in zip(batch, output[:, 0], strict=True):
                 spent += time.perf_counter() - started
-                yield FieldBlock("density", tile.write, tile.crop.of(density))
+                fine = tile.crop.of(density)
+                yield FieldBlock("density", tile.write, fine)
                 started = time.perf_counter()
+                for name, field in carried.items():
+                    values = field.of(tile.write.divided(self.factor), fine)
+                    spent += time.perf_counter() - started
+                    yield FieldBlock(name, tile.write, values)
+                    started = time.perf_counter()
+                del fine
             del output, density  # or the next batch would be computed on top of this one
-        for block in self._other_blocks(frame, tile_plan, interpolated):
+        for block in self._other_blocks(frame, tile_plan, arrays, ways, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
@@ -292,20 +320,27 @@ class Upscaler:
         )
 
     def _other_blocks(
-        self, frame: Frame, tile_plan: TilePlan, interpolated: Frame | None
+        self,
+        frame: Frame,
+        tile_plan: TilePlan,
+        arrays: Mapping[str, Tensor],
+        ways: Mapping[str, str],
+        carried: Mapping[str, Carried],
     ) -> Iterator[FieldBlock]:
-        """The blocks that no tile makes: the background response, and the interpolated fields."""
+        """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
+        the tiles."""
         for box in tile_plan.background:
             yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, frame.shape))
-        if interpolated is None:
-            return
-        for name, array in interpolated.fields().items():
-            if name == "density":
-                continue
-            values = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
-            max_cells = self._planner.max_memory // (_LINEAR_BYTES * values)
-            for box in uncovered_boxes(frame.shape, [], max_cells):
-                yield FieldBlock(name, box.scaled(self.factor), upsample_linearly(array, box, self.factor))
+        tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
+        for name, way in ways.items():
+            numbers = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
+            max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
+            for box in uncovered_boxes(frame.shape, tiles if way == "carried" else [], max_cells):
+                if way == "carried":
+                    values = carried[name].of(box, None)
+                else:
+                    values = interpolated(arrays[name], box, self.factor, way)
+                yield FieldBlock(name, box.scaled(self.factor), values)
 
     def _run_generator(self, batch: list[Tile], network_input: NetworkInput, frame: Frame) -> Tensor | None:
         """The output for tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice and smaller
@@ -320,7 +355,7 @@ class Upscaler:
             if len(batch) == 1 and batch[0].write.cells == self.factor**frame.dim:
                 label = f"a tile of {batch[0].read.shape} cells"
                 raise RunError(
-                    label, "there is not enough memory for it", "free some, or use --device cpu"
+                    label, "there is not enough memory for it", "free some, or use the CPU"
                 ) from error
             output = None
         if output is None:  # not in the except block, where the error still holds what was allocated
@@ -331,7 +366,7 @@ class Upscaler:
             raise RunError(
                 f"frame at {frame.time:g} s",
                 "the generator's output is not finite",
-                "check the velocity's unit (m/s) and frame rate, or the model with `fluidsr evaluate`",
+                "check the velocity's unit (m/s) and frame rate, or the model with 'fluidsr evaluate'",
             )
         return output
 
@@ -352,11 +387,11 @@ class Upscaler:
             raise ModelError(
                 self.card.name,
                 f"it is a {self.generator.dim}-D model and the frame is {dim}-D",
-                f"choose a {dim}-D model (`fluidsr models list`)",
+                f"choose a {dim}-D model (see 'fluidsr models list')",
             )
 
 
-def _interpolated_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
+def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
     """The frame with density and those of `fields` alone, as torch tensors; None where that is only density."""
     present = frame.fields()
     for name in fields:
@@ -380,7 +415,7 @@ def _oom_as_run_error(label: str) -> Iterator[None]:
         if not is_exhaustion(error):
             raise
         raise RunError(
-            label, "there is not enough memory for it", "write it with `fluidsr upsample`, which streams"
+            label, "there is not enough memory for it", "use 'fluidsr upsample', which streams to disk"
         ) from error
 
 
@@ -389,7 +424,7 @@ def _tile_edge(tile: int | str) -> int | None:
     if tile == "auto":
         return None
     if isinstance(tile, str) or tile < 1:
-        raise InputError("--tile", f"'{tile}' is not a size", "give 1 or more coarse cells, or auto")
+        raise InputError("tile", f"'{tile}' is not a number of cells", "give 1 or more, or auto")
     return int(tile)
 
 

@@ -7,7 +7,7 @@ from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.io import PRECISIONS, SUFFIXES, WRITTEN, inspect, read, take, write
 from fluidsr.volumes.pvd import read_pvd, write_pvd
 from fluidsr.volumes.streams import Stream, stream
-from fluidsr.volumes.units import UNITS, Taken
+from fluidsr.volumes.units import UNITS, Style, Taken
 
 __all__ = [
     "PRECISIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "WRITTEN",
     "GridInfo",
     "Stream",
+    "Style",
     "Taken",
     "VolumeInfo",
     "inspect",

@@ -82,7 +82,7 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_byt
     finer = _factor(resolution, domain.shape) if domain else None
     if domain is None or finer is None or frame.dim != 3:
         origin = tuple(n * frame.cell_size for n in first)
-        return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,))
+        return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,), up="z")
     size = domain.cell_size / finer
     memory.check(str(path), 4 * math.prod(domain.shape) * finer**3 * _components(frame), max_bytes)
     box = Place(tuple(n * finer for n in domain.shape), size, domain.corner)
@@ -91,7 +91,7 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_byt
     if all(a >= 0 and a + n <= b for a, n, b in zip(first, frame.shape, box.shape, strict=True)):
         frame = on_place(frame, box)
     notes = (ROTATED,) if domain.rotated else ()
-    return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes)
+    return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes, up="z")
 
 
 def _components(frame: Frame) -> int:

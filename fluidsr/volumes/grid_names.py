@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
 
@@ -16,6 +17,40 @@ _ALIASES = {
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
 _SEPARATORS = (".", "_", "")
+_COMPONENT = re.compile(r"(.+?)[._]?[xyz]")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
+# What programs add to the name of a field without changing what it is.
+_NEUTRAL = frozenset(
+    [
+        "voxel",
+        "voxels",
+        "fog",
+        "gas",
+        "fluid",
+        "sim",
+        "simulation",
+        "grid",
+        "grids",
+        "field",
+        "volume",
+        "vol",
+        "vdb",
+        "low",
+        "lowres",
+        "lores",
+        "high",
+        "highres",
+        "hires",
+        "res",
+        "fine",
+        "coarse",
+        "main",
+        "primary",
+        "noise",
+        "out",
+        "output",
+    ]
+)
 
 
 def grid_name(field: str, naming: str = "houdini") -> str:
@@ -29,16 +64,24 @@ def field_of(grid: str) -> str | None:
     """The Frame field that a grid of this name holds: density, velocity, temperature, or None if it is
     another.
 
-    Names are compared without regard to case: `density`, `dens`, `smoke`, `d`; `velocity`, `vel`, `v`;
-    `temperature`, `temp`, `heat`; and a few more of `_ALIASES`.
+    Names are compared without regard to case and to the space around them: `density`, `dens`, `smoke`, `d`;
+    `velocity`, `vel`, `v`; `temperature`, `temp`, `heat`; and a few more of `_ALIASES`. Words that programs put
+    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`.
     """
-    return _FIELD.get(grid.lower())
+    name = grid.strip().lower()
+    if name in _FIELD:
+        return _FIELD[name]
+    words = [word.lower() for word in _WORD.findall(grid)]
+    fields = {_FIELD.get(word) if len(word) > 1 else None for word in words if word not in _NEUTRAL}
+    return fields.pop() if len(fields) == 1 else None
 
 
 def rank(grid: str) -> int:
     """Order of preference where several grids name the same field; smaller is better."""
-    field = field_of(grid)
-    return _ALIASES[field].index(grid.lower()) if field else len(_FIELD)
+    name = grid.strip().lower()
+    if name in _FIELD:
+        return _ALIASES[_FIELD[name]].index(name)
+    return len(_FIELD) + (field_of(grid) is None)
 
 
 def components(available: Iterable[str], base: str | None = None) -> list[str] | None:
@@ -46,8 +89,10 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
 
     `base` (`vel`) restricts the search to that name; the axis may follow a dot, an underscore or nothing.
     """
-    present = {name.lower(): name for name in available}
-    for stem in (base.lower(),) if base else _ALIASES["velocity"]:
+    present = {name.strip().lower(): name for name in available}
+    stems = {match[1] for name in present if (match := _COMPONENT.fullmatch(name))}
+    further = sorted(stem for stem in stems - set(_ALIASES["velocity"]) if field_of(stem) == "velocity")
+    for stem in (base.strip().lower(),) if base else (*_ALIASES["velocity"], *further):
         for separator in _SEPARATORS:
             found = [present.get(f"{stem}{separator}{axis}") for axis in "xyz"]
             if None not in found:
@@ -57,20 +102,47 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
     return None
 
 
+def safe(name: str, taken: Sequence[str] = ()) -> str:
+    """A field's `name` as a word that may stand in file names and archives, and is none of `taken`: `fire/heat`
+    becomes `fire_heat`, and `origin`, where that is taken, `field_origin`."""
+    word = re.sub(r"[/\\\0]+", "_", name.strip()) or "field"
+    return f"field_{word}" if word in taken else word
+
+
 @dataclass(frozen=True)
 class Roles:
-    """Names of grids: the density's, the velocity's (none, one of vectors, or three of scalars), and the
-    further scalar fields'.
+    """Names of grids: the density's, the velocity's (none, one of vectors, or three of scalars), those of the further
+    scalar fields, and of further vector grids, which are read as three scalar fields: `color.x`, `color.y`, `color.z`.
     """
 
     density: str
     velocity: tuple[str, ...]
     others: dict[str, str]
+    vectors: dict[str, str] = field(default_factory=dict)
 
     @property
     def fields(self) -> list[str]:
         """Names of the fields that these grids make up."""
-        return ["density", *(["velocity"] if self.velocity else []), *self.others]
+        split = [f"{name}.{axis}" for name in self.vectors for axis in "xyz"]
+        return ["density", *(["velocity"] if self.velocity else []), *self.others, *split]
+
+    def only(self, where: str, fields: Sequence[str]) -> Roles:
+        """Density and those of `fields`; a vector grid's name stands for its components. Raises MissingFieldError
+        where one is not there."""
+        for name in fields:
+            if name not in self.fields and name not in self.vectors:
+                raise MissingFieldError(
+                    where, f"there is no {name}", f"ask for some of {', '.join(self.fields)}"
+                )
+        others = {name: grid for name, grid in self.others.items() if name in fields}
+        split = {
+            name: grid
+            for name, grid in self.vectors.items()
+            if name in fields or any(f"{name}.{axis}" in fields for axis in "xyz")
+        }
+        return replace(
+            self, velocity=self.velocity if "velocity" in fields else (), others=others, vectors=split
+        )
 
 
 def choose(
@@ -81,53 +153,86 @@ def choose(
     density: str | None = None,
     velocity: str | None = None,
     fields: Sequence[str] | None = None,
+    unfit: Mapping[str, str] | None = None,
 ) -> Roles:
-    """Give each grid its role, by the names that programs use (`py`); `density` and `velocity` name
-    others.
+    """Give each grid its role, by the names that programs use; `density` and `velocity` name others.
 
-    Without a usual name, the only scalar grid is the density. `fields` leaves out what is not among them.
-    Raises VolumeError where there is no density or not the grid that was named, MissingFieldError where one of
-    `fields` is not there.
+    Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better
+    known counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further
+    grids that cannot be a density, each with the reason: told where none can. Raises VolumeError where there is no
+    density or not the grid that was named, MissingFieldError where one of `fields` is not there.
     """
-    of_density = _density(where, scalars, vectors, density)
+    of_density = _density(where, scalars, vectors, density, unfit or {})
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity)
     others: dict[str, str] = {}
+    taken = {"density", "velocity", ""}
     for name in sorted(scalars, key=rank):
-        field = field_of(name) or name
-        if name != of_density and name not in of_velocity and field not in ("density", "velocity", ""):
-            others.setdefault(field, name)
-    roles = Roles(of_density, of_velocity, others)
-    if fields is None:
-        return roles
-    for field in fields:
-        if field not in roles.fields:
-            raise MissingFieldError(
-                where, f"there is no {field}", f"ask for some of {', '.join(roles.fields)}"
-            )
-    wanted = {field: name for field, name in others.items() if field in fields}
-    return Roles(of_density, of_velocity if "velocity" in fields else (), wanted)
+        if name == of_density or name in of_velocity:
+            continue
+        known = field_of(name)
+        word = known if known and known not in taken else name.strip()
+        if word in taken:
+            word = f"{word}_field" if word else "unnamed"
+        if word not in taken:
+            taken.add(word)
+            others[word] = name
+    split: dict[str, str] = {}
+    for name in vectors:
+        word = name.strip() or "vector"
+        if name not in of_velocity:
+            split[word if word not in taken else f"{word}_vector"] = name
+    roles = Roles(of_density, of_velocity, others, split)
+    return roles if fields is None else roles.only(where, fields)
 
 
-def _density(where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None) -> str:
+def _density(
+    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None, unfit: Mapping[str, str]
+) -> str:
     if asked is not None:
         if asked in scalars:
             return asked
-        what = "is not a scalar" if asked in vectors else "is not there"
+        stripped = [name for name in scalars if name.strip() == asked.strip()]
+        if stripped:
+            return stripped[0]
+        what = "is not there"
+        if asked in vectors:
+            what = "is not a scalar"
+        elif asked in unfit:
+            what = f"is {unfit[asked]}"
         raise VolumeError(where, f"grid {asked!r} {what}", _name_one(scalars))
     named = [name for name in scalars if field_of(name) == "density"]
     if named:
         return min(named, key=rank)
     if len(scalars) == 1 and field_of(scalars[0]) is None:
         return scalars[0]
-    raise VolumeError(where, "no grid has a name that means density", _name_one(scalars))
+    if not scalars and not vectors and not unfit:
+        raise VolumeError(where, "it holds no grids", "give a file that has one")
+    if not scalars and not unfit:
+        raise VolumeError(
+            where, f"it holds vectors alone ({_quoted(vectors)})", "give a file that has a density"
+        )
+    for name, reason in unfit.items():
+        if field_of(name) == "density" or (not scalars and len(unfit) == 1):
+            remedy = f"take it all the same with --density-grid {name}" if "level set" in reason else ""
+            remedy = remedy or (
+                _name_one(scalars) if scalars else "convert it to a float grid of cubic voxels"
+            )
+            raise VolumeError(where, f"grid {name!r} is {reason}", remedy)
+    told = [f"{name!r} is {reason}" for name, reason in unfit.items()]
+    what = "no grid has a name that means density" + "".join(f"; {reason}" for reason in told)
+    raise VolumeError(where, what, _name_one(scalars))
 
 
 def _velocity(
     where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None
 ) -> tuple[str, ...]:
-    if asked is not None and asked in vectors:
-        return (asked,)
-    if asked is None:
+    if asked is not None:
+        same = [name for name in vectors if name == asked] or [
+            name for name in vectors if name.strip() == asked.strip()
+        ]
+        if same:
+            return (same[0],)
+    else:
         named = [name for name in vectors if field_of(name) == "velocity"]
         if named:
             return (min(named, key=rank),)
@@ -140,5 +245,9 @@ def _velocity(
 
 
 def _name_one(candidates: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, candidates[:20]))
+    shown = _quoted(candidates)
     return f"name one of {shown}" if shown else "give a file that has one"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
-from fluidsr.volumes.units import Taken
+from fluidsr.volumes.places import cropped
+from fluidsr.volumes.units import Style, Taken
 
-SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk")  # read
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS = ("half", "float")
+Crop = tuple[Sequence[float], Sequence[float]] | str | None
 
 
 def write(
@@ -27,6 +32,8 @@ def write(
     naming: str = "houdini",
     fields: Sequence[str] | None = None,
     threshold: float = 0.0,
+    style: Style | None = None,
+    up: str = "y",
 ) -> None:
     """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
 
@@ -34,7 +41,8 @@ def write(
     the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
     all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
     the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
-    `velocity`. Tensors of torch, on any device, are accepted.
+    `velocity`. `style` is that of a VDB whose names and metadata this one keeps (`Taken.style`), and `up` the axis that
+    points up, for a VDB to say so. Tensors of torch, on any device, are accepted.
 
     On return the file is complete under its name; on any failure whatever stood there before still does.
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
@@ -57,7 +65,7 @@ def write(
     frame, half = frame.numpy(), precision == "half"
     options: dict[str, Any] = {"half": half, "threshold": threshold}
     if suffix == ".vdb":
-        options["naming"] = naming
+        options |= {"naming": naming, "style": style, "up": up}
     _room(suffix).write_frame(path, frame, chosen, **options)
 
 
@@ -71,6 +79,7 @@ def read(
     frame_rate: float | None = None,
     step: int = 0,
     max_bytes: int | None = None,
+    crop: Crop = None,
 ) -> Frame:
     """Read a Frame, its fields NumPy float32 arrays, from a file of one of SUFFIXES.
 
@@ -82,7 +91,8 @@ def read(
     is the frame's; of any other VDB, that of all active voxels; a frame of Blender's cache is where its domain
     is. Where a file says nothing of time, `time` is 0 and `dt` 1/24 s; `frame_rate` (1/s) sets `dt`.
 
-    `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
+    `crop` reads a box alone: its two corners (m), or `auto`, the box of the smoke without voxels that stray far from
+    it. `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
     machine's memory). Raises VolumeError for a file that is missing, damaged or unsupported, for rotated or
     non-cubic voxels, and where what was asked for is absent.
     """
@@ -93,6 +103,7 @@ def read(
         fields=fields,
         step=step,
         max_bytes=max_bytes,
+        crop=crop,
     )
     return taken.in_metres_per_second(velocity_unit, frame_rate)
 
@@ -105,9 +116,15 @@ def take(
     fields: Sequence[str] | None = None,
     step: int = 0,
     max_bytes: int | None = None,
+    crop: Crop = None,
 ) -> Taken:
     """What `read` reads, before its velocity is brought into m/s, and what is to be said about it."""
     suffix = _suffix(path)
+    try:
+        if Path(path).stat().st_size == 0:
+            raise VolumeError(os.fspath(path), "it is empty (0 bytes)", "write or copy the file again")
+    except OSError as error:
+        raise VolumeError(os.fspath(path), f"cannot be read ({error.strerror})", "check the path") from error
     options: dict[str, Any] = {
         "density_grid": density_grid,
         "velocity_grid": velocity_grid,
@@ -118,17 +135,41 @@ def take(
         options["step"] = step
     elif step:
         raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
-    found: Frame | Taken = _room(suffix).read_frame(path, **options)
-    if isinstance(found, Taken):
-        return found
     if suffix != ".vdb":
-        return Taken(found)
-    from fluidsr.volumes import blender
+        taken: Taken = _room(suffix).read_frame(path, **options)
+        return _cropped(taken, crop)
+    from fluidsr.volumes import blender, vdb
 
-    notes = _notes_of_density(path, max_bytes)
-    if resolution := notes.get("file_base_resolution"):  # Mantaflow, inside Blender
-        return blender.placed(Path(path), found, tuple(resolution), max_bytes)
-    return Taken(found, tight="fluidsr_shape" not in notes)
+    found = vdb.take_frame(path, **options, crop=crop)
+    if found.empty:
+        return found
+    resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
+    if not resolution:
+        return found
+    moved = None if found.style is None else replace(found.style, copied_from=None)  # its grids lie elsewhere
+    placed = blender.placed(
+        Path(path), found.frame, tuple(resolution), max_bytes
+    )  # Mantaflow, inside Blender
+    return replace(placed, notes=(*placed.notes, *found.notes), style=moved)
+
+
+def _cropped(taken: Taken, crop: Crop) -> Taken:
+    """A frame of a dense file, without what lies outside the box."""
+    if crop is None:
+        return taken
+    frame = taken.frame.numpy()
+    if crop == "auto":
+        filled = np.nonzero(np.asarray(frame.density))
+        if not len(filled[0]):
+            return taken
+        ends = [(int(at.min()), int(at.max()) + 1) for at in filled]
+        size = frame.cell_size
+        low = tuple(o + a * size for o, (a, _) in zip(frame.origin, ends, strict=True))
+        high = tuple(o + b * size for o, (_, b) in zip(frame.origin, ends, strict=True))
+        return replace(taken, frame=cropped(frame, low, high), tight=True)
+    if isinstance(crop, str):
+        raise InputError("crop", f"{crop!r} is no box", "give two corners in metres, or auto")
+    return replace(taken, frame=cropped(frame, *crop))
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -148,6 +189,8 @@ _ROOMS = {
     ".uni": "uni",
     ".vtkhdf": "vtkhdf",
     ".vtk": "legacy_vtk",
+    ".vtr": "vti",
+    ".pvti": "vti",
 }
 
 

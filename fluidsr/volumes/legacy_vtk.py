@@ -1,4 +1,4 @@
-"""Legacy VTK files (.vtk) of structured points, ascii or binary: read only.
+"""Legacy VTK files (.vtk) of structured points or of a uniform rectilinear grid, ascii or binary: read only.
 
 https://docs.vtk.org/en/latest/vtk_file_formats/vtk_legacy_file_format.html
 """
@@ -36,6 +36,7 @@ _TYPES = {  # binary files are big-endian
     "double": ("Float64", ">f8"),
 }
 _COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
+_COORDINATES = ("X_COORDINATES", "Y_COORDINATES", "Z_COORDINATES")
 _LINE = re.compile(rb"[^\n]*")
 _MAX_ARRAYS = 1000
 _MAX_LINE = 4096
@@ -51,7 +52,7 @@ def read_frame(
     max_bytes: int | None = None,
 ) -> Taken:
     """Read a frame; see `fluidsr.volumes.read`."""
-    return vtk_image.frame_of(LegacyFile(path, max_bytes), density_grid, velocity_grid, fields)
+    return vtk_image.frame_of(LegacyFile(path, max_bytes), density_grid, velocity_grid, fields, LegacyFile)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -110,13 +111,18 @@ class LegacyFile:
         self._binary = {"ASCII": False, "BINARY": True}.get(self._line().strip().upper())
         if self._binary is None:
             self._fail("it is neither ASCII nor BINARY")
-        section, tuples = "", 0
+        section, tuples, rectilinear = "", 0, False
+        coordinates: dict[int, np.ndarray] = {}
         while (words := self._words()) is not None:
             key = words[0].upper()
             if key == "DATASET":
-                if len(words) < 2 or words[1].upper() != "STRUCTURED_POINTS":
+                if len(words) < 2 or words[1].upper() not in ("STRUCTURED_POINTS", "RECTILINEAR_GRID"):
                     what = f"a data set of {' '.join(words[1:2])}"
                     raise VolumeError(self.where, what, "give structured points (an image)")
+                rectilinear = words[1].upper() == "RECTILINEAR_GRID"
+            elif key in _COORDINATES and len(words) > 2:
+                axis = _COORDINATES.index(key)
+                coordinates[axis] = self._take(self._count(words, 1), words[2].lower())
             elif key == "DIMENSIONS":
                 x, y, z = self._three(words, int)
                 if min(x, y, z) < 1 or max(x, y, z) > 1 << 31:
@@ -140,6 +146,12 @@ class LegacyFile:
                 self._fail(f"it has {words[0][:20]!r}, which is not understood")
         if min(self.points()) < 1:
             self._fail("it has no dimensions")
+        if rectilinear:
+            if [len(coordinates.get(axis, ())) for axis in range(3)] != list(self.points()):
+                self._fail("its coordinates are not those of its dimensions")
+            found = [vtk_image.even(self.where, coordinates[axis]) for axis in range(3)]
+            self.origin = tuple(first for first, _ in found)
+            self.spacing = tuple(step for _, step in found)
 
     def _attribute(self, section: str, key: str, words: list[str], tuples: int) -> None:
         if len(words) < 3 or not section:

@@ -1,10 +1,16 @@
-"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`."""
+"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`.
+
+Read are also the archives of others: fields with their components last, velocity on faces (arrays one longer along
+their own axis), those of PhiFlow (`data` with `dim_names`), and those of Mantaflow (`arr_0 [z, y, x, components]`), of
+which one file holds one field.
+"""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,26 +19,35 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import grid_names, memory
+from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
+from fluidsr.volumes.units import Taken
 
-_PLACE = ("cell_size", "origin", "time", "dt")
+PLACE = ("cell_size", "origin", "time", "dt")
+_SIZES = ("cell_size", "dx", "dh", "h", "spacing", "voxel_size", "voxelsize", "cellsize")
+_UNNAMED = ("data", "arr_0")  # what an array is called that nobody named
 _MAX_ENTRIES = 1000
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same frame gives the same bytes
+
+NO_CELL_SIZE = "says nothing of its cell size (cell_size, dx): cells of 1 m are taken"
 
 
 def write_frame(
     path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
 ) -> None:
-    """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`."""
+    """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`.
+
+    A field whose name is that of an entry for place or time is called `field_...`, and slashes become underscores.
+    """
     present = frame.fields()
     entries: dict[str, np.ndarray] = {}
     for name in fields:
-        if name in _PLACE or "/" in name:
-            raise InputError(name, "an npz file cannot hold a field of this name", "rename the field")
-        entries[name] = rounded(name, present[name], half, threshold)
-    entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in _PLACE}
+        word = grid_names.safe(name, PLACE)
+        if word in entries:
+            raise InputError(name, "an npz file has a field of this name already", "rename the field")
+        entries[word] = rounded(name, present[name], half, threshold)
+    entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in PLACE}
     with atomic.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in entries.items():
             entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
@@ -49,32 +64,26 @@ def read_frame(
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
-) -> Frame:
+) -> Taken:
     """Read a Frame; see `fluidsr.volumes.read`."""
     where = str(path)
-    arrays = read_arrays(path, max_bytes)
-    place = {name: arrays.pop(name) for name in _PLACE if name in arrays}
-    grids = {name: array for name, array in arrays.items() if array.ndim >= 2}
-    named = [array for name, array in grids.items() if grid_names.field_of(name) == "density"]
-    dim = min((array.ndim for array in named or grids.values()), default=3)
-    scalars = [name for name, array in arrays.items() if array.ndim == dim]
-    vectors = [name for name, array in arrays.items() if array.ndim == dim + 1]
+    found = _open(path, max_bytes, density_grid)
+    scalars = [name for name, array in found.grids.items() if array.ndim == found.dim]
+    vectors = [name for name, array in found.grids.items() if array.ndim == found.dim + 1]
     chosen = grid_names.choose(
         where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
-    found = {"density": arrays[chosen.density]}
+    grids = {"density": found.grids[chosen.density]}
     if chosen.velocity:
-        parts = [arrays[name] for name in chosen.velocity]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts[:dim])
-    found |= {field: arrays[name] for field, name in chosen.others.items()}
+        parts = [found.grids[name] for name in chosen.velocity]
+        grids["velocity"] = parts[0][: found.dim] if len(parts) == 1 else np.stack(parts[: found.dim])
+    grids |= {word: found.grids[name] for word, name in chosen.others.items()}
+    for word, name in chosen.vectors.items():
+        grids |= {f"{word}.{axis}": part for axis, part in zip("xyz", found.grids[name], strict=False)}
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
-            found = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
-        numbers: dict[str, Any] = {
-            name: tuple(map(float, value.ravel())) if name == "origin" else float(value)
-            for name, value in place.items()
-        }
-        return Frame(found["density"], **numbers).with_fields(found)
+            grids = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
+        return Taken(Frame(grids["density"], **found.place).with_fields(grids), notes=tuple(found.notes))
     except (TypeError, ValueError) as error:
         raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
@@ -82,29 +91,206 @@ def read_frame(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the archive; see `fluidsr.volumes.inspect`."""
-    frame = read_frame(path, max_bytes=max_bytes)
-    with zipfile.ZipFile(path) as archive:
-        members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    """What is in the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
+    frame = read_frame(path, max_bytes=max_bytes).frame
+    found = _open(path, max_bytes, None)
     grids = []
-    for name, array in read_arrays(path, max_bytes).items():
-        if name not in _PLACE:
-            channels = array[None] if array.ndim == frame.dim else array
-            how = "zip" if members[name].compress_type == zipfile.ZIP_DEFLATED else "none"
-            size = members[name].compress_size
-            grids.append(describe_array(frame, name, channels, str(array.dtype), how, size))
+    for name, array in found.grids.items():
+        channels = array[None] if array.ndim == frame.dim else array
+        how, size = found.stored.get(name, ("zip", 0))
+        grids.append(describe_array(frame, name, channels, str(array.dtype), how, size))
     return VolumeInfo.of_frame(path, "npz", frame, grids)
 
 
-def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
-    """Every array of the archive, by its name. Headers are read first, so that a small file cannot ask for all memory.
+@dataclass
+class _Grids:
+    """The fields of a frame, `[x, y, z]` or `[components, x, y, z]`, its place, and sentences about them."""
 
-    Raises VolumeError for an archive that is damaged, or holds anything but arrays of numbers.
+    dim: int = 3
+    grids: dict[str, np.ndarray] = field(default_factory=dict)
+    place: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stored: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | None) -> _Grids:
+    """What the archive, and those beside it of the same frame, hold as one frame's fields."""
+    where = str(path)
+    archive = read_archive(path, max_bytes)
+    place, notes = _place(where, archive)
+    grids = _named(path, archive, place)
+    if len(grids) == 1:  # a file for each field
+        for word, file in siblings.beside(path).items():
+            other = read_archive(file, max_bytes)
+            for name, array in _named(file, other, {}).items():
+                grids.setdefault(name if name not in grids else word, array)
+    for name in archive.objects:
+        if grid_names.field_of(name) == "density" or not grids:
+            raise VolumeError(where, f"{name}.npy is not an array of numbers", "write it again")
+    shape = _shape(where, grids, density)
+    found = _Grids(len(shape), {}, place, notes, archive.stored)
+    for name, array in grids.items():
+        fitted = _fitted(array, shape)
+        if fitted is not None:
+            found.grids[name] = fitted
+        elif array.ndim >= 2:
+            notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
+    return found
+
+
+def _named(path: str | os.PathLike[str], archive: Archive, place: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays that may be fields, by name; `place` gets what the conventions of a program say of it."""
+    grids = {name: array for name, array in archive.arrays.items() if array.ndim >= 2}
+    word = siblings.word_of_density(path)
+    if "dim_names" in archive.texts and "data" in archive.arrays:  # PhiFlow
+        return {word or "data": _of_phiflow(archive, place)}
+    if list(grids) == ["arr_0"] and grids["arr_0"].ndim == 4 and grids["arr_0"].shape[-1] in (1, 3):
+        # Mantaflow's writeGridNumpy: [z, y, x, components]
+        array = grids["arr_0"].transpose(3, 2, 1, 0)
+        return {word or "arr_0": array[0] if len(array) == 1 else array}
+    if len(grids) == 1 and word and next(iter(grids)) in _UNNAMED:
+        return {word: next(iter(grids.values()))}
+    return grids
+
+
+def _of_phiflow(archive: Archive, place: dict[str, Any]) -> np.ndarray:
+    """The field of a file of PhiFlow's `Scene.write`: dimensions in its order, staggered values at the lower faces."""
+    names = [str(name) for name in archive.texts["dim_names"].ravel()]
+    array = archive.arrays["data"]
+    if len(names) == array.ndim:
+        axes = [names.index(name) for name in ("vector", "x", "y", "z") if name in names]
+        rest = [at for at in range(array.ndim) if at not in axes]
+        array = array.transpose(rest + axes)[(0,) * len(rest)]  # of a batch, the first
+    vector = "vector" in names
+    spatial = array.shape[1:] if vector else array.shape
+    staggered = vector and "Staggered" in str(archive.texts.get("field_type", ""))
+    shape = tuple(n - 1 for n in spatial) if staggered else spatial
+    low, high = archive.arrays.get("lower"), archive.arrays.get("upper")
+    if low is not None and high is not None and len(shape) == low.size == high.size:
+        size = (high.astype(float).ravel() - low.ravel()) / shape
+        if np.ptp(size) <= 1e-5 * abs(size[0]):
+            # From float32 edges: as many digits as they have.
+            place.setdefault("cell_size", float(f"{size[0]:.7g}"))
+            place.setdefault("origin", tuple(map(float, low.ravel())))
+    return array
+
+
+def _shape(where: str, grids: Mapping[str, np.ndarray], density: str | None) -> tuple[int, ...]:
+    """The cells of the density."""
+    if density is not None and density in grids and _without_ones(grids[density]).ndim <= 3:
+        return _without_ones(grids[density]).shape
+    named = sorted((name for name in grids if grid_names.field_of(name) == "density"), key=grid_names.rank)
+    if named:
+        return _without_ones(grids[named[0]]).shape
+    dim = min((array.ndim for array in grids.values()), default=3)
+    first = next((array for array in grids.values() if array.ndim == dim), None)
+    if first is None:
+        raise VolumeError(where, "it has no arrays of two or three dimensions", "give an archive of a frame")
+    return first.shape
+
+
+def _without_ones(array: np.ndarray) -> np.ndarray:
+    """A density without the axes of batch and channel that are one long."""
+    while array.ndim > 3 and 1 in (array.shape[0], array.shape[-1]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    return array
+
+
+def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """`array` as a field on `shape` cells, its components first, what lies on faces averaged to the centres; None
+    where it fits no such thing."""
+    dim = len(shape)
+    if array.shape == shape:
+        return array
+    if array.ndim == dim:
+        for axis in range(dim):
+            if array.shape == tuple(n + (a == axis) for a, n in enumerate(shape)):
+                return _centred(array, axis)
+        return None
+    while array.ndim > dim + 1 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != dim + 1:
+        return None
+    for vector in (array, np.moveaxis(array, -1, 0)):
+        if vector.shape[1:] == shape and len(vector) in (1, dim, 3):
+            return vector[0] if len(vector) == 1 else vector
+        if vector.shape[1:] == tuple(n + 1 for n in shape) and len(vector) == dim:  # faces, one box for all
+            cut = [vector[a][tuple(slice(0, n + (a == b)) for b, n in enumerate(shape))] for a in range(dim)]
+            return np.stack([_centred(part, axis) for axis, part in enumerate(cut)])
+    return None
+
+
+def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of the two faces of each cell along `axis`."""
+    lower, upper = [slice(None)] * faces.ndim, [slice(None)] * faces.ndim
+    lower[axis], upper[axis] = slice(0, -1), slice(1, None)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = faces.astype(np.float32)
+        return (values[tuple(lower)] + values[tuple(upper)]) * np.float32(0.5)
+
+
+def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
+    """What the archive says of its place and time, and what it leaves open."""
+    place: dict[str, Any] = {}
+    numbers = {name.lower(): array for name, array in archive.arrays.items() if array.ndim < 2}
+    for name in ("origin", "time", "dt"):
+        if name in numbers:
+            values = [float(value) for value in numbers[name].ravel()]
+            place[name] = tuple(values) if name == "origin" else _one(where, name, values)
+    for name in _SIZES:
+        if name in numbers:
+            values = [float(value) for value in numbers[name].ravel()]
+            if name == "dx":
+                values += [float(numbers[key].ravel()[0]) for key in ("dy", "dz") if _has(numbers, key)]
+            if values and max(values) - min(values) > 1e-5 * abs(values[0]):
+                raise VolumeError(
+                    where, f"its cells are not cubes ({name}: {values})", "resample it to cubic cells"
+                )
+            place["cell_size"] = _one(where, name, values[:1])
+            return place, []
+    known = "dim_names" in archive.texts and {"lower", "upper"} <= set(archive.arrays)
+    return place, [] if known else [NO_CELL_SIZE]
+
+
+def _has(numbers: Mapping[str, np.ndarray], name: str) -> bool:
+    return name in numbers and numbers[name].size == 1
+
+
+def _one(where: str, name: str, values: Sequence[float]) -> float:
+    if len(values) != 1:
+        raise VolumeError(where, f"not a frame ({name} is {len(values)} numbers)", "give one")
+    return values[0]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The numbers and the texts of an archive by their names, and how each is stored; objects are never read."""
+
+    arrays: dict[str, np.ndarray]
+    texts: dict[str, np.ndarray]
+    stored: dict[str, tuple[str, int]]
+    objects: list[str] = field(default_factory=list)
+
+
+def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
+    """Every array of an archive of numbers alone. Raises VolumeError for any other, and a damaged one."""
+    found = read_archive(path, max_bytes)
+    for name in (*found.objects, *found.texts):
+        raise VolumeError(str(path), f"{name}.npy is not an array of numbers", "write it again")
+    return found.arrays
+
+
+def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive:
+    """Every array of numbers or text. Headers are read first, so that a small file cannot ask for all memory.
+
+    Raises VolumeError for an archive that is damaged.
     """
     where = str(path)
     left = memory.limit() if max_bytes is None else max_bytes
-    found: dict[str, np.ndarray] = {}
+    found = Archive({}, {}, {})
     try:
+        if Path(path).stat().st_size == 0:
+            raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
         with zipfile.ZipFile(Path(path)) as archive:
             entries = archive.infolist()
             if len(entries) > _MAX_ENTRIES:
@@ -114,14 +300,20 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str
                     continue
                 with archive.open(entry) as file:
                     shape, dtype = _header(cast(BinaryIO, file))
+                name = entry.filename.removesuffix(".npy")
+                if dtype.hasobject or dtype.kind not in "fiubUS":
+                    found.objects.append(name)  # pickles and times: not a field
+                    continue
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                if dtype.kind not in "fiub" or size > entry.file_size:
-                    raise VolumeError(where, f"{entry.filename} is not an array of numbers", "write it again")
+                if size > entry.file_size:
+                    raise VolumeError(where, f"{entry.filename} is shorter than it says", "write it again")
                 left -= size
                 memory.check(where, max(-left, 0), 0)
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
-                found[entry.filename.removesuffix(".npy")] = array
+                (found.texts if dtype.kind in "US" else found.arrays)[name] = array
+                how = "zip" if entry.compress_type == zipfile.ZIP_DEFLATED else "none"
+                found.stored[name] = (how, entry.compress_size)
     except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise VolumeError(
             where, f"not a readable npz file ({error})", "check the path and the file"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fluidsr import atomic
 from fluidsr.errors import VolumeError
@@ -33,28 +36,66 @@ def write_pvd(path: str | os.PathLike[str], entries: Iterable[tuple[float, str |
 
 def read_pvd(path: str | os.PathLike[str]) -> list[tuple[float, Path]]:
     """The (time in s, file) of a series, in order of time. Raises VolumeError for a file that is not one."""
+    return [(entry.time, entry.file) for entry in read_entries(path)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a series: its time (s), and which part of its frame it is."""
+
+    time: float
+    file: Path
+    part: str = ""
+    timed: bool = True
+
+
+def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
+    """What a series names, in order of time: a `.pvd`, or the `.series` of ParaView (JSON). Raises VolumeError for a
+    file that is not one."""
     where = str(path)
     try:
         if Path(path).stat().st_size > _MAX_BYTES:
             raise VolumeError(where, "too large for a series", "give a .pvd file")
         text = Path(path).read_text(encoding="utf-8")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise VolumeError(where, "it declares entities", "give a plain .pvd file")
-        root = ElementTree.fromstring(text)
     except OSError as error:
         raise VolumeError(where, f"cannot be read ({error.strerror})", "check the path") from error
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
+    entries = _of_json(where, text) if Path(path).suffix.lower() == ".series" else _of_xml(where, text)
+    found = []
+    for name, time, part in entries:
+        try:
+            seconds = 0.0 if time is None else float(time)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if not isinstance(name, str) or not name or "\0" in name or not math.isfinite(seconds):
+            what = f"an entry without a file or a time: {name!r}, {time!r}"
+            raise VolumeError(where, what, "write it again")
+        # Programs on Windows write backslashes, which are part of a name elsewhere: it counts what is there.
+        file = Path(path).parent / name
+        if "\\" in name and not file.exists():
+            file = Path(path).parent / name.replace("\\", "/")
+        found.append(Entry(seconds, file, part, time is not None))
+    return sorted(found, key=lambda entry: entry.time)
+
+
+def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise VolumeError(where, "it declares entities", "give a plain .pvd file")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
         raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
     if root.tag != "VTKFile" or root.get("type") != "Collection":
         raise VolumeError(where, "not a series of files", "give a .pvd file")
-    entries = []
     for element in root.iter("DataSet"):
-        name = element.get("file")
-        try:
-            time = float(element.get("timestep", "0"))
-        except ValueError:
-            time = math.nan
-        if not name or not math.isfinite(time):
-            raise VolumeError(where, f"an entry without a file or a time: {element.attrib}", "write it again")
-        entries.append((time, Path(path).parent / name))
-    return sorted(entries, key=lambda entry: entry[0])
+        yield element.get("file"), element.get("timestep"), element.get("part", "")
+
+
+def _of_json(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
+    try:
+        document = json.loads(text)
+        for entry in document["files"]:
+            yield entry["name"], entry.get("time"), ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise VolumeError(where, f"not a series of files ({error})", "give a .series of ParaView") from error

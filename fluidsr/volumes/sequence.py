@@ -6,31 +6,39 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from fluidsr.errors import InputError
-from fluidsr.volumes.pvd import read_pvd
+from fluidsr.volumes import siblings
+from fluidsr.volumes.pvd import Entry, read_entries
 from fluidsr.volumes.uni import is_density as uni_is_density
 
 # In order of preference where a folder holds one sequence in several formats.
-SUFFIXES = (".vdb", ".npz", ".vti", ".uni", ".vtkhdf", ".vtk")
+SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
-_LAST_NUMBER = re.compile(r"(\d+)(?=\D*$)")
+# The last number of a name. A minus belongs to it where a separator stands before it: `s.-0001`, but not `s-0001`.
+_LAST_NUMBER = re.compile(r"((?:(?<=[._ ])|^)-\d+|\d+)(?=\D*$)")
+_SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
 
 
 @dataclass(frozen=True)
 class FrameFile:
     """One frame of a sequence: a file, or step `step` of a `.vtkhdf` series (frame number `step` + 1).
 
-    `number` is None where a file's name has none; `time` (s) is known from a `.pvd` or `.vtkhdf` series only.
+    `number` is None where a file's name has none, and is followed by `subframe` where frames lie between whole ones
+    (`s.1001.25`); `time` (s) is known from a `.pvd` or `.vtkhdf` series only. `parts` are further files of the same
+    frame, each with a part of its box.
     """
 
     path: Path
     number: int | None
     time: float | None = None
     step: int = 0
+    subframe: float = 0.0
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,10 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     """The files that `inputs` name together, in order of their frame numbers.
 
     An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?`
-    or `[...]`, a folder of one sequence, or a `.pvd` or `.vtkhdf` series. Of .uni files, which hold a grid
-    each, those of the density stand for their frames. Files without a number stay in the order
-    given. Raises InputError where nothing is found, or where two different sequences are mixed.
+    or `[...]`, a folder of one sequence, one of our run folders, or a `.pvd`, `.series` or `.vtkhdf` series. Of
+    files that hold a field each, those of the density stand for their frames. Files without a number stay in the
+    order given, those of a series in that of their times. Raises InputError where nothing is found, or where two
+    different sequences are mixed.
     """
     files: list[FrameFile] = []
     for given in inputs:
@@ -77,7 +86,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     unique = list({(file.path, file.step): file for file in files}.values())
     _one_file_per_number(unique)
     if all(file.number is not None for file in unique):
-        unique.sort(key=lambda file: file.number or 0)
+        unique.sort(key=lambda file: (file.number or 0, file.subframe))
     return FrameFiles(tuple(unique))
 
 
@@ -96,57 +105,137 @@ def series_name(path: str | os.PathLike[str]) -> str:
 def _expand_one(text: str) -> list[FrameFile]:
     path = Path(text)
     if path.is_dir():
-        return _folder(path)
-    if path.suffix.lower() == ".pvd":
-        return [FrameFile(file, frame_number(file), time) for time, file in read_pvd(path)]
+        return _folder(path / "frames" if (path / "run.yaml").is_file() else path)
+    if path.suffix.lower() in (".pvd", ".series"):
+        return _series(path)
     if path.is_file():
         return _steps(path) if path.suffix.lower() == ".vtkhdf" else [FrameFile(path, frame_number(path))]
-    placeholder = _PLACEHOLDER.search(path.name)
-    if placeholder:
-        found = _of_density(_numbered(path, placeholder))
-    elif any(sign in path.name for sign in "*?["):
-        found = _of_density([FrameFile(f, frame_number(f)) for f in sorted(path.parent.glob(path.name))])
-    else:
+    signs = list(_PLACEHOLDER.finditer(path.name))
+    found: list[FrameFile] = []
+    for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
+        found = found or _of_density(_matching(path, sign))
+    if not found and any(sign in path.name for sign in "*?["):
+        found = _of_density(_numbered(sorted(path.parent.glob(path.name))))
+    elif not signs:
         raise InputError(text, "there is no such file", "check the path")
     if not found:
         raise InputError(text, "no file matches", "check the folder and the pattern")
     return found
 
 
-def _numbered(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
+def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
     head, tail = pattern.name[: placeholder.start()], pattern.name[placeholder.end() :]
-    name = re.compile(re.escape(head) + r"(-?\d+)" + re.escape(tail))
+    name = re.compile(re.escape(head) + r"(-?\d+)(\.\d{1,3})?" + re.escape(tail))
     folder = pattern.parent
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     matches = [(file, name.fullmatch(file.name)) for file in entries]
-    return [FrameFile(file, int(match[1])) for file, match in matches if match]
+    return [
+        FrameFile(file, int(match[1]), subframe=float(f"0{match[2]}") if match[2] else 0.0)
+        for file, match in matches
+        if match
+    ]
+
+
+def _numbered(files: Sequence[Path]) -> list[FrameFile]:
+    """`files` with the numbers in their names, subframes where the names together show that they have them."""
+    heads = _heads_of_subframes([file.stem for file in files])
+    found = []
+    for file in files:
+        match = _SUBFRAME.fullmatch(file.stem)
+        if match and match["head"] in heads:
+            found.append(FrameFile(file, int(match["number"]), subframe=float(f"0.{match['fraction']}")))
+        else:
+            found.append(FrameFile(file, frame_number(file)))
+    return found
+
+
+def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
+    """What stands before the number in those names whose last two numbers are one: `s.` of s.1001 and s.1001.25.
+
+    `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    whole = set()
+    for stem in stems:
+        match, last = _SUBFRAME.fullmatch(stem), _LAST_NUMBER.search(stem)
+        if match:
+            found.setdefault(match["head"], set()).add((match["number"], match["fraction"]))
+        if last and last.end() == len(stem):
+            whole.add(stem[: last.start()])
+    heads = set()
+    for head, pairs in found.items():
+        fractions = {fraction for _, fraction in pairs}
+        decimal = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
+        differ = len({len(fraction) for fraction in fractions}) > 1 or all(len(f) == 1 for f in fractions)
+        many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
+        if head in whole or (decimal and differ and many):
+            heads.add(head)
+    return heads
+
+
+def _series(path: Path) -> list[FrameFile]:
+    """The frames of a .pvd or .series, in order of time; the numbers in the names count where they ascend."""
+    entries = read_entries(path)
+    frames: list[list[Entry]] = []
+    for entry in entries:
+        before = frames[-1] if frames else []
+        same = entry.timed and before and before[0].time == entry.time
+        if same and entry.part not in {other.part for other in before}:
+            before.append(entry)
+        else:
+            frames.append([entry])
+    numbers = [frame_number(frame[0].file) for frame in frames]
+    known = [number for number in numbers if number is not None]
+    ascending = len(known) == len(numbers) and all(a < b for a, b in pairwise(known))
+    return [
+        FrameFile(
+            frame[0].file,
+            number if ascending else place,
+            frame[0].time if frame[0].timed else None,
+            parts=tuple(entry.file for entry in frame[1:]),
+        )
+        for place, (frame, number) in enumerate(zip(frames, numbers, strict=True), start=1)
+    ]
 
 
 def _folder(folder: Path) -> list[FrameFile]:
+    entries = (
+        sorted(file for file in folder.iterdir() if not file.name.startswith(".")) if folder.is_dir() else []
+    )
     for suffix in SUFFIXES:
-        files = sorted(
-            f for f in folder.iterdir() if f.suffix.lower() == suffix and not f.name.startswith(".")
-        )
-        files = [file.path for file in _of_density([FrameFile(file, None) for file in files])]
-        if not files:
+        found = _numbered([file for file in entries if file.suffix.lower() == suffix])
+        found = _of_density(found)
+        if not found:
             continue
-        if suffix == ".vtkhdf" and len(files) == 1:
-            return _steps(files[0])
-        kinds = sorted({_LAST_NUMBER.sub(lambda found: "#" * len(found[1]), f.stem) + suffix for f in files})
+        if suffix == ".vtkhdf" and len(found) == 1:
+            return _steps(found[0].path)
+        kinds = sorted({_kind(file) for file in found})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
         if len(heads) > 1:
             shown = ", ".join(kinds[:5])
             raise InputError(str(folder), f"holds {len(heads)} sequences: {shown}", "name one of them")
-        return [FrameFile(file, frame_number(file)) for file in files]
+        return found
+    series = [file for file in entries if file.suffix.lower() in (".pvd", ".series")]
+    if len(series) == 1:
+        return _series(series[0])
     raise InputError(str(folder), "holds no volumes", f"give a folder with {', '.join(SUFFIXES)} files")
 
 
+def _kind(file: FrameFile) -> str:
+    """The file's name with its number as `#`."""
+    stem = file.path.stem
+    if file.subframe:
+        stem = stem.rpartition(".")[0]
+    return _LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
+
+
 def _of_density(files: list[FrameFile]) -> list[FrameFile]:
-    """`files` without the .uni files that hold other grids of the same frames."""
+    """`files` without those that hold other fields of the same frames."""
     densities = [file for file in files if file.path.suffix.lower() == ".uni" and uni_is_density(file.path)]
-    if not densities:
-        return files
-    return [file for file in files if file.path.suffix.lower() != ".uni" or file in densities]
+    if densities:
+        return [file for file in files if file.path.suffix.lower() != ".uni" or file in densities]
+    kept = siblings.leaders(file.path for file in files)
+    return [file for file in files if file.path in kept]
 
 
 def _steps(path: Path) -> list[FrameFile]:
@@ -159,11 +248,11 @@ def _steps(path: Path) -> list[FrameFile]:
 
 
 def _one_file_per_number(files: Sequence[FrameFile]) -> None:
-    seen: dict[int, FrameFile] = {}
+    seen: dict[float, FrameFile] = {}
     for file in files:
         if file.number is None:
             continue
-        other = seen.setdefault(file.number, file)
+        other = seen.setdefault(file.number + file.subframe, file)
         if other is not file:
-            what = f"frame {file.number} is also {other.path}"
+            what = f"frame {file.number + file.subframe:g} is also {other.path}"
             raise InputError(str(file.path), what, "name one sequence at a time")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fluidsr.errors import InputError
 from fluidsr.volumes import grid_names
+from fluidsr.volumes.units import Style
 
 STREAMED = (".vdb", ".vti")
 
@@ -35,6 +36,8 @@ def stream(
     precision: str = "half",
     naming: str = "houdini",
     threshold: float = 0.0,
+    style: Style | None = None,
+    up: str = "y",
 ) -> AbstractContextManager[Stream]:
     """Write a frame box by box, in any order: `with stream(...) as out: out.put("density", low, box)`.
 
@@ -84,4 +87,4 @@ def stream(
         return vti_stream.stream_frame(path, **options)
     from fluidsr.volumes import vdb
 
-    return vdb.stream_frame(path, naming=naming, **options)
+    return vdb.stream_frame(path, naming=naming, style=style, up=up, **options)

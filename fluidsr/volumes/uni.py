@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,19 @@ def write_frame(
     fields = list(dict.fromkeys(["density", *fields]))
     note = _note(frame)
     present = frame.fields()
+    targets: list[str | os.PathLike[str]] = []
     with ExitStack() as stack:
-        for (
-            field
-        ) in fields:  # leaving the stack renames the last first: the density is the last to be renamed
+        # Leaving the stack renames the last first: the density is the last to be renamed.
+        for field in fields:
             values = rounded(field, present[field], half, threshold).astype(np.float32, copy=False)
             if field != "velocity":
                 values = values[None]
             elif frame.dim == 2:
                 values = np.concatenate([values, np.zeros((1, *frame.shape), np.float32)])
             target = path if field == "density" else sibling(path, field)
+            if target in targets:
+                raise InputError(field, f"its file would be {target}, another field's", "rename the field")
+            targets.append(target)
             file = stack.enter_context(atomic.replacing(target))
             with file.open("wb") as opened:
                 grid = values.reshape(len(values), *(*frame.shape, 1)[:3])
@@ -83,6 +87,12 @@ def read_frame(
     )
     reference = headers[chosen.density]
     others = {field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape}
+    split = {field: name for field, name in chosen.vectors.items() if headers[name].shape == reference.shape}
+    notes = tuple(
+        f"{name!r} has {headers[name].shape} cells, the density {reference.shape}: it is left out"
+        for name in (*chosen.others.values(), *chosen.vectors.values())
+        if headers[name].shape != reference.shape
+    )
     for name in chosen.velocity:
         if headers[name].shape != reference.shape:
             raise VolumeError(
@@ -91,14 +101,19 @@ def read_frame(
                 "resample it",
             )
     x, y, z = reference.shape
-    memory.check(where, x * y * z * 4 * (1 + len(others) + 3 * bool(chosen.velocity)), max_bytes)
+    components = 1 + len(others) + 3 * (bool(chosen.velocity) + len(split))
+    memory.check(where, x * y * z * 4 * components, max_bytes)
     found = {"density": read_grid(files[chosen.density], max_bytes)[1][0]}
     if chosen.velocity:
         parts = [_velocity(read_grid(files[name], max_bytes)) for name in chosen.velocity]
         found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
     found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in others.items()}
+    for field, name in split.items():
+        vector = _velocity(read_grid(files[name], max_bytes))
+        found |= {f"{field}.{axis}": part for axis, part in zip("xyz", vector, strict=True)}
     told = _told(reference.text)
-    if told.get("dim") == 2 and z == 1:
+    flat = z == 1 and told.get("dim", 2 if min(x, y) > 1 else 3) == 2
+    if flat:
         found = {
             name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
             for name, values in found.items()
@@ -106,13 +121,15 @@ def read_frame(
     place: dict[str, Any] = {key: told[key] for key in ("cell_size", "origin", "time", "dt") if key in told}
     frame = Frame(np.ascontiguousarray(found["density"]), **place)
     frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
+    layer = 0.0 if flat and not told else None
     if told:
-        return Taken(frame)
+        return Taken(frame, notes=notes)
     if blender.domain_of(Path(path)):
         # A frame without a place has its first cell's corner at the origin: index 0, as Blender means it.
         start = frame.replace(origin=(-0.5 * frame.cell_size,) * 3) if frame.dim == 3 else frame
-        return blender.placed(Path(path), start, reference.shape, max_bytes)
-    return Taken(frame, "cells/frame")
+        placed = blender.placed(Path(path), start, reference.shape, max_bytes)
+        return replace(placed, notes=(*placed.notes, *notes))
+    return Taken(frame, "cells/frame", notes=notes, layer=layer)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -136,7 +153,9 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 
 def sibling(path: str | os.PathLike[str], field: str) -> Path:
-    """Where the grid `field` of the frame whose density is `path` is written."""
+    """Where the grid `field` of the frame whose density is `path` is written; of a name like `fire/heat` the letters
+    alone."""
+    field = "".join(filter(str.isascii, filter(str.isalpha, field))) or "field"
     words = _WORDS.findall(Path(path).stem)
     at = _word_of_density(words)
     if at is not None:

@@ -6,7 +6,9 @@ Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +22,28 @@ MANTAFLOW_UNITS_PER_SECOND = 2.5
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a VDB file was written: what it calls the grid of each field, what it says of it and of itself, the codec of
+    its density and whether that is in half precision. A VDB made of the frame keeps it, and copies from the file
+    `copied_from` the grids that are no fields of smoke (`vdb.fields.asides`)."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: Mapping[str, Any] = field(default_factory=dict)
+    half: bool = True
+    compression: str = "blosc"
+    copied_from: str | None = None
+
+
+@dataclass(frozen=True)
 class Taken:
     """A frame as its file has it, and what is needed to bring its velocity into m/s.
 
     `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
     lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
-    `notes` are sentences for the user that are the same for every frame of a sequence.
+    `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
+    voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
+    (m). `style` is that of a VDB, `up` the axis that points up, as far as that is known.
     """
 
     frame: Frame
@@ -33,6 +51,23 @@ class Taken:
     frame_units: float | None = None
     tight: bool = False
     notes: tuple[str, ...] = ()
+    empty: bool = False
+    layer: float | None = None
+    style: Style | None = None
+    up: str = "y"
+
+    def lifted(self) -> Taken:
+        """With a frame that is one layer of a 3-D file as such a layer; any other as it is."""
+        if self.layer is None or self.frame.dim == 3:
+            return self
+        fields = {name: np.asarray(values)[..., None] for name, values in self.frame.fields().items()}
+        if "velocity" in fields:
+            still = np.zeros((1, *fields["velocity"].shape[1:]), np.float32)
+            fields["velocity"] = np.concatenate([fields["velocity"], still])
+        origin = (*self.frame.origin, self.layer)
+        frame = Frame(fields["density"], cell_size=self.frame.cell_size, origin=origin)
+        frame = frame.with_fields(fields, time=self.frame.time, dt=self.frame.dt)
+        return replace(self, frame=frame, layer=None)
 
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
         """The frame with its velocity in m/s.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from fluidsr import atomic
 from fluidsr.frame import Frame
@@ -11,6 +12,7 @@ from fluidsr.volumes import vtk_image
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import VtiFile
+from fluidsr.volumes.vti_parallel import ParallelFile
 from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
 
 # Measured on smoke, 30 % of 160x240x160 filled, rounded to halves, one core: LZ4 takes 0.025 s and gives
@@ -58,9 +60,16 @@ def read_frame(
     max_bytes: int | None = None,
 ) -> Taken:
     """Read a frame; see `fluidsr.volumes.read`."""
-    return vtk_image.frame_of(VtiFile(path, max_bytes), density_grid, velocity_grid, fields)
+    return vtk_image.frame_of(open_image(path, max_bytes), density_grid, velocity_grid, fields, open_image)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in the image; see `fluidsr.volumes.inspect`."""
-    return vtk_image.info_of(VtiFile(path, max_bytes), "vti")
+    return vtk_image.info_of(open_image(path, max_bytes), Path(path).suffix.lower().lstrip("."))
+
+
+def open_image(path: str | os.PathLike[str], max_bytes: int | None = None) -> VtiFile | ParallelFile:
+    """An image (.vti), a uniform rectilinear grid (.vtr), or an image of several files (.pvti)."""
+    if Path(path).suffix.lower() == ".pvti":
+        return ParallelFile(path, max_bytes)
+    return VtiFile(path, max_bytes)

@@ -1,8 +1,8 @@
-"""A VTK XML image file: its header, and the values of its arrays, without VTK, whose own reader trusts what
-a file says of itself.
+"""A VTK XML image file (.vti), or rectilinear grid of even coordinates (.vtr): its header, and the values of its
+arrays, without VTK, whose own reader trusts what a file says of itself.
 
-All that the format allows for an image of one piece: ascii, base64 and raw data, inline or appended; zlib,
-LZ4 and LZMA; either byte order. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+All that the format allows: one piece or several; ascii, base64 and raw data, inline or appended; zlib, LZ4 and
+LZMA; either byte order. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import os
 import re
 import xml.parsers.expat
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -41,7 +42,9 @@ _COMPRESSORS = {
     "vtkLZ4DataCompressor": "lz4",
     "vtkLZMADataCompressor": "lzma",
 }
-_SECTIONS = ("PointData", "CellData", "FieldData")
+_SECTIONS = ("PointData", "CellData", "FieldData", "Coordinates")
+_KINDS = ("ImageData", "RectilinearGrid")
+_MAX_PIECES = 100_000
 _MAX_ARRAYS = 1000
 _APPENDED = re.compile(rb"<AppendedData([^>]*)>\s*_")
 
@@ -58,22 +61,26 @@ class DataArray:
     format: str
     offset: int
     text: list[str] = field(default_factory=list)
+    piece: int = 0
 
 
 class VtiFile:
-    """An open image file. Raises VolumeError for one that is damaged or not an image of one piece.
+    """An open image file. Raises VolumeError for one that is damaged or no image.
 
-    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m.
+    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m. Of several
+    pieces `arrays` has those that all of them have.
     """
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
         self.where = os.fspath(path)
         self.max_bytes = max_bytes
         self.arrays: list[DataArray] = []
-        self.extent = (0, -1) * 3
-        self.spacing = (1.0,) * 3
-        self.origin = (0.0,) * 3
-        self.direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        self._all: list[DataArray] = []  # of all pieces
+        self._pieces: list[tuple[int, ...]] = []
+        self.extent: tuple[int, ...] = (0, -1) * 3
+        self.spacing: tuple[float, ...] = (1.0,) * 3
+        self.origin: tuple[float, ...] = (0.0,) * 3
+        self.direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
         self._header = np.dtype("<u4")
         self._order = "<"
         self._compressor = ""
@@ -85,6 +92,7 @@ class VtiFile:
         self._appended = data[split.end() :] if split else b""
         self._base64 = split is not None and b"base64" in split[1]
         self._parse(data[: split.start()] if split else data, whole=split is None)
+        self._gather()
 
     @property
     def compression(self) -> str:
@@ -100,6 +108,17 @@ class VtiFile:
         """The array's values, `[tuples * components]`, in its own type. Raises VolumeError where they are
         not there.
         """
+        if array.section == "FieldData" or self._pieces == [self.extent]:
+            return self._values(array, tuples)
+        parts = [part for part in self._all if (part.section, part.name) == (array.section, array.name)]
+        memory.check(self.where, tuples * array.components * 9, self.max_bytes)
+        pieces = [
+            (self._pieces[part.piece], self._values(part, cells_of(self._pieces[part.piece], part.section)))
+            for part in parts
+        ]
+        return assembled(self.where, self.extent, array, pieces)
+
+    def _values(self, array: DataArray, tuples: int) -> np.ndarray:
         dtype = np.dtype(self._order + _TYPES[array.type])
         size = tuples * array.components * dtype.itemsize
         memory.check(self.where, size, self.max_bytes)
@@ -130,30 +149,32 @@ class VtiFile:
         if array.format != "appended":
             return sum(map(len, array.text))
         later = [
-            other.offset
-            for other in self.arrays
-            if other.format == "appended" and other.offset > array.offset
+            other.offset for other in self._all if other.format == "appended" and other.offset > array.offset
         ]
         return min(later, default=len(self._appended)) - array.offset
 
     def _parse(self, header: bytes, whole: bool) -> None:
         parser = xml.parsers.expat.ParserCreate()
         path: list[str] = []
-        pieces = 0
 
         def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal pieces
             path.append(tag)
             if tag == "VTKFile":
                 self._set_file(attributes)
-            elif tag == "ImageData":
+            elif tag in _KINDS:
                 self._set_image(attributes)
             elif tag == "Piece":
-                pieces += 1
-                if pieces > 1:
-                    raise VolumeError(self.where, "an image of several pieces", "save it as one piece")
-                if _numbers(attributes.get("Extent", ""), int, 6) not in (self.extent, None):
-                    self._fail("its piece is not the whole image")
+                extent = numbers(attributes.get("Extent", ""), int, 6) or self.extent
+                inside = all(
+                    self.extent[2 * axis]
+                    <= extent[2 * axis]
+                    <= extent[2 * axis + 1]
+                    <= self.extent[2 * axis + 1]
+                    for axis in range(3)
+                )
+                if not inside or len(self._pieces) >= _MAX_PIECES:
+                    self._fail("a piece lies outside the image")
+                self._pieces.append(extent)
             elif tag in ("DataArray", "Array") and len(path) > 1 and path[-2] in _SECTIONS:
                 self._add_array(path[-2], attributes)
 
@@ -161,8 +182,8 @@ class VtiFile:
             path.pop()
 
         def text(value: str) -> None:
-            if path and path[-1] == "DataArray" and self.arrays:
-                self.arrays[-1].text.append(value)
+            if path and path[-1] == "DataArray" and self._all:
+                self._all[-1].text.append(value)
 
         def doctype(*_: object) -> None:
             self._fail("it declares a document type")
@@ -178,7 +199,7 @@ class VtiFile:
             self._fail("it has no extent")
 
     def _set_file(self, attributes: dict[str, str]) -> None:
-        if attributes.get("type") != "ImageData":
+        if attributes.get("type") not in _KINDS:
             raise VolumeError(
                 self.where, f"a VTK file of type {attributes.get('type')}", "give an image (.vti)"
             )
@@ -190,10 +211,10 @@ class VtiFile:
             raise VolumeError(self.where, f"compressed with {self._compressor}", "save it with zlib or LZ4")
 
     def _set_image(self, attributes: dict[str, str]) -> None:
-        extent = _numbers(attributes.get("WholeExtent", ""), int, 6)
-        spacing = _numbers(attributes.get("Spacing", "1 1 1"), float, 3)
-        origin = _numbers(attributes.get("Origin", "0 0 0"), float, 3)
-        direction = _numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
+        extent = numbers(attributes.get("WholeExtent", ""), int, 6)
+        spacing = numbers(attributes.get("Spacing", "1 1 1"), float, 3)
+        origin = numbers(attributes.get("Origin", "0 0 0"), float, 3)
+        direction = numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
         if extent is None or spacing is None or origin is None or direction is None:
             self._fail("its extent, spacing, origin or direction is not made of numbers")
         if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
@@ -210,9 +231,10 @@ class VtiFile:
             except ValueError:
                 self._fail(f"{key}={attributes[key]!r} is not a number")
         components, tuples, offset = whole.values()
-        if len(self.arrays) >= _MAX_ARRAYS or not 1 <= components <= 1000 or offset < 0:
+        piece = max(len(self._pieces) - 1, 0)
+        if len(self._all) >= _MAX_ARRAYS * (1 + piece) or not 1 <= components <= 1000 or offset < 0:
             self._fail(f"array {attributes.get('Name')!r} is absurd")
-        self.arrays.append(
+        self._all.append(
             DataArray(
                 section,
                 attributes.get("Name", ""),
@@ -221,8 +243,36 @@ class VtiFile:
                 tuples if tuples >= 0 else None,
                 attributes.get("format", "ascii"),
                 offset,
+                piece=piece,
             )
         )
+
+    def _gather(self) -> None:
+        """`arrays`, those that all pieces have; of a rectilinear grid its spacing and origin, too."""
+        pieces: dict[tuple[str, str, int, str], set[int]] = {}
+        for array in self._all:
+            pieces.setdefault(_kind(array), set()).add(array.piece)
+        seen = set()
+        for array in self._all:
+            if array.section == "Coordinates":
+                continue
+            everywhere = len(pieces[_kind(array)]) == max(len(self._pieces), 1)
+            if array.section == "FieldData" or (everywhere and _kind(array) not in seen):
+                seen.add(_kind(array))
+                self.arrays.append(array)
+        coordinates = [array for array in self._all if array.section == "Coordinates" and array.piece == 0]
+        if not coordinates:
+            return
+        from fluidsr.volumes.vtk_image import even
+
+        if len(coordinates) != 3 or not self._pieces or not all(array.type for array in coordinates):
+            self._fail("its coordinates are not three arrays")
+        first = self._pieces[0]
+        points = [first[2 * axis + 1] - first[2 * axis] + 1 for axis in range(3)]
+        found = [even(self.where, self._values(a, n)) for a, n in zip(coordinates, points, strict=True)]
+        self.spacing = tuple(step for _, step in found)
+        # As of an image, of the point with the index 0.
+        self.origin = tuple(at - step * low for (at, step), low in zip(found, first[::2], strict=True))
 
     def _plain(self, source: bytes, encoded: bool) -> bytes:
         width = self._header.itemsize
@@ -278,6 +328,50 @@ class VtiFile:
         raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
 
 
+def cells_of(extent: tuple[int, ...], section: str) -> int:
+    """How many values an array of the points or the cells of `extent` has."""
+    return int(np.prod(_edges(extent, section), dtype=object))
+
+
+def assembled(
+    where: str,
+    extent: tuple[int, ...],
+    array: DataArray,
+    pieces: Iterable[tuple[tuple[int, ...], np.ndarray]],
+) -> np.ndarray:
+    """The values of `array` for the whole `extent` from those of `pieces`, `(extent, values)` each. Raises
+    VolumeError where they leave something open."""
+    x, y, z = _edges(extent, array.section)
+    whole, covered = None, np.zeros((z, y, x), bool)
+    for own, values in pieces:
+        a, b, c = _edges(own, array.section)
+        window = tuple(
+            slice(own[2 * axis] - extent[2 * axis], own[2 * axis] - extent[2 * axis] + n)
+            for axis, n in ((2, c), (1, b), (0, a))
+        )
+        if whole is None:
+            whole = np.zeros((z, y, x, array.components), values.dtype)
+        whole[window] = values.reshape(c, b, a, array.components)
+        covered[window] = True
+    if whole is None or not covered.all():
+        raise VolumeError(
+            where,
+            f"the pieces of {array.name!r} do not cover the whole image",
+            "write or copy the file again",
+        )
+    return whole.reshape(-1)
+
+
+def _edges(extent: tuple[int, ...], section: str) -> tuple[int, int, int]:
+    a, b, c, d, e, f = extent
+    x, y, z = b - a + 1, d - c + 1, f - e + 1
+    return (x, y, z) if section != "CellData" else (max(x - 1, 1), max(y - 1, 1), max(z - 1, 1))
+
+
+def _kind(array: DataArray) -> tuple[str, str, int, str]:
+    return array.section, array.name, array.components, array.type
+
+
 def _decode_base64(source: bytes, size: int) -> bytes:
     """The first `size` bytes that `source` encodes."""
     decoded = base64.b64decode(source[: -(-size // 3) * 4])
@@ -286,7 +380,8 @@ def _decode_base64(source: bytes, size: int) -> bytes:
     return decoded[:size]
 
 
-def _numbers(text: str, kind: type, count: int):  # type: ignore[no-untyped-def]
+def numbers(text: str, kind: type, count: int) -> Any:
+    """The `count` words of `text` as a tuple of numbers of `kind`, or None."""
     try:
         found = tuple(kind(word) for word in text.split())
     except ValueError:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import grid_names, memory
+from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import DataArray
 
 # What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
 TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origin"
+_TIME_OF_VISIT = "TIME"
+_UNNAMED = ("data", "scalars", "field", "values", "array")  # what an array is called that nobody named
 
 _IDENTITY = np.eye(3).reshape(-1)
 
@@ -53,71 +57,155 @@ class Image(Protocol):
 
 
 def frame_of(
-    image: Image, density_grid: str | None, velocity_grid: str | None, fields: Sequence[str] | None
+    image: Image,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    fields: Sequence[str] | None,
+    open_image: Callable[[Path, int | None], Image] | None = None,
 ) -> Taken:
     """The frame that `image` holds; see `fluidsr.volumes.read`.
 
-    Points are cell centres; a file with cell data only gives those. An image one point thick in z, or one
-    that says so, is a 2-D frame.
+    Points are cell centres; where the density lies in the cells, the cells are. A field of the other kind is
+    averaged to where the density is. An image one point thick in z, or one that says so, is a 2-D frame. Of a file
+    with a single array the other fields may stand in files beside it, which `open_image` opens.
     """
-    arrays, shape = _grids(image)
-    scalars = [name for name, array in arrays.items() if array.components == 1]
-    vectors = [name for name, array in arrays.items() if array.components == 3]
+    found = _fields(image, density_grid)
+    notes: list[str] = []
+    if len(found) == 1 and open_image is not None:
+        found = _with_siblings(image, found, open_image, notes)
+    scalars = [name for name, part in found.items() if part.array.components == 1]
+    vectors = [name for name, part in found.items() if part.array.components == 3]
     chosen = grid_names.choose(
         image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
-    cells = _cells(shape)
-    memory.check(
-        image.where, cells * 4 * (1 + len(chosen.others) + 3 * bool(chosen.velocity)), image.max_bytes
-    )
-    found = {"density": _channels(image, arrays[chosen.density], shape)[0]}
+    section = found[chosen.density].array.section
+    shape = _shape(image, section)
+    count = 1 + len(chosen.others) + 3 * (bool(chosen.velocity) + len(chosen.vectors))
+    memory.check(image.where, _cells(shape) * 4 * count, image.max_bytes)
+
+    def channels(name: str) -> np.ndarray:
+        part = found[name]
+        values = _channels(part.image, part.array, _shape(part.image, part.array.section))
+        return values if part.array.section == section else _moved(values, shape)
+
+    values = {"density": channels(chosen.density)[0]}
     if chosen.velocity:
-        parts = [_channels(image, arrays[name], shape) for name in chosen.velocity]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    found |= {field: _channels(image, arrays[name], shape)[0] for field, name in chosen.others.items()}
-    return Taken(_frame(image, found, shape))
+        parts = [channels(name) for name in chosen.velocity]
+        values["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    values |= {field: channels(name)[0] for field, name in chosen.others.items()}
+    for field, name in chosen.vectors.items():
+        values |= {f"{field}.{axis}": part for axis, part in zip("xyz", channels(name), strict=True)}
+    for name in (*chosen.velocity, *chosen.others.values(), *chosen.vectors.values()):
+        if found[name].array.section != section:
+            where = "points" if section == "PointData" else "cells"
+            notes.append(f"{name!r} is averaged to the {where}, where the density is")
+    return Taken(_frame(image, values, shape, section), notes=tuple(dict.fromkeys(notes)))
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
     """What is in the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
-    arrays, shape = _grids(image)
-    most = max(a.components for a in arrays.values())
+    found = _fields(image, None)
+    section = next(iter(found.values())).array.section
+    shape = _shape(image, section)
+    most = max(part.array.components for part in found.values())
     memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
-    place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, shape)
+    place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, shape, section)
     grids = [
         describe_array(
             place,
             name,
-            _channels(image, array, shape),
-            dtype=array.type.lower(),
+            _channels(image, part.array, _shape(image, part.array.section)),
+            dtype=part.array.type.lower(),
             compression=image.compression,
-            size=image.stored(array),
+            size=image.stored(part.array),
         )
-        for name, array in arrays.items()
+        for name, part in found.items()
     ]
     return VolumeInfo.of_frame(image.where, kind, place, grids)
 
 
-def _grids(image: Image) -> tuple[dict[str, DataArray], tuple[int, int, int]]:
-    """The arrays of the points, else of the cells, by name, and how many values they have along x, y, z."""
-    shape = image.points()
-    for section in ("PointData", "CellData"):
-        arrays = {
-            a.name: a for a in image.arrays if a.section == section and a.type and a.components in (1, 3)
-        }
-        if arrays:
-            if section == "CellData":
-                x, y, z = (max(n - 1, 1) for n in shape)
-                shape = (x, y, z)
-            return arrays, shape
-    raise VolumeError(image.where, "it has no arrays of numbers", "give an image with point or cell data")
+@dataclass(frozen=True)
+class _Part:
+    """An array, and the image that has it."""
+
+    image: Image
+    array: DataArray
 
 
-def _frame(image: Image, found: dict[str, np.ndarray], shape: tuple[int, int, int]) -> Frame:
+def _fields(image: Image, density: str | None) -> dict[str, _Part]:
+    """The arrays that may be fields, by name: those where the density lies first, then the others.
+
+    What VTK itself keeps with an image (`vtkGhostType`, `vtkValidPointMask`) is none.
+    """
+    found: dict[str, dict[str, _Part]] = {"PointData": {}, "CellData": {}}
+    for array in image.arrays:
+        of_vtk = array.name.startswith("vtk")
+        if array.section in found and array.type and array.components in (1, 3) and not of_vtk:
+            found[array.section].setdefault(array.name, _Part(image, array))
+
+    def order(section: str) -> tuple[bool, bool, bool]:
+        scalars = [name for name, part in found[section].items() if part.array.components == 1]
+        return (
+            density not in scalars,
+            not any(grid_names.field_of(name) == "density" for name in scalars),
+            not scalars,
+        )
+
+    first, second = sorted(found, key=order)  # points before cells where nothing else tells
+    fields = found[second] | found[first]
+    fields = {name: fields[name] for name in (*found[first], *found[second])}
+    if not fields:
+        raise VolumeError(image.where, "it has no arrays of numbers", "give an image with point or cell data")
+    word = siblings.word_of_density(image.where)
+    if len(fields) == 1 and word:  # one field a file, which the file's name tells better than the array's
+        (name,) = fields
+        if grid_names.field_of(name) is None and name.lower() in _UNNAMED:
+            fields = {word: fields[name]}
+    return fields
+
+
+def _with_siblings(
+    image: Image,
+    found: dict[str, _Part],
+    open_image: Callable[[Path, int | None], Image],
+    notes: list[str],
+) -> dict[str, _Part]:
+    """`found`, and what the files beside it hold of the same frame."""
+    for word, file in siblings.beside(image.where).items():
+        other = open_image(file, image.max_bytes)
+        if list(other.extent) != list(image.extent) or not np.allclose(other.spacing, image.spacing):
+            notes.append(f"{file.name} has other cells: it is left out")
+            continue
+        for name, part in _fields(other, None).items():
+            found.setdefault(name if name not in found else word, part)
+    return found
+
+
+def _shape(image: Image, section: str) -> tuple[int, int, int]:
+    """How many values an array of the points or of the cells has along x, y, z."""
+    x, y, z = image.points()
+    return (x, y, z) if section == "PointData" else (max(x - 1, 1), max(y - 1, 1), max(z - 1, 1))
+
+
+def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """`values [components, x, y, z]` of points at the cells of `shape`, or of cells at its points: the mean of the
+    neighbours."""
+    for axis, wanted in enumerate(shape, start=1):
+        if values.shape[axis] == wanted:
+            continue
+        if values.shape[axis] < wanted:
+            around = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+            values = np.pad(values, around, mode="edge")
+        lower, upper = [slice(None)] * 4, [slice(None)] * 4
+        lower[axis], upper[axis] = slice(0, -1), slice(1, None)
+        values = (values[tuple(lower)] + values[tuple(upper)]) * np.float32(0.5)
+    return values
+
+
+def _frame(image: Image, found: dict[str, np.ndarray], shape: tuple[int, int, int], section: str) -> Frame:
     size = _cell_size(image)
     notes = _notes(image)
-    of_cells = {a.name: a.section for a in image.arrays if a.section != "FieldData"}
-    points = "PointData" in of_cells.values()
+    points = section == "PointData"
     first = [corner + low * size for corner, low in zip(image.origin, image.extent[::2], strict=True)]
     origin = tuple(value - size / 2 for value in first) if points else tuple(first)
     # VTK prints places with fewer digits than a float64 has; ours are kept exactly in the field data.
@@ -134,7 +222,9 @@ def _frame(image: Image, found: dict[str, np.ndarray], shape: tuple[int, int, in
         }
         origin = origin[:2]
     times: dict[str, Any] = {
-        key: notes[name][0] for key, name in (("time", TIME), ("dt", DT)) if name in notes
+        key: notes[name][0]
+        for key, name in (("time", _TIME_OF_VISIT), ("time", TIME), ("dt", DT))
+        if name in notes
     }
     frame = Frame(found["density"], cell_size=size, origin=origin, **times)
     return frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
@@ -156,12 +246,31 @@ def _notes(image: Image) -> dict[str, tuple[float, ...]]:
     return notes
 
 
+def even(where: str, coordinates: np.ndarray) -> tuple[float, float]:
+    """The first of the coordinates along one axis, and their distance. Raises VolumeError where they are not evenly
+    spaced, up to the last digits of a float32."""
+    values = coordinates.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
+    if len(values) < 2:
+        return float(values[0]), 1.0
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    wrong = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
+    if not step > 0 or wrong > 1e-3 * step + 4e-7 * np.abs(values).max():
+        raise VolumeError(
+            where,
+            "a rectilinear grid of uneven or descending coordinates",
+            "resample it to an image of even cells",
+        )
+    return float(values[0]), float(step)
+
+
 def _cell_size(image: Image) -> float:
     # The spacing across a single layer means nothing, and other programs write anything there.
     points = image.points()
     spacing = [s for s, n in zip(image.spacing, points, strict=True) if n > 1] or [image.spacing[0]]
     size = spacing[0]
-    even = all(abs(s - size) <= 1e-6 * abs(size) for s in spacing)
+    even = all(abs(s - size) <= 1e-5 * abs(size) for s in spacing)
     if not even or not size > 0 or not np.allclose(image.direction, _IDENTITY, atol=1e-9):
         raise VolumeError(
             image.where,

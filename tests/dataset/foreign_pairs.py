@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.dataset import Foreign, Side
+from fluidsr.dataset import ExternalPair, Side
 from fluidsr.frame import Frame
 from fluidsr.volumes.units import Taken
 
@@ -28,10 +28,10 @@ def side(frames: Mapping[int, Frame], *, tight: bool = False, label: str = "shot
 
 def shot(
     seed: int = 0, numbers: tuple[int, ...] = (1, 2, 3), factor: int = 2, shape: tuple[int, ...] = (6, 8)
-) -> Foreign:
+) -> ExternalPair:
     """A dense pair; its frames begin at number 1 and origin (1, 2)."""
     fine = tuple(n * factor for n in shape)
     origin = (1.0, 2.0, 3.0)[: len(shape)]
     low = {n: smoke(shape, CELL, 100 * seed + n, origin=origin) for n in numbers}
     high = {n: smoke(fine, CELL / factor, 100 * seed + n + 50, origin=origin) for n in numbers}
-    return Foreign(side(high), side(low), source={"high": [f"shot{seed}"], "low": ["low"]})
+    return ExternalPair(side(high), side(low), source={"high": [f"shot{seed}"], "low": ["low"]})

@@ -20,7 +20,7 @@ from synthetic_pairs import write_synthetic
 from fluidsr.dataset import DatasetConfig, PatchSampler, Store, generate, import_simulations
 from fluidsr.dataset.addresses import Address, Remote, locate, names, remove, size
 from fluidsr.dataset.writer import SimulationWriter
-from fluidsr.dataset.zarr_groups import is_dataset, present
+from fluidsr.dataset.zarr_groups import finished, is_dataset
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.scenes.random_scenes.distribution import load_distribution
@@ -58,8 +58,8 @@ def test_an_address_holds_the_same_as_a_folder(tmp_path: Path, memory: Remote) -
     here, there = Store.open(tmp_path / "s"), Store.open(str(memory))
     for mine, theirs in zip(there.simulations(), here.simulations(), strict=True):
         assert (mine.name, mine.split, mine.attrs) == (theirs.name, theirs.split, theirs.attrs)
-        np.testing.assert_array_equal(mine.low(3).velocity, theirs.low(3).velocity)
-        np.testing.assert_array_equal(mine.high_density(4), theirs.high_density(4))
+        np.testing.assert_array_equal(mine.coarse(3).velocity, theirs.coarse(3).velocity)
+        np.testing.assert_array_equal(mine.fine_density(4), theirs.fine_density(4))
     told, expected = there.describe(), here.describe()
     assert told.pop("path") == str(memory) and expected.pop("path")
     assert told == expected
@@ -79,10 +79,10 @@ def test_damage_is_told_with_its_address(memory: Remote) -> None:
     chunk = next(name for name in memory.files() if "sim_00000/high_density/c/3/" in name)
     system.pipe_file(f"{memory}/{chunk}", b"damaged")
     with pytest.raises(DatasetError, match=f"{memory}/sim_00000/high_density: frame 3: cannot be read"):
-        simulation.high(3)
+        simulation.fine(3)
     system.rm(f"{memory}/{chunk}")
     with pytest.raises(DatasetError, match="frame 3: is missing"):
-        simulation.high(3)
+        simulation.fine(3)
 
 
 def frame() -> Frame:
@@ -106,17 +106,17 @@ def test_a_simulation_counts_only_when_it_is_whole(memory: Remote) -> None:
     write_synthetic(memory, simulations=1)  # type: ignore[arg-type]
     writer = begun(memory, 2)  # and its process dies
     assert names(memory) == ["sim_00000", "sim_00001", "zarr.json"]
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
     assert [s.name for s in Store.open(memory).simulations()] == ["sim_00000"]
     again = begun(memory, 1)
     again.finish(ABOUT)
     again.__exit__(None, None, None)
-    assert present(memory) == {"sim_00000", "sim_00001"}
+    assert finished(memory) == {"sim_00000", "sim_00001"}
     assert Store.open(memory).simulations()[1].frames == 1
     assert len([n for n in memory.files() if n.startswith("sim_00001/low_density/c/")]) == 1
     # Of one whose removal was stopped the metadata are gone first.
     fsspec.filesystem("memory").rm(f"{memory}/sim_00001/zarr.json")
-    assert present(memory) == {"sim_00000"} and len(Store.open(memory).simulations()) == 1
+    assert finished(memory) == {"sim_00000"} and len(Store.open(memory).simulations()) == 1
     # One that is stopped clears its own away; one whose objects another has cleared away never counts.
     writer = begun(memory, 1)
     writer.__exit__(KeyboardInterrupt, None, None)
@@ -126,7 +126,7 @@ def test_a_simulation_counts_only_when_it_is_whole(memory: Remote) -> None:
     fsspec.filesystem("memory").rm(f"{memory}/{chunk}")
     with pytest.raises(RunError, match="frames of low_velocity have vanished"):
         writer.finish(ABOUT)
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
 
 
 def test_a_failed_simulation_is_recorded(memory: Remote) -> None:
@@ -184,7 +184,7 @@ def test_cut_off_at_any_object_an_import_leaves_whole_simulations_and_goes_on(
             found = Store.open(memory).simulations()
             complete.add(len(found))
             for simulation in found:
-                simulation.low(0), simulation.high(0, fields=("velocity",))
+                simulation.coarse(0), simulation.fine(0, fields=("velocity",))
         import_simulations(wanted, memory)
         assert objects(memory) == whole
     assert cuts > 20 and complete == {0, 1, 2}
@@ -206,7 +206,7 @@ def test_generation_goes_on_at_an_address(tmp_path: Path, memory: Remote) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         generate(tiny(2), memory, on_progress=stop)
-    assert present(memory) == {"sim_00000"}
+    assert finished(memory) == {"sim_00000"}
     report = generate(tiny(2), str(memory))
     assert (report.kept, report.written) == (["sim_00000"], ["sim_00001"])
     assert objects(memory) == objects(tmp_path / "s")

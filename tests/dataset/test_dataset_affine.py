@@ -16,11 +16,13 @@ from fluidsr.dataset.splines import coefficients
 def _scalar(
     transform: Affine, field: np.ndarray, centre: Sequence[float], tile: int, cells: int = 1
 ) -> np.ndarray:
-    return transform.see([coefficients(field)], centre, tile, cells)[0]
+    return transform.resample([coefficients(field)], centre, tile, cells)[0]
 
 
 def _vector(transform: Affine, field: np.ndarray, centre: Sequence[float], tile: int) -> np.ndarray:
-    return transform.carry(transform.see([coefficients(component) for component in field], centre, tile))
+    return transform.transform_vectors(
+        transform.resample([coefficients(component) for component in field], centre, tile)
+    )
 
 
 _SEEDS = st.integers(0, 10**6)

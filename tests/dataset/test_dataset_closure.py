@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fluidsr.dataset import DatasetConfig, Store, generate
-from fluidsr.dataset.closure_samples import ClosureSamples, turned
-from fluidsr.dataset.store import Joined
+from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
+from fluidsr.dataset.store import ConcatStore
 from fluidsr.errors import DatasetError, InputError
 
 
@@ -27,17 +27,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_the_coarse_run_is_near_the_fine_state_and_not_equal_to_it(pairs: Store) -> None:
     for simulation in pairs.simulations():
-        low, reference = simulation.low(2), simulation.reference(2)
+        low, reference = simulation.coarse(2), simulation.reference(2)
         assert low.shape == reference.shape and low.time == reference.time
         off = np.abs(low.velocity_in_cells() - reference.velocity_in_cells()).max()
         assert 0 < off < 0.5 * np.abs(reference.velocity_in_cells()).max()
 
 
 def test_samples_hold_what_the_coarse_velocity_lacks(pairs: Store) -> None:
-    samples = ClosureSamples(Joined([pairs]), "train", augment=False)
+    samples = ClosureSamples(ConcatStore([pairs]), "train", augment=False)
     simulation = pairs.simulations("train")[0]
     sample = samples.frame(1)
-    low, reference = simulation.low(1), simulation.reference(1)
+    low, reference = simulation.coarse(1), simulation.reference(1)
     change = reference.velocity_in_cells() - low.velocity_in_cells()
     np.testing.assert_array_equal(sample.change[0].numpy(), change)
     np.testing.assert_array_equal(sample.state[0, 0].numpy(), low.density)
@@ -50,15 +50,15 @@ def test_samples_hold_what_the_coarse_velocity_lacks(pairs: Store) -> None:
 
 
 def test_turning_keeps_vectors_and_fields_together(pairs: Store) -> None:
-    sample = ClosureSamples(Joined([pairs]), "train", augment=False).frame(0)
+    sample = ClosureSamples(ConcatStore([pairs]), "train", augment=False).frame(0)
 
     def divergence(v: torch.Tensor) -> torch.Tensor:
         return sum(torch.gradient(v[0, axis], dim=axis)[0] for axis in range(2))  # type: ignore[return-value]
 
-    seen = {tuple(turned(sample, np.random.default_rng(n)).change.shape) for n in range(20)}
+    seen = {tuple(transformed_sample(sample, np.random.default_rng(n)).change.shape) for n in range(20)}
     assert (1, 2, *sample.change.shape[2:]) in seen
     for n in range(8):
-        other = turned(sample, np.random.default_rng(n))
+        other = transformed_sample(sample, np.random.default_rng(n))
         for first in (2, 4):
             own, moved = sample.state[:, first : first + 2], other.state[:, first : first + 2]
             expected = sorted(divergence(own).flatten().tolist())
@@ -70,7 +70,7 @@ def test_turning_keeps_vectors_and_fields_together(pairs: Store) -> None:
 
 
 def test_a_sample_is_a_function_of_its_number(pairs: Store) -> None:
-    first, second = (ClosureSamples(Joined([pairs]), "train", seed=5) for _ in range(2))
+    first, second = (ClosureSamples(ConcatStore([pairs]), "train", seed=5) for _ in range(2))
     assert torch.equal(first.sample(9).state, second.sample(9).state)
     assert any(not torch.equal(first.sample(9).state, first.sample(n).state) for n in range(10, 14))
 
@@ -78,7 +78,7 @@ def test_a_sample_is_a_function_of_its_number(pairs: Store) -> None:
 def test_other_pairs_and_missing_splits_are_refused(pairs: Store, tmp_path: Path) -> None:
     config = DatasetConfig(dim=2, resolution=16, factor=4, simulations=1, frames=2, seed=3)
     generate(config, tmp_path / "filtered.zarr")
-    filtered = Joined([Store.open(tmp_path / "filtered.zarr")])
+    filtered = ConcatStore([Store.open(tmp_path / "filtered.zarr")])
     with pytest.raises(InputError, match="no closure pairs"):
         ClosureSamples(filtered, "train")
     with pytest.raises(DatasetError, match="no simulations for test"):

@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_recorded_frames_are_smoke_on_two_grids(whole: Path) -> None:
     for simulation in Store.open(whole).simulations():
-        low, high = simulation.low(2), simulation.high(2)
+        low, high = simulation.coarse(2), simulation.fine(2)
         assert simulation.factor == 4
         assert max(low.shape) == 16
         assert high.density.max() > 0.1
@@ -242,7 +242,7 @@ def test_bad_places_and_counts_are_said(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no data set"):
             generate(TINY, tmp_path / "full", overwrite=overwrite)
     assert (tmp_path / "full" / "thesis.txt").exists()
-    with pytest.raises(InputError, match="--workers"):
+    with pytest.raises(InputError, match="workers"):
         generate(TINY, tmp_path / "data", workers=0)
     with pytest.raises(InputError, match="leave --workers or --scheduler out"):
         generate(TINY, tmp_path / "data", workers=2, client=object())

@@ -1,4 +1,4 @@
-"""Foreign simulations: cells of two sides that fit, frames that belong together, and what is left out."""
+"""ExternalPair simulations: cells of two sides that fit, frames that belong together, and what is left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreign_pairs import CELL, DT, shot, side, smoke
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluidsr.dataset import Foreign, Store, import_simulations, survey
+from fluidsr.dataset import ExternalPair, Store, import_simulations, survey
 from fluidsr.dataset.pair_checks import Extent, of_both, of_fine
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
@@ -21,7 +21,7 @@ from fluidsr.models.resample import downsample
 from fluidsr.volumes.places import Place
 
 
-def taken_from(foreign: Foreign, which: str, number: int) -> Frame:
+def taken_from(foreign: ExternalPair, which: str, number: int) -> Frame:
     found: Frame = getattr(foreign, which).take(number).frame
     return found
 
@@ -30,7 +30,7 @@ def tree(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
 
 
-def changed(foreign: Foreign, which: str, number: int, **changes: Any) -> Foreign:
+def changed(foreign: ExternalPair, which: str, number: int, **changes: Any) -> ExternalPair:
     """`foreign` with one frame of a side changed; without it where `changes` are empty."""
     old = getattr(foreign, which)
     frames = {n: old.take(n).frame for n in old.numbers}
@@ -49,7 +49,7 @@ def test_both_sides_come_back_as_they_were(tmp_path: Path) -> None:
     (simulation,) = store.simulations("train")
     assert (simulation.frames, simulation.dt, simulation.seed) == (3, DT, None)
     for index in range(3):
-        low, high = simulation.low(index), simulation.high(index, fields=("velocity",))
+        low, high = simulation.coarse(index), simulation.fine(index, fields=("velocity",))
         for mine, which in ((low, "low"), (high, "high")):
             theirs = taken_from(foreign, which, index + 3)
             np.testing.assert_array_equal(mine.density, theirs.density)
@@ -57,7 +57,7 @@ def test_both_sides_come_back_as_they_were(tmp_path: Path) -> None:
             assert (mine.cell_size, mine.origin) == (theirs.cell_size, theirs.origin)
             assert mine.time == pytest.approx((index + 3) * DT)
     assert simulation.attrs["pairs"] == "imported" and simulation.attrs["first_frame"] == 3
-    speed = np.sqrt((simulation.low(0).velocity ** 2).sum(0)).max() * DT / CELL
+    speed = np.sqrt((simulation.coarse(0).velocity ** 2).sum(0)).max() * DT / CELL
     assert simulation.attrs["cells_per_frame"]["greatest"][0] == pytest.approx(speed, rel=1e-3)
 
 
@@ -82,13 +82,13 @@ def test_tight_boxes_become_one_box_around_both(tmp_path: Path) -> None:
     frames["low"][2] = Frame(np.zeros((1, 1, 1), np.float32), cell_size=CELL, dt=DT, origin=(-9.0,) * 3)
     truth["low", 2] = truth["low", 2].with_fields({k: v * 0 for k, v in truth["low", 2].fields().items()})
     pair = {name: side(found, tight=True) for name, found in frames.items()}
-    import_simulations([Foreign(pair["high"], pair["low"])], tmp_path / "s")
+    import_simulations([ExternalPair(pair["high"], pair["low"])], tmp_path / "s")
     (simulation,) = Store.open(tmp_path / "s").simulations()
-    assert simulation.low_shape < whole["low"]  # nowhere near the whole domain
+    assert simulation.coarse_shape < whole["low"]  # nowhere near the whole domain
     for index in range(3):
         for name, mine in (
-            ("low", simulation.low(index)),
-            ("high", simulation.high(index, fields=("velocity",))),
+            ("low", simulation.coarse(index)),
+            ("high", simulation.fine(index, fields=("velocity",))),
         ):
             theirs = truth[name, index + 1]
             assert mine.density.sum() == theirs.density.sum()
@@ -116,11 +116,11 @@ def test_the_box_of_two_tight_sides_holds_both_in_whole_coarse_cells(
     coarse_box = Place(tuple(n for _, n in low), cell, tuple((place + a) * cell for a, _ in low))
     fine_box = Place(tuple(n for _, n in high), fine, tuple(place * cell + a * fine for a, _ in high))
     grids = of_both(Extent(coarse_box, True), Extent(fine_box, True))
-    assert grids.factor == factor and grids.high.shape == tuple(n * factor for n in grids.low.shape)
-    assert grids.low.origin == grids.high.origin
-    first = np.subtract(grids.low.origin, coarse_box.origin) / cell
+    assert grids.factor == factor and grids.fine.shape == tuple(n * factor for n in grids.coarse.shape)
+    assert grids.coarse.origin == grids.fine.origin
+    first = np.subtract(grids.coarse.origin, coarse_box.origin) / cell
     np.testing.assert_allclose(first, np.rint(first), atol=1e-6)  # on the coarse side's own cells
-    ends = np.subtract(grids.low.end, coarse_box.origin) / fine
+    ends = np.subtract(grids.coarse.end, coarse_box.origin) / fine
     starts = first * factor
     fine_start = np.subtract(fine_box.origin, coarse_box.origin) / fine
     fine_end = fine_start + fine_box.shape
@@ -134,50 +134,50 @@ def test_the_box_of_two_tight_sides_holds_both_in_whole_coarse_cells(
 def test_boxes_that_were_rounded_to_whole_cells_share_what_they_have(tmp_path: Path) -> None:
     """A domain of 2.15 x 1.8 m: 21.5 coarse cells are rounded up on one side, 43 fine ones are exact."""
     low, high = smoke((22, 18), 0.1, 1), smoke((43, 36), 0.05, 2)
-    report = import_simulations([Foreign(side({1: high}), side({1: low}))], tmp_path / "s")
+    report = import_simulations([ExternalPair(side({1: high}), side({1: low}))], tmp_path / "s")
     assert report.failed == {}
     (simulation,) = Store.open(tmp_path / "s").simulations()
-    np.testing.assert_array_equal(simulation.low(0).density, low.density[:21])
-    np.testing.assert_array_equal(simulation.high(0).density, high.density[:42])
+    np.testing.assert_array_equal(simulation.coarse(0).density, low.density[:21])
+    np.testing.assert_array_equal(simulation.fine(0).density, high.density[:42])
     # And at the lower ends: the fine box begins a fine cell later.
     later = high.replace(origin=(0.05, 0.0))
-    import_simulations([Foreign(side({1: later}), side({1: low}))], tmp_path / "s", overwrite=True)
+    import_simulations([ExternalPair(side({1: later}), side({1: low}))], tmp_path / "s", overwrite=True)
     (simulation,) = Store.open(tmp_path / "s").simulations()
-    assert simulation.low(0).origin == pytest.approx((0.1, 0.0))
-    np.testing.assert_array_equal(simulation.low(0).velocity, low.velocity[:, 1:22])
-    np.testing.assert_array_equal(simulation.high(0).density, high.density[1:43])
+    assert simulation.coarse(0).origin == pytest.approx((0.1, 0.0))
+    np.testing.assert_array_equal(simulation.coarse(0).velocity, low.velocity[:, 1:22])
+    np.testing.assert_array_equal(simulation.fine(0).density, high.density[1:43])
 
 
 def test_a_fine_side_alone_is_cut_or_padded_to_whole_coarse_cells() -> None:
     known = Place((21, 18), 0.5, (1.0, -1.0))
     grids = of_fine(Extent(known), 4)
-    assert (grids.low.shape, grids.high.shape, grids.low.origin) == ((5, 4), (20, 16), (1.0, -1.0))
+    assert (grids.coarse.shape, grids.fine.shape, grids.coarse.origin) == ((5, 4), (20, 16), (1.0, -1.0))
     grids = of_fine(Extent(known, tight=True), 4)
-    assert (grids.low.shape, grids.low.origin) == ((8, 7), (-1.0, -3.0))
+    assert (grids.coarse.shape, grids.coarse.origin) == ((8, 7), (-1.0, -3.0))
     with pytest.raises(InputError, match="fewer than a coarse one"):
         of_fine(Extent(Place((3, 9), 1.0, (0.0, 0.0))), 4)
 
 
 def test_without_a_coarse_side_it_is_filtered_from_the_fine_one(tmp_path: Path) -> None:
     fine = {n: smoke((17, 14), CELL, n) for n in (1, 2)}
-    import_simulations([Foreign(side(fine), factor=4)], tmp_path / "s", fine_fields=())
+    import_simulations([ExternalPair(side(fine), factor=4)], tmp_path / "s", fine_fields=())
     (simulation,) = Store.open(tmp_path / "s").simulations()
-    assert (simulation.low_shape, simulation.high_shape) == ((4, 3), (16, 12))
-    low = simulation.low(1)
+    assert (simulation.coarse_shape, simulation.fine_shape) == ((4, 3), (16, 12))
+    low = simulation.coarse(1)
     for mine, theirs in ((low.density[None], fine[2].density[None]), (low.velocity, fine[2].velocity)):
         cut = torch.from_numpy(theirs[:, :16, :12].copy())
         np.testing.assert_array_equal(mine, downsample(cut[None], 4)[0].numpy())
-    np.testing.assert_array_equal(simulation.high(1).density, fine[2].density[:16, :12])
-    assert simulation.high(1, fields=("velocity",)).velocity is None  # fine_fields did not ask for it
+    np.testing.assert_array_equal(simulation.fine(1).density, fine[2].density[:16, :12])
+    assert simulation.fine(1, fields=("velocity",)).velocity is None  # fine_fields did not ask for it
     assert simulation.attrs["pairs"] == "filtered"
 
 
 def test_files_that_know_no_cell_size_are_told_apart_by_their_shapes(tmp_path: Path) -> None:
     low, high = smoke((6, 8), 1.0, 1), smoke((12, 16), 1.0, 2)
-    foreign = Foreign(side({1: high}, unit="cells/frame"), side({1: low}, unit="cells/frame"))
+    foreign = ExternalPair(side({1: high}, unit="cells/frame"), side({1: low}, unit="cells/frame"))
     import_simulations([foreign], tmp_path / "s")
     (simulation,) = Store.open(tmp_path / "s").simulations()
-    coarse, fine = simulation.low(0), simulation.high(0, fields=("velocity",))
+    coarse, fine = simulation.coarse(0), simulation.fine(0, fields=("velocity",))
     assert (coarse.cell_size, fine.cell_size) == (1.0, 0.5)
     np.testing.assert_allclose(coarse.velocity_in_cells(), low.velocity, rtol=1e-6)
     np.testing.assert_allclose(fine.velocity_in_cells(), high.velocity, rtol=1e-3)
@@ -187,13 +187,13 @@ def test_every_second_frame_lasts_twice_as_long(tmp_path: Path) -> None:
     import_simulations([shot(numbers=(2, 4, 6))], tmp_path / "s")
     (simulation,) = Store.open(tmp_path / "s").simulations()
     assert simulation.dt == pytest.approx(2 * DT)
-    assert simulation.low(2).time == pytest.approx(6 * DT)
+    assert simulation.coarse(2).time == pytest.approx(6 * DT)
 
 
-def _moved(foreign: Foreign, by: float) -> Foreign:
-    frames = {n: foreign.high.take(n).frame for n in foreign.high.numbers}
+def _moved(foreign: ExternalPair, by: float) -> ExternalPair:
+    frames = {n: foreign.fine.take(n).frame for n in foreign.fine.numbers}
     moved = {n: f.replace(origin=tuple(o + by for o in f.origin)) for n, f in frames.items()}
-    return dataclasses.replace(foreign, high=side(moved))
+    return dataclasses.replace(foreign, fine=side(moved))
 
 
 UNFIT = {
@@ -206,7 +206,7 @@ UNFIT = {
     "the high side: has no frame 2": lambda: changed(shot(), "high", 2),
     "has no frame 3": lambda: shot(numbers=(1, 2, 4, 5)),
     "no frame is in both: they are numbered 1 to 3 and 7 to 9": lambda: dataclasses.replace(
-        shot(), high=shot(numbers=(7, 8, 9)).high
+        shot(), fine=shot(numbers=(7, 8, 9)).fine
     ),
     "the low side: there is no velocity": lambda: changed(shot(), "low", 1, velocity=None),
     "the low side: frame 3: there is no velocity": lambda: changed(shot(), "low", 3, velocity=None),
@@ -222,7 +222,7 @@ UNFIT = {
         shot(), "high", 2, origin=(1.3, 2.0)
     ),
     "factor: 8 was given": lambda: dataclasses.replace(shot(), factor=8),
-    "one is 2-D and the other 3-D": lambda: dataclasses.replace(shot(), low=shot(shape=(6, 8, 4)).low),
+    "one is 2-D and the other 3-D": lambda: dataclasses.replace(shot(), coarse=shot(shape=(6, 8, 4)).coarse),
     "its dim is 3": lambda: shot(seed=9, shape=(4, 4, 4)),
     "its factor is 4": lambda: shot(seed=9, factor=4),
 }
@@ -237,14 +237,14 @@ def test_what_does_not_fit_is_left_out_and_the_others_are_whole(tmp_path: Path, 
     assert reason in told
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["sim_00000", "sim_00001", "zarr.json"]
     for simulation, seed in zip(Store.open(tmp_path / "s").simulations(), (1, 2), strict=True):
-        np.testing.assert_array_equal(simulation.high(2).density, taken_from(shot(seed), "high", 3).density)
+        np.testing.assert_array_equal(simulation.fine(2).density, taken_from(shot(seed), "high", 3).density)
 
 
 def test_a_velocity_that_is_not_there_may_be_zeros(tmp_path: Path) -> None:
     foreign = shot()
-    low = {n: foreign.low.take(n).frame.replace(velocity=None) for n in (1, 2, 3)}
-    import_simulations([dataclasses.replace(foreign, low=side(low), still=True)], tmp_path / "s")
-    assert not Store.open(tmp_path / "s").simulations()[0].low(1).velocity.any()
+    low = {n: foreign.coarse.take(n).frame.replace(velocity=None) for n in (1, 2, 3)}
+    import_simulations([dataclasses.replace(foreign, coarse=side(low), still=True)], tmp_path / "s")
+    assert not Store.open(tmp_path / "s").simulations()[0].coarse(1).velocity.any()
 
 
 def test_where_none_fits_it_is_an_error_and_nothing_is_left(tmp_path: Path) -> None:
@@ -313,4 +313,4 @@ def test_a_generated_data_set_takes_no_foreign_simulations(store2d: Store) -> No
 def test_survey_tells_without_writing() -> None:
     found = survey(changed(shot(), "low", 3))
     assert (found.numbers, found.left_out) == ((1, 2), (3,))
-    assert found.grids.low.shape == (6, 8) and found.low_fields == ("density", "velocity")
+    assert found.grids.coarse.shape == (6, 8) and found.coarse_fields == ("density", "velocity")

@@ -20,7 +20,7 @@ from synthetic_pairs import write_synthetic
 
 from fluidsr.dataset import DatasetConfig, Store, generate
 from fluidsr.dataset import workers as crew
-from fluidsr.dataset.simulation_job import Job, Outcome, simulate
+from fluidsr.dataset.simulation_job import Outcome, SimulationJob, simulate
 from fluidsr.errors import DatasetError, RunError, SolverError
 from fluidsr.scenes.random_scenes.distribution import load_distribution
 
@@ -251,7 +251,7 @@ def test_what_fails_for_an_outside_reason_is_begun_again(
 ) -> None:
     calls: list[str] = []
 
-    def unlucky(job: Job, report: Callable[[str], None]) -> Outcome:
+    def unlucky(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
         calls.append(job.name)
         if calls.count(job.name) <= crew.RETRIES:
             report("frame")
@@ -272,7 +272,7 @@ def test_what_goes_on_failing_ends_the_run_and_what_diverges_does_not(
 ) -> None:
     calls: list[str] = []
 
-    def fails(job: Job, report: Callable[[str], None]) -> Outcome:
+    def fails(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
         calls.append(job.name)
         raise MemoryError("no room for a grid")
 

@@ -136,7 +136,7 @@ def test_the_coarse_solver_goes_on_from_the_fine_one(name: str, dim: int) -> Non
     speed = max(float(state[f"velocity_{'xyz'[a]}"].abs().max()) for a in range(dim))
     opened = torch.tensor(coarse.geometry.weights[1]).reshape(-1) > 0.5
     change = (coarse.state()["velocity_y"] - state["velocity_y"]).abs()[opened]
-    assert change.max() < (1e-3 if name == "empty" else 0.4) * speed  # solids look different on coarse cells
+    assert change.max() < (1e-3 if name == "empty" else 0.55) * speed  # solids look different on coarse cells
     assert change.mean() < 0.03 * speed
     solid = ~coarse.geometry.fluid.reshape(coarse.density.shape)
     assert solid.any() == (name != "empty")

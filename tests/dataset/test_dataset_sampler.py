@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from synthetic_pairs import CELL, DT, write_synthetic
 
-from fluidsr.dataset import Joined, PatchSampler, Store
+from fluidsr.dataset import ConcatStore, PatchSampler, Store
 from fluidsr.dataset.crops import window_means
 from fluidsr.dataset.frame_cache import FrameCache
 from fluidsr.errors import DatasetError, InputError
@@ -34,7 +34,7 @@ def test_velocity_is_in_coarse_cells_per_frame(tmp_path: Path) -> None:
     store = Store.open(write_synthetic(tmp_path / "one", simulations=1, frames=1, shape=(8, 8)))
     with PatchSampler(store, tile=8, batch=1, augment="none") as sampler:
         velocity = sampler.batch(0).coarse[0, 0, 1:].numpy()
-    np.testing.assert_allclose(velocity, store.simulations()[0].low(0).velocity * DT / CELL, rtol=1e-6)
+    np.testing.assert_allclose(velocity, store.simulations()[0].coarse(0).velocity * DT / CELL, rtol=1e-6)
 
 
 def test_a_batch_depends_on_seed_and_step_only(store2d: Store) -> None:
@@ -76,7 +76,7 @@ def test_the_densest_place_stands_in_where_none_is_dense(store2d: Store) -> None
         batch = sampler.batch(0)
         assert sampler.statistics.fallbacks == 2
         means = [
-            window_means(s.low(i).density, 16).max()
+            window_means(s.coarse(i).density, 16).max()
             for s in store2d.simulations("train")
             for i in range(s.frames)
         ]
@@ -87,7 +87,7 @@ def test_the_densest_place_stands_in_where_none_is_dense(store2d: Store) -> None
 def test_splits_do_not_mix(store2d: Store) -> None:
     with PatchSampler(store2d, "test", tile=8, batch=4, augment="none") as sampler:
         patch = sampler.batch(0).coarse[0, 0, 0].numpy()
-    densities = {s.split: [s.low(i).density for i in range(s.frames)] for s in store2d.simulations()}
+    densities = {s.split: [s.coarse(i).density for i in range(s.frames)] for s in store2d.simulations()}
 
     def holds(frames: list[np.ndarray]) -> bool:
         windows = [np.lib.stride_tricks.sliding_window_view(d, (8, 8)).reshape(-1, 8, 8) for d in frames]
@@ -205,7 +205,7 @@ def test_turned_patches_are_as_dense_as_asked(tmp_path: Path) -> None:
 def test_data_sets_are_joined_frame_by_frame_and_split_by_split(tmp_path: Path) -> None:
     one = Store.open(write_synthetic(tmp_path / "one", simulations=3))
     two = Store.open(write_synthetic(tmp_path / "two", simulations=4, shape=(16, 24)))
-    joined = Joined([one, two])
+    joined = ConcatStore([one, two])
     for split in ("train", "validation", "test", None):
         assert joined.simulations(split) == one.simulations(split) + two.simulations(split)
     both, uncached = (PatchSampler(joined, tile=8, batch=2, workers=0, cache_bytes=n) for n in (1 << 20, 0))
@@ -221,7 +221,7 @@ def test_data_sets_are_joined_frame_by_frame_and_split_by_split(tmp_path: Path) 
 
 def test_data_sets_that_do_not_go_together_are_not_joined(tmp_path: Path, store2d: Store) -> None:
     with pytest.raises(InputError, match="given twice"):
-        Joined([store2d, Store.open(store2d.path)])
+        ConcatStore([store2d, Store.open(store2d.path)])
     other = Store.open(write_synthetic(tmp_path / "solid", dim=3, simulations=1, shape=(8, 8, 8)))
     with pytest.raises(InputError, match="dim is 3 and that of"):
-        Joined([store2d, other])
+        ConcatStore([store2d, other])

@@ -20,7 +20,7 @@ from fluidsr.frame import Frame
 
 def test_frames_carry_their_place_and_time(store3d: Store) -> None:
     simulation = store3d.simulations("train")[0]
-    low, high = simulation.low(2), simulation.high(2)
+    low, high = simulation.coarse(2), simulation.fine(2)
     assert (low.shape, high.shape) == ((10, 12, 8), (20, 24, 16))
     assert (low.cell_size, high.cell_size) == (CELL, CELL / 2)
     assert low.time == high.time == pytest.approx(2 * DT)
@@ -49,7 +49,7 @@ def test_describe_is_plain_and_complete(store3d: Store) -> None:
     assert description["missing"] == []
     first = description["simulations_found"][0]
     assert first["low_shape"] == [10, 12, 8]
-    density = store3d.simulations()[0].low(0).density
+    density = store3d.simulations()[0].coarse(0).density
     assert first["ranges"]["low_density"][1] >= density.max()
     assert description["bytes"] > sum(s["bytes"] for s in description["simulations_found"])
 
@@ -61,7 +61,7 @@ def _chunk(path: Path, name: str, frame: int) -> Path:
 @pytest.mark.parametrize("name", ["high_density", "low_density", "low_velocity"])
 def test_damage_is_told_with_its_place(store2d: Store, name: str) -> None:
     simulation = store2d.simulations()[0]
-    read = simulation.high if name == "high_density" else simulation.low
+    read = simulation.fine if name == "high_density" else simulation.coarse
     chunk = _chunk(store2d.path, name, 3)
     whole = chunk.read_bytes()
     bent = bytearray(whole)
@@ -88,7 +88,7 @@ def test_metadata_that_does_not_fit_is_refused(store2d: Store) -> None:
         path.write_text(json.dumps(data))
         try:
             with pytest.raises(DatasetError):
-                Store.open(store2d.path).simulations()[0].low(0)
+                Store.open(store2d.path).simulations()[0].coarse(0)
         finally:
             path.write_text(original)
 
@@ -106,7 +106,7 @@ def test_metadata_that_does_not_fit_is_refused(store2d: Store) -> None:
         "sim_00000/low_density/zarr.json",
         lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[1, 2**20, 2**20]),
     )
-    Store.open(store2d.path).simulations()[0].low(0)
+    Store.open(store2d.path).simulations()[0].coarse(0)
     (store2d.path / "sim_00000/low_density/zarr.json").write_text("{")
     with pytest.raises(DatasetError, match="low_density: cannot be opened"):
         Store.open(store2d.path)
@@ -126,7 +126,7 @@ def test_what_is_no_data_set_is_said_so(tmp_path: Path) -> None:
 
 def test_missing_frames_and_splits_are_errors(store2d: Store, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no frame 5"):
-        store2d.simulations()[0].low(5)
+        store2d.simulations()[0].coarse(5)
     single = Store.open(write_synthetic(tmp_path / "single", simulations=1))
     assert single.simulations("test") == []
     with pytest.raises(DatasetError, match="has no simulations for test"):
@@ -206,13 +206,13 @@ def test_xarray_finds_axes_units_and_places(store3d: Store) -> None:
     xarray = pytest.importorskip("xarray", reason="not installed")
     found = xarray.open_zarr(store3d.path, group="sim_00001", consolidated=False)
     assert found.low_velocity.dims == ("time", "component", "x", "y", "z")
-    assert found.high_density.dims == ("time", "x_fine", "y_fine", "z_fine")
+    assert found.fine_density.dims == ("time", "x_fine", "y_fine", "z_fine")
     assert found.low_temperature.attrs["units"] == "K"
     np.testing.assert_allclose(found.time, np.arange(4) * DT)
     np.testing.assert_allclose(found.x, (np.arange(10) + 0.5) * CELL)
     np.testing.assert_allclose(found.z_fine, (np.arange(16) + 0.5) * CELL / 2)
     cell = found.low_density.isel(time=2).sel(x=0.3, y=0.31, z=0.02, method="nearest")
-    assert float(cell) == store3d.simulations()[1].low(2).density[5, 6, 0]
+    assert float(cell) == store3d.simulations()[1].coarse(2).density[5, 6, 0]
 
 
 def test_fields_of_the_fine_side_and_masks_come_back(tmp_path: Path) -> None:
@@ -235,9 +235,9 @@ def test_fields_of_the_fine_side_and_masks_come_back(tmp_path: Path) -> None:
         writer.add(low, high)
         writer.finish(about)
     found = Store.open(path).simulations()[1]
-    np.testing.assert_array_equal(found.low(0).others["solid"], np.eye(4, 6))
-    assert found.high(0).velocity is None
-    whole = found.high(0, fields=("velocity", "temperature", "solid"))
+    np.testing.assert_array_equal(found.coarse(0).others["solid"], np.eye(4, 6))
+    assert found.fine(0).velocity is None
+    whole = found.fine(0, fields=("velocity", "temperature", "solid"))
     np.testing.assert_array_equal(whole.velocity, high["velocity"].astype(np.float32))
     np.testing.assert_array_equal(whole.others["solid"], np.eye(8, 12))
     assert whole.temperature is None and whole.cell_size == CELL / 2

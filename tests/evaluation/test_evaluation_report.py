@@ -39,7 +39,7 @@ class Recorded:
 
     def low(self, index: int) -> Frame:
         self.read += 1
-        fine = self.high(index)
+        fine = self.fine(index)
         density = downsample(torch.from_numpy(fine.density)[None, None], FACTOR)[0, 0].numpy()
         velocity = np.zeros((density.ndim, *density.shape), np.float32)
         return fine.with_fields({"density": density, "velocity": velocity}, cell_size=0.04)
@@ -49,7 +49,7 @@ def _oracle(simulations: list[Recorded]) -> object:
     """A method that knows the answer, up to a little blur."""
 
     def raised(frame: Frame) -> Frame:
-        fine = simulations[0].high(round(frame.time * 24))
+        fine = simulations[0].fine(round(frame.time * 24))
         return fine.with_fields({"density": torch.from_numpy(fine.density * 0.99)})
 
     return raised
@@ -134,7 +134,7 @@ def test_pairs_stream_and_the_stride_keeps_neighbours() -> None:
     first = next(pairs)
     assert (first.index, simulation.read) == (0, 1)
     assert [pair.index for pair in pairs] == [1, 5, 6, 10]
-    with pytest.raises(InputError, match="--stride"):
+    with pytest.raises(InputError, match="stride"):
         next(pairs_of([simulation], 0))
 
 

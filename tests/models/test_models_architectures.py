@@ -54,7 +54,7 @@ def test_a_file_comes_back_the_same(tmp_path, architecture, options):
 
 def test_the_page_of_a_generator_without_bounds_says_so(tmp_path):
     path, _ = written(tmp_path, "UNet", {"width": 2})
-    assert "8 coarse cells in, everywhere out" in path.with_suffix(".md").read_text()
+    assert "radius of 8 coarse cells; the output need not be zero" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_saving_is_deterministic_and_leaves_no_scraps(file, generator, tmp_path)
 
 def test_the_page_tells_the_essentials(file):
     page = file.with_suffix(".md").read_text()
-    for text in ("2-D, 4 times", "coarse cells per frame", "31.5", "Smoke only.", "-3 to 4", "abc"):
+    for text in ("2-D, 4x per axis", "coarse cells per frame", "31.5", "Smoke only.", "-3 to 4", "abc"):
         assert text in page, text
 
 

@@ -1,4 +1,4 @@
-"""Foreign caches on their way through convert, upsample, render and info."""
+"""ExternalPair caches on their way through convert, upsample, render and info."""
 
 import numpy as np
 import pytest

@@ -1,9 +1,11 @@
-"""`--frames` as counts and ranges."""
+"""`--frames` as counts, ranges, steps and lists."""
+
+from pathlib import Path
 
 import pytest
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline.frame_sequence import parse
+from fluidsr.pipeline.frame_sequence import Item, choose, parse
 
 
 def test_counts_and_ranges() -> None:
@@ -12,9 +14,35 @@ def test_counts_and_ranges() -> None:
     assert parse(48, 120) == range(1, 49)
     assert parse("10-20", 120) == range(10, 21)
     assert parse("7-7", 120) == range(7, 8)
+    assert list(parse("1-9x4", 120)) == [1, 5, 9]
+    assert list(parse("9,1,5-6,5", 120)) == [1, 5, 6, 9]
+    assert parse("1001-1002", 120, first=1001) == range(1001, 1003)
+    assert parse("2", 120, first=1001) == range(1001, 1003)
 
 
-@pytest.mark.parametrize("text", ["0", "0-3", "5-2", "-3", "a", "1-", "1.5", "", "1-2-3", "99999999"])
+@pytest.mark.parametrize(
+    "text", ["0", "0-3", "5-2", "-3", "a", "1-", "1.5", "", "1-2-3", "99999999", "1-9x0", "1,,2", "1-9999999"]
+)
 def test_what_holds_no_frames(text: str) -> None:
     with pytest.raises(InputError, match="--frames"):
         parse(text, 120)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("2", [-2, -1]),
+        ("-1-1", [-1, 0, 0.5, 1]),
+        ("-2--1", [-2, -1]),
+        ("0-2", [0, 0.5, 1, 2]),
+        ("-2-2x2", [-2, 0, 2]),
+        ("0,2", [0, 2]),
+        ("-2", [-2]),
+    ],
+)
+def test_frames_of_a_cache_by_their_numbers(wanted: str, expected: list[float]) -> None:
+    frames = [-2, -1, 0, 0.5, 1, 2]
+    items = [Item(n, Path(f"{n}.vdb"), frame_number=frame) for n, frame in enumerate(frames)]
+    assert [item.frame for item in choose(items, wanted)] == expected
+    with pytest.raises(InputError, match="numbered -2-2"):
+        choose(items, "7-9")

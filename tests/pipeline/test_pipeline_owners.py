@@ -70,7 +70,7 @@ def test_frames_without_a_log_are_not_removed_unasked(tmp_path: Path) -> None:
     frame.write_bytes(b"smoke")
     (tmp_path / "run.jsonl").touch()
     for change in ({"command": "upsample"}, {"a": 2}):
-        with pytest.raises(InputError, match="--overwrite"):
+        with pytest.raises(InputError, match="`overwrite`"):
             open_run(tmp_path, **change)
     assert frame.read_bytes() == b"smoke"
     open_run(tmp_path, a=2, overwrite=True).close()

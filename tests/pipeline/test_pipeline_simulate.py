@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     monkeypatch.setattr("fluidsr.pipeline.checkpoint.Checkpoint.is_due", lambda self: True)
     monkeypatch.setattr(volumes, "stream", interrupted)
     code, err = run(tmp_path / "halves")
-    assert code == 130 and "the same command again goes on" in err
+    assert code == 130 and "Rerun the same command to resume" in err
     done = len((tmp_path / "halves" / "run.jsonl").read_text().splitlines())
     assert 0 < done < 5
     assert list((tmp_path / "halves").glob(".state_*"))

@@ -120,7 +120,8 @@ class Reference:
         for part in range(1, 1 + int(most.max() / 0.25)):
             place = here + np.stack(back) * (part * 0.25 / most)
             within, *areas = (_interpolate(area, place, (False,) * 3)[0] for area in (volume, *across))
-            best = np.maximum(best, np.clip(most / 0.25 - part, 0, 1) * np.maximum(within, met(areas)))
+            there = np.clip(most / 0.25 - part, 0, 1) * np.maximum(within, met(areas))
+            best = np.where(volume[domain] < 1.0, np.maximum(best, there), best)
         return np.maximum(field, target * best)
 
     def _push(self, source: Source, dt: float) -> None:

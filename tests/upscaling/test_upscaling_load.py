@@ -46,7 +46,7 @@ def test_a_model_is_loaded_from_its_file(saved):
 def test_a_model_that_is_not_there_and_a_device_that_is_none_are_refused(saved):
     with pytest.raises(ModelError, match="nowhere: is neither a shipped model nor a file"):
         upscaling.load("nowhere", device="cpu")
-    with pytest.raises(InputError, match="--device"):
+    with pytest.raises(InputError, match="device"):
         upscaling.load(str(saved), device="gpu")
 
 

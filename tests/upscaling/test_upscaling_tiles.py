@@ -51,7 +51,7 @@ def test_tiles_along_an_axis_differ_by_one_cell_at_most():
 
 @pytest.mark.parametrize("tile", [0, -3])
 def test_a_tile_below_one_cell_is_refused(tile):
-    with pytest.raises(InputError, match=r"--tile: .*; give 1 or more"):
+    with pytest.raises(InputError, match=r"tile: .*; give 1 or more"):
         plan((8, 8), tile, 2, 4)
 
 

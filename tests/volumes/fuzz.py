@@ -130,6 +130,79 @@ def sources_of_vdb(folder):
             )
         vdb.write(folder / f"types_{compression}.vdb", grids)
 
+    place = vdb.Transform.uniform(0.1)
+    turned = vdb.Transform(((0.1, 0, 0), (0, 0, -0.1), (0, 0.1, 0)), (0.0, 0.0, 0.0), "AffineMap")
+    dense = rng.random((10, 9, 8)).astype(np.float32)
+    others = [
+        vdb.DenseGrid("density", dense, place, low=(20, 0, 0)),
+        vdb.DenseGrid("density", dense, place, low=(5, 0, 0)),
+        vdb.DenseGrid("vel", np.stack([dense] * 3), vdb.Transform.uniform(0.25, (0.02, 0.0, 0.0))),
+        vdb.DenseGrid("fuel", dense, turned),
+    ]
+    vdb.write(folder / "lattices.vdb", [vdb.DenseGrid("density", dense, place), *others])
+    vdb.write(folder / "turned.vdb", [vdb.DenseGrid("density", dense, turned)])
+
+
+def sources_of_npz(folder):
+    """Frames of ours, and those of PhiFlow, Mantaflow and others."""
+    sources_of_frames(".npz")(folder)
+    rng = np.random.default_rng(3)
+    values = rng.random((6, 5, 4)).astype(np.float32)
+    box = {"lower": np.zeros(3), "upper": np.array([0.6, 0.5, 0.4]), "field_type": "StaggeredGrid"}
+    faces = rng.random((7, 6, 5, 3))
+    np.savez(folder / "density_0001.npz", values[..., None])
+    np.savez(folder / "smoke.npz", data=faces, dim_names=[*"xyz", "vector"], **box)
+    np.savez(folder / "other.npz", density=values, u=rng.random((7, 5, 4)), dx=0.1, name="x", mask=faces)
+
+
+HEAD = "<VTKFile type='{0}'><{0} WholeExtent='0 5 0 4 0 3' Origin='0 0 0' Spacing='1 1 1'>"
+
+
+def piece(values, extent):
+    """A piece of an image in ascii."""
+    text = " ".join(f"{x:.3f}" for x in values.transpose(2, 1, 0).ravel())
+    return (
+        f"<Piece Extent='{extent}'><PointData><DataArray type='Float32' Name='density' format='ascii'>{text}"
+        "</DataArray></PointData></Piece>"
+    )
+
+
+def sources_of_vti(folder):
+    """Frames of ours, and an image of two pieces."""
+    sources_of_frames(".vti")(folder)
+    values = np.random.default_rng(4).random((6, 5, 4))
+    pieces = piece(values[:3], "0 2 0 4 0 3") + piece(values[2:], "2 5 0 4 0 3")
+    (folder / "pieces.vti").write_text(f"{HEAD.format('ImageData')}{pieces}</ImageData></VTKFile>")
+
+
+def sources_of_pvti(folder):
+    """An image of two files, which are named by where they lie."""
+    values = np.random.default_rng(4).random((6, 5, 4))
+    sources = ""
+    for name, part, extent in (("l", values[:3], "0 2 0 4 0 3"), ("r", values[2:], "2 5 0 4 0 3")):
+        file = folder.parent / f"{name}.vti"
+        head = HEAD.format("ImageData").replace("0 5 0 4 0 3", extent)
+        file.write_text(f"{head}{piece(part, extent)}</ImageData></VTKFile>")
+        sources += f"<Piece Extent='{extent}' Source='{file.absolute()}'/>"
+    (folder / "a.pvti").write_text(f"{HEAD.format('PImageData')}{sources}</PImageData></VTKFile>")
+
+
+def sources_of_vtr(folder):
+    """A rectilinear grid of even coordinates, in ascii."""
+    values = np.random.default_rng(4).random((6, 5, 4))
+    axes = "".join(
+        f"<DataArray type='Float32' Name='{axis}' format='ascii'>{' '.join(map(str, range(n)))}</DataArray>"
+        for axis, n in zip("xyz", values.shape, strict=True)
+    )
+    inside = piece(values, "0 5 0 4 0 3").replace("</Piece>", f"<Coordinates>{axes}</Coordinates></Piece>")
+    (folder / "a.vtr").write_text(f"{HEAD.format('RectilinearGrid')}{inside}</RectilinearGrid></VTKFile>")
+
+
+def sources_of_series(folder):
+    """A series of ParaView's."""
+    entries = ", ".join(f'{{"name": "a_{n}.vti", "time": {n / 24}}}' for n in range(6))
+    (folder / "a.series").write_text(f'{{"file-series-version": "1.0", "files": [{entries}]}}')
+
 
 def sources_of_pvd(folder):
     """A series of six."""
@@ -227,16 +300,22 @@ READERS = {
     "uni": read_any,
     "vtk": read_any,
     "vtkhdf": read_vtkhdf,
+    "vtr": read_any,
+    "pvti": read_any,
     "pvd": lambda path, max_bytes: read_pvd(path),
+    "series": lambda path, max_bytes: read_pvd(path),
 }
 SOURCES = {
     "vdb": sources_of_vdb,
-    "vti": sources_of_frames(".vti"),
-    "npz": sources_of_frames(".npz"),
+    "vti": sources_of_vti,
+    "npz": sources_of_npz,
     "uni": sources_of_uni,
     "vtk": sources_of_vtk,
     "vtkhdf": sources_of_vtkhdf,
+    "vtr": sources_of_vtr,
+    "pvti": sources_of_pvti,
     "pvd": sources_of_pvd,
+    "series": sources_of_series,
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
-from fluidsr.volumes import read, vdb, write
+from fluidsr.volumes import read, take, vdb, write
 
 CELL = 0.1
 RNG = np.random.default_rng(3)
@@ -65,7 +65,9 @@ def test_the_only_grid_is_the_density_unless_it_is_a_level_set(tmp_path):
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7))
     assert read(tmp_path / "a.vdb").shape == (9, 8, 7)
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7), classes={"cloud": "level set"})
-    with pytest.raises(VolumeError, match="no grid has a name that means density"):
+    with pytest.raises(
+        VolumeError, match="'cloud' is a level set; take it all the same with --density-grid cloud"
+    ):
         read(tmp_path / "a.vdb")
     assert read(tmp_path / "a.vdb", density_grid="cloud").shape == (9, 8, 7)
 
@@ -128,23 +130,44 @@ def test_grids_shifted_by_whole_voxels_are_brought_together(tmp_path):
     np.testing.assert_array_equal(frame.velocity[:, 3:, :8], velocity.astype(np.float32))
 
 
-def test_what_does_not_fit_is_refused_or_left_out(tmp_path):
-    odd = {"vel": (0.3 * CELL, 0, 0), "fuel": (0.3 * CELL, 0, 0)}
-    write_vdb(tmp_path / "a.vdb", odd, density=full(8, 8, 8), fuel=full(8, 8, 8))
-    assert not read(tmp_path / "a.vdb").others
-    with pytest.raises(VolumeError, match="voxels beside those of 'density'"):
-        read(tmp_path / "a.vdb", fields=["fuel"])
-    write_vdb(tmp_path / "a.vdb", odd, density=full(8, 8, 8), vel=full(3, 8, 8, 8))
-    with pytest.raises(VolumeError, match="voxels beside those of 'density'"):
-        read(tmp_path / "a.vdb")
-    assert read(tmp_path / "a.vdb", fields=["density"]).velocity is None
+def test_grids_on_other_voxels_are_resampled_and_that_is_said(tmp_path):
+    odd = {"vel": (0.25 * CELL, 0, 0), "fuel": (0.25 * CELL, 0, 0)}
+    fuel, velocity = full(8, 8, 8), full(3, 8, 8, 8)
+    write_vdb(tmp_path / "a.vdb", odd, density=full(8, 8, 8), fuel=fuel, vel=velocity)
+    taken = take(tmp_path / "a.vdb")
+    expected = 0.25 * fuel[:-1] + 0.75 * fuel[1:]  # the voxels lie a quarter to the right of the cells
+    np.testing.assert_allclose(taken.frame.others["fuel"][1:], expected, rtol=1e-5)
+    expected = 0.25 * velocity[:, :-1] + 0.75 * velocity[:, 1:]
+    np.testing.assert_allclose(taken.frame.velocity[:, 1:], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        taken.frame.velocity[:, 0], velocity[:, 0], rtol=1e-5
+    )  # what is not stored: no part
+    assert [note.split(" ")[0] for note in taken.notes] == ["'vel'", "'fuel'"]
+    assert all(note.endswith("it is resampled") for note in taken.notes)
+
+
+def test_velocity_of_coarser_and_of_finer_voxels(tmp_path):
+    """A velocity that grows evenly along x comes out as it is at the cells, whatever voxels it was stored on."""
+    for ratio in (0.5, 2, 3):
+        size = ratio * CELL
+        count = round(24 / ratio)
+        along = ((np.arange(count) + 0.5) * size)[None, :, None, None] * np.ones((3, 1, count, count))
+        place = [vdb.Transform.uniform(edge, (edge / 2,) * 3) for edge in (CELL, size)]
+        density = vdb.DenseGrid("density", np.ones((24, 24, 24), np.float32), place[0])
+        velocity = vdb.DenseGrid("vel", along.astype(np.float32), place[1])
+        vdb.write(tmp_path / "a.vdb", [density, velocity])
+        frame = read(tmp_path / "a.vdb")
+        assert frame.shape == (24, 24, 24)
+        inside = (slice(None), slice(4, -4))
+        wanted = ((np.arange(24) + 0.5) * CELL)[None, :, None, None]
+        np.testing.assert_allclose(frame.velocity[inside], (wanted + 0 * frame.velocity)[inside], rtol=1e-4)
 
 
 def test_voxels_that_are_no_cubes_are_refused(tmp_path):
     write_vdb(tmp_path / "a.vdb", density=full(8, 8, 8))
     data = (tmp_path / "a.vdb").read_bytes()
     at = data.index(b"UniformScaleTranslateMap") + 24 + 24
-    for scale, message in (((0.1, 0.1, 0.2), "unequal"), ((-0.1, -0.1, -0.1), "voxel size is -0.1")):
+    for scale, message in (((0.1, 0.1, 0.2), "unequal"), ((0.0, 0.1, 0.1), "voxel size is 0.0")):
         changed = data[:at] + struct.pack("<3d", *scale) + data[at + 24 :]
         (tmp_path / "b.vdb").write_bytes(changed)
         with pytest.raises(VolumeError, match=message):
@@ -239,7 +262,8 @@ def test_cell_data_of_an_image_are_cells(tmp_path):
         (("format='ascii'", "format='appended' offset='99'"), "broken|bytes instead"),
         (("<VTKFile", "<!DOCTYPE a><VTKFile"), "document type"),
         (("0 1 2 3 4 5 6 7", "0 1 2 3 4 5 6"), "7 values instead of 8"),
-        (("Extent='0 1 0 1 0 1'><Point", "Extent='0 1 0 1 0 0'><Point"), "not the whole image"),
+        (("Extent='0 1 0 1 0 1'><Point", "Extent='0 1 0 1 0 0'><Point"), "8 values instead of 4"),
+        (("Extent='0 1 0 1 0 1'><Point", "Extent='0 1 0 1 0 2'><Point"), "outside the image"),
         (("type='Float32'", "type='String'"), "no arrays of numbers"),
     ],
 )

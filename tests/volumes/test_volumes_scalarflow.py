@@ -63,12 +63,12 @@ def test_a_folder_of_simulations_becomes_a_data_set(
     told = capsys.readouterr().out
     assert "sim_000001/reconstruction is left out" in told and "not a readable npz" in told
     first, second = Store.open(store).simulations()
-    assert first.low_shape == (2, 2, 2) and first.high_shape == (8, 8, 8)  # cut to whole coarse cells
+    assert first.coarse_shape == (2, 2, 2) and first.fine_shape == (8, 8, 8)  # cut to whole coarse cells
     assert first.frames == 2 and first.attrs["first_frame"] == 1
     assert second.attrs["source"]["high"][0].endswith("sim_000002/reconstruction")
     with np.load(tmp_path / "data/sim_000002/reconstruction/density_000001.npz") as file:
         density = file["data"][..., 0].T[:8, :8, :8]
-    np.testing.assert_array_equal(second.high(0).density, density.astype(np.float16))
+    np.testing.assert_array_equal(second.fine(0).density, density.astype(np.float16))
 
 
 def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

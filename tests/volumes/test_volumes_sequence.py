@@ -105,3 +105,102 @@ def test_damaged_series_are_refused(tmp_path, text):
 )
 def test_what_frames_share_of_their_names(name, expected):
     assert series_name(name) == expected
+
+
+def touched(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return [folder / name for name in names]
+
+
+def test_frames_between_whole_ones_come_in_their_order(tmp_path):
+    files = touched(tmp_path, *(f"s.{n}.vdb" for n in ("1001", "1001.25", "1001.5", "1001.75", "1002")))
+    for given in ("", "s.*.vdb", "s.####.vdb"):
+        found = expand([tmp_path / given if given else tmp_path])
+        assert found.paths == files and [file.number for file in found] == [1001, 1001, 1001, 1001, 1002]
+        assert [file.subframe for file in found] == [0, 0.25, 0.5, 0.75, 0]
+    other = tmp_path / "other"
+    touched(other, "s.2.012.vdb", "s.2.013.vdb", "s.2.020.vdb")  # a version, and frames
+    assert [file.number for file in expand([other])] == [12, 13, 20]
+
+
+def test_frames_before_zero(tmp_path):
+    files = touched(tmp_path, "s.-0002.vdb", "s.-0001.vdb", "s.0000.vdb", "s.0001.vdb")
+    for given in ("", "*.vdb", "s.####.vdb"):
+        found = expand([tmp_path / given if given else tmp_path])
+        assert found.paths == files and [file.number for file in found] == [-2, -1, 0, 1]
+    assert frame_number("s-0012.vdb") == 12  # a dash between name and number is no minus
+
+
+@pytest.mark.parametrize("head", ["smoke@2x_", "shot#3_", "50%d_", "a$F4_"])
+def test_signs_of_a_number_may_be_part_of_the_name(tmp_path, head):
+    files = touched(tmp_path, f"{head}0001.vdb", f"{head}0002.vdb")
+    assert expand([tmp_path / f"{head}####.vdb"]).paths == files
+
+
+def test_of_files_with_a_field_each_the_densities_stand_for_their_frames(tmp_path):
+    touched(tmp_path, *(f"{name}-000{n}.vtk" for name in ("rho", "u") for n in (1, 2)))
+    for given in ("", "*.vtk"):
+        assert [file.path.name for file in expand([tmp_path / given if given else tmp_path])] == [
+            "rho-0001.vtk",
+            "rho-0002.vtk",
+        ]
+    assert [file.path.name for file in expand([tmp_path / "u-0001.vtk"])] == [
+        "u-0001.vtk"
+    ]  # when it is named
+
+
+def series(path, *entries):
+    rows = "".join(
+        f"<DataSet timestep='{time}' part='{part}' file='{file}'/>"
+        if time is not None
+        else f"<DataSet file='{file}'/>"
+        for time, part, file in entries
+    )
+    path.write_text(f"<VTKFile type='Collection'><Collection>{rows}</Collection></VTKFile>")
+
+
+def test_the_order_of_a_series_counts_where_names_do_not_number_it(tmp_path):
+    series(tmp_path / "a.pvd", (0.1, 0, "iT2iC0.vti"), (0.2, 0, "iT1iC0.vti"), (0.3, 0, "steps/3/data.vti"))
+    found = list(expand([tmp_path / "a.pvd"]))
+    assert [(file.number, file.time, file.path.name) for file in found] == [
+        (1, 0.1, "iT2iC0.vti"),
+        (2, 0.2, "iT1iC0.vti"),
+        (3, 0.3, "data.vti"),
+    ]
+
+
+def test_parts_of_a_series_are_one_frame(tmp_path):
+    series(tmp_path / "a.pvd", (0.1, 0, "l1.vti"), (0.1, 1, "r1.vti"), (0.2, 0, "l2.vti"), (0.2, 1, "r2.vti"))
+    found = list(expand([tmp_path / "a.pvd"]))
+    assert [(file.path.name, [part.name for part in file.parts]) for file in found] == [
+        ("l1.vti", ["r1.vti"]),
+        ("l2.vti", ["r2.vti"]),
+    ]
+    series(tmp_path / "a.pvd", (None, 0, "l1.vti"), (None, 1, "r1.vti"))  # without times there are no parts
+    assert [len(file.parts) for file in expand([tmp_path / "a.pvd"])] == [0, 0]
+
+
+def test_series_of_windows_and_of_paraview(tmp_path):
+    (file,) = touched(tmp_path, "sub/s_4.vti")
+    series(tmp_path / "a.pvd", (0.5, 0, ".\\sub\\s_4.vti"))
+    assert expand([tmp_path / "a.pvd"]).paths == [file]
+    text = '{"file-series-version": "1.0", "files": [{"name": "sub/s_4.vti", "time": 0.5}]}'
+    (tmp_path / "s.vti.series").write_text(text)
+    assert [(f.path, f.time, f.number) for f in expand([tmp_path / "s.vti.series"])] == [(file, 0.5, 4)]
+    for text in (
+        "",
+        "[]",
+        '{"files": [{"name": 3}]}',
+        '{"files": [{"name": "a", "time": "x"}]}',
+        "[" * 10000,
+    ):
+        (tmp_path / "s.vti.series").write_text(text)
+        with pytest.raises(VolumeError):
+            expand([tmp_path / "s.vti.series"])
+
+
+def test_a_run_folder_stands_for_its_frames(tmp_path):
+    touched(tmp_path, "run.yaml", "frames/plume_0001.vdb", "frames/plume_0002.vdb")
+    assert [file.number for file in expand([tmp_path])] == [1, 2]

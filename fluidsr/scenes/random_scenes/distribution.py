@@ -130,7 +130,7 @@ class Emission(Strict):
 
 
 class Forcing(Strict):
-    """Velocity spheres: they impose velocity while they are on, and nothing else."""
+    """Velocity spheres: they push while they are on, and do nothing else."""
 
     radius: Span = Field(default=(0.04, 0.1), description="Over the shortest edge")
     speed: Speed = Field(default=(0.5, 1.2), description="In any direction")

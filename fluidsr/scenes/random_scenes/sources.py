@@ -64,7 +64,7 @@ def blobs(dice: Dice, seconds: float) -> list[Body]:
 
 
 def wake(dice: Dice, seconds: float, wind: Sequence[float]) -> list[Body]:
-    """Sources upstream that impose no velocity: the wind takes their smoke along."""
+    """Sources upstream without a velocity: the wind takes their smoke along."""
     choice, sources = dice.choice.wake, []
     for _ in range(dice.count(choice.count)):
         center = dice.point((0.3, 0.7), (0.2, 0.7))
@@ -77,7 +77,7 @@ def wake(dice: Dice, seconds: float, wind: Sequence[float]) -> list[Body]:
 
 
 def forcing(dice: Dice, counts: Sequence[int], seconds: float) -> list[Body]:
-    """Spheres that impose velocity and nothing else: stirring, stronger where there is no buoyancy."""
+    """Spheres that push and do nothing else: stirring, stronger where there is no buoyancy."""
     choice, spheres = dice.choice.forcing, []
     more = 1.0 if dice.buoyant else choice.without_buoyancy
     for _ in range(int(dice.rng.choice(list(counts)))):

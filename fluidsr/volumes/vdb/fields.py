@@ -3,13 +3,17 @@
 One scalar grid, the density, is the reference: its voxels are the Frame's cells. The others may be shifted
 by whole voxels; velocity may also lie on the cells' faces, as one `staggered` vector grid (component c at
 the lower face along c, Blender) or as three scalar grids half a voxel off (Houdini's `vel.x`, `vel.y`,
-`vel.z`).
+`vel.z`). What lies on other voxels is resampled. Indices here are turned (`transform.Axes`): grids of quarter turns
+and mirrors are read along the world's axes.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,93 +21,241 @@ from fluidsr.errors import VolumeError
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.reader import VdbFile
-from fluidsr.volumes.vdb.transform import Vector
+from fluidsr.volumes.vdb.transform import Axes, Vector
 from fluidsr.volumes.vdb.tree import Index
 
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
+_FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
+_NUMBERED = re.compile(r"(.*)\[(\d+)\]")
+_MOST_COMPARED = 1 << 27  # voxels whose masks are compared
+_MOST_SAMPLES = 4  # along each axis, of voxels much smaller than the density's
+
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Part:
-    """A scalar field, a vector field, or one component of it.
+class Part(Protocol):
+    """A scalar field, a vector field, or one component of it, in cells of the reference."""
 
-    The reference's cell `i` has the index `i - shift` here; with `faces`, that is the index of its lower
-    face, along this axis, or along each component's own axis for a vector (`faces="own"`).
-    """
-
-    grid: Grid
-    shift: Index
-    faces: int | str | None = None
-
-    def bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def bounds(self) -> Bounds | None:
         """Box of the reference's cells that this part has values for, or None."""
-        found = self.grid.bounds
-        return None if found is None else (np.add(found[0], self.shift), np.add(found[1], self.shift))
 
     def read(self, low: Index, high: Index) -> np.ndarray:
         """Values at the centres of the reference's cells from `low` to `high` (exclusive), float32."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A grid on the reference's voxels: the reference's cell `i` has the turned index `i - shift` here. With `faces`,
+    that is the index of its lower face, along this axis, or along each component's own axis for a vector
+    (`faces="own"`).
+    """
+
+    grid: Grid
+    axes: Axes
+    shift: Index
+    faces: int | str | None = None
+
+    def bounds(self) -> Bounds | None:
+        found = _bounds(self.grid, self.axes)
+        return None if found is None else (np.add(found[0], self.shift), np.add(found[1], self.shift))
+
+    def read(self, low: Index, high: Index) -> np.ndarray:
         a, b = _move(low, self.shift), _move(high, self.shift)
         if self.faces is None:
-            return _floats(self.grid.dense(a, b))
+            return _dense(self.grid, self.axes, a, b)
         b = _move(b, (-1, -1, -1))
-        values = _floats(self.grid.dense(a, b))
+        values = _dense(self.grid, self.axes, a, b)
         # Blender stores velocity only where there is density: a face that is not stored does not count.
-        stored = None if self.grid.topology.background.any() else self.grid.dense_mask(a, b)
+        stored = None if self.grid.topology.background.any() else _mask(self.grid, self.axes, a, b)
         if self.faces == "own":
             return np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
         assert isinstance(self.faces, int)
         return _centre(values, stored, self.faces)
 
+    def active(self, low: Index, high: Index) -> np.ndarray:
+        """Which of these cells the grid has active voxels for."""
+        return _mask(self.grid, self.axes, _move(low, self.shift), _move(high, self.shift))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Grids of one name that share no active voxel."""
+
+    parts: tuple[Placed, ...]
+
+    def bounds(self) -> Bounds | None:
+        found = [box for part in self.parts if (box := part.bounds()) is not None]
+        if not found:
+            return None
+        return np.min([box[0] for box in found], axis=0), np.max([box[1] for box in found], axis=0)
+
+    def read(self, low: Index, high: Index) -> np.ndarray:
+        values = self.parts[0].read(low, high)
+        for part in self.parts[1:]:
+            if part.faces is None:
+                values = np.where(part.active(low, high), part.read(low, high), values)
+            else:
+                values = values + part.read(low, high)
+        return values
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A grid on other voxels: the centre of the reference's cell `i` has the turned index `i * ratio + first` here.
+
+    `faces` as in `Placed`. Values are linear between the voxels; with `sparse`, voxels that are not stored do not
+    count, as those of a velocity that is stored only where there is density.
+    """
+
+    grid: Grid
+    axes: Axes
+    ratio: float
+    first: Vector
+    faces: int | str | None = None
+    sparse: bool = False
+
+    def bounds(self) -> Bounds | None:
+        found = _bounds(self.grid, self.axes)
+        if found is None:
+            return None
+        low = np.ceil((np.subtract(found[0], 0.5) - self.first) / self.ratio - 1e-6)
+        high = np.floor((np.subtract(found[1], 0.5) - self.first) / self.ratio + 1e-6) + 1
+        return low.astype(np.int64), np.maximum(low, high).astype(np.int64)
+
+    def read(self, low: Index, high: Index) -> np.ndarray:
+        if self.faces == "own":
+            return np.stack([self._component(axis, axis, low, high) for axis in range(3)])
+        axis = self.faces if isinstance(self.faces, int) else None
+        if self.grid.value_type.channels == 1:
+            return self._component(None, axis, low, high)
+        return np.stack([self._component(number, axis, low, high) for number in range(3)])
+
+    def _component(self, number: int | None, faces: int | None, low: Index, high: Index) -> np.ndarray:
+        from scipy.ndimage import affine_transform
+
+        first = np.array(self.first)
+        if faces is not None:
+            first[faces] += 0.5  # a lower face's index is half a voxel more than that of its place
+        shape = tuple(b - a for a, b in zip(low, high, strict=True))
+        start = np.array(low) * self.ratio + first
+        end = (np.array(high) - 1) * self.ratio + first
+        a = _index(np.floor(start - self.ratio / 2) - 1)
+        b = _index(np.floor(end + self.ratio / 2) + 3)
+        own = _bounds(self.grid, self.axes)
+        if own is not None and not self.grid.topology.background.any():  # beyond there is nothing to read
+            a = _index(np.clip(a, own[0], own[1]) - 1)
+            b = _index(np.clip(b, own[0], own[1]) + 1)
+        values = _dense(self.grid, self.axes, a, b)
+        values = values if number is None else values[number]
+        whole = self.grid.value_type.dtype.kind in "iu"
+        count = 1 if whole else min(max(round(self.ratio), 1), _MOST_SAMPLES)
+        weight = _mask(self.grid, self.axes, a, b).astype(np.float32) if self.sparse else None
+        total, counted = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        inside = ((np.arange(count) + 0.5) / count - 0.5) * self.ratio
+        for offset in itertools.product(inside, repeat=3):
+            at = start + offset - a
+
+            def sample(array: np.ndarray, at: np.ndarray = at) -> Any:
+                order = 0 if whole else 1
+                return affine_transform(
+                    array, [self.ratio] * 3, at, shape, np.float32, order=order, mode="grid-constant"
+                )
+
+            total += sample(values if weight is None else values * weight)
+            if weight is not None:
+                counted += sample(weight)
+        if weight is None:
+            return total / np.float32(count**3)
+        return np.divide(total, counted, out=np.zeros_like(total), where=counted > 1e-6)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of a file: `reference`, the density's (first) grid, `density`, the parts of velocity (none, one of
+    vectors, three of scalars), further scalar fields, further vector fields; `notes` are sentences for the user."""
+
+    reference: Grid
+    density: Part
+    velocity: list[Part]
+    others: dict[str, Part]
+    vectors: dict[str, Part]
+    notes: list[str] = field(default_factory=list)
+    grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
+    asides: list[Grid] = field(default_factory=list)
+
 
 def place(grid: Grid) -> tuple[float, Vector]:
-    """Cell size and the position of the centre of voxel (0, 0, 0), m. Raises VolumeError unless voxels are
-    cubes.
+    """Cell size and the position of the centre of the voxel whose turned index is (0, 0, 0), m. Raises VolumeError
+    unless voxels are cubes along the axes.
     """
-    where = f"{grid.where}: grid {grid.name!r}"
-    if grid.transform is None:
-        raise VolumeError(where, f"its type {grid.type} or its transform is not supported", "resample it")
-    return grid.transform.cell_size(where), grid.transform.translation
+    return _axes(grid).cell_size, _transform(grid).translation
 
 
-def find(
-    file: VdbFile, density: str | None, velocity: str | None, wanted: Sequence[str] | None
-) -> tuple[Grid, list[Part], dict[str, Part]]:
-    """The density grid, the parts of velocity (none, one of vectors, three of scalars), and other scalar
-    fields.
+def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Sequence[str] | None) -> Layout:
+    """Which grids are which fields, and where they lie.
 
-    Other fields that do not lie on density's voxels are left out unless they are `wanted`. Level sets are no
-    smoke: they must be named. Raises VolumeError where something asked for is absent or does not fit.
+    Of several grids of one name those without active voxels do not count; those that do not overlap are one field.
+    `name[1]` names the second of them. Level sets are no smoke: they must be named. Raises VolumeError where
+    something asked for is absent or does not fit.
     """
-    readable: dict[str, Grid] = {}
+    notes: list[str] = []
+    scalars: dict[str, list[Grid]] = {}
+    vectors: dict[str, list[Grid]] = {}
+    unfit: dict[str, str] = {}
     for grid in file.grids:
-        if grid.supported:
-            readable.setdefault(grid.name, grid)
-    fogs = [
-        name
-        for name, grid in readable.items()
-        if is_scalar(grid) and (grid.metadata.get("class") != "level set" or name == density)
-    ]
-    vectors = [name for name, grid in readable.items() if grid.value_type.channels == 3]
+        reason = _unfit(grid, density)
+        if reason:
+            unfit.setdefault(grid.name, reason)
+        else:
+            kind = vectors if grid.value_type.channels == 3 else scalars
+            kind.setdefault(grid.name, []).append(grid)
+    _number(scalars, density)
+    _number(vectors, velocity)
+    unfit = {name: reason for name, reason in unfit.items() if name not in scalars}
     chosen = grid_names.choose(
-        str(file.path), fogs, vectors, density=density, velocity=velocity, fields=wanted
+        str(file.path),
+        list(scalars),
+        list(vectors),
+        density=density,
+        velocity=velocity,
+        fields=wanted,
+        unfit=unfit,
     )
-    reference = readable[chosen.density]
-    flow = [readable[name] for name in chosen.velocity]
-    if len(flow) == 3:
-        parts = [_component(grid, reference, axis) for axis, grid in enumerate(flow)]
-    else:
-        staggered = [grid.metadata.get("class") == "staggered" for grid in flow]
-        parts = [
-            Part(g, shift(g, reference), "own" if s else None) for g, s in zip(flow, staggered, strict=True)
-        ]
-    others = {}
-    for field, name in chosen.others.items():
-        try:
-            others[field] = Part(readable[name], shift(readable[name], reference))
-        except VolumeError:
-            if wanted is not None:
-                raise
-    return reference, parts, others
+    of_density = _filled(scalars[chosen.density])
+    reference = of_density[0]
+
+    def part(grids: list[Grid], **how: Any) -> Part:
+        return _joined([_placed(grid, reference, notes, **how) for grid in _filled(grids)], notes)
+
+    flow: list[Part] = []
+    if len(chosen.velocity) == 3:
+        flow = [part(scalars[name], component=axis, sparse=True) for axis, name in enumerate(chosen.velocity)]
+    elif chosen.velocity:
+        flow = [part(vectors[chosen.velocity[0]], sparse=True)]
+    others = {name: part(scalars[grid]) for name, grid in chosen.others.items()}
+    further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
+    kept = asides(file, density) if wanted is None else []
+    if wanted is None:
+        names = {grid.name for grid in kept}
+        for what, told in (
+            (
+                "no field of smoke, kept as it is by a VDB alone",
+                {n: r for n, r in unfit.items() if n in names},
+            ),
+            ("left out", {n: r for n, r in unfit.items() if n not in names}),
+        ):
+            if told:
+                notes.append(f"{what}: {', '.join(f'{name!r} ({reason})' for name, reason in told.items())}")
+    named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
+    if len(chosen.velocity) == 1:
+        named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
+    named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
+    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+
+
+def asides(file: VdbFile, density: str | None = None) -> list[Grid]:
+    """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
+    return [grid for grid in file.grids if grid.supported and _unfit(grid, density)]
 
 
 def is_scalar(grid: Grid) -> bool:
@@ -111,50 +263,142 @@ def is_scalar(grid: Grid) -> bool:
     return grid.supported and grid.value_type.channels == 1 and not grid.value_type.in_bits
 
 
-def shift(grid: Grid, reference: Grid) -> Index:
-    """Voxels from `reference`'s index to `grid`'s. Raises VolumeError where that is not a whole number."""
-    exact = _exact_shift(grid, reference)
-    if np.abs(exact - np.rint(exact)).max() > _WHOLE:
+def _unfit(grid: Grid, density: str | None) -> str | None:
+    """Why a grid cannot be a field of smoke; None where it can."""
+    if grid.frustum:
+        return "in a frustum, the view of a camera"
+    if not grid.supported:
+        return f"of the type {grid.type}, or has a transform that is not read"
+    if grid.value_type.in_bits:
+        return "a grid of bools"
+    if grid.metadata.get("class") == "level set" and grid.name.strip() != (density or "").strip():
+        return "a level set"
+    return None
+
+
+def _number(grids: dict[str, list[Grid]], asked: str | None) -> None:
+    """Let `name[1]` name the second grid of that name."""
+    match = _NUMBERED.fullmatch(asked or "")
+    if asked is None or match is None or asked in grids:
+        return
+    same = grids.get(match[1], [])
+    if int(match[2]) < len(same):
+        grids[asked] = [same[int(match[2])]]
+        del grids[match[1]]
+
+
+def _filled(grids: list[Grid]) -> list[Grid]:
+    """Those with active voxels; the first where none has."""
+    return [grid for grid in grids if len(grids) == 1 or grid.bounds is not None] or grids[:1]
+
+
+def _joined(parts: list[Part], notes: list[str]) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    placed = [part for part in parts if isinstance(part, Placed)]
+    if len(placed) == len(parts) and not any(_overlap(a, b) for a, b in itertools.combinations(placed, 2)):
+        return Joined(tuple(placed))
+    first = parts[0]
+    assert isinstance(first, Placed | Resampled)
+    name = first.grid.name
+    notes.append(
+        f"{len(parts)} grids are called {name!r} and lie in the same place: the first is read; --density-grid"
+        f" '{name}[1]' takes the second"
+    )
+    return first
+
+
+def _overlap(a: Placed, b: Placed) -> bool:
+    """Whether two grids have an active voxel in common, or may have one."""
+    of_a, of_b = a.bounds(), b.bounds()
+    if of_a is None or of_b is None:
+        return False
+    low, high = np.maximum(of_a[0], of_b[0]), np.minimum(of_a[1], of_b[1])
+    if (low >= high).any():
+        return False
+    if int(np.prod(high - low, dtype=object)) > _MOST_COMPARED:
+        return True
+    box = _index(low), _index(high)
+    return bool((a.active(*box) & b.active(*box)).any())
+
+
+def _placed(
+    grid: Grid, reference: Grid, notes: list[str], *, component: int | None = None, sparse: bool = False
+) -> Part:
+    """Where `grid` lies. `component` says that it is one of a velocity, which may lie on faces."""
+    axes = _axes(grid)
+    size, size0 = axes.cell_size, _axes(reference).cell_size
+    translation, translation0 = np.array(_transform(grid).translation), _transform(reference).translation
+    vector = grid.value_type.channels == 3
+    faces: int | str | None = "own" if vector and grid.metadata.get("class") == "staggered" else None
+    if faces and not axes.straight:
         raise VolumeError(
             f"{grid.where}: grid {grid.name!r}",
-            f"its voxels lie {tuple(exact.round(3).tolist())} voxels beside those of {reference.name!r}",
-            "resample it onto the same voxels",
+            "it is staggered and turned",
+            "store it centred, or without turns",
         )
-    return _index(np.rint(exact))
-
-
-def _component(grid: Grid, reference: Grid, axis: int) -> Part:
-    exact = _exact_shift(grid, reference)
-    on_faces = abs(exact[axis] - np.floor(exact[axis]) - 0.5) <= _WHOLE
-    if not on_faces:
-        return Part(grid, shift(grid, reference))
-    exact[axis] += 0.5  # the lower face of cell i is half a voxel before its centre
-    whole = np.rint(exact)
-    if np.abs(exact - whole).max() > _WHOLE:
-        shift(grid, reference)  # raises
-    return Part(grid, _index(whole), axis)
-
-
-def _exact_shift(grid: Grid, reference: Grid) -> np.ndarray:
-    size, translation = place(grid)
-    size0, translation0 = place(reference)
-    if abs(size - size0) > 1e-4 * size0:
-        raise VolumeError(
-            f"{grid.where}: grid {grid.name!r}",
-            f"its voxels are {size:g} m, those of {reference.name!r} {size0:g} m",
-            "resample it onto the same voxels",
-        )
-    exact = np.subtract(translation, translation0) / size0
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = np.subtract(translation, translation0) / size0
     if not (np.abs(exact) < 2**40).all():
         raise VolumeError(
             f"{grid.where}: grid {grid.name!r}", "it is far beside the density", "move it there"
         )
-    return exact
+    tolerance = _WHOLE + 2 * _FLOAT32 * np.abs([translation, translation0]).max(0) / size0
+    if abs(size - size0) <= 1e-4 * size0:
+        if component is not None:
+            half = exact[component] - np.floor(exact[component])
+            if abs(half - 0.5) <= tolerance[component]:
+                exact[component] += 0.5  # the lower face of cell i is half a voxel before its centre
+                faces = component
+        whole = np.rint(exact)
+        if (np.abs(exact - whole) <= tolerance).all():
+            return Placed(grid, axes, _index(whole), faces)
+        exact = np.subtract(translation, translation0) / size0
+    same = abs(size - size0) <= 1e-4 * size0
+    where = (
+        f"lies {tuple(exact.round(3).tolist())} voxels beside those of {reference.name!r}"
+        if same
+        else f"has voxels of {size:g} m, {reference.name!r} of {size0:g} m"
+    )
+    notes.append(f"{grid.name!r} {where}: it is resampled")
+    first = (np.array(translation0) - translation) / size
+    x, y, z = (float(value) for value in first)
+    return Resampled(grid, axes, size0 / size, (x, y, z), "own" if faces == "own" else None, sparse)
 
 
-def _floats(values: np.ndarray) -> np.ndarray:
+def _transform(grid: Grid) -> Any:
+    if grid.transform is None:
+        raise VolumeError(
+            f"{grid.where}: grid {grid.name!r}",
+            f"its type {grid.type} or its transform is not supported",
+            "resample it",
+        )
+    return grid.transform
+
+
+def _axes(grid: Grid) -> Axes:
+    axes: Axes = _transform(grid).axes(f"{grid.where}: grid {grid.name!r}")
+    return axes
+
+
+def _bounds(grid: Grid, axes: Axes) -> tuple[Index, Index] | None:
+    """Of its active voxels, in turned indices."""
+    return None if grid.bounds is None else axes.turned(*grid.bounds)
+
+
+def _dense(grid: Grid, axes: Axes, low: Index, high: Index) -> np.ndarray:
+    """float32 values of the box from `low` to `high` of turned indices; vectors turn with their grid where it says
+    that they are of its own axes."""
+    values = axes.turn(grid.dense(*axes.of_file(low, high)))
+    if grid.value_type.channels == 3 and not axes.straight and grid.metadata.get("is_local_space"):
+        signs = np.array(axes.signs, values.dtype).reshape(3, 1, 1, 1)
+        values = values[list(axes.order)] * signs
     with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
         return values.astype(np.float32, copy=False)
+
+
+def _mask(grid: Grid, axes: Axes, low: Index, high: Index) -> np.ndarray:
+    return axes.turn(grid.dense_mask(*axes.of_file(low, high)))
 
 
 def _centre(values: np.ndarray, stored: np.ndarray | None, axis: int) -> np.ndarray:
@@ -176,6 +420,6 @@ def _move(corner: Index, by: Sequence[int]) -> Index:
     return x, y, z
 
 
-def _index(values: np.ndarray) -> Index:
+def _index(values: Any) -> Index:
     x, y, z = (int(n) for n in values)
     return x, y, z

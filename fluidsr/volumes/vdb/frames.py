@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.volumes import memory
 from fluidsr.volumes.places import Place
-from fluidsr.volumes.vdb.fields import Part, find, place
+from fluidsr.volumes.units import Style, Taken
+from fluidsr.volumes.vdb import compression
+from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, place
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number, triple
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, first_centre, three
-from fluidsr.volumes.vdb.tree import Index
+from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, UP, first_centre, three
+from fluidsr.volumes.vdb.topology import count_on
+from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
+
+# Metadata that follows from what is written. `file_base_resolution` (Blender) is no longer true of finer grids.
+_SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float", "class", "vector_type", "units")
+NO_GRIDS = "it holds no grids: an empty frame"
 
 
-def read_frame(
+def read_frame(path: str | os.PathLike[str], **options: Any) -> Frame:
+    """Read a Frame; `options` as of `fluidsr.volumes.read`."""
+    return take_frame(path, **options).frame
+
+
+def take_frame(
     path: str | os.PathLike[str],
     *,
     density_grid: str | None = None,
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
-) -> Frame:
-    """Read a Frame; see `fluidsr.volumes.read`."""
+    crop: tuple[Sequence[float], Sequence[float]] | str | None = None,
+) -> Taken:
+    """Read a Frame, and what is to be said about it; see `fluidsr.volumes.take`."""
     with open_file(path, max_bytes) as file:
-        return _read(file, density_grid, velocity_grid, fields, max_bytes)
+        if not file.grids and density_grid is None:
+            return _nothing(file, fields)
+        return _read(file, density_grid, velocity_grid, fields, max_bytes, crop)
 
 
 def read_box(
@@ -42,18 +59,25 @@ def read_box(
     """The box of the frame that `read_frame` would give, from the grids' topology, without their values; None where
     no voxel is active."""
     with open_file(path, max_bytes) as file:
-        density, velocity, others = find(file, density_grid, velocity_grid, fields)
-        size, translation = place(density)
-        parts = [Part(density, (0, 0, 0)), *others.values(), *velocity]
-        own = _own_box(density)
-        if own is None and all(part.bounds() is None for part in parts):
+        if not file.grids and density_grid is None:
             return None
-        low, high = _box(parts, own)
-        flat = density.metadata.get(DIM) == 2 and high[2] - low[2] == 1
-        dim = 2 if flat else 3
+        layout = find(file, density_grid, velocity_grid, fields)
+        found = box_of(layout)
+        if found is None:
+            return None
+        (low, high), (size, translation) = found, place(layout.reference)
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
+        dim = 2 if _is_flat(layout.reference, low, high) else 3
         return Place(shape[:dim], size, origin[:dim])
+
+
+def _nothing(file: VdbFile, fields: Sequence[str] | None) -> Taken:
+    """A frame of one empty cell, for a file without grids: a sequence may begin before its smoke."""
+    for name in fields or ():
+        if name != "density":
+            raise MissingFieldError(str(file.path), f"there is no {name}", "it holds no grids")
+    return Taken(Frame(np.zeros((1, 1, 1), np.float32)), tight=True, empty=True, notes=(NO_GRIDS,))
 
 
 def _read(
@@ -62,30 +86,118 @@ def _read(
     velocity_grid: str | None,
     fields: Sequence[str] | None,
     max_bytes: int | None,
-) -> Frame:
-    density, velocity, others = find(file, density_grid, velocity_grid, fields)
+    crop: tuple[Sequence[float], Sequence[float]] | str | None,
+) -> Taken:
+    layout = find(file, density_grid, velocity_grid, fields)
+    density, notes = layout.reference, list(layout.notes)
     size, translation = place(density)
-    scalars = {"density": Part(density, (0, 0, 0)), **others}
-    low, high = _box([*scalars.values(), *velocity], _own_box(density))
-    cells = int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object))
-    memory.check(str(file.path), cells * 4 * (len(scalars) + 3 * bool(velocity)), max_bytes)
-    found = {name: part.read(low, high) for name, part in scalars.items()}
-    if velocity:
-        parts = [part.read(low, high) for part in velocity]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts)
+    own = _own_box(density)
+    box = box_of(layout)
+    low, high = box or ((0, 0, 0), (1, 1, 1))
+    components = 1 + len(layout.others) + 3 * (bool(layout.velocity) + len(layout.vectors))
+
+    def needed() -> int:
+        return int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object)) * 4 * components
+
+    if isinstance(crop, tuple):
+        low, high = _cut(low, high, crop, size, translation)
+    elif crop == "auto" or (own is None and needed() > (memory.limit() if max_bytes is None else max_bytes)):
+        bulk = without_strays(layout)
+        if bulk is not None:
+            (low, high), left = bulk
+            notes.append(f"{left} active voxel{'s' * (left > 1)} far from the smoke left out")
+    memory.check(str(file.path), needed(), max_bytes)
+    found = _values(layout, low, high)
 
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
-    if _own_box(density) and low == (0, 0, 0):
+    if own and low == (0, 0, 0):
         origin = density.metadata[ORIGIN]  # the same, without the rounding of the way there and back
-    if density.metadata.get(DIM) == 2 and high[2] - low[2] == 1:
+    layer = None
+    if _is_flat(density, low, high):
         found = {name: values[..., 0] for name, values in found.items()}
-        origin = origin[:2]
+        layer, origin = origin[2], origin[:2]
         if "velocity" in found:
             found["velocity"] = found["velocity"][:2]
     times = {"time": number(density.metadata, TIME), "dt": number(density.metadata, DT)}
     found = {name: np.ascontiguousarray(values) for name, values in found.items()}
     frame = Frame(found["density"], cell_size=size, origin=origin)
-    return frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    tight = own is None and SHAPE not in density.metadata
+    return Taken(
+        frame,
+        tight=tight,
+        empty=box is None,
+        layer=layer,
+        notes=tuple(notes),
+        style=_style(file, layout),
+        up=str(density.metadata.get(UP, "y")),
+    )
+
+
+def _values(layout: Layout, low: Index, high: Index) -> dict[str, np.ndarray]:
+    """The fields in the reference's cells from `low` to `high` (exclusive)."""
+    found = {"density": layout.density.read(low, high)}
+    found |= {name: part.read(low, high) for name, part in layout.others.items()}
+    if layout.velocity:
+        parts = [part.read(low, high) for part in layout.velocity]
+        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts)
+    for name, part in layout.vectors.items():
+        found |= {f"{name}.{axis}": values for axis, values in zip("xyz", part.read(low, high), strict=True)}
+    return found
+
+
+def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
+    """The reference's cells from `low` to `high` (exclusive) as a frame of their own, in its place."""
+    density = layout.reference
+    size, translation = place(density)
+    found = {name: np.ascontiguousarray(values) for name, values in _values(layout, low, high).items()}
+    origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
+    frame = Frame(found["density"], cell_size=size, origin=origin)
+    times = {"time": number(density.metadata, TIME), "dt": number(density.metadata, DT)}
+    frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    up = str(density.metadata.get(UP, "y"))
+    return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up)
+
+
+def _style(file: VdbFile, layout: Layout) -> Style:
+    """What a VDB that is made of the frame keeps of this one. Ours says some things anew: place, time, statistics."""
+    density = layout.reference
+    metadata = {
+        name: {key: value for key, value in grid.metadata.items() if not key.startswith(_SAID_ANEW)}
+        for name, grid in layout.grids.items()
+    }
+    codec = (
+        "blosc" if density.flags & compression.BLOSC else "zip" if density.flags & compression.ZIP else "none"
+    )
+    names = {name: grid.name.strip() for name, grid in layout.grids.items()}
+    copied = str(file.path.absolute()) if layout.asides else None
+    return Style(names, metadata, dict(file.metadata), density.value_type.half, codec, copied)
+
+
+def _cut(
+    low: Index,
+    high: Index,
+    crop: tuple[Sequence[float], Sequence[float]],
+    size: float,
+    translation: Sequence[float],
+) -> tuple[Index, Index]:
+    """The voxels of the box from `low` to `high` that the box `crop` (m) touches. Raises InputError where there are
+    none."""
+    first = np.floor((np.array(three(crop[0], -np.inf)) - translation) / size + 0.5 + 1e-3)
+    last = np.ceil((np.array(three(crop[1], np.inf)) - translation) / size + 0.5 - 1e-3)
+    a, b = np.maximum(first, low), np.minimum(last, high)
+    if (a >= b).any():
+        raise InputError("crop", "no voxel lies in this box", "give a box in metres that meets the smoke")
+    return three([int(n) for n in a], 0), three([int(n) for n in b], 0)
+
+
+def _is_flat(density: Grid, low: Index, high: Index) -> bool:
+    """Whether the box is that of a 2-D frame: one of ours, or one voxel thick. Blender's domains are never flat."""
+    if high[2] - low[2] != 1:
+        return False
+    if DIM in density.metadata:
+        return bool(density.metadata[DIM] == 2)
+    return high[0] - low[0] > 1 and high[1] - low[1] > 1 and "file_base_resolution" not in density.metadata
 
 
 def _own_box(density: Grid) -> tuple[Index, Index] | None:
@@ -97,14 +209,56 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     return ((0, 0, 0), shape) if first_centre(origin, size) == translation else None
 
 
-def _box(parts: list[Part], own: tuple[Index, Index] | None) -> tuple[Index, Index]:
-    """The cells that `own` and the active voxels of all parts cover together; one cell if there are none."""
+def box_of(layout: Layout) -> tuple[Index, Index] | None:
+    """The cells that the density's own box and the active voxels of all parts on its voxels cover together; None if
+    there are none."""
+    own = _own_box(layout.reference)
+    parts = [layout.density, *layout.others.values(), *layout.velocity, *layout.vectors.values()]
+    boxes = [(part, bounds) for part in parts if (bounds := part.bounds()) is not None]
+    # What is resampled does not make the box larger than the density's.
+    counted = [bounds for part, bounds in boxes if not isinstance(part, Resampled)]
     corners = [np.array(own)] if own else []
-    corners += [np.array(bounds) for part in parts if (bounds := part.bounds()) is not None]
+    corners += [np.array(bounds) for bounds in counted or [bounds for _, bounds in boxes]]
     if not corners:
-        return (0, 0, 0), (1, 1, 1)
-    low, high = (
-        np.min([c[0] for c in corners], axis=0).tolist(),
-        np.max([c[1] for c in corners], axis=0).tolist(),
-    )
+        return None
+    low = np.min([c[0] for c in corners], axis=0).tolist()
+    high = np.max([c[1] for c in corners], axis=0).tolist()
     return three(low, 0), three(high, 0)
+
+
+_STRAY = 1e-3  # of the active voxels; less than that, apart from the rest, is no smoke
+_MOST_BLOCKS = 1 << 22  # into which a box is divided to see what hangs together
+
+
+def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
+    """The box of the density's active voxels without those few that lie far away from all others, and how many those
+    are; None where there are no such."""
+    from scipy.ndimage import label
+
+    if not isinstance(layout.density, Placed) or not layout.density.axes.straight:
+        return None
+    topology, bounds = layout.reference.topology, layout.reference.bounds
+    if bounds is None or topology.tiles.active.any():
+        return None
+    counts = count_on(topology.packed_masks)
+    filled = counts > 0
+    origins, counts = topology.leaf_origins[filled], counts[filled]
+    edge = LEAF
+    span = np.subtract(bounds[1], bounds[0])
+    while int(np.prod(span // edge + 2, dtype=object)) > _MOST_BLOCKS:
+        edge *= 2
+    first = np.array(bounds[0]) // edge
+    at = tuple((origins // edge - first).T)
+    blocks = np.zeros(tuple((span // edge + 2).tolist()), bool)
+    blocks[at] = True
+    groups, _ = label(blocks, np.ones((3, 3, 3)))
+    group = groups[at]
+    total = np.bincount(group, weights=counts)
+    few = total < _STRAY * counts.sum()
+    keep = ~few[group]
+    if keep.all():
+        return None
+    found = leaf_bounds(origins[keep], topology.packed_masks[filled][keep])
+    assert found is not None  # every group that stays has voxels
+    low, high = (three(corner.tolist(), 0) for corner in found)
+    return (low, high), int(counts[~keep].sum())

@@ -93,7 +93,8 @@ class Grid:
 
     `name` as shown to users, `unique_name` and `type` as in the file (`Tree_float_5_4_3_HalfFloat`), `flags`
     its compression, `size` its bytes in the file. `transform` is None, and `supported` False, where values or
-    place are of a kind that is not read; `parent` names the grid whose tree an instance shares.
+    place are of a kind that is not read (`frustum`: in the view of a camera); `parent` names the grid whose tree an
+    instance shares.
 
     Nothing is decoded before it is asked for. Everything that decodes raises VolumeError for a damaged file
     and where more memory is needed than `max_bytes` of `vdb.open` allows.
@@ -109,6 +110,7 @@ class Grid:
     size: int
     parent: str
     _source: Source = field(repr=False)
+    frustum: bool = False
 
     @property
     def supported(self) -> bool:

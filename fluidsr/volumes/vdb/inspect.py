@@ -57,7 +57,7 @@ def _describe(grid: Grid, ranges: dict[Source, _Range]) -> GridInfo:
     if not grid.supported or grid.transform is None:
         return GridInfo(**common, readable=False)
     if grid._source not in ranges:
-        ranges[grid._source] = _range(grid)
+        ranges[grid._source] = value_range(grid)
     minimum, maximum = ranges[grid._source]
     origin = None
     if grid.bounds is not None:
@@ -74,7 +74,7 @@ def _describe(grid: Grid, ranges: dict[Source, _Range]) -> GridInfo:
     )
 
 
-def _range(grid: Grid) -> _Range:
+def value_range(grid: Grid) -> _Range:
     """Least and greatest active value of each component."""
     tiles = grid.tiles()
     parts = [tiles.values[tiles.active]]

@@ -22,7 +22,7 @@ from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.binary import Cursor, Data
 from fluidsr.volumes.vdb.grid import Grid, Source
 from fluidsr.volumes.vdb.metadata import read_metadata
-from fluidsr.volumes.vdb.transform import read_transform
+from fluidsr.volumes.vdb.transform import FRUSTUM, read_transform
 from fluidsr.volumes.vdb.tree import Index
 from fluidsr.volumes.vdb.values import value_type
 
@@ -81,6 +81,8 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     path = Path(path)
     where = str(path)
     data = _map(path)
+    if not len(data):
+        raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
     if data[:8] != MAGIC.to_bytes(8, "little"):
         raise VolumeError(where, "not an OpenVDB file", "give a .vdb file")
     cursor = Cursor(data, where, 8)
@@ -128,7 +130,12 @@ def _read_grid(
     if flags is None:
         flags = compression.check_flags(cursor.one("I"), cursor)
     metadata = read_metadata(cursor)
+    at_transform = cursor.position
     transform = read_transform(cursor) if value_type(kind) else None
+    frustum = False
+    if value_type(kind) and transform is None:
+        cursor.seek(at_transform)
+        frustum = cursor.string() == FRUSTUM
     if transform is None and not has_offsets:
         raise VolumeError(
             cursor.where,
@@ -146,7 +153,7 @@ def _read_grid(
         end if has_offsets else cursor.end,
         max_bytes,
     )
-    grid = Grid(cursor.where, name, unique_name, kind, metadata, transform, flags, 0, parent, source)
+    grid = Grid(cursor.where, name, unique_name, kind, metadata, transform, flags, 0, parent, source, frustum)
     if has_offsets:
         cursor.seek(end)
     elif not parent:

@@ -14,15 +14,15 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.sequence import frame_number
+from fluidsr.volumes.units import Style
 from fluidsr.volumes.vdb import compression, writer
 from fluidsr.volumes.vdb.leaf_builder import Collector
 from fluidsr.volumes.vdb.transform import Transform, Vector
 
 # What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
 TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
-SHAPE, ORIGIN = "fluidsr_shape", "fluidsr_origin"
+SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
 _UNITS = {"density": "1", "velocity": "m/s", "temperature": "K"}
-_FLAGS = compression.codec("blosc")
 
 
 class FrameStream:
@@ -41,11 +41,14 @@ class FrameStream:
         half: bool,
         naming: str,
         threshold: float,
+        style: Style | None = None,
+        up: str = "y",
     ) -> None:
         self._dim = len(shape)
+        self._style = style or Style()
         box = three(shape, 1)
         place = three(map(float, origin), 0.0)
-        self._file_notes = {"creator": "fluidsr", "time": float(time)}
+        self._file_notes = {"creator": "fluidsr", **self._style.file, "time": float(time)}
         number = frame_number(path)
         if number is not None and number < 2**31:
             self._file_notes["frame"] = number
@@ -56,13 +59,17 @@ class FrameStream:
             SHAPE: box,
             ORIGIN: place,
         }
+        if up != "y":
+            self._notes[UP] = up
         self._transform = Transform.uniform(cell_size, first_centre(place, cell_size))
-        self._names = {field: grid_names.grid_name(field, naming) for field in fields}
+        self._names = {
+            field: self._style.names.get(field, grid_names.grid_name(field, naming)) for field in fields
+        }
         self._collectors = {
             field: Collector(
                 field,
                 writer.dense_type(3 if field == "velocity" else 1, half),
-                _FLAGS,
+                compression.codec(self._style.compression),
                 (0, 0, 0),
                 box,
                 threshold,
@@ -101,9 +108,21 @@ class FrameStream:
                 notes = {"class": "fog volume"}
             if field in _UNITS:
                 notes["units"] = _UNITS[field]
+            notes |= self._style.metadata.get(field, {})
             store, tiles = collector.finish()
             trees.append(writer.Tree(self._names[field], store, tiles, self._transform, notes | self._notes))
+        if self._style.copied_from is not None:
+            trees += _copies(self._style.copied_from)
         writer.write_trees(file, trees, self._file_notes)
+
+
+def _copies(path: str) -> list[writer.Tree]:
+    """The grids of a file that are no fields of smoke, as they are."""
+    from fluidsr.volumes.vdb.fields import asides
+    from fluidsr.volumes.vdb.reader import open_file
+
+    with open_file(path) as file:
+        return [writer.copy_of(grid) for grid in asides(file)]
 
 
 @contextmanager
@@ -124,6 +143,8 @@ def write_frame(
     half: bool,
     naming: str,
     threshold: float,
+    style: Style | None = None,
+    up: str = "y",
 ) -> None:
     """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`."""
     present = frame.fields()
@@ -138,6 +159,8 @@ def write_frame(
         half=half,
         naming=naming,
         threshold=threshold,
+        style=style,
+        up=up,
     ) as out:
         for field in fields:
             out.put(field, (0,) * frame.dim, present[field])

@@ -8,16 +8,22 @@ from __future__ import annotations
 import math
 import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes.vdb.binary import Cursor, pack_string
+from fluidsr.volumes.vdb.tree import Index
 
 Vector = tuple[float, float, float]
 _SCALE_BLOCK = "15d"
 _SCALES = (lambda s: s, abs, lambda s: 1 / s, lambda s: 1 / s**2, lambda s: 1 / (2 * s))  # what it holds
+
+FRUSTUM = "NonlinearFrustumMap"  # the view of a camera
+_EVEN = 1e-5  # of a voxel's edge; how far edges may differ
 
 
 @dataclass(frozen=True)
@@ -59,23 +65,80 @@ class Transform:
         x, y, z = (math.sqrt(sum(value * value for value in column)) for column in columns)
         return x, y, z
 
-    def cell_size(self, where: str) -> float:
-        """The edge of the cubic, axis-aligned voxel, m. Raises VolumeError where voxels are anything else."""
-        size = self.matrix[0][0]
-        tolerance = 1e-6 * abs(size)
-        for i, row in enumerate(self.matrix):
-            for j, value in enumerate(row):
-                if not abs(value - (size if i == j else 0.0)) <= tolerance:
-                    raise VolumeError(
-                        where,
-                        f"its transform is rotated, mirrored or has unequal voxel edges {self.scale}",
-                        "resample it to cubic voxels along the axes",
-                    )
-        if not (size > 0 and math.isfinite(size)):
+    def axes(self, where: str) -> Axes:
+        """How the indices of cubic voxels run along the world's axes. Raises VolumeError where voxels are no cubes, or
+        do not lie along the axes."""
+        matrix = np.array(self.matrix)
+        order = np.abs(matrix).argmax(1)
+        picked = matrix[np.arange(3), order]
+        size = float(abs(picked[0]))
+        rest = matrix.copy()
+        rest[np.arange(3), order] = 0.0
+        # Up to the last digits of a float32, in which many programs compute.
+        even = (np.abs(np.abs(picked) - size) <= _EVEN * size).all() and (np.abs(rest) <= _EVEN * size).all()
+        if not (size > 0 and np.isfinite(matrix).all()):
             raise VolumeError(where, f"its voxel size is {size} m", "give it a transform of positive scale")
+        if not even or sorted(order) != [0, 1, 2]:
+            raise VolumeError(
+                where,
+                f"its transform is rotated by less than a quarter turn, or has unequal voxel edges {self.scale}",
+                "resample it to cubic voxels along the axes",
+            )
         if not all(map(math.isfinite, self.translation)):
             raise VolumeError(where, f"its position is {self.translation}", "give it a finite position")
-        return size
+        x, y, z = (int(axis) for axis in order)
+        signs = tuple(1 if value > 0 else -1 for value in picked)
+        return Axes((x, y, z), (signs[0], signs[1], signs[2]), size)
+
+    def cell_size(self, where: str) -> float:
+        """The edge of the cubic, axis-aligned voxel, m. Raises VolumeError where voxels are anything else."""
+        return self.axes(where).cell_size
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Quarter turns and mirrors: along the world's axis `a` runs the index `order[a]`, downwards where `signs[a]`
+    is -1.
+
+    Turned, an index is that of the same voxel on a lattice without turns: `position = cell_size * turned +
+    translation`.
+    """
+
+    order: tuple[int, int, int]
+    signs: tuple[int, int, int]
+    cell_size: float
+
+    @property
+    def straight(self) -> bool:
+        """Whether nothing is turned."""
+        return self.order == (0, 1, 2) and self.signs == (1, 1, 1)
+
+    def turned(self, low: Index, high: Index) -> tuple[Index, Index]:
+        """The box from `low` to `high` (exclusive) of the file's indices, on the lattice without turns."""
+        pairs = [
+            (low[i], high[i]) if sign > 0 else (1 - high[i], 1 - low[i])
+            for i, sign in zip(self.order, self.signs, strict=True)
+        ]
+        return _index(a for a, _ in pairs), _index(b for _, b in pairs)
+
+    def of_file(self, low: Index, high: Index) -> tuple[Index, Index]:
+        """The way back of `turned`."""
+        first, last = [0, 0, 0], [0, 0, 0]
+        for i, sign, a, b in zip(self.order, self.signs, low, high, strict=True):
+            first[i], last[i] = (a, b) if sign > 0 else (1 - b, 1 - a)
+        return _index(first), _index(last)
+
+    def turn(self, values: np.ndarray) -> np.ndarray:
+        """Values `[..., x, y, z]` of a box of the file's indices, in the order of the turned ones."""
+        lead = values.ndim - 3
+        values = values.transpose(*range(lead), *(lead + i for i in self.order))
+        flips: tuple[Any, ...] = (Ellipsis, *(slice(None, None, sign) for sign in self.signs))
+        return values[flips]
+
+
+def _index(values: Iterable[int]) -> Index:
+    x, y, z = values
+    return x, y, z
 
 
 def read_transform(cursor: Cursor) -> Transform | None:

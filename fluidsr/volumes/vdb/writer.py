@@ -14,6 +14,7 @@ from fluidsr import atomic
 from fluidsr.errors import InputError
 from fluidsr.volumes.vdb import compression, topology_writer
 from fluidsr.volumes.vdb.binary import pack_string
+from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.leaf_builder import Collector
 from fluidsr.volumes.vdb.leaf_writer import LeafStore
 from fluidsr.volumes.vdb.metadata import pack_metadata
@@ -119,6 +120,27 @@ def write_trees(file: BinaryIO, trees: Sequence[Tree], metadata: Mapping[str, An
         file.write(descriptor + struct.pack("<3q", start, at_buffers, end) + head)
         file.writelines(topology)
         file.writelines(buffers)
+
+
+def copy_of(grid: Grid) -> Tree:
+    """A grid of an open file, ready to be written: the same tree, values, place and metadata."""
+    kind, tiles, none = grid.value_type, grid.tiles(), np.empty((0, 3), np.int64)
+    batches = list(grid.leaves())
+    shape = (0, LEAF, LEAF, LEAF, *((kind.channels,) if kind.channels > 1 else ()))
+    return _of_sparse(
+        SparseGrid(
+            grid.name,
+            np.concatenate([none, *(leaves.origins for leaves in batches)]),
+            np.concatenate([np.empty(shape, kind.memory), *(leaves.values for leaves in batches)]),
+            np.concatenate([np.empty((0, LEAF, LEAF, LEAF), bool), *(leaves.masks for leaves in batches)]),
+            tiles,
+            grid.background,
+            kind.name,
+            grid.transform or Transform.uniform(1.0),
+            {key: value for key, value in grid.metadata.items() if not key.startswith("file_")},
+            half=kind.half,
+        )
+    )
 
 
 def dense_type(channels: int, half: bool) -> ValueType:

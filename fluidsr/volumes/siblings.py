@@ -1,0 +1,93 @@
+"""Frames of several files, each with one field: `rho-0100.vtk` and `u-0100.vtk`, `density_0001.npz` and
+`vel_0001.npz`.
+
+The names of such files differ in one word, and that word says the field.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from fluidsr.volumes import grid_names
+
+_PARTS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
+_MOST_FILES = 100_000  # in a folder that is searched
+# Fields that have no role of their own in a Frame, and files of their own with some programs.
+_SIDE = frozenset(
+    [
+        "flame",
+        "flames",
+        "fuel",
+        "react",
+        "reaction",
+        "burn",
+        "shadow",
+        "color",
+        "colour",
+        "pressure",
+        "vorticity",
+        "force",
+        "curl",
+        "obstacle",
+        "flags",
+    ]
+)
+
+
+def word_of_density(path: str | os.PathLike[str]) -> str | None:
+    """The word of a file's name that says its field, if that is a density's or velocity's or another's: `rho` of
+    `rho-0100.vtk`; None where there is none."""
+    for word in _PARTS.findall(Path(path).stem):
+        if _field(word) is not None:
+            return str(word)
+    return None
+
+
+def beside(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """The files beside that of a density that hold further fields of the same frame, by the word that says which."""
+    given = Path(path)
+    parts = _PARTS.findall(given.stem)
+    places = [at for at, word in enumerate(parts) if _field(word) == "density"]
+    if not places:
+        return {}
+    found: dict[str, Path] = {}
+    for count, file in enumerate(sorted(given.absolute().parent.iterdir())):
+        if count > _MOST_FILES:
+            break
+        if file.suffix.lower() != given.suffix.lower() or file.name == given.name:
+            continue
+        other = _PARTS.findall(file.stem)
+        for at in places:
+            same = (
+                len(other) == len(parts) and other[:at] == parts[:at] and other[at + 1 :] == parts[at + 1 :]
+            )
+            if same and _field(other[at]) not in (None, "density"):
+                found.setdefault(other[at], file)
+    return found
+
+
+def leaders(files: Iterable[Path]) -> set[Path]:
+    """`files` without those that hold further fields of the frames whose densities are among them."""
+    given = list(files)
+    densities: dict[tuple[object, ...], bool] = {}
+    sides: list[tuple[Path, list[tuple[object, ...]]]] = []
+    for file in given:
+        parts = _PARTS.findall(file.stem)
+        keys = []
+        for at, word in enumerate(parts):
+            field = _field(word)
+            key = (file.parent, file.suffix.lower(), at, *parts[:at], *parts[at + 1 :])
+            if field == "density":
+                densities[key] = True
+            elif field is not None:
+                keys.append(key)
+        sides.append((file, keys))
+    return {file for file, keys in sides if not any(key in densities for key in keys)}
+
+
+def _field(word: str) -> str | None:
+    known = grid_names.field_of(word)
+    return known or ("other" if word.lower() in _SIDE else None)

@@ -1,0 +1,150 @@
+"""A frame of a VDB file that is mostly empty, block by block: memory by what is filled, not by the box around it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr.errors import InputError
+from fluidsr.volumes.places import Place
+from fluidsr.volumes.units import Taken
+from fluidsr.volumes.vdb.fields import Joined, Layout, Part, Placed
+from fluidsr.volumes.vdb.fields import find as find_fields
+from fluidsr.volumes.vdb.fields import place as place_of
+from fluidsr.volumes.vdb.frames import box_of, take_window
+from fluidsr.volumes.vdb.inspect import value_range
+from fluidsr.volumes.vdb.metadata import triple
+from fluidsr.volumes.vdb.reader import VdbFile, open_file
+from fluidsr.volumes.vdb.stream import SHAPE
+from fluidsr.volumes.vdb.topology import count_on
+from fluidsr.volumes.vdb.tree import LEAF, NODE, Index
+
+_BLENDER = "file_base_resolution"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """An open file as one frame: `place` is its whole box; blocks and windows are given in cells of it."""
+
+    file: VdbFile
+    layout: Layout
+    low: Index
+    place: Place
+
+    @property
+    def components(self) -> int:
+        """Numbers in a cell."""
+        layout = self.layout
+        return 1 + len(layout.others) + 3 * (bool(layout.velocity) + len(layout.vectors))
+
+    @property
+    def dense_bytes(self) -> int:
+        """What the frame would take as arrays."""
+        return 4 * self.components * math.prod(self.place.shape)
+
+    def take(self, low: Sequence[int], high: Sequence[int]) -> Taken:
+        """The cells from `low` to `high` (exclusive) as a frame of their own."""
+        a, b = (_index(np.add(corner, self.low)) for corner in (low, high))
+        return take_window(self.file, self.layout, a, b)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of each scalar field, of all of the frame."""
+        found = {}
+        for name, grid in self.layout.grids.items():
+            least, most = value_range(grid)
+            if least is not None and most is not None and len(least) == 1:
+                found[name] = (min(least[0], 0.0), max(most[0], 0.0))
+            elif name != "velocity":
+                low, high = (0.0, 0.0) if least is None or most is None else (min(least), max(most))
+                found |= {f"{name}.{axis}": (min(low, 0.0), max(high, 0.0)) for axis in "xyz"}
+        return found
+
+    def blocks(self, edge: int, reach: int) -> list[tuple[Index, Index]]:
+        """The blocks of `edge` cells (a multiple of 8) within `reach` cells of an active voxel, in order."""
+        found: set[tuple[int, ...]] = set()
+        for part in _parts(self.layout):
+            for placed in _placed(part):
+                topology = placed.grid.topology
+                filled = count_on(topology.packed_masks) > 0
+                tiles = topology.tiles
+                origins = np.concatenate([topology.leaf_origins[filled], tiles.origins[tiles.active]])
+                edges = np.concatenate([np.full(int(filled.sum()), LEAF), tiles.edges[tiles.active]])
+                start = origins + np.array(placed.shift) - np.array(self.low)
+                found |= _touched(start - reach, start + edges[:, None] + reach, edge)
+        shape = self.place.shape
+        boxes = []
+        for at in sorted(found):
+            low = _index(np.maximum(np.multiply(at, edge), 0))
+            high = _index(np.minimum(np.multiply(np.add(at, 1), edge), shape))
+            if all(a < b for a, b in zip(low, high, strict=True)):
+                boxes.append((low, high))
+        return boxes
+
+
+@contextmanager
+def open_windows(
+    path: str | os.PathLike[str],
+    *,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+    margin: int = 0,
+    max_bytes: int | None = None,
+) -> Iterator[Windows | None]:
+    """Open a file to read it block by block; None for one that only makes sense as a whole: empty, flat, turned,
+    Blender's. `margin` as in `frame_sequence.read`."""
+    with open_file(path, max_bytes) as file:
+        if not file.grids:
+            yield None
+            return
+        layout = find_fields(file, density_grid, velocity_grid, fields)
+        box = box_of(layout)
+        parts = [placed for part in _parts(layout) for placed in _placed(part)]
+        straight = all(placed.axes.straight for placed in parts)
+        huge = any((placed.grid.topology.tiles.edges > NODE).any() for placed in parts)
+        if box is None or not parts or not straight or huge or _BLENDER in layout.reference.metadata:
+            yield None
+            return
+        low, high = np.array(box[0]), np.array(box[1])
+        if triple(layout.reference.metadata, SHAPE) is None:
+            # On multiples of 8, so that blocks hold whole leaves.
+            low, high = (low - margin) // LEAF * LEAF, high + margin
+        size, translation = place_of(layout.reference)
+        shape = tuple((high - low).tolist())
+        origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low.tolist(), strict=True))
+        yield None if min(shape) < 2 else Windows(file, layout, _index(low), Place(shape, size, origin))
+
+
+def _parts(layout: Layout) -> list[Part]:
+    return [layout.density, *layout.velocity, *layout.others.values(), *layout.vectors.values()]
+
+
+def _placed(part: Part) -> Sequence[Placed]:
+    """The grids on the density's voxels that make up a part; none of what is resampled, which follows the others."""
+    if isinstance(part, Joined):
+        return part.parts
+    return [part] if isinstance(part, Placed) else []
+
+
+def _touched(low: np.ndarray, high: np.ndarray, edge: int) -> set[tuple[int, ...]]:
+    """The blocks of `edge` cells that boxes from `low` to `high` (exclusive) touch."""
+    first, last = low // edge, (high - 1) // edge
+    most = int((last - first).max(initial=0)) + 1
+    if most > NODE:
+        raise InputError("blocks", "a tile covers too many blocks", "read the file as a whole")
+    found: set[tuple[int, ...]] = set()
+    for offset in itertools.product(range(most), repeat=3):
+        at = np.unique(np.minimum(first + offset, last), axis=0)
+        found |= set(map(tuple, at.tolist()))
+    return found
+
+
+def _index(values: np.ndarray) -> Index:
+    x, y, z = (int(n) for n in values)
+    return x, y, z

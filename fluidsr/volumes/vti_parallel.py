@@ -1,0 +1,119 @@
+"""A VTK image in several files (.pvti): a header that names them and says where each lies."""
+
+from __future__ import annotations
+
+import os
+import xml.parsers.expat
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from fluidsr.errors import VolumeError
+from fluidsr.volumes import memory
+from fluidsr.volumes.vti_format import DataArray, VtiFile, assembled, cells_of, numbers
+
+_MAX_BYTES = 64 << 20
+_MAX_PIECES = 10_000
+
+
+class ParallelFile:
+    """An open header and the files that it names; a `vtk_image.Image`. Raises VolumeError where one is missing,
+    damaged, or lies outside the image."""
+
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        self.where = os.fspath(path)
+        self.max_bytes = max_bytes
+        self.extent: tuple[int, ...] = (0, -1) * 3
+        self.spacing: tuple[float, ...] = (1.0,) * 3
+        self.origin: tuple[float, ...] = (0.0,) * 3
+        self.direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        sources = self._parse()
+        if min(self.points()) < 1:
+            self._fail("it has no extent")
+        folder = Path(path).parent
+        self._files = [VtiFile(folder / source, max_bytes) for source in sources]
+        self.arrays = [
+            array
+            for array in (self._files[0].arrays if self._files else [])
+            if array.section == "FieldData" or all(_same(file, array) for file in self._files)
+        ]
+
+    @property
+    def compression(self) -> str:
+        """That of the first file."""
+        return self._files[0].compression if self._files else "none"
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+        a, b, c, d, e, f = self.extent
+        return b - a + 1, d - c + 1, f - e + 1
+
+    def values(self, array: DataArray, tuples: int) -> np.ndarray:
+        """The array's values, `[tuples * components]`, from all files."""
+        if array.section == "FieldData":
+            return self._files[0].values(array, tuples)
+        memory.check(self.where, tuples * array.components * 9, self.max_bytes)
+        pieces = []
+        for file in self._files:
+            own = _same(file, array)
+            assert own is not None  # or the array would not be listed
+            if any(
+                file.extent[n] < self.extent[n] or file.extent[n + 1] > self.extent[n + 1] for n in (0, 2, 4)
+            ):
+                self._fail(f"{file.where} lies outside the image")
+            pieces.append((file.extent, file.values(own, cells_of(file.extent, array.section))))
+        return assembled(self.where, self.extent, array, pieces)
+
+    def stored(self, array: DataArray) -> int:
+        """Bytes that the array takes in all files."""
+        return sum(file.stored(own) for file in self._files if (own := _same(file, array)))
+
+    def _parse(self) -> list[str]:
+        """The files that the header names."""
+        try:
+            if Path(self.where).stat().st_size > _MAX_BYTES:
+                self._fail("its header is too large")
+            text = Path(self.where).read_bytes()
+        except OSError as error:
+            raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
+        sources: list[str] = []
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            if tag == "VTKFile" and attributes.get("type") != "PImageData":
+                what = f"a VTK file of type {attributes.get('type')}"
+                raise VolumeError(self.where, what, "give an image of several files (.pvti)")
+            if tag == "PImageData":
+                extent = numbers(attributes.get("WholeExtent", ""), int, 6)
+                spacing = numbers(attributes.get("Spacing", "1 1 1"), float, 3)
+                origin = numbers(attributes.get("Origin", "0 0 0"), float, 3)
+                direction = numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
+                if extent is None or spacing is None or origin is None or direction is None:
+                    self._fail("its extent, spacing, origin or direction is not made of numbers")
+                if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
+                    self._fail("its extent, spacing, origin or direction is absurd")
+                self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
+            if tag == "Piece" and attributes.get("Source"):
+                if len(sources) >= _MAX_PIECES:
+                    self._fail(f"it names more than {_MAX_PIECES} files")
+                sources.append(attributes["Source"].replace("\\", "/"))
+
+        def doctype(*_: object) -> None:
+            self._fail("it declares a document type")
+
+        parser = xml.parsers.expat.ParserCreate()
+        parser.StartElementHandler, parser.StartDoctypeDeclHandler = start, doctype
+        try:
+            parser.Parse(text, True)
+        except xml.parsers.expat.ExpatError as error:
+            raise VolumeError(self.where, f"not a VTK image ({error})", "give a .pvti file") from error
+        return sources
+
+    def _fail(self, what: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+
+
+def _same(file: VtiFile, array: DataArray) -> DataArray | None:
+    """The array of that name, place and size in `file`."""
+    kind = (array.section, array.name, array.components)
+    return next((own for own in file.arrays if (own.section, own.name, own.components) == kind), None)

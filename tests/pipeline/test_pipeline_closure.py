@@ -1,0 +1,103 @@
+"""The corrector in a run: which one is taken, that it acts, resumes to the byte, and leaves still air alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from pipeline_helpers import SMALL, contents
+
+from fluidsr import models, scenes
+from fluidsr.cli import main
+from fluidsr.errors import InputError, ModelError
+from fluidsr.models import Card, Closure
+from fluidsr.pipeline.closure import Corrector, corrector_for
+from fluidsr.scenes.build import build
+
+
+@pytest.fixture(scope="module")
+def closure(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(4)
+    network = Closure(2, width=8, blocks=1, bound=0.5)
+    with torch.no_grad():
+        network.last.weight.mul_(30.0)
+    path = tmp_path_factory.mktemp("closure") / "small.safetensors"
+    card = Card(
+        name="small", **models.properties_of(network), density_range=(0.0, 1.0), velocity_range=(-4.0, 4.0)
+    )
+    models.save(path, network, card)
+    return str(path)
+
+
+def small(*overrides: str) -> scenes.Scene:
+    return scenes.load("plume2d", ["domain.resolution=[24,36]", "domain.cell_size=0.05", *overrides])
+
+
+def test_a_generator_brings_the_shipped_corrector_of_its_factor() -> None:
+    corrector = corrector_for(scenes.load("plume"), "cpu")
+    assert corrector is not None and corrector.card.name == "closure3d-x4"
+    assert corrector_for(scenes.load("plume", ["numerics.closure=none"]), "cpu") is None
+    assert corrector_for(scenes.load("plume").with_changes(upscale=None), "cpu") is None
+
+
+def test_one_that_does_not_fit_is_refused(closure: str) -> None:
+    with pytest.raises(ModelError, match="2-D runs and the scene is 3-D"):
+        corrector_for(scenes.load("plume", [f"numerics.closure={closure}"]), "cpu")
+    with pytest.raises(ModelError, match="neither a shipped model nor a file"):
+        corrector_for(small("numerics.closure=closure9d"), "cpu")
+
+
+def test_a_corrected_state_is_another_and_free_of_divergence(closure: str) -> None:
+    scene = small(f"numerics.closure={closure}")
+    corrector, solver = corrector_for(scene, "cpu"), build(scene)
+    assert corrector is not None
+    for _ in range(4):
+        solver.advance(scene.frame_seconds)
+    before, density = solver.velocity(), solver.density.clone()
+    corrector.correct(solver)
+    assert torch.equal(solver.density, density) and not torch.equal(solver.velocity(), before)
+    assert solver.time == pytest.approx(4 * scene.frame_seconds)
+    again = solver.velocity()
+    report = solver.add_velocity(torch.zeros_like(again), scene.frame_seconds)
+    assert report.converged and torch.allclose(solver.velocity(), again, atol=1e-4)
+
+
+def test_still_air_stays_still_to_the_bit(closure: str) -> None:
+    scene = small(f"numerics.closure={closure}", "physics.buoyancy.temperature=0")
+    model = models.load_closure(closure)
+    later = {"shape": "sphere", "center": [0.6, 0.3], "radius": 0.1, "density": 1.0, "seconds": [90, 91]}
+    solver = build(scene.with_changes(sources=[later]))
+    solver.density[8:12, 8:12] = 1.0
+    for _ in range(3):
+        solver.advance(scene.frame_seconds)
+        Corrector(model.closure, model.card, scene, "cpu").correct(solver)
+    assert not solver.velocity().any()
+
+
+def test_a_change_of_another_shape_is_refused() -> None:
+    solver = build(small())
+    with pytest.raises(InputError, match="does not fit the grid"):
+        solver.add_velocity(torch.zeros(2, 24, 35), 0.04)
+
+
+def simulate(output: Path, closure: str, frames: str) -> None:
+    arguments = ["simulate", "plume2d", "--model", "none", "--frames", frames, *SMALL, "--format", "npz"]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--set", f"numerics.closure={closure}", "--no-preview", "-o", str(output), "-q"])
+    assert stop.value.code in (0, None)
+
+
+def test_a_corrected_run_goes_on_to_the_byte(closure: str, tmp_path: Path) -> None:
+    simulate(tmp_path / "whole", closure, "6")
+    simulate(tmp_path / "parts", closure, "3")
+    simulate(tmp_path / "parts", closure, "6")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    record = yaml.safe_load((tmp_path / "whole" / "run.yaml").read_text(encoding="utf-8"))
+    assert "small" in str(record)
+    simulate(tmp_path / "plain", "none", "6")
+    last = "frames/plume2d_0006.npz"
+    one, other = (np.load(tmp_path / name / last)["density"] for name in ("whole", "plain"))
+    assert not np.array_equal(one, other)

@@ -1,0 +1,127 @@
+"""Frames whose box is large and mostly empty: the same result block by block, in the memory of what is filled."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluidsr import models, volumes
+from fluidsr.cli import main
+from fluidsr.pipeline import convert, frame_sequence, upsample
+from fluidsr.volumes import vdb
+
+CELL = 0.1
+
+
+def call(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    import torch
+
+    torch.manual_seed(3)
+    generator = models.build("SmokeGenerator", dim=3, factor=2, width=4, blocks=1, rise_width=4)
+    with torch.no_grad():
+        generator.rises[-1].weight.mul_(30)
+    card = models.Card(
+        name="m", **models.store.properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9)
+    )
+    path = tmp_path / "m.safetensors"
+    models.save(path, generator, card)
+    return path
+
+
+def puffs(path: Path) -> None:
+    """Two puffs far apart, in places that no block of ours begins at, with heat and velocity."""
+    rng = np.random.default_rng(0)
+    place = vdb.Transform.uniform(CELL, (0.3, 0.1, -0.2))
+    shape = (60, 44, 52)
+    density = np.zeros(shape, np.float32)
+    density[3:17, 5:14, 2:30] = rng.random((14, 9, 28)) + 0.1
+    density[45:58, 30:41, 35:50] = rng.random((13, 11, 15)) + 0.1
+    velocity = np.where(density > 0, rng.random((3, *shape)), 0).astype(np.float32)
+    grids = [
+        vdb.DenseGrid("density", density, place, {"class": "fog volume"}, low=(-13, 5, 2)),
+        vdb.DenseGrid("vel", velocity, place, low=(-13, 5, 2)),
+        vdb.DenseGrid("heat", 2 * density, place, low=(-13, 5, 2)),
+    ]
+    vdb.write(path, grids)
+
+
+def test_blocks_give_what_the_whole_gives(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puffs(tmp_path / "a_0001.vdb")
+    common = [tmp_path / "a_0001.vdb", "--format", "vdb"]
+    fine = ["--model", model, "--device", "cpu", *common]
+    assert call("upsample", *fine, "-o", tmp_path / "whole") == 0
+    assert call("convert", *common, "-o", tmp_path / "same") == 0
+    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
+    monkeypatch.setattr(frame_sequence, "_SPARSE_SHARE", 0.9)
+    monkeypatch.setattr(upsample, "_BLOCK", 16)
+    monkeypatch.setattr(convert, "_BLOCK", 16)
+    taken: list[tuple[object, ...]] = []
+    take = vdb.Windows.take
+    monkeypatch.setattr(vdb.Windows, "take", lambda self, *box: taken.append(box) or take(self, *box))
+    assert call("upsample", *fine, "-o", tmp_path / "blocks") == 0
+    assert len(taken) > 10  # it went by blocks
+    assert call("convert", *common, "-o", tmp_path / "copy") == 0
+    for one, other, tolerance in (("whole", "blocks", 5e-3), ("same", "copy", 0)):
+        a, b = (volumes.read(tmp_path / name / "frames/a_0001.vdb") for name in (one, other))
+        assert list(a.fields()) == list(b.fields()) and a.time == b.time and a.cell_size == b.cell_size
+        first = np.rint(np.subtract(a.origin, b.origin) / a.cell_size).astype(int)
+        window = tuple(slice(n, n + m) for n, m in zip(first, a.shape, strict=True))
+        for name, values in a.fields().items():
+            where = (
+                a.density > 0 if name == "velocity" else slice(None)
+            )  # elsewhere a block may stop short of it
+            np.testing.assert_allclose(
+                b.fields()[name][(..., *window)][..., where], values[..., where], atol=tolerance, err_msg=name
+            )
+        assert b.density.sum() == pytest.approx(a.density.sum(), rel=1e-4)
+    monkeypatch.setattr(upsample, "_BLOCK", 16)
+    assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_what_is_filled(tmp_path: Path) -> None:
+    """A plume in a box of 2000 cells a side: 1 % of it would be 320 MB, all of it 32 GB a field."""
+    rng = np.random.default_rng(1)
+    count = 3000  # leaves along a line through the box
+    at = np.unique((np.arange(count)[:, None] * np.array([1.0, 1.0, 1.0]) * 249 / count).astype(int), axis=0)
+    origins = np.concatenate([at * 8 + np.array(step) * 8 for step in ((0, 0, 0), (1, 0, 0), (0, 1, 0))])
+    origins = np.unique(origins, axis=0)
+    values = rng.random((len(origins), 8, 8, 8)).astype(np.float32)
+    grid = vdb.SparseGrid(
+        "density", origins, values, values > 0, transform=vdb.Transform.uniform(CELL), half=True
+    )
+    vdb.write(tmp_path / "big_0001.vdb", [grid])
+    script = (
+        "import resource, sys\n"
+        "from fluidsr.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "sys.exit(code)\n"
+    )
+    arguments = [
+        "convert",
+        str(tmp_path / "big_0001.vdb"),
+        "--format",
+        "vdb",
+        "-q",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 600_000  # kB
+    with vdb.open(tmp_path / "out/frames/big_0001.vdb") as file:
+        found = file.grid("density")
+        assert found.active_voxels == int((values.astype(np.float16) > 0).sum())
