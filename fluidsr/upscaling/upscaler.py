@@ -49,15 +49,17 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
+_MOST_PLANNED = 2**21  # coarse cells of a frame whose tiles are laid to know its cost
+
 SHRUNK = (
     "the device ran out of memory; tiles are smaller from here on "
     "(a bound on the memory sets their size in advance)"
 )
+
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
 
 # Beyond this many tiles at once even a large GPU gains nothing more.
-_MOST_PLANNED = 2**21  # coarse cells of a frame whose tiles are laid to know its cost
 LARGEST_BATCH = 64
 
 
