@@ -95,8 +95,7 @@ def train(
     """Train `job` into `output`; a training that was stopped goes on to the bit. Returns the model's file.
 
     Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process trains
-    there, DatasetError for damaged
-    data, TrainingError where the loss is not finite.
+    there, DatasetError for damaged data, TrainingError where the loss is not finite.
     """
     from fluidsr import training
     from fluidsr.training import folder
