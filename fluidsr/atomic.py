@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from fluidsr.errors import FluidsrError, InputError, RunError
 
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.\w+)?")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BAD_PATH = {
     errno.ENOENT: ("the folder does not exist", "create it, or name another one"),
@@ -28,8 +30,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
 
     The temporary name is hidden and keeps the suffix (some writers choose their format by it). Whatever was
-    under `path` stays untouched until the replacement, which is atomic. Raises InputError for a path that
-    cannot be written to, RunError for a full disk or a failing device.
+    under `path` stays untouched until the replacement, which is atomic. Contents are on the disk before the name is,
+    so that a power failure leaves no empty file under it. Raises InputError for a path that cannot be written to,
+    RunError for a full disk or a failing device.
     """
     final = Path(path)
     temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
@@ -37,13 +40,47 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
         yield temporary
+        _flush(temporary)
         temporary.replace(final)
+        _flush_folder(final.parent)
     except OSError as error:
         raise write_error(final, error) from error
     finally:
         # After a success the name is gone already; KeyboardInterrupt and the like end here too.
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` makes, or left behind when its process was killed."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed left in `folder`; for its owner, when no other one is alive."""
+    if folder.is_dir() and not folder.is_symlink():
+        for file in folder.iterdir():
+            if is_unfinished(file.name):
+                file.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the contents of a file on the disk; a full disk may show only here."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that (Windows cannot)."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class _CallerError:

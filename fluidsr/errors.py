@@ -7,6 +7,17 @@ command that meets it: 2 for bad usage or bad input, 1 for a run that failed.
 from __future__ import annotations
 
 
+def escaped(line: str) -> str:
+    """`line` with all that a terminal would obey (control and direction characters) written as escapes: it may come
+    from a file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, `escaped`."""
+    return escaped(" ".join(text.split()))
+
+
 class FluidsrError(Exception):
     """Base of all errors that end as one line on the terminal; `str()` is `where: what; remedy`."""
 

@@ -5,12 +5,12 @@ Nothing heavy is imported at module level, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
+from fluidsr import signals
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
 from fluidsr.cli.options import with_option_names
@@ -19,7 +19,15 @@ from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.device import keep_freed_memory
-from fluidsr.errors import FluidsrError
+from fluidsr.errors import FluidsrError, printable
+
+_RESUME = "Rerun the same command to resume"
+# What is there after a stop, by command; of the others nothing is.
+_KEPT = {
+    **dict.fromkeys(("simulate", "upsample", "convert"), f"completed frames were kept. {_RESUME}"),
+    **dict.fromkeys(("generate-dataset", "import-dataset"), f"completed simulations were kept. {_RESUME}"),
+    "train": f"a checkpoint of the completed steps was kept. {_RESUME}",
+}
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -50,13 +58,11 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error a user can cause ends as one line and an exit code.
 
-    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C (or SIGTERM).
+    0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C, 143 by SIGTERM or SIGHUP.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # render farms stop jobs with SIGTERM: the same as Ctrl-C
+    signals.install()
     keep_freed_memory()
     try:
         sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
@@ -67,10 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _fail(with_option_names(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         if debug:
             raise
-        _fail("interrupted; completed frames were kept. Rerun the same command to resume", 130)
+        stopped = error.__cause__ if isinstance(error, click.Abort) else error  # click makes an Abort of it
+        command = next((word for word in arguments if word in cli.commands), "")
+        kept = _KEPT.get(command, "no half-written file is left")
+        _fail(f"interrupted; {kept}", getattr(stopped, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
@@ -90,6 +99,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    first_line = " ".join(message.split())
-    click.echo(f"Error: {first_line}", err=True)
+    click.echo(f"Error: {printable(message)}", err=True)
     sys.exit(code)

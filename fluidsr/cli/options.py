@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fluidsr.errors import FluidsrError, InputError
+from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -212,7 +212,7 @@ def options(*names: str) -> Callable[[F], F]:
 def echo_unless_quiet(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:
-        click.echo(line)
+        click.echo("\n".join(map(escaped, line.split("\n"))))
 
 
 def _tile_edge(text: str) -> int | str:

@@ -13,6 +13,7 @@ from fluidsr.dataset import workers as worker_pools
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
 from fluidsr.dataset.config import PAIRS, DatasetConfig
 from fluidsr.dataset.simulation_job import Outcome, SimulationJob, scene_of
+from fluidsr.dataset.store import damage
 from fluidsr.dataset.writer import create_root, exclusive_lock, remove_partial
 from fluidsr.dataset.zarr_groups import existing_root, finished, simulation_names
 from fluidsr.errors import DatasetError, InputError
@@ -20,12 +21,14 @@ from fluidsr.errors import DatasetError, InputError
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """Names of the simulations that were written now, kept from earlier, and that diverged (with the
-    reason)."""
+    """Names of the simulations that were written now, kept from earlier, that diverged (with the reason), and that
+    were there, damaged, and have been made again (with what was found); sentences for the user."""
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -45,6 +48,7 @@ def generate(
     The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
     workers see `path`) there are. Complete simulations are kept, also when `simulations` is increased later;
+    in a folder each is read first, and one that is damaged is made again;
     one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
     the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
     behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
@@ -70,9 +74,10 @@ def generate(
     scene_of(config, config.simulation_seed(0))
     existing_root(path)
     counter = _ProgressCounter(config, on_progress)
-    with exclusive_lock(path):
+    with exclusive_lock(path) as notes:
         _prepare(path, config, overwrite, dict(provenance or {}))
         jobs = [SimulationJob(config, path, index, device) for index in range(config.simulations)]
+        damaged = _remove_damaged(path, {job.name for job in jobs} & finished(path))
         complete = finished(path)
         todo = [job for job in jobs if job.name not in complete]
         for job in jobs:
@@ -82,7 +87,22 @@ def generate(
             for outcome in outcomes:
                 counter.finish(outcome)
         remove_partial(path)  # of workers that died
-    return GenerationReport(sorted(counter.written), counter.kept, counter.failed, time.monotonic() - started)
+    return GenerationReport(
+        sorted(counter.written), counter.kept, counter.failed, damaged, notes, time.monotonic() - started
+    )
+
+
+def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
+    """Remove those of the simulations `names` in a folder that are damaged, and tell what is wrong with each. At an
+    address, where reading all is dear, nothing is looked into.
+    """
+    if isinstance(path, Remote):
+        return {}
+    found = {name: damage(path / name) for name in sorted(names)}
+    damaged = {name: what for name, what in found.items() if what}
+    for name in damaged:
+        remove(path / name)
+    return damaged
 
 
 def _run(

@@ -109,6 +109,12 @@ class Simulation:
         """The fine density as it is stored, float16: half the memory for whoever keeps many frames."""
         return self._read("high_density", index)
 
+    def verify(self) -> None:
+        """Read every frame of every array; raises DatasetError at the first that is damaged or missing."""
+        for name in self._arrays:
+            for index in range(self.frames):
+                self._read(name, index)
+
     def _frame(self, side: str, index: int, fields: Sequence[str]) -> Frame:
         arrays: dict[str, Any] = {
             name: self._read(f"{side}_{name}", index).astype(np.float32, copy=False)
@@ -246,6 +252,17 @@ class Store:
             "bytes": size(self.path),
             "simulations_found": [_describe(s) for s in self._simulations],
         }
+
+
+def damage(path: Address) -> str:
+    """What is wrong with the simulation at `path`; empty where it is whole, or recorded as failed. Reads all of it."""
+    try:
+        found = _open_simulation(path)
+        if isinstance(found, Simulation):
+            found.verify()
+    except DatasetError as error:
+        return f"{error.where.removeprefix(str(path)).strip('/: ')} {error.what}".strip()
+    return "" if found is not None else "has no attributes"
 
 
 def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from fluidsr.dataset.addresses import Address, Remote, address_errors, is_zarr, 
 from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, UNITS, VERSION, axes_of
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
+from fluidsr.ownership import Ownership
 
 
 def create_root(path: Address, attrs: dict[str, Any]) -> None:
@@ -173,29 +172,19 @@ class SimulationWriter:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Address) -> Iterator[None]:
-    """Make the folder `path` and hold its lock, so that no second command on this machine clears away what
-    this one writes.
+def exclusive_lock(path: Address) -> Iterator[tuple[str, ...]]:
+    """Make the folder `path` and own it, so that no second command clears away what this one writes. Gives sentences
+    for the user about an owner that was killed.
 
-    The system releases the lock when the process ends, however it ends. Raises RunError where another holds
-    it. At an address there are no locks.
+    Raises RunError where another process is at work in it. At an address there are no locks.
     """
     if isinstance(path, Remote):
-        yield
+        yield ()
         return
     with address_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                problem = "another command is generating this dataset"
-                raise RunError(str(path), problem, "wait for it, or give another folder") from None
-        yield
-    finally:
-        os.close(folder)
+    with Ownership.take(path, "this data set") as ownership:
+        yield ownership.notes
 
 
 def remove_partial(path: Address) -> None:

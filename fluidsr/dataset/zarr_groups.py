@@ -13,6 +13,7 @@ from typing import Any
 from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, locate, names, node
 from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, VERSION, simulation_name
 from fluidsr.errors import DatasetError, FluidsrError, InputError
+from fluidsr.ownership import is_lock
 
 REGENERATE = "remove the simulation's folder and give the command that made it again"
 _AT_ONCE = 16  # simulations that are opened at the same time at an address
@@ -68,7 +69,7 @@ def existing_root(path: Address) -> dict[str, Any] | None:
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise InputError(str(path), "is a file", "give a folder")
     try:
-        entries = [name for name in names(path) if not fnmatch(name, UNFINISHED_ROOT)]
+        entries = [name for name in names(path) if not (fnmatch(name, UNFINISHED_ROOT) or is_lock(name))]
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "give another folder") from error
     if not entries:

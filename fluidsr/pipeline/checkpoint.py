@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fluidsr.atomic import replacing
+from fluidsr import checkpoints
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def state_of(parts: Mapping[str, Stateful]) -> dict[str, torch.Tensor]:
 
 
 class Checkpoint:
-    """One file with the state after some frame, replaced at most every `interval` seconds."""
+    """The state after some frame, and the one before it; saved at most every `interval` seconds."""
 
-    def __init__(self, path: Path, interval: float = 5.0) -> None:
+    def __init__(self, path: Path, note: Callable[[str], None], interval: float = 5.0) -> None:
         self.path, self.interval = path, interval
+        self._note = note
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
@@ -42,39 +43,48 @@ class Checkpoint:
         return True
 
     def save(self, number: int, state: dict[str, torch.Tensor]) -> None:
-        """Replace the file by the state after frame `number`."""
-        from safetensors.torch import save_file
-
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        with replacing(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"frame": str(number)})
+        """Save the state after frame `number`."""
+        checkpoints.save(self.path, state, {"frame": number})
 
     def restore(self, parts: Mapping[str, Stateful], before: int) -> int:
-        """Put the saved state into `parts` if it lies before frame `before`; returns its frame, else 0."""
-        from safetensors import SafetensorError, safe_open
+        """Put the newest whole state that lies before frame `before` into `parts`; returns its frame, else 0.
 
-        if not self.path.exists():
-            return 0
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                number = int((file.metadata() or {}).get("frame", "0"))
-                if not 0 < number < before:
-                    return 0
-                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        A damaged one costs time, not the run; the user is told.
+        """
+
+        def use(saved: checkpoints.Saved) -> int:
+            number = saved.record.get("frame")
+            if not isinstance(number, int) or number < 1:
+                raise checkpoints.Damaged("it does not tell its frame")
+            if number >= before:
+                return 0
             fresh = {name: part.state() for name, part in parts.items()}
             try:
                 for name, part in parts.items():
                     prefix = f"{name}."
-                    part.restore(
-                        {k.removeprefix(prefix): t for k, t in saved.items() if k.startswith(prefix)}
-                    )
-            except InputError:
+                    own = {
+                        k.removeprefix(prefix): t for k, t in saved.tensors.items() if k.startswith(prefix)
+                    }
+                    part.restore(own)
+            except (InputError, KeyError, ValueError) as error:
                 for name, part in parts.items():
                     part.restore(fresh[name])  # or the parts would continue from different frames
-                raise
-        except (SafetensorError, ValueError, KeyError, InputError):
-            return 0  # a damaged checkpoint costs time, not the run: the simulation starts over
-        return number
+                raise checkpoints.Damaged("it is of another run") from error
+            return number
+
+        for path in (self.path, checkpoints.previous(self.path)):
+            if not path.exists():
+                continue
+            try:
+                number = use(checkpoints.read(path))
+            except checkpoints.Damaged as damage:
+                self._note(
+                    f"{path}: cannot be used ({damage}); what came after the state before it is simulated again"
+                )
+                continue
+            if number:
+                return number
+        return 0
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        checkpoints.remove(self.path)

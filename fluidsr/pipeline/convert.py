@@ -18,7 +18,7 @@ from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.volumes import npz, sequence
+from fluidsr.volumes import npz, sequence, uni
 from fluidsr.volumes.grid_names import safe
 from fluidsr.volumes.places import Place, around
 
@@ -60,13 +60,19 @@ def convert(
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
     configuration = {**asdict(settings), "inputs": cache.sources}
     folder = RunFolder.open(
-        root, "convert", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
+        root,
+        "convert",
+        configuration,
+        overwrite=overwrite,
+        notes={"frames": frames_wanted or "all"},
+        frames=[item.number for item in cache.items],
+        needed=("time", "shape", "cell_size", "origin", "fields"),
     )
     single = [suffix for suffix in settings.formats if suffix != _SERIES]
     todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
-    with Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
+    with folder, Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
         said: set[str] = set()
-        for note in cache.notes():
+        for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
         for item in todo:
@@ -82,7 +88,7 @@ def convert(
                 if note not in said:
                     said.add(note)
                     progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record)
+            folder.record(item.number, record, _files(item, root, single, record["fields"]))
             progress.advance(item.name)
         if todo and len(failures) == len(todo):
             raise failures[0]
@@ -95,6 +101,13 @@ def convert(
     if "vdb" in single:
         usd.write_for_run(root, cache, folder.complete)
     return root
+
+
+def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
+    """All that was written of a frame: a .uni file holds one field, and has siblings."""
+    files = item.targets(root, formats)
+    siblings = [Path(uni.sibling(file, name)) for file in files if file.suffix == ".uni" for name in fields]
+    return list(dict.fromkeys([*files, *(file for file in siblings if file.exists())]))
 
 
 def _convert_one(

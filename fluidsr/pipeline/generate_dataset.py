@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
+from fluidsr import memory
 from fluidsr.errors import InputError
-from fluidsr.pipeline import provenance
+from fluidsr.pipeline import memory_need, provenance
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
@@ -48,7 +49,35 @@ def _span(text: str) -> tuple[int, int]:
 
 def describe(config: DatasetConfig) -> str:
     """The resolved configuration and an upper bound of the cost, as YAML."""
-    return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost()})
+    free = memory.free()
+    need = {
+        "memory_bytes_per_worker": _need(config, config.resolution),
+        "memory_free_bytes": None if free is None else free.size,
+    }
+    return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost() | need})
+
+
+def _need(config: DatasetConfig, resolution: int) -> int:
+    """Bytes that one simulation holds, at most: the fine solver, and the coarse one."""
+    from fluidsr.solver import BYTES_PER_CELL
+
+    return BYTES_PER_CELL * ((resolution * config.factor) ** config.dim + resolution**config.dim)
+
+
+def _check_memory(config: DatasetConfig, device: str, workers: int) -> None:
+    """Raise InputError where the workers' simulations need more memory than is free."""
+    free, need = memory.free(device), workers * _need(config, config.resolution)
+    if free is None or need <= free.size:
+        return
+    smaller = range(config.resolution - 8, 0, -8)
+    most = next((n for n in smaller if workers * _need(config, n) <= free.size), None)
+    remedy = f"give at most {most}" if most else "free some memory"
+    raise InputError(
+        "--resolution",
+        f"{config.resolution} with {workers} at once needs {memory_need.gigabytes(need)} of memory, and "
+        f"{memory_need.gigabytes(free.size)} are free {free.bound}",
+        remedy + (", or fewer --workers" if workers > 1 else ""),
+    )
 
 
 def generate_dataset(
@@ -70,6 +99,8 @@ def generate_dataset(
     from fluidsr.pipeline.cluster import connect
 
     device = devices.resolve(device)
+    if scheduler is None:
+        _check_memory(config, device, workers)
     with (
         connect(scheduler) if scheduler else nullcontext() as client,
         Progress(config.simulations * config.frames, quiet=quiet) as progress,
@@ -84,5 +115,9 @@ def generate_dataset(
             overwrite=overwrite,
             provenance=provenance.environment(),
         )
+        for note in report.notes:
+            progress.note(note)
+        for name, what in report.damaged.items():
+            progress.note(f"{output}: {name} was damaged ({what}) and has been made again")
         for name, reason in report.failed.items():
             progress.note(f"{output}: {name} is left out: {reason}")

@@ -6,6 +6,8 @@ import sys
 import time
 from types import TracebackType
 
+from fluidsr.errors import escaped
+
 
 class Progress:
     """Count `total` pieces of work of a named kind; shows how many, how fast, and the time left.
@@ -57,6 +59,7 @@ class Progress:
         now = time.monotonic()
         rate = (self.done - self._resumed) / max(now - self._started, 1e-9)
         speed = f"{rate:.2f}/s" if rate >= 1 else f"{1 / rate:.1f} s each" if rate > 0 else "-"
+        message = escaped(message)
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=message, rate=speed)
             return
@@ -71,6 +74,7 @@ class Progress:
         """Print one line that stays on the screen; nothing when quiet."""
         if self.quiet:
             return
+        line = escaped(line)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
-from fluidsr import metrics, scenes, volumes
+from fluidsr import memory, metrics, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frame_sequence, upscale_methods, usd
+from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods, usd
 from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
@@ -26,6 +26,7 @@ from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
+from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
@@ -67,6 +68,11 @@ class SimulateJob:
         `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
         from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
+            path = Path(scene)
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise InputError(
+                    str(scene), "is not a regular file", "give a scene in YAML, or a scene's name"
+                )
             scene = scenes.load(str(scene), overrides)
         elif overrides:
             raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
@@ -152,10 +158,12 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
     """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
-    `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run.
+    `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
+    InputError before anything is computed or written where the scene does not fit into the free memory.
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
+    memory_need.check_scene(scene, method, job.device)
     corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
     folder = RunFolder.open(
@@ -164,11 +172,32 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         job.configuration(method, corrector),
         overwrite=overwrite,
         notes={"frames": f"{job.frames[0]}-{job.frames[-1]}"},
+        frames=job.frames,
+        needed=("time",),
     )
+    with folder:
+        _simulate_into(folder, job, method, corrector, start, notes, preview=preview, quiet=quiet)
+    return folder.path
+
+
+def _simulate_into(
+    folder: RunFolder,
+    job: SimulateJob,
+    method: UpscaleMethod | None,
+    corrector: Corrector | None,
+    start: Frame | None,
+    notes: Sequence[str],
+    *,
+    preview: bool,
+    quiet: bool,
+) -> None:
+    scene = job.scene
     run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
     outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
+        for note in folder.notes:
+            progress.note(note)
         if todo:
             for note in notes:
                 progress.note(note)
@@ -178,9 +207,9 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
                 )
             if len(todo) < len(job.frames):
                 done = len(job.frames) - len(todo)
-                progress.note(f"{output}: resuming at frame {todo[0]}; {done} frames are complete")
+                progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
-                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors"
+                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
             )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
             saved.remove()
@@ -190,28 +219,26 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
         rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
         run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
-    return folder.path
 
 
 def describe(job: SimulateJob) -> str:
     """The resolved configuration and its cost, as YAML; computes and writes nothing."""
-    from fluidsr.solver import BYTES_PER_CELL
-
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
     numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
-    memory = {"solver": scene.cells * BYTES_PER_CELL}
+    held = memory_need.of_scene(scene, method)
+    free = memory.free(job.device)
     written = scene.cells
     cost: dict[str, Any] = {"coarse_cells": scene.cells}
     if method:
-        by_holder, figures = method.cost(scene)
+        figures = method.cost(scene)[1]
         written = scene.cells * method.factor**scene.dim
-        memory |= by_holder
         fine_shape = [n * method.factor for n in scene.domain.resolution]
         cost |= {"fine_shape": fine_shape, "fine_cells": written, **figures}
-    cost["memory_bytes"] = {**memory, "together": sum(memory.values())}
+    cost["memory_bytes"] = {**held, "together": sum(held.values())}
+    cost["memory_free_bytes"] = None if free is None else free.size
     cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
     plan = {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
@@ -244,7 +271,7 @@ def _produce(
         while len(pending) > limit:
             frame, state, writes = pending.popleft()
             write_seconds = sum(write.result() for write in writes)
-            folder.record(frame.number, _record(frame, write_seconds))
+            folder.record(frame.number, _record(frame, write_seconds), outputs.files(frame.number))
             if state is not None:
                 saved.save(frame.number, state)
             progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
@@ -260,10 +287,14 @@ def _produce(
             record_finished(_IN_FLIGHT - 1)
         record_finished(0)
     except BaseException:
-        for _, _, writes in pending:
-            wait(writes)  # all their blocks have been queued
-        with suppress(BaseException):
-            record_finished(0)  # complete frames are kept
+        with (
+            StopRequest() as stop,
+            stop.uninterrupted(),
+        ):  # a second Ctrl-C shall not lose what the first kept
+            for _, _, writes in pending:
+                wait(writes)  # all their blocks have been queued
+            with suppress(BaseException):
+                record_finished(0)  # complete frames are kept
         raise
 
 

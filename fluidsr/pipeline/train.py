@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -95,19 +94,22 @@ def train(
 ) -> Path:
     """Train `job` into `output`; a training that was stopped goes on to the bit. Returns the model's file.
 
-    Raises InputError where `output` holds another training (unless `overwrite`), DatasetError for damaged
-    data, TrainingError where the loss is not finite.
+    Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process trains
+    there, DatasetError for damaged data, TrainingError where the loss is not finite.
     """
     from fluidsr import training
+    from fluidsr.training import folder
 
-    if output.exists() and not output.is_dir():
-        raise InputError(str(output), "is a file", "give a folder as `output`")
-    if overwrite and (output / training.CHECKPOINT).exists():
-        shutil.rmtree(output)
     store = open_stores(job.data)
     validator = validation.Validator.from_store(store, job.device)
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(job.recipe.steps, "steps", quiet=quiet))
+        ownership = folder.own(output, job.recipe.name, overwrite=overwrite)
+        progress = Progress(job.recipe.steps, "steps", quiet=quiet)
+        if ownership is not None:
+            stack.enter_context(ownership)
+            for line in ownership.notes:
+                progress.note(line)
+        stack.enter_context(progress)
         batches = sources(store, "train", job, stack, progress.note)
         held_out = None
         if job.recipe.discriminators is not None and validator is not None:
@@ -139,6 +141,7 @@ def train(
             data={"sets": [summary(each) for each in store.stores]},
             commit=provenance.commit(),
             on_progress=show,
+            on_note=progress.note,
         )
     return report.model
 

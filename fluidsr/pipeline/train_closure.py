@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,18 +80,22 @@ def train(
     """
     from fluidsr import models
     from fluidsr.dataset.closure_samples import ClosureSamples
-    from fluidsr.training.closure import CHECKPOINT, ClosureTraining
+    from fluidsr.training import folder
+    from fluidsr.training.closure import ClosureTraining
 
     recipe = job.recipe
-    if output.exists() and not output.is_dir():
-        raise InputError(str(output), "is a file", "give a folder as `output`")
-    if overwrite and (output / CHECKPOINT).exists():
-        shutil.rmtree(output)
     store = open_stores(job.data)
     samples = ClosureSamples(store, "train", seed=job.seed)
     held_out = ClosureSamples(store, "validation") if store.simulations("validation") else None
-    training = ClosureTraining(recipe, output, device=job.device, seed=job.seed)
-    with Progress(recipe.steps, "steps", quiet=quiet) as progress:
+    with ExitStack() as stack:
+        ownership = folder.own(output, recipe.name, overwrite=overwrite)
+        progress = Progress(recipe.steps, "steps", quiet=quiet)
+        if ownership is not None:
+            stack.enter_context(ownership)
+            for line in ownership.notes:
+                progress.note(line)
+        stack.enter_context(progress)
+        training = ClosureTraining(recipe, output, device=job.device, seed=job.seed, note=progress.note)
         progress.start_at(training.step)
 
         def show(now: ClosureProgress) -> None:
@@ -99,21 +103,26 @@ def train(
             progress.advance(f"unexplained {now.loss:.3f}{held}", now.step - progress.done)
 
         network = training.run(samples, held_out, minutes=minutes, on_progress=show)
-    metrics = {} if training.validation is None else {"held-out frames": {"unexplained": training.validation}}
-    card = models.Card(
-        name=recipe.name,
-        summary=recipe.summary,
-        **models.properties_of(network),
-        units={"velocity": "coarse cells per frame", "output": "change of velocity, coarse cells per frame"},
-        density_range=samples.density_range,
-        velocity_range=samples.velocity_range,
-        data={"sets": [summary(each) for each in store.stores]},
-        recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits"}),
-        steps=training.step,
-        commit=provenance.commit(),
-        metrics=metrics,
-        limits=recipe.limits,
-    )
-    path = output / f"{recipe.name}.safetensors"
-    models.save(path, network, card)
+        metrics = (
+            {} if training.validation is None else {"held-out frames": {"unexplained": training.validation}}
+        )
+        card = models.Card(
+            name=recipe.name,
+            summary=recipe.summary,
+            **models.properties_of(network),
+            units={
+                "velocity": "coarse cells per frame",
+                "output": "change of velocity, coarse cells per frame",
+            },
+            density_range=samples.density_range,
+            velocity_range=samples.velocity_range,
+            data={"sets": [summary(each) for each in store.stores]},
+            recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits"}),
+            steps=training.step,
+            commit=provenance.commit(),
+            metrics=metrics,
+            limits=recipe.limits,
+        )
+        path = output / f"{recipe.name}.safetensors"
+        models.save(path, network, card)
     return path

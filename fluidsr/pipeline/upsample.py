@@ -79,14 +79,20 @@ def upsample(
         "model_sha256": card.sha256,
     }
     folder = RunFolder.open(
-        root, "upsample", configuration, overwrite=overwrite, notes={"frames": frames_wanted or "all"}
+        root,
+        "upsample",
+        configuration,
+        overwrite=overwrite,
+        notes={"frames": frames_wanted or "all"},
+        frames=[item.number for item in items],
+        needed=("time",),
     )
     todo = [
         item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
     ]
-    with Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
+    with folder, Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
         notes: set[str] = set()
-        for note in cache.notes():
+        for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
         for item, record in _results(todo, root.resolve(), settings, scheduler):
@@ -98,7 +104,7 @@ def upsample(
                 if note not in notes:
                     notes.add(note)
                     progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record)
+            folder.record(item.number, record, item.targets(root, settings.formats))
             progress.advance(item.name)
         if todo and len(failures) == len(todo):
             raise failures[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Generator
 from types import TracebackType
 from typing import Any
@@ -11,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from fluidsr.atomic import replacing, write_error
-from fluidsr.errors import InputError, RunError
+from fluidsr.errors import FluidsrError, InputError, RunError
+
+_LEAST_FREE = 1 << 16  # bytes below which an encoder that stopped has filled the disk
 
 
 def write_png(path: str | os.PathLike[str], picture: np.ndarray) -> None:
@@ -119,7 +123,7 @@ class MovieWriter:
             codec="libx264",
             quality=None,
             macro_block_size=2,
-            ffmpeg_log_level="error",
+            ffmpeg_log_level="quiet",  # what it would say comes out as one line of ours
             # crf 16: dark gradients show blocks at the default of 23
             output_params=["-crf", "16", "-preset", "medium", "-movflags", "+faststart"],
         )
@@ -139,6 +143,8 @@ class MovieWriter:
             frames, _ = imageio_ffmpeg.count_frames_and_secs(str(self._temporary))
         except RuntimeError:
             frames = 0
+        if frames != self._count and self._disk_is_full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if frames != self._count:
             raise RunError(
                 self._path,
@@ -151,11 +157,27 @@ class MovieWriter:
         try:
             yield
         except OSError as error:
+            told = self._told(error)
             self.abandon()
-            raise write_error(self._path, error) from error
+            raise told from error
         except BaseException:
             self.abandon()
             raise
+
+    def _told(self, error: OSError) -> FluidsrError:
+        """The error to raise; where the encoder's pipe broke, the disk tells why."""
+        if error.errno not in (None, errno.EPIPE):
+            return write_error(self._path, error)
+        if self._disk_is_full():
+            return write_error(self._path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return RunError(
+            self._path, "the encoder stopped", "write a folder of PNGs, or install imageio-ffmpeg again"
+        )
+
+    def _disk_is_full(self) -> bool:
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self._temporary.parent).free < _LEAST_FREE
+        return False
 
 
 class _Abandoned(Exception):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from fluidsr import models
-from fluidsr.atomic import replacing
+from fluidsr import checkpoints, models
 from fluidsr.errors import InputError, ModelError
 from fluidsr.models import Generator
 from fluidsr.training import optimizer
@@ -23,7 +19,7 @@ from fluidsr.training.monitors import DivergenceMonitor
 from fluidsr.training.optimizer import NetworkOptimizer
 from fluidsr.training.recipe import Recipe
 
-VERSION = 2  # of the checkpoint
+VERSION = 3  # of the checkpoint; before, it had no checksum
 # Keys that may change when a training is resumed: its length, and how often it reports.
 _RESUMABLE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
 _RESUMABLE |= {"summary", "limits"}
@@ -50,6 +46,7 @@ class TrainingState:
         self.ema: Generator = copy.deepcopy(generator).requires_grad_(False)
         self.divergence = DivergenceMonitor(recipe.divergence)
         self.step = 0
+        self.planned_steps = recipe.steps  # of the checkpoint that was restored
         self.seconds = 0.0
         self.density_range = (0.0, 0.0)
         self.velocity_range = (0.0, 0.0)
@@ -90,7 +87,8 @@ class TrainingState:
             mean.lerp_(now, 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write everything to one safetensors file, complete or not at all. Raises InputError, RunError."""
+        """Write everything to one safetensors file, complete or not at all; the one before is kept beside it. Raises
+        InputError, RunError."""
         record = {
             "version": VERSION,
             "recipe": self.recipe.model_dump(mode="json"),
@@ -104,25 +102,27 @@ class TrainingState:
             },
             "watch": [self.divergence.mean, min(self.divergence.lowest, 1e300), self.divergence.count],
         }
-        host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self._tensors()}
-        with replacing(path) as temporary:
-            temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
+        checkpoints.save(path, dict(self._tensors()), record)
 
-    def restore(self, path: Path) -> None:
-        """Restore a file of `save`. Raises InputError where it is damaged or of another recipe or seed."""
-        try:
-            with safe_open(path, framework="pt", device=self.device) as file:
-                record = json.loads((file.metadata() or {})["state"])
-                if record.get("version") != VERSION:
+    def restore(self, path: Path, note: Callable[[str], None] = lambda line: None) -> bool:
+        """Restore the newest whole file of `save`, and whether there is one; `note` is told about a damaged newer one.
+
+        Raises InputError where all are damaged, or of another recipe or seed.
+        """
+
+        def use(saved: checkpoints.Saved) -> bool:
+            record = saved.record
+            try:
+                # The one before had no checksum.
+                if record.get("version") != (VERSION if saved.signed else VERSION - 1):
                     raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
                 self._check(path, record)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            self._take(tensors, record)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            problem = f"cannot be used ({type(error).__name__}: {error})"
-            raise InputError(
-                str(path), problem.splitlines()[0], "train into another folder, or use `overwrite`"
-            ) from error
+                self._take({name: tensor.to(self.device) for name, tensor in saved.tensors.items()}, record)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise checkpoints.Damaged(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+            return True
+
+        return checkpoints.newest(path, use, note, unsigned=True) or False
 
     def _check(self, path: Path, record: dict[str, Any]) -> None:
         """Length and reporting may differ; everything else of the recipe, and the seed, may not."""
@@ -152,6 +152,7 @@ class TrainingState:
         for network, trained in self._optimizers():
             trained.load_tensors(of_network(network))
         optimizer.copy_tensors(self.ema, of_network("average"))
+        self.planned_steps = int(record["recipe"]["steps"])
         self.step, self.seconds = int(record["step"]), float(record["seconds"])
         self.density_range = _pair(record["density_range"])
         self.velocity_range = _pair(record["velocity_range"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +11,20 @@ from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from fluidsr.atomic import replacing
+from fluidsr import checkpoints
 from fluidsr.errors import InputError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample
 from fluidsr.scenes import load_yaml_model
+from fluidsr.signals import StopRequest
+from fluidsr.training.folder import CHECKPOINT
 from fluidsr.training.metrics_log import MetricsLog
-from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, named_tensors
+from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, named_tensors, rate_change
 from fluidsr.training.recipe import recipe_file
 from fluidsr.training.recipe_schema import Optimizer, Section, Share
 
-CHECKPOINT = "checkpoint.safetensors"
+VERSION = 2  # of the checkpoint; before, it had no checksum
 LOG_EVERY = 20
 EMPTY = 1e-4  # mean square of a change, coarse cells per frame, below which a sample counts as having none
 
@@ -101,10 +100,19 @@ class ClosureProgress:
 class ClosureTraining:
     """A training in a folder: `run` begins it or goes on to the bit where it was stopped.
 
-    Raises InputError where the folder holds another training or a damaged checkpoint.
+    `note` is told what the user should know: a damaged checkpoint was skipped, the learning rate jumps. Raises
+    InputError where the folder holds another training or only damaged checkpoints.
     """
 
-    def __init__(self, recipe: ClosureRecipe, output: Path, *, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(
+        self,
+        recipe: ClosureRecipe,
+        output: Path,
+        *,
+        device: str = "cpu",
+        seed: int = 0,
+        note: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.recipe, self.output, self.device, self.seed = recipe, output, device, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -113,8 +121,11 @@ class ClosureTraining:
         self.optimizer = NetworkOptimizer(network, recipe.optimizer)
         self.step = 0
         self.validation: float | None = None
-        if (output / CHECKPOINT).exists():
-            self._restore()
+        self.planned_steps = recipe.steps
+        self._complete, self._saved_at = True, -1
+        self._restore(note)
+        if change := rate_change(recipe.optimizer, self.step, self.planned_steps, recipe.steps):
+            note(f"{output}: {change}")
 
     def run(
         self,
@@ -126,12 +137,26 @@ class ClosureTraining:
     ) -> Closure:
         """Train to the recipe's steps, or for `minutes` of this call. Returns the averaged network, ready for use.
 
-        Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted.
+        Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted: a signal
+        ends it after the step, a second one at once.
         """
+        with StopRequest() as stop:
+            self._run(stop, samples, held_out, minutes, on_progress)
+        return copy.deepcopy(self.average).fold()
+
+    def _run(
+        self,
+        stop: StopRequest,
+        samples: Samples,
+        held_out: Samples | None,
+        minutes: float | None,
+        on_progress: Callable[[ClosureProgress], None] | None,
+    ) -> None:
         recipe, log = self.recipe, MetricsLog(self.output, self.step)
         started, losses = time.monotonic(), []
         try:
             while self.step < recipe.steps:
+                stop.raise_if_requested()
                 if minutes is not None and time.monotonic() - started > 60 * minutes:
                     break
                 losses.append(self._update(samples))
@@ -146,11 +171,12 @@ class ClosureTraining:
                     if on_progress is not None:
                         on_progress(ClosureProgress(self.step, loss, self.validation))
                 if self.step % recipe.checkpoint_every == 0:
-                    self._save()
+                    with stop.uninterrupted():
+                        self._save()
         finally:
-            self._save()
-            log.close()
-        return copy.deepcopy(self.average).fold()
+            with stop.uninterrupted():
+                self._save()
+                log.close()
 
     def _update(self, samples: Samples) -> float:
         recipe, total = self.recipe, 0.0
@@ -170,6 +196,7 @@ class ClosureTraining:
             raise TrainingError(
                 f"step {self.step + 1}", "the loss is not finite", "lower optimizer.learning_rate"
             )
+        self._complete = False  # until the average has followed; a step that is half done is not saved
         torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
         self.optimizer.update(self.step, recipe.steps)
         self.step += 1
@@ -177,45 +204,55 @@ class ClosureTraining:
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.optimizer.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
+        self._complete = True
         return total
 
     def _save(self) -> None:
+        if not self._complete or self._saved_at == self.step:
+            return
         tensors = {f"network/{name}": tensor for name, tensor in self.optimizer.tensors()}
         tensors |= {f"average/{name}": tensor for name, tensor in named_tensors(self.average)}
         record = {
+            "version": VERSION,
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,
             "step": self.step,
             "validation": self.validation,
         }
-        host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        with replacing(self.output / CHECKPOINT) as temporary:
-            temporary.write_bytes(to_bytes(host, metadata={"state": json.dumps(record)}))
+        checkpoints.save(self.output / CHECKPOINT, tensors, record)
+        self._saved_at = self.step
 
-    def _restore(self) -> None:
-        path = self.output / CHECKPOINT
-        try:
-            with safe_open(path, framework="pt", device=self.device) as file:
-                record: Mapping[str, Any] = json.loads((file.metadata() or {})["state"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            before = {**record["recipe"], "seed": record["seed"]}
-            asked = {**self.recipe.model_dump(mode="json"), "seed": self.seed}
-            for key in sorted(
-                asked.keys() - {"steps", "validate_every", "checkpoint_every", "summary", "limits"}
-            ):
-                if before.get(key) != asked[key]:
-                    raise InputError(
-                        str(self.output),
-                        f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
-                        "use another `output`, or `overwrite`",
-                    )
-            self.optimizer.load_tensors(_of("network", tensors))
-            copy_tensors(self.average, _of("average", tensors))
-            self.step, self.validation = int(record["step"]), record["validation"]
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            remedy = "train into another folder, or use `overwrite`"
-            raise InputError(str(path), f"cannot be used ({reason})", remedy) from error
+    def _restore(self, note: Callable[[str], None]) -> None:
+        def use(saved: checkpoints.Saved) -> bool:
+            try:
+                self._take(saved)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise checkpoints.Damaged(str(error).splitlines()[0] or type(error).__name__) from error
+            return True
+
+        checkpoints.newest(self.output / CHECKPOINT, use, note, unsigned=True)
+
+    def _take(self, saved: checkpoints.Saved) -> None:
+        record: Mapping[str, Any] = saved.record
+        if record.get("version") != (VERSION if saved.signed else None):
+            raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
+        before = {**record["recipe"], "seed": record["seed"]}
+        asked = {**self.recipe.model_dump(mode="json"), "seed": self.seed}
+        for key in sorted(
+            asked.keys() - {"steps", "validate_every", "checkpoint_every", "summary", "limits"}
+        ):
+            if before.get(key) != asked[key]:
+                raise InputError(
+                    str(self.output),
+                    f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
+                    "use another `output`, or `overwrite`",
+                )
+        tensors = {name: tensor.to(self.device) for name, tensor in saved.tensors.items()}
+        self.optimizer.load_tensors(_of("network", tensors))
+        copy_tensors(self.average, _of("average", tensors))
+        self.step, self.validation = int(record["step"]), record["validation"]
+        self._saved_at = self.step
+        self.planned_steps = int(record["recipe"]["steps"])
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:

@@ -78,6 +78,20 @@ def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         tensor.copy_(tensors[name])
 
 
+def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
+    """What to tell the user when a training that was planned for `planned` steps goes on at `step` for `steps`; empty
+    where the learning rate hardly changes by that."""
+    if planned == steps or not 0 < step < steps:
+        return ""
+    before, after = learning_rate(options, step - 1, planned), learning_rate(options, step, steps)
+    if before > 0 and 0.8 < after / before < 1.25:
+        return ""
+    return (
+        f"was planned for {planned} steps and goes on to {steps}: the schedule stretches to them, "
+        f"and the learning rate goes from {before:.3g} to {after:.3g} at step {step + 1}"
+    )
+
+
 def all_finite(*values: float) -> bool:
     """Whether all are finite."""
     return all(map(math.isfinite, values))

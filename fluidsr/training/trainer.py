@@ -1,16 +1,13 @@
-"""The training loop: step, report, validate, save. Ctrl-C ends it after the current step; it can be resumed."""
+"""The training loop: step, report, validate, save. A signal ends it after the current step; it can be resumed."""
 
 from __future__ import annotations
 
 import copy
-import signal
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,16 +16,17 @@ import torch
 from fluidsr.errors import TrainingError
 from fluidsr.models import Card, Generator, save
 from fluidsr.models.store import properties_of
+from fluidsr.signals import StopRequest
 from fluidsr.training import batch_norm
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.batches import BatchStream, Sampler
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import ProcessGroup, process_group
+from fluidsr.training.folder import CHECKPOINT
 from fluidsr.training.metrics_log import MetricsLog
-from fluidsr.training.optimizer import learning_rate
+from fluidsr.training.optimizer import learning_rate, rate_change
 from fluidsr.training.recipe import Recipe
 
-CHECKPOINT = "checkpoint.safetensors"
 ACCURACY_BATCHES = 4  # on which the discriminators' accuracies are measured at each validation
 
 Validation = Callable[[Generator], Mapping[str, float]]
@@ -85,17 +83,20 @@ def train(
     data: Mapping[str, Any] | None = None,
     commit: str | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> TrainReport:
     """Train a generator into the folder `output`, or resume the training that is there.
 
     `steps` replaces the recipe's count (and stretches the learning-rate schedules). After `minutes` of this call
     training stops early; call again to resume. `validation` and `pictures` are called with the averaged generator,
     ready for inference; a picture is `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
-    `held_out` and on batches of `sources`. `data` and `commit` go into the model card.
+    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` is told what the user
+    should know: a damaged checkpoint was skipped, the learning rate jumps.
 
     On return `output` holds `NAME.safetensors` (the averaged weights, with their card), `NAME.md`,
     `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped and resumed
-    ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C finishes the current step. Under
+    ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C, SIGTERM and SIGHUP finish the current step.
+    The checkpoint before the last is kept, and taken where the last is damaged. Under
     `torchrun` training is data-parallel: each process draws its own batches, gradients are averaged, the main
     process writes the files.
 
@@ -105,7 +106,8 @@ def train(
     if steps is not None:
         recipe = Recipe.model_validate({**recipe.model_dump(), "steps": steps})
     with process_group(device) as processes:
-        trainer = Trainer(recipe, sources, output, processes, device, seed)
+        note = on_note if on_note is not None and processes.is_main else lambda line: None
+        trainer = Trainer(recipe, sources, output, processes, device, seed, note)
         trainer.validation, trainer.pictures, trainer.on_progress = validation, pictures, on_progress
         trainer.held_out = held_out
         return trainer.run(minutes, dict(data or {}), commit)
@@ -120,15 +122,25 @@ class Trainer:
     on_progress: Callable[[TrainingProgress], None] | None
 
     def __init__(
-        self, recipe: Recipe, sources: Sources, output: Path, processes: ProcessGroup, device: str, seed: int
+        self,
+        recipe: Recipe,
+        sources: Sources,
+        output: Path,
+        processes: ProcessGroup,
+        device: str,
+        seed: int,
+        note: Callable[[str], None],
     ) -> None:
         self.recipe, self.output, self.processes, self.device = recipe, output, processes, device
         self.checkpoint = output / CHECKPOINT
         self.state = TrainingState(recipe, seed, device)
-        if self.checkpoint.exists():
-            self.state.restore(self.checkpoint)
+        self._saved_at = -1
+        if self.state.restore(self.checkpoint, note):
+            self._saved_at = self.state.step
         else:
             self.state.load_init()
+        if change := rate_change(recipe.optimizer, self.state.step, self.state.planned_steps, recipe.steps):
+            note(f"{output}: {change}")
         self.adversarial_step = AdversarialStep(self.state, sources.frames, sources.triplets, processes)
         self.metrics_log = MetricsLog(output, self.state.step) if processes.is_main else None
         self.sums: dict[str, list[float]] = defaultdict(list)
@@ -138,42 +150,51 @@ class Trainer:
     def run(self, minutes: float | None, data: dict[str, Any], commit: str | None) -> TrainReport:
         state, recipe = self.state, self.recipe
         started, before = time.monotonic(), state.seconds
-        validated = sampled = -1
+        self.validated = self.sampled = -1
         try:
-            with Interrupt() as interrupt:
-                self._reset_clock()
-                while state.step < recipe.steps:
-                    for name, value in self.adversarial_step.run().items():
-                        self.sums[name].append(value)
-                    state.seconds = before + time.monotonic() - started
-                    if state.step % recipe.log_every == 0 or state.step == recipe.steps:
-                        self._report()
-                    if state.step % recipe.checkpoint_every == 0:
-                        self._save()
-                    if state.step % recipe.validate_every == 0:
-                        self._validate()
-                        validated = state.step
-                    if state.step % recipe.sample_every == 0:
-                        self._write_samples()
-                        sampled = state.step
-                    late = minutes is not None and time.monotonic() - started > 60 * minutes
-                    if self.processes.any(late or interrupt.requested, self.device):
-                        break
-                interrupt.raise_if_requested()
-            self._save()
-            if validated != state.step:
+            with StopRequest() as stop:
+                self._loop(stop, before, started, minutes)
+            if self.validated != state.step:
                 self._validate()
-            if sampled != state.step:
+            if self.sampled != state.step:
                 self._write_samples()
-        except (KeyboardInterrupt, TrainingError):
-            self._save()
-            raise
         finally:
             if self.metrics_log:
                 self.metrics_log.close()
         model, card = self._export(data, commit)
         finished = state.step >= recipe.steps
         return TrainReport(model, card, state.step, finished, state.seconds, self.losses, self.metrics)
+
+    def _loop(self, stop: StopRequest, before: float, started: float, minutes: float | None) -> None:
+        """Take steps until all are taken, the time is over or a signal stops it; on return the state is saved."""
+        state, recipe = self.state, self.recipe
+        try:
+            self._reset_clock()
+            while state.step < recipe.steps:
+                for name, value in self.adversarial_step.run().items():
+                    self.sums[name].append(value)
+                state.seconds = before + time.monotonic() - started
+                if state.step % recipe.log_every == 0 or state.step == recipe.steps:
+                    self._report()
+                if state.step % recipe.checkpoint_every == 0:
+                    with stop.uninterrupted():
+                        self._save()
+                if state.step % recipe.validate_every == 0:
+                    self._validate()
+                    self.validated = state.step
+                if state.step % recipe.sample_every == 0:
+                    self._write_samples()
+                    self.sampled = state.step
+                late = minutes is not None and time.monotonic() - started > 60 * minutes
+                if self.processes.any(late or stop.requested, self.device):
+                    break
+            stop.raise_if_requested()
+            with stop.uninterrupted():
+                self._save()
+        except (KeyboardInterrupt, TrainingError):
+            with stop.uninterrupted():
+                self._save()
+            raise
 
     def _reset_clock(self) -> None:
         self.reported = (time.monotonic(), self.state.step)
@@ -250,9 +271,14 @@ class Trainer:
         self._reset_clock()
 
     def _save(self) -> None:
-        """Save the state, unless a step is half done: then the last file stays."""
-        if self.processes.is_main and self.adversarial_step.complete:
-            self.state.save(self.checkpoint)
+        """Save the state, unless a step is half done: then the last file stays. A second time it is saved already."""
+        if (
+            not (self.processes.is_main and self.adversarial_step.complete)
+            or self._saved_at == self.state.step
+        ):
+            return
+        self.state.save(self.checkpoint)
+        self._saved_at = self.state.step
 
     def _inference_model(self) -> Generator:
         """The averaged generator, ready for inference; a copy, since the average goes on from unfolded weights.
@@ -283,36 +309,3 @@ class Trainer:
             limits=recipe.limits,
         )
         return path, save(path, self._inference_model(), card) if self.processes.is_main else card
-
-
-class Interrupt:
-    """Within, the first Ctrl-C sets `requested`, which `raise_if_requested` raises; the second interrupts at once.
-
-    A training cannot be resumed from the middle of a step, with one network updated and the other not. Outside the
-    main thread, where Python delivers no signals, nothing changes.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: Any = None
-
-    def raise_if_requested(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for."""
-        if self.requested:
-            raise KeyboardInterrupt
-
-    def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._request)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True

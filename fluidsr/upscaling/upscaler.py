@@ -49,6 +49,8 @@ MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
+_MOST_PLANNED = 2**21  # coarse cells of a frame whose tiles are laid to know its cost
+
 SHRUNK = (
     "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
 )
@@ -205,9 +207,12 @@ class Upscaler:
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
 
-        Raises ModelError where the model is of another dimension.
+        Of a frame of more than two million cells no tiles are laid: bounds for it, from a smaller one of its
+        proportions. Raises ModelError where the model is of another dimension.
         """
         self._check_dim(len(shape))
+        if math.prod(shape) > _MOST_PLANNED:
+            return self._extrapolated_cost(shape)
         tiles = self._plan(torch.ones(1 + len(shape), *shape)).tiles
         cells, largest = (f(tile.computed_cells for tile in tiles) for f in (sum, max))
         return Cost(
@@ -218,6 +223,23 @@ class Upscaler:
             memory=self._planner.peak_bytes(tiles),
             result=4 * math.prod(self.fine_shape(shape)),
             largest_result=4 * largest * self.factor ** len(shape),
+        )
+
+    def _extrapolated_cost(self, shape: Sequence[int]) -> Cost:
+        scale = (_MOST_PLANNED / math.prod(shape)) ** (1 / len(shape))
+        small = [max(1, int(n * scale)) for n in shape]
+        cost, ratio = self.cost(small), math.prod(shape) / math.prod(small)
+        fine_shape = self.fine_shape(shape)
+        result = 4 * math.prod(fine_shape)
+        return replace(
+            cost,
+            fine_shape=fine_shape,
+            tiles=math.ceil(cost.tiles * ratio),
+            computed_cells=math.ceil(cost.computed_cells * ratio),
+            multiply_adds=cost.multiply_adds * ratio,
+            memory=min(self._planner.max_memory, math.ceil(cost.memory * ratio)),
+            result=result,
+            largest_result=min(result, math.ceil(cost.largest_result * ratio)),
         )
 
     def fine_shape(self, shape: Sequence[int]) -> tuple[int, ...]:

@@ -59,3 +59,21 @@ def test_a_damaged_chunk_is_one_line_with_the_file_and_the_remedy(
         "remove the simulation's folder and give the command that made it again"
     )
     assert not [*tmp_path.rglob("*.safetensors")]
+
+
+@pytest.mark.parametrize("harm", ["halved", "emptied", "gone", "bent"])
+def test_a_damaged_simulation_is_not_complete_and_is_made_again(data: Path, harm: str) -> None:
+    name = Store.open(data).simulations("test")[0].name
+    chunk = sorted(p for p in (data / name / "low_velocity" / "c").rglob("*") if p.is_file())[-1]
+    good = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}
+    whole = good[chunk]
+    bent = whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 4]) + whole[len(whole) // 2 + 1 :]
+    if harm == "gone":
+        chunk.unlink()
+    else:
+        chunk.write_bytes({"halved": whole[: len(whole) // 2], "emptied": b"", "bent": bent}[harm])
+    report = generate(CONFIG, data)
+    assert report.written == [name] and list(report.damaged) == [name]
+    assert report.damaged[name].startswith("low_velocity: frame 2 ")
+    assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == good
+    assert not generate(CONFIG, data).written

@@ -1,6 +1,7 @@
 """A run's folder: resumption, differing configurations, damaged logs."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,17 @@ from fluidsr.errors import InputError
 from fluidsr.pipeline.run_folder import RunFolder, first_difference
 
 
-def open_run(path: Path, configuration: dict | None = None, *, overwrite: bool = False) -> RunFolder:
+def open_run(
+    path: Path,
+    configuration: dict | None = None,
+    *,
+    overwrite: bool = False,
+    frames: Iterable[int] | None = None,
+    command: str = "simulate",
+) -> RunFolder:
+    notes = {"frames": "1-2"}
     return RunFolder.open(
-        path, "simulate", configuration or {"a": 1}, overwrite=overwrite, notes={"frames": "1-2"}
+        path, command, configuration or {"a": 1}, overwrite=overwrite, notes=notes, frames=frames
     )
 
 
@@ -29,8 +38,9 @@ def test_a_frame_is_complete_with_its_line_and_its_files(tmp_path: Path) -> None
     assert not folder.is_complete(1, [file])
     folder.record(1, {"time": 0.1})
     assert not folder.is_complete(1, [file])
-    file.touch()
+    file.write_bytes(b"smoke")
     assert folder.is_complete(1, [file])
+    folder.close()
     assert open_run(tmp_path / "run").is_complete(1, [file])
 
 
@@ -45,19 +55,21 @@ def test_a_line_cut_off_by_a_stop_is_dropped(tmp_path: Path) -> None:
 
 def test_another_configuration_is_named(tmp_path: Path) -> None:
     open_run(tmp_path / "run", {"scene": {"time": {"fps": 24}}}).record(1, {})
-    with pytest.raises(InputError, match=r"scene.time.fps is 24 there and 25 here; use --overwrite"):
+    with pytest.raises(InputError, match=r"scene.time.fps is 24 there and 25 here; use `overwrite`"):
         open_run(tmp_path / "run", {"scene": {"time": {"fps": 25}}})
 
 
 def test_overwrite_removes_the_run_and_spares_the_users_files(tmp_path: Path) -> None:
     folder = open_run(tmp_path / "run")
-    (folder.path / "frames" / "x.vdb").touch()
-    (folder.path / "notes.txt").write_text("mine")
-    folder.record(1, {})
+    logged, killed, own = (folder.path / "frames" / name for name in ("x.vdb", "x_0002.vdb", "look.hip"))
+    for file in (logged, killed, own, folder.path / "notes.txt"):
+        file.write_text("mine")
+    folder.record(1, {}, [logged])
+    folder.close()
     fresh = open_run(tmp_path / "run", {"a": 2}, overwrite=True)
     assert not fresh.complete
-    assert not (fresh.path / "frames" / "x.vdb").exists()
-    assert (fresh.path / "notes.txt").read_text() == "mine"
+    assert not logged.exists() and not killed.exists()
+    assert own.read_text() == (fresh.path / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -74,10 +86,19 @@ def test_a_run_without_a_finished_frame_gives_way(tmp_path: Path) -> None:
 
 
 def test_a_second_machine_spares_what_the_first_has_begun(tmp_path: Path) -> None:
-    begun = open_run(tmp_path / "run").path / "frames" / ".x.1234.part.vdb"
+    first = open_run(tmp_path / "run", frames=range(1, 3))
+    begun = first.path / "frames" / ".x_0002.1234abcd.part.vdb"
     begun.write_bytes(b"half a frame")
-    open_run(tmp_path / "run")
+    second = open_run(tmp_path / "run", frames=range(3, 5))
     assert begun.exists()
+    second.record(3, {})
+    first.record(1, {})
+    first.refresh()
+    assert set(first.complete) == {1, 3}
+    first.close()
+    second.close()
+    open_run(tmp_path / "run", frames=range(3, 5)).close()
+    assert not begun.exists()  # nobody is at work on it any more
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:

@@ -182,3 +182,22 @@ def test_filmstrip(tmp_path, paired):
     assert (sheet == 110).all(axis=2).sum() > 1000  # the last frame is the last column
     write_filmstrip(tmp_path / "q.png", tmp_path / "q.mp4", pictures, numbers[:1], 24.0)
     assert len(decode(tmp_path / "q.mp4")[0]) == 1
+
+
+@pytest.mark.parametrize(("free", "said"), [(0, "the disk is full"), (10**9, "the encoder stopped")])
+def test_a_broken_pipe_to_the_encoder_is_one_line(tmp_path, monkeypatch, capfd, free, said):
+    def start(self, width, height):
+        def encoder():
+            yield
+            raise OSError("[Errno 32] Broken pipe\n\nFFMPEG COMMAND:\nffmpeg -y ...")
+
+        running = encoder()
+        running.send(None)
+        return running
+
+    monkeypatch.setattr(MovieWriter, "_start", start)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free}))
+    with pytest.raises(RunError, match=said) as caught, MovieWriter(tmp_path / "m.mp4", 24) as movie:
+        movie.add(picture(1))
+    assert "\n" not in str(caught.value) and "FFMPEG" not in str(caught.value)
+    assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")

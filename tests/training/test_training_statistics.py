@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from fluidsr import models
+from fluidsr.signals import Stopped, StopRequest
 from fluidsr.training import Sources, train
 from fluidsr.training.batch_norm import has_running_statistics, preserving_buffers, recalibrate
-from fluidsr.training.trainer import Interrupt
 
 
 def test_statistics_are_plain_means_over_the_batches():
@@ -62,27 +62,35 @@ def test_the_model_kept_has_the_statistics_of_its_weights(recipe, sampler, tmp_p
 
 def test_ctrl_c_waits_for_the_end_of_the_step():
     before = signal.getsignal(signal.SIGINT)
-    with Interrupt() as interrupt:
+    with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.requested
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
-            interrupt.raise_if_requested()
+            stop.raise_if_requested()
         with pytest.raises(KeyboardInterrupt):  # asked twice: at once
             os.kill(os.getpid(), signal.SIGINT)
+        with stop.uninterrupted():  # asked again and again during a save: after it
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped) as stopped:
+            stop.raise_if_requested()
+    assert stopped.value.exit_code == 143
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_interrupted_training_keeps_the_step_it_was_in(recipe, sampler, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_training_keeps_the_step_it_was_in(recipe, sampler, tmp_path, number):
     plan = recipe(checkpoint_every=100)
 
     class Interrupting(sampler):
         def batch(self, step):
             if step == 3:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             return super().batch(step)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped) as stopped:
         train(plan, Sources(Interrupting(plan)), tmp_path)
+    assert stopped.value.number == number
     again = sampler(plan)
     train(plan, Sources(again), tmp_path)
     assert again.served == [4, 5]

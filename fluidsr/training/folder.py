@@ -1,0 +1,66 @@
+"""A training's folder: which files in it are the training's own, and who owns it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from fluidsr import checkpoints
+from fluidsr.atomic import remove_unfinished, write_error
+from fluidsr.errors import InputError
+from fluidsr.ownership import Ownership
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
+    """Make the folder and own it, for the training of the model `name`; what one that was killed left unfinished is
+    removed. With `overwrite` an earlier training in it is removed, and no file beside it.
+
+    Under `torchrun` the first process owns it; None in the others. Raises InputError where it cannot be written,
+    RunError where another process trains there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(str(folder), "is a file", "give a folder as `output`")
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    ownership = Ownership.take(folder, f"a training of {name}")
+    try:
+        for part in (folder, folder / "samples"):
+            remove_unfinished(part)
+        if overwrite and checkpoints.exist(folder / CHECKPOINT):
+            _remove_training(folder, name)
+    except OSError as error:
+        ownership.release()
+        raise write_error(folder, error) from error
+    return ownership
+
+
+def _remove_training(folder: Path, name: str) -> None:
+    for model in {name, *_names(folder / CHECKPOINT)}:
+        for suffix in ("safetensors", "md"):
+            (folder / f"{model}.{suffix}").unlink(missing_ok=True)
+    for part, pattern in (("tensorboard", "events.out.tfevents.*"), ("samples", f"*_{'[0-9]' * 7}.png")):
+        if not (folder / part).is_symlink():
+            for file in (folder / part).glob(pattern):
+                file.unlink()
+            with suppress(OSError):  # a file of the user's is in it
+                (folder / part).rmdir()
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    checkpoints.remove(folder / CHECKPOINT)
+
+
+def _names(checkpoint: Path) -> set[str]:
+    """What the models were called whose training is there: one of another recipe is overwritten, too."""
+    names = set()
+    for file in (checkpoint, checkpoints.previous(checkpoint)):
+        with suppress(checkpoints.Damaged, KeyError, TypeError):
+            name = checkpoints.read(file, unsigned=True).record["recipe"]["name"]
+            if isinstance(name, str) and Path(name).name == name:
+                names.add(name)
+    return names
