@@ -80,7 +80,7 @@ def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
     from fluidsr.atomic import replacing
 
     store = dataset.Store.open(path)
-    description = {"kind": "data set", **store.describe()}
+    description = {"kind": "dataset", **store.describe()}
     columns = dataset.marginals(store)
     if not columns:
         return description

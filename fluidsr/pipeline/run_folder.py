@@ -339,7 +339,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
                 raw = file.read(_MOST_SPEC + 1)
             if len(raw) <= _MOST_SPEC:
                 document = yaml.load(raw.decode("utf-8"), Loader=_Loader)
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not isinstance(document.get("command"), str):
         raise InputError(
             str(spec),
             "cannot be read as a run's record",

@@ -240,10 +240,10 @@ def test_a_wrong_list_is_told_with_its_line(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "--high: there is none; give a YAML file of pairs, or --high"),
+        ((), "--high: no fine side is given"),
         (("--low", "a", "--low", "b", "--high", "c"), "2 coarse sides, and 1 fine ones"),
-        (("--high", "c"), "--factor: there is no coarse side to tell it"),
-        (("pairs.yaml", "--high", "c"), "pairs.yaml names the sides"),
+        (("--high", "c"), "--factor: it is not known without a coarse side"),
+        (("pairs.yaml", "--high", "c"), "pairs.yaml already names the files"),
         (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
         ((".",), ".: is a folder; give a YAML file of pairs"),
     ],

@@ -306,7 +306,7 @@ def test_simulate_takes_tiles_memory_and_precision(
     assert call("simulate", "plume2d", *options, *again) == 2
     assert 'model.tile is 7 there and "auto" here' in capsys.readouterr().err
     assert call("simulate", "plume2d", *options, "--max-memory", "1kB", "-o", str(tmp_path / "no")) == 2
-    assert "Error: --max-memory: one coarse cell and its halo" in capsys.readouterr().err
+    assert "Error: --max-memory: too little: one coarse cell with its halo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", [["--model", "none"], ["--set", "upscale.method=wavelet"]])

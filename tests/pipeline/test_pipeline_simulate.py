@@ -51,7 +51,7 @@ def test_what_a_run_leaves(run: Run, tmp_path: Path) -> None:
         for n in range(1, 6)
         for kind in ("vdb", "vti")
     }
-    series, pictures = {"plume2d.pvd", "plume2d_coarse.pvd"}, {"preview.png", "preview.mp4"}
+    series, pictures = {"plume2d.pvd", "plume2d_coarse.pvd", "plume2d.usda"}, {"preview.png", "preview.mp4"}
     assert names == frames | series | pictures | {"frames", "coarse", "run.yaml", "run.jsonl"}
     fine, coarse = (
         volumes.read(folder / "frames/plume2d_0005.vdb"),
