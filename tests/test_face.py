@@ -46,7 +46,9 @@ def test_the_library_leaves_the_allocator_of_its_host_alone(monkeypatch: pytest.
 
 
 def test_a_render_by_the_face_is_that_of_the_command(tmp_path: Path) -> None:
-    (frame,) = fluidsr.simulate("plume2d", frames=1, model="none", overrides=["domain.resolution=[16,24]"])
+    (frame,) = fluidsr.simulate(
+        "plume2d", frames=1, model="none", overrides=["domain.resolution=[24,36]", "domain.cell_size=0.05"]
+    )
     fluidsr.write(tmp_path / "plume.npz", frame)
     picture = fluidsr.render(tmp_path / "plume.npz", tmp_path / "plume.png", width=32)
     assert picture == tmp_path / "plume.png" and picture.stat().st_size > 100
