@@ -201,7 +201,7 @@ def test_another_configuration_is_named_and_a_larger_one_grows(whole: Path, tmp_
     path = tmp_path / "data"
     config = DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, distribution=SHORT, seed=11)
     generate(config, path)
-    with pytest.raises(InputError, match="seed is 11, not 12; use --overwrite"):
+    with pytest.raises(InputError, match="seed is 11, not 12; use `overwrite`"):
         generate(
             DatasetConfig(dim=2, resolution=16, simulations=1, frames=3, distribution=SHORT, seed=12), path
         )
@@ -244,7 +244,7 @@ def test_bad_places_and_counts_are_said(tmp_path: Path) -> None:
     assert (tmp_path / "full" / "thesis.txt").exists()
     with pytest.raises(InputError, match="workers"):
         generate(TINY, tmp_path / "data", workers=0)
-    with pytest.raises(InputError, match="leave --workers or --scheduler out"):
+    with pytest.raises(InputError, match="leave `workers` or `scheduler` out"):
         generate(TINY, tmp_path / "data", workers=2, client=object())
 
 

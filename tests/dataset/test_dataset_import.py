@@ -20,9 +20,11 @@ from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 from fluidsr.volumes.places import Place
 
+SIDES = {"low": "coarse", "high": "fine"}
+
 
 def taken_from(foreign: ExternalPair, which: str, number: int) -> Frame:
-    found: Frame = getattr(foreign, which).take(number).frame
+    found: Frame = getattr(foreign, SIDES[which]).take(number).frame
     return found
 
 
@@ -32,12 +34,12 @@ def tree(path: Path) -> dict[str, bytes]:
 
 def changed(foreign: ExternalPair, which: str, number: int, **changes: Any) -> ExternalPair:
     """`foreign` with one frame of a side changed; without it where `changes` are empty."""
-    old = getattr(foreign, which)
+    old = getattr(foreign, SIDES[which])
     frames = {n: old.take(n).frame for n in old.numbers}
     frames[number] = frames[number].replace(**changes)
     if not changes:
         del frames[number]
-    return dataclasses.replace(foreign, **{which: side(frames, label=f"the {which} side")})
+    return dataclasses.replace(foreign, **{SIDES[which]: side(frames, label=f"the {which} side")})
 
 
 def test_both_sides_come_back_as_they_were(tmp_path: Path) -> None:

@@ -174,19 +174,19 @@ def test_every_set_of_three_or_more_has_all_splits_and_growing_keeps_them() -> N
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"dim": 4}, "--dim: 4"),
-        ({"factor": 3}, "--factor: 3"),
-        ({"resolution": 30}, "--resolution: 30 is not a multiple of 8; give 32"),
+        ({"dim": 4}, "dim: 4"),
+        ({"factor": 3}, "factor: 3"),
+        ({"resolution": 30}, "resolution: 30 is not a multiple of 8; give 32"),
         ({"resolution": 1024}, "more than a frame may have"),
-        ({"simulations": 0}, "--simulations"),
-        ({"frames": 0}, "--frames"),
-        ({"pairs": "coupled "}, "--pairs"),
-        ({"seed": -1}, "--seed"),
-        ({"pairs": "coupled", "resync": (0, 3)}, "--resync: 0-3 is no number of frames"),
-        ({"pairs": "coupled", "resync": (4, 3)}, "--resync: 4-3 is no number of frames"),
-        ({"resync": (3, 3)}, "--resync: filtered pairs"),
-        ({"fine_fields": ("density", "mass")}, "--field: 'mass' is unknown"),
-        ({"fine_fields": ("velocity",)}, "--field: density is missing"),
+        ({"simulations": 0}, "simulations"),
+        ({"frames": 0}, "frames"),
+        ({"pairs": "coupled "}, "pairs"),
+        ({"seed": -1}, "seed"),
+        ({"pairs": "coupled", "resync": (0, 3)}, "resync: 0-3 is not a number or range"),
+        ({"pairs": "coupled", "resync": (4, 3)}, "resync: 4-3 is not a number or range"),
+        ({"resync": (3, 3)}, "resync: filtered pairs"),
+        ({"fine_fields": ("density", "mass")}, "fine_fields: 'mass' is unknown"),
+        ({"fine_fields": ("velocity",)}, "fine_fields: density is missing"),
     ],
 )
 def test_configurations_that_cannot_be(wrong: dict[str, object], message: str) -> None:
@@ -206,7 +206,7 @@ def test_xarray_finds_axes_units_and_places(store3d: Store) -> None:
     xarray = pytest.importorskip("xarray", reason="not installed")
     found = xarray.open_zarr(store3d.path, group="sim_00001", consolidated=False)
     assert found.low_velocity.dims == ("time", "component", "x", "y", "z")
-    assert found.fine_density.dims == ("time", "x_fine", "y_fine", "z_fine")
+    assert found.high_density.dims == ("time", "x_fine", "y_fine", "z_fine")
     assert found.low_temperature.attrs["units"] == "K"
     np.testing.assert_allclose(found.time, np.arange(4) * DT)
     np.testing.assert_allclose(found.x, (np.arange(10) + 0.5) * CELL)
