@@ -104,11 +104,11 @@ def test_fields_come_in_pieces_as_they_come_whole(model, dim):
     for name, box, values in upscaler.pieces(frame, fields=fields):
         box.of(count[name])[...] += 1
         whole_field = box.of(expected.fields()[name])
-        if name == "density":
-            np.testing.assert_allclose(values.numpy(), whole_field, atol=1e-5)
-        else:
+        if name == "velocity":
             np.testing.assert_array_equal(values.numpy(), whole_field)
-            pieces += 1
+        else:  # what rides with the density follows its detail, which a tile rounds differently
+            np.testing.assert_allclose(values.numpy(), whole_field, atol=1e-5)
+        pieces += name != "density"
     assert pieces > 2
     assert (count["velocity"] == 1).all() and (count["temperature"] == 1).all()
     assert count["density"].max() == 1 and not expected.density[count["density"] == 0].any()
@@ -162,8 +162,8 @@ def test_lower_precision_is_close_and_in_float32(model, dim):
 
 
 @pytest.mark.parametrize(
-    ("precision", "message"), [("float16", "on a CPU; use bfloat16"), ("half", "is not known")]
+    ("precision", "message"), [("float16", "on a CPU; use bfloat16"), ("half", "is unknown")]
 )
 def test_a_precision_that_is_of_no_use_is_refused(small, precision, message):
-    with pytest.raises(InputError, match=f"--precision.*{message}"):
+    with pytest.raises(InputError, match=f"precision: .*{message}"):
         Upscaler(small, device="cpu", precision=precision)

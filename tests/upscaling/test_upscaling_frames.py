@@ -129,10 +129,10 @@ def test_an_answer_that_is_not_finite_stops_the_run(small):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile": 0}, "--tile: '0' is not a size"),
-        ({"tile": "big"}, "--tile: 'big' is not a size"),
-        ({"batch": 0}, "batch: 0 tiles"),
-        ({"max_memory": 0}, "--max-memory: 0 bytes"),
+        ({"tile": 0}, "tile: '0' is not a number of cells"),
+        ({"tile": "big"}, "tile: 'big' is not a number of cells"),
+        ({"batch": 0}, "batch: 0 is not a number of tiles"),
+        ({"max_memory": 0}, "max_memory: 0 bytes"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(small, options, message):

@@ -59,10 +59,10 @@ def test_a_scale_that_may_not_be_written_is_read(small):
 @pytest.mark.parametrize(
     ("scale", "says"),
     [
-        (np.ones((9, 12)), r"velocity scale: shape \(9, 12\) does not fit the frame's \(12, 9\); give"),
-        (np.full((12, 9), -1.0), "velocity scale: it goes from -1 to -1; give 0 or more"),
-        (np.full((12, 9), np.nan), "velocity scale: it holds a NaN or an infinity; give 0 or more"),
-        (np.full((12, 9), np.inf), "velocity scale: it holds a NaN or an infinity"),
+        (np.ones((9, 12)), r"velocity_scale: shape \(9, 12\) does not fit the frame's \(12, 9\); give"),
+        (np.full((12, 9), -1.0), "velocity_scale: it goes from -1 to -1; give 0 or more"),
+        (np.full((12, 9), np.nan), "velocity_scale: it holds a NaN or an infinity; give 0 or more"),
+        (np.full((12, 9), np.inf), "velocity_scale: it holds a NaN or an infinity"),
     ],
 )
 def test_a_field_that_is_no_scale_is_refused(small, scale, says):
@@ -75,5 +75,5 @@ def test_a_generator_of_density_alone_refuses_a_scale(scale):
     generator = build("SmokeGenerator", dim=2, factor=2, width=4, blocks=1, rise_width=4, inputs="density")
     upscaler, frame = Upscaler(model_of(generator.eval())), smoke((12, 9))
     upscaler.upsample(frame, velocity_scale=1.0)
-    with pytest.raises(InputError, match="velocity scale: the model reads density alone; leave it at 1, or"):
+    with pytest.raises(InputError, match="velocity_scale: the model reads density alone; leave it at 1, or"):
         upscaler.upsample(frame, velocity_scale=scale)
