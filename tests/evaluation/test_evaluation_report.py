@@ -29,7 +29,7 @@ class Recorded:
     frames: int = 6
     read: int = 0
 
-    def high(self, index: int) -> Frame:
+    def fine(self, index: int) -> Frame:
         grids = np.indices(self.shape, dtype=np.float32)
         middle = [n / 2 for n in self.shape]
         around = sum(((g - m) / (0.25 * n)) ** 2 for g, m, n in zip(grids, middle, self.shape, strict=True))
@@ -37,7 +37,7 @@ class Recorded:
         density = np.exp(-around) * (0.6 + 0.4 * np.roll(detail, index, axis=0))
         return Frame(density=density.astype(np.float32), cell_size=0.01, time=index / 24)
 
-    def low(self, index: int) -> Frame:
+    def coarse(self, index: int) -> Frame:
         self.read += 1
         fine = self.fine(index)
         density = downsample(torch.from_numpy(fine.density)[None, None], FACTOR)[0, 0].numpy()
@@ -149,7 +149,7 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
     def pairs() -> Iterator[Pair]:
         return pairs_of([Recorded("cloud", frames=1)])
 
-    with pytest.raises(InputError, match="no frames to judge"):
+    with pytest.raises(InputError, match="no frames to evaluate"):
         evaluate(lambda frame: frame, {}, [])
     with pytest.raises(InputError, match=r"model: gives \(12, 8\) cells where the reference has \(48, 32\)"):
         evaluate(lambda frame: frame, {}, pairs())
