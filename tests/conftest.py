@@ -1,4 +1,4 @@
-"""Tests that send signals need them to arrive, also where the tests themselves run under `nohup` or in the background."""
+"""Signals that tests send have to arrive, also where the tests run under `nohup` or in the background."""
 
 import signal
 
