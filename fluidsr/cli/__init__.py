@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if debug:
             raise
-        where = error.filename or "the system"
-        _fail(f"{where}: {error.strerror or error}; see the output above, or add --debug", 1)
+        label = error.filename or "the system"
+        _fail(f"{label}: {error.strerror or error}; see the output above, or add --debug", 1)
     except MemoryError:
         if debug:
             raise

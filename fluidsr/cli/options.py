@@ -184,12 +184,12 @@ def with_option_names(error: FluidsrError) -> str:
     A parameter is the first word of the error's `where`, or stands in backticks.
     """
     first, separator, rest = error.where.partition(" ")
-    where = _OPTIONS_OF_PARAMETERS.get(first, first) + separator + rest
+    label = _OPTIONS_OF_PARAMETERS.get(first, first) + separator + rest
 
     def option(match: re.Match[str]) -> str:
         return _OPTIONS_OF_PARAMETERS.get(match[1], match[0])
 
-    return re.sub(r"`(\w+)`", option, f"{where}: {error.what}; {error.remedy}")
+    return re.sub(r"`(\w+)`", option, f"{label}: {error.what}; {error.remedy}")
 
 
 def options(*names: str) -> Callable[[F], F]:

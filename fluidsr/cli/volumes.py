@@ -86,13 +86,13 @@ def upsample(
     """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import Intake
-    from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
+    from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
 
     settings = command.Settings(
         model=model,
         device=device,
-        shaping=Shaping(
+        shaping=VelocityScaleField(
             velocity_scale,
             load_regions(regions) if regions else (),
             None if mask is None else str(Path(mask).absolute()),

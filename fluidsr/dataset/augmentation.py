@@ -108,7 +108,7 @@ class Affine:
         return np.moveaxis(turned, 0, axis)
 
 
-def random_affine(rng: np.random.Generator, dim: int, least: float = SCALES[0]) -> Affine:
+def random_affine(rng: np.random.Generator, dim: int, smallest: float = SCALES[0]) -> Affine:
     """A turn (2-D: by -90 to 90 degrees; 3-D: any, evenly), mirrored half of the time; a scale, at least `least`."""
     if dim == 2:
         angle = rng.uniform(-math.pi / 2, math.pi / 2)
@@ -117,7 +117,7 @@ def random_affine(rng: np.random.Generator, dim: int, least: float = SCALES[0]) 
         turn = _of_quaternion(rng.normal(size=4))
     if rng.random() < 0.5:
         turn = turn * np.array([-1.0] + [1.0] * (dim - 1))
-    return Affine(turn, float(rng.uniform(max(least, SCALES[0]), SCALES[1])))
+    return Affine(turn, float(rng.uniform(max(smallest, SCALES[0]), SCALES[1])))
 
 
 def fitting_affine(

@@ -98,8 +98,8 @@ def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
     """
     if isinstance(path, Remote):
         return {}
-    found = {name: damage(path / name) for name in sorted(names)}
-    damaged = {name: what for name, what in found.items() if what}
+    problems = {name: damage(path / name) for name in sorted(names)}
+    damaged = {name: problem for name, problem in problems.items() if problem}
     for name in damaged:
         remove(path / name)
     return damaged

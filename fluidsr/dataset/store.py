@@ -257,12 +257,12 @@ class Store:
 def damage(path: Address) -> str:
     """What is wrong with the simulation at `path`; empty where it is whole, or recorded as failed. Reads all of it."""
     try:
-        found = _open_simulation(path)
-        if isinstance(found, Simulation):
-            found.verify()
+        opened = _open_simulation(path)
+        if isinstance(opened, Simulation):
+            opened.verify()
     except DatasetError as error:
         return f"{error.where.removeprefix(str(path)).strip('/: ')} {error.what}".strip()
-    return "" if found is not None else "has no attributes"
+    return "" if opened is not None else "has no attributes"
 
 
 def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:

@@ -93,8 +93,8 @@ def evaluate(
 def _density(function: Method, pair: Pair, method: str) -> np.ndarray:
     density = function(pair.coarse).numpy().density
     if density.shape != pair.fine.shape:
-        what = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
-        raise InputError(f"evaluate: {method}", what, "use a model of the dataset's dimension and factor")
+        problem = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
+        raise InputError(f"evaluate: {method}", problem, "use a model of the dataset's dimension and factor")
     return density
 
 
@@ -103,15 +103,15 @@ def _measure(
 ) -> None:
     reference = fields[REFERENCE]
     factor = reference.shape[0] // pair.coarse.shape[0]
-    frequencies, wanted = metrics.spectrum(reference)
-    spectra = {REFERENCE: wanted}
+    frequencies, expected = metrics.spectrum(reference)
+    spectra = {REFERENCE: expected}
     for method, field in fields.items():
         figures = {"phase": metrics.phase_score(field, factor)}
         if method != REFERENCE:
             spectra[method] = metrics.spectrum(field)[1]
             figures |= {
                 "psnr": metrics.psnr(field, reference),
-                "spectrum": metrics.log_spectrum_distance(frequencies, spectra[method], wanted),
+                "spectrum": metrics.log_spectrum_distance(frequencies, spectra[method], expected),
                 "mass": metrics.mass_drift(field, reference),
             }
             if previous:
@@ -121,7 +121,7 @@ def _measure(
         report.add(pair.simulation, pair.index, method, figures)
     report.add_spectra(pair.simulation, frequencies, spectra)
     # The frame with the most energy in the upper octaves is the one worth looking at.
-    detail = float(wanted[frequencies >= 1 / 8].sum())
+    detail = float(expected[frequencies >= 1 / 8].sum())
     if detail > report.detail.get(pair.simulation, -1.0):
         report.detail[pair.simulation] = detail
         report.slices[pair.simulation] = _slices(pair, fields, factor)

@@ -25,14 +25,16 @@ def plot_spectra(report: Report) -> bytes:
     for panel, name in zip(panels, names, strict=True):
         spectra = report.spectra(name)
         frequencies = spectra["frequencies"][1:]
-        wanted = spectra[REFERENCE][1:]
+        expected = spectra[REFERENCE][1:]
         panel.axvspan(1 / 8, 1 / 2, color="#000000", alpha=0.06, lw=0)
-        panel.loglog(frequencies, np.maximum(wanted, 1e-30), color="black", lw=2.2, label=REFERENCE)
+        panel.loglog(frequencies, np.maximum(expected, 1e-30), color="black", lw=2.2, label=REFERENCE)
         for method, colour in _colours(report).items():
             energies = np.maximum(spectra[method][1:], 1e-30)
             panel.loglog(frequencies, energies, color=colour, lw=1.4, label=method)
-        if wanted.max() > 0:
-            panel.set_ylim(max(wanted[wanted > 0].min() / 1e3, wanted.max() * 1e-14), wanted.max() * 3)
+        if expected.max() > 0:
+            panel.set_ylim(
+                max(expected[expected > 0].min() / 1e3, expected.max() * 1e-14), expected.max() * 3
+            )
         panel.set_title(name, fontsize=9)
         panel.set_xlabel("cycles per fine cell", fontsize=8)
         panel.set_ylabel("energy", fontsize=8)

@@ -62,10 +62,10 @@ class Closure(nn.Module):
         padded = wrapped(state, halos)
         density, velocity = padded[:, :1], padded[:, 2 : 2 + self.dim]
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
-        most = F.max_pool2d if self.dim == 2 else F.max_pool3d
+        max_pool = F.max_pool2d if self.dim == 2 else F.max_pool3d
         square = velocity.square().sum(1, keepdim=True)
         speed = pool(square, 2 * SPEED_RADIUS + 1, stride=1, padding=SPEED_RADIUS).clamp(min=0).sqrt()
-        gate = (most(density, 3, stride=1, padding=GATE_RADIUS) / PRESENT).clamp(0.0, 1.0)
+        gate = (max_pool(density, 3, stride=1, padding=GATE_RADIUS) / PRESENT).clamp(0.0, 1.0)
         x = self.head(padded.contiguous(memory_format=memory_format(self.dim)))
         for block in self.trunk:
             x = block(x)
@@ -113,8 +113,8 @@ def wrapped(x: Tensor, halos: Sequence[int]) -> Tensor:
     for axis, halo in enumerate(halos, start=2):
         if halo:
             count = x.shape[axis]
-            at = torch.arange(-halo, count + halo, device=x.device) % count
-            x = x.index_select(axis, at)
+            index = torch.arange(-halo, count + halo, device=x.device) % count
+            x = x.index_select(axis, index)
     return x
 
 

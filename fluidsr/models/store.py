@@ -92,8 +92,11 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     """
     network, card = _load(locate(name_or_path), device)
     if not isinstance(network, Generator):
-        what, remedy = "corrects coarse runs and upsamples nothing", "give numerics.closure, or another model"
-        raise ModelError(str(name_or_path), what, remedy)
+        problem, remedy = (
+            "corrects coarse runs and upsamples nothing",
+            "give numerics.closure, or another model",
+        )
+        raise ModelError(str(name_or_path), problem, remedy)
     return Model(network, card)
 
 
@@ -101,8 +104,8 @@ def load_closure(name_or_path: str | Path, device: str = "cpu") -> ClosureModel:
     """A corrector of coarse runs, as `load` gives a generator. Raises ModelError."""
     network, card = _load(locate(name_or_path), device)
     if not isinstance(network, Closure):
-        what = "upsamples frames and corrects no coarse run"
-        raise ModelError(str(name_or_path), what, f"give one of: {', '.join(shipped_closures()) or '-'}")
+        problem = "upsamples frames and corrects no coarse run"
+        raise ModelError(str(name_or_path), problem, f"give one of: {', '.join(shipped_closures()) or '-'}")
     return ClosureModel(network, card)
 
 

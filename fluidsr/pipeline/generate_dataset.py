@@ -41,10 +41,10 @@ def configure(
 
 
 def _span(text: str) -> tuple[int, int]:
-    least, _, most = text.partition("-")
-    if not (least.isdigit() and (most or least).isdigit()):
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and (last or first).isdigit()):
         raise InputError("resync", f"'{text}' is not a number of frames", "give N, or a range such as 1-16")
-    return int(least), int(most or least)
+    return int(first), int(last or first)
 
 
 def describe(config: DatasetConfig) -> str:
@@ -117,7 +117,7 @@ def generate_dataset(
         )
         for note in report.notes:
             progress.note(note)
-        for name, what in report.damaged.items():
-            progress.note(f"{output}: {name} was damaged ({what}) and has been made again")
+        for name, problem in report.damaged.items():
+            progress.note(f"{output}: {name} was damaged ({problem}) and has been made again")
         for name, reason in report.failed.items():
             progress.note(f"{output}: {name} is left out: {reason}")

@@ -61,7 +61,7 @@ def _sequence(path: str) -> dict[str, Any]:
     numbers = [
         int(item.frame) if item.frame == int(item.frame) else item.frame for item in (first, items[-1])
     ]
-    found = {
+    description = {
         "kind": "sequence",
         "frames": len(items),
         "numbers": numbers,
@@ -72,7 +72,9 @@ def _sequence(path: str) -> dict[str, Any]:
         "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
     }
     inside = volumes.inspect(first.source).as_dict()
-    return _known({**found, "first": {"file": str(first.source), **inside, **suitability(first.source)}})
+    return _known(
+        {**description, "first": {"file": str(first.source), **inside, **suitability(first.source)}}
+    )
 
 
 def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:

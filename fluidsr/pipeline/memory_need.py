@@ -33,7 +33,7 @@ def of_scene(scene: Scene, method: UpscaleMethod | None) -> dict[str, int]:
 def check_scene(scene: Scene, method: UpscaleMethod | None, device: str) -> None:
     """Raise InputError where the scene has more cells than the solver can index, or needs more memory than is free;
     its remedy is the largest resolution of the same proportions that fits."""
-    where = f"{scene.name}: domain.resolution"
+    label = f"{scene.name}: domain.resolution"
     resolution = scene.domain.resolution
 
     def need(cells: Sequence[int]) -> int:
@@ -42,14 +42,14 @@ def check_scene(scene: Scene, method: UpscaleMethod | None, device: str) -> None
     if not _is_indexed(resolution):
         fits = largest(resolution, _is_indexed)
         raise InputError(
-            where, f"{list(resolution)} is more than the solver can index", f"give at most {fits}"
+            label, f"{list(resolution)} is more than the solver can index", f"give at most {fits}"
         )
     free, needed = memory.free(device), need(resolution)
     if free is None or needed <= free.size:
         return
     fits = largest(resolution, lambda cells: need(cells) <= free.size)
     raise InputError(
-        where,
+        label,
         f"{list(resolution)} needs {gigabytes(needed)} of memory, and {gigabytes(free.size)} are free {free.bound}",
         f"give at most {fits}" if fits else "free some memory",
     )

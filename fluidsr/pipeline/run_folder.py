@@ -357,9 +357,9 @@ def _drop_cut_line(log: Path) -> None:
         while end:
             start = max(0, end - _MOST_LINE)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
                 break
             end = start
         if end < file.seek(0, os.SEEK_END):

@@ -15,11 +15,11 @@ from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
-from fluidsr.pipeline.frame_writer import FrameWriter as FrameFiles
-from fluidsr.pipeline.inference_settings import InferenceSettings as Tiling
+from fluidsr.pipeline.frame_writer import FrameWriter
+from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.velocity_scale import VelocityScaleField as Shaping
+from fluidsr.pipeline.velocity_scale import VelocityScaleField
 from fluidsr.volumes import sequence
 from fluidsr.volumes.places import Place
 
@@ -33,8 +33,8 @@ class Settings:
 
     model: str
     device: str = "auto"
-    shaping: Shaping = field(default_factory=Shaping)
-    tiling: Tiling = field(default_factory=Tiling)
+    shaping: VelocityScaleField = field(default_factory=VelocityScaleField)
+    tiling: InferenceSettings = field(default_factory=InferenceSettings)
     passes: int = 1
     intake: Intake = field(default_factory=Intake)
     zero_velocity: bool = False
@@ -58,7 +58,7 @@ def upsample(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Raise every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
+    """Upsample every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
 
     Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
@@ -73,7 +73,7 @@ def upsample(
     everything, items = cache.everything, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
-        **asdict(replace(settings, shaping=Shaping())),
+        **asdict(replace(settings, shaping=VelocityScaleField())),
         "shaping": settings.shaping.identity(),
         "inputs": cache.sources,
         "model_sha256": card.sha256,
@@ -122,7 +122,7 @@ def upsample(
 
 
 def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
-    """Raise one file and write its results under their final names; returns its record."""
+    """Upsample one file and write its results under their final names; returns its record."""
     import time
 
     from fluidsr.upscaling.companions import described
@@ -158,7 +158,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
     place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
-    files = FrameFiles(
+    files = FrameWriter(
         item.targets(root, settings.formats),
         place,
         time=frame.time,
@@ -236,7 +236,7 @@ def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> di
         place = Place(
             upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin
         )
-        files = FrameFiles(
+        files = FrameWriter(
             item.targets(root, settings.formats),
             place,
             time=begin.time,

@@ -144,5 +144,5 @@ def _background(path: Path, grid: str | None) -> float:
     from fluidsr.volumes.vdb.fields import find
 
     with vdb.open(path) as file:
-        named = _MASK if grid is None and any(found.name == _MASK for found in file.grids) else grid
+        named = _MASK if grid is None and any(candidate.name == _MASK for candidate in file.grids) else grid
         return float(find(file, named, None, ["density"]).reference.background)

@@ -157,14 +157,14 @@ class MovieWriter:
         try:
             yield
         except OSError as error:
-            told = self._told(error)
+            failure = self._as_ours(error)
             self.abandon()
-            raise told from error
+            raise failure from error
         except BaseException:
             self.abandon()
             raise
 
-    def _told(self, error: OSError) -> FluidsrError:
+    def _as_ours(self, error: OSError) -> FluidsrError:
         """The error to raise; where the encoder's pipe broke, the disk tells why."""
         if error.errno not in (None, errno.EPIPE):
             return write_error(self._path, error)

@@ -90,22 +90,22 @@ def distance(path: str | Path, scale: float, places: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> Surface:
-    where = str(path)
+    label = str(path)
     if path.is_dir():
-        raise InputError(where, "is a folder", "give a mesh file")
+        raise InputError(label, "is a folder", "give a mesh file")
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(where, f"'{path.suffix}' is no mesh format", f"give a file in {', '.join(SUFFIXES)}")
+        raise InputError(label, f"'{path.suffix}' is no mesh format", f"give a file in {', '.join(SUFFIXES)}")
     if size > MOST_BYTES:
-        raise InputError(where, f"has {size / 1e9:.2g} GB", f"give a mesh of at most {MOST_BYTES >> 20} MiB")
+        raise InputError(label, f"has {size / 1e9:.2g} GB", f"give a mesh of at most {MOST_BYTES >> 20} MiB")
     _check_counts(path, size)
     points, triangles = _triangles(path)
     if len(triangles) == 0:
-        raise InputError(where, "has no faces", "give a mesh of triangles or polygons")
+        raise InputError(label, "has no faces", "give a mesh of triangles or polygons")
     if len(triangles) > MOST_TRIANGLES:
-        what = f"has {len(triangles)} triangles"
-        raise InputError(where, what, f"decimate it to at most {MOST_TRIANGLES}")
+        problem = f"has {len(triangles)} triangles"
+        raise InputError(label, problem, f"decimate it to at most {MOST_TRIANGLES}")
     if not np.isfinite(points).all():
-        raise InputError(where, "has a vertex that is not finite", "repair the mesh")
+        raise InputError(label, "has a vertex that is not finite", "repair the mesh")
     low, high = points.min(axis=0), points.max(axis=0)
     points = points - (low + high) / 2
     edges, counts = np.unique(
@@ -113,11 +113,11 @@ def _read(path: Path, changed: int, size: int) -> Surface:
     )
     odd = int((counts % 2).sum())
     if odd:
-        what = f"is not closed: {odd} of its {len(edges)} edges are open"
-        raise InputError(where, what, "fill its holes (Blender: Mesh > Clean Up > Fill Holes)")
+        problem = f"is not closed: {odd} of its {len(edges)} edges are open"
+        raise InputError(label, problem, "fill its holes (Blender: Mesh > Clean Up > Fill Holes)")
     extent = float((high - low).max())
     if not abs(_volume(points, triangles)) > 1e-9 * extent**3:
-        raise InputError(where, "encloses no volume", "give a closed surface whose faces point outwards")
+        raise InputError(label, "encloses no volume", "give a closed surface whose faces point outwards")
     return Surface(points, triangles, tuple(float(edge) for edge in (high - low) / 2))
 
 

@@ -280,10 +280,10 @@ def unexplained_share(change: Tensor, sample: ClosureSample) -> Tensor:
 
 
 @torch.no_grad()
-def unexplained(network: Closure, samples: Samples, most: int = 64) -> float:
+def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> float:
     """Mean of `unexplained_share` over up to `most` frames of the samples, spread evenly."""
     device = next(network.parameters()).device
-    count = min(most, len(samples))
+    count = min(max_frames, len(samples))
     total = 0.0
     for n in range(count):
         sample = samples.frame(n * len(samples) // count)

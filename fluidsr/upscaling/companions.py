@@ -45,12 +45,12 @@ def described(fields: Mapping[str, Any]) -> str | None:
     """A sentence on what is done with each of `fields` (by name; NumPy or torch), None where density is alone."""
     ways = {name: way_of(name, values) for name, values in fields.items() if name != "density"}
     words = {"carried": "sharpened as the density", "linear": "interpolated", "nearest": "repeated"}
-    told = [
+    sentences = [
         f"{', '.join(name for name, way in ways.items() if way == each)} {word}"
         for each, word in words.items()
         if each in ways.values()
     ]
-    return f"fields beside the density: {'; '.join(told)}" if told else None
+    return f"fields beside the density: {'; '.join(sentences)}" if sentences else None
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,8 @@ class Upscaler:
         Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
         ModelError where the model is of another dimension, RunError where the generator's output is not finite.
         """
-        wanted = tuple(frame.fields()) if fields is None else fields
-        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=wanted)
+        names = tuple(frame.fields()) if fields is None else fields
+        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=names)
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
