@@ -89,7 +89,7 @@ def upsample(
     from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
 
-    settings = command.Settings(
+    settings = command.UpsampleSettings(
         model=model,
         device=device,
         shaping=VelocityScaleField(
@@ -170,7 +170,7 @@ def convert(
     from fluidsr.pipeline import convert as command
     from fluidsr.pipeline.frame_sequence import Intake
 
-    settings = command.Settings(
+    settings = command.ConvertSettings(
         formats=tuple(dict.fromkeys(formats)),
         intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,

@@ -64,7 +64,7 @@ def upsample(
         None if mask is None else str(Path(mask).absolute()),
         mask_grid,
     )
-    settings = command.Settings(
+    settings = command.UpsampleSettings(
         model=model,
         device=device,
         shaping=scale,

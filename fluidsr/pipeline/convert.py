@@ -28,7 +28,7 @@ _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 
 @dataclass(frozen=True)
-class Settings:
+class ConvertSettings:
     """What is done to every frame. `fields` are written with the density; none named: all that a frame has."""
 
     formats: tuple[str, ...]
@@ -43,7 +43,7 @@ class Settings:
 def convert(
     inputs: Sequence[str],
     output: Path | None,
-    settings: Settings,
+    settings: ConvertSettings,
     *,
     frames_wanted: str | None = None,
     overwrite: bool = False,
@@ -111,7 +111,7 @@ def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]
 
 
 def _convert_one(
-    item: Item, root: Path, settings: Settings, formats: Sequence[str]
+    item: Item, root: Path, settings: ConvertSettings, formats: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Write one frame; returns its record, and sentences for the user."""
     started = time.perf_counter()
@@ -153,7 +153,7 @@ def _convert_one(
 
 
 def _by_windows(
-    item: Item, root: Path, settings: Settings, formats: Sequence[str], asked: Sequence[str] | None
+    item: Item, root: Path, settings: ConvertSettings, formats: Sequence[str], asked: Sequence[str] | None
 ) -> dict[str, Any] | None:
     """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
     intake = settings.intake
@@ -220,7 +220,7 @@ def _write_pvd(root: Path, cache: Cache, folder: RunFolder) -> None:
     volumes.write_pvd(root / f"{root.name}.pvd", entries)
 
 
-def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings: Settings) -> None:
+def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings: ConvertSettings) -> None:
     from fluidsr.volumes import vtkhdf
 
     records = [folder.complete[item.number] for item in items]

@@ -28,7 +28,7 @@ _MOST_MARGIN = 4  # coarse cells
 
 
 @dataclass(frozen=True)
-class Settings:
+class UpsampleSettings:
     """What is done to every frame; plain values, so that it travels to any worker."""
 
     model: str
@@ -51,7 +51,7 @@ class Settings:
 def upsample(
     inputs: Sequence[str],
     output: Path | None,
-    settings: Settings,
+    settings: UpsampleSettings,
     *,
     frames_wanted: str | None = None,
     scheduler: str | None = None,
@@ -121,7 +121,7 @@ def upsample(
     return root
 
 
-def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
+def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[str, Any]:
     """Upsample one file and write its results under their final names; returns its record."""
     import time
 
@@ -191,7 +191,7 @@ def upsample_file(item: Item, root: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> dict[str, Any] | None:
+def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: Any) -> dict[str, Any] | None:
     """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
     other frame. The result is that of the whole frame, up to rounding
     and to what the generator makes of the border of its box."""
@@ -282,7 +282,7 @@ def _by_windows(item: Item, root: Path, settings: Settings, upscaler: Any) -> di
         }
 
 
-def _taken(item: Item, settings: Settings) -> volumes.Taken:
+def _taken(item: Item, settings: UpsampleSettings) -> volumes.Taken:
     """The frame with the fields that are wanted, and velocity where there is one."""
     if not settings.fields:
         return frame_sequence.take(item, settings.intake, None)[0]
@@ -304,7 +304,7 @@ def _margin(card: Any) -> int:
 
 
 def _results(
-    items: Sequence[Item], root: Path, settings: Settings, scheduler: str | None
+    items: Sequence[Item], root: Path, settings: UpsampleSettings, scheduler: str | None
 ) -> Iterator[tuple[Item, dict[str, Any] | VolumeError]]:
     """The record of each frame, or why it is left out where damaged ones are."""
 
@@ -335,7 +335,7 @@ def _results(
 _loaded: dict[tuple[Any, ...], Any] = {}
 
 
-def _upscaler(settings: Settings) -> Any:
+def _upscaler(settings: UpsampleSettings) -> Any:
     """The generator, loaded once per process."""
     key = (settings.model, settings.device, settings.tiling)
     if key not in _loaded:

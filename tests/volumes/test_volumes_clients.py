@@ -124,7 +124,7 @@ BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--pytho
 )
 def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     """Baked, raised, and imported again: box, voxel size and centre of mass, all in the world of the scene."""
-    from fluidsr.pipeline.upsample import Settings, upsample
+    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
 
     number = 8
     run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), json.dumps(options)])
@@ -136,7 +136,7 @@ def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     if taken:
         expected = taken.frame.velocity * per_frame
         np.testing.assert_allclose(coarse.velocity_in_cells(), expected, rtol=2e-4, atol=1e-6)
-    settings = Settings("smoke3d-x4", device="cpu", formats=("vdb",), naming="blender")
+    settings = UpsampleSettings("smoke3d-x4", device="cpu", formats=("vdb",), naming="blender")
     fine = upsample([str(tmp_path / "data")], tmp_path / "fine", settings, quiet=True) / "frames"
     file = next(fine.glob(f"*_{number:04d}.vdb"))
     ours = read(file)
