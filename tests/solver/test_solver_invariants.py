@@ -115,8 +115,8 @@ def difference(one: Solver, other: Callable[[torch.Tensor], torch.Tensor], twin:
 
 
 def rounding(setup: Setup) -> float:
-    """What two runs of one scene may differ by. Where a source moves, its surface may come to lie on some of the samples
-    that its share of a cell is counted by, and rounding decides about each."""
+    """What two runs of one scene may differ by. Where a source moves, its surface may come to lie on some of the
+    samples that its share of a cell is counted by, and rounding decides about each."""
     return 0.02 if any(source.motion for source in setup.sources) else 1e-3
 
 
