@@ -41,15 +41,14 @@ def table(n: int, device: str) -> None:
     kind = (layout.tile, layout.periodic)
     steps: list[tuple[str, int, int, Callable[[], object]]] = [
         ("trace (with the centring)", 60, 1, lambda: advection.trace(state.velocity, 1.0)),
-        ("advect there, a field", 20, 4, lambda: kernels.advect(
-            u, advection.back, hat, *where, 0.0, *kind)),
+        ("advect there, a field", 28, 4, lambda: kernels.advect_back(
+            u, advection.back, hat, advection.low, advection.high, *where, 0.0, *kind)),
         ("advect back: the error, a field", 24, 4, lambda: kernels.advection_error(
             u, advection.forth, hat, error, *where, *kind)),
         ("smooth the error, a field", 12, 4, lambda: kernels.add_smoothed(
             u, error, hat, size, none, size, layout.periods, layout.tile)),
-        ("advect corrected, a field", 24, 4, lambda: kernels.advect_limited(
-            u, hat, advection.back, error, *where, 0.0, *kind)),
-        ("store, a field", 8, 4, lambda: kernels.store_decayed(u, error, size, none, size, 1.0, 0.0)),
+        ("advect corrected, a field", 28, 4, lambda: kernels.advect_limited(
+            u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, *kind)),
         ("buoyancy", 12, 1, lambda: forces.add_buoyancy(state, 1e-3)),
         ("divergence", 16, 2, lambda: projection.measure(state.velocity)),
         ("gradient", 28, 1, lambda: projection._subtract_gradient(state.velocity)),

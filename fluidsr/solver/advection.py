@@ -34,7 +34,7 @@ EDGELESS = 1e30  # index coordinate of an end of an axis that nothing enters or 
 
 class Advection:
     """Advects the fields of one grid. `wind`: velocity (m/s, one number per axis) of the air that open faces bring
-    in; at rest where left out. Borrows nine numbers a cell."""
+    in; at rest where left out. Borrows ten numbers a cell."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Advection:
         most = max(math.prod(layout.faces(axis)) for axis in range(3))
         self.back, self.forth = (workspace.take(STAGE, 3 * nx * ny * (nz + 2)) for _ in range(2))
         # Once the trace is done the centred velocity is not needed any more, and the fields' scratch takes its place.
-        scratch = workspace.take(STAGE, 3 * most)
+        scratch = workspace.take(STAGE, 4 * most)
         self.centred = scratch[: 3 * nx * ny * nz]
-        self.hat, self.error = (scratch[n * most : (n + 1) * most] for n in range(2))
+        self.hat, self.low, self.high, self.error = (scratch[n * most : (n + 1) * most] for n in range(4))
         self.extents = workspace.take(STAGE, 2 * nx * ny, torch.int32)
 
     def trace(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
@@ -120,17 +120,20 @@ class Advection:
         hat, error = self.hat[: phi.numel()], self.error[: phi.numel()]
         where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
         kind = (layout.tile, layout.periodic)
-        corrected = phi
+        kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
         if self.maccormack:
-            kernels.advect(phi, self.back, hat, *where, inflow, *kind)
             self._join(hat, normal)
             kernels.advection_error(phi, self.forth, hat, error, *where, *kind)
             self._join(error, normal)
+            kernels.add_smoothed(phi, error, hat, size, *box, layout.periods, layout.tile)
+            self._join(hat, normal)
             corrected = hat
-            kernels.add_smoothed(phi, error, corrected, size, *box, layout.periods, layout.tile)
-            self._join(corrected, normal)
-        kernels.advect_limited(phi, corrected, self.back, error, *where, inflow, *kind)
-        kernels.store_decayed(phi, error, size, *box, decay, nothing)
+        else:
+            corrected = error
+            corrected.copy_(phi)
+        kernels.advect_limited(
+            phi, corrected, self.back, self.low, self.high, *where, inflow, decay, nothing, *kind
+        )
         self._join(phi, normal)
 
     def _join(self, faces: torch.Tensor, normal: tuple[int, int, int]) -> None:

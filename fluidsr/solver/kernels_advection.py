@@ -112,46 +112,89 @@ def beyond(x, low, high):
     return ti.abs(x - ti.min(ti.max(x, low), high))
 
 
+@ti.func
+def tile_of(t, tile: ti.template(), n, normal, first, last, periods):
+    """Of tile `t` of the box: indices i, j of its row, index k0 and flat index q0 of its first sample, its length, and
+    where the displacements beside that sample are: the mean of the two at s0 and s1."""
+    tiles = (last[2] - first[2] + tile - 1) // tile
+    row = t // tiles
+    k0 = first[2] + (t - row * tiles) * tile
+    i = first[0] + row // (last[1] - first[1])
+    j = first[1] + row % (last[1] - first[1])
+    i0, i1 = beside(i, normal[0], n[0], periods[0])
+    j0, j1 = beside(j, normal[1], n[1], periods[1])
+    s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
+    s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
+    q0 = (i * (n[1] + normal[1]) + j) * (n[2] + normal[2]) + k0
+    return i, j, k0, q0, ti.min(tile, last[2] - k0), s0, s1
+
+
+@ti.func
+def samples_along(
+    shift: ti.template(), s0, s1, at, n, size, strides, periods, lower, upper, periodic: ti.template()
+):
+    """`lattice_3d` of the place that the displacements at s0 and s1 lead to from the sample `at`, and how far that
+    place lies beyond `lower` and `upper`."""
+    padded = n[0] * n[1] * (n[2] + 2)
+    dx = 0.5 * (shift[s0] + shift[s1])
+    dy = 0.5 * (shift[s0 + padded] + shift[s1 + padded])
+    dz = 0.5 * (shift[s0 + 2 * padded] + shift[s1 + 2 * padded])
+    q, o, v, w = lattice_3d(at, ti.Vector([dx, dy, dz]), size, strides, periods, periodic)
+    outside = (
+        beyond(at[0] + dx, lower[0], upper[0])
+        + beyond(at[1] + dy, lower[1], upper[1])
+        + beyond(at[2] + dz, lower[2], upper[2])
+    )
+    return q, o, v, w, outside
+
+
 @ti.kernel
-def advect(
-    phi: F32, shift: F32, hat: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3, periods: I3,
-    lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
+def advect_back(
+    phi: F32, shift: F32, hat: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
+    periods: I3, lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
 ):  # fmt: skip
-    """hat = phi where the flow came from. 20 bytes a sample, on the box from `first` to `last`.
+    """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample,
+    on the box from `first` to `last`.
 
     `lower`, `upper`: index coordinates beyond which nothing but `inflow` comes in, growing to all within a cell.
     """
-    ny_box = last[1] - first[1]
+    size = n + normal
     tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * ny_box * tiles):
-        row = t // tiles
-        k0 = first[2] + (t - row * tiles) * tile
-        i = first[0] + row // ny_box
-        j = first[1] + row % ny_box
-        size = n + normal
-        padded = n[0] * n[1] * (n[2] + 2)
-        count = ti.min(tile, last[2] - k0)
-        i0, i1 = beside(i, normal[0], n[0], periods[0])
-        j0, j1 = beside(j, normal[1], n[1], periods[1])
-        s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
-        s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
-        q0 = (i * size[1] + j) * size[2] + k0
-        value = ti.Vector.zero(ti.f32, tile)
+    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+        i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
+        value, least, most = (
+            ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile)
+        )  # fmt: skip
         for m in range(count):
-            dx = 0.5 * (shift[s0 + m] + shift[s1 + m])
-            dy = 0.5 * (shift[s0 + m + padded] + shift[s1 + m + padded])
-            dz = 0.5 * (shift[s0 + m + 2 * padded] + shift[s1 + m + 2 * padded])
-            at, d = ti.Vector([i, j, k0 + m]), ti.Vector([dx, dy, dz])
-            q, o, v, w = lattice_3d(at, d, size, strides, periods, periodic)
-            outside = (
-                beyond(i + dx, lower[0], upper[0])
-                + beyond(j + dy, lower[1], upper[1])
-                + beyond(k0 + m + dz, lower[2], upper[2])
+            q, o, v, w, outside = samples_along(
+                shift,
+                s0 + m,
+                s1 + m,
+                ti.Vector([i, j, k0 + m]),
+                n,
+                size,
+                strides,
+                periods,
+                lower,
+                upper,
+                periodic,
             )
             share = ti.min(outside, 1.0)
-            value[m] = (1.0 - share) * trilinear(*corners(phi, q, o), v, w) + share * inflow
+            a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
+            below = ti.min(
+                ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
+            )
+            above = ti.max(
+                ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
+            )
+            moved = trilinear(a000, a001, a010, a011, a100, a101, a110, a111, v, w)
+            value[m] = (1.0 - share) * moved + share * inflow
+            least[m] = ti.select(share > 0.0, ti.min(below, inflow), below)
+            most[m] = ti.select(share > 0.0, ti.max(above, inflow), above)
         for m in range(count):
             hat[q0 + m] = value[m]
+            low[q0 + m] = least[m]
+            high[q0 + m] = most[m]
 
 
 @ti.kernel
@@ -164,32 +207,24 @@ def advection_error(
 
     0 where the flow leaves beyond `lower` or `upper`: what lies outside cannot tell the error.
     """
-    ny_box = last[1] - first[1]
+    size = n + normal
     tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * ny_box * tiles):
-        row = t // tiles
-        k0 = first[2] + (t - row * tiles) * tile
-        i = first[0] + row // ny_box
-        j = first[1] + row % ny_box
-        size = n + normal
-        padded = n[0] * n[1] * (n[2] + 2)
-        count = ti.min(tile, last[2] - k0)
-        i0, i1 = beside(i, normal[0], n[0], periods[0])
-        j0, j1 = beside(j, normal[1], n[1], periods[1])
-        s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
-        s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
-        q0 = (i * size[1] + j) * size[2] + k0
+    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+        i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
         for m in range(count):
-            dx = 0.5 * (shift[s0 + m] + shift[s1 + m])
-            dy = 0.5 * (shift[s0 + m + padded] + shift[s1 + m + padded])
-            dz = 0.5 * (shift[s0 + m + 2 * padded] + shift[s1 + m + 2 * padded])
-            at, d = ti.Vector([i, j, k0 + m]), ti.Vector([dx, dy, dz])
-            q, o, v, w = lattice_3d(at, d, size, strides, periods, periodic)
-            outside = (
-                beyond(i + dx, lower[0], upper[0])
-                + beyond(j + dy, lower[1], upper[1])
-                + beyond(k0 + m + dz, lower[2], upper[2])
+            q, o, v, w, outside = samples_along(
+                shift,
+                s0 + m,
+                s1 + m,
+                ti.Vector([i, j, k0 + m]),
+                n,
+                size,
+                strides,
+                periods,
+                lower,
+                upper,
+                periodic,
             )
             lost = phi[q0 + m] - trilinear(*corners(hat, q, o), v, w)
             value[m] = ti.select(outside > 0.0, 0.0, 0.5 * lost)
@@ -250,64 +285,38 @@ def add_smoothed(
 
 @ti.kernel
 def advect_limited(
-    phi: F32, corrected: F32, shift: F32, new: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
-    periods: I3, lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
+    phi: F32, corrected: F32, shift: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
+    periods: I3, lower: V3, upper: V3, inflow: ti.f32, decay: ti.f32, nothing: ti.f32, tile: ti.template(),
+    periodic: ti.template(),
 ):  # fmt: skip
-    """new = `corrected` where the flow came from, within the range of the samples of `phi` around that place. 24 bytes
-    a sample, on the box from `first` to `last`. `inflow` as in `advect`."""
-    ny_box = last[1] - first[1]
+    """phi = decay * `corrected` where the flow came from, within [low, high]; up to `nothing` becomes 0. 28 bytes a
+    sample, on the box from `first` to `last`. `inflow` as in `advect_back`."""
+    size = n + normal
     tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * ny_box * tiles):
-        row = t // tiles
-        k0 = first[2] + (t - row * tiles) * tile
-        i = first[0] + row // ny_box
-        j = first[1] + row % ny_box
-        size = n + normal
-        padded = n[0] * n[1] * (n[2] + 2)
-        count = ti.min(tile, last[2] - k0)
-        i0, i1 = beside(i, normal[0], n[0], periods[0])
-        j0, j1 = beside(j, normal[1], n[1], periods[1])
-        s0 = (i0 * n[1] + j0) * (n[2] + 2) + k0 + 1 - normal[2]
-        s1 = (i1 * n[1] + j1) * (n[2] + 2) + k0 + 1
-        q0 = (i * size[1] + j) * size[2] + k0
+    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+        i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
         for m in range(count):
-            dx = 0.5 * (shift[s0 + m] + shift[s1 + m])
-            dy = 0.5 * (shift[s0 + m + padded] + shift[s1 + m + padded])
-            dz = 0.5 * (shift[s0 + m + 2 * padded] + shift[s1 + m + 2 * padded])
-            at, d = ti.Vector([i, j, k0 + m]), ti.Vector([dx, dy, dz])
-            q, o, v, w = lattice_3d(at, d, size, strides, periods, periodic)
-            outside = (
-                beyond(i + dx, lower[0], upper[0])
-                + beyond(j + dy, lower[1], upper[1])
-                + beyond(k0 + m + dz, lower[2], upper[2])
+            q, o, v, w, outside = samples_along(
+                shift,
+                s0 + m,
+                s1 + m,
+                ti.Vector([i, j, k0 + m]),
+                n,
+                size,
+                strides,
+                periods,
+                lower,
+                upper,
+                periodic,
             )
             share = ti.min(outside, 1.0)
-            a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
-            least = ti.min(
-                ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
-            )
-            most = ti.max(
-                ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
-            )
-            least = ti.select(share > 0.0, ti.min(least, inflow), least)
-            most = ti.select(share > 0.0, ti.max(most, inflow), most)
             moved = (1.0 - share) * trilinear(*corners(corrected, q, o), v, w) + share * inflow
             # Rounding must not leave the range either: constants stay what they are to the last bit.
-            value[m] = ti.min(ti.max(moved, least), most)
+            new = decay * ti.min(ti.max(moved, low[q0 + m]), high[q0 + m])
+            value[m] = ti.select(ti.abs(new) > nothing, new, 0.0)
         for m in range(count):
-            new[q0 + m] = value[m]
-
-
-@ti.kernel
-def store_decayed(phi: F32, new: F32, size: I3, first: I3, last: I3, decay: ti.f32, nothing: ti.f32):
-    """phi = decay * new on the box; up to `nothing` becomes 0. 8 bytes a sample."""
-    ny_box = last[1] - first[1]
-    for row in range((last[0] - first[0]) * ny_box):
-        q0 = ((first[0] + row // ny_box) * size[1] + first[1] + row % ny_box) * size[2]
-        for k in range(first[2], last[2]):
-            value = decay * new[q0 + k]
-            phi[q0 + k] = ti.select(ti.abs(value) > nothing, value, 0.0)
+            phi[q0 + m] = value[m]
 
 
 @ti.kernel

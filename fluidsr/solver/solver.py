@@ -27,10 +27,10 @@ from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import State, to_faces
 from fluidsr.solver.workspace import Workspace
 
-# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 38
+# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
 # (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
 # solids 21 less; with reflection 12 more. In a substep in which solids move 16 more, with nozzles 28.
-BYTES_PER_CELL = 84
+BYTES_PER_CELL = 88
 
 
 @dataclass(frozen=True)
