@@ -43,6 +43,24 @@ class AxisAlignedCrop:
             np.stack([frames.fine(simulation, first + t)[window] for t in range(count)])
         )
 
+    def history(
+        self,
+        frames: CachedFrames,
+        simulation: Simulation,
+        first: int,
+        count: int,
+        ages: tuple[int, ...],
+        known: int,
+    ) -> np.ndarray:
+        """`[count, len(ages), tile * factor, ...]`: detail of smoke carried from `ages` frames ago, 0 for those of more
+        than `known`."""
+        upper = [c + self.tile for c in self.corner]
+        details = [
+            frames.history(simulation, first + t, ages, known).detail(self.corner, upper, self.factor)
+            for t in range(count)
+        ]
+        return self.symmetry.scalar(np.stack([detail.numpy() for detail in details]))
+
 
 @dataclass(frozen=True)
 class AffineCrop:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fluidsr.dataset.splines import coefficients
 from fluidsr.dataset.store import Simulation
+
+if TYPE_CHECKING:
+    from fluidsr.models.history import History
 
 
 class FrameCache:
@@ -57,6 +61,24 @@ class CachedFrames:
     def fine(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
         return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
+
+    def history(self, simulation: Simulation, index: int, ages: tuple[int, ...], known: int) -> History:
+        """The history of a frame, of smoke `ages` frames ago, where at most `known` frames before it are read."""
+        import torch
+
+        from fluidsr.models.history import History, trace_back
+
+        frames = [
+            torch.tensor(self.coarse(simulation, index - age))  # a copy: the cache is read-only
+            for age in range(min(max(ages), known, index) + 1)
+        ]
+
+        def make() -> np.ndarray:
+            return trace_back([frame[1:] for frame in frames], ages).numpy()
+
+        key = (simulation.path, index, "displacement", ages, len(frames))
+        displacement = torch.tensor(self._cache.get(key, make))
+        return History.of(frames, ages, displacement=displacement)
 
     def coarse_spline(self, simulation: Simulation, index: int) -> np.ndarray:
         """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""

@@ -17,6 +17,7 @@ from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
 AUGMENTATIONS = ("none", "symmetries", "affine")
+_FORGETFUL = 1 / 3  # share of patches that go without some of their history
 _ATTEMPTS = 16  # frames tried for one patch before the densest place found is taken
 
 
@@ -55,6 +56,9 @@ class PatchSampler:
     place found is taken. `augment`: `symmetries` turns each patch by a random exact symmetry of the grid
     (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it is.
 
+    `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
+    the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
+
     `batch(step)` depends on `seed`, `step` and the data only, so training resumes by counting. Decoded
     frames are kept in at most `cache_bytes` of memory, and the batches of the next steps are prepared by
     `workers` threads (0: none is prepared; resampling and decoding run outside of Python's lock, and threads
@@ -74,6 +78,7 @@ class PatchSampler:
         augment: str = "symmetries",
         seed: int = 0,
         minimum_density: float = 0.02,
+        history: tuple[int, ...] = (),
         cache_bytes: int = 4 << 30,
         workers: int = 2,
     ) -> None:
@@ -87,6 +92,8 @@ class PatchSampler:
             )
         if augment not in AUGMENTATIONS:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
+        if history and augment == "affine":
+            raise InputError("augment", "'affine' does not go with a history", "use symmetries")
         simulations = store.simulations(split)
         if not simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
@@ -97,7 +104,7 @@ class PatchSampler:
             raise InputError(str(store), problem, "use a smaller tile, or other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
-        self.augment = augment
+        self.augment, self.history = augment, history
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
         self._starts = list(
@@ -147,13 +154,29 @@ class PatchSampler:
         counts = SamplerStatistics(patches=self.size)
         coarse_shape = (self.size, self.frames, 1 + self.dim, *(self.tile,) * self.dim)
         fine_shape = (self.size, self.frames, 1, *(self.tile * self.factor,) * self.dim)
+        history_shape = (*fine_shape[:2], len(self.history), *fine_shape[3:])
         coarse, fine = np.empty(coarse_shape, np.float32), np.empty(fine_shape, np.float32)
+        history = np.empty(history_shape, np.float32)
         for slot in range(self.size):
-            patch = self._draw(np.random.default_rng([self.seed, step, slot]), counts)
+            rng = np.random.default_rng([self.seed, step, slot])
+            patch = self._draw(rng, counts)
             place = (self._frames_cache, patch.simulation, patch.first, self.frames)
             coarse[slot] = patch.crop.coarse(*place)
             fine[slot, :, 0] = patch.crop.fine(*place)
-        return PatchBatch(coarse=torch.from_numpy(coarse), fine=torch.from_numpy(fine)), counts
+            if self.history:
+                assert isinstance(patch.crop, AxisAlignedCrop)
+                history[slot] = patch.crop.history(*place, self.history, self._known(rng))
+        batch = PatchBatch(
+            coarse=torch.from_numpy(coarse),
+            fine=torch.from_numpy(fine),
+            history=torch.from_numpy(history) if self.history else None,
+        )
+        return batch, counts
+
+    def _known(self, rng: np.random.Generator) -> int:
+        """How many frames before a frame may be read."""
+        longest = max(self.history)
+        return longest if rng.random() < 1 - _FORGETFUL else int(rng.integers(longest))
 
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fluidsr.frame import Frame
 
 
-def interpolation(factor: int, order: str) -> Callable[[Frame], Frame]:
+def interpolation(factor: int, order: str) -> Callable[..., Frame]:
     """A function that upsamples a frame's density `factor` times by `models.resample.upsample`, `linear` or
     `cubic`.
 
     Other fields are dropped; the result is never negative (cubic interpolation may undershoot). NumPy out.
     """
 
-    def interpolated(frame: Frame) -> Frame:
+    def interpolated(frame: Frame, *, history: Sequence[Frame] = ()) -> Frame:
         from fluidsr.models.resample import upsample
 
         density = upsample(frame.torch().density[None, None], factor, order)[0, 0].clamp_(min=0)
@@ -23,6 +23,6 @@ def interpolation(factor: int, order: str) -> Callable[[Frame], Frame]:
     return interpolated
 
 
-def baselines(factor: int) -> dict[str, Callable[[Frame], Frame]]:
+def baselines(factor: int) -> dict[str, Callable[..., Frame]]:
     """Linear and cubic interpolation, by name."""
     return {order: interpolation(factor, order) for order in ("linear", "cubic")}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,17 +15,22 @@ from fluidsr.errors import InputError
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
 
-Method = Callable[[Frame], Frame]
+
+class Method(Protocol):
+    """Upsamples a frame; `history` holds the frames before it, the last one last."""
+
+    def __call__(self, frame: Frame, *, history: Sequence[Frame]) -> Frame: ...
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A coarse frame, its fine reference, and where they are from."""
+    """A coarse frame, its fine reference, where they are from, and the coarse frames before."""
 
     simulation: str
     index: int
     coarse: Frame
     fine: Frame
+    past: tuple[Frame, ...] = ()
 
 
 class _Simulation(Protocol):
@@ -37,17 +43,24 @@ class _Simulation(Protocol):
     def fine(self, index: int) -> Frame: ...
 
 
-def pairs_of(simulations: Iterable[_Simulation], stride: int = 1) -> Iterator[Pair]:
-    """The pairs of `simulations`, one after another; read one by one, so memory does not grow.
+def pairs_of(simulations: Iterable[_Simulation], stride: int = 1, past: int = 0) -> Iterator[Pair]:
+    """The pairs of `simulations`, one after another, each with up to `past` frames before it; read one by one, so
+    memory does not grow.
 
     With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame.
     """
     if stride < 1:
         raise InputError("stride", f"{stride} is out of range", "give 1 or more")
     for simulation in simulations:
+        before: deque[Frame] = deque(maxlen=past)
         for index in range(simulation.frames):
-            if index % stride in (0, 1):
-                yield Pair(simulation.name, index, simulation.coarse(index), simulation.fine(index))
+            wanted = index % stride in (0, 1)
+            if wanted or past:
+                coarse = simulation.coarse(index)
+            if wanted:
+                yield Pair(simulation.name, index, coarse, simulation.fine(index), tuple(before))
+            if past:
+                before.append(coarse)
 
 
 def evaluate(
@@ -91,7 +104,7 @@ def evaluate(
 
 
 def _density(function: Method, pair: Pair, method: str) -> np.ndarray:
-    density = function(pair.coarse).numpy().density
+    density = function(pair.coarse, history=pair.past).numpy().density
     if density.shape != pair.fine.shape:
         problem = f"gives {density.shape} cells where the reference has {pair.fine.shape}"
         raise InputError(f"evaluate: {method}", problem, "use a model of the dataset's dimension and factor")

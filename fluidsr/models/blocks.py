@@ -168,27 +168,30 @@ class ResizeConvUpsample(nn.Module):
 
     `[B, inputs, *S]` to `[B, outputs, *(2 S)]`. All phases of the fine grid share their kernels: any weights
     keep a flat input flat, and a field linear in position gets no pattern from the first convolution. The
-    rectifier between the two makes the frequencies that interpolation lacks.
+    rectifier between the two makes the frequencies that interpolation lacks. The convolutions also read `beside`
+    channels of the fine grid.
     """
 
     reach = 2  # cells of the fine grid, by the two convolutions
 
-    def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
+    def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0, beside: int = 0) -> None:
         super().__init__()
-        self.dim = dim
-        self.spread = Convolution(dim, inputs, max(inputs // 2, 1))
+        self.dim, self.inputs = dim, inputs
+        self.spread = Convolution(dim, inputs + beside, max(inputs // 2, 1))
         self.gather = Convolution(dim, max(inputs // 2, 1), outputs, gain)
 
     @property
     def macs_per_cell(self) -> float:
         """Multiply-adds per cell of the input's grid."""
-        inputs = self.spread.weight.shape[1]
-        interpolation = inputs * sum(2 * 2 ** (self.dim - axis) for axis in range(self.dim))
+        interpolation = self.inputs * sum(2 * 2 ** (self.dim - axis) for axis in range(self.dim))
         convolutions = self.spread.weight.numel() + self.gather.weight.numel()
         return float(interpolation + 2**self.dim * convolutions)
 
-    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
-        fine = trim(upsample(x, 2, "linear"), cropped, 1).contiguous(memory_format=memory_format(self.dim))
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None, beside: Tensor | None = None) -> Tensor:
+        fine = trim(upsample(x, 2, "linear"), cropped, 1)
+        if beside is not None:
+            fine = torch.cat([fine, beside.to(fine.dtype)], dim=1)
+        fine = fine.contiguous(memory_format=memory_format(self.dim))
         return self.gather(activate(self.spread(fine, cropped), inplace=True), cropped)
 
 

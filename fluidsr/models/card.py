@@ -47,6 +47,11 @@ class Card(BaseModel):
     metrics: dict[str, dict[str, float]] = {}
     limits: tuple[str, ...] = ()
 
+    @property
+    def past(self) -> int:
+        """How many frames before a frame its generator reads, where it is given them."""
+        return max((int(age) for age in str(self.hyperparameters.get("history", "")).split()), default=0)
+
     def to_markdown(self) -> str:
         """The card as a page to read."""
         support = (
@@ -69,6 +74,7 @@ class Card(BaseModel):
             f"- **Architecture**: {self.architecture}({_pairs(self.hyperparameters)})",
             f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
             f"- **Receptive field**: {reach}",
+            *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             f"- **Density seen in training**: {_range(self.density_range)}",
             f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",

@@ -41,6 +41,11 @@ class ArchitectureOptions(_Strict):
         description="Scale the output so that, downsampled, it is closer to the coarse density",
     )
 
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """How many frames ago the smoke was that the network reads beside the present, carried here."""
+        return ()
+
 
 class Options(ArchitectureOptions, GridOptions):
     """All hyperparameters of a generator, as its model card keeps them."""
@@ -52,6 +57,9 @@ class Generator(nn.Module):
     Channel 0 of `coarse` is density (not negative), the others are velocity in coarse cells per frame. A fine
     voxel depends on coarse cells within `receptive_radius` of its own and on no other, and on no other sample
     of the batch once in eval mode; so a tile with a halo of that many cells equals the whole volume, up to rounding.
+    One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
+    it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
+    `history_radius` coarse cells at the cropped sides.
     """
 
     architecture: ClassVar[str]
@@ -71,6 +79,16 @@ class Generator(nn.Module):
     def inputs(self) -> Inputs:
         """The fields it reads; vorticity is computed from the velocity it is given."""
         return "density velocity"
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """How many frames ago the smoke was that it reads, carried to the present (`history.History`), beside it."""
+        return self.options.ages
+
+    @property
+    def history_radius(self) -> int:
+        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history."""
+        return 0
 
     @property
     def receptive_radius(self) -> int:
@@ -106,7 +124,7 @@ class Generator(nn.Module):
     paid_radius = RenamedAttribute("effective_halo")
     inside = RenamedAttribute("forward_cropped")
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides) -> Tensor:
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding.
 
         For a tile that was cut out of a volume with a halo of that size. Architectures override it to compute only

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import (
@@ -47,6 +48,23 @@ class SmokeArchitecture(ArchitectureOptions):
         description="The last doubling: `balanced`, a sub-pixel convolution (cheap), or `resized`, interpolation and "
         "two convolutions on the finest grid (favours no phase of it)",
     )
+    history: str = Field(
+        default="",
+        pattern=r"^([1-9][0-9]?( [1-9][0-9]?)*)?$",
+        description="How many frames ago the smoke was that the network reads beside the present frame, carried along "
+        "the flow, e.g. `2 6`; needs `last: resized`",
+    )
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """How many frames ago the smoke was that the network reads beside the present."""
+        return tuple(int(age) for age in self.history.split())
+
+    @model_validator(mode="after")
+    def _history_enters_at_the_finest_grid(self) -> SmokeArchitecture:
+        if self.history and self.last != "resized":
+            raise ValueError(f"history '{self.history}' needs `last: resized`")
+        return self
 
 
 class SmokeOptions(SmokeArchitecture, Options):
@@ -61,8 +79,11 @@ class SmokeGenerator(Generator):
     doubles `log2(factor)` times by balanced sub-pixel convolutions, with one residual convolution of
     `rise_width` channels at each resolution in between. The result corrects cubic upsampling:
 
-        fine = max(0, cubic(density) + gate * residual)
+        fine = max(0, cubic(density) + gate * (residual + sum_a weight_a * history_a))
         gate = linear(min(1, maxpool3(density) / 0.02))
+
+    `history` (`Options.history`; zero where not given) is read at every resolution above the coarse one, too; what the
+    network makes of it are the residual and one weight a voxel and age.
 
     Invariants: the output is never negative; it is exactly zero farther than `support_radius` coarse cells
     from any density, whatever the velocity; a voxel depends only on coarse cells within `receptive_radius`;
@@ -83,39 +104,51 @@ class SmokeGenerator(Generator):
         self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
-        last = BalancedSubpixelUpsample if options.last == "balanced" else ResizeConvUpsample
+        past = len(self.ages)
         # The last rise starts near zero: training begins at cubic upsampling.
+        last = (
+            BalancedSubpixelUpsample(dim, inputs[-1], 1, gain=0.01)
+            if options.last == "balanced"
+            else ResizeConvUpsample(dim, inputs[-1], 1 + past, gain=0.01, beside=past)
+        )
         self.rises = nn.ModuleList(
-            [BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1]]
-            + [last(dim, inputs[-1], 1, gain=0.01)]
+            [*(BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1]), last]
         )
         self.refinements = nn.ModuleList(
-            Convolution(dim, rise_width, rise_width, gain=0.3) for _ in range(stages - 1)
+            Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)
         )
 
-    def forward(self, coarse: Tensor) -> Tensor:
-        return self._forward(coarse, None)
+    def forward(self, coarse: Tensor, history: Tensor | None = None) -> Tensor:
+        return self._forward(coarse, None, history)
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides) -> Tensor:
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped)
+        return self._forward(coarse, cropped, history)
 
-    def _forward(self, coarse: Tensor, cropped: CroppedSides | None) -> Tensor:
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, history: Tensor | None) -> Tensor:
         # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
         # `enforce_consistency` reads remain.
         unread = self.receptive_radius - self.consistency_radius
         kept = trim(coarse, cropped, unread)
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
-        detail = trim(detail_mask(density, self.factor), cropped, border) * self.residual(coarse, cropped)
+        detail = trim(detail_mask(density, self.factor), cropped, border) * self.residual(
+            coarse, cropped, history
+        )
         fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + detail)
         return trim(self.enforce_consistency(fine, kept), cropped, self.consistency_radius * self.factor)
 
-    def residual(self, coarse: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+    def residual(
+        self, coarse: Tensor, cropped: CroppedSides | None = None, history: Tensor | None = None
+    ) -> Tensor:
         """The network's correction of cubic upsampling, before `detail_mask`: `[B, 1, *(S * factor)]`.
 
         At `cropped` sides it ends `consistency_radius` coarse cells before the halo does.
         """
+        if self.ages and history is None:
+            read = trim(coarse, cropped, self.receptive_radius - self.history_radius)
+            fine = (self.factor * n for n in read.shape[2:])
+            history = coarse.new_zeros(len(coarse), len(self.ages), *fine)
         reach = REACH[self.options.inputs]
         x = trim(self._read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
         x = self.head(x, cropped)
@@ -123,14 +156,33 @@ class SmokeGenerator(Generator):
         for block in self.trunk:
             x = block(x, cropped)
             halo -= 2
-        for rise, refine in zip(self.rises, self.refinements, strict=False):
+        for stage, (rise, refine) in enumerate(zip(self.rises, self.refinements, strict=False), start=1):
             x = rise(activate(x, inplace=True), cropped)
-            x = trim(x, cropped, 1) + refine(activate(x), cropped)
-            halo = 2 * (halo - 1) - 1
-        last = self.rises[-1]
-        x = last(activate(x, inplace=True), cropped)
-        halo = 2 * halo - 1 - last.reach if isinstance(last, ResizeConvUpsample) else 2 * (halo - 1)
-        return trim(x, cropped, halo - self.consistency_radius * self.factor)
+            halo = 2 * (halo - 1)
+            given = activate(x)
+            if history is not None:
+                given = torch.cat([given, self._history_at(2**stage, history, cropped, halo).to(x.dtype)], 1)
+            x = trim(x, cropped, 1) + refine(given, cropped)
+            halo -= 1
+        last, kept = self.rises[-1], self.consistency_radius * self.factor
+        if not isinstance(last, ResizeConvUpsample):
+            return trim(last(activate(x, inplace=True), cropped), cropped, 2 * (halo - 1) - kept)
+        halo = 2 * halo - 1
+        beside = None if history is None else self._history_at(self.factor, history, cropped, halo)
+        x = last(activate(x, inplace=True), cropped, beside)
+        x = trim(x, cropped, halo - last.reach - kept)
+        if history is None:
+            return x
+        weighted = x[:, 1:] * self._history_at(self.factor, history, cropped, kept)
+        return x[:, :1] + weighted.sum(1, keepdim=True)
+
+    def _history_at(self, scale: int, history: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
+        """`history` on the grid `scale` times finer than the coarse one, `halo` of its cells beyond the kept ones."""
+        ratio = self.factor // scale
+        if ratio > 1:
+            pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
+            history = pool(history, ratio)
+        return trim(history, cropped, self.history_radius * scale - halo)
 
     def _read(self, coarse: Tensor) -> Tensor:
         """The network's input, `[B, channels, *S]`: density, and velocity over `velocity_unit`."""
@@ -154,6 +206,12 @@ class SmokeGenerator(Generator):
     def inputs(self) -> Inputs:
         """The fields it reads."""
         return self.options.inputs
+
+    @property
+    def history_radius(self) -> int:
+        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history: it is first read on the
+        grid behind the trunk, one cell of which the first doubling has taken."""
+        return self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 2
 
     @property
     def receptive_radius(self) -> int:
@@ -198,7 +256,7 @@ class SmokeGenerator(Generator):
             assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample))
             macs = rise.macs_per_cell
             if stage > 0:
-                macs += kernel * options.rise_width**2
+                macs += kernel * options.rise_width * (options.rise_width + len(self.ages))
             total += macs * 2 ** (stage * dim)
         cubic = sum(4 / self.factor**axis for axis in range(dim))
         return total / fine + cubic + detail_mask_macs(dim, self.factor) + self.consistency_macs

@@ -71,7 +71,7 @@ class TempoGAN(Generator):
     def forward(self, coarse: Tensor) -> Tensor:
         return self._forward(coarse, None)
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides) -> Tensor:
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
         return self._forward(coarse, cropped)
 

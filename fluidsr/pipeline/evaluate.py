@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fluidsr.evaluation import Report
 
 
+_CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
+
+
 def evaluate(
     model: str,
     data: str | Path,
@@ -24,13 +27,14 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
-    """Judge `model` on every `stride`-th frame of a split, beside linear and cubic interpolation.
+    """Judge `model` on every `stride`-th frame of a split, beside linear and cubic interpolation and carried smoke.
 
     On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots and `index.html`.
     Raises InputError for a split without simulations and for a folder with another report unless
     `overwrite`, ModelError where model and data do not fit.
     """
     from fluidsr import dataset, evaluation, upscaling
+    from fluidsr.models.carry import carry_model
 
     store = dataset.Store.open(data)
     upscaler = upscaling.load(model, device=device)
@@ -48,12 +52,14 @@ def evaluate(
     if not simulations:
         raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
 
+    carry = upscaling.Upscaler(carry_model(card.dim, card.factor, _CARRIED), device=device)
+    past = max(upscaler.past, carry.past)
     total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
     with Progress(total, quiet=quiet) as progress:
         report = evaluation.evaluate(
             upscaler.upsample,
-            evaluation.baselines(card.factor),
-            evaluation.pairs_of(simulations, stride),
+            {**evaluation.baselines(card.factor), "carry": carry.upsample},
+            evaluation.pairs_of(simulations, stride, past),
             name=card.name,
             about={
                 "model": {"name": card.name, "sha256": card.sha256},

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fluidsr.models import Model
     from fluidsr.upscaling import Upscaler
 
 
@@ -22,6 +23,12 @@ class InferenceSettings:
         from fluidsr import upscaling
 
         return upscaling.load(model, device=device, **asdict(self))
+
+    def upscaler(self, model: Model, device: str) -> Upscaler:
+        """An upscaler of `model`. Raises InputError for settings that cannot be."""
+        from fluidsr import upscaling
+
+        return upscaling.Upscaler(model, device=device, **asdict(self))
 
 
 DEFAULT = InferenceSettings()

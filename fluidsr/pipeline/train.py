@@ -165,6 +165,7 @@ def sources(
             augment=patches.augment,
             seed=seed,
             minimum_density=patches.minimum_density,
+            history=job.recipe.generator.ages,
         )
         for name in patch_sampler.skipped:
             note(f"{name} is smaller than a patch of {patches.tile} cells and is left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 from fluidsr import device as devices
 from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
 from fluidsr.pipeline.frame_writer import FrameWriter
@@ -95,7 +97,8 @@ def upsample(
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
-        for item, record in _results(todo, root.resolve(), settings, scheduler):
+        jobs = [(item, earlier_items(everything, item, card.past)) for item in todo]
+        for item, record in _results(jobs, root.resolve(), settings, scheduler):
             if isinstance(record, VolumeError):
                 failures.append(record)
                 progress.note(f"{item.source}: left out: {record.what}")
@@ -121,8 +124,11 @@ def upsample(
     return root
 
 
-def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[str, Any]:
-    """Upsample one file and write its results under their final names; returns its record."""
+def upsample_file(
+    item: Item, earlier: Sequence[Item], root: Path, settings: UpsampleSettings
+) -> dict[str, Any]:
+    """Upsample one file, which comes after the `earlier` ones, and write its results under their final names; returns
+    its record."""
     import time
 
     from fluidsr.upscaling.companions import described
@@ -145,13 +151,17 @@ def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[st
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with --velocity-grid, or accept that with --zero-velocity",
         )
+    history = _history(frame, earlier, settings, _margin(upscaler.card))
     for done in range(settings.passes):
         # A second pass draws its detail along the same flow on finer cells. Those are crossed `factor` times as
         # fast, beyond all training, and would come out with ripples: it sees the speed that the first one saw.
         slower = upscaler.factor**done if upscaler.reads_velocity else 1
         scale = settings.shaping.of(frame, item.number) / slower
         if done < settings.passes - 1:
-            frame = upscaler.upsample(frame, velocity_scale=scale, fields=list(frame.fields()))
+            frame = upscaler.upsample(
+                frame, velocity_scale=scale, fields=list(frame.fields()), history=history
+            )
+            history = []  # on coarser cells
     wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
     told = described({name: values for name, values in frame.fields().items() if name in fields})
@@ -170,7 +180,8 @@ def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[st
         **how,
     )
     try:
-        for name, box, values in upscaler.pieces(frame, velocity_scale=scale, fields=fields):
+        pieces = upscaler.pieces(frame, velocity_scale=scale, fields=fields, history=history)
+        for name, box, values in pieces:
             files.put(name, box.lo, values)
         for written in files.close():
             written.result()
@@ -193,8 +204,8 @@ def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[st
 
 def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: Any) -> dict[str, Any] | None:
     """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
-    other frame. The result is that of the whole frame, up to rounding
-    and to what the generator makes of the border of its box."""
+    other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
+    of the border of its box."""
     from fluidsr.upscaling import Box
     from fluidsr.upscaling.companions import Whole, described, way_of
 
@@ -293,6 +304,32 @@ def _taken(item: Item, settings: UpsampleSettings) -> volumes.Taken:
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
 
 
+def earlier_items(everything: Sequence[Item], item: Item, count: int) -> tuple[Item, ...]:
+    """Up to `count` items of the sequence before `item`."""
+    place = everything.index(item)
+    return tuple(everything[max(0, place - count) : place])
+
+
+def _history(frame: Frame, earlier: Sequence[Item], settings: UpsampleSettings, margin: int) -> list[Frame]:
+    """The frames before `frame`, the last one last, as far back as they can be read; still ones move nowhere."""
+    frames: list[Frame] = []
+    for item in reversed(earlier):
+        try:
+            key = (item, settings.intake, margin, item.source.stat().st_mtime_ns)
+            if key not in _recent:
+                taken = frame_sequence.take(item, settings.intake, ["density", "velocity"], ["density"])[0]
+                _recent[key] = frame_sequence.in_its_place(taken, item, settings.intake, margin, frame.dim)
+        except (OSError, VolumeError):
+            break  # its own turn comes, and says what is wrong
+        past = _recent[key]
+        if past.velocity is None:
+            past = past.replace(velocity=np.zeros((past.dim, *past.shape), np.float32))
+        frames.insert(0, past)
+    while len(_recent) > len(earlier):
+        _recent.popitem(last=False)
+    return frames
+
+
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
     """Whether the field, or the vector that it is a component of, is asked for."""
     return name in wanted or name.rpartition(".")[0] in wanted
@@ -304,9 +341,12 @@ def _margin(card: Any) -> int:
 
 
 def _results(
-    items: Sequence[Item], root: Path, settings: UpsampleSettings, scheduler: str | None
+    jobs: Sequence[tuple[Item, tuple[Item, ...]]],
+    root: Path,
+    settings: UpsampleSettings,
+    scheduler: str | None,
 ) -> Iterator[tuple[Item, dict[str, Any] | VolumeError]]:
-    """The record of each frame, or why it is left out where damaged ones are."""
+    """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
 
     def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
         try:
@@ -317,22 +357,25 @@ def _results(
             return error
 
     if scheduler is None:
-        for item in items:
-            yield item, result(partial(upsample_file, item, root, settings))
+        for item, earlier in jobs:
+            yield item, result(partial(upsample_file, item, earlier, root, settings))
         return
     from fluidsr.pipeline.cluster import connect
 
     with connect(scheduler) as client:
-        absolute = [
-            replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
-            for item in items
-        ]
-        futures = client.map(upsample_file, absolute, root=root, settings=settings, pure=False)
-        for item, future in zip(items, futures, strict=True):
+        items = [_absolute(item) for item, _ in jobs]
+        pasts = [tuple(map(_absolute, earlier)) for _, earlier in jobs]
+        futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
+        for (item, _), future in zip(jobs, futures, strict=True):
             yield item, result(future.result)
 
 
+def _absolute(item: Item) -> Item:
+    return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
+
+
 _loaded: dict[tuple[Any, ...], Any] = {}
+_recent: OrderedDict[tuple[Any, ...], Frame] = OrderedDict()  # what was read as history last
 
 
 def _upscaler(settings: UpsampleSettings) -> Any:

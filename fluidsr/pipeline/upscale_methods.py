@@ -1,7 +1,8 @@
-"""How a run's coarse frames become fine ones: by a trained generator, or by wavelet turbulence."""
+"""How a run's coarse frames become fine ones: by a generator, or by wavelet turbulence."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ from fluidsr.frame import Frame
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.velocity_scale import VelocityScaleField
 from fluidsr.scenes import Scene
-from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
+from fluidsr.scenes.upscale import CarryUpscale, ModelUpscale, WaveletUpscale
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +74,9 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     Raises InputError for `settings` where no generator runs.
     """
     if isinstance(scene.upscale, ModelUpscale):
-        return ModelMethod(scene.upscale, scene.dim, device, settings)
+        return GeneratorMethod.of_model(scene.upscale, scene.dim, device, settings)
+    if isinstance(scene.upscale, CarryUpscale):
+        return GeneratorMethod.of_carry(scene.upscale, scene.dim, device, settings)
     if settings != DEFAULT:
         problem = "apply to a generator, and none upsamples these frames"
         raise InputError(
@@ -82,18 +85,35 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 
-class ModelMethod:
-    """Each frame by itself through a trained generator."""
+class GeneratorMethod:
+    """Each frame through a generator, which may read the frames before it, too; `scale` is of the velocity it sees."""
 
-    def __init__(self, config: ModelUpscale, dim: int, device: str, settings: InferenceSettings) -> None:
-        self._scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
-        self._scale.check(dim)
-        self._settings = settings
-        self.upscaler = settings.load(config.model, device)
-        card = self.upscaler.card
+    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, settings: InferenceSettings) -> None:
+        self.upscaler, self._scale, self._settings = upscaler, scale, settings
+
+    @classmethod
+    def of_model(
+        cls, config: ModelUpscale, dim: int, device: str, settings: InferenceSettings
+    ) -> GeneratorMethod:
+        """With a trained generator. Raises ModelError where it is of another dimension."""
+        scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
+        scale.check(dim)
+        upscaler = settings.load(config.model, device)
+        card = upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
             raise ModelError("upscale.model", problem, f"use the model smoke{dim}d-x4")
+        return cls(upscaler, scale, settings)
+
+    @classmethod
+    def of_carry(
+        cls, config: CarryUpscale, dim: int, device: str, settings: InferenceSettings
+    ) -> GeneratorMethod:
+        """With the generator that has no weights."""
+        from fluidsr.models.carry import carry_model
+
+        upscaler = settings.upscaler(carry_model(dim, config.factor, config.frames), device)
+        return cls(upscaler, VelocityScaleField(), settings)
 
     @property
     def name(self) -> str:
@@ -117,40 +137,72 @@ class ModelMethod:
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        return _ModelRun(self.upscaler, self._scale, first.time)
+        return _GeneratorRun(self.upscaler, self._scale, first)
 
 
-class _ModelRun:
-    """Frames do not depend on one another; `start_time` (s) is that of the first, which is never upsampled."""
+class _GeneratorRun:
+    """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not."""
 
-    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, start_time: float) -> None:
-        self._upscaler, self._scale, self._start_time = upscaler, scale, start_time
+    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, first: Frame) -> None:
+        self._upscaler, self._scale, self._first = upscaler, scale, first
+        self._past: deque[Frame] = deque(maxlen=upscaler.past)
 
     def step(self, coarse: Frame) -> FineFrame:
-        number = round((coarse.time - self._start_time) / coarse.dt)
-        return _ModelFrame(self._upscaler, coarse, self._scale, number)
+        number = round((coarse.time - self._first.time) / coarse.dt)
+        fine = _GeneratorFrame(self._upscaler, coarse, self._scale, number, tuple(self._past))
+        self._past.append(_moving(coarse))
+        return fine
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {}
+        import torch
+
+        state = {}
+        for place, frame in enumerate(self._past):
+            state[f"past_{place}"] = torch.cat([frame.density[None], frame.fields()["velocity"]])
+            state[f"time_{place}"] = torch.tensor(frame.time, dtype=torch.float64)
+        return state
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """There is no state."""
+        first = self._first
+        self._past.clear()
+        for place in range(len(state) // 2):
+            fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
+            if fields.shape != (1 + first.dim, *first.shape):
+                raise InputError(f"past_{place}", "does not fit the scene", "start the run anew")
+            self._past.append(_moving(first).replace(density=fields[0], velocity=fields[1:], time=time))
 
 
-class _ModelFrame:
-    def __init__(self, upscaler: Upscaler, coarse: Frame, scale: VelocityScaleField, number: int) -> None:
+def _moving(frame: Frame) -> Frame:
+    """The frame with its density and velocity alone."""
+    return frame.with_fields({"density": frame.density, "velocity": frame.velocity})
+
+
+class _GeneratorFrame:
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        coarse: Frame,
+        scale: VelocityScaleField,
+        number: int,
+        history: Sequence[Frame],
+    ) -> None:
         self._upscaler, self._coarse, self._scale, self._number = upscaler, coarse, scale, number
+        self._history = history
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
-        fine = self._upscaler.upsample(self._coarse, velocity_scale=self._velocity_scale(), fields=fields)
+        fine = self._upscaler.upsample(
+            self._coarse, velocity_scale=self._velocity_scale(), fields=fields, history=self._history
+        )
         self.notes = self._upscaler.statistics.notes
         return fine
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
         # What is wrong with the frame is raised here, before the first block.
         scale = self._velocity_scale()
-        return self._noting(self._upscaler.pieces(self._coarse, velocity_scale=scale, fields=fields))
+        return self._noting(
+            self._upscaler.pieces(self._coarse, velocity_scale=scale, fields=fields, history=self._history)
+        )
 
     def _noting(self, pieces: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
         yield from pieces

@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 # Pairs of frames of the validation split: enough to rank models, few enough not to delay training.
 _PAIRS = 6
 _PICTURES = 3
+_PAST = 16  # frames before each pair, as far as a generator may look back
 _GAP = 4  # pixels between the panels of a picture
 _OPACITY = 2.0  # of smoke of density 1 over a tenth of the picture's width (2-D: over any depth)
 
 
 @dataclass(frozen=True)
 class _FramePair:
-    """Two consecutive frames of a simulation, coarse and fine."""
+    """Two consecutive frames of a simulation, coarse and fine, and the coarse frames before them."""
 
     simulation: str
     coarse: tuple[Frame, Frame]
     fine: tuple[np.ndarray, np.ndarray]
+    past: tuple[Frame, ...]
 
 
 class Validator:
@@ -54,7 +56,10 @@ class Validator:
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
         for pair in self._pairs:
-            before, after = (upscaler.upsample(frame).numpy().density for frame in pair.coarse)
+            before, after = (
+                upscaler.upsample(frame, history=past).numpy().density
+                for frame, past in zip(pair.coarse, (pair.past, (*pair.past, pair.coarse[0])), strict=True)
+            )
             reference_before, reference = pair.fine
             scores.append(
                 {
@@ -73,7 +78,8 @@ class Validator:
         images: dict[str, np.ndarray] = {}
         for pair in self._pairs:
             if pair.simulation not in images and len(images) < _PICTURES:
-                fine = upscaler.upsample(pair.coarse[1]).numpy().density
+                past = (*pair.past, pair.coarse[0])
+                fine = upscaler.upsample(pair.coarse[1], history=past).numpy().density
                 coarse = pair.coarse[1].numpy().density
                 images[pair.simulation] = panels(coarse, fine, pair.fine[1])
         return images
@@ -112,9 +118,9 @@ def _opacity_of(density: np.ndarray) -> np.ndarray:
 def _frame_pair(simulation: Simulation, index: int) -> _FramePair:
     pair = (index, index + 1)
     first, second = (simulation.fine(i).numpy().density for i in pair)
-    return _FramePair(
-        simulation.name, (simulation.coarse(pair[0]), simulation.coarse(pair[1])), (first, second)
-    )
+    coarse = simulation.coarse(pair[0]), simulation.coarse(pair[1])
+    past = tuple(simulation.coarse(i) for i in range(max(0, index - _PAST), index))
+    return _FramePair(simulation.name, coarse, (first, second), past)
 
 
 def as_arguments(validator: Validator | None) -> Mapping[str, Any]:

@@ -54,6 +54,7 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from table("upscale: a trained generator", definitions["ModelUpscale"], definitions, None)
     shaping = definitions["SphereRegion"]
     yield from table("upscale.regions: what the generator sees", shaping, definitions, set(_SHAPING))
+    yield from table("upscale: carried smoke", definitions["CarryUpscale"], definitions, None)
     yield from table("upscale: wavelet turbulence", definitions["WaveletUpscale"], definitions, None)
     yield from table("output", definitions["Output"], definitions, None)
 

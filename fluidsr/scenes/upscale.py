@@ -1,4 +1,4 @@
-"""The `upscale` section of a scene: a trained generator, or wavelet turbulence."""
+"""The `upscale` section of a scene: a trained generator, carried smoke, or wavelet turbulence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_METHOD = "model"
 
 
 class ModelUpscale(Strict):
-    """A trained generator upsamples each frame by itself."""
+    """A trained generator upsamples each frame."""
 
     method: Literal["model"] = Field(default="model", description="How frames are upsampled")
     model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
@@ -33,6 +33,16 @@ class ModelUpscale(Strict):
     )
     mask_grid: GridName | None = Field(
         default=None, description="Its grid; absent: the one called mask, density, or the only one"
+    )
+
+
+class CarryUpscale(Strict):
+    """Cubic interpolation, with the detail that the coarse flow has made of smoke of some frames ago; no network."""
+
+    method: Literal["carry"] = Field(description="How frames are upsampled")
+    factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells along the edge of a coarse one")
+    frames: Annotated[Integer, Field(ge=1, le=32)] = Field(
+        default=4, description="How many frames ago; more: finer detail, farther from its right place"
     )
 
 
@@ -62,5 +72,5 @@ def _named(value: Any) -> Any:
 
 
 Upscale: TypeAlias = Annotated[
-    ModelUpscale | WaveletUpscale, Field(discriminator="method"), BeforeValidator(_named)
+    ModelUpscale | CarryUpscale | WaveletUpscale, Field(discriminator="method"), BeforeValidator(_named)
 ]

@@ -55,17 +55,18 @@ class BatchStream:
         started = time.perf_counter()
         batch = self.sampler.batch(index)
         self.wait_seconds += time.perf_counter() - started
-        return PatchBatch(batch.coarse.to(self.device), batch.fine.to(self.device))
+        return batch.to(self.device)
 
 
 FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities are given too
 
 
 class TrainingBatch:
-    """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, and the generator's output for it."""
+    """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, maybe `history [B, T, A, *(S * factor)]`, and the
+    generator's output for it."""
 
     def __init__(self, batch: PatchBatch, factor: int) -> None:
-        self.coarse, self.fine, self.factor = batch.coarse, batch.fine, factor
+        self.coarse, self.fine, self.history, self.factor = batch.coarse, batch.fine, batch.history, factor
         self._output: Tensor | None = None
 
     @property
@@ -93,7 +94,8 @@ class TrainingBatch:
         """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `cache` they are kept for the next call."""
         if self._output is not None:
             return self._output
-        frames: Tensor = generator(self.coarse.flatten(0, 1)).float()
+        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        frames: Tensor = generator(*given).float()
         if cache:
             self._output = frames
         return frames

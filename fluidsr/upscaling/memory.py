@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fluidsr.models.blocks import CroppedSides, memory_format
+from fluidsr.models.blocks import CroppedSides, memory_format, trim
 
 # The workspace of convolutions on a CPU, and fragmentation, come on top of the tensors: measured, 1.0 to 2.1 times as
 # much is resident (docs/performance.md).
@@ -77,7 +77,8 @@ class MemoryModel:
         self._dim = int(generator.dim)
         self._cache: dict[tuple[Any, ...], int] = {}
         edge = _PROBE_EDGE[self._dim]
-        uncut = peak_bytes(self._twin, self._dim, (edge,) * self._dim)
+        shape = (edge,) * self._dim
+        uncut = peak_bytes(self._twin, self._dim, shape, *self._history(shape, None))
         self._max_per_cell = WORKSPACE * uncut / edge**self._dim
 
     def at_most(self, shape: Sequence[int]) -> int:
@@ -93,10 +94,18 @@ class MemoryModel:
         if key not in self._cache:
             if len(self._cache) > _MAX_CACHED:
                 self._cache.clear()
-            self._cache[key] = math.ceil(
-                WORKSPACE * peak_bytes(self._twin.forward_cropped, self._dim, shape, cropped)
-            )
+            run, history = self._twin.forward_cropped, self._history(shape, cropped)
+            self._cache[key] = math.ceil(WORKSPACE * peak_bytes(run, self._dim, shape, cropped, *history))
         return self._cache[key]
+
+    def _history(self, shape: Sequence[int], cropped: CroppedSides | None) -> list[torch.Tensor]:
+        """What a generator with `ages` takes beside the coarse frame."""
+        if not self._twin.ages:
+            return []
+        unread = self._twin.receptive_radius - self._twin.history_radius
+        kept = trim(torch.empty(tuple(shape), device="meta"), cropped, unread).shape
+        fine = (n * self._twin.factor for n in kept)
+        return [torch.empty((1, len(self._twin.ages), *fine), device="meta")]
 
 
 def peak_bytes(run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any) -> int:

@@ -18,8 +18,10 @@ from fluidsr import models
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
+from fluidsr.models.history import History
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import Carried, Whole, interpolated, way_of
+from fluidsr.upscaling.earlier_frames import history_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -102,7 +104,7 @@ class Upscaler:
         device: str | None = None,
         precision: str = "float32",
     ) -> None:
-        current = next(model.generator.parameters()).device
+        current = next(model.generator.parameters(), torch.empty(0)).device
         self.device = current if device is None else torch.device(devices.resolve(device))
         self.tile = _tile_edge(tile)
         if batch is not None and batch < 1:
@@ -152,22 +154,34 @@ class Upscaler:
         """Whether the generator reads more than density."""
         return self.generator.inputs != "density"
 
+    @property
+    def past(self) -> int:
+        """Frames before each frame that the generator reads where it is given them; 0: none."""
+        return max(self.generator.ages, default=0)
+
     def upsample(
-        self, frame: Frame, *, velocity_scale: VelocityScale = 1.0, fields: Sequence[str] | None = None
+        self,
+        frame: Frame,
+        *,
+        velocity_scale: VelocityScale = 1.0,
+        fields: Sequence[str] | None = None,
+        history: Sequence[Frame] = (),
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
         Density comes from the generator, which reads the velocity times `velocity_scale`: a number, or an array
         `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). Of the other fields those named in `fields` (default: all) are upsampled, too: scalars
-        that ride with the smoke gain detail as the density does (`companions`), velocity is interpolated and stays
-        in m/s. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they are
-        copied only where the generator is elsewhere, or they are not contiguous float32.
-        Raises InputError where a field is missing or not finite, or a scale is negative or of another shape,
-        ModelError where the model is of another dimension, RunError where the generator's output is not finite.
+        (docs/upscaling.md). `history` holds the frames before this one, the last one last, of any extent on the same
+        cells; the generator reads up to `past` of them, as far back as one follows the other. Of the other
+        fields those named in `fields` (default: all) are upsampled, too: scalars that ride with the smoke gain detail
+        as the density does (`companions`), velocity is interpolated and stays in m/s. Arrays of NumPy or torch, on any
+        device, come back as the same kind on the same device; they are copied only where the generator is elsewhere,
+        or they are not contiguous float32. Raises InputError where a field is missing or not finite, or a scale is
+        negative or of another shape, ModelError where the model is of another dimension, RunError where the
+        generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
-        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=names)
+        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=names, history=history)
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
@@ -187,6 +201,7 @@ class Upscaler:
         velocity_scale: VelocityScale = 1.0,
         fields: Sequence[str] = ("density",),
         whole: Whole | None = None,
+        history: Sequence[Frame] = (),
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
@@ -201,8 +216,9 @@ class Upscaler:
         if others is not None:
             check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
+        carried = history_of(frame, history, self.generator.ages, self.device)
         tile_plan = self._plan(network_input.coarse)
-        return self._blocks(frame, network_input, tile_plan, others, whole, started)
+        return self._blocks(frame, network_input, carried, tile_plan, others, whole, started)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -262,6 +278,7 @@ class Upscaler:
         self,
         frame: Frame,
         network_input: NetworkInput,
+        history: History | None,
         tile_plan: TilePlan,
         others: Frame | None,
         whole: Whole | None,
@@ -282,7 +299,7 @@ class Upscaler:
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
             batch = pending.popleft()
-            output = self._run_generator(batch, network_input, frame)
+            output = self._run_generator(batch, network_input, history, frame)
             if output is None:
                 pending.extendleft(reversed(self._planner.exhausted(batch, frame.shape)))
                 shrunk = True
@@ -341,13 +358,16 @@ class Upscaler:
                     values = interpolated(arrays[name], box, self.factor, way)
                 yield FieldBlock(name, box.scaled(self.factor), values)
 
-    def _run_generator(self, batch: list[Tile], network_input: NetworkInput, frame: Frame) -> Tensor | None:
+    def _run_generator(
+        self, batch: list[Tile], network_input: NetworkInput, history: History | None, frame: Frame
+    ) -> Tensor | None:
         """The output for tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice and smaller
         tiles may.
         """
         try:
             coarse = torch.stack([tile.read.of(network_input.coarse) for tile in batch])
-            output = self._generate(coarse, batch[0].cropped)
+            details = [] if history is None else [torch.stack([self._detail(history, t) for t in batch])]
+            output = self._generate(coarse, batch[0].cropped, *details)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
@@ -370,13 +390,20 @@ class Upscaler:
         return output
 
     @torch.inference_mode()
-    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None, *history: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
             generator = self.generator
             output: Tensor = (
-                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped)
+                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped, *history)
             )
         return output
+
+    def _detail(self, history: History, tile: Tile) -> Tensor:
+        """The history of a tile, with the part of its halo that the generator reads of it."""
+        unread = self.halo - self.generator.history_radius
+        low = [a + unread * cut for a, (cut, _) in zip(tile.read.lo, tile.cropped, strict=True)]
+        high = [b - unread * cut for b, (_, cut) in zip(tile.read.hi, tile.cropped, strict=True)]
+        return history.detail(low, high, self.factor)
 
     def _multiply_adds(self, cells: int) -> float:
         return self.generator.macs_per_voxel * cells * self.factor**self.generator.dim

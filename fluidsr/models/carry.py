@@ -1,0 +1,88 @@
+"""Carry: a generator without weights, whose detail is that of smoke carried from some frames ago."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from fluidsr.models.blocks import CroppedSides, trim
+from fluidsr.models.card import Card
+from fluidsr.models.fields import Inputs
+from fluidsr.models.generator import DETAIL_RADIUS, Generator, Options, detail_mask, detail_mask_macs
+from fluidsr.models.resample import upsample
+from fluidsr.models.store import Model, properties_of
+
+_ANY = 1e30  # density and velocity that it is good for: there was no training
+
+
+class CarryOptions(Options):
+    """From how many frames ago detail is carried."""
+
+    frames: int = Field(default=4, ge=1, le=32)
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """The one age whose smoke is read."""
+        return (self.frames,)
+
+
+class Carry(Generator):
+    """`max(0, cubic(density) + gate * history)`: cubic upsampling, with the detail that the flow has made of the smoke
+    of `frames` frames ago (`history.History`). Without a past it is cubic upsampling alone."""
+
+    architecture = "Carry"
+    schema = CarryOptions
+    options: CarryOptions
+
+    def __init__(self, dim: int, factor: int = 4, **choices: int) -> None:
+        super().__init__(CarryOptions(dim=dim, factor=factor, **choices))  # type: ignore[arg-type]
+
+    def forward(self, coarse: Tensor, history: Tensor | None = None) -> Tensor:
+        density = coarse[:, :1]
+        fine = upsample(density, self.factor, "cubic")
+        if history is not None:
+            fine = fine + detail_mask(density, self.factor) * history
+        return self.enforce_consistency(fine.relu(), coarse)
+
+    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        return trim(self(coarse, history), cropped, self.receptive_radius * self.factor)
+
+    @property
+    def inputs(self) -> Inputs:
+        """The fields it reads: velocity tells where the smoke has been."""
+        return "density velocity"
+
+    @property
+    def receptive_radius(self) -> int:
+        """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
+        return DETAIL_RADIUS + self.consistency_radius
+
+    @property
+    def history_radius(self) -> int:
+        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history."""
+        return self.receptive_radius
+
+    @property
+    def support_radius(self) -> int:
+        """Coarse cells beyond which empty density gives exactly zero output."""
+        return DETAIL_RADIUS
+
+    @property
+    def macs_per_voxel(self) -> float:
+        """Multiply-adds per fine voxel, exactly; what carries the smoke is not counted."""
+        cubic = sum(4 / self.factor**axis for axis in range(self.dim))
+        return cubic + detail_mask_macs(self.dim, self.factor) + self.consistency_macs
+
+
+def carry_model(dim: int, factor: int, frames: int) -> Model:
+    """`Carry` with a card, as trained generators have one."""
+    generator = Carry(dim, factor, frames=frames)
+    card = Card(
+        name="carry",
+        summary=f"Detail of smoke carried from {frames} frames ago; no network.",
+        **properties_of(generator),
+        density_range=(0.0, _ANY),
+        velocity_range=(-_ANY, _ANY),
+    )
+    return Model(generator.eval(), card)
