@@ -108,7 +108,12 @@ def _train_closure(
 
 @click.command()
 @click.option(
-    "--model", metavar="NAME|PATH", required=True, help="Model to evaluate: a shipped name or a file."
+    "--model",
+    "models",
+    metavar="NAME|PATH",
+    required=True,
+    multiple=True,
+    help="Model to evaluate: a shipped name or a file; repeatable: the others are shown beside the first.",
 )
 @click.option(
     "--split",
@@ -126,7 +131,7 @@ def _train_closure(
 )
 @options("data", "output", "device", "overwrite")
 def evaluate(
-    model: str,
+    models: tuple[str, ...],
     data: str,
     split: str,
     stride: int,
@@ -135,10 +140,10 @@ def evaluate(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a model on held-out simulations, against linear and cubic interpolation."""
+    """Evaluate a model on held-out simulations, beside interpolation, carried smoke and other models."""
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(
-        model, data, output, split=split, device=device, stride=stride, overwrite=overwrite, quiet=quiet
+        models, data, output, split=split, device=device, stride=stride, overwrite=overwrite, quiet=quiet
     )
     echo_unless_quiet(report.table(), quiet)

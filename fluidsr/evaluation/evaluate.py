@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from fluidsr import metrics
 from fluidsr.errors import InputError
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
+
+_SURFACE = 1 / 20  # of the reference's maximum: where its surface is
 
 
 class Method(Protocol):
@@ -118,14 +121,20 @@ def _measure(
     factor = reference.shape[0] // pair.coarse.shape[0]
     frequencies, expected = metrics.spectrum(reference)
     spectra = {REFERENCE: expected}
+    level = _SURFACE * float(reference.max())
+    area = metrics.isosurface_area(reference, level) if level > 0 else 0.0
+    wrinkled = metrics.wrinkling(reference, level, 2 * factor) if area else 1.0
     for method, field in fields.items():
-        figures = {"phase": metrics.phase_score(field, factor)}
+        figures = {"phase": metrics.phase_score(field, factor), "zigzag": metrics.zigzag(field)}
         if method != REFERENCE:
             spectra[method] = metrics.spectrum(field)[1]
             figures |= {
                 "psnr": metrics.psnr(field, reference),
                 "spectrum": metrics.log_spectrum_distance(frequencies, spectra[method], expected),
                 "mass": metrics.mass_drift(field, reference),
+                "area": metrics.isosurface_area(field, level) / area if area else math.nan,
+                "wrinkling": metrics.wrinkling(field, level, 2 * factor) / wrinkled if area else math.nan,
+                "gradients": metrics.gradient_distance(field, reference),
             }
             if previous:
                 figures["temporal"] = metrics.temporal_difference(

@@ -19,6 +19,26 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     ),
     "temporal": ("T-diff", 3, "change from frame to frame over the reference's; 1 is right"),
     "mass": ("mass drift", 4, "relative error of the total density; 0 is right"),
+    "area": (
+        "area",
+        2,
+        "isosurface (2-D: line) at a twentieth of the reference's maximum, its area over the reference's; 1 is right",
+    ),
+    "wrinkling": (
+        "wrinkling",
+        2,
+        "of that surface's wrinkles below two coarse cells, over the reference's; 1 is right",
+    ),
+    "gradients": (
+        "gradients",
+        3,
+        "Wasserstein distance of the gradients' magnitudes, over the reference's mean; 0 is right",
+    ),
+    "zigzag": (
+        "zigzag",
+        3,
+        "share of differences that alternate from voxel to voxel; the reference's own is right",
+    ),
     "phase": ("phase", 4, "std over the means of the factor^d phases / rms: checkerboards; 0 is right"),
 }
 

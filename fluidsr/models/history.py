@@ -17,6 +17,9 @@ from torch import Tensor
 from fluidsr.models.resample import downsample, upsample
 
 _INTERPOLATED = 2  # coarse cells that cubic interpolation reads beyond a cell's own
+_MARGIN = (
+    _INTERPOLATED + 2
+)  # beyond the displaced cells' centres: half a cell more, and what displacements overshoot
 _TOLERANCE, _LITTLE = 0.4, 0.02  # of the density, and density: how far carried smoke may be off
 _FILTERED = _INTERPOLATED + 1  # and what interpolates a downsampled field
 
@@ -32,8 +35,8 @@ def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
     place, traced = centres, {0: centres}
     for step in range(min(max(ages, default=0), len(velocities) - 1)):
         velocity = 0.5 * (velocities[step] + velocities[step + 1])
-        middle = place - 0.5 * _sample(velocity, place, "border")
-        place = place - _sample(velocity, middle, "border")
+        middle = place - 0.5 * _sample(velocity, place)
+        place = place - _sample(velocity, middle)
         traced[step + 1] = place
     unknown = torch.full_like(centres, torch.nan)
     return torch.stack([traced.get(age, unknown) - centres for age in ages])
@@ -86,7 +89,7 @@ class History:
         for values, earlier, displacement in zip(detail, self.earlier, self.displacement, strict=True):
             if displacement.isnan().any():
                 continue
-            carried = _carried(earlier, _places(displacement, start, end, factor), factor)[None, None]
+            carried = _carried(earlier, displacement, start, end, factor)[None, None]
             shown = downsample(carried, factor)
             trust = upsample(_trust(shown, self.present[box][None, None]), factor, "linear")
             values.copy_((trust * (carried - upsample(shown, factor, "cubic")))[0, 0][inner])
@@ -99,9 +102,12 @@ def _trust(carried: Tensor, present: Tensor) -> Tensor:
     return 1 / (1 + ((carried - present) / scale) ** 2)
 
 
-def _places(displacement: Tensor, start: Sequence[int], end: Sequence[int], factor: int) -> Tensor:
-    """Index coordinates, in coarse cells, that the fine cells of a box come from: `[d, *((end - start) * factor)]`."""
-    shape = displacement.shape[1:]
+def _carried(
+    density: Tensor, displacement: Tensor, start: Sequence[int], end: Sequence[int], factor: int
+) -> Tensor:
+    """`density [*S]`, interpolated, where the cells from `start` to below `end` come from, at `factor` times
+    the resolution: `[*((end - start) * factor)]`. 0 from outside of the domain."""
+    shape = density.shape
     near = [max(0, a - _INTERPOLATED) for a in start]
     every = slice(None)
     window = every, *(slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
@@ -109,24 +115,25 @@ def _places(displacement: Tensor, start: Sequence[int], end: Sequence[int], fact
         every,
         *(slice((a - n) * factor, (b - n) * factor) for a, b, n in zip(start, end, near, strict=True)),
     )
-    moved = upsample(displacement[window][None], factor, "cubic")[0][inner]
-    first = torch.tensor(start, device=moved.device).view(-1, *(1,) * len(shape))
-    return moved + (_centres(moved.shape[1:], moved) + 0.5) / factor - 0.5 + first
-
-
-def _carried(density: Tensor, places: Tensor, factor: int) -> Tensor:
-    """`density [*S]`, interpolated cubically, at `places [d, *T]` in its cells; 0 outside of the domain."""
-    lowest = places.flatten(1).amin(1).floor().int().tolist()
-    highest = places.flatten(1).amax(1).ceil().int().tolist()
-    start = [min(max(0, a - _INTERPOLATED - 1), n - 1) for a, n in zip(lowest, density.shape, strict=True)]
-    end = [
-        max(min(n, b + _INTERPOLATED + 2), s + 1)
-        for b, n, s in zip(highest, density.shape, start, strict=True)
-    ]
-    part = density[tuple(slice(a, b) for a, b in zip(start, end, strict=True))]
+    moved = displacement[window]
+    # The part of the old density that is read: interpolation may overshoot its displacements by less than a cell.
+    places = (
+        moved + _centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
+    )
+    lowest = (places.flatten(1).amin(1).floor().int() - _MARGIN).tolist()
+    highest = (places.flatten(1).amax(1).ceil().int() + _MARGIN + 1).tolist()
+    first = [min(max(0, a), n - 1) for a, n in zip(lowest, shape, strict=True)]
+    last = [max(min(n, b), a + 1) for b, n, a in zip(highest, shape, first, strict=True)]
+    part = density[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+    # In torch's coordinates, -1 to 1 over that part, the contiguous axis first: scaled while it is small.
+    scale = torch.tensor([2 / n for n in part.shape]).view(-1, *(1,) * len(shape)).to(moved)
+    grid = upsample((moved * scale).flip(0)[None], factor, "cubic")[0][inner]
+    for axis, (a, b, origin, n) in enumerate(zip(start, end, first, part.shape, strict=True)):
+        cells = torch.arange((b - a) * factor, device=grid.device)
+        own = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
+        grid[-1 - axis] += own.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
-    offset = torch.tensor(start, device=places.device).view(-1, *(1,) * part.dim())
-    return _sample(fine, (places - offset + 0.5) * factor - 0.5, "zeros")[0]
+    return _grid_sample(fine, grid, "zeros")[0]
 
 
 def _centres(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -135,14 +142,17 @@ def _centres(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def _sample(field: Tensor, places: Tensor, beyond: str) -> Tensor:
-    """`field [C, *S]`, multilinear between cell centres, at index coordinates `places [d, *T]`: `[C, *T]`."""
-    dim, first = places.shape[0], places.shape[1]
-    size = torch.tensor(field.shape[1:], device=places.device).view(-1, *(1,) * dim)
-    grid = ((2 * places + 1) / size - 1).flip(0).movedim(0, -1)
-    # torch samples the images of a batch in parallel, and each by one thread.
-    parts = next(n for n in (8, 4, 2, 1) if first % n == 0)
-    split = grid.unflatten(0, (parts, first // parts))
+def _sample(field: Tensor, places: Tensor) -> Tensor:
+    """`field [C, *S]`, multilinear between cell centres, at index coordinates `places [d, *T]`: `[C, *T]`; beyond the
+    border the last value is repeated."""
+    size = torch.tensor(field.shape[1:], device=places.device).view(-1, *(1,) * (places.dim() - 1))
+    return _grid_sample(field, ((2 * places + 1) / size - 1).flip(0), "border")
+
+
+def _grid_sample(field: Tensor, grid: Tensor, beyond: str) -> Tensor:
+    """torch's, of one image `[C, *S]` at `grid [d, *T]`, which it computes by one thread unless it comes in parts."""
+    parts = next(n for n in (8, 4, 2, 1) if grid.shape[1] % n == 0)
+    split = grid.movedim(0, -1).unflatten(0, (parts, grid.shape[1] // parts))
     values = F.grid_sample(
         field.expand(parts, *field.shape), split, mode="bilinear", padding_mode=beyond, align_corners=False
     )

@@ -128,7 +128,7 @@ def render(
 
 
 def evaluate(
-    model: PathLike,
+    model: PathLike | Sequence[PathLike],
     data: PathLike,
     output: PathLike | None = None,
     *,
@@ -138,7 +138,8 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool = True,
 ) -> Report:
-    """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does. Returns the report.
+    """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does; of several the first,
+    beside the others. Returns the report.
 
     The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots and `index.html`. Raises
     InputError for a split without simulations, ModelError where model and dataset do not fit.
@@ -146,7 +147,7 @@ def evaluate(
     from fluidsr.pipeline import evaluate as command
 
     return command.evaluate(
-        os.fspath(model),
+        _texts(model),
         os.fspath(data),
         _path(output),
         split=split,

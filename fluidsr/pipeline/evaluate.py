@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 
 
 def evaluate(
-    model: str,
+    models: Sequence[str],
     data: str | Path,
     output: Path | None,
     *,
@@ -27,7 +28,8 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
-    """Judge `model` on every `stride`-th frame of a split, beside linear and cubic interpolation and carried smoke.
+    """Judge the first of `models` on every `stride`-th frame of a split, beside the others, linear and cubic
+    interpolation and carried smoke.
 
     On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots and `index.html`.
     Raises InputError for a split without simulations and for a folder with another report unless
@@ -37,14 +39,21 @@ def evaluate(
     from fluidsr.models.carry import carry_model
 
     store = dataset.Store.open(data)
-    upscaler = upscaling.load(model, device=device)
-    card = upscaler.card
-    if (card.dim, card.factor) != (store.dim, store.factor):
-        raise ModelError(
-            model,
-            f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
-            "choose a model and a dataset that fit",
-        )
+    upscalers = {}
+    for model in models:
+        upscaler = upscaling.load(model, device=device)
+        card = upscaler.card
+        if (card.dim, card.factor) != (store.dim, store.factor):
+            raise ModelError(
+                model,
+                f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
+                "choose a model and a dataset that fit",
+            )
+        if card.name in upscalers:
+            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
+        upscalers[card.name] = upscaler
+    judged, *others = upscalers
+    card = upscalers[judged].card
     folder = output or Path("runs") / f"evaluate_{card.name}"
     if (folder / "report.json").exists() and not overwrite:
         raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
@@ -53,16 +62,17 @@ def evaluate(
         raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
 
     carry = upscaling.Upscaler(carry_model(card.dim, card.factor, _CARRIED), device=device)
-    past = max(upscaler.past, carry.past)
+    past = max(each.past for each in (carry, *upscalers.values()))
+    beside = {name: upscalers[name].upsample for name in others}
     total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
     with Progress(total, quiet=quiet) as progress:
         report = evaluation.evaluate(
-            upscaler.upsample,
-            {**evaluation.baselines(card.factor), "carry": carry.upsample},
+            upscalers[judged].upsample,
+            {**evaluation.baselines(card.factor), "carry": carry.upsample, **beside},
             evaluation.pairs_of(simulations, stride, past),
             name=card.name,
             about={
-                "model": {"name": card.name, "sha256": card.sha256},
+                "models": {name: each.card.sha256 for name, each in upscalers.items()},
                 "data": {"name": store.path.name, "split": split, "stride": stride},
                 "environment": provenance.environment(),
             },
