@@ -177,25 +177,19 @@ def train(
     InputError where recipe and data do not fit or the folder holds another training, TrainingError where the loss is
     not finite.
     """
-    from fluidsr.errors import InputError
-    from fluidsr.pipeline import train as generator_training
-    from fluidsr.pipeline import train_closure as closure_training
-    from fluidsr.training.recipe import trains_closure
+    from fluidsr.pipeline.training_job import training_job
 
-    paths, recipe = _texts(data), os.fspath(recipe)
-    if trains_closure(recipe):
-        if init is not None:
-            raise InputError("init", "a closure is trained from random weights", "leave it out")
-        closure = closure_training.ClosureJob.of(
-            paths, recipe, steps=steps, device=device, seed=seed, overrides=overrides
-        )
-        folder = _path(output) or Path("runs") / closure.recipe.name
-        return closure_training.train(closure, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    job = generator_training.TrainJob.of(
-        paths, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
+    job = training_job(
+        _texts(data),
+        os.fspath(recipe),
+        init=init,
+        steps=steps,
+        device=device,
+        seed=seed,
+        overrides=overrides,
     )
     folder = _path(output) or Path("runs") / job.recipe.name
-    return generator_training.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    return job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
 
 
 def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
