@@ -275,7 +275,7 @@ def unexplained_share(change: Tensor, sample: ClosureSample) -> Tensor:
 
 @torch.no_grad()
 def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> float:
-    """Mean of `unexplained_share` over up to `most` frames of the samples, spread evenly."""
+    """Mean of `unexplained_share` over up to `max_frames` of the samples, spread evenly."""
     device = next(network.parameters()).device
     count = min(max_frames, len(samples))
     total = 0.0
