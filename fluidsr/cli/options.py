@@ -150,6 +150,8 @@ _OPTIONS_OF_PARAMETERS = {
     "dim": "--dim",
     "factor": "--factor",
     "fine_fields": "--field",
+    "formats": "--format",
+    "frame_rate": "--frame-rate",
     "frames": "--frames",
     "high": "--high",
     "init": "--init",
@@ -168,13 +170,16 @@ _OPTIONS_OF_PARAMETERS = {
     "resync": "--resync",
     "scheduler": "--scheduler",
     "seed": "--seed",
+    "skip_damaged": "--skip-damaged",
     "simulations": "--simulations",
     "split": "--split",
     "stride": "--stride",
     "tile": "--tile",
     "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",
+    "velocity_unit": "--velocity-unit",
     "workers": "--workers",
+    "zero_velocity": "--zero-velocity",
 }
 
 

@@ -59,7 +59,7 @@ def train(
     quiet: bool,
 ) -> None:
     """Train a model. Rerun the same command to resume."""
-    from fluidsr.pipeline.training_job import training_job
+    from fluidsr.pipeline.training_job import TrainJob, training_job
 
     job = training_job(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:
@@ -67,7 +67,11 @@ def train(
         return
     folder = output or Path("runs") / job.recipe.name
     model = job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    echo_unless_quiet(f"{model}: {job.next_step(model)}", quiet)
+    if isinstance(job, TrainJob):
+        use = f"evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'"
+    else:
+        use = f"use it with 'fluidsr simulate SCENE --set numerics.closure={model}'"
+    echo_unless_quiet(f"{model}: {use}", quiet)
 
 
 @click.command()

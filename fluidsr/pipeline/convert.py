@@ -229,7 +229,7 @@ def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings
         raise InputError(
             str(items[0].source),
             "the frames' times do not ascend",
-            "give --frame-rate, or one sequence at a time",
+            "give `frame_rate`, or one sequence at a time",
         )
     filled = [record for record in records if not record.get("empty")] or records
     place = around(

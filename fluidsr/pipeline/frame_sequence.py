@@ -39,7 +39,7 @@ class Intake:
     def __post_init__(self) -> None:
         box_of(self.crop)
         if self.axes not in (None, "y-up", "z-up"):
-            raise InputError("--axes", f"'{self.axes}' is not known", "give y-up or z-up")
+            raise InputError("axes", f"'{self.axes}' is not known", "give y-up or z-up")
 
     def up(self, taken: volumes.Taken) -> str:
         """The axis that points up in what is made of a frame."""
@@ -58,7 +58,7 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
     half = len(numbers) // 2
     if len(numbers) not in (4, 6) or not all(a < b for a, b in zip(numbers, numbers[half:], strict=False)):
         what = f"'{crop}' is not a box"
-        raise InputError("--crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
+        raise InputError("crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
     return tuple(numbers[:half]), tuple(numbers[half:])
 
 
@@ -133,7 +133,7 @@ class Cache:
         if damaged and not skip_damaged:
             what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
             raise InputError(
-                str(damaged[0].source), what, "write it again, or leave it out with --skip-damaged"
+                str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
             )
         left = tuple(item for item in items if item not in damaged)
         if not left:
@@ -290,8 +290,8 @@ def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result
 
 
 def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]:
-    """Those of `items` that `--frames` asks for: a count of them, or some of their numbers; a range takes what lies
-    between its frames, too. Raises InputError where it asks for none."""
+    """Those of `items` that are wanted: a count of them, or some of their numbers; a range takes what lies between its
+    frames, too. Raises InputError where it asks for none."""
     if frames_wanted is None:
         return tuple(items)
     count, ranges = _parse(frames_wanted)
@@ -301,9 +301,7 @@ def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]
         chosen = tuple(item for item in items if any(_lies_in(item.frame, asked) for asked in ranges))
     if not chosen:
         numbers = f"{items[0].frame:g}-{items[-1].frame:g}"
-        raise InputError(
-            "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
-        )
+        raise InputError("frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}")
     return chosen
 
 
@@ -326,7 +324,7 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
         return range(first, first + count)
     if min(asked.start for asked in ranges) < first:
         what = f"'{text}' asks for frames before the first"
-        raise InputError("--frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
+        raise InputError("frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
     if len(ranges) == 1:
         return ranges[0]
     return sorted({number for asked in ranges for number in asked})
@@ -337,19 +335,17 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
     if re.fullmatch(r"\d+", text.strip()):
         count = int(text)
         if not 1 <= count <= _MOST_FRAMES:
-            raise InputError(
-                "--frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100"
-            )
+            raise InputError("frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100")
         return count, []
     ranges = []
     for word in text.split(","):
         match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", word.strip())
         if match is None:
             what = f"'{text}' is neither a count, nor a range, nor a list"
-            raise InputError("--frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
+            raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
-            raise InputError("--frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
+            raise InputError("frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
         ranges.append(range(first, last + 1, step))
     return None, ranges

@@ -108,10 +108,6 @@ class TrainJob:
             )
         return report.model
 
-    def next_step(self, model: Path) -> str:
-        """What the user may do with the model's file."""
-        return f"evaluate it with 'fluidsr evaluate --model {model} --data {self.data[0]}'"
-
 
 def sources(
     store: ConcatStore, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]

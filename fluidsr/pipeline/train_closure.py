@@ -88,7 +88,3 @@ class ClosureJob:
             path = output / f"{recipe.name}.safetensors"
             models.save(path, network, card)
         return path
-
-    def next_step(self, model: Path) -> str:
-        """What the user may do with the model's file."""
-        return f"use it with 'fluidsr simulate SCENE --set numerics.closure={model}'"

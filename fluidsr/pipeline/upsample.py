@@ -143,7 +143,7 @@ def upsample_file(item: Item, root: Path, settings: UpsampleSettings) -> dict[st
         raise InputError(
             str(item.source),
             "has no velocity: without it the detail does not move with the smoke, and flickers",
-            "name its grid with --velocity-grid, or accept that with --zero-velocity",
+            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
         )
     for done in range(settings.passes):
         # A second pass draws its detail along the same flow on finer cells. Those are crossed `factor` times as
@@ -220,7 +220,7 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
             return None
         if set(settings.formats) != {"vdb"}:
             what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
-            raise InputError(str(item.source), what, "give --format vdb, or --crop")
+            raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
         blocks = source.blocks(_BLOCK, support)
         first = source.take(blocks[0][0], blocks[0][1])
         fields = list(first.frame.fields())

@@ -77,10 +77,10 @@ class Taken:
         unit or a rate that is none.
         """
         if unit not in UNITS:
-            raise InputError("--velocity-unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
+            raise InputError("velocity_unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
         if frame_rate is not None and not 0 < frame_rate < float("inf"):
             raise InputError(
-                "--frame-rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
+                "frame_rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
             )
         frame = self.frame
         if frame_rate is not None:

@@ -74,7 +74,7 @@ MISTAKES = [
     (
         "velocity: [0, 0.5, 0]",
         "inflow: true",
-        "small.yaml:16: sources[0].inflow: a nozzle without",
+        "small.yaml:16: sources[0].inflow: needs a velocity",
         "give velocity",
     ),
     (
