@@ -162,6 +162,7 @@ _OPTIONS_OF_PARAMETERS = {
     "max_memory": "--max-memory",
     "model": "--model",
     "output": "--output",
+    "overrides": "--set",
     "overwrite": "--overwrite",
     "pairs": "--pairs",
     "precision": "--precision",
