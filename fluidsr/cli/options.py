@@ -18,8 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 # Options that go together.
-INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
-SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
+READ_OPTIONS = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
+SEQUENCE = (*READ_OPTIONS, "crop", "axes", "skip-damaged")
 INFERENCE = ("tile", "max-memory", "precision")
 
 

@@ -85,7 +85,7 @@ def upsample(
 ) -> None:
     """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
 
@@ -100,7 +100,7 @@ def upsample(
         ),
         tiling=inference_settings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
         fields=fields,
@@ -168,11 +168,11 @@ def convert(
 ) -> None:
     """Convert a volume cache to other formats, with velocity in m/s."""
     from fluidsr.pipeline import convert as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
 
     settings = command.ConvertSettings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,

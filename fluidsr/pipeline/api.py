@@ -53,7 +53,7 @@ def upsample(
     one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
     from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
@@ -70,7 +70,7 @@ def upsample(
         shaping=scale,
         tiling=InferenceSettings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         zero_velocity=zero_velocity,
         fields=tuple(fields),
         skip_damaged=skip_damaged,

@@ -13,9 +13,9 @@ import numpy as np
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import cropped
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
-from fluidsr.volumes.places import cropped
 from fluidsr.volumes.units import Style, Taken
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read

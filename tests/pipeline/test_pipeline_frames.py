@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline.frame_sequence import Item, choose, parse
+from fluidsr.pipeline.frame_sequence import FrameRef, choose, parse
 
 
 def test_counts_and_ranges() -> None:
@@ -42,7 +42,7 @@ def test_what_holds_no_frames(text: str) -> None:
 )
 def test_frames_of_a_cache_by_their_numbers(wanted: str, expected: list[float]) -> None:
     frames = [-2, -1, 0, 0.5, 1, 2]
-    items = [Item(n, Path(f"{n}.vdb"), frame_number=frame) for n, frame in enumerate(frames)]
+    items = [FrameRef(n, Path(f"{n}.vdb"), frame_number=frame) for n, frame in enumerate(frames)]
     assert [item.frame for item in choose(items, wanted)] == expected
     with pytest.raises(InputError, match="numbered -2-2"):
         choose(items, "7-9")
