@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from fluidsr.choices import ConvertedFormat, Naming, StoredPrecision
 from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inference_settings, options
 
 
@@ -126,7 +128,7 @@ def upsample(
     "formats",
     multiple=True,
     required=True,
-    type=click.Choice(["vdb", "vti", "npz", "uni", "vtkhdf"]),
+    type=click.Choice(get_args(ConvertedFormat)),
     help="Format to write; repeatable. vtkhdf is one file for all frames.",
 )
 @click.option(
@@ -138,12 +140,12 @@ def upsample(
 )
 @click.option(
     "--precision",
-    type=click.Choice(["half", "float"]),
+    type=click.Choice(get_args(StoredPrecision)),
     help="Precision of the values in the files  [default: as read from a VDB, else half]",
 )
 @click.option(
     "--naming",
-    type=click.Choice(["houdini", "blender"]),
+    type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
 @options(*SEQUENCE, "threshold", "output", "frames", "overwrite")

@@ -22,7 +22,6 @@ from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.volumes import npz, sequence, uni
 from fluidsr.volumes.grid_names import safe
 
-FORMATS = ("vdb", "vti", "npz", "uni", "vtkhdf")
 _BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
 

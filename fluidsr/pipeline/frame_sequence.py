@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from fluidsr import volumes
+from fluidsr.choices import Axes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, joined, padded, turned
@@ -38,8 +39,8 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         box_of(self.crop)
-        if self.axes not in (None, "y-up", "z-up"):
-            raise InputError("axes", f"'{self.axes}' is not known", "give y-up or z-up")
+        if self.axes is not None and self.axes not in get_args(Axes):
+            raise InputError("axes", f"'{self.axes}' is not known", f"give {' or '.join(get_args(Axes))}")
 
     def up(self, taken: volumes.Taken) -> str:
         """The axis that points up in what is made of a frame."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
+from fluidsr.choices import Advection, Preconditioner
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.shapes import Shape
-
-ADVECTIONS = ("maccormack", "semi-lagrangian", "reflection")
-PRECONDITIONERS = ("auto", "box", "none")
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,8 @@ class Numerics:
     max_iterations: int = 100
 
     def __post_init__(self) -> None:
-        _one_of("advection", self.advection, ADVECTIONS)
-        _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        _one_of("advection", self.advection, get_args(Advection))
+        _one_of("preconditioner", self.preconditioner, get_args(Preconditioner))
         if not 0 < self.tolerance < 1:
             raise InputError(
                 "numerics", f"tolerance is {self.tolerance}, not between 0 and 1", "give for example 1e-4"

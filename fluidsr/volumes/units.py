@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 
-UNITS = ("auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender")
+UNITS: tuple[str, ...] = get_args(VelocityUnit)
 
 # Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
 MANTAFLOW_UNITS_PER_SECOND = 2.5
