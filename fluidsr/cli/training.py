@@ -59,7 +59,8 @@ def train(
     quiet: bool,
 ) -> None:
     """Train a model. Rerun the same command to resume."""
-    from fluidsr.pipeline.training_job import TrainJob, training_job
+    from fluidsr.pipeline.train import TrainJob
+    from fluidsr.pipeline.training_job import training_job
 
     job = training_job(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:

@@ -24,7 +24,7 @@ def training_job(
 ) -> TrainJob | ClosureJob:
     """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
     from fluidsr.training import Recipe, load_recipe
-    from fluidsr.training.closure import load_closure_recipe
+    from fluidsr.training.closure import ClosureRecipe, load_closure_recipe
     from fluidsr.training.recipe import trains_closure
 
     closure = trains_closure(recipe)
@@ -33,6 +33,7 @@ def training_job(
     store = open_stores(data)
     options = [*overrides, *([f"steps={steps}"] if steps else [])]
     options += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
+    resolved: Recipe | ClosureRecipe
     resolved = load_closure_recipe(recipe, options) if closure else load_recipe(recipe, options)
     for key in ("dim", "factor"):
         if getattr(resolved, key) != getattr(store, key):
