@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from fluidsr import models
-from fluidsr.pipeline import train
 from fluidsr.pipeline.evaluate import evaluate
 from fluidsr.pipeline.generate_dataset import configure, generate_dataset
+from fluidsr.pipeline.training_job import training_job
 
 RECIPE = Path(__file__).with_name("ablation.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "ablation.md"
@@ -143,7 +143,7 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     init = None if variant == variant.start else str(run(variant.start, seed, options))
     folder = options.output / f"{variant.name}-seed{seed}"
     result = folder / "result.json"
-    job = train.TrainJob.of(
+    job = training_job(
         [options.data],
         str(RECIPE),
         init=init,
@@ -154,7 +154,7 @@ def run(variant: Variant, seed: int, options: argparse.Namespace) -> Path:
     )
     if result.exists() and json.loads(result.read_text())["steps"] == job.recipe.steps:
         return folder / f"{job.recipe.name}.safetensors"
-    model = train.train(job, folder, quiet=True)
+    model = job.train(folder, quiet=True)
     report = evaluate(
         str(model),
         options.data,

@@ -89,7 +89,7 @@ def run(config: DatasetConfig, index: int) -> Scene | None:
             if count == drawn.warm_up + 1:
                 pair.warmed_up()
                 alone = continued(alone, scene, "cpu")
-            coarse, fine = pair.advance()
+            coarse, fine, _ = pair.advance()
             lonely = next_frame(alone, scene).numpy().density
             if count <= drawn.warm_up:
                 continue

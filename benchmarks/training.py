@@ -26,6 +26,7 @@ from fluidsr import device as devices
 from fluidsr.models.warp import Alignment
 from fluidsr.pipeline import train
 from fluidsr.pipeline.generate_dataset import configure, generate_dataset
+from fluidsr.pipeline.training_job import training_job
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import ProcessGroup
@@ -58,7 +59,8 @@ def main() -> None:
 
 def row(name: str, data: Path | None, steps: int, device: str, overrides: list[str]) -> str:
     """One line of the table."""
-    job = train.TrainJob.of([data or small_data(name)], name, device=device, overrides=overrides)
+    job = training_job([data or small_data(name)], name, device=device, overrides=overrides)
+    assert isinstance(job, train.TrainJob)
     recipe = job.recipe
     with ExitStack() as stack:
         sources = train.sources(train.open_stores(job.data), "train", job, stack, print)

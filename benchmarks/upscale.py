@@ -148,10 +148,10 @@ def synchronise(device: torch.device) -> None:
 
 def streamed(upscaler: upscaling.Upscaler, frame: Frame, path: Path) -> None:
     """Raise `frame` into a file without ever holding it whole."""
+    from fluidsr.frame_grid import FrameGrid
     from fluidsr.pipeline.frame_writer import FrameWriter
-    from fluidsr.volumes.places import Place
 
-    place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
+    place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     options: dict[str, Any] = {
         "time": 0.0,
         "dt": frame.dt,

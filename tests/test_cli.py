@@ -49,7 +49,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         (["simulate", "plume", "--frames", "x"], "--frames"),
         (["simulate", "plume", "--device", "abacus"], "abacus"),
         (["simulate", "plume", "--device", "cuda:99"], "CUDA device 99"),
-        (["simulate", "plume", "--set", "physics.gravitty=1"], "gravity"),
+        (["simulate", "plume", "--set", "physics.gravitty=1"], "--set physics.gravitty: there is no key"),
         (["simulate", "plume", "--set", "nonsense"], "nonsense"),
         (["simulate", "plume", "--model", "no-such-model"], "no-such-model"),
         (["simulate", "plume", "--bogus"], "--bogus"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fluidsr.cli.options import INTAKE, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_unless_quiet, options
 from fluidsr.errors import InputError
 
 
@@ -168,7 +168,7 @@ def generate_dataset(
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
 )
-@options(*INTAKE, "store", "frames", "overwrite", "dry-run")
+@options(*READ_OPTIONS, "store", "frames", "overwrite", "dry-run")
 def import_dataset(
     pairs: Path | None,
     high: tuple[str, ...],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from fluidsr.choices import Axes, Format, NetworkPrecision, VelocityUnit
 from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 # Options that go together.
-INTAKE = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
-SEQUENCE = (*INTAKE, "crop", "axes", "skip-damaged")
+READ_OPTIONS = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
+SEQUENCE = (*READ_OPTIONS, "crop", "axes", "skip-damaged")
 INFERENCE = ("tile", "max-memory", "precision")
 
 
@@ -56,7 +57,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--format",
         "formats",
         multiple=True,
-        type=click.Choice(["vdb", "vti", "npz"]),
+        type=click.Choice(get_args(Format)),
         help="Format of the volumes; repeatable  [default: vdb and vti, or the scene's]",
     ),
     "set": click.option(
@@ -89,7 +90,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "precision": click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
+        type=click.Choice(get_args(NetworkPrecision)),
         default="float32",
         show_default=True,
         help="Precision of the network; bfloat16 and float16 are faster on hardware that supports them.",
@@ -102,7 +103,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "velocity-unit": click.option(
         "--velocity-unit",
-        type=click.Choice(["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]),
+        type=click.Choice(get_args(VelocityUnit)),
         default="auto",
         show_default=True,
         help="Unit of the cache's velocity ('blender': cells per Mantaflow time unit).",
@@ -121,7 +122,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "axes": click.option(
         "--axes",
-        type=click.Choice(["y-up", "z-up"]),
+        type=click.Choice(get_args(Axes)),
         help="Rotate the result so that this axis points up  [default: as read]",
     ),
     "skip-damaged": click.option("--skip-damaged", is_flag=True, help="Skip frames that cannot be read."),
@@ -150,6 +151,8 @@ _OPTIONS_OF_PARAMETERS = {
     "dim": "--dim",
     "factor": "--factor",
     "fine_fields": "--field",
+    "formats": "--format",
+    "frame_rate": "--frame-rate",
     "frames": "--frames",
     "high": "--high",
     "init": "--init",
@@ -160,6 +163,7 @@ _OPTIONS_OF_PARAMETERS = {
     "max_memory": "--max-memory",
     "model": "--model",
     "output": "--output",
+    "overrides": "--set",
     "overwrite": "--overwrite",
     "pairs": "--pairs",
     "precision": "--precision",
@@ -168,13 +172,16 @@ _OPTIONS_OF_PARAMETERS = {
     "resync": "--resync",
     "scheduler": "--scheduler",
     "seed": "--seed",
+    "skip_damaged": "--skip-damaged",
     "simulations": "--simulations",
     "split": "--split",
     "stride": "--stride",
     "tile": "--tile",
     "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",
+    "velocity_unit": "--velocity-unit",
     "workers": "--workers",
+    "zero_velocity": "--zero-velocity",
 }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from fluidsr.cli.options import echo_unless_quiet, options
-from fluidsr.errors import InputError
 
 RECIPES = (
     "closure2d-x4",
@@ -60,50 +59,20 @@ def train(
     quiet: bool,
 ) -> None:
     """Train a model. Rerun the same command to resume."""
-    from fluidsr.pipeline import train as command
-    from fluidsr.training.recipe import trains_closure
+    from fluidsr.pipeline.train import TrainJob
+    from fluidsr.pipeline.training_job import training_job
 
-    if trains_closure(recipe):
-        if init is not None:
-            raise InputError("init", "a closure is trained from random weights", "leave it out")
-        _train_closure(
-            data, recipe, steps, minutes, output, overrides, seed, device, overwrite, dry_run, quiet
-        )
-        return
-    job = command.TrainJob.of(
-        data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
-    )
+    job = training_job(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:
-        click.echo(command.describe(job), nl=False)
-        return
-    model = command.train(
-        job, output or Path("runs") / job.recipe.name, minutes=minutes, overwrite=overwrite, quiet=quiet
-    )
-    echo_unless_quiet(f"{model}: evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'", quiet)
-
-
-def _train_closure(
-    data: tuple[str, ...],
-    recipe: str,
-    steps: int | None,
-    minutes: float | None,
-    output: Path | None,
-    overrides: tuple[str, ...],
-    seed: int,
-    device: str,
-    overwrite: bool,
-    dry_run: bool,
-    quiet: bool,
-) -> None:
-    from fluidsr.pipeline import train_closure as command
-
-    job = command.ClosureJob.of(data, recipe, steps=steps, device=device, seed=seed, overrides=overrides)
-    if dry_run:
-        click.echo(command.describe(job), nl=False)
+        click.echo(job.describe(), nl=False)
         return
     folder = output or Path("runs") / job.recipe.name
-    model = command.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    echo_unless_quiet(f"{model}: use it with 'fluidsr simulate SCENE --set numerics.closure={model}'", quiet)
+    model = job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    if isinstance(job, TrainJob):
+        use = f"evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'"
+    else:
+        use = f"use it with 'fluidsr simulate SCENE --set numerics.closure={model}'"
+    echo_unless_quiet(f"{model}: {use}", quiet)
 
 
 @click.command()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from fluidsr.choices import ConvertedFormat, Naming, StoredPrecision
 from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inference_settings, options
 
 
@@ -85,7 +87,7 @@ def upsample(
 ) -> None:
     """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
 
@@ -100,7 +102,7 @@ def upsample(
         ),
         tiling=inference_settings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
         fields=fields,
@@ -126,7 +128,7 @@ def upsample(
     "formats",
     multiple=True,
     required=True,
-    type=click.Choice(["vdb", "vti", "npz", "uni", "vtkhdf"]),
+    type=click.Choice(get_args(ConvertedFormat)),
     help="Format to write; repeatable. vtkhdf is one file for all frames.",
 )
 @click.option(
@@ -138,12 +140,12 @@ def upsample(
 )
 @click.option(
     "--precision",
-    type=click.Choice(["half", "float"]),
+    type=click.Choice(get_args(StoredPrecision)),
     help="Precision of the values in the files  [default: as read from a VDB, else half]",
 )
 @click.option(
     "--naming",
-    type=click.Choice(["houdini", "blender"]),
+    type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
 @options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
@@ -168,11 +170,11 @@ def convert(
 ) -> None:
     """Convert a volume cache to other formats, with velocity in m/s."""
     from fluidsr.pipeline import convert as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
 
     settings = command.ConvertSettings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,

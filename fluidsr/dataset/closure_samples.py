@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
+from fluidsr.dataset.augmentation import Symmetry
 from fluidsr.dataset.store import ConcatStore, Simulation
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
@@ -103,21 +104,14 @@ def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float
 def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
     """The same state seen along other axes, in other directions: one of the grid's symmetries at random."""
     dim = sample.change.shape[1]
-    order = [int(axis) for axis in rng.permutation(dim)]
-    flips = [axis for axis in range(dim) if rng.random() < 0.5]
-    channels = [0, 1, *(2 + axis for axis in order), *(2 + dim + axis for axis in order)]
-
-    def seen(values: torch.Tensor, kept: list[int], first: int) -> torch.Tensor:
-        moved = values[:, kept].permute(0, 1, *(2 + axis for axis in order))
-        moved = moved.flip([2 + axis for axis in flips]) if flips else moved
-        signs = torch.ones(len(kept))
-        for axis in flips:
-            signs[first + axis :: dim] = -1.0
-        return moved * signs.view(1, -1, *(1,) * dim)
-
+    axes = tuple(int(axis) for axis in rng.permutation(dim))
+    symmetry = Symmetry(axes, tuple(bool(rng.random() < 0.5) for _ in axes))
+    scalars, vectors = sample.state.numpy()[:, :2], sample.state[:, 2:].unflatten(1, (2, dim)).numpy()
+    moved, turned = symmetry.scalar(scalars), symmetry.vector(vectors)
+    state = np.concatenate([moved, turned.reshape(1, 2 * dim, *moved.shape[2:])], axis=1)
     return ClosureSample(
-        state=seen(sample.state, channels, 2),
-        change=seen(sample.change, order, 0),
-        air=sample.air.permute(0, 1, *(2 + axis for axis in order)).flip([2 + axis for axis in flips]),
-        periodic=tuple(sample.periodic[axis] for axis in order),
+        state=torch.from_numpy(state),
+        change=torch.from_numpy(symmetry.vector(sample.change.numpy())),
+        air=torch.from_numpy(np.ascontiguousarray(symmetry.scalar(sample.air.numpy()))),
+        periodic=tuple(sample.periodic[axis] for axis in axes),
     )

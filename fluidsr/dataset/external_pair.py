@@ -11,7 +11,7 @@ import numpy as np
 from fluidsr.dataset.pair_checks import FACTORS, Extent, Grids, of_both, of_fine, unplaced_factor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.volumes.places import Place, around, on_place
+from fluidsr.frame_grid import FrameGrid, around, on_grid
 from fluidsr.volumes.units import Taken
 
 FIELDS = ("density", "velocity", "temperature", "solid")  # of a foreign frame, those that are stored
@@ -35,7 +35,7 @@ class Side:
     frame_rate: float | None = None
     cell_size: float | None = None
     at_corner: bool = False
-    box: Callable[[int], Place | None] | None = None
+    box: Callable[[int], FrameGrid | None] | None = None
 
     def frame(self, number: int) -> tuple[Frame, bool]:
         """The frame in m/s and with its time, and whether its box is merely that of its smoke."""
@@ -49,11 +49,11 @@ class Side:
             frame = frame.replace(time=number * frame.dt)
         return frame, taken.tight
 
-    def tight_box(self, number: int) -> Place | None:
+    def tight_box(self, number: int) -> FrameGrid | None:
         """The box of a frame whose box is merely that of its smoke; None for one without any."""
         if self.box is None:
             frame, _ = self.frame(number)
-            return None if _is_empty(frame) else Place.of(frame)
+            return None if _is_empty(frame) else FrameGrid.of(frame)
         box = self.box(number)
         if box is None or not self.at_corner:
             return box
@@ -170,11 +170,11 @@ class _SideSummary:
 def _summarise(side: Side, numbers: Sequence[int]) -> _SideSummary:
     """A tight box may be another one in each frame, so all are asked; of other sequences the first and the last."""
     first, tight = side.frame(numbers[0])
-    boxes: dict[int, Place | None] = {numbers[0]: Place.of(first)}
+    boxes: dict[int, FrameGrid | None] = {numbers[0]: FrameGrid.of(first)}
     if tight:
         boxes = {number: side.tight_box(number) for number in numbers}
     elif len(numbers) > 1:
-        boxes[numbers[-1]] = Place.of(side.frame(numbers[-1])[0])
+        boxes[numbers[-1]] = FrameGrid.of(side.frame(numbers[-1])[0])
     filled = [number for number, box in boxes.items() if box is not None]
     if not filled:
         raise InputError(side.label, "all of its frames are empty", "check the name of the density grid")
@@ -213,7 +213,7 @@ def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int
     return numbers, tuple(sorted(alone))
 
 
-def _placed(surveyed: Survey, side: Side, number: int, place: Place, names: Sequence[str]) -> Frame:
+def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: Sequence[str]) -> Frame:
     """The frame on the cells of `place`, with the fields `wanted`."""
     frame, tight = side.frame(number)
     location = _location(side, number)
@@ -230,17 +230,15 @@ def _placed(surveyed: Survey, side: Side, number: int, place: Place, names: Sequ
         raise InputError(location, problem, "give the frame rate")
     frame = frame.with_fields({name: present[name] for name in names})
     try:
-        return on_place(
-            _cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place
-        )
+        return on_grid(_cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place)
     except InputError as error:
         problem = "its box is not that of the other frames"
         raise InputError(location, problem, "take a range of frames with one box") from error
 
 
-def _cut(frame: Frame, place: Place, tolerance: int) -> Frame:
+def _cut(frame: Frame, place: FrameGrid, tolerance: int) -> Frame:
     """`frame` without its cells beyond `place`: at each end at most the `most` that make no whole coarse one."""
-    extent = Place.of(frame)
+    extent = FrameGrid.of(frame)
     before = [round((b - a) / frame.cell_size) for a, b in zip(extent.origin, place.origin, strict=True)]
     after = [round((a - b) / frame.cell_size) for a, b in zip(extent.end, place.end, strict=True)]
     if max(*before, *after) > tolerance:
@@ -265,7 +263,7 @@ def _half(side: Side, number: int, name: str, values: np.ndarray) -> np.ndarray:
     return half
 
 
-def _lead(name: str, place: Place) -> tuple[int, ...]:
+def _lead(name: str, place: FrameGrid) -> tuple[int, ...]:
     return (len(place.shape),) if name == "velocity" else ()
 
 

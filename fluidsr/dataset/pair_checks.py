@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.volumes.places import Place
+from fluidsr.frame_grid import FrameGrid
 
 FACTORS = (2, 4, 8)
 _WHOLE = 1e-3  # fine cells; how far from a whole number the distance of two boxes may be
@@ -24,7 +24,7 @@ _ALIKE = 1e-4  # how much cell sizes that mean the same may differ
 class Extent:
     """The box of a whole sequence; `tight` says that it is merely that of the smoke, with nothing beyond it."""
 
-    place: Place
+    place: FrameGrid
     tight: bool = False
 
 
@@ -32,15 +32,15 @@ class Extent:
 class Grids:
     """The same box in coarse cells and in cells `factor` times smaller."""
 
-    coarse: Place
-    fine: Place
+    coarse: FrameGrid
+    fine: FrameGrid
     factor: int
 
     @classmethod
     def of(cls, shape: Sequence[int], size: float, origin: Sequence[float], factor: int) -> Grids:
         """A box of `shape` coarse cells of `size` m, its lower corner at `origin`."""
-        coarse = Place(tuple(shape), size, tuple(origin))
-        return cls(coarse, Place(tuple(n * factor for n in shape), size / factor, coarse.origin), factor)
+        coarse = FrameGrid(tuple(shape), size, tuple(origin))
+        return cls(coarse, FrameGrid(tuple(n * factor for n in shape), size / factor, coarse.origin), factor)
 
 
 def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
@@ -124,7 +124,7 @@ def _factor(coarse: float, fine: float) -> int:
     return factor
 
 
-def _extent_text(place: Place) -> str:
+def _extent_text(place: FrameGrid) -> str:
     corners = zip(place.origin, place.end, strict=True)
     return " x ".join(f"{a:.6g}..{b:.6g}" for a, b in corners) + " m"
 

@@ -5,7 +5,7 @@ Both kinds keep one fine solver; nothing is kept of frames that have passed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,7 +14,14 @@ from fluidsr.models.resample import downsample
 from fluidsr.scenes.build import build, frame_of
 from fluidsr.scenes.random_scenes.scene import RandomScene
 
-Pair = tuple[Frame, Frame]  # the coarse frame and the fine one; NumPy float32, velocity in m/s
+
+class Pair(NamedTuple):
+    """One frame of either side, and for closure pairs the state that the coarse one should have come to; NumPy float32,
+    velocity in m/s."""
+
+    coarse: Frame
+    fine: Frame
+    reference: Frame | None = None
 
 
 class FilteredPair:
@@ -25,6 +32,10 @@ class FilteredPair:
         self._scene, self._factor, self._device = drawn.scene, factor, device
         self._fine = build(drawn.beginning, device)
 
+    def warm_up(self) -> None:
+        """Go on by one frame that is not recorded."""
+        self._fine.advance(self._scene.frame_seconds)
+
     def warmed_up(self) -> None:
         """Go on in the scene as it is recorded."""
         self._fine = continued(self._fine, self._scene, self._device)
@@ -32,7 +43,7 @@ class FilteredPair:
     def advance(self) -> Pair:
         """Go on by one frame."""
         fine = next_frame(self._fine, self._scene)
-        return filtered(fine, self._factor).numpy(), fine.numpy()
+        return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
         """What is worth recording: nothing more."""
@@ -56,6 +67,10 @@ class CoupledPair:
         self._coarse = build(drawn.beginning.coarsened(factor), device)
         self._period, self._count = period, 0
 
+    def warm_up(self) -> None:
+        """Go on by one frame that is not recorded."""
+        self.advance()
+
     def warmed_up(self) -> None:
         """Go on in the scene as it is recorded."""
         self._fine = continued(self._fine, self._scene, self._device)
@@ -71,7 +86,7 @@ class CoupledPair:
             coarse = frame_of(self._coarse, self._coarse_scene, self._coarse_scene.frame_seconds)
         else:
             coarse = next_frame(self._coarse, self._coarse_scene)
-        return coarse.numpy(), fine.numpy()
+        return Pair(coarse.numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
         """The period of the synchronisation, in frames."""
@@ -82,8 +97,8 @@ class ClosurePair:
     """What a coarse simulation loses against the fine one: the pairs that a corrector of coarse runs learns from.
 
     The coarse side runs alone for `period` frames, from the fine state on coarse cells (`coarse_state`); then it is
-    set to that state anew. Beside it, for every frame, `reference` holds the fine state on coarse cells: what the
-    coarse simulation should have come to.
+    set to that state anew. The reference is the fine state on coarse cells: what the coarse simulation should have come
+    to. The warm-up is the fine side's alone.
     """
 
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
@@ -92,28 +107,28 @@ class ClosurePair:
         self._fine = build(drawn.beginning, device)
         self._coarse = build(self._coarse_scene, device)
         self._reference = build(self._coarse_scene, device)
-        self._period, self._count, self._recording = period, 0, False
-        self.reference: Frame | None = None
+        self._period, self._count = period, 0
+
+    def warm_up(self) -> None:
+        """Go on by one frame that is not recorded."""
+        self._fine.advance(self._scene.frame_seconds)
 
     def warmed_up(self) -> None:
         """Go on in the scene as it is recorded."""
         self._fine = continued(self._fine, self._scene, self._device)
         self._coarse.adopt(coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds)
-        self._recording = True
 
     def advance(self) -> Pair:
-        """Go on by one frame; while warming up, with the fine side alone."""
+        """Go on by one frame, after `warmed_up`."""
         fine = next_frame(self._fine, self._scene)
         state, seconds = coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds
         self._reference.adopt(state, seconds)
-        reference = frame_of(self._reference, self._coarse_scene, seconds).numpy()
-        self.reference, coarse = reference, reference
-        if self._recording:
-            coarse = next_frame(self._coarse, self._coarse_scene).numpy()
-            self._count += 1
-            if self._count % self._period == 0:
-                self._coarse.adopt(state, seconds)
-        return coarse, fine.numpy()
+        reference = frame_of(self._reference, self._coarse_scene, seconds)
+        coarse = next_frame(self._coarse, self._coarse_scene)
+        self._count += 1
+        if self._count % self._period == 0:
+            self._coarse.adopt(state, seconds)
+        return Pair(coarse.numpy(), fine.numpy(), reference.numpy())
 
     def notes(self) -> dict[str, Any]:
         """The period of the synchronisation, in frames."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from fluidsr.dataset.writer import SimulationWriter
 from fluidsr.errors import SceneError, SolverError
 from fluidsr.frame import Frame
 from fluidsr.scenes.random_scenes.scene import RandomScene, random_scene
+
+if TYPE_CHECKING:
+    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
 
 # Coarse cells per frame. Random scenes drive air at up to about 10; what is this fast has gained energy from
 # nowhere, and no network could learn from it.
@@ -73,24 +76,23 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
         try:
             drawn = scene_of(config, job.seed)
             attrs |= _about(drawn)
-            pair = _pair(config, drawn, job)
+            source = _source(config, drawn, job)
             for _ in range(drawn.warm_up):
-                pair.advance()
+                source.warm_up()
                 report("warm-up")
-            pair.warmed_up()
+            source.warmed_up()
             speeds = Speeds()
             for index in range(config.frames):
-                coarse, fine = pair.advance()
+                coarse, fine, reference = source.advance()
                 if index == 0:
                     attrs |= _place(coarse, config.factor)
                 speeds.add(coarse)
-                reference = pair.reference if config.pairs == "closure" else None
                 writer.add(_sound(coarse, job), _halved(fine, config.fine_fields, job), reference)
                 report("frame")
         except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
             writer.fail(attrs, str(error))
             return Outcome(job.name, str(error))
-        writer.finish(attrs | pair.notes() | {"cells_per_frame": speeds.as_dict()})
+        writer.finish(attrs | source.notes() | {"cells_per_frame": speeds.as_dict()})
     return Outcome(job.name)
 
 
@@ -125,12 +127,14 @@ class Speeds:
         return {"greatest": self._greatest, "smoke": self._smoke}
 
 
-def _pair(config: DatasetConfig, drawn: RandomScene, job: SimulationJob) -> Any:
+def _source(
+    config: DatasetConfig, drawn: RandomScene, job: SimulationJob
+) -> FilteredPair | CoupledPair | ClosurePair:
     from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
 
     if config.pairs == "filtered":
         return FilteredPair(drawn, config.factor, job.device)
-    kind = ClosurePair if config.pairs == "closure" else CoupledPair
+    kind: type[ClosurePair | CoupledPair] = ClosurePair if config.pairs == "closure" else CoupledPair
     return kind(drawn, config.factor, job.device, period_of(config, job.seed))
 
 

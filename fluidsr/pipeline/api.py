@@ -53,7 +53,7 @@ def upsample(
     one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import Intake
+    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
     from fluidsr.pipeline.velocity_scale import VelocityScaleField
     from fluidsr.scenes.region_file import load_regions
@@ -70,7 +70,7 @@ def upsample(
         shaping=scale,
         tiling=InferenceSettings(tile, max_memory, precision),
         passes=passes,
-        intake=Intake(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         zero_velocity=zero_velocity,
         fields=tuple(fields),
         skip_damaged=skip_damaged,
@@ -178,25 +178,19 @@ def train(
     InputError where recipe and data do not fit or the folder holds another training, TrainingError where the loss is
     not finite.
     """
-    from fluidsr.errors import InputError
-    from fluidsr.pipeline import train as generator_training
-    from fluidsr.pipeline import train_closure as closure_training
-    from fluidsr.training.recipe import trains_closure
+    from fluidsr.pipeline.training_job import training_job
 
-    paths, recipe = _texts(data), os.fspath(recipe)
-    if trains_closure(recipe):
-        if init is not None:
-            raise InputError("init", "a closure is trained from random weights", "leave it out")
-        closure = closure_training.ClosureJob.of(
-            paths, recipe, steps=steps, device=device, seed=seed, overrides=overrides
-        )
-        folder = _path(output) or Path("runs") / closure.recipe.name
-        return closure_training.train(closure, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    job = generator_training.TrainJob.of(
-        paths, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides
+    job = training_job(
+        _texts(data),
+        os.fspath(recipe),
+        init=init,
+        steps=steps,
+        device=device,
+        seed=seed,
+        overrides=overrides,
     )
     folder = _path(output) or Path("runs") / job.recipe.name
-    return generator_training.train(job, folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    return job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
 
 
 def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:

@@ -56,7 +56,7 @@ class Corrector:
         with torch.inference_mode():
             change = self.network(state.to(solver.device), self._periodic)[0]
         scale = self._strength * frame.cell_size / seconds
-        solver.add_velocity(change.clone() * scale, seconds)
+        solver.add_velocity(change * scale, seconds)
 
 
 def corrector_for(scene: Scene, device: str) -> Corrector | None:

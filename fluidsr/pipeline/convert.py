@@ -14,15 +14,14 @@ import numpy as np
 from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, around
 from fluidsr.pipeline import frame_sequence, usd
-from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.volumes import npz, sequence, uni
 from fluidsr.volumes.grid_names import safe
-from fluidsr.volumes.places import Place, around
 
-FORMATS = ("vdb", "vti", "npz", "uni", "vtkhdf")
 _BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
 
@@ -32,7 +31,7 @@ class ConvertSettings:
     """What is done to every frame. `fields` are written with the density; none named: all that a frame has."""
 
     formats: tuple[str, ...]
-    intake: Intake = field(default_factory=Intake)
+    intake: ReadOptions = field(default_factory=ReadOptions)
     fields: tuple[str, ...] = ()
     precision: str | None = None  # None: of a VDB its own, else half
     naming: str | None = None  # None: of a VDB its own names, else houdini
@@ -56,7 +55,7 @@ def convert(
     goes on where it stopped. Raises InputError for inputs that are not there or lack a field, and for frames that the
     format cannot hold.
     """
-    cache = Cache.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
+    cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_converted"
     configuration = {**asdict(settings), "inputs": cache.sources}
     folder = RunFolder.open(
@@ -103,7 +102,7 @@ def convert(
     return root
 
 
-def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
+def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
     """All that was written of a frame: a .uni file holds one field, and has siblings."""
     files = item.targets(root, formats)
     siblings = [Path(uni.sibling(file, name)) for file in files if file.suffix == ".uni" for name in fields]
@@ -111,7 +110,7 @@ def _files(item: Item, root: Path, formats: Sequence[str], fields: Sequence[str]
 
 
 def _convert_one(
-    item: Item, root: Path, settings: ConvertSettings, formats: Sequence[str]
+    item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Write one frame; returns its record, and sentences for the user."""
     started = time.perf_counter()
@@ -153,24 +152,24 @@ def _convert_one(
 
 
 def _by_windows(
-    item: Item, root: Path, settings: ConvertSettings, formats: Sequence[str], asked: Sequence[str] | None
+    item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str], asked: Sequence[str] | None
 ) -> dict[str, Any] | None:
     """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
-    intake = settings.intake
-    special = intake.crop or intake.axes or item.parts or item.source.suffix.lower() != ".vdb"
+    read_options = settings.intake
+    special = read_options.crop or read_options.axes or item.parts or item.source.suffix.lower() != ".vdb"
     if special or list(formats) != ["vdb"]:
         return None
-    with frame_sequence.windows(item, intake, [asked]) as source:
+    with frame_sequence.windows(item, read_options, [asked]) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
             return None
         blocks = source.blocks(_BLOCK, 0)
         first = source.take(*blocks[0])
-        begin = frame_sequence.in_its_place(first, item, intake)
+        begin = frame_sequence.in_its_place(first, item, read_options)
         fields = list(first.frame.fields())
-        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
+        style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
         (target,) = item.targets(root, formats)
         target.parent.mkdir(parents=True, exist_ok=True)
-        place, up = source.place, intake.up(first)
+        place, up = source.place, read_options.up(first)
         with volumes.stream(
             target,
             shape=place.shape,
@@ -185,7 +184,7 @@ def _by_windows(
             **how,
         ) as out:
             for low, high in blocks:
-                window = frame_sequence.in_its_place(source.take(low, high), item, intake)
+                window = frame_sequence.in_its_place(source.take(low, high), item, read_options)
                 for name, values in window.fields().items():
                     out.put(name, low, values)
         return {
@@ -211,16 +210,18 @@ def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
 
 
-def _write_pvd(root: Path, cache: Cache, folder: RunFolder) -> None:
+def _write_pvd(root: Path, cache: FrameSequence, folder: RunFolder) -> None:
     entries = [
         (float(folder.complete[item.number]["time"]), file)
-        for item in cache.everything
+        for item in cache.all_frames
         if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
     ]
     volumes.write_pvd(root / f"{root.name}.pvd", entries)
 
 
-def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings: ConvertSettings) -> None:
+def _write_series(
+    root: Path, items: Sequence[FrameRef], folder: RunFolder, settings: ConvertSettings
+) -> None:
     from fluidsr.volumes import vtkhdf
 
     records = [folder.complete[item.number] for item in items]
@@ -229,11 +230,11 @@ def _write_series(root: Path, items: Sequence[Item], folder: RunFolder, settings
         raise InputError(
             str(items[0].source),
             "the frames' times do not ascend",
-            "give --frame-rate, or one sequence at a time",
+            "give `frame_rate`, or one sequence at a time",
         )
     filled = [record for record in records if not record.get("empty")] or records
     place = around(
-        Place(tuple(record["shape"]), record["cell_size"], tuple(record["origin"])) for record in filled
+        FrameGrid(tuple(record["shape"]), record["cell_size"], tuple(record["origin"])) for record in filled
     )
     common = [name for name in filled[0]["fields"] if all(name in record["fields"] for record in filled)]
 

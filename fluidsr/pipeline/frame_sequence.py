@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from fluidsr import volumes
+from fluidsr.choices import Axes
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import Place, joined, padded, turned
 
 if TYPE_CHECKING:
     from fluidsr.volumes import vdb
@@ -26,7 +27,7 @@ _MOST_FRAMES = 999_999
 
 
 @dataclass(frozen=True)
-class Intake:
+class ReadOptions:
     """How the grids of a cache are understood; see `volumes.read`."""
 
     density_grid: str | None = None
@@ -38,8 +39,8 @@ class Intake:
 
     def __post_init__(self) -> None:
         box_of(self.crop)
-        if self.axes not in (None, "y-up", "z-up"):
-            raise InputError("--axes", f"'{self.axes}' is not known", "give y-up or z-up")
+        if self.axes is not None and self.axes not in get_args(Axes):
+            raise InputError("axes", f"'{self.axes}' is not known", f"give {' or '.join(get_args(Axes))}")
 
     def up(self, taken: volumes.Taken) -> str:
         """The axis that points up in what is made of a frame."""
@@ -58,12 +59,12 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
     half = len(numbers) // 2
     if len(numbers) not in (4, 6) or not all(a < b for a, b in zip(numbers, numbers[half:], strict=False)):
         what = f"'{crop}' is not a box"
-        raise InputError("--crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
+        raise InputError("crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
     return tuple(numbers[:half]), tuple(numbers[half:])
 
 
 @dataclass(frozen=True)
-class Item:
+class FrameRef:
     """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells.
 
     `number` is its own among those of the cache. `parts` are further files of the same frame.
@@ -93,18 +94,18 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Cache:
+class FrameSequence:
     """A whole sequence, and those of its frames that are wanted; `damaged` are left out."""
 
-    everything: tuple[Item, ...]
-    items: tuple[Item, ...]
+    all_frames: tuple[FrameRef, ...]
+    items: tuple[FrameRef, ...]
     gaps: tuple[int, ...]
-    damaged: tuple[Item, ...] = ()
+    damaged: tuple[FrameRef, ...] = ()
 
     @classmethod
     def of(
         cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool = False
-    ) -> Cache:
+    ) -> FrameSequence:
         """What `inputs` (files, folders, patterns, series) name; `frames_wanted` picks from it.
 
         A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
@@ -116,8 +117,8 @@ class Cache:
         whole = named and not any(file.subframe for file in files)
         stems = Counter(file.path.stem for file in files)
         many = any(count > 1 for count in stems.values())
-        everything = tuple(
-            Item(
+        all_frames = tuple(
+            FrameRef(
                 file.number or 0 if whole else place,
                 file.path,
                 file.step,
@@ -128,17 +129,17 @@ class Cache:
             )
             for place, file in enumerate(files, start=1)
         )
-        items = choose(everything, frames_wanted)
+        items = choose(all_frames, frames_wanted)
         damaged = tuple(item for item in items if _has_no_byte(item.source))
         if damaged and not skip_damaged:
             what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
             raise InputError(
-                str(damaged[0].source), what, "write it again, or leave it out with --skip-damaged"
+                str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
             )
         left = tuple(item for item in items if item not in damaged)
         if not left:
             raise InputError(str(damaged[0].source), "is empty (0 bytes), as all others", "write them again")
-        return cls(everything, left, files.gaps, damaged)
+        return cls(all_frames, left, files.gaps, damaged)
 
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
@@ -151,7 +152,7 @@ class Cache:
     @property
     def sources(self) -> list[str]:
         """All files, each once."""
-        files = [file for item in self.everything for file in (item.source, *item.parts)]
+        files = [file for item in self.all_frames for file in (item.source, *item.parts)]
         return list(dict.fromkeys(str(file.resolve()) for file in files))
 
 
@@ -163,8 +164,8 @@ def _has_no_byte(path: Path) -> bool:
 
 
 def read(
-    item: Item,
-    intake: Intake,
+    item: FrameRef,
+    read_options: ReadOptions,
     fields: Sequence[str] | None = None,
     margin: int = 0,
     dim: int | None = None,
@@ -175,30 +176,30 @@ def read(
     is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
     the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
     """
-    taken, _ = take(item, intake, fields, ("density",))
-    return in_its_place(taken, item, intake, margin, dim), taken.notes
+    taken, _ = take(item, read_options, fields, ("density",))
+    return in_its_place(taken, item, read_options, margin, dim), taken.notes
 
 
 def in_its_place(
-    taken: volumes.Taken, item: Item, intake: Intake, margin: int = 0, dim: int | None = None
+    taken: volumes.Taken, item: FrameRef, read_options: ReadOptions, margin: int = 0, dim: int | None = None
 ) -> Frame:
     """The frame that was taken, in m/s and with its time; the rest as of `read`."""
     if dim == 3:
         taken = taken.lifted()
-    frame = taken.in_metres_per_second(intake.velocity_unit, intake.frame_rate)
-    if intake.axes is not None and intake.axes != f"{taken.up}-up":
-        frame = turned(frame.numpy(), intake.axes[0])
+    frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
+    if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
+        frame = turned(frame.numpy(), read_options.axes[0])
     if frame.time == 0.0:
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
     return padded(frame, margin) if taken.tight and margin else frame
 
 
 def style_of(
-    taken: volumes.Taken, intake: Intake, precision: str | None, naming: str | None
+    taken: volumes.Taken, read_options: ReadOptions, precision: str | None, naming: str | None
 ) -> tuple[volumes.Style | None, dict[str, str]]:
     """How a result is written: as its source was, where that is a VDB, unless `precision` or `naming` say otherwise."""
     style = taken.style
-    if style is not None and intake.up(taken) != taken.up:
+    if style is not None and read_options.up(taken) != taken.up:
         style = replace(style, copied_from=None)  # what is copied cannot be turned
     if style is not None and naming is not None:
         style = replace(style, names={name: grid for name, grid in style.names.items() if name != "velocity"})
@@ -206,7 +207,7 @@ def style_of(
     return style, {"precision": precision or of_source, "naming": naming or "houdini"}
 
 
-def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
+def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
     """The frame as its file has it, with the first of the lists of fields `wanted` that the file can give; and
     which one that is."""
 
@@ -214,11 +215,11 @@ def take(item: Item, intake: Intake, *wanted: Fields) -> tuple[volumes.Taken, Fi
         found = [
             volumes.take(
                 source,
-                density_grid=intake.density_grid,
-                velocity_grid=intake.velocity_grid,
+                density_grid=read_options.density_grid,
+                velocity_grid=read_options.velocity_grid,
                 fields=fields,
                 step=item.step,
-                crop=box_of(intake.crop) or intake.crop,
+                crop=box_of(read_options.crop) or read_options.crop,
             )
             for source in (item.source, *item.parts)
         ]
@@ -234,7 +235,7 @@ _SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at mos
 
 @contextmanager
 def windows(
-    item: Item, intake: Intake, wanted: Sequence[Sequence[str] | None], margin: int = 0
+    item: FrameRef, read_options: ReadOptions, wanted: Sequence[Sequence[str] | None], margin: int = 0
 ) -> Iterator[vdb.Windows | None]:
     """A VDB to be read block by block, with the first of the lists of fields that it has; None where that is no
     use."""
@@ -247,8 +248,8 @@ def windows(
                 source = stack.enter_context(
                     vdb.open_windows(
                         item.source,
-                        density_grid=intake.density_grid,
-                        velocity_grid=intake.velocity_grid,
+                        density_grid=read_options.density_grid,
+                        velocity_grid=read_options.velocity_grid,
                         fields=fields,
                         margin=margin,
                     )
@@ -268,12 +269,12 @@ def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
     return cells <= _SPARSE_SHARE * math.prod(source.place.shape)
 
 
-def box(item: Item, intake: Intake, *wanted: Sequence[str]) -> Place | None:
+def box(item: FrameRef, read_options: ReadOptions, *wanted: Sequence[str]) -> FrameGrid | None:
     """The box that `take` would find in a VDB, without its values; None for one without active voxels."""
     from fluidsr.volumes import vdb
 
-    def read(fields: Sequence[str]) -> Place | None:
-        density, velocity = intake.density_grid, intake.velocity_grid
+    def read(fields: Sequence[str]) -> FrameGrid | None:
+        density, velocity = read_options.density_grid, read_options.velocity_grid
         return vdb.read_box(item.source, density_grid=density, velocity_grid=velocity, fields=fields)
 
     return _first(read, wanted)
@@ -289,9 +290,9 @@ def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result
     raise missing
 
 
-def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]:
-    """Those of `items` that `--frames` asks for: a count of them, or some of their numbers; a range takes what lies
-    between its frames, too. Raises InputError where it asks for none."""
+def choose(items: Sequence[FrameRef], frames_wanted: str | None) -> tuple[FrameRef, ...]:
+    """Those of `items` that are wanted: a count of them, or some of their numbers; a range takes what lies between its
+    frames, too. Raises InputError where it asks for none."""
     if frames_wanted is None:
         return tuple(items)
     count, ranges = _parse(frames_wanted)
@@ -301,9 +302,7 @@ def choose(items: Sequence[Item], frames_wanted: str | None) -> tuple[Item, ...]
         chosen = tuple(item for item in items if any(_lies_in(item.frame, asked) for asked in ranges))
     if not chosen:
         numbers = f"{items[0].frame:g}-{items[-1].frame:g}"
-        raise InputError(
-            "--frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}"
-        )
+        raise InputError("frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}")
     return chosen
 
 
@@ -326,7 +325,7 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
         return range(first, first + count)
     if min(asked.start for asked in ranges) < first:
         what = f"'{text}' asks for frames before the first"
-        raise InputError("--frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
+        raise InputError("frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
     if len(ranges) == 1:
         return ranges[0]
     return sorted({number for asked in ranges for number in asked})
@@ -337,19 +336,17 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
     if re.fullmatch(r"\d+", text.strip()):
         count = int(text)
         if not 1 <= count <= _MOST_FRAMES:
-            raise InputError(
-                "--frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100"
-            )
+            raise InputError("frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100")
         return count, []
     ranges = []
     for word in text.split(","):
         match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", word.strip())
         if match is None:
             what = f"'{text}' is neither a count, nor a range, nor a list"
-            raise InputError("--frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
+            raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
-            raise InputError("--frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
+            raise InputError("frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
         ranges.append(range(first, last + 1, step))
     return None, ranges

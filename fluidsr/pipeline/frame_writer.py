@@ -15,10 +15,10 @@ import numpy as np
 
 from fluidsr import volumes
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, Turn, turned
 from fluidsr.pipeline.preview import RunPreview
 from fluidsr.pipeline.upscale_methods import FineFrame, blocks_of
 from fluidsr.scenes import Scene
-from fluidsr.volumes.places import Place, Turn, turned
 from fluidsr.volumes.streams import STREAMED
 
 _QUEUED = 1  # blocks that may wait for a file: memory is bounded by it
@@ -37,7 +37,7 @@ class FrameWriter:
     def __init__(
         self,
         paths: Sequence[Path],
-        place: Place,
+        place: FrameGrid,
         *,
         time: float,
         dt: float,
@@ -214,7 +214,7 @@ class RunOutputs:
         upsampling and drawing are added to `seconds`. After an exception no unfinished file is left.
         """
         fields = present(self._scene.output.fields, coarse)
-        place = Place(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
+        place = FrameGrid(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
         pieces = fine.pieces(fields) if fine else blocks_of(coarse, fields)
         small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
         turn = Turn(self._up, place.shape) if self._turned else None
@@ -233,7 +233,7 @@ class RunOutputs:
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
                 beside = turned(coarse.numpy(), self._up) if turn else coarse
-                writers.append(self._open("coarse", number, coarse, Place.of(beside), fields))
+                writers.append(self._open("coarse", number, coarse, FrameGrid.of(beside), fields))
                 writers[1].put_frame(beside, fields)
         except BaseException:
             for writer in writers:
@@ -241,7 +241,9 @@ class RunOutputs:
             raise
         return [future for writer in writers for future in writer.close()]
 
-    def _open(self, side: str, number: int, frame: Frame, place: Place, fields: Sequence[str]) -> FrameWriter:
+    def _open(
+        self, side: str, number: int, frame: Frame, place: FrameGrid, fields: Sequence[str]
+    ) -> FrameWriter:
         output = self._scene.output
         return FrameWriter(
             self._paths(side, number),

@@ -73,10 +73,10 @@ def _check_memory(config: DatasetConfig, device: str, workers: int) -> None:
     most = next((n for n in smaller if workers * _need(config, n) <= free.size), None)
     remedy = f"give at most {most}" if most else "free some memory"
     raise InputError(
-        "--resolution",
+        "resolution",
         f"{config.resolution} with {workers} at once needs {memory_need.gigabytes(need)} of memory, and "
         f"{memory_need.gigabytes(free.size)} are free {free.bound}",
-        remedy + (", or fewer --workers" if workers > 1 else ""),
+        remedy + (", or fewer `workers`" if workers > 1 else ""),
     )
 
 

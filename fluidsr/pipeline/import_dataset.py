@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
 from fluidsr.pipeline import frame_sequence, provenance
-from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ExternalPair, Side
+    from fluidsr.frame_grid import FrameGrid
     from fluidsr.volumes import Taken
-    from fluidsr.volumes.places import Place
 
 # What a list may say on each of its levels, and what holds where none does.
 _READ_DEFAULTS = {
@@ -60,7 +60,7 @@ def scalarflow(
     pairs = []
     for simulation in layout.simulations(folder):
         files = layout.frames(simulation)
-        items = frame_sequence.choose([Item(number, file) for number, file in files.items()], frames)
+        items = frame_sequence.choose([FrameRef(number, file) for number, file in files.items()], frames)
         path = str(simulation.absolute())
         source = {
             "high": [path],
@@ -183,16 +183,16 @@ def _read_options(side: SideOfPair, spec: SimulationSpec, pairs: PairsFile) -> d
 def _side(side: SideOfPair, options: dict[str, Any], frames: str | None) -> Side:
     from fluidsr.dataset import Side
 
-    intake = Intake(**{key: value for key, value in options.items() if key != "cells_at"})
-    cache = Cache.of(side.files, frames)
+    read_options = ReadOptions(**{key: value for key, value in options.items() if key != "cells_at"})
+    cache = FrameSequence.of(side.files, frames)
     items = {item.number: item for item in cache.items}
-    reader = _Reader(items, intake)
+    reader = _Reader(items, read_options)
     return Side(
         side.files[0],
         tuple(sorted(items)),
         reader.take,
-        intake.velocity_unit,
-        intake.frame_rate,
+        read_options.velocity_unit,
+        read_options.frame_rate,
         at_corner=options["cells_at"] == "corner",
         box=reader.box if all(item.source.suffix.lower() == ".vdb" for item in cache.items) else None,
     )
@@ -201,8 +201,8 @@ def _side(side: SideOfPair, options: dict[str, Any], frames: str | None) -> Side
 class _Reader:
     """Reads frames: what their files have of all that a dataset can keep."""
 
-    def __init__(self, items: dict[int, Item], intake: Intake) -> None:
-        self._items, self._intake = items, intake
+    def __init__(self, items: dict[int, FrameRef], read_options: ReadOptions) -> None:
+        self._items, self._read_options = items, read_options
         further = ("velocity", "temperature", "solid")
         several = (itertools.combinations(further, count) for count in (3, 2, 1, 0))
         # What one frame has, the next one will have too, so that comes first: some formats read before they miss.
@@ -211,13 +211,13 @@ class _Reader:
     def take(self, number: int) -> Taken:
         """The frame as its file has it."""
         item = self._items[number]
-        taken, fields = frame_sequence.take(item, self._intake, *self._tries)
+        taken, fields = frame_sequence.take(item, self._read_options, *self._tries)
         self._tries.remove(fields)
         self._tries.insert(0, fields)
         if taken.frame.time == 0.0 and item.time is not None:
             return replace(taken, frame=taken.frame.replace(time=item.time))
         return taken
 
-    def box(self, number: int) -> Place | None:
+    def box(self, number: int) -> FrameGrid | None:
         """The box of a VDB's frame, without its values."""
-        return frame_sequence.box(self._items[number], self._intake, *self._tries)
+        return frame_sequence.box(self._items[number], self._read_options, *self._tries)

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import Flag, GridName, Positive, Strict
-
-Unit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]
 
 
 def _listed(value: Any) -> Any:
@@ -36,7 +35,9 @@ class ReadSection(Strict):
 
     density_grid: GridName | None = Field(default=None, description="Name of the grid; absent: detected")
     velocity_grid: GridName | None = Field(default=None, description="Name of the grid; absent: detected")
-    velocity_unit: Unit | None = Field(default=None, description="Unit of the files' velocity; absent: auto")
+    velocity_unit: VelocityUnit | None = Field(
+        default=None, description="Unit of the files' velocity; absent: auto"
+    )
     frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
     cells_at: Literal["centre", "corner"] | None = Field(
         default=None,

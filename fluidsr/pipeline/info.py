@@ -10,7 +10,7 @@ import numpy as np
 from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError, MissingFieldError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import Cache
+from fluidsr.pipeline.frame_sequence import FrameSequence
 from fluidsr.pipeline.run_folder import read_spec
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _is_pattern(path: Path) -> bool:
 
 def _sequence(path: str) -> dict[str, Any]:
     """A folder, pattern or series: its frames, and what is in the first."""
-    cache = Cache.of([path], skip_damaged=True)
+    cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
     first = items[0]
     numbers = [

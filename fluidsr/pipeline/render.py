@@ -8,11 +8,11 @@ from typing import Any
 
 from fluidsr import device as devices
 from fluidsr.errors import InputError
+from fluidsr.frame_grid import FrameGrid, around, resampled
 from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import Cache, Intake
+from fluidsr.pipeline.frame_sequence import FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import Place, around, resampled
 
 
 def render(
@@ -41,9 +41,9 @@ def render(
     device = devices.resolve(device)
     view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
     style = preview.RenderStyle(extinction=extinction)
-    cache = Cache.of(inputs, frames_wanted)
+    cache = FrameSequence.of(inputs, frames_wanted)
     items = cache.items
-    intake = Intake(density_grid=density_grid)
+    read_options = ReadOptions(density_grid=density_grid)
     first = items[0].source
     single = len(items) == 1
     target = output or Path(f"{first.stem}.png" if single else f"{sequence.series_name(first)}.mp4")
@@ -68,9 +68,9 @@ def render(
     with Progress(len(items), quiet=quiet) as progress:
         try:
             # Of the whole cache, so that any split of its frames gives the same pictures.
-            stage = around(_place(item, intake) for item in cache.everything)
+            stage = around(_place(item, read_options) for item in cache.all_frames)
             for item in items:
-                frame = resampled(frame_sequence.read(item, intake, ["density"])[0], stage)
+                frame = resampled(frame_sequence.read(item, read_options, ["density"])[0], stage)
                 if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)
@@ -92,6 +92,6 @@ def render(
     return target
 
 
-def _place(item: frame_sequence.Item, intake: Intake) -> Place:
+def _place(item: frame_sequence.FrameRef, read_options: ReadOptions) -> FrameGrid:
     """Where a frame lies; costs one reading of its density."""
-    return Place.of(frame_sequence.read(item, intake, ["density"])[0])
+    return FrameGrid.of(frame_sequence.read(item, read_options, ["density"])[0])

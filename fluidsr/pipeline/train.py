@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluidsr import device as devices
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from fluidsr.dataset import ConcatStore, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
+    from fluidsr.training.closure import ClosureRecipe
 
 # What the progress line tells, where there is such a figure.
 _LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
@@ -34,116 +33,80 @@ class TrainJob:
     device: str
     seed: int
 
-    @classmethod
-    def of(
-        cls,
-        data: Sequence[str | Path],
-        recipe: str,
-        *,
-        init: str | None = None,
-        steps: int | None = None,
-        device: str = "auto",
-        seed: int = 0,
-        overrides: Sequence[str] = (),
-    ) -> TrainJob:
-        """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
+    def describe(self) -> str:
+        """The resolved recipe, and what a step costs, as YAML."""
+        import torch
+
+        from fluidsr.training.checkpoint import TrainingState
+
+        recipe, patches = self.recipe, self.recipe.patches
+        with torch.device("meta"):
+            state = TrainingState(recipe, self.seed, "meta")
+        generator = state.ema
+        frames = patches.batch * patches.frames + 3 * patches.triplets
+        voxels = patches.accumulate * frames * (patches.tile * recipe.factor) ** recipe.dim
+        cost = {
+            "weights": generator.num_parameters,
+            **{
+                f"weights_{name}": discriminator.network.num_parameters
+                for name, discriminator in state.discriminators.items()
+            },
+            "fine_voxels_per_update": voxels,
+            # Forward, and twice as much again for the gradients of activations and weights.
+            "generator_multiply_adds_per_update": int(3 * voxels * generator.macs_per_voxel),
+        }
+        document = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
+        return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
+
+    def train(
+        self, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
+    ) -> Path:
+        """Train into `output`; a training that was stopped goes on to the bit. Returns the model's file.
+
+        Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process
+        trains there, DatasetError for damaged data, TrainingError where the loss is not finite.
+        """
         from fluidsr import training
 
-        store = open_stores(data)
-        options = [f"steps={steps}"] if steps else []
-        options += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
-        resolved = training.load_recipe(recipe, [*overrides, *options])
-        for key in ("dim", "factor"):
-            if getattr(resolved, key) != getattr(store, key):
-                raise InputError(
-                    f"recipe {recipe}",
-                    f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
-                    "choose a recipe and a dataset that fit",
-                )
-        return cls(tuple(each.path for each in store.stores), resolved, devices.resolve(device), seed)
+        store = open_stores(self.data)
+        validator = validation.Validator.from_store(store, self.device)
+        with ExitStack() as stack:
+            folder = training_folder(output, self.recipe, overwrite=overwrite, quiet=quiet)
+            progress = stack.enter_context(folder)
+            batches = sources(store, "train", self, stack, progress.note)
+            held_out = None
+            if self.recipe.discriminators is not None and validator is not None:
+                try:
+                    held_out = sources(store, "validation", self, stack, progress.note)
+                except InputError as error:
+                    progress.note(
+                        f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
+                    )
 
+            def show(now: TrainingProgress) -> None:
+                if progress.done == 0 and now.step > self.recipe.log_every:
+                    progress.start_at(now.step)  # the first report of a training that goes on
+                    return
+                reported = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
+                reported += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
+                line = "  ".join(f"{name} {value:.4g}" for name, value in reported)
+                progress.advance(line, now.step - progress.done)
 
-def describe(job: TrainJob) -> str:
-    """The resolved recipe, and what a step costs, as YAML."""
-    import torch
-
-    from fluidsr.training.checkpoint import TrainingState
-
-    recipe, patches = job.recipe, job.recipe.patches
-    with torch.device("meta"):
-        state = TrainingState(recipe, job.seed, "meta")
-    generator = state.ema
-    frames = patches.batch * patches.frames + 3 * patches.triplets
-    voxels = patches.accumulate * frames * (patches.tile * recipe.factor) ** recipe.dim
-    cost = {
-        "weights": generator.num_parameters,
-        **{
-            f"weights_{name}": discriminator.network.num_parameters
-            for name, discriminator in state.discriminators.items()
-        },
-        "fine_voxels_per_update": voxels,
-        # Forward, and twice as much again for the gradients of activations and weights.
-        "generator_multiply_adds_per_update": int(3 * voxels * generator.macs_per_voxel),
-    }
-    document = {"data": [str(path) for path in job.data], "device": job.device, "seed": job.seed}
-    return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
-
-
-def train(
-    job: TrainJob, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
-) -> Path:
-    """Train `job` into `output`; a training that was stopped goes on to the bit. Returns the model's file.
-
-    Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process trains
-    there, DatasetError for damaged data, TrainingError where the loss is not finite.
-    """
-    from fluidsr import training
-    from fluidsr.training import folder
-
-    store = open_stores(job.data)
-    validator = validation.Validator.from_store(store, job.device)
-    with ExitStack() as stack:
-        ownership = folder.own(output, job.recipe.name, overwrite=overwrite)
-        progress = Progress(job.recipe.steps, "steps", quiet=quiet)
-        if ownership is not None:
-            stack.enter_context(ownership)
-            for line in ownership.notes:
-                progress.note(line)
-        stack.enter_context(progress)
-        batches = sources(store, "train", job, stack, progress.note)
-        held_out = None
-        if job.recipe.discriminators is not None and validator is not None:
-            try:
-                held_out = sources(store, "validation", job, stack, progress.note)
-            except InputError as error:
-                progress.note(
-                    f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
-                )
-
-        def show(now: TrainingProgress) -> None:
-            if progress.done == 0 and now.step > job.recipe.log_every:
-                progress.start_at(now.step)  # the first report of a training that goes on
-                return
-            reported = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
-            reported += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
-            line = "  ".join(f"{name} {value:.4g}" for name, value in reported)
-            progress.advance(line, now.step - progress.done)
-
-        report = training.train(
-            job.recipe,
-            batches,
-            output,
-            held_out=held_out,
-            **validation.as_arguments(validator),
-            minutes=minutes,
-            device=job.device,
-            seed=job.seed,
-            data={"sets": [summary(each) for each in store.stores]},
-            commit=provenance.commit(),
-            on_progress=show,
-            on_note=progress.note,
-        )
-    return report.model
+            report = training.train(
+                self.recipe,
+                batches,
+                output,
+                held_out=held_out,
+                **validation.as_arguments(validator),
+                minutes=minutes,
+                device=self.device,
+                seed=self.seed,
+                data={"sets": [summary(each) for each in store.stores]},
+                commit=provenance.commit(),
+                on_progress=show,
+                on_note=progress.note,
+            )
+        return report.model
 
 
 def sources(
@@ -192,3 +155,19 @@ def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
     from fluidsr import dataset
 
     return dataset.ConcatStore([dataset.Store.open(path) for path in data])
+
+
+@contextmanager
+def training_folder(
+    output: Path, recipe: Recipe | ClosureRecipe, *, overwrite: bool, quiet: bool
+) -> Iterator[Progress]:
+    """Own the folder of a training and show its progress in steps. Raises what `training.folder.own` does."""
+    from fluidsr.training import folder
+
+    ownership = folder.own(output, recipe.name, overwrite=overwrite)
+    progress = Progress(recipe.steps, "steps", quiet=quiet)
+    with ownership or nullcontext():
+        for line in ownership.notes if ownership else ():
+            progress.note(line)
+        with progress:
+            yield progress

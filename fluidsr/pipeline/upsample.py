@@ -15,15 +15,15 @@ from fluidsr import device as devices
 from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_sequence, usd
-from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.velocity_scale import VelocityScaleField
 from fluidsr.volumes import sequence
-from fluidsr.volumes.places import Place
 
 _BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
@@ -38,7 +38,7 @@ class UpsampleSettings:
     shaping: VelocityScaleField = field(default_factory=VelocityScaleField)
     tiling: InferenceSettings = field(default_factory=InferenceSettings)
     passes: int = 1
-    intake: Intake = field(default_factory=Intake)
+    intake: ReadOptions = field(default_factory=ReadOptions)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
     fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
@@ -71,8 +71,8 @@ def upsample(
     settings = replace(settings, device=devices.resolve(settings.device))
     card = models.read_card(settings.model)
     settings.shaping.check(card.dim)
-    cache = Cache.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
-    everything, items = cache.everything, cache.items
+    cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
+    everything, items = cache.all_frames, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
         **asdict(replace(settings, shaping=VelocityScaleField())),
@@ -125,7 +125,7 @@ def upsample(
 
 
 def upsample_file(
-    item: Item, earlier: Sequence[Item], root: Path, settings: UpsampleSettings
+    item: FrameRef, earlier: Sequence[FrameRef], root: Path, settings: UpsampleSettings
 ) -> dict[str, Any]:
     """Upsample one file, which comes after the `earlier` ones, and write its results under their final names; returns
     its record."""
@@ -149,7 +149,7 @@ def upsample_file(
         raise InputError(
             str(item.source),
             "has no velocity: without it the detail does not move with the smoke, and flickers",
-            "name its grid with --velocity-grid, or accept that with --zero-velocity",
+            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
         )
     history = _history(frame, earlier, settings, _margin(upscaler.card))
     for done in range(settings.passes):
@@ -167,7 +167,7 @@ def upsample_file(
     told = described({name: values for name, values in frame.fields().items() if name in fields})
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
-    place = Place(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
+    place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files = FrameWriter(
         item.targets(root, settings.formats),
         place,
@@ -202,7 +202,9 @@ def upsample_file(
     }
 
 
-def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: Any) -> dict[str, Any] | None:
+def _by_windows(
+    item: FrameRef, root: Path, settings: UpsampleSettings, upscaler: Any
+) -> dict[str, Any] | None:
     """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
     other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
     of the border of its box."""
@@ -210,11 +212,11 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
     from fluidsr.upscaling.companions import Whole, described, way_of
 
     support = upscaler.card.support_radius
-    intake = settings.intake
+    read_options = settings.intake
     special = (
         settings.passes > 1
-        or intake.crop
-        or intake.axes
+        or read_options.crop
+        or read_options.axes
         or item.parts
         or item.source.suffix.lower() != ".vdb"
     )
@@ -226,12 +228,12 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
         else [None]
     )
     halo, factor = upscaler.halo, upscaler.factor
-    with frame_sequence.windows(item, intake, asked, _margin(upscaler.card)) as source:
+    with frame_sequence.windows(item, read_options, asked, _margin(upscaler.card)) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
             return None
         if set(settings.formats) != {"vdb"}:
             what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
-            raise InputError(str(item.source), what, "give --format vdb, or --crop")
+            raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
         blocks = source.blocks(_BLOCK, support)
         first = source.take(blocks[0][0], blocks[0][1])
         fields = list(first.frame.fields())
@@ -242,9 +244,9 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
         names = [name for name in fields if name != "density"]
         ways = {name: way_of(name, np.full(1, 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
-        style, how = frame_sequence.style_of(first, intake, settings.precision, settings.naming)
-        begin = frame_sequence.in_its_place(first, item, intake)
-        place = Place(
+        style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
+        begin = frame_sequence.in_its_place(first, item, read_options)
+        place = FrameGrid(
             upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin
         )
         files = FrameWriter(
@@ -255,7 +257,7 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
             fields=fields,
             threshold=settings.threshold,
             style=style,
-            up=intake.up(first),
+            up=read_options.up(first),
             **how,
         )
         notes = [*first.notes]
@@ -263,7 +265,7 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
             for low, high in blocks:
                 a = tuple(max(n - halo, 0) for n in low)
                 b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
-                window = frame_sequence.in_its_place(source.take(a, b), item, intake)
+                window = frame_sequence.in_its_place(source.take(a, b), item, read_options)
                 if window.velocity is None:
                     window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
                 scale = settings.shaping.of(window, item.number)
@@ -287,13 +289,13 @@ def _by_windows(item: Item, root: Path, settings: UpsampleSettings, upscaler: An
             "time": begin.time,
             "shape": list(place.shape),
             "cell_size": place.cell_size,
-            "up": intake.up(first),
+            "up": read_options.up(first),
             "grids": usd.grids_of(fields, style, how["naming"]),
             "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
         }
 
 
-def _taken(item: Item, settings: UpsampleSettings) -> volumes.Taken:
+def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     """The frame with the fields that are wanted, and velocity where there is one."""
     if not settings.fields:
         return frame_sequence.take(item, settings.intake, None)[0]
@@ -304,13 +306,15 @@ def _taken(item: Item, settings: UpsampleSettings) -> volumes.Taken:
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
 
 
-def earlier_items(everything: Sequence[Item], item: Item, count: int) -> tuple[Item, ...]:
+def earlier_items(everything: Sequence[FrameRef], item: FrameRef, count: int) -> tuple[FrameRef, ...]:
     """Up to `count` items of the sequence before `item`."""
     place = everything.index(item)
     return tuple(everything[max(0, place - count) : place])
 
 
-def _history(frame: Frame, earlier: Sequence[Item], settings: UpsampleSettings, margin: int) -> list[Frame]:
+def _history(
+    frame: Frame, earlier: Sequence[FrameRef], settings: UpsampleSettings, margin: int
+) -> list[Frame]:
     """The frames before `frame`, the last one last, as far back as they can be read; still ones move nowhere."""
     frames: list[Frame] = []
     for item in reversed(earlier):
@@ -341,11 +345,11 @@ def _margin(card: Any) -> int:
 
 
 def _results(
-    jobs: Sequence[tuple[Item, tuple[Item, ...]]],
+    jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
     root: Path,
     settings: UpsampleSettings,
     scheduler: str | None,
-) -> Iterator[tuple[Item, dict[str, Any] | VolumeError]]:
+) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
     """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
 
     def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
@@ -370,7 +374,7 @@ def _results(
             yield item, result(future.result)
 
 
-def _absolute(item: Item) -> Item:
+def _absolute(item: FrameRef) -> FrameRef:
     return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
 
 

@@ -14,7 +14,7 @@ from fluidsr.atomic import replacing
 from fluidsr.volumes.grid_names import grid_name
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import Cache
+    from fluidsr.pipeline.frame_sequence import FrameSequence
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) ->
     return {name: kept.get(name, grid_name(name, naming)) for name in fields}
 
 
-def write_for_run(root: Path, cache: Cache, records: Mapping[int, Mapping[str, Any]]) -> None:
+def write_for_run(root: Path, cache: FrameSequence, records: Mapping[int, Mapping[str, Any]]) -> None:
     """`root/NAME.usda` of the frames of `cache` that are complete."""
     samples = []
-    for item in cache.everything:
+    for item in cache.all_frames:
         file = item.targets(root, ["vdb"])[0]
         if item.number in records and file.exists():
             samples.append(

@@ -12,9 +12,9 @@ import numpy as np
 from fluidsr import volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import Cache, Item
+from fluidsr.frame_grid import FrameGrid, FrameResampler
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.provenance import digest
-from fluidsr.scenes.frame_resampler import FrameResampler
 from fluidsr.scenes.regions import factors
 
 _MASK = "mask"  # what the grid may be called beside the names of a density
@@ -74,19 +74,19 @@ class VelocityScaleField:
         return {"sha256": digest(item.source for item in items), "grid": self.grid, "frames": numbers}
 
 
-def _items(mask: str) -> tuple[Item, ...]:
+def _items(mask: str) -> tuple[FrameRef, ...]:
     try:
-        return Cache.of([mask]).everything
+        return FrameSequence.of([mask]).all_frames
     except InputError as error:
         raise InputError(f"mask: {error.where}", error.what, error.remedy) from None
 
 
-def _is_for_all(mask: str, items: tuple[Item, ...]) -> bool:
+def _is_for_all(mask: str, items: tuple[FrameRef, ...]) -> bool:
     """Whether it is a single file, which is for all frames, whatever its name."""
     return len(items) == 1 and Path(mask).is_file()
 
 
-def _item(mask: str, number: int) -> Item:
+def _item(mask: str, number: int) -> FrameRef:
     items = _items(mask)
     if _is_for_all(mask, items):
         return items[0]
@@ -97,7 +97,7 @@ def _item(mask: str, number: int) -> Item:
     return by_number[number]
 
 
-def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
+def _mask_on(frame: Frame, item: FrameRef, grid: str | None) -> np.ndarray:
     """The factors in a file at the cells of `frame`: linear between them, 1 beside the box of the file.
 
     A VDB from elsewhere has no box; beside its active voxels it has its background.
@@ -115,7 +115,7 @@ def _mask_on(frame: Frame, item: Item, grid: str | None) -> np.ndarray:
         raise InputError(
             source, problem, "give a factor of 0 or more in every voxel, 1 where nothing changes"
         )
-    return FrameResampler(mask, frame.shape, frame.cell_size, frame.origin)(values, outside=outside)
+    return FrameResampler(mask, FrameGrid.of(frame))(values, outside=outside)
 
 
 @lru_cache(maxsize=1)

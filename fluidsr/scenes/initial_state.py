@@ -6,7 +6,7 @@ import numpy as np
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.scenes.frame_resampler import FrameResampler
+from fluidsr.frame_grid import FrameGrid, FrameResampler
 from fluidsr.scenes.schema import Scene
 
 
@@ -36,7 +36,8 @@ def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
     if frame.velocity is None:
         still = "at rest" if scene.physics.wind is None else "as the wind has it"
         notes.append(f"start: the file has no velocity; the air begins {still}")
-    resample = FrameResampler(frame, scene.domain.resolution, scene.domain.cell_size, (0.0,) * scene.dim)
+    domain = FrameGrid(scene.domain.resolution, scene.domain.cell_size, (0.0,) * scene.dim)
+    resample = FrameResampler(frame, domain)
     velocity = None
     if frame.velocity is not None:
         wind = scene.physics.wind or (0.0,) * scene.dim

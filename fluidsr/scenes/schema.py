@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fluidsr.choices import Advection, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
 from fluidsr.errors import SceneError
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.error_messages import Problems, explain
@@ -129,7 +130,7 @@ class Physics(Strict):
 class Pressure(Strict):
     """The projection onto divergence-free velocity."""
 
-    preconditioner: Literal["auto", "box", "none"] = Field(
+    preconditioner: Preconditioner = Field(
         default="auto",
         description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
     )
@@ -144,7 +145,7 @@ class Pressure(Strict):
 class Numerics(Strict):
     """How the equations are solved."""
 
-    advection: Literal["maccormack", "semi-lagrangian", "reflection"] = Field(
+    advection: Advection = Field(
         default="maccormack",
         description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
         " eddies longest (Zehnder et al. 2018), at about twice the cost",
@@ -174,7 +175,7 @@ class Start(Strict):
         default=None,
         description="Its velocity; absent: found by the usual names, or air at rest (or in the wind)",
     )
-    velocity_unit: Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"] = Field(
+    velocity_unit: VelocityUnit = Field(
         default="auto", description="What its velocity is in; auto: what files of its kind have"
     )
     frame_rate: Annotated[Number, Field(gt=0, le=10_000)] | None = Field(
@@ -196,7 +197,7 @@ class Start(Strict):
 class Output(Strict):
     """The files that are written."""
 
-    formats: Annotated[tuple[Literal["vdb", "vti", "npz"], ...], Field(min_length=1)] = Field(
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = Field(
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
     fields: Annotated[
@@ -205,10 +206,10 @@ class Output(Strict):
         default=("density",),
         description="Grids in each file: density, velocity, temperature, solid (the share that obstacles fill)",
     )
-    precision: Literal["half", "float"] = Field(
+    precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
     )
-    naming: Literal["houdini", "blender"] = Field(
+    naming: Naming = Field(
         default="houdini",
         description="Name of the velocity grid: houdini writes vel, blender writes velocity",
     )

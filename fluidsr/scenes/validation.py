@@ -139,7 +139,7 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     if not emits:
         problems.append(Problem(where, "emits nothing", "give density, temperature, velocity or expansion"))
     if body.inflow and (body.velocity is None or not any(body.velocity)):
-        what = "a nozzle without a velocity lets nothing in"
+        what = "needs a velocity"
         problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))
     if body.inherit and body.motion is None:
         what = "the source does not move, so there is nothing to inherit"

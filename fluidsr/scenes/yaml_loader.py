@@ -78,7 +78,7 @@ for _tag, _pattern, _first in _RESOLVERS:
 class Document:
     """Plain data (dicts, lists, scalars) and the place where each of its values was written.
 
-    `label` names the file in messages; `places` has the line (from 1) of each path, or the `--set KEY` of it.
+    `label` names the file in messages; `places` has the line (from 1) of each path, or the `overrides KEY` of it.
     """
 
     label: str
@@ -94,7 +94,7 @@ class Document:
                 break
         key = dotted(path)
         if isinstance(place, str):
-            return place if f"--set {key}" == place or not key else f"{place}: {key}"
+            return place if f"overrides {key}" == place or not key else f"{place}: {key}"
         return f"{self.label}:{place}: {key}" if key else f"{self.label}:{place}"
 
     def line(self, path: Sequence[Any]) -> int:
@@ -214,8 +214,8 @@ def override(
     key, equals, text = assignment.partition("=")
     parts = [part for part in re.split(r"\.|\[|\]\.?", key.strip()) if part]
     if not equals or not parts:
-        raise SceneError("--set", f"'{assignment}' is not KEY=VALUE", "give for example time.frames=48")
-    label = f"--set {key.strip()}"
+        raise SceneError("overrides", f"'{assignment}' is not KEY=VALUE", "give for example time.frames=48")
+    label = f"overrides {key.strip()}"
     value = parse(text, label).data
     data = _copy(document.data) if document.data is not None else {}
     path: list[Any] = []
@@ -243,7 +243,7 @@ def override(
             node = node[step]
     prefix = tuple(path)
     places = {p: place for p, place in document.places.items() if p[: len(prefix)] != prefix}
-    return Document(document.label, data, {**places, prefix: f"--set {dotted(prefix)}"})
+    return Document(document.label, data, {**places, prefix: f"overrides {dotted(prefix)}"})
 
 
 def _copy(data: Any) -> Any:

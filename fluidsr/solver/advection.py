@@ -64,9 +64,9 @@ class Advection:
         kernels.centre_velocity(u, v, w, self.centred, layout.cells, layout.tile)
         kernels.trace(
             self.centred, self.back, self.forth, layout.cells, layout.strides(layout.cells), layout.periods, step,
-            layout.tile, layout.periodic,
+            layout.tile, layout.periodic, self.maccormack,
         )  # fmt: skip
-        kernels.pad_rows(self.back, self.forth, layout.cells, layout.periods[2])
+        kernels.pad_rows(self.back, self.forth, layout.cells, layout.periods[2], self.maccormack)
 
     def came_from(self, cells: torch.Tensor) -> torch.Tensor:
         """How far (in cells, [3, n], the grid's axes) what is now at the centres of `cells` (flat indices) has come,
@@ -84,7 +84,9 @@ class Advection:
         is not empty.
         """
         box = self._occupied(phi, math.ceil(reach) + 1)
-        if box is not None:
+        if box is None:
+            return
+        if self.maccormack:
             # The second pass looks beyond the box, where hat is zero: as far as `forth`, at most 3 * reach.
             around = math.ceil(3 * reach) + 2
             spans = (
@@ -92,7 +94,7 @@ class Advection:
                 for a, b, period in zip(*box, self.layout.periods, strict=True)
             )
             self.hat[: phi.numel()].view(self.layout.cells)[tuple(spans)].zero_()
-            self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
+        self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
 
     def velocity(self, velocity: Sequence[torch.Tensor]) -> None:
         """Move the three face arrays in place along the last trace. Open faces bring in the wind.
@@ -120,8 +122,8 @@ class Advection:
         hat, error = self.hat[: phi.numel()], self.error[: phi.numel()]
         where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
         kind = (layout.tile, layout.periodic)
-        kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
         if self.maccormack:
+            kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
             self._join(hat, normal)
             kernels.advection_error(phi, self.forth, hat, error, *where, *kind)
             self._join(error, normal)
@@ -132,7 +134,17 @@ class Advection:
             corrected = error
             corrected.copy_(phi)
         kernels.advect_limited(
-            phi, corrected, self.back, self.low, self.high, *where, inflow, decay, nothing, *kind
+            phi,
+            corrected,
+            self.back,
+            self.low,
+            self.high,
+            *where,
+            inflow,
+            decay,
+            nothing,
+            *kind,
+            self.maccormack,
         )
         self._join(phi, normal)
 

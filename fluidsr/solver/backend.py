@@ -29,8 +29,8 @@ def start(device: str) -> str:
         # GPU.
         index = name.partition(":")[2]
         raise InputError(
-            "--device", f"the solver runs on the first visible GPU only, not on {name}",
-            f"set CUDA_VISIBLE_DEVICES={index} and use --device cuda",
+            "device", f"the solver runs on the first visible GPU only, not on {name}",
+            f"set CUDA_VISIBLE_DEVICES={index} and use `device` cuda",
         )  # fmt: skip
     if _started == name:
         return name

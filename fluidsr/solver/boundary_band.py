@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from fluidsr.solver import kernels_boundary_band as kernels
-from fluidsr.solver import kernels_pressure
 from fluidsr.solver.geometry import Geometry
+from fluidsr.solver.grid import WRAPPED
 
 # Layers of cells around the cut ones that are smoothed, and Gauss-Seidel sweeps before and after a box solve.
 LAYERS = 1
@@ -73,7 +73,7 @@ class Rim:
             return 0, 0
         n = self.cells_of_box[axis]
         first, last = int(index.min()) - 1, int(index.max()) + 2
-        wraps = self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED
+        wraps = self.ends >> (4 * axis) & 3 == WRAPPED
         if wraps and (first < 0 or last > n):
             return 0, n
         return max(first, 0), min(last, n)
@@ -85,7 +85,7 @@ class Rim:
         index = (cells // (ny * nz), cells // nz % ny, cells % nz)
         colour = (index[0] + index[1] + index[2]) % 2
         for axis, n in enumerate(self.cells_of_box):
-            if n % 2 == 1 and self.ends >> (4 * axis) & 3 == kernels_pressure.WRAPPED:
+            if n % 2 == 1 and self.ends >> (4 * axis) & 3 == WRAPPED:
                 colour = colour + (2 << axis) * (index[axis] == n - 1)
         return colour
 

@@ -11,15 +11,13 @@ from fluidsr.errors import SolverError
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_diffusion import hold, implicit
-from fluidsr.solver.kernels_pressure import CLOSED, OPEN, WRAPPED, descend, search
+from fluidsr.solver.kernels_pressure import descend, search
 from fluidsr.solver.pressure import Sums
 from fluidsr.solver.workspace import Workspace
 
 # Residual at which a component counts as solved, as a share of its own L2 norm. The matrix has no eigenvalue
 # below 1, so the error of the velocity is no greater than this.
 TOLERANCE = 1e-6
-# What a velocity does at an end of an axis across it: it sticks to walls, and leaves open faces unchanged.
-_STICKS, _FREE = OPEN, CLOSED
 
 
 class Diffusion:
@@ -99,13 +97,10 @@ class Diffusion:
         return iterations
 
     def _ends(self, normal: int) -> int:
-        code = 0
-        for axis, (wraps, opened) in enumerate(zip(self.grid.periodic, self.grid.opened, strict=True)):
-            for side in range(2):
-                free = opened[side] or axis == normal or axis >= self.grid.dim
-                kind = WRAPPED if wraps else _FREE if free else _STICKS
-                code |= kind << (4 * axis + 2 * side)
-        return code
+        """It sticks to walls across the flow, and leaves open faces unchanged."""
+        free = (normal, *range(self.grid.dim, 3))
+        sides = enumerate(self.grid.opened)
+        return self.grid.beyond([[not (opened or axis in free) for opened in pair] for axis, pair in sides])
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.require(array, np.float32, ["C", "W"]).reshape(-1)).to(self.device)

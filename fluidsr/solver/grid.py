@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluidsr.errors import InputError
 
 FACES = ("closed", "open", "periodic")
+# What a stencil meets beyond an end of an axis: the mirror image (no gradient at the end), its negative (zero at the
+# end), or the axis's other end.
+EVEN, ODD, WRAPPED = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,16 @@ class Grid:
         """Along each axis, after how many metres the domain repeats; 0 where it does not."""
         lengths = (n * self.cell_size for n in self.shape)
         return tuple(length * wraps for length, wraps in zip(lengths, self.periodic, strict=False))
+
+    def beyond(self, odd: Sequence[Sequence[bool]]) -> int:
+        """EVEN, ODD or WRAPPED for each of the six ends of the box as kernels want it: low and high of x, y, z, two
+        bits each. `odd`: for x, y, z and both ends, which of the two it is where the axis is not periodic."""
+        code = 0
+        for axis, (wraps, pair) in enumerate(zip(self.periodic, odd, strict=True)):
+            for side, mirrored in enumerate(pair):
+                kind = WRAPPED if wraps else ODD if mirrored else EVEN
+                code |= kind << (4 * axis + 2 * side)
+        return code
 
     @property
     def longest_edge(self) -> float:

@@ -41,9 +41,9 @@ def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
 
 @ti.kernel
 def trace(c: F32, back: F32, forth: F32, n: I3, strides: I3, periods: I3, step: ti.f32,
-          tile: ti.template(), periodic: ti.template()):  # fmt: skip
-    """back, forth [3, nx, ny, nz + 2] = how far (cells) the particle at each cell centre has come and will go;
-    `step` = seconds / cell size. 36 bytes a cell.
+          tile: ti.template(), periodic: ti.template(), maccormack: ti.template()):  # fmt: skip
+    """back, forth [3, nx, ny, nz + 2] = how far (cells) the particle at each cell centre has come and will go (left out
+    where nothing is corrected); `step` = seconds / cell size. 36 bytes a cell.
 
     Back by the midpoint rule, -step * c(x - step * c(x) / 2). Forth by the same slope, continued: 2 * step * c(x)
     differs from a midpoint step forth, less the one back, by terms of third order, as much as both do from the truth.
@@ -78,14 +78,16 @@ def trace(c: F32, back: F32, forth: F32, n: I3, strides: I3, periods: I3, step: 
                 f = ti.Vector([wx[m], wy[m], wz[m]])
                 there = trilinear(*corners(c, base[m] + a * size, o), 1.0 - f, f)
                 came[m] = -step * there
-                goes[m] = step * (2.0 * c[q0 + m + a * size] - there)
+                if ti.static(maccormack):
+                    goes[m] = step * (2.0 * c[q0 + m + a * size] - there)
             for m in range(count):
                 back[s0 + m + a * padded] = came[m]
-                forth[s0 + m + a * padded] = goes[m]
+                if ti.static(maccormack):
+                    forth[s0 + m + a * padded] = goes[m]
 
 
 @ti.kernel
-def pad_rows(back: F32, forth: F32, n: I3, periodic: int):
+def pad_rows(back: F32, forth: F32, n: I3, periodic: int, maccormack: ti.template()):
     """Fill the two ends of each row of displacements: with their neighbour, or with the other end's."""
     for row in range(3 * n[0] * n[1]):
         first = row * (n[2] + 2) + 1
@@ -94,8 +96,9 @@ def pad_rows(back: F32, forth: F32, n: I3, periodic: int):
         above = first if periodic != 0 else last
         back[first - 1] = back[below]
         back[last + 1] = back[above]
-        forth[first - 1] = forth[below]
-        forth[last + 1] = forth[above]
+        if ti.static(maccormack):
+            forth[first - 1] = forth[below]
+            forth[last + 1] = forth[above]
 
 
 @ti.func
@@ -148,6 +151,24 @@ def samples_along(
     return q, o, v, w, outside
 
 
+@ti.func
+def between(phi: ti.template(), q, o, v, w, outside, inflow):
+    """phi at a place from `samples_along`, and the extremes of what it is made of: beyond the ends `inflow`, growing to
+    all within a cell."""
+    share = ti.min(outside, 1.0)
+    a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
+    below = ti.min(
+        ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
+    )
+    above = ti.max(
+        ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
+    )
+    moved = (1.0 - share) * trilinear(a000, a001, a010, a011, a100, a101, a110, a111, v, w) + share * inflow
+    least = ti.select(share > 0.0, ti.min(below, inflow), below)
+    most = ti.select(share > 0.0, ti.max(above, inflow), above)
+    return moved, least, most
+
+
 @ti.kernel
 def advect_back(
     phi: F32, shift: F32, hat: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
@@ -156,7 +177,7 @@ def advect_back(
     """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample,
     on the box from `first` to `last`.
 
-    `lower`, `upper`: index coordinates beyond which nothing but `inflow` comes in, growing to all within a cell.
+    `lower`, `upper`: index coordinates beyond which nothing but `inflow` comes in.
     """
     size = n + normal
     tiles = (last[2] - first[2] + tile - 1) // tile
@@ -179,18 +200,7 @@ def advect_back(
                 upper,
                 periodic,
             )
-            share = ti.min(outside, 1.0)
-            a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
-            below = ti.min(
-                ti.min(ti.min(a000, a001), ti.min(a010, a011)), ti.min(ti.min(a100, a101), ti.min(a110, a111))
-            )
-            above = ti.max(
-                ti.max(ti.max(a000, a001), ti.max(a010, a011)), ti.max(ti.max(a100, a101), ti.max(a110, a111))
-            )
-            moved = trilinear(a000, a001, a010, a011, a100, a101, a110, a111, v, w)
-            value[m] = (1.0 - share) * moved + share * inflow
-            least[m] = ti.select(share > 0.0, ti.min(below, inflow), below)
-            most[m] = ti.select(share > 0.0, ti.max(above, inflow), above)
+            value[m], least[m], most[m] = between(phi, q, o, v, w, outside, inflow)
         for m in range(count):
             hat[q0 + m] = value[m]
             low[q0 + m] = least[m]
@@ -287,10 +297,13 @@ def add_smoothed(
 def advect_limited(
     phi: F32, corrected: F32, shift: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
     periods: I3, lower: V3, upper: V3, inflow: ti.f32, decay: ti.f32, nothing: ti.f32, tile: ti.template(),
-    periodic: ti.template(),
+    periodic: ti.template(), maccormack: ti.template(),
 ):  # fmt: skip
     """phi = decay * `corrected` where the flow came from, within [low, high]; up to `nothing` becomes 0. 28 bytes a
-    sample, on the box from `first` to `last`. `inflow` as in `advect_back`."""
+    sample, on the box from `first` to `last`. `inflow` as in `advect_back`.
+
+    Not `maccormack`: `corrected` is a copy of phi, with the limits of its own samples; low and high are not read.
+    """
     size = n + normal
     tiles = (last[2] - first[2] + tile - 1) // tile
     for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
@@ -310,10 +323,11 @@ def advect_limited(
                 upper,
                 periodic,
             )
-            share = ti.min(outside, 1.0)
-            moved = (1.0 - share) * trilinear(*corners(corrected, q, o), v, w) + share * inflow
+            moved, least, most = between(corrected, q, o, v, w, outside, inflow)
+            if ti.static(maccormack):
+                least, most = low[q0 + m], high[q0 + m]
             # Rounding must not leave the range either: constants stay what they are to the last bit.
-            new = decay * ti.min(ti.max(moved, low[q0 + m]), high[q0 + m])
+            new = decay * ti.min(ti.max(moved, least), most)
             value[m] = ti.select(ti.abs(new) > nothing, new, 0.0)
         for m in range(count):
             phi[q0 + m] = value[m]

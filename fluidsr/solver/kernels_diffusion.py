@@ -1,7 +1,7 @@
 """Kernels of implicit viscosity, on the faces normal to one axis (diffusion.py has the equation).
 
-`sizes (mx, my, mz)`: faces along each axis; `along`: that axis. `ends` as in kernels_pressure.py, but for
-what a velocity does there: 0 zero gradient, 1 zero half a cell beyond the last face (no slip), 2 periodic.
+`sizes (mx, my, mz)`: faces along each axis; `along`: that axis. `ends`: what a velocity does beyond the six ends of the
+box (`Grid.beyond`), ODD where it is zero half a cell beyond the last face (no slip), EVEN where it has no gradient.
 `held`: two bits, whether the first and the last layer of faces are walls. Where `solid` is 1, faces that are mostly
 covered are held, too: their middle lies in the solid.
 """

@@ -3,22 +3,21 @@ velocity that it is about).
 
 All loop over rows along z. Sums are left per row in `sums [rows, 3]`. A row is *plain* where all faces of its
 cells are as in the empty box, and there no weights are read: most rows of most scenes move only the numbers
-that they are about. `ends` describes the six ends of the box, low and high of x, y, z, two bits each: 0
-closed, 1 open, 2 periodic.
+that they are about. `ends`: what lies beyond the six ends of the box (`Grid.beyond`), EVEN at closed ones, ODD at
+open ones.
 """
 
 import taichi as ti
 
+from fluidsr.solver.grid import ODD, WRAPPED
 from fluidsr.solver.sampling import F32, F64, U8
-
-CLOSED, OPEN, WRAPPED = 0, 1, 2
 
 
 @ti.func
 def neighbour(index, n, stride, high, ends, axis):
     """Of the cell at `index` of `n` along an axis, on its low (high = 0) or high (1) side: offset in the flat
-    array, sign of its value (-1: the mirror image of the cell itself, which makes p = 0 on the face), and
-    whether the face between them can carry flow in the empty box (1 or 0)."""
+    array, sign of its value (-1 beyond an ODD end, where p = 0 on the face), and whether the face between them can
+    carry flow in the empty box (1; 0 at an EVEN end)."""
     offset = ti.select(high != 0, stride, -stride)
     sign = 1.0
     flows = 1.0
@@ -27,7 +26,7 @@ def neighbour(index, n, stride, high, ends, axis):
         offset = 0
         if end == WRAPPED:
             offset = ti.select(high != 0, -(n - 1) * stride, (n - 1) * stride)
-        elif end == OPEN:
+        elif end == ODD:
             sign = -1.0
         else:
             flows = 0.0

@@ -42,7 +42,7 @@ class Projection:
         self, grid: Grid, geometry: Geometry, numerics: Numerics, device: str, workspace: Workspace
     ) -> None:
         self.grid, self.numerics, self.device = grid, numerics, device
-        self.ends = ends(grid)
+        self.ends = grid.beyond(grid.opened)
         cells = math.prod(grid.cells)
         self.r = workspace.take("projection", cells)
         # An empty box needs no more; memory that nothing touches is never there.
@@ -164,13 +164,3 @@ class Projection:
     def _faces(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Faces:
         u, v, w = (self._flat(array) for array in arrays)
         return u, v, w
-
-
-def ends(grid: Grid) -> int:
-    """The six ends of the box as kernels want them, see kernels_pressure.py."""
-    code = 0
-    for axis, (wraps, opened) in enumerate(zip(grid.periodic, grid.opened, strict=True)):
-        for side in range(2):
-            kind = kernels_pressure.OPEN if opened[side] else kernels_pressure.CLOSED
-            code |= (kernels_pressure.WRAPPED if wraps else kind) << (4 * axis + 2 * side)
-    return code

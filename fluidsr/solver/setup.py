@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
+from fluidsr.choices import Advection, Preconditioner
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.shapes import Shape
-
-ADVECTIONS = ("maccormack", "semi-lagrangian", "reflection")
-PRECONDITIONERS = ("auto", "box", "none")
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,17 @@ class Source:
             self.inherit, self.expansion,
         )  # fmt: skip
         if self.inflow and self.velocity is None:
-            raise InputError("source", "a nozzle without a velocity lets nothing in", "give velocity")
+            raise InputError("source", "inflow needs a velocity", "give velocity")
         if not 0 <= self.inherit <= 1:
-            raise InputError("source", f"there is no inherited share of {self.inherit:g}", "give 0 to 1")
+            raise InputError("source", f"inherit is {self.inherit:g}, not a share", "give 0 to 1")
         if self.expansion < 0:
-            raise InputError("source", f"at {self.expansion:g} /s air would vanish", "give a rate from 0 up")
+            raise InputError(
+                "source", f"expansion is negative ({self.expansion:g} 1/s)", "give a rate from 0 up"
+            )
         if self.density is not None and self.density < 0:
-            raise InputError("source", f"there is no density of {self.density:g}", "give a number from 0 up")
+            raise InputError("source", f"density is negative ({self.density:g})", "give a number from 0 up")
         if any(map(math.isnan, self.seconds)):
-            raise InputError("source", f"{self.seconds} are no times", "give numbers")
+            raise InputError("source", f"seconds are {self.seconds}, not numbers", "give start and end in s")
 
     def velocity_at(self, time: float) -> tuple[float, ...] | None:
         """What gas is emitted with at `time` (s), m/s, with what it inherits; None where nothing is asked for."""
@@ -109,10 +110,12 @@ class Physics:
     def __post_init__(self) -> None:
         if not (self.viscosity >= 0 and math.isfinite(self.viscosity)):
             raise InputError(
-                "physics.viscosity", f"{self.viscosity} m²/s is no viscosity", "give a number from 0 up"
+                "physics.viscosity",
+                f"{self.viscosity} m²/s is negative or not finite",
+                "give a number from 0 up",
             )
         if self.wind is not None and not all(map(math.isfinite, self.wind)):
-            raise InputError("physics.wind", f"{self.wind} m/s is no wind", "give finite numbers")
+            raise InputError("physics.wind", f"{self.wind} m/s is not finite", "give finite numbers")
         decay = (self.dissipation_density, self.dissipation_temperature)
         _finite(
             "physics",
@@ -124,7 +127,7 @@ class Physics:
         )
         if min(decay) < 0:
             raise InputError(
-                "physics.dissipation", f"at {min(decay):g} /s things would grow", "give rates from 0 up"
+                "physics.dissipation", f"a rate is negative ({min(decay):g} 1/s)", "give rates from 0 up"
             )
 
 
@@ -142,14 +145,14 @@ class Numerics:
     max_iterations: int = 100
 
     def __post_init__(self) -> None:
-        _one_of("advection", self.advection, ADVECTIONS)
-        _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        _one_of("advection", self.advection, get_args(Advection))
+        _one_of("preconditioner", self.preconditioner, get_args(Preconditioner))
         if not 0 < self.tolerance < 1:
             raise InputError(
-                "numerics", f"a tolerance of {self.tolerance} cannot be met", "give one in (0, 1)"
+                "numerics", f"tolerance is {self.tolerance}, not between 0 and 1", "give for example 1e-4"
             )
         if self.max_iterations < 1:
-            raise InputError("numerics", f"{self.max_iterations} iterations solve nothing", "give at least 1")
+            raise InputError("numerics", f"max_iterations is {self.max_iterations}", "give at least 1")
 
 
 @dataclass(frozen=True)
@@ -167,9 +170,11 @@ class Setup:
 
     def __post_init__(self) -> None:
         if not self.cfl > 0:
-            raise InputError("cfl", f"{self.cfl} cells per substep is no motion", "give a positive number")
+            raise InputError("cfl", f"{self.cfl} cells per substep is not positive", "give a positive number")
         if self.max_substeps < 1:
-            raise InputError("max_substeps", f"{self.max_substeps} is too few", "give at least 1")
+            raise InputError(
+                "max_substeps", f"{self.max_substeps} substeps is less than one", "give at least 1"
+            )
         self._check_wind()
         for number, source in enumerate(self.sources):
             if source.velocity is not None and len(source.velocity) != self.grid.dim:

@@ -21,7 +21,7 @@ from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.discriminators import DiscriminatorTrainer, seeded_generator
 from fluidsr.training.distributed import ProcessGroup
-from fluidsr.training.optimizer import NetworkOptimizer, all_finite
+from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
 from fluidsr.training.recipe_schema import Losses
 
 
@@ -106,7 +106,7 @@ class AdversarialStep:
                 micro_batches = list(self._generator_batches(frames, triplets))
                 self._update_generator(micro_batches, discriminators, metrics)
         state.step += 1
-        state.update_ema()
+        update_ema(state.ema, state.generator.network, self.recipe.optimizer.average, state.step)
         self.complete = True
         return {name: sum(values) / len(values) for name, values in metrics.items()}
 

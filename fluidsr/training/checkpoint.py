@@ -11,18 +11,16 @@ import torch
 from torch import Tensor
 
 from fluidsr import checkpoints, models
-from fluidsr.errors import InputError, ModelError
+from fluidsr.errors import ModelError
 from fluidsr.models import Generator
 from fluidsr.training import optimizer
 from fluidsr.training.discriminators import DiscriminatorTrainer, build_discriminators
+from fluidsr.training.folder import check_same_training
 from fluidsr.training.monitors import DivergenceMonitor
-from fluidsr.training.optimizer import NetworkOptimizer
+from fluidsr.training.optimizer import NetworkOptimizer, tensors_of
 from fluidsr.training.recipe import Recipe
 
 VERSION = 3  # of the checkpoint; before, it had no checksum
-# Keys that may change when a training is resumed: its length, and how often it reports.
-_RESUMABLE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
-_RESUMABLE |= {"summary", "limits"}
 
 
 class TrainingState:
@@ -78,14 +76,6 @@ class TrainingState:
         self.density_range = _widen(self.density_range, coarse[:, :, :1])
         self.velocity_range = _widen(self.velocity_range, coarse[:, :, 1:])
 
-    @torch.no_grad()
-    def update_ema(self) -> None:
-        """Move the averaged weights towards the current ones; faster in the first steps, when they change most."""
-        decay = min(self.recipe.optimizer.average, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.ema.parameters(), self.generator.network.parameters(), strict=True)
-        for mean, now in pairs:
-            mean.lerp_(now, 1 - decay)
-
     def save(self, path: Path) -> None:
         """Write everything to one safetensors file, complete or not at all; the one before is kept beside it. Raises
         InputError, RunError."""
@@ -116,25 +106,13 @@ class TrainingState:
                 # The one before had no checksum.
                 if record.get("version") != (VERSION if saved.signed else VERSION - 1):
                     raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
-                self._check(path, record)
+                check_same_training(path.parent, record, self.recipe, self.seed)
                 self._take({name: tensor.to(self.device) for name, tensor in saved.tensors.items()}, record)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise checkpoints.Damaged(f"{type(error).__name__}: {error}".splitlines()[0]) from error
             return True
 
         return checkpoints.newest(path, use, note, unsigned=True) or False
-
-    def _check(self, path: Path, record: dict[str, Any]) -> None:
-        """Length and reporting may differ; everything else of the recipe, and the seed, may not."""
-        saved = {"seed": record["seed"], **_flat(_full(record["recipe"]))}
-        current = {"seed": self.seed, **_flat(self.recipe.model_dump(mode="json"))}
-        for key in sorted({*saved, *current} - _RESUMABLE):
-            if saved.get(key) != current.get(key):
-                raise InputError(
-                    str(path.parent),
-                    f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} is asked for",
-                    "use another `output`, or `overwrite`",
-                )
 
     def _optimizers(self) -> Iterator[tuple[str, NetworkOptimizer]]:
         yield "generator", self.generator
@@ -146,12 +124,9 @@ class TrainingState:
         yield from ((f"average/{name}", tensor) for name, tensor in optimizer.named_tensors(self.ema))
 
     def _take(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        def of_network(network: str) -> dict[str, Tensor]:
-            return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == network}
-
         for network, trained in self._optimizers():
-            trained.load_tensors(of_network(network))
-        optimizer.copy_tensors(self.ema, of_network("average"))
+            trained.load_tensors(tensors_of(network, tensors))
+        optimizer.copy_tensors(self.ema, tensors_of("average", tensors))
         self.planned_steps = int(record["recipe"]["steps"])
         self.step, self.seconds = int(record["step"]), float(record["seconds"])
         self.density_range = _pair(record["density_range"])
@@ -161,11 +136,6 @@ class TrainingState:
         mean, lowest, count = record["watch"]
         monitor = self.divergence
         monitor.mean, monitor.lowest, monitor.count = float(mean), float(lowest), int(count)
-
-
-def _full(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A saved recipe with the defaults of keys that it lacks."""
-    return Recipe.model_validate(recipe).model_dump(mode="json")
 
 
 def _call_text(architecture: str, hyperparameters: dict[str, Any]) -> str:
@@ -180,11 +150,3 @@ def _widen(known: tuple[float, float], values: Tensor) -> tuple[float, float]:
 def _pair(values: Any) -> tuple[float, float]:
     low, high = values
     return float(low), float(high)
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        name = f"{prefix}{key}"
-        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat

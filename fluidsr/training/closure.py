@@ -14,13 +14,20 @@ from pydantic import Field
 from torch import Tensor
 
 from fluidsr import checkpoints
-from fluidsr.errors import InputError, TrainingError
+from fluidsr.errors import TrainingError
 from fluidsr.models.closure import Closure, ClosureSample
 from fluidsr.scenes import load_yaml_model
 from fluidsr.signals import StopRequest
-from fluidsr.training.folder import CHECKPOINT
+from fluidsr.training.folder import CHECKPOINT, check_same_training
 from fluidsr.training.metrics_log import MetricsLog
-from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, named_tensors, rate_change
+from fluidsr.training.optimizer import (
+    NetworkOptimizer,
+    copy_tensors,
+    named_tensors,
+    rate_change,
+    tensors_of,
+    update_ema,
+)
 from fluidsr.training.recipe import recipe_file
 from fluidsr.training.recipe_schema import Optimizer, Section, Share
 
@@ -200,10 +207,7 @@ class ClosureTraining:
         torch.nn.utils.clip_grad_norm_(self.optimizer.network.parameters(), recipe.optimizer.clip)
         self.optimizer.update(self.step, recipe.steps)
         self.step += 1
-        decay = min(recipe.optimizer.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.optimizer.network.parameters(), strict=True):
-                mean.lerp_(now, 1 - decay)
+        update_ema(self.average, self.optimizer.network, recipe.optimizer.average, self.step)
         self._complete = True
         return total
 
@@ -236,20 +240,10 @@ class ClosureTraining:
         record: Mapping[str, Any] = saved.record
         if record.get("version") != (VERSION if saved.signed else None):
             raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
-        before = {**record["recipe"], "seed": record["seed"]}
-        asked = {**self.recipe.model_dump(mode="json"), "seed": self.seed}
-        for key in sorted(
-            asked.keys() - {"steps", "validate_every", "checkpoint_every", "summary", "limits"}
-        ):
-            if before.get(key) != asked[key]:
-                raise InputError(
-                    str(self.output),
-                    f"holds a training with {key} = {before.get(key)}, and {asked[key]} is asked for",
-                    "use another `output`, or `overwrite`",
-                )
+        check_same_training(self.output, record, self.recipe, self.seed)
         tensors = {name: tensor.to(self.device) for name, tensor in saved.tensors.items()}
-        self.optimizer.load_tensors(_of("network", tensors))
-        copy_tensors(self.average, _of("average", tensors))
+        self.optimizer.load_tensors(tensors_of("network", tensors))
+        copy_tensors(self.average, tensors_of("average", tensors))
         self.step, self.validation = int(record["step"]), record["validation"]
         self._saved_at = self.step
         self.planned_steps = int(record["recipe"]["steps"])
@@ -281,7 +275,7 @@ def unexplained_share(change: Tensor, sample: ClosureSample) -> Tensor:
 
 @torch.no_grad()
 def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> float:
-    """Mean of `unexplained_share` over up to `most` frames of the samples, spread evenly."""
+    """Mean of `unexplained_share` over up to `max_frames` of the samples, spread evenly."""
     device = next(network.parameters()).device
     count = min(max_frames, len(samples))
     total = 0.0
@@ -289,7 +283,3 @@ def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> flo
         sample = samples.frame(n * len(samples) // count)
         total += unexplained_share(network(sample.state.to(device), sample.periodic), sample).item()
     return total / count
-
-
-def _of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == owner}

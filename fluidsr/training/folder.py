@@ -1,10 +1,14 @@
-"""A training's folder: which files in it are the training's own, and who owns it."""
+"""A training's folder: which files in it are the training's own, who owns it, and whose checkpoint it holds."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from fluidsr import checkpoints
 from fluidsr.atomic import remove_unfinished, write_error
@@ -12,6 +16,9 @@ from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership
 
 CHECKPOINT = "checkpoint.safetensors"
+# Keys that may change when a training is resumed: its length, and how often it reports.
+_RESUMABLE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
+_RESUMABLE |= {"summary", "limits"}
 
 
 def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
@@ -39,6 +46,29 @@ def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
         ownership.release()
         raise write_error(folder, error) from error
     return ownership
+
+
+def check_same_training(folder: Path, record: Mapping[str, Any], recipe: BaseModel, seed: int) -> None:
+    """Raise InputError unless the checkpoint of `record` in the folder is of this recipe and seed; length and reporting
+    may differ. A recipe saved before a key was added has its default."""
+    full = type(recipe).model_validate(record["recipe"])
+    saved = {"seed": record["seed"], **_flat(full.model_dump(mode="json"))}
+    current = {"seed": seed, **_flat(recipe.model_dump(mode="json"))}
+    for key in sorted({*saved, *current} - _RESUMABLE):
+        if saved.get(key) != current.get(key):
+            raise InputError(
+                str(folder),
+                f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} is asked for",
+                "use another `output`, or `overwrite`",
+            )
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
 
 
 def _remove_training(folder: Path, name: str) -> None:

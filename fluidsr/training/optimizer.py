@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,20 @@ def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Copy what `named_tensors` gave into the network."""
     for name, tensor in named_tensors(network):
         tensor.copy_(tensors[name])
+
+
+def tensors_of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of tensors called `OWNER/NAME` those of one owner, by NAME."""
+    return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == owner}
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move averaged weights towards those that `network` has after `step` steps; `decay` is the share that stays, less
+    in the first steps, when weights change most."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for mean, now in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
 
 
 def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
+from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.recipe_schema import (
     Discriminators,
     Losses,
@@ -168,6 +168,8 @@ def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:
 
 
 def trains_closure(name_or_path: str | Path) -> bool:
-    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none."""
-    text = recipe_file(name_or_path)[0].read_text(encoding="utf-8", errors="replace")
-    return re.search(r"^kind:\s*[\"']?closure\b", text, re.MULTILINE) is not None
+    """Whether a recipe trains a corrector of coarse runs (`kind: closure`). Raises InputError where there is none,
+    SceneError where it is not YAML."""
+    path, label = recipe_file(name_or_path)
+    data = parse(read_text(path, label), label).data
+    return isinstance(data, dict) and data.get("kind") == "closure"

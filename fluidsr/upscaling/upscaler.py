@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from fluidsr import device as devices
 from fluidsr import models
+from fluidsr.choices import NetworkPrecision
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
@@ -29,7 +30,7 @@ from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
 from fluidsr.upscaling.tiles import FieldBlock, Tile, uncovered_boxes
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS: tuple[str, ...] = get_args(NetworkPrecision)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

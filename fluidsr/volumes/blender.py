@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, on_grid
 from fluidsr.volumes import memory
-from fluidsr.volumes.places import Place, on_place
 from fluidsr.volumes.units import Taken
 
 _LAYOUT = struct.Struct("<i3i2f3f3f3f3i3f16f3i3i3i3ff")
@@ -85,11 +85,11 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_byt
         return Taken(frame.replace(origin=origin), "blender", tight=True, notes=(NO_CONFIG,), up="z")
     size = domain.cell_size / finer
     memory.check(str(path), 4 * math.prod(domain.shape) * finer**3 * _components(frame), max_bytes)
-    box = Place(tuple(n * finer for n in domain.shape), size, domain.corner)
+    box = FrameGrid(tuple(n * finer for n in domain.shape), size, domain.corner)
     origin = tuple(c + n * size for c, n in zip(domain.corner, first, strict=True))
     frame = frame.replace(cell_size=size, origin=origin)
     if all(a >= 0 and a + n <= b for a, n, b in zip(first, frame.shape, box.shape, strict=True)):
-        frame = on_place(frame, box)
+        frame = on_grid(frame, box)
     notes = (ROTATED,) if domain.rotated else ()
     return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes, up="z")
 

@@ -7,20 +7,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from fluidsr.choices import StoredPrecision
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import cropped
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
-from fluidsr.volumes.places import cropped
 from fluidsr.volumes.units import Style, Taken
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
-PRECISIONS = ("half", "float")
+PRECISIONS: tuple[str, ...] = get_args(StoredPrecision)
 Crop = tuple[Sequence[float], Sequence[float]] | str | None
 
 

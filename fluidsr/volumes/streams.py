@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
+from fluidsr.choices import StoredPrecision
 from fluidsr.errors import InputError
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.units import Style
@@ -57,8 +58,9 @@ def stream(
         raise InputError(
             os.fspath(path), f"{suffix!r} is not written box by box", f"use {', '.join(STREAMED)}"
         )
-    if precision not in ("half", "float"):
-        raise InputError("precision", f"{precision!r} is not known", "give one of half, float")
+    precisions = get_args(StoredPrecision)
+    if precision not in precisions:
+        raise InputError("precision", f"{precision!r} is not known", f"give one of {', '.join(precisions)}")
     grid_names.grid_name("velocity", naming)
     if not 0 <= threshold < float("inf"):
         raise InputError("threshold", f"{threshold} is not a magnitude", "give 0 or more")

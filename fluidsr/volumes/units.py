@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 
-UNITS = ("auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender")
+UNITS: tuple[str, ...] = get_args(VelocityUnit)
 
 # Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
 MANTAFLOW_UNITS_PER_SECOND = 2.5
@@ -77,10 +78,10 @@ class Taken:
         unit or a rate that is none.
         """
         if unit not in UNITS:
-            raise InputError("--velocity-unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
+            raise InputError("velocity_unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
         if frame_rate is not None and not 0 < frame_rate < float("inf"):
             raise InputError(
-                "--frame-rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
+                "frame_rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
             )
         frame = self.frame
         if frame_rate is not None:

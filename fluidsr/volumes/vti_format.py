@@ -64,23 +64,68 @@ class DataArray:
     piece: int = 0
 
 
-class VtiFile:
-    """An open image file. Raises VolumeError for one that is damaged or no image.
+class ImageHeader:
+    """Where an image lies, as the header of a .vti or .pvti file says.
 
-    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m. Of several
-    pieces `arrays` has those that all of them have.
+    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m; `direction` is
+    a matrix, row by row.
     """
 
-    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None) -> None:
         self.where = os.fspath(path)
         self.max_bytes = max_bytes
-        self.arrays: list[DataArray] = []
-        self._all: list[DataArray] = []  # of all pieces
-        self._pieces: list[tuple[int, ...]] = []
         self.extent: tuple[int, ...] = (0, -1) * 3
         self.spacing: tuple[float, ...] = (1.0,) * 3
         self.origin: tuple[float, ...] = (0.0,) * 3
         self.direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    def points(self) -> tuple[int, int, int]:
+        """Points along x, y, z."""
+        a, b, c, d, e, f = self.extent
+        return b - a + 1, d - c + 1, f - e + 1
+
+    def _feed(
+        self, parser: xml.parsers.expat.XMLParserType, header: str | bytes, whole: bool, remedy: str
+    ) -> None:
+        """Let `parser`, which has its handlers, read the header, or the part before appended data."""
+
+        def doctype(*_: object) -> None:
+            self._fail("it declares a document type")
+
+        parser.StartDoctypeDeclHandler = doctype
+        try:
+            parser.Parse(header, whole)
+        except xml.parsers.expat.ExpatError as error:
+            raise VolumeError(self.where, f"not a VTK image ({error})", remedy) from error
+        if min(self.points()) < 1:
+            self._fail("it has no extent")
+
+    def _set_image(self, attributes: dict[str, str]) -> None:
+        extent = numbers(attributes.get("WholeExtent", ""), int, 6)
+        spacing = numbers(attributes.get("Spacing", "1 1 1"), float, 3)
+        origin = numbers(attributes.get("Origin", "0 0 0"), float, 3)
+        direction = numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
+        if extent is None or spacing is None or origin is None or direction is None:
+            self._fail("its extent, spacing, origin or direction is not made of numbers")
+        if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
+            self._fail("its extent, spacing, origin or direction is absurd")
+        self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
+
+    def _fail(self, what: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+
+
+class VtiFile(ImageHeader):
+    """An open image file. Raises VolumeError for one that is damaged or no image.
+
+    Of several pieces `arrays` has those that all of them have.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        super().__init__(path, max_bytes)
+        self.arrays: list[DataArray] = []
+        self._all: list[DataArray] = []  # of all pieces
+        self._pieces: list[tuple[int, ...]] = []
         self._header = np.dtype("<u4")
         self._order = "<"
         self._compressor = ""
@@ -98,11 +143,6 @@ class VtiFile:
     def compression(self) -> str:
         """`none`, `zlib`, `lz4` or `lzma`."""
         return _COMPRESSORS[self._compressor]
-
-    def points(self) -> tuple[int, int, int]:
-        """Points along x, y, z."""
-        a, b, c, d, e, f = self.extent
-        return b - a + 1, d - c + 1, f - e + 1
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
         """The array's values, `[tuples * components]`, in its own type. Raises VolumeError where they are
@@ -185,18 +225,9 @@ class VtiFile:
             if path and path[-1] == "DataArray" and self._all:
                 self._all[-1].text.append(value)
 
-        def doctype(*_: object) -> None:
-            self._fail("it declares a document type")
-
         parser.StartElementHandler, parser.EndElementHandler = start, end
         parser.CharacterDataHandler = text
-        parser.StartDoctypeDeclHandler = doctype
-        try:
-            parser.Parse(header, whole)
-        except xml.parsers.expat.ExpatError as error:
-            raise VolumeError(self.where, f"not a VTK image ({error})", "give a .vti file") from error
-        if min(self.points()) < 1:
-            self._fail("it has no extent")
+        self._feed(parser, header, whole, "give a .vti file")
 
     def _set_file(self, attributes: dict[str, str]) -> None:
         if attributes.get("type") not in _KINDS:
@@ -209,17 +240,6 @@ class VtiFile:
         self._compressor = attributes.get("compressor", "")
         if self._compressor not in _COMPRESSORS:
             raise VolumeError(self.where, f"compressed with {self._compressor}", "save it with zlib or LZ4")
-
-    def _set_image(self, attributes: dict[str, str]) -> None:
-        extent = numbers(attributes.get("WholeExtent", ""), int, 6)
-        spacing = numbers(attributes.get("Spacing", "1 1 1"), float, 3)
-        origin = numbers(attributes.get("Origin", "0 0 0"), float, 3)
-        direction = numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
-        if extent is None or spacing is None or origin is None or direction is None:
-            self._fail("its extent, spacing, origin or direction is not made of numbers")
-        if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
-            self._fail("its extent, spacing, origin or direction is absurd")
-        self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
 
     def _add_array(self, section: str, attributes: dict[str, str]) -> None:
         if attributes.get("type") not in _TYPES:  # strings and bits
@@ -323,9 +343,6 @@ class VtiFile:
     def _words(self, raw: bytes, count: int) -> list[int]:
         """The first `count` sizes in `raw`. Raises ValueError where it is too short."""
         return np.frombuffer(raw, self._header, count).tolist()
-
-    def _fail(self, what: str) -> NoReturn:
-        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
 
 
 def cells_of(extent: tuple[int, ...], section: str) -> int:

@@ -5,32 +5,24 @@ from __future__ import annotations
 import os
 import xml.parsers.expat
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
-from fluidsr.volumes.vti_format import DataArray, VtiFile, assembled, cells_of, numbers
+from fluidsr.volumes.vti_format import DataArray, ImageHeader, VtiFile, assembled, cells_of
 
 _MAX_BYTES = 64 << 20
 _MAX_PIECES = 10_000
 
 
-class ParallelFile:
+class ParallelFile(ImageHeader):
     """An open header and the files that it names; a `vtk_image.Image`. Raises VolumeError where one is missing,
     damaged, or lies outside the image."""
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
-        self.where = os.fspath(path)
-        self.max_bytes = max_bytes
-        self.extent: tuple[int, ...] = (0, -1) * 3
-        self.spacing: tuple[float, ...] = (1.0,) * 3
-        self.origin: tuple[float, ...] = (0.0,) * 3
-        self.direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        super().__init__(path, max_bytes)
         sources = self._parse()
-        if min(self.points()) < 1:
-            self._fail("it has no extent")
         folder = Path(path).parent
         self._files = [VtiFile(folder / source, max_bytes) for source in sources]
         self.arrays = [
@@ -43,11 +35,6 @@ class ParallelFile:
     def compression(self) -> str:
         """That of the first file."""
         return self._files[0].compression if self._files else "none"
-
-    def points(self) -> tuple[int, int, int]:
-        """Points along x, y, z."""
-        a, b, c, d, e, f = self.extent
-        return b - a + 1, d - c + 1, f - e + 1
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
         """The array's values, `[tuples * components]`, from all files."""
@@ -84,33 +71,16 @@ class ParallelFile:
                 what = f"a VTK file of type {attributes.get('type')}"
                 raise VolumeError(self.where, what, "give an image of several files (.pvti)")
             if tag == "PImageData":
-                extent = numbers(attributes.get("WholeExtent", ""), int, 6)
-                spacing = numbers(attributes.get("Spacing", "1 1 1"), float, 3)
-                origin = numbers(attributes.get("Origin", "0 0 0"), float, 3)
-                direction = numbers(attributes.get("Direction", "1 0 0 0 1 0 0 0 1"), float, 9)
-                if extent is None or spacing is None or origin is None or direction is None:
-                    self._fail("its extent, spacing, origin or direction is not made of numbers")
-                if not np.isfinite([*spacing, *origin, *direction]).all() or max(map(abs, extent)) > 1 << 31:
-                    self._fail("its extent, spacing, origin or direction is absurd")
-                self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
+                self._set_image(attributes)
             if tag == "Piece" and attributes.get("Source"):
                 if len(sources) >= _MAX_PIECES:
                     self._fail(f"it names more than {_MAX_PIECES} files")
                 sources.append(attributes["Source"].replace("\\", "/"))
 
-        def doctype(*_: object) -> None:
-            self._fail("it declares a document type")
-
         parser = xml.parsers.expat.ParserCreate()
-        parser.StartElementHandler, parser.StartDoctypeDeclHandler = start, doctype
-        try:
-            parser.Parse(text, True)
-        except xml.parsers.expat.ExpatError as error:
-            raise VolumeError(self.where, f"not a VTK image ({error})", "give a .pvti file") from error
+        parser.StartElementHandler = start
+        self._feed(parser, text, True, "give a .pvti file")
         return sources
-
-    def _fail(self, what: str) -> NoReturn:
-        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
 
 
 def _same(file: VtiFile, array: DataArray) -> DataArray | None:

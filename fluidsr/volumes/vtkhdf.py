@@ -23,9 +23,9 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, RunError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, on_grid
 from fluidsr.volumes import memory, vtk_image
 from fluidsr.volumes.info import VolumeInfo
-from fluidsr.volumes.places import Place, on_place
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import DataArray
 from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
@@ -44,7 +44,7 @@ def write_series(
     path: str | os.PathLike[str],
     times: Sequence[float],
     load: Callable[[int], Frame],
-    place: Place,
+    place: FrameGrid,
     fields: Sequence[str],
     *,
     half: bool,
@@ -62,7 +62,7 @@ def write_series(
         raise InputError(str(path), "this VTK cannot write VTKHDF", "pip install 'vtk>=9.6'") from error
 
     def image(step: int) -> Any:
-        frame = on_place(load(step).numpy(), place)
+        frame = on_grid(load(step).numpy(), place)
         missing = [name for name in fields if name not in frame.fields()]
         if missing:
             raise InputError(
@@ -210,7 +210,7 @@ def _run(command: list[str]) -> tuple[int, bytes]:
     return done.returncode, done.stdout
 
 
-def _source(times: Sequence[float], image: Callable[[int], Any], place: Place) -> Any:
+def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGrid) -> Any:
     """The head of a VTK pipeline that gives `image(step)` where the writer asks for a time."""
     from vtkmodules.util.vtkAlgorithm import VTKPythonAlgorithmBase
     from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData

@@ -17,8 +17,8 @@ from fluidsr.dataset import ExternalPair, Store, import_simulations, survey
 from fluidsr.dataset.pair_checks import Extent, of_both, of_fine
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.models.resample import downsample
-from fluidsr.volumes.places import Place
 
 SIDES = {"low": "coarse", "high": "fine"}
 
@@ -115,8 +115,8 @@ def test_the_box_of_two_tight_sides_holds_both_in_whole_coarse_cells(
     low: list[tuple[int, int]], high: list[tuple[int, int]], factor: int, cell: float, place: float
 ) -> None:
     high, fine = high[: len(low)], cell / factor
-    coarse_box = Place(tuple(n for _, n in low), cell, tuple((place + a) * cell for a, _ in low))
-    fine_box = Place(tuple(n for _, n in high), fine, tuple(place * cell + a * fine for a, _ in high))
+    coarse_box = FrameGrid(tuple(n for _, n in low), cell, tuple((place + a) * cell for a, _ in low))
+    fine_box = FrameGrid(tuple(n for _, n in high), fine, tuple(place * cell + a * fine for a, _ in high))
     grids = of_both(Extent(coarse_box, True), Extent(fine_box, True))
     assert grids.factor == factor and grids.fine.shape == tuple(n * factor for n in grids.coarse.shape)
     assert grids.coarse.origin == grids.fine.origin
@@ -151,13 +151,13 @@ def test_boxes_that_were_rounded_to_whole_cells_share_what_they_have(tmp_path: P
 
 
 def test_a_fine_side_alone_is_cut_or_padded_to_whole_coarse_cells() -> None:
-    known = Place((21, 18), 0.5, (1.0, -1.0))
+    known = FrameGrid((21, 18), 0.5, (1.0, -1.0))
     grids = of_fine(Extent(known), 4)
     assert (grids.coarse.shape, grids.fine.shape, grids.coarse.origin) == ((5, 4), (20, 16), (1.0, -1.0))
     grids = of_fine(Extent(known, tight=True), 4)
     assert (grids.coarse.shape, grids.coarse.origin) == ((8, 7), (-1.0, -3.0))
     with pytest.raises(InputError, match="fewer than a coarse one"):
-        of_fine(Extent(Place((3, 9), 1.0, (0.0, 0.0))), 4)
+        of_fine(Extent(FrameGrid((3, 9), 1.0, (0.0, 0.0))), 4)
 
 
 def test_without_a_coarse_side_it_is_filtered_from_the_fine_one(tmp_path: Path) -> None:

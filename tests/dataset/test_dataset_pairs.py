@@ -30,7 +30,7 @@ def test_filtered_frames_are_the_fine_ones_lowered(dim: int) -> None:
     drawn = _scene(dim)
     pair, fine, scene = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), drawn.scene
     for _ in range(2):
-        low, high = pair.advance()
+        low, high, _ = pair.advance()
         fine.advance(scene.frame_seconds)
     frame = frame_of(fine, scene, scene.frame_seconds).numpy()
     np.testing.assert_array_equal(high.density, frame.density)
@@ -158,7 +158,7 @@ def test_coupled_frames_meet_the_fine_ones_where_they_are_synchronised(dim: int)
         if frame == 4:
             coupled.warmed_up()
             filtered.warmed_up()
-        (alone, high), (low, same) = coupled.advance(), filtered.advance()
+        (alone, high, _), (low, same, _) = coupled.advance(), filtered.advance()
         np.testing.assert_array_equal(high.density, same.density)
         assert alone.time == pytest.approx(low.time)
         assert alone.cell_size == pytest.approx(low.cell_size)
@@ -186,11 +186,11 @@ def test_recording_begins_when_the_first_confinement_is_gone() -> None:
         0,
     )
     switched, fine, plain = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), build(drawn.scene)
-    switched.advance()
+    switched.warm_up()
     fine.advance(drawn.scene.frame_seconds)
     switched.warmed_up()
     plain.restore(fine.state())
-    _, high = switched.advance()
+    _, high, _ = switched.advance()
     for solver in (fine, plain):
         solver.advance(drawn.scene.frame_seconds)
     np.testing.assert_array_equal(high.density, plain.density.numpy())

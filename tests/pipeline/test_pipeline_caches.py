@@ -8,7 +8,7 @@ from fluidsr.cli import main
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import Cache, Intake, Item
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.info import suitability
 from fluidsr.pipeline.render import render
 
@@ -118,9 +118,9 @@ def test_a_box_that_is_only_that_of_the_smoke_gets_room(tmp_path, tiny_model):
     path = tmp_path / "blob_7.vdb"
     place = vdb.Transform.uniform(0.5, (1.0, 0.0, 0.0))
     vdb.write(path, [vdb.DenseGrid("density", np.ones((5, 6, 7), np.float32), place)])
-    item = Item(7, path)
-    tight, _ = frame_sequence.read(item, Intake(frame_rate=10.0), ["density", "velocity"])
-    roomy, _ = frame_sequence.read(item, Intake(frame_rate=10.0), ["density", "velocity"], margin=3)
+    item = FrameRef(7, path)
+    tight, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"])
+    roomy, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"], margin=3)
     assert tight.shape == (5, 6, 7) and roomy.shape == (11, 12, 13)
     np.testing.assert_array_equal(roomy.density[3:-3, 3:-3, 3:-3], tight.density)
     assert roomy.origin == tuple(o - 1.5 for o in tight.origin)
@@ -184,9 +184,9 @@ def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
 
 
 def test_frames_are_chosen_by_number(cache):
-    whole = Cache.of([str(cache)])
+    whole = FrameSequence.of([str(cache)])
     assert [item.number for item in whole.items] == [1, 2, 4] and whole.gaps == (3,)
-    assert [item.number for item in Cache.of([str(cache)], "2-4").items] == [2, 4]
-    assert [item.number for item in Cache.of([str(cache)], "2").items] == [1, 2]
+    assert [item.number for item in FrameSequence.of([str(cache)], "2-4").items] == [2, 4]
+    assert [item.number for item in FrameSequence.of([str(cache)], "2").items] == [1, 2]
     with pytest.raises(InputError, match="numbered 1-4"):
-        Cache.of([str(cache)], "7-9")
+        FrameSequence.of([str(cache)], "7-9")

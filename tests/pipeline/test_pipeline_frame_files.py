@@ -8,8 +8,8 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline.frame_writer import FrameWriter
-from fluidsr.volumes.places import Place
 
 SHAPE = (21, 17, 30)
 
@@ -27,7 +27,7 @@ def files(folder: Path, *suffixes: str, fields: tuple[str, ...] = ("density", "v
     paths = [folder / "frames" / f"x_0001.{suffix}" for suffix in suffixes]
     whole = frame()
     options = {"time": whole.time, "dt": whole.dt, "precision": "half", "naming": "houdini", "threshold": 0.0}
-    return FrameWriter(paths, Place.of(whole), fields=fields, **options)
+    return FrameWriter(paths, FrameGrid.of(whole), fields=fields, **options)
 
 
 def test_boxes_in_any_order_make_the_bytes_of_whole_frames(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline.frame_sequence import Item, choose, parse
+from fluidsr.pipeline.frame_sequence import FrameRef, choose, parse
 
 
 def test_counts_and_ranges() -> None:
@@ -24,7 +24,7 @@ def test_counts_and_ranges() -> None:
     "text", ["0", "0-3", "5-2", "-3", "a", "1-", "1.5", "", "1-2-3", "99999999", "1-9x0", "1,,2", "1-9999999"]
 )
 def test_what_holds_no_frames(text: str) -> None:
-    with pytest.raises(InputError, match="--frames"):
+    with pytest.raises(InputError, match=r"^frames: "):
         parse(text, 120)
 
 
@@ -42,7 +42,7 @@ def test_what_holds_no_frames(text: str) -> None:
 )
 def test_frames_of_a_cache_by_their_numbers(wanted: str, expected: list[float]) -> None:
     frames = [-2, -1, 0, 0.5, 1, 2]
-    items = [Item(n, Path(f"{n}.vdb"), frame_number=frame) for n, frame in enumerate(frames)]
+    items = [FrameRef(n, Path(f"{n}.vdb"), frame_number=frame) for n, frame in enumerate(frames)]
     assert [item.frame for item in choose(items, wanted)] == expected
     with pytest.raises(InputError, match="numbered -2-2"):
         choose(items, "7-9")

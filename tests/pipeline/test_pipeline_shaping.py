@@ -9,8 +9,8 @@ from pipeline_helpers import SMALL, contents
 from fluidsr import upscaling, volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, FrameResampler
 from fluidsr.pipeline.velocity_scale import VelocityScaleField
-from fluidsr.scenes.frame_resampler import FrameResampler
 from fluidsr.scenes.region_file import load_regions
 from fluidsr.scenes.regions import factors
 from fluidsr.volumes import vdb
@@ -324,7 +324,7 @@ def test_onto_is_exact_for_linear_fields() -> None:
     frame = Frame(np.repeat(x[:, None], 6, 1).astype(np.float32), cell_size=0.3, origin=(-1.0, 0.0))
     for cell_size in (0.1, 0.3, 0.5):
         cells = int(6 / cell_size)
-        found = FrameResampler(frame, (cells, 3), cell_size, (-1.0, 0.2))(frame.density)[:, 0]
+        found = FrameResampler(frame, FrameGrid((cells, 3), cell_size, (-1.0, 0.2)))(frame.density)[:, 0]
         at = (np.arange(cells) + 0.5) * cell_size - 1
         inner = (at >= x[0]) & (at <= x[-1])
         np.testing.assert_allclose(found[inner], at[inner], atol=1e-5)

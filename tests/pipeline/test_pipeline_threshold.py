@@ -3,8 +3,8 @@
 import numpy as np
 
 import fluidsr
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline.frame_writer import FrameWriter
-from fluidsr.volumes.places import Place
 
 
 def test_values_up_to_the_threshold_are_written_as_zero(tmp_path):
@@ -12,7 +12,7 @@ def test_values_up_to_the_threshold_are_written_as_zero(tmp_path):
     paths = [tmp_path / f"ramp.{suffix}" for suffix in ("vdb", "vti", "npz")]
     files = FrameWriter(
         paths,
-        Place(ramp.shape, 0.1, (0.0, 0.0, 0.0)),
+        FrameGrid(ramp.shape, 0.1, (0.0, 0.0, 0.0)),
         time=0.0,
         dt=0.1,
         fields=["density"],

@@ -74,7 +74,7 @@ MISTAKES = [
     (
         "velocity: [0, 0.5, 0]",
         "inflow: true",
-        "small.yaml:16: sources[0].inflow: a nozzle without",
+        "small.yaml:16: sources[0].inflow: needs a velocity",
         "give velocity",
     ),
     (
@@ -326,16 +326,19 @@ def test_several_mistakes_give_the_first_and_the_count(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "start"),
     [
-        (["time.frames=0"], "--set time.frames: 0 is not at least 1"),
-        (["time.frmes=1"], "--set time.frmes: there is no key 'frmes'"),
-        (["sources.0.radius=9"], "--set sources[0].radius: 9 m is wider"),
-        (["sources[0].radius=9"], "--set sources[0].radius: 9 m is wider"),
-        (["sources.1.radius=0.1"], "--set sources.1.radius: sources has no item '1'; the items are 0 to 0"),
-        (["output={formats: [exr]}"], "--set output: output.formats[0]: 'exr' is not one of"),
-        (["name.x=1"], "--set name.x: name is a single value"),
-        (["time.frames"], "--set: 'time.frames' is not KEY=VALUE"),
-        (["=3"], "--set: '=3' is not KEY=VALUE"),
-        (["time.frames=["], "--set time.frames:1: is not valid YAML"),
+        (["time.frames=0"], "overrides time.frames: 0 is not at least 1"),
+        (["time.frmes=1"], "overrides time.frmes: there is no key 'frmes'"),
+        (["sources.0.radius=9"], "overrides sources[0].radius: 9 m is wider"),
+        (["sources[0].radius=9"], "overrides sources[0].radius: 9 m is wider"),
+        (
+            ["sources.1.radius=0.1"],
+            "overrides sources.1.radius: sources has no item '1'; the items are 0 to 0",
+        ),
+        (["output={formats: [exr]}"], "overrides output: output.formats[0]: 'exr' is not one of"),
+        (["name.x=1"], "overrides name.x: name is a single value"),
+        (["time.frames"], "overrides: 'time.frames' is not KEY=VALUE"),
+        (["=3"], "overrides: '=3' is not KEY=VALUE"),
+        (["time.frames=["], "overrides time.frames:1: is not valid YAML"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path, overrides, start):
@@ -418,7 +421,7 @@ def test_other_models_load_the_same_way():
         SceneError, match=re.escape("recipe:2: inner.rat: there is no key 'rat' here; did you mean 'rate'?")
     ):
         load_yaml_model("steps: 3\ninner: {rat: 1}", Recipe, kind="recipe")
-    with pytest.raises(SceneError, match=re.escape("--set steps: 'x' is not a whole number")):
+    with pytest.raises(SceneError, match=re.escape("overrides steps: 'x' is not a whole number")):
         load_yaml_model("steps: 3\ninner: {rate: 1}", Recipe, ["steps=x"], kind="recipe")
 
 
@@ -470,7 +473,7 @@ def test_another_method_leaves_the_keys_of_the_first_behind(tmp_path):
         assert (scene.upscale.method, scene.upscale.factor) == ("wavelet", 2)
     assert scenes.load(path, ["upscale.method=model"]).upscale.model == "smoke3d-x4"
     assert scenes.load(path, ["upscale.method=wavelet"]).with_model("mine").upscale.model == "mine"
-    with pytest.raises(SceneError, match=r"--set upscale.velocity_scale: there is no key"):
+    with pytest.raises(SceneError, match=r"overrides upscale.velocity_scale: there is no key"):
         scenes.load(path, ["upscale.velocity_scale=2", "upscale.method=wavelet"])
 
 

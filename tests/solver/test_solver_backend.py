@@ -31,7 +31,7 @@ def test_a_restarted_backend_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch
 
 def test_a_second_gpu_is_refused_with_the_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend.devices, "resolve", lambda device: "cuda:1")
-    with pytest.raises(InputError, match="set CUDA_VISIBLE_DEVICES=1 and use --device cuda"):
+    with pytest.raises(InputError, match="set CUDA_VISIBLE_DEVICES=1 and use `device` cuda"):
         backend.start("cuda:1")
 
 

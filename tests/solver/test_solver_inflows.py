@@ -197,9 +197,9 @@ def test_a_run_with_nozzles_goes_on_bit_identically() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"inflow": True, "velocity": None}, "lets nothing in"),
-        ({"inherit": 1.5}, "no inherited share"),
-        ({"expansion": -1.0}, "would vanish"),
+        ({"inflow": True, "velocity": None}, "inflow needs a velocity"),
+        ({"inherit": 1.5}, "inherit is 1.5, not a share"),
+        ({"expansion": -1.0}, "expansion is negative"),
         ({"expansion": float("inf")}, "not a finite number"),
     ],
 )

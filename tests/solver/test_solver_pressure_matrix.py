@@ -25,7 +25,6 @@ from fluidsr.solver import kernels_boundary_band as on_rim
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.kernels_pressure import apply_matrix
 from fluidsr.solver.pressure import BoxAndRim, Sums
-from fluidsr.solver.projection import ends
 
 PAIRS = [CLOSED, OPEN, FLOOR, ("open", "closed"), WRAP]
 
@@ -104,7 +103,7 @@ def test_the_matrix_is_its_definition(shape: tuple[int, ...], boundary: tuple[tu
     p = torch.randn(matrix.shape[0], generator=torch.Generator().manual_seed(1))
     image, sums = torch.empty_like(p), Sums(shape[0] * shape[1], "cpu")
     weights = [torch.from_numpy(weight.reshape(-1)) for weight in geometry.weights]
-    apply_matrix(p, image, *weights, sums.buffer, *grid.cells, ends(grid))
+    apply_matrix(p, image, *weights, sums.buffer, *grid.cells, grid.beyond(grid.opened))
     assert np.allclose(image.numpy(), matrix @ p.double().numpy(), atol=1e-5)
     assert sums.sum() == pytest.approx(p.double().numpy() @ (matrix @ p.double().numpy()), rel=1e-5)
 

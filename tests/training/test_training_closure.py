@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, SceneError
 from fluidsr.models.closure import ClosureSample, state_of
 from fluidsr.training.closure import (
     CHECKPOINT,
@@ -115,3 +115,20 @@ def test_the_shipped_recipes_load() -> None:
     assert closures == ["closure2d-x4", "closure3d-x4"]
     for name in closures:
         assert load_closure_recipe(name, ["batch=2"]).batch == 2
+
+
+def test_the_kind_of_a_recipe_is_a_key_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for text, closure in (
+        ("{kind: closure}", True),
+        ("'kind': \"closure\"", True),
+        ("kind: closures", False),
+        ("summary: |\n  kind: closure\nkind: x", False),
+        ('summary: >\n  one\n\n"kind": closure', True),
+        ("", False),
+    ):
+        path.write_text(text)
+        assert trains_closure(path) is closure, text
+    path.write_text("kind: [closure")
+    with pytest.raises(SceneError, match=r"mine.yaml:1: is not valid YAML"):
+        trains_closure(path)

@@ -246,8 +246,8 @@ def sources_of_vtk(folder):
 
 def sources_of_vtkhdf(folder):
     """A series of three, and a file of one frame."""
+    from fluidsr.frame_grid import FrameGrid
     from fluidsr.volumes import vtkhdf
-    from fluidsr.volumes.places import Place
 
     density = np.random.default_rng(0).random((12, 9, 7), np.float32)
     frame = Frame(density, velocity=np.stack([density] * 3))
@@ -256,7 +256,7 @@ def sources_of_vtkhdf(folder):
             folder / f"a{len(times)}.vtkhdf",
             times,
             lambda _: frame,
-            Place.of(frame),
+            FrameGrid.of(frame),
             ["density", "velocity"],
             half=False,
             threshold=0.0,

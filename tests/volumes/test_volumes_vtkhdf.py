@@ -5,8 +5,8 @@ import pytest
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, around
 from fluidsr.volumes import inspect, read, vtkhdf
-from fluidsr.volumes.places import Place, around
 from fluidsr.volumes.sequence import expand
 
 CELL = 0.1
@@ -25,7 +25,7 @@ def frame(number, low=(0, 0, 0), shape=(7, 6, 5)):
 
 
 def write(path, frames, fields=("density", "velocity"), half=False):
-    place = around(Place.of(f) for f in frames)
+    place = around(FrameGrid.of(f) for f in frames)
     times = [f.time for f in frames]
     vtkhdf.write_series(path, times, frames.__getitem__, place, fields, half=half, threshold=0.0)
     return place

@@ -302,7 +302,7 @@ def _joined(parts: list[Part], notes: list[str]) -> Part:
     assert isinstance(first, Placed | Resampled)
     name = first.grid.name
     notes.append(
-        f"{len(parts)} grids are called {name!r} and lie in the same place: the first is read; --density-grid"
+        f"{len(parts)} grids are called {name!r} and lie in the same place: the first is read; the name"
         f" '{name}[1]' takes the second"
     )
     return first

@@ -10,8 +10,8 @@ import numpy as np
 
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes import memory
-from fluidsr.volumes.places import Place
 from fluidsr.volumes.units import Style, Taken
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, place
@@ -55,7 +55,7 @@ def read_box(
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
-) -> Place | None:
+) -> FrameGrid | None:
     """The box of the frame that `read_frame` would give, from the grids' topology, without their values; None where
     no voxel is active."""
     with open_file(path, max_bytes) as file:
@@ -69,7 +69,7 @@ def read_box(
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
         dim = 2 if _is_flat(layout.reference, low, high) else 3
-        return Place(shape[:dim], size, origin[:dim])
+        return FrameGrid(shape[:dim], size, origin[:dim])
 
 
 def _nothing(file: VdbFile, fields: Sequence[str] | None) -> Taken:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.volumes.places import Place
+from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vdb.fields import Joined, Layout, Part, Placed
 from fluidsr.volumes.vdb.fields import find as find_fields
@@ -35,7 +35,7 @@ class Windows:
     file: VdbFile
     layout: Layout
     low: Index
-    place: Place
+    place: FrameGrid
 
     @property
     def components(self) -> int:
@@ -118,7 +118,7 @@ def open_windows(
         size, translation = place_of(layout.reference)
         shape = tuple((high - low).tolist())
         origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low.tolist(), strict=True))
-        yield None if min(shape) < 2 else Windows(file, layout, _index(low), Place(shape, size, origin))
+        yield None if min(shape) < 2 else Windows(file, layout, _index(low), FrameGrid(shape, size, origin))
 
 
 def _parts(layout: Layout) -> list[Part]:

@@ -1,4 +1,5 @@
-"""Where frames lie: boxes that change from frame to frame, and the box that holds them all."""
+"""The grids that frames lie on: boxes that change from frame to frame, the box that holds them all, and resampling from
+one to another."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes ma
 
 
 @dataclass(frozen=True)
-class Place:
+class FrameGrid:
     """The box of a frame: `shape` cells of edge `cell_size` (m), its lower corner at `origin` (m)."""
 
     shape: tuple[int, ...]
@@ -23,8 +24,8 @@ class Place:
     origin: tuple[float, ...]
 
     @classmethod
-    def of(cls, frame: Frame) -> Place:
-        """The place of `frame`."""
+    def of(cls, frame: Frame) -> FrameGrid:
+        """The grid of `frame`."""
         return cls(frame.shape, frame.cell_size, frame.origin)
 
     @property
@@ -33,35 +34,35 @@ class Place:
         return tuple(o + n * self.cell_size for o, n in zip(self.origin, self.shape, strict=True))
 
 
-def around(places: Iterable[Place]) -> Place:
-    """The smallest box that holds all `places`, in cells of the smallest of them, from their lowest corner.
+def around(grids: Iterable[FrameGrid]) -> FrameGrid:
+    """The smallest box that holds all `grids`, in cells of the smallest of them, from their lowest corner.
 
     Raises InputError where some are 2-D and some 3-D.
     """
-    boxes = list(dict.fromkeys(places))
+    boxes = list(dict.fromkeys(grids))
     if len({len(box.shape) for box in boxes}) != 1:
         raise InputError("input", "some frames are 2-D and some 3-D", "give one sequence at a time")
     size = min(box.cell_size for box in boxes)
     low = np.min([box.origin for box in boxes], axis=0)
     high = np.max([box.end for box in boxes], axis=0)
     shape = np.ceil((high - low) / size - _WHOLE).astype(int)
-    return Place(tuple(shape.tolist()), size, tuple(low.tolist()))
+    return FrameGrid(tuple(shape.tolist()), size, tuple(low.tolist()))
 
 
-def on_place(frame: Frame, place: Place) -> Frame:
-    """A NumPy `frame` in the box of `place`, zero around it. Nothing is copied where it fills it already.
+def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
+    """A NumPy `frame` in the box of `grid`, zero around it. Nothing is copied where it fills it already.
 
-    Raises InputError where its cells are not those of `place`, or lie between them, or outside.
+    Raises InputError where its cells are not those of `grid`, or lie between them, or outside.
     """
-    if Place.of(frame) == place:
+    if FrameGrid.of(frame) == grid:
         return frame
-    shift = np.subtract(frame.origin, place.origin) / place.cell_size
+    shift = np.subtract(frame.origin, grid.origin) / grid.cell_size
     first = np.rint(shift).astype(int)
-    same = abs(frame.cell_size / place.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
-    if not same or (first < 0).any() or (first + frame.shape > place.shape).any():
+    same = abs(frame.cell_size / grid.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
+    if not same or (first < 0).any() or (first + frame.shape > grid.shape).any():
         raise InputError(
             f"frame at {frame.time:g} s",
-            f"its cells ({frame.cell_size:g} m) are not those of the other frames ({place.cell_size:g} m)",
+            f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)",
             "choose a format with a file for each frame",
         )
     window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
@@ -69,10 +70,10 @@ def on_place(frame: Frame, place: Place) -> Frame:
     found = {}
     for name, values in frame.fields().items():
         lead = values.shape[: values.ndim - frame.dim]
-        whole = np.zeros((*lead, *place.shape), np.float32)
+        whole = np.zeros((*lead, *grid.shape), np.float32)
         whole[inside] = values
         found[name] = whole
-    return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)
+    return frame.with_fields(found, cell_size=grid.cell_size, origin=grid.origin)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
@@ -83,7 +84,7 @@ def joined(frames: Sequence[Frame]) -> Frame:
     """
     if len(frames) == 1:
         return frames[0]
-    whole = around(Place.of(frame) for frame in frames)
+    whole = around(FrameGrid.of(frame) for frame in frames)
     found: dict[str, np.ndarray] = {}
     for frame in frames:
         shift = np.subtract(frame.origin, whole.origin) / whole.cell_size
@@ -127,11 +128,11 @@ class Turn:
     up: str
     shape: tuple[int, ...]
 
-    def place(self, place: Place) -> Place:
+    def place(self, grid: FrameGrid) -> FrameGrid:
         """Where the box lies after the turn."""
-        (x, y, z), (nx, ny, nz), size = place.origin, place.shape, place.cell_size
+        (x, y, z), (nx, ny, nz), size = grid.origin, grid.shape, grid.cell_size
         origin = (x, -(z + nz * size), y) if self.up == "z" else (x, z, -(y + ny * size))
-        return Place((nx, nz, ny), size, origin)
+        return FrameGrid((nx, nz, ny), size, origin)
 
     def box(self, name: str, low: Sequence[int], values: Any) -> tuple[tuple[int, ...], Any]:
         """The box of field `name` that begins at cell `low`: where it begins after the turn, and its values (NumPy)."""
@@ -152,38 +153,65 @@ def turned(frame: Frame, up: str) -> Frame:
         return frame
     turn = Turn(up, frame.shape)
     fields = {name: turn.box(name, (0, 0, 0), values)[1] for name, values in frame.fields().items()}
-    return frame.with_fields(fields, origin=turn.place(Place.of(frame)).origin)
+    return frame.with_fields(fields, origin=turn.place(FrameGrid.of(frame)).origin)
 
 
 def padded(frame: Frame, cells: int) -> Frame:
     """A NumPy `frame` with `cells` empty cells around it; in 2-D as in 3-D."""
     shape = tuple(n + 2 * cells for n in frame.shape)
     origin = tuple(o - cells * frame.cell_size for o in frame.origin)
-    return on_place(frame, Place(shape, frame.cell_size, origin))
+    return on_grid(frame, FrameGrid(shape, frame.cell_size, origin))
 
 
-def resampled(frame: Frame, place: Place) -> Frame:
-    """A NumPy `frame` with the cells of `place`, by linear interpolation, zero around it; for pictures.
+class FrameResampler:
+    """Resamples scalar fields from the cells of `frame` to those of `grid`, axis by axis.
 
-    Where its cells are those of `place` already, they are only moved.
+    Linear interpolation, after averaging over whole cells where the grid's are at least twice as large; equal
+    cells are copied. Beyond the faces of the frame's outermost cells the value is `outside`.
     """
-    try:
-        return on_place(frame, place)
-    except InputError:
-        pass
-    from scipy.ndimage import affine_transform
 
-    # The centre of cell i of `place`, in cells of the frame.
-    ratio = place.cell_size / frame.cell_size
-    first = (np.subtract(place.origin, frame.origin) + 0.5 * place.cell_size) / frame.cell_size - 0.5
-    found = {}
-    for name, values in frame.fields().items():
-        lead = values.shape[: values.ndim - frame.dim]
-        parts = [
-            affine_transform(
-                part, [ratio] * frame.dim, first, place.shape, np.float32, order=1, prefilter=False
+    def __init__(self, frame: Frame, grid: FrameGrid) -> None:
+        self.block = max(1, int(grid.cell_size / frame.cell_size + 1e-6))
+        step = self.block * frame.cell_size
+        self.axes = []
+        for n, corner, first, cells in zip(frame.shape, frame.origin, grid.origin, grid.shape, strict=True):
+            count = -(-n // self.block)
+            position = ((np.arange(cells) + 0.5) * grid.cell_size + first - corner) / step - 0.5
+            nearest = np.round(position)  # equal cells are exactly equal, whatever rounding says
+            position = np.where(np.abs(position - nearest) < 1e-4, nearest, position)
+            inside = (position > -0.5 - 1e-4) & (position < count - 0.5 + 1e-4)
+            position = np.clip(position, 0, count - 1)
+            low = np.minimum(np.floor(position).astype(int), count - 1)
+            self.axes.append(
+                (low, np.minimum(low + 1, count - 1), (position - low).astype(np.float32), inside)
             )
-            for part in values.reshape(-1, *frame.shape)
-        ]
-        found[name] = np.stack(parts).reshape(*lead, *place.shape)
-    return frame.with_fields(found, cell_size=place.cell_size, origin=place.origin)
+
+    def __call__(self, field: Any, outside: float = 0.0) -> np.ndarray:
+        values = self._averaged(np.asarray(field, np.float32), outside)
+        for axis, (low, high, share, inside) in enumerate(self.axes):
+            along = tuple(-1 if a == axis else 1 for a in range(values.ndim))
+            a, b = np.take(values, low, axis), np.take(values, high, axis)
+            values = a + share.reshape(along) * (b - a)
+            values = np.where(inside.reshape(along), values, np.float32(outside))
+        return np.ascontiguousarray(values, np.float32)
+
+    def _averaged(self, field: np.ndarray, outside: float) -> np.ndarray:
+        if self.block == 1:
+            return field
+        k = self.block
+        padded = np.pad(field, [(0, -n % k) for n in field.shape], constant_values=outside)
+        split = padded.reshape([size for n in padded.shape for size in (n // k, k)])
+        return np.asarray(split.mean(axis=tuple(range(1, split.ndim, 2))), np.float32)
+
+
+def resampled(frame: Frame, grid: FrameGrid) -> Frame:
+    """A NumPy `frame` with the cells of `grid`, zero around it; where its cells are those of `grid`, only moved."""
+    try:
+        return on_grid(frame, grid)
+    except InputError:
+        resample = FrameResampler(frame, grid)
+    fields = {}
+    for name, values in frame.fields().items():
+        parts = [resample(part) for part in values.reshape(-1, *frame.shape)]
+        fields[name] = np.stack(parts).reshape(*values.shape[: values.ndim - frame.dim], *grid.shape)
+    return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)

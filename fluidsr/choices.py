@@ -1,0 +1,16 @@
+"""The words that an option may be, each list once: schemas take the type, checks and the command line its words
+(`typing.get_args`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Advection = Literal["maccormack", "semi-lagrangian", "reflection"]
+Axes = Literal["y-up", "z-up"]
+Format = Literal["vdb", "vti", "npz"]  # of frames, one file or two for each
+ConvertedFormat = Literal["vdb", "vti", "npz", "uni", "vtkhdf"]
+Naming = Literal["houdini", "blender"]
+NetworkPrecision = Literal["float32", "bfloat16", "float16"]
+Preconditioner = Literal["auto", "box", "none"]
+StoredPrecision = Literal["half", "float"]
+VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]

@@ -1,0 +1,48 @@
+"""What `fluidsr train` is asked for: a generator's training or that of a corrector of coarse runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluidsr import device as devices
+from fluidsr.errors import InputError
+from fluidsr.pipeline.train import TrainJob, open_stores
+from fluidsr.pipeline.train_closure import ClosureJob
+
+
+def training_job(
+    data: Sequence[str | Path],
+    recipe: str,
+    *,
+    init: str | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+) -> TrainJob | ClosureJob:
+    """Resolve what the user typed. Raises InputError where data and recipe do not fit each other."""
+    from fluidsr.training import Recipe, load_recipe
+    from fluidsr.training.closure import ClosureRecipe, load_closure_recipe
+    from fluidsr.training.recipe import trains_closure
+
+    closure = trains_closure(recipe)
+    if closure and init is not None:
+        raise InputError("init", "a closure is trained from random weights", "leave it out")
+    store = open_stores(data)
+    options = [*overrides, *([f"steps={steps}"] if steps else [])]
+    options += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5
+    resolved: Recipe | ClosureRecipe
+    resolved = load_closure_recipe(recipe, options) if closure else load_recipe(recipe, options)
+    for key in ("dim", "factor"):
+        if getattr(resolved, key) != getattr(store, key):
+            raise InputError(
+                f"recipe {recipe}",
+                f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
+                "choose a recipe and a dataset that fit",
+            )
+    paths = tuple(each.path for each in store.stores)
+    if isinstance(resolved, Recipe):
+        return TrainJob(paths, resolved, devices.resolve(device), seed)
+    return ClosureJob(paths, resolved, devices.resolve(device), seed)
