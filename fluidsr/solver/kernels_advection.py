@@ -8,8 +8,8 @@ times slower).
 
 Displacements are in cells, [3, nx, ny, nz + 2]: along z each row has one more at either end, so that the mean of two
 neighbours needs no special case there. `region` [18] packs six triples of integers, and `limits` [6] two of numbers
-(`Advection._region`): Taichi's launcher is several times slower with a vector than with an array. Bytes moved per cell are what a pass must read and write if each number comes
-from memory once.
+(`Advection.region`): Taichi's launcher is several times slower with a vector than with an array. Bytes moved per cell
+are what a pass must read and write if each number comes from memory once.
 """
 
 import taichi as ti
@@ -63,7 +63,9 @@ def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
 
 
 @ti.kernel
-def trace(c: F32, back: F32, forth: F32, region: I32, step: ti.f32, tile: ti.template(), periodic: ti.template()):
+def trace(
+    c: F32, back: F32, forth: F32, region: I32, step: ti.f32, tile: ti.template(), periodic: ti.template()
+):
     """back, forth [3, nx, ny, nz + 2] = how far (cells) the particle at each cell centre has come and will go, the
     two ends of each row as their neighbour or the other end's; `step` = seconds / cell size. 36 bytes a cell.
 

@@ -203,8 +203,10 @@ def fill_noise(
 @dataclass(frozen=True)
 class Cover:
     """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
-    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`."""
+    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`. `shape`: where the source is,
+    in the coordinates of the window."""
 
+    shape: Shape
     first: tuple[int, ...]
     volume: np.ndarray
     across: np.ndarray
@@ -242,7 +244,7 @@ def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover |
     volume[shut] = across[:, shut] = 0.0
     if not volume.any():
         return None
-    return Cover(tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+    return Cover(home, tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
 
 
 def noise_factors(
@@ -256,7 +258,9 @@ def noise_factors(
     return factor
 
 
-def _noise(source: Source, grid: Grid, offset: tuple[float, ...]) -> tuple[float, int, list[float], list[float]]:
+def _noise(
+    source: Source, grid: Grid, offset: tuple[float, ...]
+) -> tuple[float, int, list[float], list[float]]:
     """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
     noise, h = source.noise, grid.cell_size
     if noise is None:
