@@ -110,7 +110,7 @@ def race(options: argparse.Namespace, cells: int, found: list[tuple[str, str]]) 
     ours = contestants[0].median("seconds")
     print(f"\n## {cells}³, residual {options.tolerance:g}, after {options.warm} steps\n")
     print(
-        "| | s a step | x ours | least CPU s | x ours | advect | project | rest | iterations | residual | peak MiB | steps |"
+        "| | s a step | x ours | CPU s | x ours | advect | project | rest | iterations | residual | peak MiB | steps |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for one in contestants:
