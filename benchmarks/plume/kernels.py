@@ -37,7 +37,7 @@ def table(n: int, device: str) -> None:
     normal, none = (1, 0, 0), (0, 0, 0)
     u = state.velocity[0]
     hat, error = advection.hat[: u.numel()], advection.error[: u.numel()]
-    where = (layout.cells, normal, none, size, layout.strides(size), layout.periods, *advection._ends(size))
+    where = advection.region(normal, (none, size))
     kind = (layout.tile, layout.periodic)
     steps: list[tuple[str, int, int, Callable[[], object]]] = [
         ("trace (with the centring)", 60, 1, lambda: advection.trace(state.velocity, 1.0)),
@@ -46,7 +46,7 @@ def table(n: int, device: str) -> None:
         ("advect back: the error, a field", 24, 4, lambda: kernels.advection_error(
             u, advection.forth, hat, error, *where, *kind)),
         ("smooth the error, a field", 12, 4, lambda: kernels.add_smoothed(
-            u, error, hat, size, none, size, layout.periods, layout.tile)),
+            u, error, hat, where[0], layout.tile)),
         ("advect corrected, a field", 28, 4, lambda: kernels.advect_limited(
             u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, *kind, True)),
         ("buoyancy", 12, 1, lambda: forces.add_buoyancy(state, 1e-3)),

@@ -12,6 +12,7 @@ import argparse
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,12 +32,15 @@ def options(description: str) -> argparse.Namespace:
 
 
 def serve(name: str, step: Callable[[], dict[str, Any]], warm: Callable[[], Any], count: int) -> None:
-    """`step()` returns seconds, seconds by stage, iterations and the true relative residual of one step."""
+    """`step()` returns seconds, seconds by stage, iterations and the true relative residual of one step. Processor
+    seconds of all threads, measured around it, are added: they mean something on a busy machine, too."""
     for _ in range(count):
         warm()
     say({"ready": name})
     for _ in sys.stdin:
-        say(step() | {"peak": peak()})
+        begun = time.process_time()
+        result = step()
+        say(result | {"cpu": time.process_time() - begun, "peak": peak()})
 
 
 def peak() -> int:

@@ -44,7 +44,7 @@ class Advection:
         workspace: Workspace,
         wind: Sequence[float] | None = None,
     ) -> None:
-        self.grid, self.maccormack = grid, maccormack
+        self.grid, self.device, self.maccormack = grid, device, maccormack
         self.layout = layout = Layout.of(grid, device)
         self.wind = tuple(wind) if wind is not None else (0.0,) * grid.dim
         nx, ny, nz = layout.cells
@@ -62,11 +62,10 @@ class Advection:
         u, v, w = (velocity[axis] for axis in layout.order)
         step = seconds / self.grid.cell_size
         kernels.centre_velocity(u, v, w, self.centred, layout.cells, layout.tile)
+        region, _ = self.region(NO_FACE, (NO_FACE, layout.cells))
         kernels.trace(
-            self.centred, self.back, self.forth, layout.cells, layout.strides(layout.cells), layout.periods, step,
-            layout.tile, layout.periodic, self.maccormack,
-        )  # fmt: skip
-        kernels.pad_rows(self.back, self.forth, layout.cells, layout.periods[2], self.maccormack)
+            self.centred, self.back, self.forth, region, step, layout.tile, layout.periodic, self.maccormack
+        )
 
     def came_from(self, cells: torch.Tensor) -> torch.Tensor:
         """How far (in cells, [3, n], the grid's axes) what is now at the centres of `cells` (flat indices) has come,
@@ -117,47 +116,44 @@ class Advection:
         decay: float,
         nothing: float,
     ) -> None:
-        layout = self.layout
-        size = tuple(n + e for n, e in zip(layout.cells, normal, strict=True))
         hat, error = self.hat[: phi.numel()], self.error[: phi.numel()]
-        where = (layout.cells, normal, *box, layout.strides(size), layout.periods, *self._ends(size))
-        kind = (layout.tile, layout.periodic)
+        region, limits = self.region(normal, box)
+        kind = (self.layout.tile, self.layout.periodic)
         if self.maccormack:
-            kernels.advect_back(phi, self.back, hat, self.low, self.high, *where, inflow, *kind)
+            kernels.advect_back(phi, self.back, hat, self.low, self.high, region, limits, inflow, *kind)
             self._join(hat, normal)
-            kernels.advection_error(phi, self.forth, hat, error, *where, *kind)
+            kernels.advection_error(phi, self.forth, hat, error, region, limits, *kind)
             self._join(error, normal)
-            kernels.add_smoothed(phi, error, hat, size, *box, layout.periods, layout.tile)
+            kernels.add_smoothed(phi, error, hat, region, self.layout.tile)
             self._join(hat, normal)
             corrected = hat
         else:
             corrected = error
             corrected.copy_(phi)
         kernels.advect_limited(
-            phi,
-            corrected,
-            self.back,
-            self.low,
-            self.high,
-            *where,
-            inflow,
-            decay,
-            nothing,
-            *kind,
+            phi, corrected, self.back, self.low, self.high, region, limits, inflow, decay, nothing, *kind,
             self.maccormack,
-        )
+        )  # fmt: skip
         self._join(phi, normal)
 
     def _join(self, faces: torch.Tensor, normal: tuple[int, int, int]) -> None:
         if any(normal):
             self.layout.join(faces, self.layout.order[normal.index(1)])
 
-    def _ends(self, size: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Index coordinates of the last samples at open ends, where an array of `size` ends."""
-        opened = self.layout.opened
-        lower = tuple(0.0 if low else -EDGELESS for low, _ in opened)
-        upper = tuple(n - 1.0 if high else EDGELESS for n, (_, high) in zip(size, opened, strict=True))
-        return lower, upper
+    def region(
+        self, normal: tuple[int, int, int], box: tuple[tuple[int, ...], tuple[int, ...]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """For kernels: where samples with this normal lie (`kernels.unpacked`) and what part of them, `box`, is worked
+        on; and index coordinates of the last samples at open ends, lower and upper."""
+        layout = self.layout
+        size = tuple(n + e for n, e in zip(layout.cells, normal, strict=True))
+        region = (*layout.cells, *normal, *box[0], *box[1], *layout.strides(size), *layout.periods)
+        lower = (0.0 if low else -EDGELESS for low, _ in layout.opened)
+        upper = (n - 1.0 if high else EDGELESS for n, (_, high) in zip(size, layout.opened, strict=True))
+        return (
+            torch.tensor(region, dtype=torch.int32, device=self.device),
+            torch.tensor((*lower, *upper), dtype=torch.float32, device=self.device),
+        )
 
     def _occupied(self, phi: torch.Tensor, margin: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """The box that `phi` can reach within `margin` cells, as its first cell and the one after its last; None

@@ -14,6 +14,7 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.setup import Source
+from fluidsr.solver.shapes import Shape
 from fluidsr.solver.sources import Cover, cover, noise_factors
 
 LEAST_SHARE = 0.02  # of a cell: smaller parts of a nozzle are left out
@@ -38,8 +39,9 @@ class Inflows:
     """Owns what sources with `inflow` or `expansion` do to the equation of pressure.
 
     A nozzle closes the faces of the cells that it takes, and gives them its velocity, as a moving solid does; in
-    direction of its velocity they carry, of each line of cells, the part of the cross-section that the shape covers.
-    Nothing comes in through the other sides: the cells within create the volume.
+    direction of its velocity they carry, of each line of cells, the part of the cross-section that the shape covers;
+    at a slant no more than what crosses the true surface there. Nothing comes in through the other sides: the cells
+    within create the volume.
     """
 
     def __init__(self, sources: Sequence[Source], grid: Grid, device: str) -> None:
@@ -95,7 +97,7 @@ class Inflows:
                 inside = found.volume > LEAST_SHARE * found.volume.max()
                 fluid[found.cells(np.nonzero(inside), grid)] = False
                 parts += [
-                    self._close(source, found, inside, axis, velocity[axis], weights, speeds)
+                    self._close(source, found, inside, axis, velocity, weights, speeds)
                     for axis in range(grid.dim)
                 ]
         flux = np.zeros(grid.cells, np.float32) if base.wall_flux is None else base.wall_flux
@@ -118,12 +120,12 @@ class Inflows:
         found: Cover,
         inside: np.ndarray,
         axis: int,
-        speed: float,
+        velocity: tuple[float, ...],
         weights: Faces,
         speeds: Faces,
     ) -> _Faces:
-        """Close the faces normal to `axis` of the cells `inside` a nozzle, which flow leaves with `speed` (m/s)."""
-        n = self.grid.cells[axis]
+        """Close the faces normal to `axis` of the cells `inside` a nozzle, which flow leaves with `velocity` (m/s)."""
+        n, speed = self.grid.cells[axis], velocity[axis]
         across = np.where(inside, found.across[axis], 0.0)
         line, full = np.moveaxis(across, axis, 0), np.moveaxis(inside, axis, 0)
         if speed < 0:
@@ -140,6 +142,8 @@ class Inflows:
         where = np.nonzero(shut)
         given = value[where].astype(np.float32)
         places = np.stack([w + f for w, f in zip(where, found.first, strict=True)], axis=-1)
+        if np.count_nonzero(velocity) > 1:
+            given *= _crossing(found.shape, velocity, axis, places, self.grid.cell_size)
         for a in range(3):
             if self.grid.periodic[a]:
                 places[:, a] %= self.grid.cells[a]
@@ -208,6 +212,23 @@ class Inflows:
                 )
         flux[torch.from_numpy(self._walled).to(device)] = 0.0
         projection.wall_flux.copy_(flux)
+
+
+def _crossing(
+    shape: Shape, velocity: tuple[float, ...], axis: int, places: np.ndarray, cell_size: float
+) -> np.ndarray:
+    """Of the flow at a slant that stairs of cells would let out at faces normal to `axis`, at `places [n, 3]`, the
+    share that crosses the surface of `shape` there: v.n over the sum of what its components would carry."""
+    at = [(places[:, b] + (0.0 if b == axis else 0.5)) * cell_size for b in range(len(velocity))]
+    through = []
+    for b, v in enumerate(velocity):
+        ahead, behind = (
+            [x + step * (b == c) for c, x in enumerate(at)] for step in (0.5 * cell_size, -0.5 * cell_size)
+        )
+        through.append(v * (shape.signed_distance(*ahead) - shape.signed_distance(*behind)))
+    outwards = np.maximum(through, 0.0).sum(axis=0)
+    net = np.maximum(np.sum(through, axis=0), 0.0)
+    return np.divide(net, outwards, out=np.ones_like(net), where=outwards > 0)
 
 
 def _copies(faces: Faces) -> Faces:

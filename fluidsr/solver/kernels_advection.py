@@ -7,13 +7,36 @@ cell is read through, so it would reload all of them for each cell and vectorise
 times slower).
 
 Displacements are in cells, [3, nx, ny, nz + 2]: along z each row has one more at either end, so that the mean of two
-neighbours needs no special case there. Bytes moved per cell are what a pass must read and write if each number comes
-from memory once.
+neighbours needs no special case there. `region` [18] packs six triples of integers, and `limits` [6] two of numbers
+(`Advection.region`): Taichi's launcher is several times slower with a vector than with an array. Bytes moved per cell
+are what a pass must read and write if each number comes from memory once.
 """
 
 import taichi as ti
 
-from fluidsr.solver.sampling import F32, I3, I32, V3, corners, lattice_3d, trilinear
+from fluidsr.solver.sampling import F32, I3, I32, corners, lattice_3d, trilinear
+
+
+@ti.func
+def triple(packed: ti.template(), which: ti.template()):
+    """Three numbers of `packed`."""
+    return ti.Vector([packed[3 * which], packed[3 * which + 1], packed[3 * which + 2]])
+
+
+@ti.func
+def unpacked(region: ti.template()):
+    """Cells of the grid; the normal of the faces sampled (0 for cells); first index of the box worked on and the one
+    after its last; distances in memory between samples; periods in cells, 0 where an axis is not periodic."""
+    return (
+        triple(region, 0), triple(region, 1), triple(region, 2), triple(region, 3), triple(region, 4), triple(region, 5)
+    )  # fmt: skip
+
+
+@ti.func
+def tiles_of(region: ti.template(), tile: ti.template()):
+    """Number of tiles of the box."""
+    first, last = triple(region, 2), triple(region, 3)
+    return (last[0] - first[0]) * (last[1] - first[1]) * ((last[2] - first[2] + tile - 1) // tile)
 
 
 @ti.kernel
@@ -40,16 +63,20 @@ def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
 
 
 @ti.kernel
-def trace(c: F32, back: F32, forth: F32, n: I3, strides: I3, periods: I3, step: ti.f32,
-          tile: ti.template(), periodic: ti.template(), maccormack: ti.template()):  # fmt: skip
+def trace(
+    c: F32, back: F32, forth: F32, region: I32, step: ti.f32, tile: ti.template(), periodic: ti.template(),
+    maccormack: ti.template(),
+):  # fmt: skip
     """back, forth [3, nx, ny, nz + 2] = how far (cells) the particle at each cell centre has come and will go (left out
-    where nothing is corrected); `step` = seconds / cell size. 36 bytes a cell.
+    where nothing is corrected), the two ends of each row as their neighbour or the other end's; `step` = seconds / cell
+    size. 36 bytes a cell.
 
     Back by the midpoint rule, -step * c(x - step * c(x) / 2). Forth by the same slope, continued: 2 * step * c(x)
     differs from a midpoint step forth, less the one back, by terms of third order, as much as both do from the truth.
     """
-    tiles = (n[2] + tile - 1) // tile
-    for t in range(n[0] * n[1] * tiles):
+    for t in range(tiles_of(region, tile)):
+        n, _, _, _, strides, periods = unpacked(region)
+        tiles = (n[2] + tile - 1) // tile
         row = t // tiles
         k0 = (t - row * tiles) * tile
         i = row // n[1]
@@ -84,21 +111,18 @@ def trace(c: F32, back: F32, forth: F32, n: I3, strides: I3, periods: I3, step: 
                 back[s0 + m + a * padded] = came[m]
                 if ti.static(maccormack):
                     forth[s0 + m + a * padded] = goes[m]
-
-
-@ti.kernel
-def pad_rows(back: F32, forth: F32, n: I3, periodic: int, maccormack: ti.template()):
-    """Fill the two ends of each row of displacements: with their neighbour, or with the other end's."""
-    for row in range(3 * n[0] * n[1]):
-        first = row * (n[2] + 2) + 1
-        last = first + n[2] - 1
-        below = last if periodic != 0 else first
-        above = first if periodic != 0 else last
-        back[first - 1] = back[below]
-        back[last + 1] = back[above]
-        if ti.static(maccormack):
-            forth[first - 1] = forth[below]
-            forth[last + 1] = forth[above]
+            lower = row * (n[2] + 2) + a * padded
+            upper = lower + n[2] + 1
+            if k0 == 0:
+                end = upper if periods[2] > 0 else lower
+                back[end] = came[0]
+                if ti.static(maccormack):
+                    forth[end] = goes[0]
+            if k0 + count == n[2]:
+                end = lower if periods[2] > 0 else upper
+                back[end] = came[count - 1]
+                if ti.static(maccormack):
+                    forth[end] = goes[count - 1]
 
 
 @ti.func
@@ -171,17 +195,17 @@ def between(phi: ti.template(), q, o, v, w, outside, inflow):
 
 @ti.kernel
 def advect_back(
-    phi: F32, shift: F32, hat: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
-    periods: I3, lower: V3, upper: V3, inflow: ti.f32, tile: ti.template(), periodic: ti.template(),
+    phi: F32, shift: F32, hat: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
+    tile: ti.template(), periodic: ti.template(),
 ):  # fmt: skip
-    """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample,
-    on the box from `first` to `last`.
+    """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample.
 
-    `lower`, `upper`: index coordinates beyond which nothing but `inflow` comes in.
+    `limits`: index coordinates, lower and upper, beyond which nothing but `inflow` comes in.
     """
-    size = n + normal
-    tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+    for t in range(tiles_of(region, tile)):
+        n, normal, first, last, strides, periods = unpacked(region)
+        lower, upper = triple(limits, 0), triple(limits, 1)
+        size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value, least, most = (
             ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile), ti.Vector.zero(ti.f32, tile)
@@ -209,17 +233,17 @@ def advect_back(
 
 @ti.kernel
 def advection_error(
-    phi: F32, shift: F32, hat: F32, error: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3, periods: I3,
-    lower: V3, upper: V3, tile: ti.template(), periodic: ti.template(),
+    phi: F32, shift: F32, hat: F32, error: F32, region: I32, limits: F32, tile: ti.template(),
+    periodic: ti.template(),
 ):  # fmt: skip
-    """error = (phi - hat where the flow goes to) / 2: what a step there and back loses, halved. 24 bytes a sample, on
-    the box from `first` to `last`.
+    """error = (phi - hat where the flow goes to) / 2: what a step there and back loses, halved. 24 bytes a sample.
 
-    0 where the flow leaves beyond `lower` or `upper`: what lies outside cannot tell the error.
+    0 where the flow leaves beyond `limits`: what lies outside cannot tell the error.
     """
-    size = n + normal
-    tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+    for t in range(tiles_of(region, tile)):
+        n, normal, first, last, strides, periods = unpacked(region)
+        lower, upper = triple(limits, 0), triple(limits, 1)
+        size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
         for m in range(count):
@@ -265,12 +289,14 @@ def neighbours(i, first, last, period):
 
 @ti.kernel
 def add_smoothed(
-    phi: F32, error: F32, corrected: F32, size: I3, first: I3, last: I3, periods: I3, tile: ti.template(),
+    phi: F32, error: F32, corrected: F32, region: I32, tile: ti.template(),
 ):  # fmt: skip
-    """corrected = phi + error, weighted 1 2 1 along each axis. 12 bytes a sample, on the box from `first` to `last`."""
-    ny_box = last[1] - first[1]
-    tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * ny_box * tiles):
+    """corrected = phi + error, weighted 1 2 1 along each axis. 12 bytes a sample."""
+    for t in range(tiles_of(region, tile)):
+        n, normal, first, last, _, periods = unpacked(region)
+        size = n + normal
+        ny_box = last[1] - first[1]
+        tiles = (last[2] - first[2] + tile - 1) // tile
         row = t // tiles
         k0 = first[2] + (t - row * tiles) * tile
         i = first[0] + row // ny_box
@@ -295,18 +321,18 @@ def add_smoothed(
 
 @ti.kernel
 def advect_limited(
-    phi: F32, corrected: F32, shift: F32, low: F32, high: F32, n: I3, normal: I3, first: I3, last: I3, strides: I3,
-    periods: I3, lower: V3, upper: V3, inflow: ti.f32, decay: ti.f32, nothing: ti.f32, tile: ti.template(),
-    periodic: ti.template(), maccormack: ti.template(),
+    phi: F32, corrected: F32, shift: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
+    decay: ti.f32, nothing: ti.f32, tile: ti.template(), periodic: ti.template(), maccormack: ti.template(),
 ):  # fmt: skip
     """phi = decay * `corrected` where the flow came from, within [low, high]; up to `nothing` becomes 0. 28 bytes a
-    sample, on the box from `first` to `last`. `inflow` as in `advect_back`.
+    sample. `limits` and `inflow` as in `advect_back`.
 
     Not `maccormack`: `corrected` is a copy of phi, with the limits of its own samples; low and high are not read.
     """
-    size = n + normal
-    tiles = (last[2] - first[2] + tile - 1) // tile
-    for t in range((last[0] - first[0]) * (last[1] - first[1]) * tiles):
+    for t in range(tiles_of(region, tile)):
+        n, normal, first, last, strides, periods = unpacked(region)
+        lower, upper = triple(limits, 0), triple(limits, 1)
+        size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
         for m in range(count):

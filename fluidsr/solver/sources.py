@@ -203,8 +203,10 @@ def fill_noise(
 @dataclass(frozen=True)
 class Cover:
     """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
-    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`."""
+    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`. `shape`: where the source is,
+    in the coordinates of the window."""
 
+    shape: Shape
     first: tuple[int, ...]
     volume: np.ndarray
     across: np.ndarray
@@ -242,7 +244,7 @@ def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover |
     volume[shut] = across[:, shut] = 0.0
     if not volume.any():
         return None
-    return Cover(tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+    return Cover(home, tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
 
 
 def noise_factors(
@@ -256,15 +258,17 @@ def noise_factors(
     return factor
 
 
-def _noise(source: Source, grid: Grid, offset: tuple[float, ...]) -> tuple[float, int, object, object]:
+def _noise(
+    source: Source, grid: Grid, offset: tuple[float, ...]
+) -> tuple[float, int, list[float], list[float]]:
     """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
     noise, h = source.noise, grid.cell_size
     if noise is None:
-        return 0.0, 0, V3([0.0] * 3), V3([0.0] * 3)
+        return 0.0, 0, [0.0] * 3, [0.0] * 3
     per_cell = h * noise.scale / grid.longest_edge
     step = [per_cell, per_cell, 0.0 if grid.dim == 2 else per_cell]  # 2-D cuts the noise at z = 0
     start = [o * s for o, s in zip(offset, step, strict=True)]
-    return noise.strength, noise.seed % 2**31, V3(start), V3(step)
+    return noise.strength, noise.seed % 2**31, start, step
 
 
 @dataclass(frozen=True)
@@ -373,8 +377,8 @@ class Emitter:
     ) -> None:  # fmt: skip
         strength, seed, first, step = _noise(self.source, self.grid, CENTRES)
         raise_to(
-            field, around.cells, around.places, came, V3(drift), around.clear, region.volume, region.across,
-            I3(region.first), I3(region.shape), I3(self._periods), target, PATH_STEP, strength, seed, first, step,
+            field, around.cells, around.places, came, drift, around.clear, region.volume, region.across,
+            region.first, region.shape, self._periods, target, PATH_STEP, strength, seed, first, step,
             (start + seconds) * RENEWALS_PER_SECOND, start * RENEWALS_PER_SECOND, int(self.source.shape.kind == "box"),
         )  # fmt: skip
 
@@ -402,8 +406,8 @@ class Emitter:
             for part in pushed:
                 gained = torch.empty_like(part.share)
                 push(
-                    *state.velocity, gained, part.places, part.share, axis, I3(grid.cells), I3(self._periods),
-                    V3([*along, 0.0][:3]), speed, rate, strength, seed, first, step, end * RENEWALS_PER_SECOND,
+                    *state.velocity, gained, part.places, part.share, axis, grid.cells, self._periods,
+                    [*along, 0.0][:3], speed, rate, strength, seed, first, step, end * RENEWALS_PER_SECOND,
                 )  # fmt: skip
                 gains.append((axis, part.faces, gained))
         for axis, faces, gained in gains:

@@ -135,7 +135,9 @@ def test_solids_are_written_only_where_there_are_any():
 
 def test_no_fresh_air_is_drawn_in_above_the_bed_of_the_plume():
     """Hot gas rises faster than its source's 0.4 m/s, which once held it down: a density of 0.01 to 0.09 there."""
-    scene = scenes.load("plume", ["upscale="])
+    hot = ["physics.buoyancy.temperature=0.7", "physics.vorticity_confinement=0.5"]
+    hot += ["physics.dissipation.temperature=0.3", "sources.0.velocity=[0, 0.4, 0]"]
+    scene = scenes.load("plume", ["upscale=", *hot])
     solver = build(scene)
     for _ in range(31):
         solver.advance(scene.frame_seconds)
