@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,13 +21,22 @@ from fluidsr.errors import InputError
 Array = Any
 
 
+# Names of what burns, glows, heats and colors: carried with the smoke.
+_CARRIED = re.compile(
+    r"(temperature|temp|heat|flames?|fire|fuel|react|reaction|burn|soot|smoke|density|dens|scatter|emission|cd"
+    r"|colou?r|albedo|dye)([._]?([xyzrgb]|\d+|red|green|blue))?",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One instant of smoke: cell-centred float32 fields on a box of cubic cells.
 
     `density [x, y, z]` (or `[x, y]`), `velocity [d, x, y, z]` in m/s, `temperature` in kelvin above ambient;
-    further scalar fields in `others`. `cell_size` in m; `origin` is the position of the box's lower corner in m
-    (the corner of cell 0, not its centre); `time` in s; `dt` is the time to the next frame in s.
+    further fields in `others`, scalars or vectors of `d` or three components, `[3, x, y, z]`. `cell_size` in m;
+    `origin` is the position of the box's lower corner in m (the corner of cell 0, not its centre); `time` in s; `dt` is
+    the time to the next frame in s.
     All fields have the same grid and live in one kind of array. Raises InputError where they do not.
     """
 
@@ -54,10 +64,14 @@ class Frame:
         object.__setattr__(self, "origin", origin)
         object.__setattr__(self, "others", MappingProxyType(dict(self.others)))
         for name, array in self.fields().items():
-            expected = (dim, *shape) if name == "velocity" else shape
-            if tuple(array.shape) != expected:
+            expected = {(dim, *shape)} if name == "velocity" else {shape}
+            if name in self.others:
+                expected |= {(dim, *shape), (3, *shape)}
+            if tuple(array.shape) not in expected:
                 raise InputError(
-                    name, f"shape {tuple(array.shape)} does not fit density's {shape}", f"give {expected}"
+                    name,
+                    f"shape {tuple(array.shape)} does not fit density's {shape}",
+                    f"give {' or '.join(map(str, sorted(expected)))}",
                 )
 
     def __repr__(self) -> str:
@@ -83,6 +97,11 @@ class Frame:
         """The fields that are present, by name, `density` first."""
         named = {"density": self.density, "velocity": self.velocity, "temperature": self.temperature}
         return {name: array for name, array in (named | dict(self.others)).items() if array is not None}
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the fields that have components, as their first axis."""
+        return tuple(name for name, array in self.fields().items() if len(array.shape) > self.dim)
 
     def replace(self, **changes: Any) -> Frame:
         """A copy with some of its attributes changed."""
@@ -110,6 +129,14 @@ class Frame:
         if self.velocity is None:
             raise InputError("velocity", "the frame has none", "give a velocity field, or zeros of its shape")
         return self.velocity * np.float32(self.dt / self.cell_size).item()
+
+
+def rides_with_smoke(field: str) -> bool:
+    """Whether a field of this name is carried by the flow as the density is: heat, flame, fuel, color and the like.
+
+    A vector field of such a name is a color, not a direction.
+    """
+    return _CARRIED.fullmatch(field) is not None
 
 
 def _frame_of(values: dict[str, Any]) -> Frame:

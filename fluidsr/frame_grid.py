@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame
+from fluidsr.frame import Frame, rides_with_smoke
 
 _WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes may be
 
@@ -120,6 +120,10 @@ def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
     return frame.with_fields(fields, origin=origin)
 
 
+# Of a quarter turn about x to what is up after it: from which axis each one comes, and with which sign.
+QUARTER_TURNS = {"z": ((0, 2, 1), (1, -1, 1)), "y": ((0, 2, 1), (1, 1, -1))}
+
+
 @dataclass(frozen=True)
 class Turn:
     """A quarter turn about x, so that what was up is up in the other convention: with `up` `z`, from y to z,
@@ -139,11 +143,12 @@ class Turn:
         x, y, z = low
         ny, nz = values.shape[-2:]
         if self.up == "z":
-            start, mirrored, sign = (x, self.shape[2] - z - nz, y), -2, (1.0, -1.0, 1.0)
+            start, mirrored = (x, self.shape[2] - z - nz, y), -2
         else:
-            start, mirrored, sign = (x, z, self.shape[1] - y - ny), -1, (1.0, 1.0, -1.0)
-        if name == "velocity":
-            values = values[[0, 2, 1]] * np.array(sign, np.float32).reshape(3, 1, 1, 1)
+            start, mirrored = (x, z, self.shape[1] - y - ny), -1
+        if values.ndim > 3 and not rides_with_smoke(name):  # a color has no direction
+            order, signs = QUARTER_TURNS[self.up]
+            values = values[list(order)] * np.array(signs, np.float32).reshape(3, 1, 1, 1)
         return start, np.ascontiguousarray(np.flip(np.swapaxes(values, -1, -2), mirrored))
 
 

@@ -41,6 +41,27 @@ def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
     return x
 
 
+def upsample_faces(x: Tensor, factor: int) -> Tensor:
+    """Upsample `x [B, d, *S]`, whose component c lies on the lower face of each cell along axis c, to the lower faces
+    of `S * factor` cells, linearly.
+
+    Where coarse and fine faces coincide the values are kept, so that the flow through a coarse face stays what it is
+    as far as it is linear across it. Raises ValueError for a factor below 1.
+    """
+    _check(x, factor)
+    if factor == 1:
+        return x
+    centres = _upsampling_taps(factor, "linear")
+    faces = tuple((0, (1 - phase / factor, phase / factor)) for phase in range(factor))
+    fine = []
+    for component in range(x.shape[1]):
+        part = x[:, component : component + 1]
+        for axis in range(x.dim() - 1, 1, -1):
+            part = _upsample_axis(part, axis, faces if axis == component + 2 else centres)
+        fine.append(part)
+    return torch.cat(fine, dim=1)
+
+
 def downsample(x: Tensor, factor: int) -> Tensor:
     """Downsample `x [B, C, *S]` to `[B, C, *(S / factor)]`: a Gaussian, sampled at the coarse cells' centres.
 

@@ -21,6 +21,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.volumes import npz, sequence, uni
 from fluidsr.volumes.grid_names import safe
+from fluidsr.volumes.staggered import FACES, written_fields
 
 _BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
@@ -128,13 +129,14 @@ def _convert_one(
         volumes.write(
             target,
             frame,
-            fields=fields,
+            fields=written_fields(fields, target.suffix),
             threshold=settings.threshold,
             style=style,
             up=settings.intake.up(taken),
             **how,
         )
         said += _renamed(fields, target.suffix)
+    fields = tuple(name for name in fields if name != FACES)
     record = {
         "source": str(item.source),
         "time": frame.time,
@@ -142,6 +144,8 @@ def _convert_one(
         "cell_size": frame.cell_size,
         "origin": list(frame.origin),
         "fields": list(fields),
+        "vectors": list(frame.vectors),
+        "whole": sorted(style.whole) if style else [],
         "empty": taken.empty,
         "precision": how["precision"],
         "up": settings.intake.up(taken),
@@ -165,7 +169,7 @@ def _by_windows(
         blocks = source.blocks(_BLOCK, 0)
         first = source.take(*blocks[0])
         begin = frame_sequence.in_its_place(first, item, read_options)
-        fields = list(first.frame.fields())
+        fields = written_fields(first.frame.fields(), ".vdb")
         style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
         (target,) = item.targets(root, formats)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -178,22 +182,23 @@ def _by_windows(
             time=begin.time,
             dt=begin.dt,
             fields=fields,
+            vectors=first.frame.vectors,
             threshold=settings.threshold,
             style=style,
             up=up,
             **how,
         ) as out:
             for low, high in blocks:
-                window = frame_sequence.in_its_place(source.take(low, high), item, read_options)
-                for name, values in window.fields().items():
-                    out.put(name, low, values)
+                present = frame_sequence.in_its_place(source.take(low, high), item, read_options).fields()
+                for name in fields:
+                    out.put(name, low, present[name])
         return {
             "source": str(item.source),
             "time": begin.time,
             "shape": list(place.shape),
             "cell_size": place.cell_size,
             "origin": list(place.origin),
-            "fields": fields,
+            "fields": ["velocity" if name == FACES else name for name in fields],
             "empty": False,
             "precision": how["precision"],
             "up": up,
@@ -238,12 +243,15 @@ def _write_series(
     )
     common = [name for name in filled[0]["fields"] if all(name in record["fields"] for record in filled)]
 
+    vectors = {"velocity", *(name for record in filled for name in record.get("vectors", ()))}
+    whole = {name for record in filled for name in record.get("whole", ())}
+
     def load(step: int) -> Frame:
         if records[step] in filled:
             return frame_sequence.read(items[step], settings.intake)[0]
         nothing = np.zeros(place.shape, np.float32)
         fields = {
-            name: np.zeros((len(place.shape), *place.shape), np.float32) if name == "velocity" else nothing
+            name: np.zeros((len(place.shape), *place.shape), np.float32) if name in vectors else nothing
             for name in common
         }
         return Frame(nothing, cell_size=place.cell_size, origin=place.origin).with_fields(fields)
@@ -256,4 +264,5 @@ def _write_series(
         common,
         half=records[0].get("precision", "half") == "half",
         threshold=settings.threshold,
+        whole=whole,
     )

@@ -17,6 +17,8 @@ from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.volumes import sequence
+from fluidsr.volumes.grid_names import grid_name
+from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:
     from fluidsr.volumes import vdb
@@ -177,7 +179,9 @@ def read(
     the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
     """
     taken, _ = take(item, read_options, fields, ("density",))
-    return in_its_place(taken, item, read_options, margin, dim), taken.notes
+    frame = in_its_place(taken, item, read_options, margin, dim)
+    present = frame.fields()
+    return frame.with_fields({n: present[n] for n in present if n != FACES}), taken.notes
 
 
 def in_its_place(
@@ -188,7 +192,9 @@ def in_its_place(
         taken = taken.lifted()
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
-        frame = turned(frame.numpy(), read_options.axes[0])
+        # Turned, a lower face may be an upper one: velocity goes on at the centres.
+        fields = {name: values for name, values in frame.fields().items() if name != FACES}
+        frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
     if frame.time == 0.0:
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
     return padded(frame, margin) if taken.tight and margin else frame
@@ -199,11 +205,19 @@ def style_of(
 ) -> tuple[volumes.Style | None, dict[str, str]]:
     """How a result is written: as its source was, where that is a VDB, unless `precision` or `naming` say otherwise."""
     style = taken.style
-    if style is not None and read_options.up(taken) != taken.up:
-        style = replace(style, copied_from=None)  # what is copied cannot be turned
-    if style is not None and naming is not None:
-        style = replace(style, names={name: grid for name, grid in style.names.items() if name != "velocity"})
-    of_source = "float" if style is not None and not style.half else "half"
+    of_source = "half"
+    if style is not None:
+        grids = dict(style.grids)
+        if "density" in grids:
+            of_source = "half" if grids["density"].half else "float"
+        if precision is not None:
+            smooth = {name: grid for name, grid in grids.items() if not grid.whole}
+            grids |= {name: replace(grid, half=precision == "half") for name, grid in smooth.items()}
+        if naming is not None and "velocity" in grids:
+            grids["velocity"] = replace(grids["velocity"], name=grid_name("velocity", naming))
+        style = replace(style, grids=grids)
+        if read_options.up(taken) != taken.up:
+            style = replace(style, lattice=None, turned_up=read_options.up(taken))
     return style, {"precision": precision or of_source, "naming": naming or "houdini"}
 
 
@@ -220,6 +234,7 @@ def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[vo
                 fields=fields,
                 step=item.step,
                 crop=box_of(read_options.crop) or read_options.crop,
+                faces=True,
             )
             for source in (item.source, *item.parts)
         ]

@@ -19,6 +19,7 @@ from fluidsr.frame_grid import FrameGrid, Turn, turned
 from fluidsr.pipeline.preview import RunPreview
 from fluidsr.pipeline.upscale_methods import FineFrame, blocks_of
 from fluidsr.scenes import Scene
+from fluidsr.volumes.staggered import written_fields
 from fluidsr.volumes.streams import STREAMED
 
 _QUEUED = 1  # blocks that may wait for a file: memory is bounded by it
@@ -42,6 +43,7 @@ class FrameWriter:
         time: float,
         dt: float,
         fields: Sequence[str],
+        vectors: Sequence[str] = ("velocity",),
         precision: str,
         naming: str,
         threshold: float,
@@ -53,14 +55,17 @@ class FrameWriter:
             **frame,
             "time": time,
             "dt": dt,
-            "fields": fields,
+            "vectors": vectors,
             "precision": precision,
             "naming": naming,
             "threshold": threshold,
             "style": style,
             "up": up,
         }
-        self._writers = [_Writer(_opener(path, options)) for path in paths]
+        self._writers = []
+        for path in paths:
+            held = written_fields(fields, path.suffix)
+            self._writers.append(_Writer(_opener(path, {**options, "fields": held}), held))
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Write the block of field `name` that begins at voxel `low`: NumPy or torch, on any device.
@@ -70,7 +75,8 @@ class FrameWriter:
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()  # once for all files
         for writer in self._writers:
-            writer.put((name, tuple(low), values))
+            if name in writer.fields:
+                writer.put((name, tuple(low), values))
 
     def put_frame(self, frame: Frame, fields: Sequence[str]) -> None:
         """Write all of `frame`."""
@@ -95,10 +101,12 @@ class _Abandoned(Exception):
 
 
 class _Writer:
-    """A thread that opens a file, writes blocks from a queue, and finishes the file."""
+    """A thread that opens a file, writes blocks of its `fields` from a queue, and finishes the file."""
 
-    def __init__(self, open_file: Callable[[], AbstractContextManager[volumes.Stream]]) -> None:
-        self._open = open_file
+    def __init__(
+        self, open_file: Callable[[], AbstractContextManager[volumes.Stream]], fields: Sequence[str]
+    ) -> None:
+        self._open, self.fields = open_file, frozenset(fields)
         self._queue: Queue[Any] = Queue(_QUEUED)
         self._ended = False
         self._done: Future[float] = Future()
@@ -149,15 +157,19 @@ def _opener(path: Path, options: dict[str, Any]) -> Callable[[], AbstractContext
 class _Gathered:
     """A frame gathered in memory from its blocks."""
 
-    def __init__(self, shape: tuple[int, ...], fields: Sequence[str]) -> None:
+    def __init__(self, shape: tuple[int, ...], fields: Sequence[str], vectors: Sequence[str]) -> None:
+        self._shape = shape
         self.arrays = {
-            name: np.zeros((len(shape), *shape) if name == "velocity" else shape, np.float32)
-            for name in fields
+            name: np.zeros((len(shape), *shape) if name in vectors else shape, np.float32) for name in fields
         }
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         size = values.shape[-len(low) :]
         window: tuple[Any, ...] = (Ellipsis, *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
+        lead = values.shape[: -len(low)]
+        shape = (*lead, *self._shape)
+        if self.arrays[name].shape != shape:  # three components in 2-D: the first block tells
+            self.arrays[name] = np.zeros(shape, np.float32)
         self.arrays[name][window] = values
 
 
@@ -171,9 +183,10 @@ def _gathered(
     time: float,
     dt: float,
     fields: Sequence[str],
+    vectors: Sequence[str],
     **options: Any,
 ) -> Iterator[_Gathered]:
-    out = _Gathered(shape, fields)
+    out = _Gathered(shape, fields, vectors)
     yield out
     density = out.arrays.get("density")
     first = density if density is not None else np.zeros(shape, np.float32)
@@ -251,6 +264,7 @@ class RunOutputs:
             time=frame.time,
             dt=frame.dt,
             fields=fields,
+            vectors=frame.vectors,
             precision=output.precision,
             naming=output.naming,
             threshold=output.threshold,

@@ -24,6 +24,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.velocity_scale import VelocityScaleField
 from fluidsr.volumes import sequence
+from fluidsr.volumes.staggered import FACES
 
 _BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
@@ -131,7 +132,7 @@ def upsample_file(
     its record."""
     import time
 
-    from fluidsr.upscaling.companions import described
+    from fluidsr.upscaling.companions import described, way_of
 
     started = time.perf_counter()
     upscaler = _upscaler(settings)
@@ -164,7 +165,8 @@ def upsample_file(
             history = []  # on coarser cells
     wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
-    told = described({name: values for name, values in frame.fields().items() if name in fields})
+    others = {name: frame.fields()[name] for name in fields if name != "density"}
+    told = described({name: way_of(name, values) for name, values in others.items()})
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
     place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
@@ -174,6 +176,7 @@ def upsample_file(
         time=frame.time,
         dt=frame.dt,
         fields=fields,
+        vectors=frame.vectors,
         threshold=settings.threshold,
         style=style,
         up=up,
@@ -242,7 +245,7 @@ def _by_windows(
         wanted = ("density", *settings.fields) if settings.fields else tuple(fields)
         fields = [name for name in fields if _is_wanted(name, wanted)]
         names = [name for name in fields if name != "density"]
-        ways = {name: way_of(name, np.full(1, 0.5)) for name in names}
+        ways = {name: way_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
         style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
         begin = frame_sequence.in_its_place(first, item, read_options)
@@ -255,6 +258,7 @@ def _by_windows(
             time=begin.time,
             dt=begin.dt,
             fields=fields,
+            vectors=first.frame.vectors,
             threshold=settings.threshold,
             style=style,
             up=read_options.up(first),
@@ -283,7 +287,7 @@ def _by_windows(
         except BaseException:
             files.abandon()
             raise
-        told = described({name: np.full(1, 0.5) for name in fields})
+        told = described(ways)
         return {
             "source": str(item.source),
             "time": begin.time,
@@ -335,8 +339,8 @@ def _history(
 
 
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
-    """Whether the field, or the vector that it is a component of, is asked for."""
-    return name in wanted or name.rpartition(".")[0] in wanted
+    """Whether the field is asked for; a velocity on faces where velocity is."""
+    return name in wanted or (name == FACES and "velocity" in wanted)
 
 
 def _margin(card: Any) -> int:

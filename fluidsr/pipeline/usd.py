@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fluidsr import volumes
 from fluidsr.atomic import replacing
 from fluidsr.volumes.grid_names import grid_name
+from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import FrameSequence
@@ -74,8 +75,10 @@ def Volume "volume"
 
 def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) -> dict[str, str]:
     """The name of each field's grid in a VDB that is written so."""
-    kept = style.names if style is not None else {}
-    return {name: kept.get(name, grid_name(name, naming)) for name in fields}
+    kept = style.grids if style is not None else {}
+    return {
+        name: kept[name].name if name in kept else grid_name(name, naming) for name in fields if name != FACES
+    }
 
 
 def write_for_run(root: Path, cache: FrameSequence, records: Mapping[int, Mapping[str, Any]]) -> None:

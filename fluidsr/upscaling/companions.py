@@ -1,49 +1,50 @@
-"""The fields beside the density: what rides with the smoke is sharpened as the generator sharpened the density,
-velocity is interpolated, whole numbers are repeated.
+"""The fields beside the density: what rides with the smoke is sharpened with the density's detail, velocity is
+interpolated, whole numbers are repeated.
 
-A scalar carried by the same flow has its detail where the density has it. Of such a field the cubic interpolation is
-multiplied by the density's own gain, what the generator made of it divided by its cubic interpolation, and kept
-within the range that the field had.
+A field carried by the same flow has its detail where the density has it. To its cubic interpolation is added the
+density's detail, what the generator made of it less its cubic interpolation, times the slope of the field over the
+density among the neighboring coarse cells, and the sum is kept within the range that the field had.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from fluidsr.frame import rides_with_smoke
 from fluidsr.models.blocks import trim
-from fluidsr.models.resample import upsample
+from fluidsr.models.resample import upsample, upsample_faces
 from fluidsr.upscaling.tiles import Box, tile_of
+from fluidsr.volumes.staggered import FACES
 
-# Names of what burns, glows, heats and colours: carried with the smoke.
-_CARRIED = re.compile(
-    r"(temperature|temp|heat|flames?|fire|fuel|react|reaction|burn|soot|smoke|density|dens|scatter|emission|cd"
-    r"|colou?r|albedo|dye)([._]?([xyzrgb]|\d+|red|green|blue))?",
-    re.IGNORECASE,
-)
-_REACH = {"linear": 1, "cubic": 2, "nearest": 0}  # coarse cells that interpolation reads beyond a cell's own
-_LITTLE = 1e-2  # of the largest density; where there is less, the gain goes to one
-
-_MOST = 4.0  # the gain, and one over the least
+_WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
+_REACH = {
+    "linear": 1,
+    "cubic": 2,
+    "nearest": 0,
+    "faces": 1,
+}  # coarse cells read beyond a cell's own
+_LITTLE = 1e-2  # of the largest density; where it varies by less, the slope over it goes to zero
+_NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 
 
 def way_of(name: str, values: Any) -> str:
-    """How the field becomes finer: `carried` (with the density's gain), `linear`, or `nearest` for whole numbers."""
-    if name == "velocity":
-        return "linear"
-    if _CARRIED.fullmatch(name):
+    """How the field becomes finer: `carried` (with the density's detail), `linear`, `nearest` for whole numbers, or
+    `faces` for a velocity on them."""
+    if name in _WAYS:
+        return _WAYS[name]
+    if rides_with_smoke(name):
         return "carried"
     return "nearest" if bool((values == values.round()).all()) else "linear"
 
 
-def described(fields: Mapping[str, Any]) -> str | None:
-    """A sentence on what is done with each of `fields` (by name; NumPy or torch), None where density is alone."""
-    ways = {name: way_of(name, values) for name, values in fields.items() if name != "density"}
+def described(ways: Mapping[str, str]) -> str | None:
+    """A sentence on what is done with each field (its way by name), None where density is alone."""
     words = {"carried": "sharpened as the density", "linear": "interpolated", "nearest": "repeated"}
     sentences = [
         f"{', '.join(name for name, way in ways.items() if way == each)} {word}"
@@ -55,47 +56,69 @@ def described(fields: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Whole:
-    """Of a frame that is upsampled window by window: how each field becomes finer, and the ranges of all of it."""
+    """Of a frame that is upsampled window by window: how each field becomes finer, and the range of each of its
+    components in all of it."""
 
     ways: Mapping[str, str]
-    ranges: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 class Carried:
-    """A scalar that rides with the density: `array [*S]` with the range that it keeps, its own or `bounds`."""
+    """A scalar `[*S]` or vector `[c, *S]` that rides with the density: each component keeps its range, its own or
+    `bounds`."""
 
     def __init__(
         self,
         array: Tensor,
         density: Tensor,
         factor: int,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[Sequence[float], Sequence[float]] | None = None,
         most_density: float | None = None,
     ) -> None:
         self._array, self._density, self._factor = array, density, factor
-        least, most = (float(bound) for bound in torch.aminmax(array))
-        self._least, self._most = bounds or (least, most)
-        self._little = _LITTLE * max(float(density.max()) if most_density is None else most_density, 1e-6)
+        axes = tuple(range(-density.dim(), 0))
+        self._least, self._most = array.amin(axes, keepdim=True), array.amax(axes, keepdim=True)
+        if bounds is not None:
+            self._least, self._most = (
+                torch.tensor(bound, dtype=array.dtype, device=array.device).reshape(self._least.shape)
+                for bound in bounds
+            )
+        little = _LITTLE * max(float(density.max()) if most_density is None else most_density, 1e-6)
+        self._slope = _slope(array, density, little)
 
     def of(self, box: Box, fine_density: Tensor | None) -> Tensor:
         """The coarse cells `box`, where the generator made `fine_density` of them; None where it made nothing."""
         values = interpolated(self._array, box, self._factor, "cubic")
         if fine_density is not None:
-            smooth = interpolated(self._density, box, self._factor, "cubic").clamp(min=0)
-            made = fine_density.to(values.device).clamp(min=0)
-            values = values * ((made + self._little) / (smooth + self._little)).clamp(1 / _MOST, _MOST)
-        return values.clamp(self._least, self._most)
+            detail = fine_density.to(values.device) - interpolated(self._density, box, self._factor, "cubic")
+            values = values + interpolated(self._slope, box, self._factor, "linear") * detail
+        return torch.minimum(torch.maximum(values, self._least), self._most)
+
+
+def _slope(array: Tensor, density: Tensor, little: float) -> Tensor:
+    """The least-squares slope of `array [*S]` or `[c, *S]` over `density [*S]` in the cells around each."""
+    pool = functional.avg_pool3d if density.dim() == 3 else functional.avg_pool2d
+
+    def mean(values: Tensor) -> Tensor:
+        return pool(values, _NEIGHBORS, 1, _NEIGHBORS // 2, count_include_pad=False)
+
+    x, y = density[None, None], array.reshape(1, -1, *density.shape)
+    mean_x, mean_y = mean(x), mean(y)
+    variance = (mean(x * x) - mean_x * mean_x).clamp(min=0)
+    return ((mean(x * y) - mean_x * mean_y) / (variance + little**2)).reshape(array.shape)
 
 
 def interpolated(array: Tensor, box: Box, factor: int, order: str) -> Tensor:
     """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
 
-    The same, bit for bit, as that part of the whole field upsampled at once; values and unit stay.
+    `order` is that of `upsample`, or `faces` (`upsample_faces`). The same, bit for bit, as that part of the whole field
+    upsampled at once; values and unit stay.
     """
     dim, reach = len(box.lo), _REACH[order]
     shape = tuple(array.shape[-dim:])
     tile = tile_of(box, shape, reach, factor)
     lead = tuple(array.shape[:-dim])
-    fine = upsample(tile.read.of(array).reshape(1, -1, *tile.read.shape), factor, order)
+    coarse = tile.read.of(array).reshape(1, -1, *tile.read.shape)
+    fine = upsample_faces(coarse, factor) if order == "faces" else upsample(coarse, factor, order)
     inside: Tensor = tile.crop.of(trim(fine, tile.cropped, reach * factor))
     return inside.reshape(*lead, *tile.write.shape)

@@ -291,7 +291,7 @@ class Upscaler:
         ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
         ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
         ranges = {} if whole is None else whole.ranges
-        most = ranges["density"][1] if "density" in ranges else None
+        most = ranges["density"][1][0] if "density" in ranges else None
         carried = {
             name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), most)
             for name, way in ways.items()
@@ -350,7 +350,7 @@ class Upscaler:
             yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, frame.shape))
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, way in ways.items():
-            numbers = self.factor**frame.dim * (frame.dim if name == "velocity" else 1)
+            numbers = self.factor**frame.dim * math.prod(arrays[name].shape[: -frame.dim])
             max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
             for box in uncovered_boxes(frame.shape, tiles if way == "carried" else [], max_cells):
                 if way == "carried":

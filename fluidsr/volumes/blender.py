@@ -95,7 +95,7 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_byt
 
 
 def _components(frame: Frame) -> int:
-    return sum(len(values) if name == "velocity" else 1 for name, values in frame.fields().items())
+    return sum(len(values) if name in frame.vectors else 1 for name, values in frame.fields().items())
 
 
 def _config(path: Path, step: int) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
+from fluidsr.volumes.staggered import FACES
 
 NAMINGS = {"houdini": "vel", "blender": "velocity"}  # how each calls the velocity grid of a VDB
 
@@ -16,8 +17,8 @@ _ALIASES = {
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
-_SEPARATORS = (".", "_", "")
-_COMPONENT = re.compile(r"(.+?)[._]?[xyz]")
+_SEPARATORS = (".", "_", "", ":")
+_COMPONENT = re.compile(r"(.+?)[._:]?[xyz0]")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
 # What programs add to the name of a field without changing what it is.
 _NEUTRAL = frozenset(
@@ -87,16 +88,18 @@ def rank(grid: str) -> int:
 def components(available: Iterable[str], base: str | None = None) -> list[str] | None:
     """The three scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
-    `base` (`vel`) restricts the search to that name; the axis may follow a dot, an underscore or nothing.
+    `base` (`vel`) restricts the search to that name; the axis may follow a dot, a colon, an underscore or
+    nothing, and may be counted from 0.
     """
     present = {name.strip().lower(): name for name in available}
     stems = {match[1] for name in present if (match := _COMPONENT.fullmatch(name))}
     further = sorted(stem for stem in stems - set(_ALIASES["velocity"]) if field_of(stem) == "velocity")
     for stem in (base.strip().lower(),) if base else (*_ALIASES["velocity"], *further):
         for separator in _SEPARATORS:
-            found = [present.get(f"{stem}{separator}{axis}") for axis in "xyz"]
-            if None not in found:
-                return [name for name in found if name is not None]
+            for axes in ("xyz", "012"):
+                found = [present.get(f"{stem}{separator}{axis}") for axis in axes]
+                if None not in found:
+                    return [name for name in found if name is not None]
     if base is None and all(name in present for name in "uvw"):
         return [present[name] for name in "uvw"]
     return None
@@ -112,7 +115,7 @@ def safe(name: str, taken: Sequence[str] = ()) -> str:
 @dataclass(frozen=True)
 class Roles:
     """Names of grids: the density's, the velocity's (none, one of vectors, or three of scalars), those of the further
-    scalar fields, and of further vector grids, which are read as three scalar fields: `color.x`, `color.y`, `color.z`.
+    scalar fields, and of the further vector fields.
     """
 
     density: str
@@ -123,26 +126,19 @@ class Roles:
     @property
     def fields(self) -> list[str]:
         """Names of the fields that these grids make up."""
-        split = [f"{name}.{axis}" for name in self.vectors for axis in "xyz"]
-        return ["density", *(["velocity"] if self.velocity else []), *self.others, *split]
+        return ["density", *(["velocity"] if self.velocity else []), *self.others, *self.vectors]
 
     def only(self, where: str, fields: Sequence[str]) -> Roles:
-        """Density and those of `fields`; a vector grid's name stands for its components. Raises MissingFieldError
-        where one is not there."""
+        """Density and those of `fields`. Raises MissingFieldError where one is not there."""
         for name in fields:
-            if name not in self.fields and name not in self.vectors:
+            if name not in self.fields:
                 raise MissingFieldError(
                     where, f"there is no {name}", f"ask for some of {', '.join(self.fields)}"
                 )
         others = {name: grid for name, grid in self.others.items() if name in fields}
-        split = {
-            name: grid
-            for name, grid in self.vectors.items()
-            if name in fields or any(f"{name}.{axis}" in fields for axis in "xyz")
-        }
-        return replace(
-            self, velocity=self.velocity if "velocity" in fields else (), others=others, vectors=split
-        )
+        vectors = {name: grid for name, grid in self.vectors.items() if name in fields}
+        velocity = self.velocity if "velocity" in fields else ()
+        return replace(self, velocity=velocity, others=others, vectors=vectors)
 
 
 def choose(
@@ -165,7 +161,7 @@ def choose(
     of_density = _density(where, scalars, vectors, density, unfit or {})
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity)
     others: dict[str, str] = {}
-    taken = {"density", "velocity", ""}
+    taken = {"density", "velocity", FACES, ""}
     for name in sorted(scalars, key=rank):
         if name == of_density or name in of_velocity:
             continue
@@ -176,12 +172,12 @@ def choose(
         if word not in taken:
             taken.add(word)
             others[word] = name
-    split: dict[str, str] = {}
+    further: dict[str, str] = {}
     for name in vectors:
         word = name.strip() or "vector"
         if name not in of_velocity:
-            split[word if word not in taken else f"{word}_vector"] = name
-    roles = Roles(of_density, of_velocity, others, split)
+            further[word if word not in taken else f"{word}_vector"] = name
+    roles = Roles(of_density, of_velocity, others, further)
     return roles if fields is None else roles.only(where, fields)
 
 

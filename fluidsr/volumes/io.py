@@ -19,7 +19,7 @@ from fluidsr.volumes import grid_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Style, Taken
 
-SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti")  # read
+SUFFIXES = (".vdb", ".vti", ".npz", ".uni", ".vtkhdf", ".vtk", ".vtr", ".pvti", ".npy")  # read
 WRITTEN = (".vdb", ".vti", ".npz", ".uni")  # a .vtkhdf is written as a series: vtkhdf.write_series
 PRECISIONS: tuple[str, ...] = get_args(StoredPrecision)
 Crop = tuple[Sequence[float], Sequence[float]] | str | None
@@ -42,8 +42,9 @@ def write(
     the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
     all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
     the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
-    `velocity`. `style` is that of a VDB whose names and metadata this one keeps (`Taken.style`), and `up` the axis that
-    points up, for a VDB to say so. Tensors of torch, on any device, are accepted.
+    `velocity`. `style` (`Taken.style`) is that of a file of which this one keeps the integers, and a VDB also
+    names, metadata, precision, codecs and lattice, whatever `precision` and `naming` say of those grids; `up` is the
+    axis that points up, for a VDB to say so. Tensors of torch, on any device, are accepted.
 
     On return the file is complete under its name; on any failure whatever stood there before still does.
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
@@ -67,6 +68,8 @@ def write(
     options: dict[str, Any] = {"half": half, "threshold": threshold}
     if suffix == ".vdb":
         options |= {"naming": naming, "style": style, "up": up}
+    else:
+        options["whole"] = style.whole if style else ()
     _room(suffix).write_frame(path, frame, chosen, **options)
 
 
@@ -118,8 +121,12 @@ def take(
     step: int = 0,
     max_bytes: int | None = None,
     crop: Crop = None,
+    faces: bool = False,
 ) -> Taken:
-    """What `read` reads, before its velocity is brought into m/s, and what is to be said about it."""
+    """What `read` reads, before its velocity is brought into m/s, and what is to be said about it.
+
+    With `faces`, a velocity that a VDB or .uni file has on the faces of cells is the field `staggered.FACES`, too.
+    """
     suffix = _suffix(path)
     try:
         if Path(path).stat().st_size == 0:
@@ -132,6 +139,8 @@ def take(
         "fields": fields,
         "max_bytes": max_bytes,
     }
+    if suffix == ".uni":
+        options["faces"] = faces
     if suffix == ".vtkhdf":
         options["step"] = step
     elif step:
@@ -141,13 +150,15 @@ def take(
         return _cropped(taken, crop)
     from fluidsr.volumes import blender, vdb
 
-    found = vdb.take_frame(path, **options, crop=crop)
+    found = vdb.take_frame(path, **options, crop=crop, faces=faces)
     if found.empty:
         return found
     resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
     if not resolution:
         return found
-    moved = None if found.style is None else replace(found.style, copied_from=None)  # its grids lie elsewhere
+    moved = (
+        None if found.style is None else replace(found.style, copied_from=None, lattice=None)
+    )  # they lie elsewhere
     placed = blender.placed(
         Path(path), found.frame, tuple(resolution), max_bytes
     )  # Mantaflow, inside Blender
@@ -187,6 +198,7 @@ _ROOMS = {
     ".vdb": "vdb",
     ".vti": "vti",
     ".npz": "npz",
+    ".npy": "npz",
     ".uni": "uni",
     ".vtkhdf": "vtkhdf",
     ".vtk": "legacy_vtk",

@@ -1,4 +1,5 @@
-"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`.
+"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`. Single arrays (.npy) are
+read as archives of one.
 
 Read are also the archives of others: fields with their components last, velocity on faces (arrays one longer along
 their own axis), those of PhiFlow (`data` with `dim_names`), and those of Mantaflow (`arr_0 [z, y, x, components]`), of
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -19,10 +20,11 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, resampled
 from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
-from fluidsr.volumes.units import Taken
+from fluidsr.volumes.units import Taken, style_of_whole
 
 PLACE = ("cell_size", "origin", "time", "dt")
 _SIZES = ("cell_size", "dx", "dh", "h", "spacing", "voxel_size", "voxelsize", "cellsize")
@@ -34,7 +36,13 @@ NO_CELL_SIZE = "says nothing of its cell size (cell_size, dx): cells of 1 m are 
 
 
 def write_frame(
-    path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
+    path: str | os.PathLike[str],
+    frame: Frame,
+    fields: Sequence[str],
+    *,
+    half: bool,
+    threshold: float,
+    whole: Collection[str] = (),
 ) -> None:
     """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`.
 
@@ -46,7 +54,8 @@ def write_frame(
         word = grid_names.safe(name, PLACE)
         if word in entries:
             raise InputError(name, "an npz file has a field of this name already", "rename the field")
-        entries[word] = rounded(name, present[name], half, threshold)
+        how = {"vector": name in frame.vectors, "whole": name in whole}
+        entries[word] = rounded(name, present[name], half, threshold, **how)
     entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in PLACE}
     with atomic.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in entries.items():
@@ -78,12 +87,13 @@ def read_frame(
         parts = [found.grids[name] for name in chosen.velocity]
         grids["velocity"] = parts[0][: found.dim] if len(parts) == 1 else np.stack(parts[: found.dim])
     grids |= {word: found.grids[name] for word, name in chosen.others.items()}
-    for word, name in chosen.vectors.items():
-        grids |= {f"{word}.{axis}": part for axis, part in zip("xyz", found.grids[name], strict=False)}
+    grids |= {word: found.grids[name] for word, name in chosen.vectors.items()}
+    whole = {word: name for word, name in chosen.others.items() if found.grids[name].dtype.kind in "iu"}
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
             grids = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
-        return Taken(Frame(grids["density"], **found.place).with_fields(grids), notes=tuple(found.notes))
+        frame = Frame(grids["density"], **found.place).with_fields(grids)
+        return Taken(frame, notes=tuple(found.notes), style=style_of_whole(whole))
     except (TypeError, ValueError) as error:
         raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
@@ -99,7 +109,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
         channels = array[None] if array.ndim == frame.dim else array
         how, size = found.stored.get(name, ("zip", 0))
         grids.append(describe_array(frame, name, channels, str(array.dtype), how, size))
-    return VolumeInfo.of_frame(path, "npz", frame, grids)
+    return VolumeInfo.of_frame(path, Path(path).suffix.lower().lstrip("."), frame, grids)
 
 
 @dataclass
@@ -128,11 +138,22 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         if grid_names.field_of(name) == "density" or not grids:
             raise VolumeError(where, f"{name}.npy is not an array of numbers", "write it again")
     shape = _shape(where, grids, density)
+    coordinates = _lattice_of_coordinates(archive, shape)
+    if "cell_size" not in place and coordinates is not None:
+        size, corner = coordinates
+        place = {"origin": corner, **place, "cell_size": size}
+        notes = [note for note in notes if note != NO_CELL_SIZE]
+    if len(shape) > 3:
+        what = f"its density has the shape {shape}: several frames, or channels, in one array"
+        raise VolumeError(where, what, "write a file for each frame: [x, y, z] or [x, y]")
     found = _Grids(len(shape), {}, place, notes, archive.stored)
     for name, array in grids.items():
         fitted = _fitted(array, shape)
         if fitted is not None:
             found.grids[name] = fitted
+        elif (coarse := _of_coarse_cells(array, shape)) is not None:
+            found.grids[name] = coarse
+            notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
     return found
@@ -220,6 +241,47 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     return None
 
 
+def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """`array` of larger cells that fill the same box, linearly at `shape` cells, its components first; None where it is
+    no such thing."""
+    dim = len(shape)
+    lead = {dim: [array[None]], dim + 1: [array, np.moveaxis(array, -1, 0)]}
+    for parts in lead.get(array.ndim, []):
+        ratios = {n / m for n, m in zip(shape, parts.shape[1:], strict=True)} if parts.size else set()
+        if len(parts) in (1, dim, 3) and len(ratios) == 1 and (ratio := ratios.pop()) > 1:
+            frames = [Frame(np.asarray(part, np.float32), cell_size=ratio) for part in parts]
+            found = [resampled(frame, FrameGrid(shape, 1.0, (0.0,) * dim)).density for frame in frames]
+            return found[0] if len(found) == 1 else np.stack(found)
+    return None
+
+
+def _lattice_of_coordinates(
+    archive: Archive, shape: tuple[int, ...]
+) -> tuple[float, tuple[float, ...]] | None:
+    """The cell size and the lower corner (m) of `shape` cells whose centers, or edges, are the arrays `x`, `y`, `z`;
+    None where there are none, or cells are no cubes."""
+    axes = [archive.arrays.get(name) for name in "xyz"[: len(shape)]]
+    steps: list[float] = []
+    corner: list[float] = []
+    for values, n in zip(axes, shape, strict=True):
+        if (
+            values is None
+            or values.ndim != 1
+            or values.dtype.kind not in "fiu"
+            or len(values) not in (n, n + 1)
+        ):
+            return None
+        points = values.astype(np.float64)
+        gaps = np.diff(points)
+        if not len(gaps) or not np.isfinite(points).all() or gaps.min() <= 0 or np.ptp(gaps) > 1e-3 * gaps[0]:
+            return None
+        steps.append((points[-1] - points[0]) / len(gaps))
+        corner.append(float(points[0]) - (steps[-1] / 2 if len(points) == n else 0.0))
+    if max(steps) - min(steps) > 1e-3 * steps[0]:
+        return None
+    return float(f"{steps[0]:.7g}"), tuple(corner)
+
+
 def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
     """The mean of the two faces of each cell along `axis`."""
     lower, upper = [slice(None)] * faces.ndim, [slice(None)] * faces.ndim
@@ -291,6 +353,15 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
     try:
         if Path(path).stat().st_size == 0:
             raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
+        if Path(path).suffix.lower() == ".npy":
+            with Path(path).open("rb") as single:
+                shape, dtype = _header(single)
+            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, left)
+            if dtype.hasobject or dtype.kind not in "fiub":
+                raise VolumeError(where, "it is not an array of numbers", "write it again")
+            found.arrays["data"] = np.load(path, allow_pickle=False)
+            found.stored["data"] = ("none", Path(path).stat().st_size)
+            return found
         with zipfile.ZipFile(Path(path)) as archive:
             entries = archive.infolist()
             if len(entries) > _MAX_ENTRIES:

@@ -7,17 +7,22 @@ import numpy as np
 from fluidsr.errors import InputError
 
 
-def rounded(name: str, values: np.ndarray, half: bool, threshold: float) -> np.ndarray:
-    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half`.
+def rounded(
+    name: str, values: np.ndarray, half: bool, threshold: float, *, vector: bool = False, whole: bool = False
+) -> np.ndarray:
+    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half`, or as int32 if `whole`.
 
     A vector field `[d, ...]` counts by its largest component. Raises InputError for values that are not
     finite, or that are too large for a half.
     """
     if threshold > 0:
         magnitude = np.abs(values)
-        if name == "velocity":
+        if vector:
             magnitude = magnitude.max(0)
         values = np.where(magnitude > threshold, values, np.float32(0))
+    if whole:
+        check_finite(name, values, values)
+        return np.rint(values).astype(np.int32)
     with np.errstate(over="ignore"):
         stored = values.astype(np.float16) if half else values
     check_finite(name, stored, values)

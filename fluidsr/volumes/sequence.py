@@ -15,12 +15,15 @@ from fluidsr.volumes.pvd import Entry, read_entries
 from fluidsr.volumes.uni import is_density as uni_is_density
 
 # In order of preference where a folder holds one sequence in several formats.
-SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr")
+SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
 # The last number of a name. A minus belongs to it where a separator stands before it: `s.-0001`, but not `s-0001`.
 _LAST_NUMBER = re.compile(r"((?:(?<=[._ ])|^)-\d+|\d+)(?=\D*$)")
+_VERSION = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
+# A time in place of a number: `out_4.1667e-02`.
+_TIME = re.compile(r"\d+(\.\d*[eE][+-]?|[eE][+-])\d+$")
 _SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
 
 
@@ -77,8 +80,16 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     different sequences are mixed.
     """
     files: list[FrameFile] = []
+    alone: list[Path] = []  # named one by one, as by a shell that expands patterns itself
     for given in inputs:
-        files += _expand_one(os.fspath(given))
+        path = Path(os.fspath(given))
+        if path.is_file() and path.suffix.lower() not in (".pvd", ".series", ".vtkhdf"):
+            alone.append(path)
+        else:
+            files += _expand_one(os.fspath(given))
+    files += (
+        _of_density(_numbered(alone)) if len(alone) > 1 else [FrameFile(f, frame_number(f)) for f in alone]
+    )
     if not files:
         raise InputError(
             "input", "no file is named", "name files, a folder, or a pattern such as smoke_####.vdb"
@@ -91,8 +102,15 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
 
 
 def frame_number(path: str | os.PathLike[str]) -> int | None:
-    """The last number in a file's name (without its suffix), or None: `smoke.v2_0012.vdb` is 12."""
-    found = _LAST_NUMBER.search(Path(path).stem)
+    """The last number in a file's name (without its suffix), or None: `smoke.v2_0012.vdb` is 12. A version at the end
+    is none where another number stands before: `shot_f012v2.vdb` is 12, too. Nor is a time (`out_4.2e-02`)."""
+    stem = Path(path).stem
+    if _TIME.search(stem):
+        return None
+    found = _LAST_NUMBER.search(stem)
+    version = _VERSION.search(stem)
+    before = _LAST_NUMBER.search(stem[: version.start()]) if version else None
+    found = before or found
     return int(found[1]) if found else None
 
 
@@ -109,7 +127,7 @@ def _expand_one(text: str) -> list[FrameFile]:
     if path.suffix.lower() in (".pvd", ".series"):
         return _series(path)
     if path.is_file():
-        return _steps(path) if path.suffix.lower() == ".vtkhdf" else [FrameFile(path, frame_number(path))]
+        return _steps(path)
     signs = list(_PLACEHOLDER.finditer(path.name))
     found: list[FrameFile] = []
     for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
@@ -137,15 +155,40 @@ def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
 
 
 def _numbered(files: Sequence[Path]) -> list[FrameFile]:
-    """`files` with the numbers in their names, subframes where the names together show that they have them."""
-    heads = _heads_of_subframes([file.stem for file in files])
+    """`files` with the numbers in their names: of several numbers in a name that which differs from file to file;
+    subframes where the names together show that they have them; times where they have those."""
+    stems = [file.stem for file in files]
+    times = [_TIME.search(stem) for stem in stems]
+    if len(files) > 1 and all(times):
+        timed = [FrameFile(f, None, float(t[0])) for f, t in zip(files, times, strict=True) if t]
+        return sorted(timed, key=lambda file: file.time or 0.0)
+    heads, spans = _heads_of_subframes(stems), _spans_that_differ(stems)
     found = []
     for file in files:
-        match = _SUBFRAME.fullmatch(file.stem)
+        match, span = _SUBFRAME.fullmatch(file.stem), spans.get(file.stem)
         if match and match["head"] in heads:
             found.append(FrameFile(file, int(match["number"]), subframe=float(f"0.{match['fraction']}")))
+        elif span:
+            found.append(FrameFile(file, int(file.stem[slice(*span)])))
         else:
             found.append(FrameFile(file, frame_number(file)))
+    return found
+
+
+def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Where the number that counts stands in those names whose last number is the same in all names of their kind:
+    `plume_01_res64` and `plume_02_res64`."""
+    kinds: dict[str, list[str]] = {}
+    for stem in dict.fromkeys(stems):
+        kinds.setdefault(re.sub(r"\d+", "#", stem), []).append(stem)
+    found: dict[str, tuple[int, int]] = {}
+    for same in kinds.values():
+        numbers = [list(re.finditer(r"\d+", stem)) for stem in same]
+        differ = [
+            at for at in range(len(numbers[0])) if len({int(row[at][0]) for row in numbers}) == len(same) > 1
+        ]
+        if differ and differ[-1] != len(numbers[0]) - 1 and len({row[-1][0] for row in numbers}) == 1:
+            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, numbers, strict=True)}
     return found
 
 
@@ -209,7 +252,8 @@ def _folder(folder: Path) -> list[FrameFile]:
             continue
         if suffix == ".vtkhdf" and len(found) == 1:
             return _steps(found[0].path)
-        kinds = sorted({_kind(file) for file in found})
+        spans = _spans_that_differ([file.path.stem for file in found])
+        kinds = sorted({_kind(file, spans.get(file.path.stem)) for file in found})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
         if len(heads) > 1:
             shown = ", ".join(kinds[:5])
@@ -221,9 +265,13 @@ def _folder(folder: Path) -> list[FrameFile]:
     raise InputError(str(folder), "holds no volumes", f"give a folder with {', '.join(SUFFIXES)} files")
 
 
-def _kind(file: FrameFile) -> str:
-    """The file's name with its number as `#`."""
+def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:
+    """The file's name with its number, at `span` or the last one, as `#`."""
     stem = file.path.stem
+    if file.number is None and file.time is not None:
+        return _TIME.sub("#", stem) + file.path.suffix.lower()
+    if span is not None:
+        return stem[: span[0]] + "#" + stem[span[1] :] + file.path.suffix.lower()
     if file.subframe:
         stem = stem.rpartition(".")[0]
     return _LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()

@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args
 from fluidsr.choices import StoredPrecision
 from fluidsr.errors import InputError
 from fluidsr.volumes import grid_names
+from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import Style
 
 STREAMED = (".vdb", ".vti")
@@ -34,6 +35,7 @@ def stream(
     time: float = 0.0,
     dt: float = 1 / 24,
     fields: Sequence[str] = ("density",),
+    vectors: Sequence[str] = (),
     precision: str = "half",
     naming: str = "houdini",
     threshold: float = 0.0,
@@ -43,9 +45,9 @@ def stream(
     """Write a frame box by box, in any order: `with stream(...) as out: out.put("density", low, box)`.
 
     The frame has `shape` cells of edge `cell_size` (m) and its lower corner at `origin` (m); `time` and `dt`
-    in s. `fields` are those that will come; a `velocity` has a component per axis. Every voxel comes once, or
-    never: then it is zero. Boxes that begin and end on multiples of 8 cells are fastest. The other options,
-    and the file that results, are those of `fluidsr.volumes.write`.
+    in s. `fields` are those that will come; a `velocity` has a component per axis, those of
+    `vectors` have three. Every voxel comes once, or never: then it is zero. Boxes that begin and end on multiples of 8
+    cells are fastest. The other options, and the file that results, are those of `fluidsr.volumes.write`.
 
     Memory is bounded by what is filled, and a VTI's not even by that: a VDB's leaves are compressed as they become
     complete, the boxes of a VTI wait on the disk. The file takes its
@@ -82,11 +84,12 @@ def stream(
         "fields": tuple(dict.fromkeys(fields)),
         "half": precision == "half",
         "threshold": threshold,
+        "vectors": frozenset(vectors) | {"velocity", FACES},
     }
     if suffix == ".vti":
         from fluidsr.volumes import vti_stream
 
-        return vti_stream.stream_frame(path, **options)
+        return vti_stream.stream_frame(path, whole=style.whole if style else (), **options)
     from fluidsr.volumes import vdb
 
     return vdb.stream_frame(path, naming=naming, style=style, up=up, **options)

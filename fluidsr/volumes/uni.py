@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from fluidsr.frame import Frame
 from fluidsr.volumes import blender, grid_names, memory, staggered
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
+from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.uni_format import REAL, STAGGERED, VECTOR, Header, read_grid, read_header, write_grid
 from fluidsr.volumes.units import Taken
 
@@ -38,7 +39,13 @@ _MOST_FILES = 100_000  # in a folder that is searched
 
 
 def write_frame(
-    path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
+    path: str | os.PathLike[str],
+    frame: Frame,
+    fields: Sequence[str],
+    *,
+    half: bool,
+    threshold: float,
+    whole: Collection[str] = (),
 ) -> None:
     """Write `fields` of a NumPy `frame`, each as a file of its own; see `fluidsr.volumes.write`.
 
@@ -54,19 +61,23 @@ def write_frame(
     with ExitStack() as stack:
         # Leaving the stack renames the last first: the density is the last to be renamed.
         for field in fields:
-            values = rounded(field, present[field], half, threshold).astype(np.float32, copy=False)
-            if field != "velocity":
+            vector = field in frame.vectors
+            values = rounded(field, present[field], half, threshold, vector=vector, whole=field in whole)
+            values = values.astype(np.float32, copy=False)
+            if not vector:
                 values = values[None]
-            elif frame.dim == 2:
+            elif len(values) == 2:
                 values = np.concatenate([values, np.zeros((1, *frame.shape), np.float32)])
-            target = path if field == "density" else sibling(path, field)
+            word = "velocity" if field == FACES else field
+            target = path if field == "density" else sibling(path, word)
             if target in targets:
                 raise InputError(field, f"its file would be {target}, another field's", "rename the field")
             targets.append(target)
             file = stack.enter_context(atomic.replacing(target))
             with file.open("wb") as opened:
+                kind = VECTOR | STAGGERED if field == FACES else VECTOR if vector else REAL
                 grid = values.reshape(len(values), *(*frame.shape, 1)[:3])
-                write_grid(opened, grid, VECTOR if field == "velocity" else REAL, note)
+                write_grid(opened, grid, kind, note)
 
 
 def read_frame(
@@ -76,18 +87,21 @@ def read_frame(
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
+    faces: bool = False,
 ) -> Taken:
     """Read a frame; see `fluidsr.volumes.read`."""
     where = str(path)
     files, headers = _grids(path)
     scalars = [name for name, header in headers.items() if header.element == "real"]
-    vectors = [name for name, header in headers.items() if header.element == "vec3"]
+    triples = [name for name, header in headers.items() if header.element == "vec3"]
     chosen = grid_names.choose(
-        where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
+        where, scalars, triples, density=density_grid, velocity=velocity_grid, fields=fields
     )
     reference = headers[chosen.density]
     others = {field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape}
-    split = {field: name for field, name in chosen.vectors.items() if headers[name].shape == reference.shape}
+    vectors = {
+        field: name for field, name in chosen.vectors.items() if headers[name].shape == reference.shape
+    }
     notes = tuple(
         f"{name!r} has {headers[name].shape} cells, the density {reference.shape}: it is left out"
         for name in (*chosen.others.values(), *chosen.vectors.values())
@@ -101,21 +115,22 @@ def read_frame(
                 "resample it",
             )
     x, y, z = reference.shape
-    components = 1 + len(others) + 3 * (bool(chosen.velocity) + len(split))
+    components = 1 + len(others) + 3 * (bool(chosen.velocity) + len(vectors))
     memory.check(where, x * y * z * 4 * components, max_bytes)
     found = {"density": read_grid(files[chosen.density], max_bytes)[1][0]}
     if chosen.velocity:
-        parts = [_velocity(read_grid(files[name], max_bytes)) for name in chosen.velocity]
+        grids = [read_grid(files[name], max_bytes) for name in chosen.velocity]
+        parts = [_velocity(grid) for grid in grids]
         found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if faces and len(grids) == 1 and grids[0][0].kind & STAGGERED:
+            found[FACES] = grids[0][1]
     found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in others.items()}
-    for field, name in split.items():
-        vector = _velocity(read_grid(files[name], max_bytes))
-        found |= {f"{field}.{axis}": part for axis, part in zip("xyz", vector, strict=True)}
+    found |= {field: _velocity(read_grid(files[name], max_bytes)) for field, name in vectors.items()}
     told = _told(reference.text)
     flat = z == 1 and told.get("dim", 2 if min(x, y) > 1 else 3) == 2
     if flat:
         found = {
-            name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
+            name: values[:2, ..., 0] if name in ("velocity", FACES) else values[..., 0]
             for name, values in found.items()
         }
     place: dict[str, Any] = {key: told[key] for key in ("cell_size", "origin", "time", "dt") if key in told}

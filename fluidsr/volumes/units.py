@@ -14,26 +14,63 @@ import numpy as np
 
 from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame
+from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.volumes.staggered import FACES
 
 UNITS: tuple[str, ...] = get_args(VelocityUnit)
+
+_FLOW = ("velocity", FACES)
 
 # Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
 MANTAFLOW_UNITS_PER_SECOND = 2.5
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a VDB file was written: what it calls the grid of each field, what it says of it and of itself, the codec of
-    its density and whether that is in half precision. A VDB made of the frame keeps it, and copies from the file
-    `copied_from` the grids that are no fields of smoke (`vdb.fields.asides`)."""
+class GridStyle:
+    """How the grid of a field is stored: its name, OpenVDB's name of the type of its values (`float`, `int32`,
+    `vec3s`), whether they are halves, the codec, and what the file says of it."""
 
-    names: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    file: Mapping[str, Any] = field(default_factory=dict)
+    name: str
+    type: str = "float"
     half: bool = True
     compression: str = "blosc"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return self.type.startswith("int")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a file was written: the grid of each field, what a VDB says of itself, and its lattice: the size of its
+    voxels (m) and the center of the voxel with the index 0 (m). What is made of the frame keeps it; a VDB also copies
+    from the file `copied_from` the grids that are no fields of smoke (`vdb.fields.asides`)."""
+
+    grids: Mapping[str, GridStyle] = field(default_factory=dict)
+    file: Mapping[str, Any] = field(default_factory=dict)
+    lattice: tuple[float, tuple[float, float, float]] | None = None
     copied_from: str | None = None
+    turned_up: str | None = (
+        None  # the axis that points up after the quarter turn of what is copied, if there is one
+    )
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """The fields whose values are whole numbers."""
+        return frozenset(name for name, grid in self.grids.items() if grid.whole)
+
+
+def style_of_whole(names: Mapping[str, str]) -> Style | None:
+    """The style of a dense file whose arrays `names` (by field) are integers; None where there are none that stay so:
+    what rides with the smoke is smooth, however it is stored."""
+    grids = {
+        field: GridStyle(name, "int32", half=False)
+        for field, name in names.items()
+        if not rides_with_smoke(field)
+    }
+    return Style(grids) if grids else None
 
 
 @dataclass(frozen=True)
@@ -44,7 +81,7 @@ class Taken:
     lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
     `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
     voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
-    (m). `style` is that of a VDB, `up` the axis that points up, as far as that is known.
+    (m). `style` is how the file was written, `up` the axis that points up, as far as that is known.
     """
 
     frame: Frame
@@ -62,9 +99,9 @@ class Taken:
         if self.layer is None or self.frame.dim == 3:
             return self
         fields = {name: np.asarray(values)[..., None] for name, values in self.frame.fields().items()}
-        if "velocity" in fields:
-            still = np.zeros((1, *fields["velocity"].shape[1:]), np.float32)
-            fields["velocity"] = np.concatenate([fields["velocity"], still])
+        for name in self.frame.vectors:
+            missing = np.zeros((3 - len(fields[name]), *fields[name].shape[1:]), np.float32)
+            fields[name] = np.concatenate([fields[name], missing])
         origin = (*self.frame.origin, self.layer)
         frame = Frame(fields["density"], cell_size=self.frame.cell_size, origin=origin)
         frame = frame.with_fields(fields, time=self.frame.time, dt=self.frame.dt)
@@ -97,7 +134,10 @@ class Taken:
         with np.errstate(
             over="ignore", invalid="ignore"
         ):  # what does not fit becomes infinite, and is refused later
-            return frame.replace(velocity=frame.velocity * np.float32(scale))
+            flow = {
+                name: frame.fields()[name] * np.float32(scale) for name in _FLOW if name in frame.fields()
+            }
+            return frame.with_fields({**frame.fields(), **flow})
 
     def _metres_per_second(self, unit: str, frame: Frame) -> float:
         """How many m/s one `unit` is."""

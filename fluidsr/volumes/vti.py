@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fluidsr import atomic
@@ -23,7 +23,13 @@ _BLOCK = 1 << 18  # bytes
 
 
 def write_frame(
-    path: str | os.PathLike[str], frame: Frame, fields: Sequence[str], *, half: bool, threshold: float
+    path: str | os.PathLike[str],
+    frame: Frame,
+    fields: Sequence[str],
+    *,
+    half: bool,
+    threshold: float,
+    whole: Collection[str] = (),
 ) -> None:
     """Write `fields` of a NumPy `frame` as point data at the cell centres; see `fluidsr.volumes.write`.
 
@@ -34,7 +40,7 @@ def write_frame(
     from vtkmodules.vtkIOCore import vtkLZ4DataCompressor
     from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
 
-    image = make_image(frame, fields, half=half, threshold=threshold)
+    image = make_image(frame, fields, half=half, threshold=threshold, whole=whole)
     compressor = vtkLZ4DataCompressor()
     compressor.SetCompressionLevel(_LEVEL)
     writer = vtkXMLImageDataWriter()

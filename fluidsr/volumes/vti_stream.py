@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -43,6 +43,8 @@ class ImageStream:
         fields: Sequence[str],
         half: bool,
         threshold: float,
+        vectors: Collection[str],
+        whole: Collection[str],
     ) -> None:
         self._dim = len(shape)
         self._shape = (*shape, 1)[:3]
@@ -55,7 +57,11 @@ class ImageStream:
         }
         self._cell_size, self._half, self._threshold = cell_size, half, threshold
         self._corner = [corner + cell_size / 2 for corner in (*origin, 0.0)[:3]]
-        self._arrays = {name: _Array(spool, self._shape, 3 if name == "velocity" else 1) for name in fields}
+        self._vectors, self._whole = frozenset(vectors), frozenset(whole)
+        self._arrays = {
+            name: _Array(spool, self._shape, 3 if name in vectors else 1, "<i4" if name in whole else "<f4")
+            for name in fields
+        }
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
@@ -64,20 +70,21 @@ class ImageStream:
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()
         values = np.asarray(values, np.float32)
-        vector = name == "velocity"
+        vector = name in self._vectors
         if (
             len(low) != self._dim
             or values.ndim != self._dim + vector
-            or (vector and len(values) != self._dim)
+            or (vector and len(values) not in (self._dim, 3))
         ):
             what = f"a box of shape {values.shape} at {tuple(low)} in {self._dim} dimensions"
             raise InputError(
                 name, what, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first"
             )
-        values = rounded(name, values, self._half, self._threshold)
+        whole = name in self._whole
+        values = rounded(name, values, self._half, self._threshold, vector=vector, whole=whole)
         if self._dim == 2:
             values = values[..., None]
-        if vector and self._dim == 2:
+        if vector and len(values) == 2:
             values = np.concatenate([values, np.zeros((1, *values.shape[1:]), values.dtype)])
         x, y, z = (*map(int, low), 0)[:3]
         self._arrays[name].put(name, (x, y, z), values if vector else values[None])
@@ -115,7 +122,7 @@ class ImageStream:
         text(f'<Piece Extent="{extent}">')
         text(f"<PointData Scalars={quoteattr(next(iter(self._arrays)))}{vectors}>")
         for name, array in self._arrays.items():
-            data_array(name, "Float32", array.components, None)
+            data_array(name, array.vtk_type, array.components, None)
         text("</PointData>\n<CellData/>\n</Piece>\n</ImageData>")
         file.write(b'<AppendedData encoding="raw">\n_')
         start = file.tell()
@@ -134,12 +141,17 @@ class ImageStream:
 class _Array:
     """One field: what has come of it, slab by slab."""
 
-    def __init__(self, spool: BinaryIO, shape: tuple[int, ...], components: int) -> None:
-        self.components = components
+    def __init__(self, spool: BinaryIO, shape: tuple[int, ...], components: int, dtype: str) -> None:
+        self.components, self._dtype = components, np.dtype(dtype)
         self._spool, self._shape = spool, shape
         x, y, _ = shape
         self._layers = min(max(_SLAB // (4 * components * x * y), 1), _LAYERS)
         self._boxes: dict[int, list[tuple[int, ...]]] = {}  # per slab: low, high, place in the spool, size
+
+    @property
+    def vtk_type(self) -> str:
+        """What VTK calls the type of the values."""
+        return {"f": "Float32", "i": "Int32"}[self._dtype.kind]
 
     def put(self, name: str, low: tuple[int, int, int], values: np.ndarray) -> None:
         """Take `values [components, x, y, z]` at cell `low`."""
@@ -169,14 +181,16 @@ class _Array:
         x, y, z = self._shape
         for first in range(0, z, self._layers):
             layers = min(self._layers, z - first)
-            slab = np.zeros((layers, y, x, self.components), np.float32)
+            slab = np.zeros((layers, y, x, self.components), self._dtype)
             for x0, y0, z0, x1, y1, z1, at, size, width in self._boxes.get(first // self._layers, ()):
                 if size == 0:
                     continue
                 self._spool.seek(at)
                 shape = (z1 - z0, y1 - y0, x1 - x0, self.components)
                 raw = _decompress(self._spool.read(size), width * int(np.prod(shape)))
-                slab[z0 - first : z1 - first, y0:y1, x0:x1] = np.frombuffer(raw, f"<f{width}").reshape(shape)
+                slab[z0 - first : z1 - first, y0:y1, x0:x1] = np.frombuffer(
+                    raw, f"<{self._dtype.kind}{width}"
+                ).reshape(shape)
             yield slab.tobytes()
 
     def _refuse_overlap(self, name: str, slab: int, box: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.info import VolumeInfo, describe_array
-from fluidsr.volumes.units import Taken
+from fluidsr.volumes.units import Taken, style_of_whole
 from fluidsr.volumes.vti_format import DataArray
 
 # What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
@@ -74,7 +74,9 @@ def frame_of(
     if len(found) == 1 and open_image is not None:
         found = _with_siblings(image, found, open_image, notes)
     scalars = [name for name, part in found.items() if part.array.components == 1]
-    vectors = [name for name, part in found.items() if part.array.components == 3]
+    vectors = [name for name, part in found.items() if part.array.components > 1]
+    odd = [array for array in image.arrays if array.section != "FieldData" and not _is_field(image, array)]
+    notes += [f"{a.name!r} has {a.components} components: it is left out" for a in odd if a.components > 1]
     chosen = grid_names.choose(
         image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
     )
@@ -93,13 +95,14 @@ def frame_of(
         parts = [channels(name) for name in chosen.velocity]
         values["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
     values |= {field: channels(name)[0] for field, name in chosen.others.items()}
-    for field, name in chosen.vectors.items():
-        values |= {f"{field}.{axis}": part for axis, part in zip("xyz", channels(name), strict=True)}
+    values |= {field: channels(name) for field, name in chosen.vectors.items()}
     for name in (*chosen.velocity, *chosen.others.values(), *chosen.vectors.values()):
         if found[name].array.section != section:
             where = "points" if section == "PointData" else "cells"
             notes.append(f"{name!r} is averaged to the {where}, where the density is")
-    return Taken(_frame(image, values, shape, section), notes=tuple(dict.fromkeys(notes)))
+    whole = {field: name for field, name in chosen.others.items() if "Int" in found[name].array.type}
+    style = style_of_whole(whole)
+    return Taken(_frame(image, values, shape, section), notes=tuple(dict.fromkeys(notes)), style=style)
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
@@ -139,8 +142,7 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
     """
     found: dict[str, dict[str, _Part]] = {"PointData": {}, "CellData": {}}
     for array in image.arrays:
-        of_vtk = array.name.startswith("vtk")
-        if array.section in found and array.type and array.components in (1, 3) and not of_vtk:
+        if array.section in found and _is_field(image, array):
             found[array.section].setdefault(array.name, _Part(image, array))
 
     def order(section: str) -> tuple[bool, bool, bool]:
@@ -162,6 +164,16 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
         if grid_names.field_of(name) is None and name.lower() in _UNNAMED:
             fields = {word: fields[name]}
     return fields
+
+
+def _is_field(image: Image, array: DataArray) -> bool:
+    """Whether an array of the points or cells may be one: a flat image may have vectors of two components."""
+    flat = min(image.points()) == 1
+    return (
+        bool(array.type)
+        and array.components in ((1, 2, 3) if flat else (1, 3))
+        and not array.name.startswith("vtk")
+    )
 
 
 def _with_siblings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
 
-def make_image(frame: Frame, fields: Sequence[str], *, half: bool, threshold: float) -> Any:
-    """A vtkImageData of `fields` of a NumPy `frame`, as point data at the cell centres.
+def make_image(
+    frame: Frame, fields: Sequence[str], *, half: bool, threshold: float, whole: Collection[str] = ()
+) -> Any:
+    """A vtkImageData of `fields` of a NumPy `frame`, as point data at the cell centres; those of `whole` as integers.
 
     VTK has no halves: with `half`, values are float32 rounded to halves, equal to those of a half-precision
     VDB, and their zero bits compress away. Raises as `rounded` does.
@@ -37,8 +39,10 @@ def make_image(frame: Frame, fields: Sequence[str], *, half: bool, threshold: fl
         return made
 
     for name in fields:
-        values = rounded(name, present[name], half, threshold).astype(np.float32, copy=False)
-        image.GetPointData().AddArray(array(name, _x_fastest(name, values)))
+        vector = name in frame.vectors
+        values = rounded(name, present[name], half, threshold, vector=vector, whole=name in whole)
+        values = values if name in whole else values.astype(np.float32, copy=False)
+        image.GetPointData().AddArray(array(name, _x_fastest(values, vector)))
     image.GetPointData().SetActiveScalars(fields[0])
     if "velocity" in fields:
         image.GetPointData().SetActiveVectors("velocity")
@@ -66,9 +70,9 @@ def writing_failed(path: str | os.PathLike[str], code: int) -> Exception:
     return RunError(str(path), f"VTK could not write it ({what})", "check the disk")
 
 
-def _x_fastest(name: str, values: np.ndarray) -> np.ndarray:
+def _x_fastest(values: np.ndarray, vector: bool) -> np.ndarray:
     """VTK's order: `[cells]`, or `[cells, 3]` for vectors, x fastest."""
-    if name != "velocity":
+    if not vector:
         return np.ascontiguousarray(values.T).reshape(-1)
     vectors = np.zeros((*values.shape[:0:-1], 3), np.float32)
     vectors[..., : len(values)] = values.T

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,6 +49,7 @@ def write_series(
     *,
     half: bool,
     threshold: float,
+    whole: Collection[str] = (),
 ) -> None:
     """Write frames `load(0)`, `load(1)`, ... at `times` (s, ascending) into one file, one at a time.
 
@@ -68,7 +69,7 @@ def write_series(
             raise InputError(
                 str(path), f"step {step} has no {missing[0]}", "write fields that all frames have"
             )
-        return make_image(frame, fields, half=half, threshold=threshold)
+        return make_image(frame, fields, half=half, threshold=threshold, whole=whole)
 
     source = _source(times, image, place)
     writer = vtkHDFWriter()
@@ -106,7 +107,8 @@ def read_frame(
         return taken
     after = min(step + 1, len(image.times) - 1)
     dt = image.times[after] - image.times[after - 1]
-    return Taken(taken.frame.replace(time=image.times[step], dt=dt if dt > 0 else taken.frame.dt))
+    timed = taken.frame.replace(time=image.times[step], dt=dt if dt > 0 else taken.frame.dt)
+    return dataclasses.replace(taken, frame=timed)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:

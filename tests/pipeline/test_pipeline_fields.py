@@ -316,6 +316,14 @@ def test_level_sets_and_masks_are_copied_into_a_vdb(
         assert file.grid("inside").transform.scale == (CELL,) * 3
     assert list(volumes.read(tmp_path / "out/frames/a_0001.npz").fields()) == ["density"]
     assert (
+        call("convert", tmp_path / "a_0001.vdb", *formats, "--axes", "z-up", "-o", tmp_path / "turned") == 0
+    )
+    with vdb.open(tmp_path / "turned/frames/a_0001.vdb") as file:
+        found = file.grid("inside").transform  # (x, y, z) has become (x, -z, y)
+        index = np.array([8, 1, -3])
+        x, y, z = CELL * index
+        np.testing.assert_allclose(np.array(found.matrix) @ index + found.translation, (x, -z, y), atol=1e-12)
+    assert (
         call("convert", tmp_path / "a_0001.vdb", *formats, "--field", "density", "-o", tmp_path / "one") == 0
     )
     with vdb.open(tmp_path / "one/frames/a_0001.vdb") as file:

@@ -198,3 +198,38 @@ def test_blender_draws_our_frames_where_the_domain_is(tmp_path):
     names = [str(tmp_path / "a.vdb"), str(tmp_path / "a.png"), box]
     run([*BLENDER, str(HERE / "clients_blender_scene.py"), "--", *names])
     show(tmp_path / "a.png", "blender_scene.png")
+
+
+@needs("blender")
+def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
+    """A baked fire, upsampled, has its grids under their names, and is drawn by Cycles with motion blur."""
+    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
+    from fluidsr.volumes import vdb
+
+    options = json.dumps({"fire": True, "adaptive": True, "scale": 2.0})
+    run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), options])
+    (source,) = (tmp_path / "data").glob("*_0008.vdb")
+    settings = UpsampleSettings("smoke3d-x4", device="cpu", formats=("vdb",))
+    file = upsample([str(source)], tmp_path / "fine", settings, quiet=True) / "frames" / source.name
+    with vdb.open(source) as theirs, vdb.open(file) as ours:
+        names = {grid.name for grid in theirs.grids if grid.bounds is not None}
+        assert names <= {grid.name for grid in ours.grids} and {"flame", "velocity", "density"} <= names
+        assert ours.grid("velocity").metadata["class"] == "staggered"
+        assert ours.grid("velocity").metadata["units"] == "m/s"
+    # Every value of a flame lies within what the bake has.
+    coarse, fine = read(source), read(file)
+    assert fine.others["flame"].max() <= coarse.others["flame"].max() * (1 + 1e-3)
+    assert fine.others["flame"].mean() == pytest.approx(coarse.others["flame"].mean(), rel=0.1)
+    pictures = []
+    for blur in (False, True):
+        end = np.add(fine.origin, np.multiply(fine.shape, fine.cell_size)).tolist()
+        told = {"blur": blur, "shutter": 1.0, "samples": 16, "width": 160, "low": fine.origin, "high": end}
+        picture = tmp_path / f"{blur}.png"
+        run(
+            [*BLENDER, str(HERE / "clients_blender_fire.py"), "--", str(file), str(picture), json.dumps(told)]
+        )
+        show(picture, f"blender_fire_{blur}.png")
+        pictures.append(imageio.imread(picture)[..., :3].astype(float))
+    still, blurred = pictures
+    assert (still[..., 0] - still[..., 2]).max() > 100  # flames are red and yellow
+    assert np.abs(still - blurred).mean() > 0.5  # and move

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.vdb.grid import Grid
+from fluidsr.volumes.vdb.inspect import value_range
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Axes, Vector
 from fluidsr.volumes.vdb.tree import Index
@@ -27,6 +28,7 @@ from fluidsr.volumes.vdb.tree import Index
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
 _FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
 _NUMBERED = re.compile(r"(.*)\[(\d+)\]")
+_MOST_WHOLE = 1 << 24  # up to which float32 holds every whole number
 _MOST_COMPARED = 1 << 27  # voxels whose masks are compared
 _MOST_SAMPLES = 4  # along each axis, of voxels much smaller than the density's
 
@@ -71,6 +73,11 @@ class Placed:
             return np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
         assert isinstance(self.faces, int)
         return _centre(values, stored, self.faces)
+
+    @property
+    def on_faces(self) -> Placed:
+        """The same grid, whose values are read as they are stored: those of the cells' lower faces."""
+        return replace(self, faces=None)
 
     def active(self, low: Index, high: Index) -> np.ndarray:
         """Which of these cells the grid has active voxels for."""
@@ -183,12 +190,23 @@ class Layout:
     grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
     asides: list[Grid] = field(default_factory=list)
 
+    @property
+    def faces(self) -> list[Part]:
+        """The parts of a velocity that lies on the cells' faces, as they are stored; empty for any other."""
+        flow = [part for part in self.velocity if isinstance(part, Placed) and part.faces is not None]
+        return [part.on_faces for part in flow] if len(flow) == len(self.velocity) else []
+
 
 def place(grid: Grid) -> tuple[float, Vector]:
     """Cell size and the position of the centre of the voxel whose turned index is (0, 0, 0), m. Raises VolumeError
     unless voxels are cubes along the axes.
     """
     return _axes(grid).cell_size, _transform(grid).translation
+
+
+def is_straight(grid: Grid) -> bool:
+    """Whether the indices of `grid` run along the world's axes."""
+    return _axes(grid).straight
 
 
 def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Sequence[str] | None) -> Layout:
@@ -249,6 +267,8 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
         named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
+    elif chosen.velocity:
+        named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
     named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
     return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
 
@@ -271,9 +291,16 @@ def _unfit(grid: Grid, density: str | None) -> str | None:
         return f"of the type {grid.type}, or has a transform that is not read"
     if grid.value_type.in_bits:
         return "a grid of bools"
+    if grid.value_type.dtype.kind == "i" and (grid.value_type.channels > 1 or _is_beyond_float32(grid)):
+        return "a grid of whole numbers that float32 cannot hold"
     if grid.metadata.get("class") == "level set" and grid.name.strip() != (density or "").strip():
         return "a level set"
     return None
+
+
+def _is_beyond_float32(grid: Grid) -> bool:
+    least, most = value_range(grid)
+    return least is not None and most is not None and max(-least[0], most[0]) > _MOST_WHOLE
 
 
 def _number(grids: dict[str, list[Grid]], asked: str | None) -> None:

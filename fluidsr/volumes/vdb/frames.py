@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError, MissingFieldError
-from fluidsr.frame import Frame
+from fluidsr.frame import Frame, rides_with_smoke
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes import memory
-from fluidsr.volumes.units import Style, Taken
+from fluidsr.volumes.staggered import FACES
+from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
-from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, place
+from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, is_straight, place
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.metadata import number, triple
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import DIM, DT, ORIGIN, SHAPE, TIME, UP, first_centre, three
+from fluidsr.volumes.vdb.stream import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP, first_centre, three
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 
 # Metadata that follows from what is written. `file_base_resolution` (Blender) is no longer true of finer grids.
-_SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float", "class", "vector_type", "units")
+_SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float")
+_FILE_TIME = "time"  # what the file itself may say, s
 NO_GRIDS = "it holds no grids: an empty frame"
 
 
@@ -40,12 +42,13 @@ def take_frame(
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
     crop: tuple[Sequence[float], Sequence[float]] | str | None = None,
+    faces: bool = False,
 ) -> Taken:
     """Read a Frame, and what is to be said about it; see `fluidsr.volumes.take`."""
     with open_file(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return _nothing(file, fields)
-        return _read(file, density_grid, velocity_grid, fields, max_bytes, crop)
+        return _read(file, density_grid, velocity_grid, fields, max_bytes, crop, faces)
 
 
 def read_box(
@@ -87,6 +90,7 @@ def _read(
     fields: Sequence[str] | None,
     max_bytes: int | None,
     crop: tuple[Sequence[float], Sequence[float]] | str | None,
+    faces: bool,
 ) -> Taken:
     layout = find(file, density_grid, velocity_grid, fields)
     density, notes = layout.reference, list(layout.notes)
@@ -94,7 +98,8 @@ def _read(
     own = _own_box(density)
     box = box_of(layout)
     low, high = box or ((0, 0, 0), (1, 1, 1))
-    components = 1 + len(layout.others) + 3 * (bool(layout.velocity) + len(layout.vectors))
+    flow = bool(layout.velocity) + (faces and bool(layout.faces))
+    components = 1 + len(layout.others) + 3 * (flow + len(layout.vectors))
 
     def needed() -> int:
         return int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object)) * 4 * components
@@ -107,21 +112,19 @@ def _read(
             (low, high), left = bulk
             notes.append(f"{left} active voxel{'s' * (left > 1)} far from the smoke left out")
     memory.check(str(file.path), needed(), max_bytes)
-    found = _values(layout, low, high)
+    found = _values(layout, low, high, faces)
 
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
-    if own and low == (0, 0, 0):
+    if own and low == own[0]:
         origin = density.metadata[ORIGIN]  # the same, without the rounding of the way there and back
     layer = None
     if _is_flat(density, low, high):
         found = {name: values[..., 0] for name, values in found.items()}
         layer, origin = origin[2], origin[:2]
-        if "velocity" in found:
-            found["velocity"] = found["velocity"][:2]
-    times = {"time": number(density.metadata, TIME), "dt": number(density.metadata, DT)}
+        found |= {name: found[name][:2] for name in ("velocity", FACES) if name in found}
     found = {name: np.ascontiguousarray(values) for name, values in found.items()}
     frame = Frame(found["density"], cell_size=size, origin=origin)
-    frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    frame = frame.with_fields(found, **_times(file, density))
     tight = own is None and SHAPE not in density.metadata
     return Taken(
         frame,
@@ -134,44 +137,66 @@ def _read(
     )
 
 
-def _values(layout: Layout, low: Index, high: Index) -> dict[str, np.ndarray]:
-    """The fields in the reference's cells from `low` to `high` (exclusive)."""
+def _times(file: VdbFile, density: Grid) -> dict[str, float]:
+    """Time and time step (s), as far as the file has them."""
+    time = number(density.metadata, TIME)
+    times = {
+        "time": number(file.metadata, _FILE_TIME) if time is None else time,
+        "dt": number(density.metadata, DT),
+    }
+    return {key: value for key, value in times.items() if value is not None}
+
+
+def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
+    """The fields in the reference's cells from `low` to `high` (exclusive); with `faces`, velocity on faces, too."""
     found = {"density": layout.density.read(low, high)}
     found |= {name: part.read(low, high) for name, part in layout.others.items()}
-    if layout.velocity:
-        parts = [part.read(low, high) for part in layout.velocity]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.stack(parts)
-    for name, part in layout.vectors.items():
-        found |= {f"{name}.{axis}": values for axis, values in zip("xyz", part.read(low, high), strict=True)}
-    return found
+    for name, flow in (("velocity", layout.velocity), (FACES, layout.faces if faces else [])):
+        if flow:
+            parts = [part.read(low, high) for part in flow]
+            found[name] = parts[0] if len(parts) == 1 else np.stack(parts)
+    return found | {name: part.read(low, high) for name, part in layout.vectors.items()}
 
 
 def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
-    """The reference's cells from `low` to `high` (exclusive) as a frame of their own, in its place."""
+    """The reference's cells from `low` to `high` (exclusive) as a frame of their own, in its place; a velocity on faces
+    is there on faces, too."""
     density = layout.reference
     size, translation = place(density)
-    found = {name: np.ascontiguousarray(values) for name, values in _values(layout, low, high).items()}
+    found = {
+        name: np.ascontiguousarray(values) for name, values in _values(layout, low, high, faces=True).items()
+    }
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
     frame = Frame(found["density"], cell_size=size, origin=origin)
-    times = {"time": number(density.metadata, TIME), "dt": number(density.metadata, DT)}
-    frame = frame.with_fields(found, **{key: value for key, value in times.items() if value is not None})
+    frame = frame.with_fields(found, **_times(file, density))
     up = str(density.metadata.get(UP, "y"))
     return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up)
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
     """What a VDB that is made of the frame keeps of this one. Ours says some things anew: place, time, statistics."""
-    density = layout.reference
-    metadata = {
-        name: {key: value for key, value in grid.metadata.items() if not key.startswith(_SAID_ANEW)}
-        for name, grid in layout.grids.items()
-    }
-    codec = (
-        "blosc" if density.flags & compression.BLOSC else "zip" if density.flags & compression.ZIP else "none"
+    size, translation = place(layout.reference)
+    return Style(
+        {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
+        dict(file.metadata),
+        (size, translation) if is_straight(layout.reference) else None,
+        str(file.path.absolute()) if layout.asides else None,
     )
-    names = {name: grid.name.strip() for name, grid in layout.grids.items()}
-    copied = str(file.path.absolute()) if layout.asides else None
-    return Style(names, metadata, dict(file.metadata), density.value_type.half, codec, copied)
+
+
+def _grid_style(field: str, grid: Grid) -> GridStyle:
+    name, kind = grid.name.strip(), grid.value_type
+    metadata = {key: value for key, value in grid.metadata.items() if not key.startswith(_SAID_ANEW)}
+    if field == "velocity":  # always in m/s; the class follows from where it lies in the cells
+        metadata = {key: value for key, value in metadata.items() if key not in ("class", "units")}
+        if kind.channels == 1:  # one of three grids becomes one grid
+            name, metadata = (name[:-1].rstrip("._:") or "velocity"), {}
+    elif metadata.get("class") == "level set":  # read as smoke, outside of which there is nothing
+        metadata["class"] = "fog volume"
+    codec = "blosc" if grid.flags & compression.BLOSC else "zip" if grid.flags & compression.ZIP else "none"
+    smooth = kind.name == "half" or (kind.dtype.kind == "i" and rides_with_smoke(field))
+    type_name = "float" if smooth else kind.name
+    return GridStyle(name, type_name, kind.half or kind.name == "half", codec, metadata)
 
 
 def _cut(
@@ -206,7 +231,13 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     if shape is None or origin is None or not all(isinstance(n, int) and n > 0 for n in shape):
         return None
     size, translation = place(density)
-    return ((0, 0, 0), shape) if first_centre(origin, size) == translation else None
+    low = triple(density.metadata, LOW) or (0, 0, 0)
+    if not all(isinstance(n, int) for n in low):
+        return None
+    told, there = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
+    if (np.abs(told - there) > 1e-6 * size + 1e-12 * np.abs(there)).any():
+        return None
+    return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)
 
 
 def box_of(layout: Layout) -> tuple[Index, Index] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,16 +13,21 @@ import numpy as np
 from fluidsr import atomic
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
+from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.sequence import frame_number
-from fluidsr.volumes.units import Style
+from fluidsr.volumes.staggered import FACES
+from fluidsr.volumes.units import GridStyle, Style
 from fluidsr.volumes.vdb import compression, writer
 from fluidsr.volumes.vdb.leaf_builder import Collector
 from fluidsr.volumes.vdb.transform import Transform, Vector
+from fluidsr.volumes.vdb.tree import Index
 
 # What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
 TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
 SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
+LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
+_WHOLE = 1e-3  # cells; how far from a whole number the place of a box on a lattice may be
 _UNITS = {"density": "1", "velocity": "m/s", "temperature": "K"}
 
 
@@ -41,6 +47,7 @@ class FrameStream:
         half: bool,
         naming: str,
         threshold: float,
+        vectors: Collection[str],
         style: Style | None = None,
         up: str = "y",
     ) -> None:
@@ -51,7 +58,7 @@ class FrameStream:
         self._file_notes = {"creator": "fluidsr", **self._style.file, "time": float(time)}
         number = frame_number(path)
         if number is not None and number < 2**31:
-            self._file_notes["frame"] = number
+            self._file_notes.setdefault("frame", number)
         self._notes: dict[str, Any] = {
             TIME: float(time),
             DT: float(dt),
@@ -61,21 +68,32 @@ class FrameStream:
         }
         if up != "y":
             self._notes[UP] = up
-        self._transform = Transform.uniform(cell_size, first_centre(place, cell_size))
-        self._names = {
-            field: self._style.names.get(field, grid_names.grid_name(field, naming)) for field in fields
-        }
+        self._low, self._transform = _lattice(cell_size, place, box, self._style)
+        if self._low != (0, 0, 0):
+            self._notes[LOW] = self._low
+        self._vectors = frozenset(vectors)
+        self._grids = {name: self._grid(name, half, naming) for name in fields}
+        high = three([a + n for a, n in zip(self._low, box, strict=True)], 1)
         self._collectors = {
-            field: Collector(
-                field,
-                writer.dense_type(3 if field == "velocity" else 1, half),
-                compression.codec(self._style.compression),
-                (0, 0, 0),
-                box,
+            name: Collector(
+                "velocity" if name == FACES else name,
+                writer.dense_type(3 if name in vectors else 1, grid.half, grid.type),
+                compression.codec(grid.compression),
+                self._low,
+                high,
                 threshold,
             )
-            for field in fields
+            for name, grid in self._grids.items()
         }
+
+    def _grid(self, name: str, half: bool, naming: str) -> GridStyle:
+        """How the field is stored: as in the file that it comes from, else as the density there."""
+        word = "velocity" if name == FACES else name
+        kept = self._style.grids.get(word)
+        if kept is not None:
+            return kept
+        codec = next((grid.compression for grid in self._style.grids.values()), "blosc")
+        return GridStyle(grid_names.grid_name(word, naming), half=half, compression=codec)
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
@@ -86,7 +104,7 @@ class FrameStream:
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()
         values = np.asarray(values, np.float32)
-        vector = name == "velocity"
+        vector = name in self._vectors
         if len(low) != self._dim or values.ndim != self._dim + vector:
             what = f"a box of shape {values.shape} at {tuple(low)} in {self._dim} dimensions"
             raise InputError(
@@ -94,35 +112,43 @@ class FrameStream:
             )
         if self._dim == 2:  # one voxel thick, and no velocity across
             values = values[..., None]
-            if vector:
+            if vector and len(values) == 2:
                 values = np.concatenate([values, np.zeros((1, *values.shape[1:]), np.float32)])
-        self._collectors[name].put(three(low, 0), values)
+        at = [a + n for a, n in zip(self._low, three(low, 0), strict=True)]
+        self._collectors[name].put(at, values)
 
     def finish(self, file: BinaryIO) -> None:
         """Write all that has come into `file`."""
         trees = []
         for field, collector in self._collectors.items():
-            if field == "velocity":  # centred, not staggered: components share their voxel's centre
-                notes = {"class": "unknown", "vector_type": "contravariant relative"}
-            else:
-                notes = {"class": "fog volume"}
-            if field in _UNITS:
-                notes["units"] = _UNITS[field]
-            notes |= self._style.metadata.get(field, {})
+            word = "velocity" if field == FACES else field
+            notes: dict[str, Any] = {"class": "fog volume"}
+            if word == "velocity":  # centred, unless it is on faces: components share their voxel's centre
+                notes["class"] = "staggered" if field == FACES else "unknown"
+                notes["vector_type"] = "contravariant relative"
+            elif field in self._vectors or self._grids[field].whole:
+                notes["class"] = "unknown"
+            if word in _UNITS:
+                notes["units"] = _UNITS[word]
+            notes |= self._grids[field].metadata
             store, tiles = collector.finish()
-            trees.append(writer.Tree(self._names[field], store, tiles, self._transform, notes | self._notes))
+            name = self._grids[field].name
+            trees.append(writer.Tree(name, store, tiles, self._transform, notes | self._notes))
         if self._style.copied_from is not None:
-            trees += _copies(self._style.copied_from)
+            trees += _copies(self._style.copied_from, self._style.turned_up)
         writer.write_trees(file, trees, self._file_notes)
 
 
-def _copies(path: str) -> list[writer.Tree]:
-    """The grids of a file that are no fields of smoke, as they are."""
+def _copies(path: str, up: str | None) -> list[writer.Tree]:
+    """The grids of a file that are no fields of smoke, as they are, turned to where `up` is up."""
     from fluidsr.volumes.vdb.fields import asides
     from fluidsr.volumes.vdb.reader import open_file
 
     with open_file(path) as file:
-        return [writer.copy_of(grid) for grid in asides(file)]
+        copies = [writer.copy_of(grid) for grid in asides(file)]
+    if up is None:
+        return copies
+    return [replace(tree, transform=tree.transform.turned(*QUARTER_TURNS[up])) for tree in copies]
 
 
 @contextmanager
@@ -154,6 +180,7 @@ def write_frame(
     present = frame.fields()
     with stream_frame(
         path,
+        vectors=frame.vectors,
         shape=frame.shape,
         cell_size=frame.cell_size,
         origin=frame.origin,
@@ -168,6 +195,26 @@ def write_frame(
     ) as out:
         for field in fields:
             out.put(field, (0,) * frame.dim, present[field])
+
+
+def _lattice(
+    cell_size: float, origin: Vector, shape: tuple[int, int, int], style: Style
+) -> tuple[Index, Transform]:
+    """The index of the first cell of a box at `origin` (m), and the transform: those of the lattice of `style`, or of
+    one whose cells divide its own, where the box lies on it."""
+    first = first_centre(origin, cell_size)
+    own = (0, 0, 0), Transform.uniform(cell_size, first)
+    if style.lattice is None:
+        return own
+    size, centre = style.lattice
+    if cell_size != size:  # the lower corner of the voxel 0 stays where it is
+        centre = three([at + (cell_size - size) / 2 for at in centre], 0.0)
+    exact = np.subtract(first, centre) / cell_size
+    low = np.rint(exact)
+    reach = np.abs(low).max() + max(shape)
+    if not (np.abs(exact - low) <= _WHOLE).all() or reach > writer.REACH:
+        return own
+    return three([int(n) for n in low], 0), Transform.uniform(cell_size, centre)
 
 
 def first_centre(origin: Sequence[float], cell_size: float) -> Vector:

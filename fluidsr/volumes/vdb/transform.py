@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,15 @@ class Transform:
     def uniform(cls, cell_size: float, translation: Vector = (0.0, 0.0, 0.0)) -> Transform:
         """Cubic voxels of edge `cell_size` (m) along the axes; the centre of voxel 0 is at `translation` (m)."""
         return cls(_diagonal((cell_size,) * 3), translation, "UniformScaleTranslateMap")
+
+    def turned(self, order: Sequence[int], signs: Sequence[int]) -> Transform:
+        """The same voxels where the world's axis `a` is what was the axis `order[a]`, times `signs[a]`."""
+        rows = [
+            [sign * value for value in self.matrix[axis]] for axis, sign in zip(order, signs, strict=True)
+        ]
+        places = [sign * self.translation[axis] for axis, sign in zip(order, signs, strict=True)]
+        x, y, z = (_vector(row) for row in rows)
+        return Transform((x, y, z), _vector(places), "AffineMap")
 
     def pack(self) -> bytes:
         """The transform as OpenVDB stores it: scales with a translation, or else an affine map.
@@ -139,6 +148,11 @@ class Axes:
 
 
 def _index(values: Iterable[int]) -> Index:
+    x, y, z = values
+    return x, y, z
+
+
+def _vector(values: Iterable[float]) -> Vector:
     x, y, z = values
     return x, y, z
 

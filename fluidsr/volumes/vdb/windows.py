@@ -45,7 +45,7 @@ class Windows:
 
     @property
     def dense_bytes(self) -> int:
-        """What the frame would take as arrays."""
+        """What the frame would take as arrays, without that of a velocity on faces."""
         return 4 * self.components * math.prod(self.place.shape)
 
     def take(self, low: Sequence[int], high: Sequence[int]) -> Taken:
@@ -53,17 +53,27 @@ class Windows:
         a, b = (_index(np.add(corner, self.low)) for corner in (low, high))
         return take_window(self.file, self.layout, a, b)
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Least and greatest value of each scalar field, of all of the frame."""
+    def ranges(self) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+        """Least and greatest value of each component of each field but velocity, of all of the frame."""
         found = {}
         for name, grid in self.layout.grids.items():
+            if name == "velocity":
+                continue
             least, most = value_range(grid)
-            if least is not None and most is not None and len(least) == 1:
-                found[name] = (min(least[0], 0.0), max(most[0], 0.0))
-            elif name != "velocity":
-                low, high = (0.0, 0.0) if least is None or most is None else (min(least), max(most))
-                found |= {f"{name}.{axis}": (min(low, 0.0), max(high, 0.0)) for axis in "xyz"}
+            zero = (0.0,) * grid.value_type.channels
+            found[name] = (
+                tuple(min(value, 0.0) for value in least or zero),
+                tuple(max(value, 0.0) for value in most or zero),
+            )
         return found
+
+    def is_whole(self, name: str) -> bool:
+        """Whether it is a scalar field beside the density whose values are all whole numbers."""
+        if name not in self.layout.others:
+            return False
+        grid = self.layout.grids[name]
+        values = itertools.chain([grid.tiles().values], (leaves.values for leaves in grid.leaves()))
+        return all(bool((part == np.round(part)).all()) for part in values)
 
     def blocks(self, edge: int, reach: int) -> list[tuple[Index, Index]]:
         """The blocks of `edge` cells (a multiple of 8) within `reach` cells of an active voxel, in order."""

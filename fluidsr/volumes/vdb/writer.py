@@ -25,7 +25,7 @@ from fluidsr.volumes.vdb.values import ValueType, value_type
 _VERSION, _LIBRARY = 224, (10, 0)
 _UUID = b"f1d5c0de-0000-4000-8000-000000000000"  # fixed, so that the same frame gives the same bytes
 _EMPTY_BOX = ((2**31 - 1,) * 3, (-(2**31),) * 3)  # OpenVDB's own sign for "no voxels"
-_REACH = 2**31 - BRANCH  # indices are 32-bit
+REACH = 2**31 - BRANCH  # indices are 32-bit
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,13 @@ def copy_of(grid: Grid) -> Tree:
     )
 
 
-def dense_type(channels: int, half: bool) -> ValueType:
-    """The type of a grid made from a dense array: float or vec3s. Raises InputError for other channels."""
-    kind = value_type({1: "Tree_float_5_4_3", 3: "Tree_vec3s_5_4_3"}.get(channels, "") + "_HalfFloat" * half)
+def dense_type(channels: int, half: bool, like: str = "float") -> ValueType:
+    """The type of a grid made from a dense array: `like` (OpenVDB's name) where that has as many channels, else float
+    or vec3s. Raises InputError for other channels."""
+    name = like if value_type(f"Tree_{like}_5_4_3") is not None else "float"
+    if name.startswith("vec") != (channels == 3):
+        name = {1: "float", 3: "vec3s"}.get(channels, "")
+    kind = value_type(f"Tree_{name}_5_4_3" + "_HalfFloat" * half)
     if kind is None:
         raise InputError("values", f"{channels} components", "give [x, y, z] or [3, x, y, z]")
     return kind
@@ -159,7 +163,7 @@ def _of_dense(grid: DenseGrid) -> Tree:
         )
     kind = dense_type(len(values) if values.ndim == 4 else 1, grid.half)
     x, y, z = (a + n for a, n in zip(grid.low, values.shape[-3:], strict=True))
-    if min(grid.low) < -_REACH or max(x, y, z) > _REACH:
+    if min(grid.low) < -REACH or max(x, y, z) > REACH:
         raise InputError(f"grid {grid.name!r}", f"it begins at {grid.low}", "stay within 32-bit indices")
     flags = compression.codec(grid.compression)
     collector = Collector(grid.name, kind, flags, grid.low, (x, y, z), grid.threshold)
@@ -218,7 +222,7 @@ def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
         raise InputError(
             where, "a leaf or tile is not at a multiple of its edge", "use edges of 8, 128, 4096"
         )
-    if (np.abs(places) > _REACH).any():
+    if (np.abs(places) > REACH).any():
         raise InputError(where, "a leaf or tile is far away", "stay within 32-bit indices")
     taken: set[tuple[int, ...]] = set()
     for edge in (BRANCH, NODE, LEAF):

@@ -1,0 +1,176 @@
+"""Odd but ordinary files of artists and researchers, each with its right values."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluidsr.errors import InputError, VolumeError
+from fluidsr.frame import Frame
+from fluidsr.volumes import inspect, read, sequence, take, write
+
+RNG = np.random.default_rng(8)
+SHAPE, CELL = (6, 5, 4), 0.1
+DENSITY = RNG.random(SHAPE).astype(np.float32)
+VELOCITY = RNG.normal(size=(3, *SHAPE)).astype(np.float32)
+
+
+def names(folder: Path, *stems: str) -> list[Path]:
+    for stem in stems:
+        (folder / f"{stem}.npz").write_bytes(b"x")
+    return [folder / f"{stem}.npz" for stem in stems]
+
+
+def image(path: Path, arrays: dict[str, np.ndarray], points: tuple[int, ...] = SHAPE) -> Path:
+    """An ascii .vti; arrays `[x, y, z]`, or with components last."""
+    extent = " ".join(f"0 {n - 1}" for n in points)
+    rows = "".join(
+        f'<DataArray type="Float32" Name="{name}" NumberOfComponents="{1 if a.ndim == 3 else a.shape[3]}"'
+        f' format="ascii">{" ".join(f"{x:.9e}" for x in np.swapaxes(a, 0, 2).ravel())}</DataArray>'
+        for name, a in arrays.items()
+    )
+    path.write_text(
+        f'<VTKFile type="ImageData"><ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="1e-1 1e-1 1e-1">'
+        f'<Piece Extent="{extent}"><PointData>{rows}</PointData></Piece></ImageData></VTKFile>'
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stems", "numbers"),
+    [
+        (["shot_f001v2", "shot_f002v2", "shot_f010v2"], [1, 2, 10]),
+        (["plume_01_res64", "plume_02_res64"], [1, 2]),
+        (["a2b_0001", "a2b_0002"], [1, 2]),  # the last number, where it differs
+        (["shot_v01_0007", "shot_v01_0008"], [7, 8]),
+    ],
+)
+def test_the_number_that_differs_is_the_frame(tmp_path: Path, stems: list[str], numbers: list[int]) -> None:
+    files = names(tmp_path, *stems)
+    for given in ([tmp_path], files, [tmp_path / "*.npz"]):  # a shell may have expanded the pattern
+        assert [file.number for file in sequence.expand(given)] == numbers
+    assert sequence.frame_number("shot_f012v2.vdb") == 12
+    assert sequence.frame_number("smoke.v2.vdb") == 2
+
+
+def test_files_named_one_by_one_are_ordered_as_those_of_a_folder(tmp_path: Path) -> None:
+    files = names(tmp_path, "s.1001", "s.1001.25", "s.1001.5", "s.1002")
+    found = sequence.expand(files)
+    assert found.paths == files and [file.subframe for file in found] == [0, 0.25, 0.5, 0]
+    fields = names(tmp_path, "rho_0001", "rho_0002", "u_0001", "u_0002")
+    assert sequence.expand(fields).paths == fields[:2]
+    two = names(tmp_path, "a_0001", "b_0001")
+    with pytest.raises(InputError, match="frame 1 is also"):
+        sequence.expand(two)
+
+
+def test_times_in_names_are_times(tmp_path: Path) -> None:
+    files = names(tmp_path, "out_1.0e+00", "out_0.0000e+00", "out_4.1667e-02", "out_8.3333e-02")
+    for given in ([tmp_path], files):
+        found = sequence.expand(given)
+        assert [file.time for file in found] == [0, 4.1667e-2, 8.3333e-2, 1]
+        assert found.paths == [files[1], files[2], files[3], files[0]]
+    assert sequence.frame_number(files[2]) is None
+    assert sequence.frame_number("shot_2e03.vdb") == 3  # no time
+
+
+def test_single_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "density_0001.npy", DENSITY)
+    np.save(tmp_path / "velocity_0001.npy", np.moveaxis(VELOCITY, 0, -1))
+    assert [file.path.name for file in sequence.expand([tmp_path])] == ["density_0001.npy"]
+    frame = read(tmp_path / "density_0001.npy")
+    np.testing.assert_array_equal(frame.density, DENSITY)
+    np.testing.assert_array_equal(frame.velocity, VELOCITY)
+    assert inspect(tmp_path / "density_0001.npy").format == "npy"
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(VolumeError, match="not an array of numbers"):
+        read(tmp_path / "objects.npy")
+    (tmp_path / "short.npy").write_bytes((tmp_path / "density_0001.npy").read_bytes()[:200])
+    with pytest.raises(VolumeError, match=r"short\.npy"):
+        read(tmp_path / "short.npy")
+    with pytest.raises(VolumeError, match="are allowed"):
+        read(tmp_path / "density_0001.npy", max_bytes=100)
+
+
+def test_axes_of_batch_and_channel(tmp_path: Path) -> None:
+    last = np.moveaxis(VELOCITY, 0, -1)
+    for at, (density, velocity) in enumerate(
+        [
+            (DENSITY[None, None], VELOCITY[None]),
+            (DENSITY[None, ..., None], last[None]),
+            (DENSITY[..., None], last),
+        ]
+    ):
+        np.savez(tmp_path / f"{at}.npz", density=density, velocity=velocity, dx=CELL)
+        frame = read(tmp_path / f"{at}.npz")
+        np.testing.assert_array_equal(frame.density, DENSITY)
+        np.testing.assert_array_equal(frame.velocity, VELOCITY)
+    np.savez(tmp_path / "all.npz", density=np.stack([DENSITY] * 5), dx=CELL)
+    with pytest.raises(VolumeError, match="several frames, or channels, in one array; write a file for each"):
+        read(tmp_path / "all.npz")
+
+
+@pytest.mark.parametrize("edges", [False, True], ids=["centers", "edges"])
+def test_coordinates_tell_the_cell_size_and_the_place(tmp_path: Path, edges: bool) -> None:
+    first = 1.0 if edges else 1.0 + CELL / 2
+    axes = {name: first + CELL * np.arange(n + edges) for name, n in zip("xyz", SHAPE, strict=True)}
+    np.savez(tmp_path / "a.npz", density=DENSITY, **axes)
+    taken = take(tmp_path / "a.npz")
+    assert taken.frame.cell_size == CELL and taken.frame.origin == pytest.approx((1, 1, 1))
+    assert taken.notes == ()
+    np.savez(tmp_path / "b.npz", density=DENSITY, **(axes | {"x": np.sort(RNG.random(6))}))
+    assert take(tmp_path / "b.npz").frame.cell_size == 1.0  # uneven: they tell nothing
+
+
+def test_velocity_of_coarser_cells_in_an_archive(tmp_path: Path) -> None:
+    fine = tuple(2 * n for n in SHAPE)
+    at = np.stack(np.meshgrid(*[np.arange(n) + 0.5 for n in SHAPE], indexing="ij"))  # velocity = place
+    np.savez(tmp_path / "a.npz", density=np.ones(fine), velocity=at, dx=CELL / 2)
+    taken = take(tmp_path / "a.npz")
+    expected = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / 2 for n in fine], indexing="ij"))
+    inner = (slice(None), slice(1, -1), slice(1, -1), slice(1, -1))
+    np.testing.assert_allclose(np.asarray(taken.frame.velocity)[inner], expected[inner], rtol=1e-6)
+    assert "it is resampled" in taken.notes[0]
+
+
+def test_integers_are_fields_and_smoke_is_not_one(tmp_path: Path) -> None:
+    labels = np.arange(120).reshape(SHAPE) * 37
+    np.savez(
+        tmp_path / "a.npz", density=(DENSITY * 200).astype(np.uint8), labels=labels, heat=labels, dx=CELL
+    )
+    taken = take(tmp_path / "a.npz")
+    assert taken.style is not None and taken.style.whole == {"labels"}  # smoke and heat are smooth
+    np.testing.assert_array_equal(taken.frame.others["labels"], labels)
+    assert float(taken.frame.density.max()) == np.floor(DENSITY.max() * 200)
+
+
+def test_vectors_of_two_components_in_a_flat_image(tmp_path: Path) -> None:
+    velocity = np.moveaxis(VELOCITY[:2, ..., :1], 0, -1)
+    path = image(tmp_path / "a.vti", {"density": DENSITY[..., :1], "velocity": velocity}, (6, 5, 1))
+    frame = read(path)
+    np.testing.assert_allclose(frame.velocity, VELOCITY[:2, ..., 0], rtol=1e-6)
+
+
+def test_components_by_number_and_arrays_that_are_left_out(tmp_path: Path) -> None:
+    parts = {f"Velocity{sign}{axis}": VELOCITY[axis] for axis in range(3) for sign in (":",)}
+    path = image(tmp_path / "a.vti", {"density": DENSITY, **parts, "rgba": np.zeros((*SHAPE, 4))})
+    taken = take(path)
+    np.testing.assert_allclose(taken.frame.velocity, VELOCITY, rtol=1e-6)
+    assert list(taken.frame.others) == []
+    assert taken.notes == ("'rgba' has 4 components: it is left out",)
+    parts = {f"vel_{axis}": VELOCITY[axis] for axis in range(3)}
+    np.savez(tmp_path / "a.npz", density=DENSITY, **parts, dx=CELL)
+    np.testing.assert_array_equal(read(tmp_path / "a.npz").velocity, VELOCITY)
+
+
+def test_a_frame_of_integers_is_written_exactly(tmp_path: Path) -> None:
+    """Half precision holds no whole number above 2048; integers are never written as halves."""
+    labels = (np.arange(120).reshape(SHAPE) * 37).astype(np.int64)
+    np.savez(tmp_path / "a.npz", density=DENSITY, labels=labels, dx=CELL)
+    taken = take(tmp_path / "a.npz")
+    for suffix in ("vdb", "vti", "npz", "uni"):
+        write(tmp_path / f"b.{suffix}", taken.frame, style=taken.style)
+        np.testing.assert_array_equal(read(tmp_path / f"b.{suffix}").others["labels"], labels)
+    frame = Frame(DENSITY, others={"labels": labels.astype(np.float32)})
+    write(tmp_path / "c.npz", frame)  # without the style these are numbers like any other
+    assert not np.array_equal(read(tmp_path / "c.npz").others["labels"], labels)
