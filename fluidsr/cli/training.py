@@ -98,12 +98,20 @@ def train(
     show_default=True,
     help="Evaluate frames 0, N, 2N, ... and the one after each.",
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME|MODULE:CLASS",
+    help="Measure this metric of another package too; repeatable.",
+)
 @options("data", "output", "device", "overwrite")
 def evaluate(
     models: tuple[str, ...],
     data: str,
     split: str,
     stride: int,
+    metrics: tuple[str, ...],
     output: Path | None,
     device: str,
     overwrite: bool,
@@ -113,6 +121,14 @@ def evaluate(
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(
-        models, data, output, split=split, device=device, stride=stride, overwrite=overwrite, quiet=quiet
+        models,
+        data,
+        output,
+        split=split,
+        device=device,
+        stride=stride,
+        metrics=metrics,
+        overwrite=overwrite,
+        quiet=quiet,
     )
     echo_unless_quiet(report.table(), quiet)

@@ -10,16 +10,20 @@ from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
 from fluidsr.dataset.plots import marginals, plot_marginals, plot_pairs, table
 from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
-from fluidsr.dataset.store import ConcatStore, Simulation, Store
+from fluidsr.dataset.source import DATA_SOURCES, DataSource, PairedSimulation
+from fluidsr.dataset.store import ConcatStore, Simulation, Store, open_source
 from fluidsr.deprecation import renamed
 
 __all__ = [
     "AUGMENTATIONS",
+    "DATA_SOURCES",
     "ConcatStore",
+    "DataSource",
     "DatasetConfig",
     "ExternalPair",
     "GenerationReport",
     "ImportReport",
+    "PairedSimulation",
     "PatchSampler",
     "Side",
     "Simulation",
@@ -27,6 +31,7 @@ __all__ = [
     "generate",
     "import_simulations",
     "marginals",
+    "open_source",
     "plot_marginals",
     "plot_pairs",
     "survey",

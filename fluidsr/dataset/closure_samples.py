@@ -24,13 +24,14 @@ class ClosureSamples:
     """
 
     def __init__(self, store: ConcatStore, split: str, *, seed: int = 0, augment: bool = True) -> None:
-        self._simulations = store.simulations(split)
-        if not self._simulations:
-            raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
-        for simulation in self._simulations:
-            if not simulation.has_reference:
+        self._simulations: list[Simulation] = []
+        for simulation in store.simulations(split):
+            if not (isinstance(simulation, Simulation) and simulation.has_reference):
                 problem = "has no closure pairs, which a corrector is trained on"
                 raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
+            self._simulations.append(simulation)
+        if not self._simulations:
+            raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
         self.dim, self._seed, self._augment = store.dim, seed, augment
         self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]
         self._cache: OrderedDict[tuple[str, int], ClosureSample] = OrderedDict()

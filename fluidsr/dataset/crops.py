@@ -9,14 +9,18 @@ import numpy as np
 
 from fluidsr.dataset.augmentation import Affine, Symmetry
 from fluidsr.dataset.frame_cache import CachedFrames
-from fluidsr.dataset.store import Simulation
+from fluidsr.dataset.source import PairedSimulation
 
 
 class Crop(Protocol):
     """The same place of both sides of a pair, in consecutive frames, seen in the same way."""
 
-    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
-    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray: ...
+    def coarse(
+        self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int
+    ) -> np.ndarray: ...
+    def fine(
+        self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int
+    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class AxisAlignedCrop:
     factor: int
     symmetry: Symmetry
 
-    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def coarse(
+        self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int
+    ) -> np.ndarray:
         """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
         window = (slice(None), *(slice(c, c + self.tile) for c in self.corner))
         patches = np.stack([frames.coarse(simulation, first + t)[window] for t in range(count)])
@@ -36,7 +42,7 @@ class AxisAlignedCrop:
             [self.symmetry.scalar(patches[:, :1]), self.symmetry.vector(patches[:, 1:])], axis=1
         )
 
-    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def fine(self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int) -> np.ndarray:
         """`[count, tile * factor, ...]`: density."""
         window = tuple(slice(c * self.factor, (c + self.tile) * self.factor) for c in self.corner)
         return self.symmetry.scalar(
@@ -46,7 +52,7 @@ class AxisAlignedCrop:
     def history(
         self,
         frames: CachedFrames,
-        simulation: Simulation,
+        simulation: PairedSimulation,
         first: int,
         count: int,
         ages: tuple[int, ...],
@@ -72,7 +78,9 @@ class AffineCrop:
     factor: int
     affine: Affine
 
-    def coarse(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def coarse(
+        self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int
+    ) -> np.ndarray:
         """`[count, 1 + d, tile, ...]`: density, then velocity in coarse cells per frame."""
         splines = [field for t in range(count) for field in frames.coarse_spline(simulation, first + t)]
         resampled = self.affine.resample(splines, self.centre, self.tile)
@@ -81,12 +89,12 @@ class AffineCrop:
             [np.maximum(resampled[:, :1], 0), self.affine.transform_vectors(resampled[:, 1:])], axis=1
         )
 
-    def fine(self, frames: CachedFrames, simulation: Simulation, first: int, count: int) -> np.ndarray:
+    def fine(self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int) -> np.ndarray:
         """`[count, tile * factor, ...]`: density."""
         splines = [frames.fine_spline(simulation, first + t) for t in range(count)]
         return np.maximum(self.affine.resample(splines, self.centre, self.tile, self.factor), 0)
 
-    def density(self, frames: CachedFrames, simulation: Simulation, index: int) -> float:
+    def density(self, frames: CachedFrames, simulation: PairedSimulation, index: int) -> float:
         """The mean coarse density of one frame."""
         spline = frames.coarse_spline(simulation, index)[0]
         resampled = np.maximum(self.affine.resample([spline], self.centre, self.tile), 0)

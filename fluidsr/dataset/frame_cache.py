@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluidsr.dataset.source import PairedSimulation
 from fluidsr.dataset.splines import coefficients
-from fluidsr.dataset.store import Simulation
 
 if TYPE_CHECKING:
     from fluidsr.models.history import History
@@ -49,7 +49,7 @@ class CachedFrames:
     def __init__(self, cache_bytes: int) -> None:
         self._cache = FrameCache(cache_bytes)
 
-    def coarse(self, simulation: Simulation, index: int) -> np.ndarray:
+    def coarse(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[1 + d, *S]`: density, then velocity in coarse cells per frame; float32."""
 
         def make() -> np.ndarray:
@@ -58,11 +58,11 @@ class CachedFrames:
 
         return self._cache.get((simulation.path, index, "low"), make)
 
-    def fine(self, simulation: Simulation, index: int) -> np.ndarray:
+    def fine(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
         return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
 
-    def history(self, simulation: Simulation, index: int, ages: tuple[int, ...], known: int) -> History:
+    def history(self, simulation: PairedSimulation, index: int, ages: tuple[int, ...], known: int) -> History:
         """The history of a frame, of smoke `ages` frames ago, where at most `known` frames before it are read."""
         import torch
 
@@ -80,7 +80,7 @@ class CachedFrames:
         displacement = torch.tensor(self._cache.get(key, make))
         return History.of(frames, ages, displacement=displacement)
 
-    def coarse_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+    def coarse_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
 
         def make() -> np.ndarray:
@@ -88,7 +88,7 @@ class CachedFrames:
 
         return self._cache.get((simulation.path, index, "low spline"), make)
 
-    def fine_spline(self, simulation: Simulation, index: int) -> np.ndarray:
+    def fine_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
         return self._cache.get(
             (simulation.path, index, "high spline"), lambda: coefficients(simulation.fine_density(index))

@@ -12,7 +12,8 @@ import numpy as np
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
 from fluidsr.dataset.crops import AffineCrop, AxisAlignedCrop, Crop, window_means
 from fluidsr.dataset.frame_cache import CachedFrames
-from fluidsr.dataset.store import ConcatStore, Simulation, Store
+from fluidsr.dataset.source import DataSource, PairedSimulation
+from fluidsr.dataset.store import ConcatStore, Store
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
@@ -42,7 +43,7 @@ class SamplerStatistics:
 
 @dataclass(frozen=True)
 class _Patch:
-    simulation: Simulation
+    simulation: PairedSimulation
     first: int
     crop: Crop
 
@@ -69,7 +70,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        store: Store | ConcatStore,
+        store: Store | DataSource | ConcatStore,
         split: str = "train",
         *,
         tile: int,
@@ -204,7 +205,7 @@ class PatchSampler:
     def _crop(
         self,
         rng: np.random.Generator,
-        simulation: Simulation,
+        simulation: PairedSimulation,
         window: int,
         windows: tuple[int, ...],
         counts: SamplerStatistics,
@@ -223,7 +224,7 @@ class PatchSampler:
         symmetry = self._symmetries[rng.integers(len(self._symmetries))]
         return AxisAlignedCrop(corner, self.tile, self.factor, symmetry)
 
-    def _draw_frame(self, rng: np.random.Generator) -> tuple[Simulation, int]:
+    def _draw_frame(self, rng: np.random.Generator) -> tuple[PairedSimulation, int]:
         """Any possible first frame of any simulation, all equally likely."""
         number = int(rng.integers(self._starts[-1]))
         index = int(np.searchsorted(self._starts, number, side="right")) - 1

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluidsr.dataset.addresses import Address, Remote, exists, locate, size
 from fluidsr.dataset.layout import OPTIONAL, REQUIRED, axes_of, simulation_name
+from fluidsr.dataset.source import DATA_SOURCES, DataSource, PairedSimulation
 from fluidsr.dataset.zarr_groups import (
     REGENERATE,
     first_line,
@@ -312,7 +313,7 @@ class ConcatStore:
     imported ones. Each keeps its splits. Raises InputError where they do not go together, or one is given twice.
     """
 
-    def __init__(self, stores: Sequence[Store]) -> None:
+    def __init__(self, stores: Sequence[Store | DataSource]) -> None:
         first = stores[0]
         for n, store in enumerate(stores):
             for key in ("dim", "factor"):
@@ -339,6 +340,19 @@ class ConcatStore:
         """Fine cells per coarse cell, along each axis."""
         return self.stores[0].factor
 
-    def simulations(self, split: str | None = None) -> list[Simulation]:
+    def simulations(self, split: str | None = None) -> list[PairedSimulation]:
         """As `Store.simulations`, of one dataset after the other."""
         return [simulation for store in self.stores for simulation in store.simulations(split)]
+
+
+def open_source(location: str | PathLike[str] | Remote) -> Store | DataSource:
+    """The dataset at `location`, or the data source whose name is the address's scheme.
+
+    Raises DatasetError where there is none or it is damaged, InputError for an address that cannot be.
+    """
+    address = locate(location)
+    if isinstance(address, Remote):
+        kind = DATA_SOURCES.find(address.url.partition("://")[0])
+        if kind is not None:
+            return kind(address)
+    return Store.open(address)

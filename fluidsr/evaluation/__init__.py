@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from fluidsr.evaluation.baselines import baselines, interpolation
 from fluidsr.evaluation.evaluate import Pair, evaluate, pairs_of
+from fluidsr.evaluation.metric import METRICS, Metric
 from fluidsr.evaluation.report import Report
 from fluidsr.evaluation.report_files import write
 
-__all__ = ["Pair", "Report", "baselines", "evaluate", "interpolation", "pairs_of", "write"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Pair",
+    "Report",
+    "baselines",
+    "evaluate",
+    "interpolation",
+    "pairs_of",
+    "write",
+]

@@ -13,6 +13,7 @@ import numpy as np
 
 from fluidsr import metrics
 from fluidsr.errors import InputError
+from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
 
@@ -73,17 +74,18 @@ def evaluate(
     *,
     name: str = "model",
     about: Mapping[str, Any] | None = None,
+    added: Sequence[Metric] = (),
     on_progress: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Measure `upsample` (called `name` in the report) and the `baselines` on `pairs`.
 
-    Pairs of one simulation come together and in order. `about` is printed with the report;
-    `on_progress(message, frames)` is called after each pair. Only one pair, the fields made from it and
-    those of the frame before are held. Raises InputError where there are no pairs or a method gives another
-    grid than the reference's, and whatever a method raises.
+    Pairs of one simulation come together and in order. `added` are measured beside the metrics that every report has;
+    `about` is printed with the report; `on_progress(message, frames)` is called after each pair. Only one pair, the
+    fields made from it and those of the frame before are held. Raises InputError where there are no pairs or a method
+    gives another grid than the reference's, and whatever a method raises.
     """
     methods = {**baselines, name: upsample}
-    report = Report(name=name, methods=tuple(methods), about=dict(about or {}))
+    report = Report(name=name, methods=tuple(methods), about=dict(about or {}), metrics=tuple(added))
     previous: dict[str, np.ndarray] = {}
     before: Pair | None = None
     for pair in pairs:
@@ -136,6 +138,8 @@ def _measure(
                 "wrinkling": metrics.wrinkling(field, level, 2 * factor) / wrinkled if area else math.nan,
                 "gradients": metrics.gradient_distance(field, reference),
             }
+            coarse = pair.coarse.numpy().density
+            figures |= {metric.name: metric.value(field, reference, coarse) for metric in report.metrics}
             if previous:
                 figures["temporal"] = metrics.temporal_difference(
                     previous[method], field, previous[REFERENCE], reference

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.evaluation.metric import Metric
+
 REFERENCE = "reference"
 # name -> (heading, digits, what it is)
 FIGURES: dict[str, tuple[str, int, str]] = {
@@ -61,11 +63,17 @@ class Report:
     name: str
     methods: tuple[str, ...]
     about: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()  # beside FIGURES
     frames: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     slices: dict[str, Slices] = field(default_factory=dict)
     detail: dict[str, float] = field(default_factory=dict)
     _spectra: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, tuple[str, int, str]]:
+        """`FIGURES` and the added metrics: name to heading, digits, meaning."""
+        return FIGURES | {m.name: (m.heading, m.digits, m.meaning) for m in self.metrics}
 
     def add(self, simulation: str, index: int, method: str, figures: dict[str, float]) -> None:
         """Record the figures of one frame and method."""
@@ -95,9 +103,9 @@ class Report:
         """
         if simulation is None:
             each = [self.figures(method, name) for name in self.simulations]
-            return {key: _mean([figures[key] for figures in each]) for key in FIGURES}
+            return {key: _mean([figures[key] for figures in each]) for key in self.columns}
         records = [r for r in self.frames if (r["simulation"], r["method"]) == (simulation, method)]
-        return {key: _mean([r[key] for r in records if key in r]) for key in FIGURES}
+        return {key: _mean([r[key] for r in records if key in r]) for key in self.columns}
 
     def rows(self) -> list[tuple[str, str, dict[str, float]]]:
         """`(simulation, method, figures)`: the mean first, then each simulation; the reference's own phase
@@ -111,10 +119,10 @@ class Report:
 
     def table(self) -> str:
         """The figures as text: the methods on average, then on each simulation."""
-        heads = ["simulation", "method", *(heading for heading, _, _ in FIGURES.values())]
+        heads = ["simulation", "method", *(heading for heading, _, _ in self.columns.values())]
         lines = [heads]
         for simulation, method, figures in self.rows():
-            lines.append([simulation, method, *(shown(key, figures[key]) for key in FIGURES)])
+            lines.append([simulation, method, *(self.shown(key, figures[key]) for key in self.columns)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
 
         def joined(line: list[str]) -> str:
@@ -128,13 +136,17 @@ class Report:
         blocks = ["\n".join(texts[1 + i : 1 + i + each]) for i in range(0, len(texts) - 1, each)]
         return "\n".join([texts[0], "\n\n".join(blocks)])
 
+    def shown(self, key: str, value: float) -> str:
+        """A figure with its digits; `-` where there is none."""
+        return f"{value:.{self.columns[key][1]}f}" if math.isfinite(value) else "-"
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but the pictures, as plain values; what is not finite is None."""
         document = {
             "about": self.about,
             "model": self.name,
             "methods": list(self.methods),
-            "figures": {key: meaning for key, (_, _, meaning) in FIGURES.items()},
+            "figures": {key: meaning for key, (_, _, meaning) in self.columns.items()},
             "mean": {method: self.figures(method) for method in (*self.methods, REFERENCE)},
             "simulations": {
                 name: {method: self.figures(method, name) for method in (*self.methods, REFERENCE)}
@@ -152,11 +164,6 @@ class Report:
 
     def _count(self) -> int:
         return len({(record["simulation"], record["frame"]) for record in self.frames})
-
-
-def shown(key: str, value: float) -> str:
-    """A figure with its digits; `-` where there is none."""
-    return f"{value:.{FIGURES[key][1]}f}" if math.isfinite(value) else "-"
 
 
 def _mean(values: list[float]) -> float:

@@ -9,14 +9,10 @@ import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fluidsr.atomic import replacing, write_error
 from fluidsr.evaluation.plots import plot_psnr, plot_slices, plot_spectra
-from fluidsr.evaluation.report import FIGURES, Report, shown
-
-if TYPE_CHECKING:
-    from fluidsr.evaluation.report import Report
+from fluidsr.evaluation.report import Report
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color:
@@ -40,7 +36,7 @@ def page(report: Report, pictures: Mapping[str, bytes]) -> str:
     about = html.escape(json.dumps(report.about, indent=2, default=str, ensure_ascii=False))
     meanings = "".join(
         f"<dt>{html.escape(heading)}</dt><dd>{html.escape(meaning)}</dd>"
-        for heading, _, meaning in FIGURES.values()
+        for heading, _, meaning in report.columns.values()
     )
     figures = "".join(_picture(name, content) for name, content in pictures.items())
     return (
@@ -58,13 +54,14 @@ def _picture(name: str, content: bytes) -> str:
 
 def _table(report: Report) -> str:
     heads = "".join(
-        f"<th>{html.escape(h)}</th>" for h in ("simulation", "method", *(f[0] for f in FIGURES.values()))
+        f"<th>{html.escape(h)}</th>"
+        for h in ("simulation", "method", *(f[0] for f in report.columns.values()))
     )
     rows, block = [], None
     for simulation, method, figures in report.rows():
         classes = [*(["block"] if simulation != block else []), *(["model"] if method == report.name else [])]
         block = simulation
-        cells = [simulation, method, *(shown(key, figures[key]) for key in FIGURES)]
+        cells = [simulation, method, *(report.shown(key, figures[key]) for key in report.columns)]
         texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         rows.append(f'<tr class="{" ".join(classes)}">{texts}</tr>')
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

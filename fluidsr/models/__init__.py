@@ -4,8 +4,8 @@ from fluidsr.models.batch import PatchBatch
 from fluidsr.models.card import Card
 from fluidsr.models.closure import Closure
 from fluidsr.models.discriminators import Discriminator
-from fluidsr.models.generator import Generator
-from fluidsr.models.registry import architectures, build
+from fluidsr.models.generator import ArchitectureOptions, Generator, Options
+from fluidsr.models.registry import DISCRIMINATORS, GENERATORS, architectures, build
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.store import (
     ClosureModel,
@@ -23,12 +23,16 @@ from fluidsr.models.tempogan import TempoGAN
 from fluidsr.models.unet import UNet
 
 __all__ = [
+    "DISCRIMINATORS",
+    "GENERATORS",
+    "ArchitectureOptions",
     "Card",
     "Closure",
     "ClosureModel",
     "Discriminator",
     "Generator",
     "Model",
+    "Options",
     "PatchBatch",
     "SmokeGenerator",
     "TempoGAN",

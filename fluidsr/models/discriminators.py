@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,12 @@ class Discriminator(nn.Module):
 
     Raises ValueError for a dim other than 2 or 3, an unknown norm, a tile that is not a multiple of 8, and in
     `forward` for an input of another shape: the fully connected layer fits one tile.
+
+    Discriminators of other packages derive from it, with a `name` of their own, these arguments, and a `forward` with
+    this result; four features where a recipe gives `losses.features`.
     """
+
+    name: ClassVar[str] = "convolutional"
 
     def __init__(
         self,

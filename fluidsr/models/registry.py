@@ -1,28 +1,33 @@
-"""The generators by name: `build` makes one from a card's or a recipe's hyperparameters."""
+"""The generators and discriminators by name: `build` makes a generator from a card's or a recipe's hyperparameters."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from fluidsr.errors import ModelError
+from fluidsr.extensions import Registry
 from fluidsr.models.closure import Closure
+from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.generator import Generator, Options
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN
 from fluidsr.models.unet import UNet
 
-
-def _generator_classes() -> Iterator[type[Generator]]:
-    yield from (SmokeGenerator, TempoGAN, UNet)
+GENERATORS: Registry[Generator] = Registry(
+    "fluidsr.generators", Generator, (SmokeGenerator, TempoGAN, UNet), key="architecture"
+)
+DISCRIMINATORS: Registry[Discriminator] = Registry("fluidsr.discriminators", Discriminator, (Discriminator,))
 
 
 def architectures() -> dict[str, type[Options]]:
-    """The architectures by name, each with the schema of its hyperparameters (dim and factor among them)."""
-    return {kind.architecture: kind.schema for kind in _generator_classes()}
+    """The architectures by name, each with the schema of its hyperparameters (dim and factor among them).
+
+    Those of installed packages are among them. Raises InputError where such a package cannot be imported.
+    """
+    kinds = {name: GENERATORS.find(name) for name in GENERATORS.names()}
+    return {name: kind.schema for name, kind in kinds.items() if kind is not None}
 
 
 def build(architecture: str, **hyperparameters: Any) -> Generator:
@@ -39,15 +44,12 @@ def build(architecture: str, **hyperparameters: Any) -> Generator:
 
 def build_network(architecture: str, **hyperparameters: Any) -> Generator | Closure:
     """A new generator, or a new corrector of coarse runs; else as `build`."""
-    kinds: dict[str, type[Generator] | type[Closure]] = {
-        kind.architecture: kind for kind in _generator_classes()
-    }
-    kinds[Closure.architecture] = Closure
-    if architecture not in kinds:
-        close = difflib.get_close_matches(architecture, kinds, n=1)
-        remedy = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(kinds)}"
-        raise ModelError(f"architecture '{architecture[:80]}'", "is unknown", remedy)
-    kind = kinds[architecture]
+    kind: type[Generator] | type[Closure] | None = (
+        Closure if architecture == Closure.architecture else GENERATORS.find(architecture)
+    )
+    if kind is None:
+        name = architecture[:80]
+        raise ModelError(f"architecture '{name}'", "is unknown", GENERATORS.remedy(name))
     try:
         options = kind.schema(**hyperparameters)
     except ValidationError as error:

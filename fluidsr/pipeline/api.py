@@ -134,6 +134,7 @@ def evaluate(
     *,
     split: str = "test",
     stride: int = 1,
+    metrics: Sequence[str] = (),
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = True,
@@ -141,8 +142,9 @@ def evaluate(
     """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does; of several the first,
     beside the others. Returns the report.
 
-    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots and `index.html`. Raises
-    InputError for a split without simulations, ModelError where model and dataset do not fit.
+    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots and `index.html`; `metrics` of
+    other packages, by name or as `module:Class`, are measured too. Raises InputError for a split without simulations,
+    ModelError where model and dataset do not fit.
     """
     from fluidsr.pipeline import evaluate as command
 
@@ -152,6 +154,7 @@ def evaluate(
         _path(output),
         split=split,
         stride=stride,
+        metrics=metrics,
         device=device,
         overwrite=overwrite,
         quiet=quiet,

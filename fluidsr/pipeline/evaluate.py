@@ -25,11 +25,14 @@ def evaluate(
     split: str = "test",
     device: str = "auto",
     stride: int = 1,
+    metrics: Sequence[str] = (),
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
     """Judge the first of `models` on every `stride`-th frame of a split, beside the others, linear and cubic
     interpolation and carried smoke.
+
+    `metrics` of other packages, by name or as `module:Class`, are measured too.
 
     On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots and `index.html`.
     Raises InputError for a split without simulations and for a folder with another report unless
@@ -38,7 +41,8 @@ def evaluate(
     from fluidsr import dataset, evaluation, upscaling
     from fluidsr.models.carry import carry_model
 
-    store = dataset.Store.open(data)
+    added = [evaluation.METRICS.resolve(reference)() for reference in metrics]
+    store = dataset.open_source(data)
     upscalers = {}
     for model in models:
         upscaler = upscaling.load(model, device=device)
@@ -71,6 +75,7 @@ def evaluate(
             {**evaluation.baselines(card.factor), "carry": carry.upsample, **beside},
             evaluation.pairs_of(simulations, stride, past),
             name=card.name,
+            added=added,
             about={
                 "models": {name: each.card.sha256 for name, each in upscalers.items()},
                 "data": {"name": store.path.name, "split": split, "stride": stride},

@@ -14,7 +14,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import ConcatStore, Store
+    from fluidsr.dataset import ConcatStore, DataSource, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
     from fluidsr.training.closure import ClosureRecipe
@@ -139,7 +139,7 @@ def sources(
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
 
 
-def summary(store: Store) -> dict[str, Any]:
+def summary(store: Store | DataSource) -> dict[str, Any]:
     """What a card says about a dataset."""
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
@@ -154,7 +154,7 @@ def open_stores(data: Sequence[str | Path | Address]) -> ConcatStore:
     """The datasets at `data`, one behind the other."""
     from fluidsr import dataset
 
-    return dataset.ConcatStore([dataset.Store.open(path) for path in data])
+    return dataset.ConcatStore([dataset.open_source(path) for path in data])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from fluidsr import metrics
 from fluidsr.frame import Frame
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import ConcatStore, Simulation
+    from fluidsr.dataset import ConcatStore, PairedSimulation
     from fluidsr.models import Generator
     from fluidsr.upscaling import Upscaler
 
@@ -115,7 +115,7 @@ def _opacity_of(density: np.ndarray) -> np.ndarray:
     return opacity
 
 
-def _frame_pair(simulation: Simulation, index: int) -> _FramePair:
+def _frame_pair(simulation: PairedSimulation, index: int) -> _FramePair:
     pair = (index, index + 1)
     first, second = (simulation.fine(i).numpy().density for i in pair)
     coarse = simulation.coarse(pair[0]), simulation.coarse(pair[1])

@@ -264,13 +264,14 @@ def load_yaml_model(
     label: str | None = None,
     defaults: Mapping[str, Any] | None = None,
     switches: Mapping[tuple[str, ...], str] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> Model:
     """Read YAML (a Path is a file, a str is the text itself), apply `KEY=VALUE` overrides, and validate.
 
     `kind` is what a message calls the file; `label` stands for its name there (default: the path, or `kind`);
-    `defaults` are top-level keys taken where the file has none; `switches` as for `yaml_lines.override`. File
-    names in the model are relative to the file's folder. Raises SceneError, `file:line: key: what; remedy`;
-    where several are wrong, the first in the file, with the number of the others.
+    `defaults` are top-level keys taken where the file has none; `switches` as for `override`; `context` is for the
+    model's validators, beside `folder`. File names in the model are relative to the file's folder. Raises SceneError,
+    `file:line: key: what; remedy`; where several are wrong, the first in the file, with the number of the others.
     """
     name = label or (str(source) if isinstance(source, Path) else kind)
     document = parse(read_text(source, name) if isinstance(source, Path) else source, name)
@@ -283,7 +284,9 @@ def load_yaml_model(
         raise SceneError(document.where(()), "is not a mapping of keys", f"give a {kind}: key: value")
     folder = source.absolute().parent if isinstance(source, Path) else None
     try:
-        return model.model_validate({**(defaults or {}), **data}, context={"folder": folder})
+        return model.model_validate(
+            {**(defaults or {}), **data}, context={"folder": folder, **(context or {})}
+        )
     except ValidationError as error:
         schema = model.model_json_schema()
         problems = explain(error.errors(include_url=False), schema, data)

@@ -3,14 +3,22 @@
 from typing import TYPE_CHECKING
 
 from fluidsr.deprecation import renamed
+from fluidsr.training.batches import TrainingBatch
+from fluidsr.training.loggers import LOGGERS, Logger
+from fluidsr.training.loss import LOSSES, Loss
 from fluidsr.training.recipe import Recipe, load_recipe, recipes
 from fluidsr.training.trainer import CHECKPOINT, Sources, TrainingProgress, TrainReport, train
 
 __all__ = [
     "CHECKPOINT",
+    "LOGGERS",
+    "LOSSES",
+    "Logger",
+    "Loss",
     "Recipe",
     "Sources",
     "TrainReport",
+    "TrainingBatch",
     "TrainingProgress",
     "load_recipe",
     "recipes",

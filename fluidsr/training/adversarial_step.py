@@ -314,6 +314,11 @@ def objective(
             terms["temporal"] = weights.temporal, value
         if weights.l2_t > 0:
             terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence))
+    for extra in weights.extra:
+        batch = triplets if extra.term.over_time else frames
+        assert batch is not None, "a loss over time, and no frames for it"
+        value = extra.term.value(batch.unflatten(batch.output(generator, cache=True)), batch)
+        terms[extra.term.name] = extra.weight, value
     details: dict[str, Tensor] = {}
     if "slices" in discriminators:
         value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))

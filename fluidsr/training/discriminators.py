@@ -12,6 +12,7 @@ from torch import Tensor
 from fluidsr.models import discriminators
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.objectives import Objective, objective
+from fluidsr.models.registry import DISCRIMINATORS
 from fluidsr.training.batches import TrainingBatch
 from fluidsr.training.monitors import AccuracyGate
 from fluidsr.training.optimizer import NetworkOptimizer
@@ -64,6 +65,7 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
         return {}
     adversarial, factor, view_name = objective(options.objective), recipe.factor, options.view
     adversarial.check(options.norm)
+    kind = DISCRIMINATORS.resolve(options.network)
 
     def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None
@@ -94,7 +96,7 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     ):
         if section is None:
             continue
-        network = Discriminator(
+        network = kind(
             2 if name == "slices" else recipe.dim,
             channels,
             tile=recipe.patches.tile * factor,

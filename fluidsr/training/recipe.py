@@ -13,7 +13,9 @@ from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.recipe_schema import (
+    IMPORTS,
     Discriminators,
+    LoggerName,
     Losses,
     Network,
     Optimizer,
@@ -61,6 +63,10 @@ class Recipe(Section):
     )
     sample_every: int = Field(default=1000, ge=1, description="Steps between sample images")
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints")
+    loggers: tuple[LoggerName, ...] = Field(
+        default=(),
+        description="Where curves and samples go beside `metrics.jsonl` and TensorBoard: `wandb`, or another package's",
+    )
     limits: tuple[str, ...] = Field(
         default=(), description="Lines for the model's card: what it is not good for"
     )
@@ -83,6 +89,7 @@ class Recipe(Section):
         return (
             self.losses.temporal > 0
             or self.losses.l2_t > 0
+            or any(extra.term.over_time for extra in self.losses.extra)
             or bool(discriminators and discriminators.temporal)
         )
 
@@ -93,7 +100,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     spatial = discriminators.spatial if discriminators else None
     slices = discriminators.slices if discriminators else None
     temporal = discriminators.temporal if discriminators else None
-    if losses.absolute == losses.gradient == losses.temporal == losses.l2_t == 0 and not discriminators:
+    plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
+    if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
     if discriminators and not (spatial or slices or temporal):
         yield "discriminators", "has none of spatial, slices and temporal; give one, or discriminators: null"
@@ -108,6 +116,13 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"losses.{name}", "is 0, and there is a discriminator for it; give a weight, or remove it"
         if weight > 0 and not discriminator:
             yield f"losses.{name}", "is above 0, and there is no discriminator for it; add one"
+    names = [extra.term.name for extra in losses.extra]
+    for n, name in enumerate(names):
+        if name in names[:n] or name in Losses.model_fields:
+            yield (
+                f"losses.extra[{n}]",
+                f"is a second loss called '{name}'; leave one out, or rename its class",
+            )
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
@@ -141,10 +156,11 @@ def recipes() -> list[str]:
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A built-in recipe by name, or one from a YAML file, with `KEY=VALUE` overrides applied.
 
+    Where it names classes as `module:Class`, these modules are imported: their code runs.
     Raises SceneError (`file:line: key: what; remedy`) for a wrong recipe, InputError where there is none.
     """
     path, label = recipe_file(name_or_path)
-    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label)
+    return load_yaml_model(path, Recipe, overrides, kind="recipe", label=label, context=IMPORTS)
 
 
 def recipe_file(name_or_path: str | Path) -> tuple[Path, str]:

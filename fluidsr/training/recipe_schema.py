@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
 
-from fluidsr.models.generator import ArchitectureOptions
+from fluidsr.errors import InputError
+from fluidsr.extensions import Registry
+from fluidsr.models.generator import ArchitectureOptions, Generator, GridOptions
+from fluidsr.models.registry import DISCRIMINATORS, GENERATORS
 from fluidsr.models.smoke import SmokeArchitecture, SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN, TempoGANArchitecture
 from fluidsr.models.unet import UNet, UNetArchitecture
+from fluidsr.training.loggers import LOGGERS
+from fluidsr.training.loss import LOSSES, Loss
+
+T = TypeVar("T")
+IMPORTS = {"imports": True}  # the validation context in which `module:Class` is imported
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Signed = Annotated[float, Field(allow_inf_nan=False)]
@@ -24,6 +45,20 @@ class Section(BaseModel):
     """Frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _class_of(registry: Registry[T], reference: str, info: ValidationInfo) -> type[T]:
+    """The class that a recipe names. Only a recipe that is being loaded imports `module:Class`; one that is compared
+    with it, from a checkpoint, names what is known by then or is refused. Raises ValueError, as validators do."""
+    try:
+        if info.context and info.context.get("imports"):
+            return registry.resolve(reference)
+        kind = registry.find(reference)
+    except InputError as error:
+        raise ValueError(f"{error.where} {error.what}; {error.remedy}") from error
+    if kind is None:
+        raise ValueError(f"'{reference}' is not known here; load it by `load_recipe`, or register the class")
+    return kind
 
 
 class _Network(ArchitectureOptions):
@@ -69,7 +104,46 @@ class UNetNetwork(UNetArchitecture, _Network):
     architecture: Literal["unet"] = Field(description="Which network")
 
 
-Network = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
+_BUILT_IN = ("smoke", "tempogan", "unet")
+_BuiltIn = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
+
+
+@cache
+def _network_schema(kind: type[Generator], reference: str) -> type[_Network]:
+    """The section of a recipe for another package's generator: its options without the grids."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in kind.schema.model_fields.items()
+        if name not in GridOptions.model_fields
+    }
+    fields["architecture"] = (Literal[reference], Field(description="Which network"))
+    schema = create_model(f"{kind.__name__}Network", __base__=_Network, **fields)
+    schema.kind = kind.architecture
+    return schema
+
+
+def _network(value: Any, builtin: Callable[[Any], Any], info: ValidationInfo) -> Any:
+    reference = value.get("architecture") if isinstance(value, dict) else None
+    if not isinstance(reference, str) or reference in (*_BUILT_IN, *GENERATORS.builtin):
+        return builtin(value)
+    if ":" not in reference and GENERATORS.find(reference) is None:
+        return builtin(value)  # which names the choices
+    return _network_schema(_class_of(GENERATORS, reference, info), reference).model_validate(value)
+
+
+Network = Annotated[SerializeAsAny[_BuiltIn], WrapValidator(_network)]
+
+
+def _names(registry: Registry[Any]) -> AfterValidator:
+    def check(reference: str, info: ValidationInfo) -> str:
+        _class_of(registry, reference, info)
+        return reference
+
+    return AfterValidator(check)
+
+
+LoggerName = Annotated[str, Field(max_length=200), _names(LOGGERS)]
+DiscriminatorName = Annotated[str, Field(max_length=200), _names(DISCRIMINATORS)]
 
 
 def _augmentation(value: Any) -> Any:
@@ -99,6 +173,25 @@ class Patches(Section):
     )
 
 
+class ExtraLoss(Section):
+    """A loss of another package: `loss` is its name or `module:Class`, `options` its fields."""
+
+    loss: str = Field(max_length=200, description="Its name, or `module:Class`")
+    weight: Positive = Field(default=1.0, description="Of the loss in the sum")
+    options: dict[str, Any] = Field(default={}, description="Fields of the class")
+    _term: Loss
+
+    @property
+    def term(self) -> Loss:
+        """The loss itself, with its options."""
+        return self._term
+
+    @model_validator(mode="after")
+    def _build(self, info: ValidationInfo) -> ExtraLoss:
+        self._term = _class_of(LOSSES, self.loss, info).model_validate(self.options)
+        return self
+
+
 class Losses(Section):
     """Weights of the generator's losses (`fluidsr.models.losses`); one of weight 0 is not computed."""
 
@@ -125,6 +218,9 @@ class Losses(Section):
     feature_form: Literal["normalised", "published"] = Field(
         default="normalised",
         description="`normalised`: mean over elements; `published`: half the sum, grows with tile and batch",
+    )
+    extra: tuple[ExtraLoss, ...] = Field(
+        default=(), description="Losses of other packages: `{loss: NAME, weight: 0.1, options: {...}}`"
     )
 
 
@@ -225,6 +321,10 @@ class Gate(Section):
 class Discriminators(Section):
     """The adversary: which discriminators, what they see, and how they are trained."""
 
+    network: DiscriminatorName = Field(
+        default="convolutional",
+        description="Class of all of them: its name, or `module:Class` of another package",
+    )
     spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
     slices: SliceDiscriminator | None = Field(
         default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"

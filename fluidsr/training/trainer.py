@@ -23,6 +23,7 @@ from fluidsr.training.batches import BatchStream, Sampler
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import ProcessGroup, process_group
 from fluidsr.training.folder import CHECKPOINT
+from fluidsr.training.loggers import open_loggers
 from fluidsr.training.metrics_log import MetricsLog
 from fluidsr.training.optimizer import learning_rate, rate_change
 from fluidsr.training.recipe import Recipe
@@ -142,7 +143,10 @@ class Trainer:
         if change := rate_change(recipe.optimizer, self.state.step, self.state.planned_steps, recipe.steps):
             note(f"{output}: {change}")
         self.adversarial_step = AdversarialStep(self.state, sources.frames, sources.triplets, processes)
-        self.metrics_log = MetricsLog(output, self.state.step) if processes.is_main else None
+        self.metrics_log: MetricsLog | None = None
+        if processes.is_main:
+            loggers = open_loggers(recipe.loggers, output, self.state.step, recipe.model_dump(mode="json"))
+            self.metrics_log = MetricsLog(output, self.state.step, loggers)
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.losses: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
