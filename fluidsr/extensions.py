@@ -1,9 +1,9 @@
 """Classes that other packages add: generators, discriminators, losses, metrics, data sources, loggers.
 
 An entry point (`fluidsr.generators`, ...) is code that the user installed; `module:Class` is code that the author of
-the text chooses. So a name that comes with data (a model file, a checkpoint) reaches only what is built in, registered or
-installed: `Registry.find` imports nothing else. Recipes and options, which the user gives to run, may also name
-`module:Class`: `Registry.resolve` imports it. See SECURITY.md.
+the text chooses. So a name that comes with data (a model file, a checkpoint) reaches only what is built in,
+registered or installed: `Registry.find` imports nothing else. Recipes and options, which the user gives to run, may
+also name `module:Class`: `Registry.resolve` imports it. See SECURITY.md.
 """
 
 from __future__ import annotations
@@ -39,18 +39,7 @@ class Registry(Generic[T]):
         Raises InputError for a class that does not derive from the base class or has no name, and for a name that
         another class has.
         """
-        label = f"{kind.__module__}:{kind.__qualname__}"
-        if not issubclass(kind, self.base):
-            base = f"{self.base.__module__}.{self.base.__qualname__}"
-            raise InputError(label, f"is not a subclass of {base}", "derive it from that class")
-        if not isinstance(getattr(kind, self._key, None), str):
-            raise InputError(label, f"has no attribute '{self._key}'", f"give it one: {self._key} = '...'")
-        name = getattr(kind, self._key)
-        known = self._classes.get(name)
-        if known is not None and known is not kind:
-            other = f"{known.__module__}:{known.__qualname__}"
-            raise InputError(label, f"has the name '{name}' of {other}", f"give it another {self._key}")
-        self._classes[name] = kind
+        self._classes[self._checked(kind)] = kind
         return kind
 
     def names(self) -> list[str]:
@@ -100,6 +89,21 @@ class Registry(Generic[T]):
             if self.names()
             else ("install the package that has it")
         )
+
+    def _checked(self, kind: Any) -> str:
+        """The name of a class that may be registered under it."""
+        label = f"{kind.__module__}:{kind.__qualname__}"
+        if not issubclass(kind, self.base):
+            base = f"{self.base.__module__}.{self.base.__qualname__}"
+            raise InputError(label, f"is not a subclass of {base}", "derive it from that class")
+        name = getattr(kind, self._key, None)
+        if not isinstance(name, str):
+            raise InputError(label, f"has no attribute '{self._key}'", f"give it one: {self._key} = '...'")
+        known = self._classes.get(name)
+        if known is not None and known is not kind:
+            other = f"{known.__module__}:{known.__qualname__}"
+            raise InputError(label, f"has the name '{name}' of {other}", f"give it another {self._key}")
+        return name
 
     def _add(self, point: EntryPoint) -> None:
         kind = self._import(point.value)

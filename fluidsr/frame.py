@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fluidsr.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # numpy.ndarray or torch.Tensor. A frame keeps what it was given, so that a frame on a GPU stays there.
 Array = Any
@@ -82,6 +85,24 @@ class Frame:
         # The read-only view of `others` can neither be pickled nor copied deeply.
         values = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
         return _frame_of, (values | {"others": dict(self.others)},)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the smoke as seen along z."""
+        from fluidsr import frame_plot
+
+        return frame_plot.png(self.numpy().density)
+
+    def plot(self, field: str = "density", *, axes: Axes | None = None) -> Axes:
+        """Plot a field with matplotlib, in m: the magnitude of a vector; in 3-D the plane across z that holds most smoke.
+
+        Draws into `axes`, or into a new figure; returns the axes. Raises InputError where the frame has no such field.
+        """
+        from fluidsr import frame_plot
+
+        fields = self.numpy().fields()
+        if field not in fields:
+            raise InputError("field", f"the frame has no '{field}'", f"use one of {', '.join(fields)}")
+        return frame_plot.plot(field, fields[field], fields["density"], self.cell_size, self.origin, axes)
 
     @property
     def shape(self) -> tuple[int, ...]:

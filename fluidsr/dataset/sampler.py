@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
 
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
 from fluidsr.dataset.crops import AffineCrop, AxisAlignedCrop, Crop, window_means
@@ -48,7 +51,7 @@ class _Patch:
     crop: Crop
 
 
-class PatchSampler:
+class PatchSampler(IterableDataset[PatchBatch]):
     """Draws batches of patch pairs from the simulations of one split.
 
     `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` 1 or 3 consecutive
@@ -63,9 +66,10 @@ class PatchSampler:
     `batch(step)` depends on `seed`, `step` and the data only, so training resumes by counting. Decoded
     frames are kept in at most `cache_bytes` of memory, and the batches of the next steps are prepared by
     `workers` threads (0: none is prepared; resampling and decoding run outside of Python's lock, and threads
-    share the cache, which processes could not). Simulations smaller than a patch are left out (`.skipped`).
-    Raises InputError for values that cannot be, DatasetError where the split has no simulations or its data
-    are damaged. Close it, or use it as a context manager.
+    share the cache, which processes could not). Iterated over, it gives the batches 0, 1, 2, ... without end, also
+    through `torch.utils.data.DataLoader(sampler, batch_size=None)`, whose workers share them out. Simulations
+    smaller than a patch are left out (`.skipped`). Raises InputError for values that cannot be, DatasetError where the
+    split has no simulations or its data are damaged. Close it, or use it as a context manager.
     """
 
     def __init__(
@@ -134,6 +138,13 @@ class PatchSampler:
         self.statistics.add(counts)
         return batch_
 
+    def __iter__(self) -> Iterator[PatchBatch]:
+        worker = get_worker_info()
+        if worker is None:
+            yield from map(self.batch, itertools.count())
+        else:  # in another process: the threads stayed behind
+            yield from (self._make(step)[0] for step in itertools.count(worker.id, worker.num_workers))
+
     def close(self) -> None:
         """Stop preparing batches."""
         if self._executor is not None:
@@ -150,8 +161,6 @@ class PatchSampler:
         self.close()
 
     def _make(self, step: int) -> tuple[PatchBatch, SamplerStatistics]:
-        import torch
-
         counts = SamplerStatistics(patches=self.size)
         coarse_shape = (self.size, self.frames, 1 + self.dim, *(self.tile,) * self.dim)
         fine_shape = (self.size, self.frames, 1, *(self.tile * self.factor,) * self.dim)

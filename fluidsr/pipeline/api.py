@@ -1,6 +1,7 @@
 """The commands as functions, for Python: `fluidsr.upsample`, `fluidsr.render`, `fluidsr.evaluate`, `fluidsr.train`.
 
-Arguments are those of the command-line options, by the same names. Nothing is printed unless `quiet` is False.
+Arguments are those of the command-line options, by the same names. A notebook shows a bar; elsewhere nothing is
+printed. `quiet` True or False overrides that.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def upsample(
     device: str = "auto",
     scheduler: str | None = None,
     overwrite: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Path:
     """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
 
@@ -84,7 +85,7 @@ def upsample(
         frames_wanted=frames,
         scheduler=scheduler,
         overwrite=overwrite,
-        quiet=quiet,
+        quiet=_silent(quiet),
     )
 
 
@@ -101,7 +102,7 @@ def render(
     density_grid: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Path:
     """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to PNGs in a folder.
 
@@ -123,7 +124,7 @@ def render(
         density_grid=density_grid,
         device=device,
         overwrite=overwrite,
-        quiet=quiet,
+        quiet=_silent(quiet),
     )
 
 
@@ -137,7 +138,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     device: str = "auto",
     overwrite: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Report:
     """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does; of several the first,
     beside the others. Returns the report.
@@ -157,7 +158,7 @@ def evaluate(
         metrics=metrics,
         device=device,
         overwrite=overwrite,
-        quiet=quiet,
+        quiet=_silent(quiet),
     )
 
 
@@ -173,7 +174,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     overwrite: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Path:
     """Train a model by a recipe, a built-in one or a YAML file, as `fluidsr train` does. Returns the model's file.
 
@@ -193,7 +194,7 @@ def train(
         overrides=overrides,
     )
     folder = _path(output) or Path("runs") / job.recipe.name
-    return job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    return job.train(folder, minutes=minutes, overwrite=overwrite, quiet=_silent(quiet))
 
 
 def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
@@ -203,3 +204,9 @@ def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
 
 def _path(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def _silent(quiet: bool | None) -> bool:
+    from fluidsr.pipeline.progress import in_notebook
+
+    return not in_notebook() if quiet is None else quiet

@@ -1,18 +1,44 @@
-"""One bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+"""One bar on a terminal or in a notebook, plain lines elsewhere, nothing when asked to be quiet."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from fluidsr.errors import escaped
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class NotebookBar:
+    """A bar below a notebook's cell, by HTML alone: no widgets are needed."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Draw the bar, in place of the one before."""
+        from IPython.display import HTML, display
+
+        bar = f'<progress value="{done}" max="{total}"></progress> {done}/{total} {html.escape(text)}'
+        if self._handle is None:
+            self._handle = display(HTML(bar), display_id=True)
+        else:
+            self._handle.update(HTML(bar))
 
 
 class Progress:
     """Count `total` pieces of work of a named kind; shows how many, how fast, and the time left.
 
-    On a terminal it is one live bar; without one, a plain line at most every `interval` seconds and one for
+    On a terminal and in a notebook it is one live bar; elsewhere, a plain line at most every `interval` seconds and one for
     the last piece. Usable as a context manager; `note` prints a line that stays.
     """
 
@@ -23,7 +49,8 @@ class Progress:
         self.done, self._resumed = done, done
         self._started = self._printed = time.monotonic()
         self._bar = None
-        if not quiet and sys.stderr.isatty():
+        self._notebook = NotebookBar() if not quiet and in_notebook() else None
+        if not quiet and self._notebook is None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -62,6 +89,9 @@ class Progress:
         message = escaped(message)
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=message, rate=speed)
+            return
+        if self._notebook:
+            self._notebook.show(self.done, self.total, f"{self.unit}  {speed}  {message}")
             return
         if self.quiet or (now - self._printed < self.interval and self.done < self.total):
             return

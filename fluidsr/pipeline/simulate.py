@@ -21,7 +21,7 @@ from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
 from fluidsr.pipeline.preview import RunPreview
-from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.progress import Progress, in_notebook
 from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
@@ -134,7 +134,7 @@ def simulate_frames(
 
     `scene` is a built-in name, a YAML path or a Scene; `frames` a count or a range as text; `model` a name or
     path, or "none" for the coarse frames. Fields are NumPy arrays on the CPU and torch tensors on a GPU.
-    Raises InputError for bad input and SolverError where the simulation diverges.
+    A notebook shows a bar. Raises InputError for bad input and SolverError where the simulation diverges.
     """
     job = SimulateJob.of(
         scene, frames_wanted=frames, model=model, device=device, seed=seed, overrides=overrides
@@ -151,7 +151,15 @@ def simulate_frames(
 
     simulated = _simulated_frames(job, method, corrector, start, None, set(job.frames))
     outputs = (output(frame) for frame, _ in simulated)
-    return (frame.numpy() for frame in outputs) if on_host else outputs
+    ready = (frame.numpy() for frame in outputs) if on_host else outputs
+    return _with_bar(ready, len(job.frames)) if in_notebook() else ready
+
+
+def _with_bar(frames: Iterator[Frame], total: int) -> Iterator[Frame]:
+    with Progress(total) as progress:
+        for frame in frames:
+            progress.advance()
+            yield frame
 
 
 def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fluidsr import metrics
 from fluidsr.frame import Frame
+from fluidsr.frame_plot import opacity
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ConcatStore, PairedSimulation
@@ -21,7 +22,6 @@ _PAIRS = 6
 _PICTURES = 3
 _PAST = 16  # frames before each pair, as far as a generator may look back
 _GAP = 4  # pixels between the panels of a picture
-_OPACITY = 2.0  # of smoke of density 1 over a tenth of the picture's width (2-D: over any depth)
 
 
 @dataclass(frozen=True)
@@ -100,19 +100,12 @@ def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.
     `coarse` is shown cell by cell, at the size of the others; volumes are shown along z.
     """
     factor = output.shape[0] // coarse.shape[0]
-    images = [_opacity_of(coarse), _opacity_of(output), _opacity_of(reference)]
+    images = [opacity(coarse), opacity(output), opacity(reference)]
     images[0] = images[0].repeat(factor, 0).repeat(factor, 1)
     gap = np.full((_GAP, images[1].shape[1]), 0.5)
     strip = np.concatenate([images[0], gap, images[1], gap, images[2]], axis=0)
     grey = np.rint(255 * strip.T[::-1]).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _opacity_of(density: np.ndarray) -> np.ndarray:
-    """Opacity of the smoke, `[x, y]` in [0, 1]."""
-    depth = density if density.ndim == 2 else density.sum(2) * (10 / density.shape[0])
-    opacity: np.ndarray = 1 - np.exp(-_OPACITY * np.maximum(depth, 0))
-    return opacity
 
 
 def _frame_pair(simulation: PairedSimulation, index: int) -> _FramePair:
