@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)\s#]+)(#[^)\s]*)?\)")
+COMMANDS = re.compile(r"<!-- commands: .*? -->")
 
 
 def on_config(config: Any) -> Any:
@@ -19,7 +20,12 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
-    """Links to files of the repository outside of `docs/` become text with the path: the site does not hold them."""
+    """Links to files of the repository outside of `docs/` become text with the path: the site does not hold them.
+    The page of commands gets their reference."""
+    if page.file.src_uri == "commands.md":
+        from fluidsr.cli.reference import reference
+
+        return COMMANDS.sub(lambda _: reference(), markdown)
     docs = Path(config["docs_dir"]).resolve()
     folder = Path(page.file.abs_src_path).resolve().parent
 

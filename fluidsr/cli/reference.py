@@ -1,31 +1,17 @@
-"""The page of all commands, from their help: `python -m fluidsr.cli.reference docs/commands.md` renews it."""
+"""The reference of all commands, as Markdown, from their help; the documentation site shows it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from fluidsr.cli import cli
 
-BEGIN = "<!-- Made by `python -m fluidsr.cli.reference docs/commands.md`; edit the commands instead. -->"
 
-
-def page() -> str:
-    """The page's text."""
-    lines = [
-        "# Commands",
-        "",
-        BEGIN,
-        "",
-        "Exit codes: 0 done; 1 the run failed; 2 bad usage or input; 130 and 143 stopped by a signal. Every command has `-q`",
-        "(print results and errors only), `--debug` (show the traceback of an error) and `--help`.",
-        "",
-        *_command(cli, "fluidsr"),
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+def reference() -> str:
+    """A section for each command, with a table of its options."""
+    return "\n".join(_command(cli, "fluidsr")).rstrip() + "\n"
 
 
 def _command(command: click.Command, path: str) -> Iterator[str]:
@@ -41,7 +27,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     yield from ((command.help or "").strip(), "", "| option | meaning |", "|---|---|")
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is None or set(parameter.opts) & {"--help", "--debug", "--quiet"}:
+        if record is None or isinstance(parameter, click.Argument) or set(parameter.opts) & {"--help", "--debug", "--quiet"}:
             continue
         yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
     yield ""
@@ -50,7 +36,3 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
-
-if __name__ == "__main__":
-    for _path in map(Path, sys.argv[1:]):
-        _path.write_text(page(), encoding="utf-8")
