@@ -93,7 +93,7 @@ class Frame:
         return frame_plot.png(self.numpy().density)
 
     def plot(self, field: str = "density", *, axes: Axes | None = None) -> Axes:
-        """Plot a field with matplotlib, in m: the magnitude of a vector; in 3-D the plane across z that holds most smoke.
+        """Plot a field with matplotlib, axes in m: of vectors the magnitude, in 3-D the plane across z with most smoke.
 
         Draws into `axes`, or into a new figure; returns the axes. Raises InputError where the frame has no such field.
         """

@@ -1,6 +1,7 @@
 """The public names of the package: complete, lazy, and shown by their public names."""
 
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -30,6 +31,40 @@ def test_what_is_not_public_is_not_there() -> None:
     assert dir(fluidsr) == fluidsr.__all__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         fluidsr.nonsense  # noqa: B018
+
+
+SCRIPT = """
+import fluidsr
+
+model = fluidsr.load_model("smoke3d-x4", device="cpu")
+for number, coarse in enumerate(fluidsr.simulate("plume", frames=24, model="none"), start=1):
+    fine: fluidsr.Frame = model.upsample(coarse)
+    fluidsr.write(f"plume_{number:04d}.vdb", fine)
+try:
+    print(fluidsr.read("plume_0001.vdb").shape[0] + 1, fluidsr.inspect("plume_0001.vdb").grids[0].name.upper())
+except fluidsr.InputError as error:
+    print(error.where.upper(), error.exit_code + 1)
+folder = fluidsr.upsample(["a", "b"], passes=2)
+print(fluidsr.evaluate("smoke2d-x4", "data.zarr").table().upper(), folder.name, fluidsr.train("d", "smoke2d-x4").stem)
+"""
+
+
+@pytest.mark.slow
+def test_a_users_script_passes_strict_types(tmp_path: Path) -> None:
+    """The installed package has types, and they are those that the script relies on."""
+    script = tmp_path / "script.py"
+
+    def check(text: str) -> subprocess.CompletedProcess[str]:
+        script.write_text(text)
+        package = Path(fluidsr.__file__).parents[1]
+        return subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", str(script)],
+            capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(package)},
+        )  # fmt: skip
+
+    assert check(SCRIPT).returncode == 0
+    wrong = check(SCRIPT + "\nnumber_of_frames: int = fluidsr.read('a.vdb')\n")
+    assert wrong.returncode == 1 and "Frame" in wrong.stdout and wrong.stdout.count("error:") == 1
 
 
 def test_errors_survive_a_process_border() -> None:

@@ -1,6 +1,8 @@
 """Frame keeps its promises: shapes, conversions, nothing copied that need not be."""
 
 import copy
+import io
+import math
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -8,6 +10,8 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
@@ -87,3 +91,29 @@ def test_a_frame_reaches_another_process() -> None:
 
 def test_a_frame_is_told_in_one_line() -> None:
     assert repr(frame(2)) == "Frame(4 x 5 cells of 0.5 m, t = 0 s: density, velocity)"
+
+
+def test_a_frame_draws_itself() -> None:
+    density = np.zeros((6, 4, 2), np.float32)
+    density[0, 0] = 100.0  # low x, low y: the picture's lower left corner
+    png = frame().replace(density=density, velocity=None)._repr_png_()
+    pixels = np.asarray(Image.open(io.BytesIO(png)))
+    assert pixels.shape == (256, 384)  # 64 pixels for each cell
+    assert pixels[-1, 0] == 255 and pixels[-64, 63] == 255
+    assert pixels.sum(dtype=int) == 255 * 64 * 64
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_plot_shows_metres_and_the_plane_with_most_smoke(dim: int) -> None:
+    original = frame(dim)
+    density = original.density.copy()
+    density[..., 2] = 1.0
+    axes = Figure().subplots()
+    assert original.replace(density=density).plot("velocity", axes=axes) is axes
+    (image,) = axes.get_images()
+    assert image.get_extent() == [1.0, 3.0, 2.0, 4.5]  # 4 x 5 cells of 0.5 m from (1, 2)
+    np.testing.assert_allclose(image.get_array(), math.sqrt(dim))
+    assert axes.get_xlabel() == "x (m)" and image.colorbar.ax.get_ylabel() == "velocity (m/s)"
+    assert axes.get_title() == ("velocity" if dim == 2 else "velocity at z = 4.25 m")
+    with pytest.raises(InputError, match="use one of density, velocity"):
+        original.plot("flame", axes=axes)

@@ -27,12 +27,11 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     yield from ((command.help or "").strip(), "", "| option | meaning |", "|---|---|")
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is None or isinstance(parameter, click.Argument) or set(parameter.opts) & {"--help", "--debug", "--quiet"}:
-            continue
-        yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
+        everywhere = set(parameter.opts) & {"--help", "--debug", "--quiet"}
+        if record is not None and isinstance(parameter, click.Option) and not everywhere:
+            yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
     yield ""
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-

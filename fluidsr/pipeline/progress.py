@@ -38,8 +38,8 @@ class NotebookBar:
 class Progress:
     """Count `total` pieces of work of a named kind; shows how many, how fast, and the time left.
 
-    On a terminal and in a notebook it is one live bar; elsewhere, a plain line at most every `interval` seconds and one for
-    the last piece. Usable as a context manager; `note` prints a line that stays.
+    On a terminal and in a notebook it is one live bar; elsewhere, a plain line at most every `interval` seconds and one
+    for the last piece. Usable as a context manager; `note` prints a line that stays.
     """
 
     def __init__(

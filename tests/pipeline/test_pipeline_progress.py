@@ -1,8 +1,11 @@
-"""Progress without a terminal: plain lines, not too many, and none when quiet."""
+"""Progress without a terminal: plain lines, not too many, and none when quiet; in a notebook, a bar."""
+
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.progress import Progress, in_notebook
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,3 +39,34 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
         progress.note("a note")
         progress.advance()
     assert capsys.readouterr().out == ""
+
+
+def test_a_notebook_gets_one_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a stand-in for IPython's kernel."""
+    shown: list[str] = []
+
+    class Handle:
+        update = staticmethod(shown.append)
+
+    def display(bar: str, display_id: bool) -> Handle:
+        shown.append(bar)
+        return Handle()
+
+    shell = type("ZMQInteractiveShell", (), {})()
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=display))
+    assert in_notebook()
+    with Progress(2) as progress:
+        progress.advance("<b>")
+        progress.advance()
+    assert [bar.startswith(f'<progress value="{n}" max="2">') for n, bar in enumerate(shown, 1)] == [
+        True,
+        True,
+    ]
+    assert "&lt;b&gt;" in shown[0] and "2/2" in shown[1]
+    with Progress(2, quiet=True) as progress:
+        progress.advance()
+    assert len(shown) == 2 and capsys.readouterr().out == ""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert not in_notebook()

@@ -32,9 +32,7 @@ class Multiplier(Generator):
         width, depth = self.options.width, self.options.depth
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         sizes = [1 + dim, *[width] * (depth + 1), factor**dim]
-        self.layers = nn.ModuleList(
-            convolution(n, m, 3, padding=1) for n, m in pairwise(sizes)
-        )
+        self.layers = nn.ModuleList(convolution(n, m, 3, padding=1) for n, m in pairwise(sizes))
         nn.init.zeros_(self.layers[-1].weight)  # training begins at linear upsampling
         nn.init.zeros_(self.layers[-1].bias)
 
