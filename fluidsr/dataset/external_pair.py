@@ -106,7 +106,7 @@ def survey(external: ExternalPair) -> Survey:
     fine = _summarise(fine_side, numbers)
     if coarse_side is None:
         if external.factor not in FACTORS:
-            raise InputError("factor", "there is no coarse side to tell it", "give a factor of 2, 4 or 8")
+            raise InputError("factor", "it is not known without a coarse side", "give a factor of 2, 4 or 8")
         coarse, grids = fine, of_fine(fine.extent, external.factor)
     else:
         coarse = _summarise(coarse_side, numbers)
@@ -117,7 +117,7 @@ def survey(external: ExternalPair) -> Survey:
         grids = of_both(coarse.extent, fine.extent)
         if external.factor not in (None, grids.factor):
             problem = f"{external.factor} was given, and the cells of the two sides are {grids.factor} apart"
-            raise InputError("factor", problem, "leave it out: the files tell it")
+            raise InputError("factor", problem, "leave it out: it follows from the files")
         if abs(coarse.dt / fine.dt - 1) > _ALIKE:
             problem = f"frames last {coarse.dt:.6g} s on the coarse side and {fine.dt:.6g} s on the fine one"
             raise InputError("low and high", problem, "give the frame rate")

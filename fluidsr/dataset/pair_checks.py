@@ -63,7 +63,7 @@ def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
         fractions = ", ".join(f"{x:.3g}" for x in offset - shift)
         raise InputError(
             "low and high",
-            f"the fine cells do not divide the coarse ones: they lie ({fractions}) of a fine cell beside",
+            f"the fine cells do not divide the coarse ones: they are offset by ({fractions}) of a fine cell",
             "set `cells_at` to corner if the files mean corners; else resample one side, or give only the fine one",
         )
     ends = np.multiply(coarse.shape, factor), shift + fine.shape
@@ -116,8 +116,8 @@ def _factor(coarse: float, fine: float) -> int:
     if factor not in FACTORS or abs(coarse / fine / factor - 1) > _ALIKE:
         raise InputError(
             "low and high",
-            f"cells of {coarse:g} m and {fine:g} m are {coarse / fine:.4g} apart",
-            "pair sequences whose cells are 2, 4 or 8 apart"
+            f"cells of {coarse:g} m and {fine:g} m differ by a factor of {coarse / fine:.4g}",
+            "pair sequences whose cell sizes differ by a factor of 2, 4 or 8"
             if coarse >= fine
             else "give the coarse side as low",
         )

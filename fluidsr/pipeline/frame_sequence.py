@@ -351,7 +351,9 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
     if re.fullmatch(r"\d+", text.strip()):
         count = int(text)
         if not 1 <= count <= _MOST_FRAMES:
-            raise InputError("frames", f"'{text}' holds no frames", "give a count from 1, or a range: 0-100")
+            raise InputError(
+                "frames", f"a count of {text} is out of range", "use N (the first N), or A-B, e.g. 0-100"
+            )
         return count, []
     ranges = []
     for word in text.split(","):
@@ -362,6 +364,8 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
-            raise InputError("frames", f"'{text}' holds no frames", "give 48, 1-100, 1-100x2 or 1,5,9")
+            raise InputError(
+                "frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100"
+            )
         ranges.append(range(first, last + 1, step))
     return None, ranges

@@ -37,13 +37,17 @@ class Camera:
         if self.up not in _FRAMES:
             raise InputError("up", f"'{self.up}' is not an axis", "use x, y or z")
         if not -89.0 <= self.pitch <= 89.0:
-            raise InputError("pitch", f"{self.pitch} degrees", "give an angle from -89 to 89")
+            raise InputError("pitch", f"{self.pitch} degrees is out of range", "give an angle from -89 to 89")
         if not math.isfinite(self.yaw):
-            raise InputError("yaw", f"{self.yaw} degrees", "give a finite angle")
+            raise InputError("yaw", f"{self.yaw} degrees is not finite", "give a finite angle")
         if not 0.01 <= self.zoom <= 100.0:
-            raise InputError("zoom", f"{self.zoom}", "give a factor from 0.01 to 100")
+            raise InputError("zoom", f"{self.zoom} is out of range", "give a factor from 0.01 to 100")
         if not 1.0 <= self.field_of_view <= 120.0:
-            raise InputError("field_of_view", f"{self.field_of_view} degrees", "give an angle from 1 to 120")
+            raise InputError(
+                "field_of_view",
+                f"{self.field_of_view} degrees is out of range",
+                "give an angle from 1 to 120",
+            )
 
     @property
     def up_axis(self) -> int:
@@ -89,7 +93,7 @@ def picture_size(
     """
     for name, value in (("width", width), ("height", height)):
         if value is not None and not 1 <= value <= MAX_EDGE:
-            raise InputError(name, f"{value} pixels", f"give 1 to {MAX_EDGE}")
+            raise InputError(name, f"{value} pixels is out of range", f"give 1 to {MAX_EDGE}")
     if width is not None and height is not None:
         return width, height
     if len(box) == 2:

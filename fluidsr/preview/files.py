@@ -51,7 +51,7 @@ class MovieWriter:
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
         if not 0.01 <= fps <= 1000:
-            raise InputError("fps", f"{fps} pictures per second", "give 0.01 to 1000")
+            raise InputError("fps", f"{fps} pictures per second is out of range", "give 0.01 to 1000")
         self._path, self._fps = os.fspath(path), float(fps)
         self._shape: tuple[int, ...] | None = None
         self._count = 0
@@ -70,7 +70,7 @@ class MovieWriter:
         if picture.shape != self._shape:
             raise InputError(
                 self._path,
-                f"a picture of shape {picture.shape} after {self._shape}",
+                f"the pictures differ in shape: {self._shape}, then {picture.shape}",
                 "give pictures of one size",
             )
         even = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
@@ -86,7 +86,7 @@ class MovieWriter:
             return
         with self._giving_up_on_errors():
             if self._encoder is None:
-                raise InputError(self._path, "a movie without pictures", "give at least one")
+                raise InputError(self._path, "the movie has no pictures", "give at least one")
             self._stop()
             self._verify()
         self._open = False

@@ -47,13 +47,15 @@ class RenderStyle:
 
     def __post_init__(self) -> None:
         if self.extinction is not None and not (0 < self.extinction < math.inf):
-            raise InputError("extinction", f"{self.extinction} 1/m", "give a positive number")
+            raise InputError("extinction", f"{self.extinction} 1/m is out of range", "give a positive number")
         if not -0.95 <= self.forward_scattering <= 0.95:
-            raise InputError("forward_scattering", f"{self.forward_scattering}", "give -0.95 to 0.95")
+            raise InputError(
+                "forward_scattering", f"{self.forward_scattering} is out of range", "give -0.95 to 0.95"
+            )
         if not 0 <= self.fade <= 0.5:
-            raise InputError("fade", f"{self.fade}", "give 0 to 0.5")
+            raise InputError("fade", f"{self.fade} is out of range", "give 0 to 0.5")
         if not (0 < self.exposure < math.inf):
-            raise InputError("exposure", f"{self.exposure}", "give a positive number")
+            raise InputError("exposure", f"{self.exposure} is out of range", "give a positive number")
 
     def extinction_for(self, box: tuple[float, ...]) -> float:
         """1/m at density 1, for a domain with edges `box` (m)."""

@@ -97,7 +97,7 @@ def _wrong_value(
         if kind == "union_tag_not_found":
             return Problem((*path, key), "is missing", f"add it: one of {', '.join(words)}")
         tag = str(context.get("tag"))
-        return Problem((*path, key), f"'{tag}' is not a {key}", _closest(tag, words, "use one of"))
+        return Problem((*path, key), f"'{tag}' is not a known {key}", _closest(tag, words, "use one of"))
     if kind == "literal_error":
         words = [w.strip("'") for w in str(context["expected"]).replace(" or ", ", ").split(", ")]
         if isinstance(value, str):

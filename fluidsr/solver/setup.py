@@ -204,7 +204,7 @@ class Setup:
             if speed != 0 and "closed" in faces:
                 raise InputError(
                     "physics.wind",
-                    f"{speed:g} m/s cannot blow along {'xyz'[axis]}, which is closed at an end",
+                    f"is {speed:g} m/s along {'xyz'[axis]}, and that axis is closed at an end",
                     "make both ends of that axis open or periodic, or that component 0",
                 )
 

@@ -73,18 +73,14 @@ class Shape:
         if self.kind == "box":
             if self.size is None or len(self.size) != len(self.center) or not min(self.size) > 0:
                 raise InputError(
-                    "box", f"a size of {self.size} makes no box", "give one positive length per axis"
+                    "box", f"size must be positive, and is {self.size}", "give one length per axis"
                 )
             return
         if self.radius is None or not self.radius > 0:
-            raise InputError(
-                self.kind, f"a radius of {self.radius} makes no {self.kind}", "give a positive length"
-            )
+            raise InputError(self.kind, f"radius must be > 0, and is {self.radius}", "give a length in m")
         if self.kind != "sphere":
             if self.height is None or not self.height > 0:
-                raise InputError(
-                    self.kind, f"a height of {self.height} is too small", "give a positive length"
-                )
+                raise InputError(self.kind, f"height must be > 0, and is {self.height}", "give a length in m")
             if self.axis not in (0, 1, 2):
                 raise InputError(self.kind, f"there is no axis {self.axis}", "give 0, 1 or 2")
 

@@ -303,8 +303,8 @@ class Solver:
             return self._not_finite("velocity")
         return SolverError(
             f"t = {self.time:.4g} s",
-            f"the pressure solve stands at a relative residual of {report.residual:.2g} (asked: "
-            f"{self.setup.numerics.tolerance:g}) and a divergence of {report.max_divergence:.2g} (at most "
+            f"the pressure solve did not converge: relative residual {report.residual:.2g} (tolerance "
+            f"{self.setup.numerics.tolerance:g}), divergence {report.max_divergence:.2g} (at most "
             f"{MAX_DIVERGENCE:g}) after {report.iterations} iterations",
             "raise numerics.pressure.max_iterations or tolerance, or time.max_substeps",
         )

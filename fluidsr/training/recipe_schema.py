@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
@@ -108,7 +107,6 @@ _BUILT_IN = ("smoke", "tempogan", "unet")
 _BuiltIn = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
 
 
-@cache
 def _network_schema(kind: type[Generator], reference: str) -> type[_Network]:
     """The section of a recipe for another package's generator: its options without the grids."""
     fields: dict[str, Any] = {

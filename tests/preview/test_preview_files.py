@@ -135,7 +135,7 @@ def test_bad_movies_are_told_at_once(tmp_path):
     for path, fps in ((tmp_path / "nowhere" / "m.mp4", 24), (tmp_path, 24), (tmp_path / "m.mp4", 0)):
         with pytest.raises(FluidsrError):
             MovieWriter(path, fps)
-    with pytest.raises(InputError, match="without pictures"):
+    with pytest.raises(InputError, match="no pictures"):
         MovieWriter(tmp_path / "m.mp4", 24).close()
     assert list(tmp_path.iterdir()) == []
 

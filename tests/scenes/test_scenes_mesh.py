@@ -228,7 +228,7 @@ def test_a_mesh_is_a_source(tmp_path: Path) -> None:
             "scene.yaml:6: obstacles[0].center: the obstacle lies outside",
         ),
         (("scale: 0.2", "scale: 900"), "scene.yaml:5: obstacles: they fill the whole domain"),
-        (("shape: mesh", "shape: mish"), "scene.yaml:6: obstacles[0].shape: 'mish' is not a shape"),
+        (("shape: mesh", "shape: mish"), "scene.yaml:6: obstacles[0].shape: 'mish'"),
     ],
 )
 def test_a_scene_says_what_is_wrong_with_its_mesh(tmp_path: Path, change: tuple[str, str], says: str) -> None:

@@ -134,7 +134,7 @@ def test_an_unknown_kind():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("time.cfl=[4, 1]", "time.cfl: .*runs backwards; give"),
+        ("time.cfl=[4, 1]", "time.cfl: .*descending; give"),
         ("jet.sped=1", "did you mean 'speed'"),
         ("physics.buoyant=2", "physics.buoyant: 2 is not at most 1"),
         ("kinds={plume: 0}", "kinds: all weights are 0; give one above 0"),

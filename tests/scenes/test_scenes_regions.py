@@ -144,7 +144,7 @@ def test_a_file_of_regions_is_read_and_meshes_lie_beside_it(tmp_path, cube):
         (
             "sphere",
             "speer",
-            "regions.yaml:2: regions[0].shape: 'speer' is not a shape; did you mean 'sphere'",
+            "regions.yaml:2: regions[0].shape: 'speer' is not a known shape; did you mean 'sphere'",
         ),
         ("soft: 0.1", "axis: y", "regions.yaml:2: regions[0].axis: there is no key"),
         (

@@ -23,7 +23,7 @@ def test_an_axis_is_periodic_at_both_ends_or_at_none() -> None:
 def test_wind_needs_an_axis_that_it_can_blow_along() -> None:
     for axis in (OPEN, PERIODIC):
         Setup(box(4, (axis, CLOSED, FLOOR)), Physics(wind=(1.0, 0.0, 0.0)))
-    with pytest.raises(InputError, match=r"physics\.wind: 1 m/s cannot blow along z, which is closed"):
+    with pytest.raises(InputError, match=r"physics\.wind: .*along z"):
         Setup(box(4, (OPEN, CLOSED, FLOOR)), Physics(wind=(0.0, 0.0, 1.0)))
     with pytest.raises(InputError, match=r"physics\.wind: .* has not 2 components"):
         Setup(box(4, (OPEN, OPEN)), Physics(wind=(1.0, 0.0, 0.0)))

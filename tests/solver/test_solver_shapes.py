@@ -59,7 +59,7 @@ def test_the_box_of_a_shape_holds_all_of_it(shape: Shape, volume: float) -> None
         (lambda: Shape("cone", (0.0, 0.0), 1.0), "'cone' is unknown"),
         (lambda: Shape("sphere", (0.0, 0.0), 0.0), "radius of 0.0"),
         (lambda: Shape("sphere", (0.0, 0.0), float("nan")), "radius of nan"),
-        (lambda: Shape("box", (0.0, 0.0), size=(1.0,)), "makes no box"),
+        (lambda: Shape("box", (0.0, 0.0), size=(1.0,)), "box: size"),
         (lambda: Shape("capsule", (0.0, 0.0), 1.0, axis=1), "height of None"),
         (lambda: Shape("cylinder", (0.0, 0.0), 1.0, height=1.0), "no axis None"),
         (lambda: Grid((8,), 1.0, (("open", "open"),)), "not a 2-D or 3-D grid"),
@@ -69,9 +69,9 @@ def test_the_box_of_a_shape_holds_all_of_it(shape: Shape, volume: float) -> None
         (lambda: Grid((8, 8), 1.0, (("open", "open"),) * 2, up=2), "no axis 2"),
         (lambda: Grid((2000, 2000, 2000), 1.0, (("open", "open"),) * 3), "more than the solver can index"),
         (lambda: Numerics(advection="upwind"), "'upwind' is unknown"),
-        (lambda: Numerics(tolerance=0.0), "tolerance is 0.0, not between"),
-        (lambda: Numerics(max_iterations=0), "max_iterations is 0"),
-        (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), cfl=0.0), "no motion"),
+        (lambda: Numerics(tolerance=0.0), "tolerance"),
+        (lambda: Numerics(max_iterations=0), "max_iterations"),
+        (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), cfl=0.0), "cfl: "),
         (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), max_substeps=0), "too few"),
         (
             lambda: Setup(

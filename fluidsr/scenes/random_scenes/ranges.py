@@ -24,7 +24,7 @@ def _both(value: Any) -> Any:
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
-        raise Problems([Problem((), f"[{value[0]:g}, {value[1]:g}] runs backwards", "give [least, most]")])
+        raise Problems([Problem((), f"[{value[0]:g}, {value[1]:g}] is descending", "give [lowest, highest]")])
     return value
 
 
