@@ -79,7 +79,7 @@ def _wind(scene: Scene) -> list[Problem]:
     problems = []
     for i, (axis, speed, sides) in enumerate(zip("xyz", wind, scene.domain.sides, strict=False)):
         if speed != 0 and "closed" in sides:
-            what = f"{speed:g} m/s cannot blow along {axis}, which is closed at an end"
+            what = f"is {speed:g} m/s, and {axis} is closed at one end"
             remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
             problems.append(Problem((*where, i), what, remedy))
     return problems

@@ -250,7 +250,7 @@ def test_a_velocity_that_is_not_there_may_be_zeros(tmp_path: Path) -> None:
 
 
 def test_where_none_fits_it_is_an_error_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"shot: no simulation can be used; low and high: .* 3 apart"):
+    with pytest.raises(InputError, match=r"shot: no simulation can be used; low and high: .* factor of 3"):
         import_simulations([shot(factor=3)], tmp_path / "s")
     assert not (tmp_path / "s").exists()
 

@@ -108,7 +108,7 @@ def test_exports_that_mean_corners_can_say_so(tmp_path: Path, capsys: pytest.Cap
     pair = ("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "--zero-velocity")
     assert call(*pair, "-o", tmp_path / "s") == 2
     told = capsys.readouterr().err
-    assert "they lie (0.5, 0.5, 0.5) of a fine cell beside" in told.replace("-0.5", "0.5")
+    assert "offset by (0.5, 0.5, 0.5) of a fine cell" in told.replace("-0.5", "0.5")
     assert "cells-at" in told and "corner" in told
     assert call(*pair, "--cells-at", "corner", "-o", tmp_path / "s") == 0
     (simulation,) = Store.open(tmp_path / "s").simulations()
@@ -210,7 +210,7 @@ def test_a_dry_run_tells_what_fits_and_writes_nothing(
     crossed = ("--low", shots / "shot0" / "high", "--high", shots / "shot1" / "high")
     assert call("import-dataset", *crossed, "--dry-run") == 0
     told = yaml.safe_load(capsys.readouterr().out)["simulations"]
-    assert "are 1 apart" in told[0]["cannot_be_used"]
+    assert "factor of 1" in told[0]["cannot_be_used"]
     assert not list(tmp_path.iterdir())
 
 

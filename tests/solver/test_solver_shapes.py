@@ -57,10 +57,10 @@ def test_the_box_of_a_shape_holds_all_of_it(shape: Shape, volume: float) -> None
     ("make", "says"),
     [
         (lambda: Shape("cone", (0.0, 0.0), 1.0), "'cone' is unknown"),
-        (lambda: Shape("sphere", (0.0, 0.0), 0.0), "radius of 0.0"),
-        (lambda: Shape("sphere", (0.0, 0.0), float("nan")), "radius of nan"),
+        (lambda: Shape("sphere", (0.0, 0.0), 0.0), "sphere: radius .* 0.0"),
+        (lambda: Shape("sphere", (0.0, 0.0), float("nan")), "sphere: radius .* nan"),
         (lambda: Shape("box", (0.0, 0.0), size=(1.0,)), "box: size"),
-        (lambda: Shape("capsule", (0.0, 0.0), 1.0, axis=1), "height of None"),
+        (lambda: Shape("capsule", (0.0, 0.0), 1.0, axis=1), "capsule: height"),
         (lambda: Shape("cylinder", (0.0, 0.0), 1.0, height=1.0), "no axis None"),
         (lambda: Grid((8,), 1.0, (("open", "open"),)), "not a 2-D or 3-D grid"),
         (lambda: Grid((8, 8), 0.0, (("open", "open"),) * 2), "not a cell size"),
@@ -72,7 +72,7 @@ def test_the_box_of_a_shape_holds_all_of_it(shape: Shape, volume: float) -> None
         (lambda: Numerics(tolerance=0.0), "tolerance"),
         (lambda: Numerics(max_iterations=0), "max_iterations"),
         (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), cfl=0.0), "cfl: "),
-        (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), max_substeps=0), "too few"),
+        (lambda: Setup(Grid((8, 8), 1.0, (("open", "open"),) * 2), max_substeps=0), "max_substeps: "),
         (
             lambda: Setup(
                 Grid((8, 8), 1.0, (("open", "open"),) * 2),
