@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from synthetic_pairs import CELL, DT, write_synthetic
+from torch.utils.data import DataLoader, IterableDataset
 
 from fluidsr.dataset import ConcatStore, PatchSampler, Store
 from fluidsr.dataset.crops import window_means
@@ -48,6 +50,17 @@ def test_a_batch_depends_on_seed_and_step_only(store2d: Store) -> None:
         assert drawn(1, [3, 1, 0], augment=augment, workers=3) == [ahead[3], ahead[1], ahead[0]]
         assert drawn(1, [0, 2], workers=0, cache_bytes=0, augment=augment) == [ahead[0], ahead[2]]
         assert len({*ahead, *drawn(2, [0, 1], augment=augment)}) == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the loader's workers, from Python 3.12 on
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_of_torch_gives_the_batches_in_order(store2d: Store, workers: int) -> None:
+    with PatchSampler(store2d, tile=8, batch=2, workers=0) as sampler:
+        assert isinstance(sampler, IterableDataset)
+        loader = DataLoader(sampler, batch_size=None, num_workers=workers)
+        drawn = [batch.fine.numpy() for batch in itertools.islice(iter(loader), 5)]
+        for step, fine in enumerate(drawn):
+            np.testing.assert_array_equal(fine, sampler.batch(step).fine)
 
 
 def test_augmentation_shows_every_symmetry(tmp_path: Path) -> None:

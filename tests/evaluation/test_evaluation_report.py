@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fluidsr.errors import InputError
-from fluidsr.evaluation import Pair, Report, baselines, evaluate, pairs_of, write
+from fluidsr.evaluation import Metric, Pair, Report, baselines, evaluate, pairs_of, write
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 
@@ -166,3 +166,33 @@ def test_progress_and_time_are_told() -> None:
     )
     assert told == ["cloud frame 0", "cloud frame 1"]
     assert set(report.seconds) == {"model"}
+
+
+class Peak(Metric):
+    """The largest density over the reference's."""
+
+    name, heading, meaning, digits = (
+        "peak",
+        "peak <ratio>",
+        "largest density over the reference's; 1 is right",
+        2,
+    )
+
+    def value(self, output: np.ndarray, reference: np.ndarray, coarse: np.ndarray) -> float:
+        assert output.shape == reference.shape == tuple(4 * n for n in coarse.shape)
+        return float(output.max() / reference.max())
+
+
+def test_an_added_metric_is_measured_for_every_method(tmp_path: Path) -> None:
+    simulations = [Recorded("cloud", frames=2)]
+    report = evaluate(
+        _oracle(simulations), baselines(FACTOR), pairs_of(simulations), name="oracle", added=[Peak()]
+    )
+    assert report.figures("oracle")["peak"] == pytest.approx(0.99, rel=1e-5)
+    assert 0 < report.figures("linear")["peak"] < 0.99
+    assert "peak <ratio>" in report.table().splitlines()[0] and "0.99" in report.table()
+    write(report, tmp_path)
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["figures"]["peak"] == Peak.meaning
+    assert written["mean"]["oracle"]["peak"] == pytest.approx(0.99, rel=1e-5)
+    assert "peak &lt;ratio&gt;" in (tmp_path / "index.html").read_text()
