@@ -38,7 +38,7 @@ class Discriminator(nn.Module):
 
     `head` is the last layer: `full`, as published, has weights for every position of the tile; `pooled` is a global
     average pool and one fully connected layer, so it holds for any position. It has 256 weights instead of 256 per
-    position, and learns several times faster (docs/adr/0009-adversary.md).
+    position, and learns several times faster (docs/results/adversary.md).
 
     Raises ValueError for a dim other than 2 or 3, an unknown norm, a tile that is not a multiple of 8, and in
     `forward` for an input of another shape: the fully connected layer fits one tile.
@@ -125,7 +125,7 @@ View = Literal["raw", "residual"]
 SPATIAL_CHANNELS = 2  # of the input of Ds: the upsampled coarse density, and the fine one
 TEMPORAL_CHANNELS = 3  # of the input of Dt: three frames
 # Residuals of smoke are a few hundredths; scaled, they have the magnitude of densities. Discriminators learn twice as
-# fast with 20 as with 5 (docs/adr/0009-adversary.md).
+# fast with 20 as with 5 (docs/results/adversary.md).
 RESIDUAL_SCALE = 20.0
 
 
