@@ -99,7 +99,13 @@ def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return "a side, or [low, high]"
     if node.get("type") == "array":
         return _list(node, definitions)
-    kind = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text"}
+    kind = {
+        "number": "number",
+        "integer": "whole number",
+        "boolean": "true or false",
+        "string": "text",
+        "object": "keys",
+    }
     return kind[node["type"]] + _range(node)
 
 

@@ -17,6 +17,7 @@ _SECTIONS = {
     "generator: unet": "UNetNetwork",
     "patches": "Patches",
     "losses": "Losses",
+    "losses.extra": "ExtraLoss",
     "optimizer": "Optimizer",
     "discriminators": "Discriminators",
     "discriminators.spatial": "SpatialDiscriminator",
