@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
+    ValidationError,
     ValidationInfo,
     WrapValidator,
     create_model,
@@ -25,10 +26,12 @@ from fluidsr.models.registry import DISCRIMINATORS, GENERATORS
 from fluidsr.models.smoke import SmokeArchitecture, SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN, TempoGANArchitecture
 from fluidsr.models.unet import UNet, UNetArchitecture
+from fluidsr.scenes.error_messages import Problem, Problems, explain
 from fluidsr.training.loggers import LOGGERS
 from fluidsr.training.loss import LOSSES, Loss
 
 T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
 IMPORTS = {"imports": True}  # the validation context in which `module:Class` is imported
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -58,6 +61,15 @@ def _class_of(registry: Registry[T], reference: str, info: ValidationInfo) -> ty
     if kind is None:
         raise ValueError(f"'{reference}' is not known here; load it by `load_recipe`, or register the class")
     return kind
+
+
+def _validated(model: type[Model], value: Any, *path: str) -> Model:
+    """An instance of another package's model; what is wrong is told by its own keys, which lie at `path`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = explain(error.errors(include_url=False), model.model_json_schema(), value)
+        raise Problems([Problem((*path, *p.path), p.what, p.remedy) for p in problems]) from error
 
 
 class _Network(ArchitectureOptions):
@@ -126,7 +138,7 @@ def _network(value: Any, builtin: Callable[[Any], Any], info: ValidationInfo) ->
         return builtin(value)
     if ":" not in reference and GENERATORS.find(reference) is None:
         return builtin(value)  # which names the choices
-    return _network_schema(_class_of(GENERATORS, reference, info), reference).model_validate(value)
+    return _validated(_network_schema(_class_of(GENERATORS, reference, info), reference), value)
 
 
 Network = Annotated[SerializeAsAny[_BuiltIn], WrapValidator(_network)]
@@ -186,7 +198,7 @@ class ExtraLoss(Section):
 
     @model_validator(mode="after")
     def _build(self, info: ValidationInfo) -> ExtraLoss:
-        self._term = _class_of(LOSSES, self.loss, info).model_validate(self.options)
+        self._term = _validated(_class_of(LOSSES, self.loss, info), self.options, "options")
         return self
 
 

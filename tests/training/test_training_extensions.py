@@ -150,9 +150,12 @@ assert not [name for name in sys.modules if name.startswith("fluidsr_example")]
         (["generator.architecture=fluidsr_example:Sharpness"], ["generator", "models", "Generator"]),
         (["generator.architecture=Multiplyer"], ["generator.architecture", "Multiplyer"]),
         (["generator.architecture=Misnamed"], ["generator", "Misnamed", "same name"]),
-        (["generator={architecture: Multiplier, widht: 8}"], ["widht"]),
+        (["generator={architecture: Multiplier, widht: 8}"], ["generator.widht", "'width'"]),
         (["losses.extra=[{loss: spektrum}]"], ["losses.extra[0]", "spektrum", "spectrum"]),
-        (["losses.extra=[{loss: spectrum, options: {flor: 1}}]"], ["losses.extra[0]", "flor"]),
+        (
+            ["losses.extra=[{loss: spectrum, options: {flor: 1}}]"],
+            ["losses.extra[0].options.flor", "'floor'"],
+        ),
         (["losses.extra=[{loss: spectrum}, {loss: spectrum}]"], ["losses.extra[1]", "spectrum"]),
         (["loggers=[nix]"], ["loggers[0]", "nix", "wandb"]),
         (

@@ -1,7 +1,8 @@
-"""The tutorials: the code of every notebook runs, in a folder of its own, as a reader would run it."""
+"""The documentation: links lead somewhere, named files exist, and the code of every tutorial runs."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,25 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.ipynb"))
+
+
+PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+PAGES += sorted((REPOSITORY / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert missing == []
+
+
+def test_the_answers_to_where_is_name_files() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("Where is ...?")[2].partition("Public are")[0]
+    paths = re.findall(r"`([a-z_/]+\.py)`", table)
+    assert len(table.strip().splitlines()) == 12 and len(paths) >= 10  # ten answers
+    assert [path for path in paths if not (REPOSITORY / "fluidsr" / path).is_file()] == []
 
 
 def code_of(notebook: Path) -> str:
