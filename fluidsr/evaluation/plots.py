@@ -39,7 +39,7 @@ def plot_spectra(report: Report) -> bytes:
         panel.set_xlabel("cycles per fine cell", fontsize=8)
         panel.set_ylabel("energy", fontsize=8)
         panel.tick_params(labelsize=7)
-    panels[0].legend(fontsize=8, frameon=False)
+    panels[0].legend(fontsize=8, frameon=False, loc="lower left")
     return _png(figure)
 
 
@@ -59,7 +59,7 @@ def plot_psnr(report: Report) -> bytes:
         panel.set_ylabel("PSNR, dB", fontsize=8)
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.25)
-    panels[0].legend(fontsize=8, frameon=False)
+    panels[0].legend(fontsize=8, frameon=False, loc="lower right")
     return _png(figure)
 
 
