@@ -142,7 +142,15 @@ def open_loggers(names: tuple[str, ...], folder: Path, start: int, recipe: Mappi
     kinds = [LOGGERS.resolve(name) for name in names]
     if TensorBoard not in kinds and _has_tensorboard():
         kinds.insert(0, TensorBoard)
-    return [kind(folder, start, recipe) for kind in kinds]
+    opened: list[Logger] = []
+    try:
+        for kind in kinds:
+            opened.append(kind(folder, start, recipe))  # noqa: PERF401  those that were opened are closed below
+    except BaseException:
+        for logger in opened:
+            logger.close()
+        raise
+    return opened
 
 
 def _has_tensorboard() -> bool:

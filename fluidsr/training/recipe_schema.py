@@ -136,7 +136,7 @@ def _network(value: Any, builtin: Callable[[Any], Any], info: ValidationInfo) ->
     reference = value.get("architecture") if isinstance(value, dict) else None
     if not isinstance(reference, str) or reference in (*_BUILT_IN, *GENERATORS.builtin):
         return builtin(value)
-    if ":" not in reference and GENERATORS.find(reference) is None:
+    if ":" not in reference and reference not in GENERATORS.names():
         return builtin(value)  # which names the choices
     return _validated(_network_schema(_class_of(GENERATORS, reference, info), reference), value)
 
