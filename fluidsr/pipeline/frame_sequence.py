@@ -364,8 +364,6 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
-            raise InputError(
-                "frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100"
-            )
+            raise InputError("frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100")
         ranges.append(range(first, last + 1, step))
     return None, ranges
