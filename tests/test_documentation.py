@@ -28,7 +28,9 @@ def test_the_answers_to_where_is_name_files() -> None:
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = text.partition("Where is ...?")[2].partition("Public are")[0]
     paths = re.findall(r"`([a-z_/]+\.py)`", table)
-    assert len(table.strip().splitlines()) >= 12 and len(paths) >= 10  # a heading of two lines, and ten answers
+    assert (
+        len(table.strip().splitlines()) >= 12 and len(paths) >= 10
+    )  # a heading of two lines, and ten answers
     assert [path for path in paths if not (REPOSITORY / "fluidsr" / path).is_file()] == []
 
 
