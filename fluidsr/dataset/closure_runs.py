@@ -58,7 +58,7 @@ class CorrectedRuns:
     def samples(self, simulation: Simulation, seed: int) -> Iterator[ClosureSample]:
         """The states that runs from end to end of the simulation come to, and what they then lack; without the first
         frame of each run, which begins in a fine state as closure pairs do."""
-        rng = np.random.default_rng([seed, simulation.seed])
+        rng = np.random.default_rng([seed, simulation.seed or 0])
         scene = coarse_scene(simulation)
         solver, corrector = build(scene), Corrector(self.model, scene, "cpu", 1.0)
         first, end = 0, simulation.frames - 1
