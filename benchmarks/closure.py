@@ -1,10 +1,13 @@
 """Free coarse runs with and without a corrector, against the fine simulation on the same coarse cells.
 
-    python benchmarks/closure.py --data CLOSURE.zarr --closure none --closure closure3d-x4 --split test
+    python benchmarks/closure.py --data CLOSURE.zarr --scene plume2d --run closure2d-x4 --run closure2d-x4@0.6
+    python benchmarks/closure.py --data CLOSURE.zarr --baselines
 
-For each simulation of the split the coarse solver begins in the fine state of the first recorded frame and runs alone
-to the last. Figures are means over the last half of the frames and over all simulations; the fine state on coarse
-cells has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and 8-16 coarse cells.
+A run is `none`, a corrector (NAME or PATH, with @0.6 at that strength), or a change of the scene such as
+`numerics.advection=reflection`. The table begins with `none`; `--baselines` adds what needs no network. For each
+simulation of the split, and each built-in scene, the coarse solver begins in the fine state of the first recorded frame
+and runs alone to the last. Figures are means over the last half of the frames and over all simulations; the fine
+state on coarse cells has 1 (ratios) or 0 (the others). Octaves are of wavelength: 2-4, 4-8 and 8-16 coarse cells.
 """
 
 from __future__ import annotations
@@ -14,76 +17,111 @@ import math
 import sys
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fluidsr import metrics, models
+from fluidsr import metrics, models, scenes
 from fluidsr.dataset import Store
+from fluidsr.dataset.closure_runs import coarse_run, coarse_scene
+from fluidsr.dataset.pairs import ClosurePair
 from fluidsr.errors import FluidsrError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.closure import Corrector
-from fluidsr.scenes.build import build, frame_of
-from fluidsr.scenes.schema import scene_from
+from fluidsr.scenes.build import build
+from fluidsr.scenes.corrector import Corrector
+from fluidsr.scenes.random_scenes.scene import RandomScene
 
 OCTAVES = {"2-4": (1 / 4, 1 / 2), "4-8": (1 / 8, 1 / 4), "8-16": (1 / 16, 1 / 8)}
+BASELINES = (
+    "numerics.advection=semi-lagrangian",
+    "numerics.advection=reflection",
+    "physics.vorticity_confinement=0.3",
+    "physics.turbulence",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", help="closure pairs")
+    parser.add_argument("--split", default="test", help="of the pairs, or all")
+    parser.add_argument("--scene", action="append", default=[], help="a built-in scene; repeatable")
     parser.add_argument(
-        "--closure", action="append", required=True, help="name, path or none; NAME@0.6: weaker"
+        "--frames", type=int, default=24, help="of a built-in scene, after as many to begin with"
     )
-    parser.add_argument("--split", default="test")
-    parser.add_argument(
-        "--set", action="append", default=[], help="vorticity_confinement=0.5: of the coarse run"
-    )
+    parser.add_argument("--factor", type=int, default=4, help="of a built-in scene's coarse cells")
+    parser.add_argument("--run", action="append", default=[], help="repeatable; see above")
+    parser.add_argument("--baselines", action="store_true")
     options = parser.parse_args()
-    rows = {}
-    for closure in options.closure:
-        figures: defaultdict[str, list[float]] = defaultdict(list)
-        for simulation in Store.open(options.data).simulations(options.split):
-            try:
-                run = free_run(simulation, closure, dict(pair.split("=") for pair in options.set))
-            except FluidsrError as error:
-                print(f"{closure}: {simulation.name}: {error}", file=sys.stderr)
-                continue
-            for index, frame in run:
+    kept = Store.open(options.data) if options.data else None
+    splits = ("train", "validation", "test") if options.split == "all" else (options.split,)
+    simulations = [s for split in splits for s in kept.simulations(split)] if kept else []
+    simulations += [fine_run(name, options.frames, options.factor) for name in options.scene]
+    runs = ["none", *(BASELINES if options.baselines else ()), *options.run]
+    print(f"{len(simulations)} simulations\n")
+    for number, run in enumerate(runs):
+        row = judged(simulations, run)
+        if number == 0:
+            print("| |" + "".join(f" {name} |" for name in row) + "\n|---|" + "---|" * len(row))
+        name = run.rpartition("/")[2]
+        print(f"| {name} |" + "".join(f" {value:.3f} |" for value in row.values()), flush=True)
+
+
+def judged(simulations, run):
+    """Mean of each figure over the last half of the frames of all simulations."""
+    figures: defaultdict[str, list[float]] = defaultdict(list)
+    for simulation in simulations:
+        try:
+            for index, frame in free_run(simulation, run):
                 if index >= simulation.frames // 2:
                     for key, value in compare(frame, simulation.reference(index)).items():
                         figures[key].append(value)
-        rows[closure] = {key: float(np.nanmean(values)) for key, values in figures.items()}
-    columns = list(next(iter(rows.values())))
-    print("| |" + "".join(f" {name} |" for name in columns) + "\n|---|" + "---|" * len(columns))
-    for closure, row in rows.items():
-        print(f"| {Path(closure).stem} |" + "".join(f" {row[name]:.3f} |" for name in columns))
+        except FluidsrError as error:
+            print(f"{run}: {simulation.name}: {error}", file=sys.stderr)
+    return {key: float(np.nanmean(values)) for key, values in figures.items()}
 
 
-def free_run(simulation, closure, changes):
+def fine_run(name, frames, factor):
+    """A built-in scene as a dataset holds it: the fine state on coarse cells, `frames` from frame `frames` on."""
+    scene = scenes.load(name).with_changes(upscale=None, time={"frames": 2 * frames}).refined(factor)
+    pair = ClosurePair(RandomScene(scene, name, "", frames, 0.0), factor, "cpu", 1)
+    references = []
+    for _ in range(2 * frames):
+        pair.advance()
+        references.append(pair.reference)
+    return SimpleNamespace(
+        name=name, frames=frames, factor=factor, attrs={"scene": scene.to_yaml()},
+        reference=lambda index: references[frames + index],
+    )  # fmt: skip
+
+
+def free_run(simulation, run):
     """Frames of a coarse run that begins in the fine state, NumPy, each with its index."""
-    name, _, strength = closure.partition("@")
-    scene = scene_from(yaml.safe_load(simulation.attrs["scene"]), simulation.name).coarsened(
-        simulation.factor
-    )
-    if changes:
-        scene = scene.with_changes(physics={key: float(value) for key, value in changes.items()})
-    corrector = None
-    if name != "none":
-        model = models.load_closure(name)
-        corrector = Corrector(model.closure, model.card, scene, "cpu", float(strength or 1.0))
-    first = simulation.reference(0).torch()
-    solver = build(scene)
-    solver.start_from(first.density, first.velocity, first.temperature, scene.frame_seconds, first.time)
-    for index in range(1, simulation.frames):
-        solver.advance(scene.frame_seconds)
-        if corrector is not None:
-            corrector.correct(solver)
-        yield index, frame_of(solver, scene, scene.frame_seconds).numpy()
+    scene, corrector = coarse_scene(simulation), None
+    if run == "physics.turbulence":
+        scene = scene.with_changes(physics={"turbulence": stirred(simulation)})
+    elif "=" in run:
+        key, _, value = run.partition("=")
+        section, _, name = key.partition(".")
+        number = value.replace(".", "").isdigit()
+        scene = scene.with_changes(**{section: {name: float(value) if number else value}})
+    elif run != "none":
+        name, _, strength = run.partition("@")
+        corrector = Corrector(models.load_closure(name), scene, "cpu", float(strength) if strength else None)
+    for index, _, frame in coarse_run(build(scene), simulation, scene, corrector, 0, simulation.frames - 1):
+        yield index, frame.numpy()
+
+
+def stirred(simulation):
+    """Turbulence two coarse octaves wide that gives a tenth of the smoke's first speed within its lifetime."""
+    first = simulation.reference(0)
+    speed = np.sqrt((first.velocity.astype(np.float64) ** 2).sum(0)[first.density > 0.01].mean())
+    size = 8 * first.cell_size
+    lifetime = float(size / max(speed, 1e-6))
+    return {"size": size, "lifetime": lifetime, "strength": float(0.1 * speed / lifetime), "octaves": 2}
 
 
 def compare(frame: Frame, reference: Frame) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Literal
 Advection = Literal["maccormack", "semi-lagrangian", "reflection"]
 Axes = Literal["y-up", "z-up"]
 Format = Literal["vdb", "vti", "npz"]  # of frames, one file or two for each
+Control = Literal["density", "temperature", "shear"]  # what a noise force acts on
 ConvertedFormat = Literal["vdb", "vti", "npz", "uni", "vtkhdf"]
 Naming = Literal["houdini", "blender"]
 NetworkPrecision = Literal["float32", "bfloat16", "float16"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,19 +12,30 @@ from fluidsr.dataset.augmentation import Symmetry
 from fluidsr.dataset.store import ConcatStore, Simulation
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.frame import Frame
-from fluidsr.models.closure import ClosureSample, state_of
+from fluidsr.models.closure import ClosureSample
+from fluidsr.scenes.corrector import closure_state
 
 CACHE_BYTES = 2 << 30
 
 
 class ClosureSamples:
-    """Frames of the closure pairs of one split, turned and mirrored at random.
+    """Frames of the closure pairs of one split, turned and mirrored at random; of a share of `reached_share` of them
+    one of the samples `reached` instead.
 
-    A sample is a function of its number and the seed alone. Raises InputError where a dataset holds no closure pairs,
-    DatasetError where the split has no simulations.
+    A sample is a function of its number, the seed and `reached` alone. Raises InputError where a dataset holds no
+    closure pairs, DatasetError where the split has no simulations.
     """
 
-    def __init__(self, store: ConcatStore, split: str, *, seed: int = 0, augment: bool = True) -> None:
+    def __init__(
+        self,
+        store: ConcatStore,
+        split: str,
+        *,
+        seed: int = 0,
+        augment: bool = True,
+        reached: Sequence[ClosureSample] = (),
+        reached_share: float = 0.0,
+    ) -> None:
         self._simulations: list[Simulation] = []
         for simulation in store.simulations(split):
             if not (isinstance(simulation, Simulation) and simulation.has_reference):
@@ -33,6 +45,7 @@ class ClosureSamples:
         if not self._simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
         self.dim, self._seed, self._augment = store.dim, seed, augment
+        self._reached, self._reached_share = reached, reached_share
         self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]
         self._cache: OrderedDict[tuple[str, int], ClosureSample] = OrderedDict()
         self._held = 0
@@ -58,9 +71,12 @@ class ClosureSamples:
         return len(self._frames)
 
     def sample(self, number: int) -> ClosureSample:
-        """The sample of one number: any frame, all equally likely, in one of the grid's symmetries."""
+        """The sample of one number: any of its kind, all equally likely, in one of the grid's symmetries."""
         rng = np.random.default_rng([self._seed, number])
-        sample = self.frame(int(rng.integers(len(self._frames))))
+        if self._reached and rng.random() < self._reached_share:
+            sample = self._reached[int(rng.integers(len(self._reached)))]
+        else:
+            sample = self.frame(int(rng.integers(len(self._frames))))
         return transformed_sample(sample, rng) if self._augment else sample
 
     def frame(self, index: int) -> ClosureSample:
@@ -70,7 +86,7 @@ class ClosureSamples:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        sample = sample_of(simulation, frame)
+        sample = sample_of(simulation, simulation.coarse(frame), simulation.reference(frame))
         size = sum(t.numel() * t.element_size() for t in (sample.state, sample.change, sample.air))
         self._cache[key], self._held = sample, self._held + size
         while self._held > CACHE_BYTES and len(self._cache) > 1:
@@ -79,27 +95,15 @@ class ClosureSamples:
         return sample
 
 
-def sample_of(simulation: Simulation, index: int) -> ClosureSample:
-    """The sample of one recorded frame."""
-    coarse, reference = simulation.coarse(index), simulation.reference(index)
+def sample_of(simulation: Simulation, coarse: Frame, reference: Frame) -> ClosureSample:
+    """What a coarse frame of a simulation lacks of the fine state on its cells."""
+    coarse, reference = coarse.torch("cpu"), reference.torch("cpu")
     buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
     state = closure_state(coarse, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
-    change = torch.from_numpy(reference.velocity_in_cells() - coarse.velocity_in_cells())[None]
+    change = (reference.velocity_in_cells() - coarse.velocity_in_cells())[None]
     solid = state[:, 1:2]
     periodic = tuple(simulation.attrs.get("periodic", [False] * simulation.dim))
     return ClosureSample(state, change, (solid == 0).float(), periodic)
-
-
-def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float) -> torch.Tensor:
-    """A coarse frame as a Closure takes it; buoyancy (m/s² of a kelvin, of a density of 1) is along `axis`."""
-    frame = frame.torch("cpu") if isinstance(frame.density, np.ndarray) else frame  # else where it is
-    density, velocity = frame.density, frame.velocity_in_cells()
-    lift = per_density * density
-    if frame.temperature is not None:
-        lift = lift + per_kelvin * frame.temperature
-    acceleration = torch.zeros_like(velocity)
-    acceleration[axis] = lift * (frame.dt**2 / frame.cell_size)
-    return state_of(density, frame.others.get("solid"), velocity, acceleration)
 
 
 def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:

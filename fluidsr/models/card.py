@@ -21,7 +21,8 @@ class Card(BaseModel):
     Radii are in coarse cells: `receptive_radius` is the halo with which a tile equals the whole;
     `support_radius` is the distance from any density beyond which the output is exactly zero, None where empty
     air has an answer that need not be zero. `weights` counts no normalisation's. Ranges are the
-    smallest and largest values met in training, velocity by component. `sha256` is of the weights.
+    smallest and largest values met in training, velocity by component. `sha256` is of the weights. `strength`: what a
+    coarse run takes of a corrector's change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,6 +44,7 @@ class Card(BaseModel):
     data: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
     steps: int = Field(default=0, ge=0)
+    strength: float = Field(default=1.0, gt=0, le=2)
     commit: str | None = None
     metrics: dict[str, dict[str, float]] = {}
     limits: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ class Card(BaseModel):
             f"- **Receptive field**: {reach}",
             *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
+            *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),
             f"- **Density seen in training**: {_range(self.density_range)}",
             f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",
             f"- **SHA-256 of the weights**: {self.sha256}",

@@ -16,7 +16,6 @@ from fluidsr import memory, metrics, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods, usd
-from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.pipeline.frame_writer import RunOutputs, present
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
@@ -26,6 +25,7 @@ from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
+from fluidsr.scenes.corrector import Corrector, corrector_for
 from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:

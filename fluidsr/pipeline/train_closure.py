@@ -12,6 +12,8 @@ from fluidsr.pipeline.train import open_stores, summary, training_folder
 
 if TYPE_CHECKING:
     from fluidsr.dataset.addresses import Address
+    from fluidsr.dataset.closure_samples import ClosureSamples
+    from fluidsr.dataset.store import ConcatStore
     from fluidsr.training.closure import ClosureProgress, ClosureRecipe
 
 
@@ -52,7 +54,7 @@ class ClosureJob:
 
         recipe = self.recipe
         store = open_stores(self.data)
-        samples = ClosureSamples(store, "train", seed=self.seed)
+        samples = _samples(store, recipe, self.seed)
         held_out = ClosureSamples(store, "validation") if store.simulations("validation") else None
         with training_folder(output, recipe, overwrite=overwrite, quiet=quiet) as progress:
             training = ClosureTraining(recipe, output, device=self.device, seed=self.seed, note=progress.note)
@@ -79,8 +81,9 @@ class ClosureJob:
                 density_range=samples.density_range,
                 velocity_range=samples.velocity_range,
                 data={"sets": [summary(each) for each in store.stores]},
-                recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits"}),
+                recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits", "strength"}),
                 steps=training.step,
+                strength=recipe.strength,
                 commit=provenance.commit(),
                 metrics=metrics,
                 limits=recipe.limits,
@@ -88,3 +91,17 @@ class ClosureJob:
             path = output / f"{recipe.name}.safetensors"
             models.save(path, network, card)
         return path
+
+
+def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSamples:
+    """What `recipe` is trained on; with `reached` the coarse runs of the training split are made first."""
+    from fluidsr import models
+    from fluidsr.dataset.closure_runs import CorrectedRuns
+    from fluidsr.dataset.closure_samples import ClosureSamples
+
+    asked = recipe.reached
+    if asked is None:
+        return ClosureSamples(store, "train", seed=seed)
+    runs = CorrectedRuns(models.load_closure(asked.closure), asked.shortest, asked.longest)
+    reached = [s for simulation in store.simulations("train") for s in runs.samples(simulation, seed)]
+    return ClosureSamples(store, "train", seed=seed, reached=reached, reached_share=asked.share)

@@ -28,8 +28,6 @@ def training_job(
     from fluidsr.training.recipe import trains_closure
 
     closure = trains_closure(recipe)
-    if closure and init is not None:
-        raise InputError("init", "a closure is trained from random weights", "leave it out")
     store = open_stores(data)
     options = [*overrides, *([f"steps={steps}"] if steps else [])]
     options += [f"init={json.dumps(init)}"] if init else []  # quoted: a file may be called 1e5

@@ -44,7 +44,7 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
 
 def setup_of(scene: Scene) -> Setup:
     """What the solver is made of for `scene`: the same numbers, none of them interpreted here."""
-    from fluidsr.solver import Grid, Noise, Numerics, Obstacle, Physics, Setup, Source
+    from fluidsr.solver import Grid, Noise, NoiseForce, Numerics, Obstacle, Physics, Setup, Source
 
     physics, pressure = scene.physics, scene.numerics.pressure
     return Setup(
@@ -58,6 +58,11 @@ def setup_of(scene: Scene) -> Setup:
             dissipation_temperature=physics.dissipation.temperature,
             wind=physics.wind,
             viscosity=physics.viscosity,
+            noise_forces=tuple(
+                NoiseForce(**force.model_dump())
+                for force in (physics.disturbance, physics.turbulence)
+                if force
+            ),
         ),
         numerics=Numerics(
             advection=scene.numerics.advection,

@@ -38,6 +38,8 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "time": (definitions["Time"], None),
         "physics": (definitions["Physics"], None),
         "physics.buoyancy": (definitions["Buoyancy"], None),
+        "physics.disturbance": (definitions["Disturbance"], None),
+        "physics.turbulence": (definitions["Turbulence"], None),
         "physics.dissipation": (definitions["Dissipation"], None),
         "numerics": (definitions["Numerics"], None),
         "numerics.pressure": (definitions["Pressure"], None),

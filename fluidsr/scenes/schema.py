@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from fluidsr.choices import Advection, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
+from fluidsr.choices import Advection, Control, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
 from fluidsr.errors import SceneError
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.error_messages import Problems, explain
@@ -20,6 +20,7 @@ from fluidsr.scenes.fields import (
     Integer,
     NotNegative,
     Number,
+    Positive,
     Sides,
     Strict,
     Vector,
@@ -102,6 +103,40 @@ class Dissipation(Strict):
     )
 
 
+class Disturbance(Strict):
+    """Random swirls of one size, a force without divergence where there is smoke, heat or shear.
+
+    It depends on place, time and the air alone, so it is the same for every resolution, frame rate and substep. Air
+    where the control does not exceed the threshold is left as it is.
+    """
+
+    strength: Annotated[Number, Field(ge=0, le=10_000)] = Field(
+        description="Root mean square of the acceleration", json_schema_extra=unit("m/s²")
+    )
+    size: Positive = Field(description="Size of the largest swirls", json_schema_extra=unit("m"))
+    lifetime: Positive = Field(
+        default=0.5, description="How long the largest swirls push one way", json_schema_extra=unit("s")
+    )
+    control: Control = Field(
+        default="density",
+        description="What must be there: density; temperature, K above or below ambient; shear of the flow, 1/s",
+    )
+    threshold: NotNegative = Field(
+        default=0.02, description="Of the control: no force up to it, all of it from twice as much on"
+    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Another number, another pattern"
+    )
+
+
+class Turbulence(Disturbance):
+    """Random swirls of several sizes, like those of turbulent air (Kolmogorov 1941); otherwise as disturbance."""
+
+    octaves: Annotated[Integer, Field(ge=1, le=8)] = Field(
+        default=3, description="Sizes of swirls, each half as large as the one before"
+    )
+
+
 class Physics(Strict):
     """The forces."""
 
@@ -113,6 +148,12 @@ class Physics(Strict):
     buoyancy: Buoyancy = Field(default=Buoyancy(), description="Lift and weight")
     vorticity_confinement: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=0.0, description="Strength of the force that feeds small vortices (Fedkiw et al. 2001)"
+    )
+    disturbance: Disturbance | None = Field(
+        default=None, description="Random swirls of one size that break smoke up; absent: none"
+    )
+    turbulence: Turbulence | None = Field(
+        default=None, description="Random swirls of several sizes that churn smoke; absent: none"
     )
     dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
     wind: Vector | None = Field(
@@ -309,11 +350,13 @@ class Scene(Strict):
         return self.with_changes(output={"formats": tuple(dict.fromkeys(formats))})
 
     def with_seed(self, seed: int) -> Scene:
-        """The same scene with other noise: `seed` is added to the seed of each source's noise."""
+        """The same scene with other noise: `seed` is added to that of each source's noise and each noise force."""
         sources = [source.model_dump(exclude_none=True) for source in self.sources]
-        for noise in (source["noise"] for source in sources if "noise" in source):
+        physics = self.physics.model_dump(exclude_none=True)
+        noises = [source["noise"] for source in sources if "noise" in source]
+        for noise in noises + [physics[key] for key in ("disturbance", "turbulence") if key in physics]:
             noise["seed"] = (noise["seed"] + seed) % 2**31
-        return self.with_changes(sources=sources)
+        return self.with_changes(sources=sources, physics=physics)
 
     def refined(self, factor: int) -> Scene:
         """The same scene in metres and seconds on cells `factor` times smaller."""

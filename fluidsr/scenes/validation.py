@@ -37,7 +37,7 @@ def problems_of(scene: Scene) -> list[Problem]:
         return solid
     for i in range(len(scene.sources)):
         problems += _source(scene, i)
-    return problems + _start(scene) + _upscale(scene) + _output(scene)
+    return problems + _noise_forces(scene) + _start(scene) + _upscale(scene) + _output(scene)
 
 
 def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
@@ -82,6 +82,16 @@ def _wind(scene: Scene) -> list[Problem]:
             what = f"is {speed:g} m/s, and {axis} is closed at one end"
             remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
             problems.append(Problem((*where, i), what, remedy))
+    return problems
+
+
+def _noise_forces(scene: Scene) -> list[Problem]:
+    problems = []
+    for name in ("disturbance", "turbulence"):
+        force = getattr(scene.physics, name)
+        if force is not None and force.control == "temperature" and not scene.has_temperature:
+            where = ("physics", name, "control")
+            problems.append(Problem(where, "no source has a temperature", "give density or shear"))
     return problems
 
 

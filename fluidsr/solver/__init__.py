@@ -10,7 +10,7 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.scenery import Scenery
-from fluidsr.solver.setup import Noise, Numerics, Obstacle, Physics, Setup, Source
+from fluidsr.solver.setup import Noise, NoiseForce, Numerics, Obstacle, Physics, Setup, Source
 from fluidsr.solver.shapes import SampledDistance, Shape
 from fluidsr.solver.solver import BYTES_PER_CELL, AdvanceReport, Solver
 
@@ -20,6 +20,7 @@ __all__ = [
     "Grid",
     "Motion",
     "Noise",
+    "NoiseForce",
     "Numerics",
     "Obstacle",
     "Physics",

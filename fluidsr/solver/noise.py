@@ -1,4 +1,4 @@
-"""Smooth noise in space and time, as a Taichi function.
+"""Smooth noise in space and time, as Taichi functions.
 
 Value noise (Perlin 1985's lattice, with values instead of gradients): random numbers on the points of a 4-D
 integer lattice, joined by a quintic fade. It depends on position and time alone, never on the grid that
@@ -57,3 +57,43 @@ def turbulence(p, seed):
     seldom goes beyond +-1 and is cut there, for more contrast."""
     n = lattice_noise(p, seed) + 0.5 * lattice_noise(2.0 * p + 0.5, seed + 7919)
     return ti.min(ti.max(n, -1.0), 1.0)
+
+
+@ti.func
+def faded_until(s):
+    """The integral of `fade` from 0 to s."""
+    return s * s * s * s * (s * (s - 3.0) + 2.5)
+
+
+@ti.func
+def impulse(p, laps, first, begin, end, seed):
+    """The integral of value noise in [-1, 1] at the 3-D point `p` over the times from `first` + begin to `first` + end,
+    both in lattice units; exact, so it does not matter in how many parts a time is gone through. The noise repeats
+    after `laps` lattice units along axes where that is not 0."""
+    base = ti.floor(p)
+    cell = ti.cast(base, ti.i32)
+    near = ti.Vector([1.0, 1.0, 1.0])
+    far = ti.Vector([0.0, 0.0, 0.0])
+    for a in ti.static(range(3)):
+        far[a] = fade(p[a] - base[a])
+        near[a] = 1.0 - far[a]
+    total = 0.0
+    for step in range(ti.cast(ti.ceil(end), ti.i32)):
+        s0 = ti.min(ti.max(begin - step, 0.0), 1.0)
+        s1 = ti.min(ti.max(end - step, 0.0), 1.0)
+        later = faded_until(s1) - faded_until(s0)
+        earlier = s1 - s0 - later
+        for corner in range(8):
+            at = ti.Vector([0, 0, 0])
+            weight = 1.0
+            for a in ti.static(range(3)):
+                up = (corner >> a) & 1
+                at[a] = cell[a] + up
+                if laps[a] > 0:
+                    at[a] = at[a] % laps[a]
+                weight *= far[a] if up == 1 else near[a]
+            total += weight * (
+                earlier * hashed(at[0], at[1], at[2], first + step, seed)
+                + later * hashed(at[0], at[1], at[2], first + step + 1, seed)
+            )
+    return total

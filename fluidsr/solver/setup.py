@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from fluidsr.choices import Advection, Preconditioner
+from fluidsr.choices import Advection, Control, Preconditioner
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
@@ -91,12 +91,38 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
+class NoiseForce:
+    """Random swirls without divergence, where `control` (density, temperature in K, or shear in 1/s) exceeds
+    `threshold`, at full strength from twice that on.
+
+    `strength`: root mean square of the acceleration, m/s²; `size` of the largest swirls, m; `lifetime` of these, s.
+    Each further one of the `octaves` has half the size and 2^(-2/3) of the lifetime.
+    """
+
+    strength: float
+    size: float
+    lifetime: float
+    octaves: int = 1
+    threshold: float = 0.02
+    control: str = "density"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _finite("noise force", self.strength, self.size, self.lifetime, self.threshold)
+        if min(self.size, self.lifetime) <= 0:
+            raise InputError("noise force", "no swirl has no size or lifetime", "give positive numbers")
+        if self.threshold < 0 or self.octaves < 1:
+            raise InputError("noise force", "its threshold or octaves are too few", "give 0 and 1 at least")
+        _one_of("control", self.control, get_args(Control))
+
+
+@dataclass(frozen=True)
 class Physics:
     """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density *
     density)` against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001
     (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t); `wind`, m/s, one number per axis:
     how the air moves at the start, and how it comes in through open faces (None: at rest); `viscosity`,
-    kinematic, m²/s."""
+    kinematic, m²/s; `noise_forces` stir at random."""
 
     gravity: float = 9.81
     buoyancy_density: float = 0.0
@@ -106,6 +132,7 @@ class Physics:
     dissipation_temperature: float = 0.0
     wind: tuple[float, ...] | None = None
     viscosity: float = 0.0
+    noise_forces: tuple[NoiseForce, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.viscosity >= 0 and math.isfinite(self.viscosity)):

@@ -19,6 +19,7 @@ from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
 from fluidsr.solver.inflows import Inflows
+from fluidsr.solver.noise_forces import NoiseForces
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
@@ -75,6 +76,7 @@ class Solver:
             setup.physics.wind,
         )
         self._forces = Forces(grid, setup.physics, self.device, self._workspace)
+        self._noise_forces = NoiseForces(grid, setup.physics.noise_forces, self.device, self._workspace)
         self._diffusion: Diffusion | None = None
         if setup.physics.viscosity:
             self._diffusion = Diffusion(
@@ -265,6 +267,7 @@ class Solver:
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
+            self._noise_forces.add(self._state, dt)
         if self._diffusion is not None:
             with self._timed("diffuse"):
                 self._diffusion.diffuse(self._state.velocity, dt)

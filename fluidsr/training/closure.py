@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from fluidsr import checkpoints
-from fluidsr.errors import TrainingError
+from fluidsr import checkpoints, models
+from fluidsr.errors import ModelError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample
 from fluidsr.scenes import load_yaml_model
+from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.signals import StopRequest
 from fluidsr.training.folder import CHECKPOINT, check_same_training
 from fluidsr.training.metrics_log import MetricsLog
@@ -56,6 +57,22 @@ class ClosureNetwork(Section):
     )
 
 
+class ReachedStates(Section):
+    """States that coarse runs come to with an earlier corrector, learnt from beside those of single frames."""
+
+    closure: str = Field(min_length=1, description="The earlier corrector: a name or a file")
+    shortest: int = Field(default=2, ge=2, le=64, description="Frames of the shortest run from a fine state")
+    longest: int = Field(default=4, ge=2, le=64, description="Frames of the longest")
+    share: Share = Field(default=0.5, description="Of the samples")
+
+    @model_validator(mode="after")
+    def _check(self) -> ReachedStates:
+        if self.longest < self.shortest:
+            what = f"{self.longest} is less than {self.shortest}, the shortest run"
+            raise Problems([Problem(("longest",), what, f"give {self.shortest} or more")])
+        return self
+
+
 class ClosureRecipe(Section):
     """How to train one corrector of coarse runs."""
 
@@ -69,9 +86,18 @@ class ClosureRecipe(Section):
         default=4, description="How many times finer the simulations learnt from are"
     )
     network: ClosureNetwork = ClosureNetwork()
+    init: str | None = Field(
+        default=None, description="The corrector to begin with: a name or a file; absent: random weights"
+    )
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
         default=0.05, description="Noise on the input, as a share of each channel's deviation"
+    )
+    reached: ReachedStates | None = Field(
+        default=None, description="A second round: what runs come to; absent: single frames alone"
+    )
+    strength: float = Field(
+        default=1.0, gt=0, le=2, description="What a run takes of the change, for the model's card"
     )
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="Of the convolutions")
@@ -124,6 +150,8 @@ class ClosureTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Closure(recipe.dim, recipe.factor, **recipe.network.model_dump()).to(device)
+        if recipe.init is not None:
+            _load_init(network, recipe.init)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = NetworkOptimizer(network, recipe.optimizer)
         self.step = 0
@@ -247,6 +275,14 @@ class ClosureTraining:
         self.step, self.validation = int(record["step"]), record["validation"]
         self._saved_at = self.step
         self.planned_steps = int(record["recipe"]["steps"])
+
+
+def _load_init(network: Closure, name_or_path: str) -> None:
+    closure = models.load_closure(name_or_path).closure
+    if closure.options != network.options:
+        problem = f"is a corrector of {closure.options!r}"
+        raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {network.options!r}")
+    network.load_state_dict(closure.state_dict())
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from fluidsr.dataset import DatasetConfig, Store, generate
+from fluidsr.dataset.closure_runs import CorrectedRuns
 from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
 from fluidsr.dataset.store import ConcatStore
 from fluidsr.errors import DatasetError, InputError
+from fluidsr.models import Card, Closure, ClosureModel, properties_of
+from fluidsr.models.closure import ClosureSample
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,38 @@ def test_a_sample_is_a_function_of_its_number(pairs: Store) -> None:
     first, second = (ClosureSamples(ConcatStore([pairs]), "train", seed=5) for _ in range(2))
     assert torch.equal(first.sample(9).state, second.sample(9).state)
     assert any(not torch.equal(first.sample(9).state, first.sample(n).state) for n in range(10, 14))
+
+
+def corrector(gain: float) -> ClosureModel:
+    torch.manual_seed(2)
+    network = Closure(2, width=4, blocks=0).fold()
+    with torch.no_grad():
+        network.last.weight.mul_(gain)
+    ranges = {"density_range": (0.0, 1.0), "velocity_range": (-1.0, 1.0)}
+    return ClosureModel(network, Card(name="small", **properties_of(network), **ranges))
+
+
+def test_runs_with_a_corrector_reach_other_states_than_a_frame_does(pairs: Store) -> None:
+    simulation = pairs.simulations("train")[0]
+    idle, other = (list(CorrectedRuns(corrector(gain), 3, 3).samples(simulation, 0)) for gain in (0.0, 30.0))
+    assert len(idle) == 2  # frames 2 and 3 of the run that begins in frame 0
+    for sample, corrected, index in zip(idle, other, (2, 3), strict=True):
+        reference = torch.from_numpy(simulation.reference(index).velocity_in_cells())
+        torch.testing.assert_close(sample.state[0, 2:4] + sample.change[0], reference)
+        lost = torch.from_numpy(simulation.coarse(index).velocity_in_cells()) - reference
+        assert sample.change.square().sum() > lost.square().sum()  # errors of several frames add up
+        assert not torch.equal(sample.state, corrected.state)
+    again = CorrectedRuns(corrector(30.0), 3, 3).samples(simulation, 0)
+    assert all(torch.equal(a.state, b.state) for a, b in zip(again, other, strict=True))
+
+
+def test_samples_are_mixed_from_frames_and_reached_states(pairs: Store) -> None:
+    store = ConcatStore([pairs])
+    frame = ClosureSamples(store, "train").frame(0)
+    marked = ClosureSample(frame.state * 0 + 7, frame.change, frame.air, frame.periodic)
+    samples = ClosureSamples(store, "train", reached=[marked], reached_share=0.25)
+    count = sum(bool((samples.sample(n).state[:, :2] == 7).all()) for n in range(200))
+    assert 30 <= count <= 70
 
 
 def test_other_pairs_and_missing_splits_are_refused(pairs: Store, tmp_path: Path) -> None:

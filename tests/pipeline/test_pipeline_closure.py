@@ -14,8 +14,8 @@ from fluidsr import models, scenes
 from fluidsr.cli import main
 from fluidsr.errors import InputError, ModelError
 from fluidsr.models import Card, Closure
-from fluidsr.pipeline.closure import Corrector, corrector_for
 from fluidsr.scenes.build import build
+from fluidsr.scenes.corrector import Corrector, corrector_for
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,22 @@ def test_a_corrected_state_is_another_and_free_of_divergence(closure: str) -> No
     assert report.converged and torch.allclose(solver.velocity(), again, atol=1e-4)
 
 
+def test_a_run_takes_as_much_of_the_change_as_the_card_says(closure: str, tmp_path: Path) -> None:
+    model = models.load_closure(closure)
+    path = tmp_path / "half.safetensors"
+    models.save(path, model.closure, model.card.model_copy(update={"strength": 0.5}))
+    scene = small(f"numerics.closure={path}")
+    corrector = corrector_for(scene, "cpu")
+    assert corrector is not None and corrector.identity()["strength"] == 0.5
+    results = []
+    for each in (corrector, Corrector(model, scene, "cpu", 0.5), Corrector(model, scene, "cpu")):
+        solver = build(scene)
+        solver.advance(scene.frame_seconds)
+        each.correct(solver)
+        results.append(solver.velocity())
+    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+
+
 def test_still_air_stays_still_to_the_bit(closure: str) -> None:
     scene = small(f"numerics.closure={closure}", "physics.buoyancy.temperature=0")
     model = models.load_closure(closure)
@@ -73,7 +89,7 @@ def test_still_air_stays_still_to_the_bit(closure: str) -> None:
     solver.density[8:12, 8:12] = 1.0
     for _ in range(3):
         solver.advance(scene.frame_seconds)
-        Corrector(model.closure, model.card, scene, "cpu").correct(solver)
+        Corrector(model, scene, "cpu").correct(solver)
     assert not solver.velocity().any()
 
 

@@ -39,6 +39,8 @@ def source(**changes):
         {"physics": {"buoyancy": {"density": 0.1}}},
         {"physics": {"buoyancy": {"temperature": 0.1}}},
         {"physics": {"vorticity_confinement": 0.1}},
+        {"physics": {"disturbance": {"strength": 1.0, "size": 0.1}}},
+        {"physics": {"turbulence": {"strength": 1.0, "size": 0.1, "octaves": 2, "control": "shear"}}},
         {"physics": {"dissipation": {"density": 0.1}}},
         {"physics": {"dissipation": {"temperature": 0.1}}},
         {"numerics": {"advection": "semi-lagrangian"}},

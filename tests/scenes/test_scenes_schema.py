@@ -101,7 +101,20 @@ def test_with_model_formats_seed():
     assert other.output.formats == ("npz",)
     assert other.sources[0].noise.seed == scene.sources[0].noise.seed + 5
     assert scene.with_seed(0) == scene
+    stirred = scene.with_changes(physics={"turbulence": {"strength": 1.0, "size": 0.1, "seed": 2}})
+    assert stirred.with_seed(5).physics.turbulence.seed == 7
     assert small().with_model("mine").upscale.model == "mine"
+
+
+def test_a_force_where_it_is_hot_needs_heat():
+    source = {"shape": "sphere", "center": [0.3, 0.2], "radius": 0.1, "density": 1.0}
+    force = {"strength": 1.0, "size": 0.1, "control": "temperature"}
+    with pytest.raises(ValidationError, match=r"disturbance\.control: no source has a temperature"):
+        small(
+            domain={"resolution": [16, 24], "cell_size": 0.04},
+            sources=[source],
+            physics={"disturbance": force},
+        )
 
 
 def test_2d_has_no_z():

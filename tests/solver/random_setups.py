@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from solver_cases import CLOSED, FLOOR, OPEN, PERIODIC
 
-from fluidsr.solver import Grid, Motion, Noise, Numerics, Obstacle, Physics, Setup, Shape, Source
+from fluidsr.solver import Grid, Motion, Noise, NoiseForce, Numerics, Obstacle, Physics, Setup, Shape, Source
 
 H = 0.125
 ENDS = [CLOSED, OPEN, FLOOR, ("open", "closed"), PERIODIC]
@@ -67,6 +67,9 @@ def setups(
         if blows
         else None,
         draw(st.sampled_from([0.0, 0.0, 0.01])),
+        (NoiseForce(number(0, 20), 0.3, 0.02, 2, seed=draw(st.integers(0, 9))),)
+        if noise and draw(st.booleans())
+        else (),
     )
     numerics = Numerics(draw(st.sampled_from(["maccormack", "semi-lagrangian", "reflection"])))
     return Setup(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.errors import InputError, SceneError
+from fluidsr import models
+from fluidsr.errors import InputError, ModelError, SceneError
 from fluidsr.models.closure import ClosureSample, state_of
 from fluidsr.training.closure import (
     CHECKPOINT,
@@ -87,6 +88,18 @@ def test_another_training_and_a_damaged_checkpoint_are_refused(tmp_path: Path) -
         ClosureTraining(recipe(), tmp_path)
 
 
+def test_a_second_training_begins_with_the_first(tmp_path: Path) -> None:
+    first = ClosureTraining(recipe(steps=10), tmp_path / "first").run(Vortices())
+    path = tmp_path / "first.safetensors"
+    ranges = {"density_range": (0.0, 1.0), "velocity_range": (-1.0, 1.0)}
+    models.save(path, first, models.Card(name="first", **models.properties_of(first), **ranges))
+    second = ClosureTraining(recipe(init=str(path)), tmp_path / "second")
+    state = Vortices().frame(0).state
+    assert torch.equal(second.average(state), first(state))
+    with pytest.raises(ModelError, match="is a corrector of"):
+        ClosureTraining(recipe(init=str(path), network={"width": 5}), tmp_path / "third")
+
+
 def test_what_is_unexplained() -> None:
     sample = Vortices().frame(0)
     assert float(unexplained_share(sample.change, sample)) == 0.0
@@ -115,6 +128,8 @@ def test_the_shipped_recipes_load() -> None:
     assert closures == ["closure2d-x4", "closure3d-x4"]
     for name in closures:
         assert load_closure_recipe(name, ["batch=2"]).batch == 2
+    with pytest.raises(InputError, match=r"reached\.longest: 2 is less than 3"):
+        load_closure_recipe("closure2d-x4", ["reached.closure=x", "reached.shortest=3", "reached.longest=2"])
 
 
 def test_the_kind_of_a_recipe_is_a_key_of_its_own(tmp_path: Path) -> None:

@@ -5,32 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import ModelError
-from fluidsr.scenes import Scene
+from fluidsr.frame import Frame
+from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.upscale import ModelUpscale
 
 if TYPE_CHECKING:
-    from fluidsr.models import Closure
-    from fluidsr.models.card import Card
+    import torch
+
+    from fluidsr.models import ClosureModel
     from fluidsr.solver import Solver
 
 AUTOMATIC, NONE = "auto", "none"
 
 
 class Corrector:
-    """A closure, ready for the runs of one scene; `strength` times its change is made.
+    """A closure, ready for the runs of one scene; `strength` times its change is made (None: as its card says).
 
     Raises ModelError where it does not fit the scene.
     """
 
-    def __init__(
-        self, network: Closure, card: Card, scene: Scene, device: str, strength: float = 1.0
-    ) -> None:
+    def __init__(self, model: ClosureModel, scene: Scene, device: str, strength: float | None = None) -> None:
+        network, card = model.closure, model.card
         if network.dim != scene.dim:
             problem = f"'{card.name}' corrects {network.dim}-D runs and the scene is {scene.dim}-D"
             raise ModelError(
                 "numerics.closure", problem, f"use closure{scene.dim}d-x{network.factor}, or none"
             )
-        self.network, self.card, self._scene, self._strength = network.to(device), card, scene, strength
+        self.network, self.card, self._scene = network.to(device), card, scene
+        self._strength = card.strength if strength is None else strength
         self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
         physics = scene.physics
         self._per_kelvin = physics.gravity * physics.buoyancy.temperature
@@ -38,7 +40,7 @@ class Corrector:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to be gone on with."""
-        return {"name": self.card.name, "sha256": self.card.sha256}
+        return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength}
 
     def correct(self, solver: Solver) -> None:
         """Add what the velocity of the solver's present state lacks; on return it is divergence-free.
@@ -47,7 +49,6 @@ class Corrector:
         """
         import torch
 
-        from fluidsr.dataset.closure_samples import closure_state
         from fluidsr.scenes.build import frame_of
 
         seconds = self._scene.frame_seconds
@@ -75,4 +76,19 @@ def corrector_for(scene: Scene, device: str) -> Corrector | None:
         if name not in models.shipped_closures():
             return None
     model = models.load_closure(name, device)
-    return Corrector(model.closure, model.card, scene, device)
+    return Corrector(model, scene, device)
+
+
+def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float) -> torch.Tensor:
+    """A coarse frame (torch) as a Closure takes it; buoyancy (m/s² of a kelvin, of a density of 1) is along `axis`."""
+    import torch
+
+    from fluidsr.models.closure import state_of
+
+    density, velocity = frame.density, frame.velocity_in_cells()
+    lift = per_density * density
+    if frame.temperature is not None:
+        lift = lift + per_kelvin * frame.temperature
+    acceleration = torch.zeros_like(velocity)
+    acceleration[axis] = lift * (frame.dt**2 / frame.cell_size)
+    return state_of(density, frame.others.get("solid"), velocity, acceleration)

@@ -1,0 +1,70 @@
+"""Coarse runs from recorded fine states, with a corrector: what a free run comes to, beside what it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+
+from fluidsr.dataset.closure_samples import sample_of
+from fluidsr.dataset.store import Simulation
+from fluidsr.errors import DatasetError
+from fluidsr.frame import Frame
+from fluidsr.models import ClosureModel
+from fluidsr.models.closure import ClosureSample
+from fluidsr.scenes import Scene
+from fluidsr.scenes.build import build, frame_of
+from fluidsr.scenes.corrector import Corrector
+from fluidsr.scenes.schema import scene_from
+from fluidsr.solver import Solver
+
+
+def coarse_scene(simulation: Simulation) -> Scene:
+    """The scene of the coarse runs of a recorded simulation. Raises DatasetError where it does not hold its scene."""
+    if "scene" not in simulation.attrs:
+        raise DatasetError(
+            str(simulation.path), "does not hold its scene", "generate it with generate-dataset"
+        )
+    scene = scene_from(yaml.safe_load(simulation.attrs["scene"]), simulation.name)
+    return scene.coarsened(simulation.factor)
+
+
+def coarse_run(
+    solver: Solver, simulation: Simulation, scene: Scene, corrector: Corrector | None, first: int, last: int
+) -> Iterator[tuple[int, Frame, Frame]]:
+    """A run of `solver`, one of `scene`, from the fine state of recorded frame `first` to frame `last`: for each frame
+    its index, the state before and that after the corrector; torch. Raises SolverError where it diverges."""
+    reference, seconds = simulation.reference(first).torch(), scene.frame_seconds
+    solver.start_from(reference.density, reference.velocity, reference.temperature, seconds, reference.time)
+    for index in range(first + 1, last + 1):
+        solver.advance(seconds)
+        before = after = frame_of(solver, scene, seconds)
+        if corrector is not None:
+            corrector.correct(solver)
+            after = frame_of(solver, scene, seconds)
+        yield index, before, after
+
+
+@dataclass(frozen=True)
+class CorrectedRuns:
+    """Runs of `shortest` to `longest` frames with an earlier corrector, at its full strength."""
+
+    model: ClosureModel
+    shortest: int
+    longest: int
+
+    def samples(self, simulation: Simulation, seed: int) -> Iterator[ClosureSample]:
+        """The states that runs from end to end of the simulation come to, and what they then lack; without the first
+        frame of each run, which begins in a fine state as closure pairs do."""
+        rng = np.random.default_rng([seed, simulation.seed or 0])
+        scene = coarse_scene(simulation)
+        solver, corrector = build(scene), Corrector(self.model, scene, "cpu", 1.0)
+        first, end = 0, simulation.frames - 1
+        while first < end:
+            last = min(first + int(rng.integers(self.shortest, self.longest + 1)), end)
+            for index, before, _ in coarse_run(solver, simulation, scene, corrector, first, last):
+                if index > first + 1:
+                    yield sample_of(simulation, before, simulation.reference(index))
+            first = last
