@@ -31,7 +31,7 @@ class Corrector:
                 "numerics.closure", problem, f"use closure{scene.dim}d-x{network.factor}, or none"
             )
         self.network, self.card, self._scene, self._strength = network.to(device), card, scene, strength
-        self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
+        self._periodic = scene.domain.periodic
         physics = scene.physics
         self._per_kelvin = physics.gravity * physics.buoyancy.temperature
         self._per_density = -physics.gravity * physics.buoyancy.density

@@ -65,6 +65,11 @@ class Domain(Strict):
         both = (self.boundary.x, self.boundary.y, self.boundary.z or ("open", "open"))
         return both[: len(self.resolution)]
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether both ends of each axis are joined."""
+        return tuple(low == "periodic" for low, _ in self.sides)
+
 
 class Time(Strict):
     """How long, and in what steps."""
