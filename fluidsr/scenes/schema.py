@@ -236,8 +236,8 @@ class Output(Strict):
         Field(min_length=1),
     ] = Field(
         default=("density",),
-        description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is left"
-        " of it), solid (the share that obstacles fill)",
+        description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
+        " left of it), solid (the share that obstacles fill)",
     )
     precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"

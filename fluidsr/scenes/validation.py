@@ -152,7 +152,9 @@ def _source(scene: Scene, index: int) -> list[Problem]:
         or body.expansion
     )
     if not emits:
-        problems.append(Problem(where, "emits nothing", "give density, temperature, fuel, velocity or expansion"))
+        problems.append(
+            Problem(where, "emits nothing", "give density, temperature, fuel, velocity or expansion")
+        )
     if body.inflow and (body.velocity is None or not any(body.velocity)):
         what = "needs a velocity"
         problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))

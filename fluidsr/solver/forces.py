@@ -134,7 +134,9 @@ class Forces:
     """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some
     too: the projection that follows sets them right."""
 
-    def __init__(self, grid: Grid, physics: Physics, device: str, workspace: Workspace, burns: bool = False) -> None:
+    def __init__(
+        self, grid: Grid, physics: Physics, device: str, workspace: Workspace, burns: bool = False
+    ) -> None:
         self.grid, self.physics, self.layout = grid, physics, Layout.of(grid, device)
         self.of_flame = physics.combustion.vorticity if burns else 0.0
         if physics.vorticity_confinement or self.of_flame:

@@ -33,9 +33,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class Combustion:
-    """How fuel burns: `burn_rate` of it per second, from the moment it is there. Each unit that is burnt in a cell makes
-    `heat` (kelvin) and `smoke` (density) there, and `expansion` volumes of the cell of new gas. `vorticity` is added to
-    the vorticity confinement where the flame is brightest."""
+    """How fuel burns: `burn_rate` of it per second, from the moment it is there.
+
+    Each unit that is burnt in a cell makes `heat` (kelvin) and `smoke` (density) there, and `expansion` times the
+    cell's volume of gas. `vorticity` is added to the vorticity confinement where the flame is brightest.
+    """
 
     burn_rate: float = 1.0
     heat: float = 1.0
@@ -54,8 +56,9 @@ class Combustion:
 class Source:
     """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
 
-    Density, fuel and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered to it
-    where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed across it.
+    Density, fuel and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered
+    to it where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed
+    across it.
     `velocity` (m/s, one number per axis) is what gas is emitted with: along its direction slower gas is brought near
     it, faster gas and flow across are left alone. With `inflow` it is a nozzle: its surface carries the flux
     max(velocity . normal, 0), and the inside makes the air for it. `expansion` (1/s): volume that each volume of the

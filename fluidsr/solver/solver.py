@@ -30,7 +30,8 @@ from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
 # (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
-# solids 21 less; with fuel BYTES_OF_FUEL, with reflection 12 more. In a substep in which solids move 16 more, with nozzles 28.
+# solids 21 less; with fuel BYTES_OF_FUEL more, with reflection 12. In a substep in which solids move 16 more, with
+# nozzles 28.
 BYTES_PER_CELL = 88
 BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
 

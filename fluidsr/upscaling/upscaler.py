@@ -308,8 +308,8 @@ class Upscaler:
         whole: Whole | None,
         started: float,
     ) -> Iterator[FieldBlock]:
-        """Run the plan for the cells `domain` of the opened frame, which `network_input` and `arrays` hold. The caller's
-        time between two blocks is not counted."""
+        """Run the plan for the cells `domain` of what `network_input` and `arrays` hold. The caller's time between two
+        blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
         shape = tuple(network_input.density.shape)
         ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
