@@ -88,7 +88,7 @@ def _wind(scene: Scene) -> list[Problem]:
 def _combustion(scene: Scene) -> list[Problem]:
     where = ("physics", "combustion")
     if not scene.burns:
-        if scene.physics.combustion.model_fields_set:
+        if scene.physics.combustion != type(scene.physics.combustion)():
             return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
         return []
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
