@@ -63,15 +63,6 @@ def test_a_fire_is_upsampled_written_and_drawn(tmp_path: Path, tiny_model: str) 
     assert (drawn[..., 0] - drawn[..., 2]).max() > 80  # the flame's colour
 
 
-def test_a_fire_goes_on_where_it_stopped(tmp_path: Path, tiny_model: str) -> None:
-    options = ("--no-preview", "--set", "output.formats=[npz]")
-    whole = simulate(tmp_path / "whole", FIRE, tiny_model, *options, "--frames", "4")
-    second = simulate(tmp_path / "part", FIRE, tiny_model, *options, "--frames", "3-4")
-    for number in (3, 4):
-        name = f"frames/scene_{number:04d}.npz"
-        assert (whole / name).read_bytes() == (second / name).read_bytes()
-
-
 def test_a_ring_that_is_turned_gives_the_turned_bytes(tmp_path: Path, tiny_model: str) -> None:
     runs = [
         simulate(tmp_path / name, RING.format(x=x), tiny_model, "--frames", "2", "--no-preview")
