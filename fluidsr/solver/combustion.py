@@ -40,8 +40,8 @@ class Fire:
         self.update(geometry)
 
     def update(self, geometry: Geometry) -> None:
-        """Nothing pushes out of the solids of `geometry` from now on."""
-        self._solid = torch.from_numpy(np.flatnonzero(~geometry.fluid)).to(self.device)
+        """Nothing pushes out of the solids and nozzles of `geometry` from now on."""
+        self._shut = torch.from_numpy(np.flatnonzero(~geometry.fluid)).to(self.device)
 
     def burn(self, state: State, seconds: float) -> None:
         """Burn for `seconds`: fuel falls by `burn_rate` * seconds, to 0 at the least, and of what is burnt
@@ -54,7 +54,7 @@ class Fire:
             c.burn_rate * seconds, c.smoke, c.heat, volume, made is not None,
         )  # fmt: skip
         if made is not None:
-            made[self._solid] = 0.0
+            made[self._shut] = 0.0
 
 
 def flame_of(fuel: torch.Tensor) -> torch.Tensor:

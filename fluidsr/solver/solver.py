@@ -77,9 +77,6 @@ class Solver:
             self._workspace,
             setup.physics.wind,
         )
-        self._fire: Fire | None = None
-        if setup.burns:
-            self._fire = Fire(grid, setup.physics.combustion, self.geometry, self.device)
         self._forces = Forces(grid, setup.physics, self.device, self._workspace, setup.burns)
         self._diffusion: Diffusion | None = None
         if setup.physics.viscosity:
@@ -89,6 +86,9 @@ class Solver:
         self._inflows = Inflows(setup.sources, grid, self.device)
         self._inflows.check(self.geometry)
         flows = self._inflows.over(self.geometry, 0.0, 0.0)
+        self._fire: Fire | None = None
+        if setup.burns:
+            self._fire = Fire(grid, setup.physics.combustion, flows, self.device)
         made = self._fire.made if self._fire is not None else None
         self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace, made)
         self._reflects = setup.numerics.advection == "reflection"
@@ -239,8 +239,6 @@ class Solver:
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
-                if self._fire is not None:
-                    self._fire.update(geometry)
             if self._balance is not None:
                 self._balance.restore(self._state.density, self.geometry.fluid)
                 self._balance = None
@@ -261,6 +259,8 @@ class Solver:
                     f"t = {until:.4g} s", f"{error.where}: {error.what}", error.remedy
                 ) from None
             self._projection.update(flows)
+            if self._fire is not None:
+                self._fire.update(flows)
             if self._diffusion is not None:
                 self._diffusion.update(self.geometry)
             self._unsettled = False
@@ -270,11 +270,11 @@ class Solver:
             reach = self._max_speed * dt / self.setup.grid.cell_size
             for emitter in self._emitters:
                 emitter.emit(self._state, dt, self._advection.came_from, reach)
+        with self._timed("solids"):
+            self._settle(self._state.time + dt)
         if self._fire is not None:
             with self._timed("burn"):
                 self._fire.burn(self._state, dt)
-        with self._timed("solids"):
-            self._settle(self._state.time + dt)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside, self._state.fuel)

@@ -159,3 +159,14 @@ def test_gas_that_cannot_leave_is_refused() -> None:
     assert Setup(closed, calm, sources=open_box.sources).burns
     with pytest.raises(InputError, match=r"combustion\.heat: -1 makes no fire"):
         Combustion(heat=-1)
+
+
+def test_a_nozzle_may_blow_what_burns() -> None:
+    setup = burner((16, 24))
+    jet = Source(Shape("box", (0.5, 0.05), size=(0.2, 0.1)), fuel=1.0, velocity=(0.0, 2.0), inflow=True)
+    solver = Solver(dataclasses.replace(setup, sources=(jet,)))
+    for _ in range(3):
+        report = solver.advance(FRAME)
+    flame = solver.flame()
+    assert flame is not None and float(flame[8, 6]) > 0.5
+    assert report.max_divergence < 1e-3
