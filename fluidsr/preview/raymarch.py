@@ -155,9 +155,7 @@ def _volume(
     to_key = lighting.towards_key(style, camera)
     nothing = torch.zeros(1, device=density.device)
     clay, burning = (nothing if field is None else field for field in (solid, flame))
-    fire_light = nothing if flame is None else _fire_light(flame, frame, light.soft_shape, style)
-    shades = flames.ramp()
-    fire = (fire_light, torch.from_numpy(shades.reshape(-1)).to(density.device), _vector(flames.hue(shades)))
+    fire = _fire(flame, frame, light.soft_shape, style, nothing)
     kernels.march(
         density, clay, int(solid is not None), burning, int(flame is not None), nx, ny, nz, block_max, *blocks, empty,
         light.key, *light.key_shape, light.soft, *light.soft_shape, *fire, style.flame * extinction,
@@ -194,9 +192,7 @@ def _plane(
     picture, glow = (torch.empty(3 * width * height, device=density.device) for _ in range(2))
     nothing = torch.zeros(1, device=density.device)
     clay, burning = (nothing if field is None else field for field in (solid, flame))
-    fire_light = nothing if flame is None else _fire_light(flame, frame, light.soft_shape, style)
-    shades = flames.ramp()
-    fire = (fire_light, torch.from_numpy(shades.reshape(-1)).to(density.device), _vector(flames.hue(shades)))
+    fire = _fire(flame, frame, light.soft_shape, style, nothing)
     kernels.plane(
         density, clay, int(solid is not None), burning, int(flame is not None), nx, ny,
         light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
@@ -208,12 +204,24 @@ def _plane(
     return picture, glow
 
 
-def _fire_light(flame: torch.Tensor, frame: Frame, shape: lighting.Shape, style: RenderStyle) -> torch.Tensor:
-    """The light of flames (flat, on the frame's grid) on a grid of `shape`."""
-    cells = (*frame.shape, 1)[:3]
-    edges = [n * frame.cell_size for n in frame.shape]
-    depth = [] if frame.dim == 3 else [SLAB * max(edges)]
-    return flames.light(lighting.resample(flame, cells, shape), shape, np.array(edges + depth), style)
+def _fire(
+    flame: torch.Tensor | None,
+    frame: Frame,
+    shape: lighting.Shape,
+    style: RenderStyle,
+    nothing: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    """What kernels ask for of a flat `flame`: its light on a grid of `shape` (`nothing` without one), the shades, and
+    the hue of the light."""
+    shades = flames.ramp()
+    light = nothing
+    if flame is not None:
+        nx, ny, nz = (*frame.shape, 1)[:3]
+        edges = [n * frame.cell_size for n in frame.shape]
+        box = np.array(edges if frame.dim == 3 else [*edges, SLAB * max(edges)])
+        light = flames.light(lighting.resample(flame, (nx, ny, nz), shape), shape, box, style)
+    table = torch.from_numpy(shades.reshape(-1)).to(nothing.device)
+    return light, table, _vector(flames.hue(shades))
 
 
 def _vector(values: np.ndarray) -> list[float]:
