@@ -49,7 +49,7 @@ class Combustion:
         for name in ("burn_rate", "heat", "smoke", "expansion", "vorticity"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
-                raise InputError(f"combustion.{name}", f"{value} makes no fire", "give a number from 0 up")
+                raise InputError(f"combustion.{name}", f"{value} is not 0 or more", "give a number from 0 up")
 
 
 @dataclass(frozen=True)

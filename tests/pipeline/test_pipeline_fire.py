@@ -11,7 +11,7 @@ from fluidsr.preview import read_png
 
 FIRE = """
 domain: {resolution: [16, 20], cell_size: 0.05, boundary: {x: open, y: [closed, open]}}
-physics: {combustion: {burn_rate: 2.0, expansion: 0.5, vorticity: 0.3}}
+physics: {combustion: {burn_rate: 2.0, smoke: 0.1, expansion: 0.5, vorticity: 0.3}}
 sources:
   - {shape: sphere, center: [0.4, 0.15], radius: 0.12, fuel: 1.0}
 output: {formats: [npz, vdb], fields: [density, flame, fuel, temperature], precision: float, coarse: true}
@@ -60,7 +60,7 @@ def test_a_fire_is_upsampled_written_and_drawn(tmp_path: Path, tiny_model: str) 
             blocks = field.reshape(16, 4, 20, 4).mean(axis=(1, 3))
             assert np.corrcoef(blocks.ravel(), below.ravel())[0, 1] > 0.95
     drawn = read_png(run / ".preview/0003_fine.png").astype(int)
-    assert (drawn[..., 0] - drawn[..., 2]).max() > 80  # the flame's colour
+    assert (drawn[..., 0] - drawn[..., 2]).max() > 40  # the flame's colour
 
 
 def test_a_ring_that_is_turned_gives_the_turned_bytes(tmp_path: Path, tiny_model: str) -> None:

@@ -157,7 +157,7 @@ def test_gas_that_cannot_leave_is_refused() -> None:
         dataclasses.replace(open_box, grid=closed)
     calm = dataclasses.replace(open_box.physics, combustion=dataclasses.replace(FIRE, expansion=0.0))
     assert Setup(closed, calm, sources=open_box.sources).burns
-    with pytest.raises(InputError, match=r"combustion\.heat: -1 makes no fire"):
+    with pytest.raises(InputError, match=r"combustion\.heat: -1 is not 0 or more"):
         Combustion(heat=-1)
 
 
