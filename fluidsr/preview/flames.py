@@ -9,7 +9,7 @@ import torch
 
 from fluidsr.preview.style import RenderStyle
 
-COOLEST, HOTTEST = 1300.0, 2500.0  # kelvin, of a flame of brightness 0 and 1
+COOLEST, HOTTEST = 1200.0, 2000.0  # kelvin, of a flame of brightness 0 and 1
 SHADES = 64
 WAVELENGTHS = np.array([611.0, 549.0, 464.0])  # nm, where the sRGB primaries have their weight
 SECOND_RADIATION = 1.4388e7  # nm kelvin, hc / k

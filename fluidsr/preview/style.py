@@ -44,7 +44,7 @@ class RenderStyle:
     forward_scattering: float = 0.45
     background_top: Colour = (0.016, 0.018, 0.022)
     background_bottom: Colour = (0.050, 0.054, 0.062)
-    flame: float = 1.0
+    flame: float = 0.4
     exposure: float = 1.0
     fade: float = 0.15
 

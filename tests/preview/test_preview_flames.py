@@ -36,9 +36,9 @@ def test_the_ramp_is_that_of_a_black_body() -> None:
     assert shades.shape == (flames.SHADES, 3) and not shades[0].any() and shades.max() == 1.0
     assert (np.diff(shades, axis=0) >= 0).all()
     red, green, blue = shades[-1]
-    # Planck's law at 2500 K, by hand: 611 nm against 549 nm and 464 nm.
-    assert green / red == pytest.approx((611 / 549) ** 5 * math.exp(23548 / 2500 - 26207 / 2500), rel=0.01)
-    assert blue / red == pytest.approx((611 / 464) ** 5 * math.exp(23548 / 2500 - 31009 / 2500), rel=0.01)
+    # Planck's law at 2000 K, by hand: 611 nm against 549 nm and 464 nm.
+    assert green / red == pytest.approx((611 / 549) ** 5 * math.exp(23548 / 2000 - 26207 / 2000), rel=0.01)
+    assert blue / red == pytest.approx((611 / 464) ** 5 * math.exp(23548 / 2000 - 31009 / 2000), rel=0.01)
     dim, bright = shades[16], shades[48]
     assert dim[1] / dim[0] < bright[1] / bright[0] < green / red  # the cooler the redder
 
