@@ -18,6 +18,19 @@ from fluidsr.scenes.corrector import closure_state
 CACHE_BYTES = 2 << 30
 
 
+def closure_simulations(store: ConcatStore, split: str) -> list[Simulation]:
+    """The simulations of a split. Raises InputError where one holds no closure pairs, DatasetError where there are none."""
+    simulations = []
+    for simulation in store.simulations(split):
+        if not (isinstance(simulation, Simulation) and simulation.has_reference):
+            problem = "has no closure pairs, which a corrector is trained on"
+            raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
+        simulations.append(simulation)
+    if not simulations:
+        raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
+    return simulations
+
+
 class ClosureSamples:
     """Frames of the closure pairs of one split, turned and mirrored at random; of a share of `reached_share` of them
     one of the samples `reached` instead.
@@ -36,14 +49,7 @@ class ClosureSamples:
         reached: Sequence[ClosureSample] = (),
         reached_share: float = 0.0,
     ) -> None:
-        self._simulations: list[Simulation] = []
-        for simulation in store.simulations(split):
-            if not (isinstance(simulation, Simulation) and simulation.has_reference):
-                problem = "has no closure pairs, which a corrector is trained on"
-                raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
-            self._simulations.append(simulation)
-        if not self._simulations:
-            raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
+        self._simulations = closure_simulations(store, split)
         self.dim, self._seed, self._augment = store.dim, seed, augment
         self._reached, self._reached_share = reached, reached_share
         self._frames = [(s, index) for s in self._simulations for index in range(s.frames)]

@@ -16,7 +16,7 @@ import numpy as np
 from fluidsr import volumes
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, Turn, turned
-from fluidsr.pipeline.preview import RunPreview
+from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.upscale_methods import FineFrame, blocks_of
 from fluidsr.scenes import Scene
 from fluidsr.volumes.staggered import written_fields
@@ -228,8 +228,9 @@ class RunOutputs:
         """
         fields = present(self._scene.output.fields, coarse)
         place = FrameGrid(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
-        pieces = fine.pieces(fields) if fine else blocks_of(coarse, fields)
         small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
+        drawn = tuple(small.fields) if small else ()
+        pieces = fine.pieces((*fields, *drawn)) if fine else blocks_of(coarse, fields)
         turn = Turn(self._up, place.shape) if self._turned else None
         writers = [self._open("frames", number, coarse, turn.place(place) if turn else place, fields)]
         try:
@@ -238,8 +239,8 @@ class RunOutputs:
                     writers[0].put(name, box.lo, values)
                 elif name in fields and turn is not None:
                     writers[0].put(name, *turn.box(name, box.lo, values.detach().cpu().numpy()))
-                if small and name == "density":
-                    small.put(box.lo, values)
+                if small and name in drawn:
+                    small.put(box.lo, values, name)
             if self._preview:
                 started = time.perf_counter()
                 self._preview.render_frame(number, coarse, small.frame(place.cell_size) if small else None)
@@ -274,11 +275,6 @@ class RunOutputs:
     def _paths(self, side: str, number: int) -> list[Path]:
         stem = f"{self._scene.name}_{number + self._start - 1:04d}"
         return [self._root / side / f"{stem}.{suffix}" for suffix in self._scene.output.formats]
-
-
-def present(names: Sequence[str], frame: Frame) -> list[str]:
-    """Those of the fields `names` that `frame` has."""
-    return [name for name in names if name in frame.fields()]
 
 
 def _timed(items: Iterable[T], seconds: dict[str, float], key: str) -> Iterator[T]:

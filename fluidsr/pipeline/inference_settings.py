@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,17 @@ class InferenceSettings:
     max_memory: int | None = None
     precision: str = "float32"
 
-    def load(self, model: str, device: str) -> Upscaler:
+    def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
         """The generator `model`, a shipped name or a path. Raises as `upscaling.load` does."""
         from fluidsr import upscaling
 
-        return upscaling.load(model, device=device, **asdict(self))
+        return upscaling.load(model, device=device, periodic=periodic, **asdict(self))
 
-    def upscaler(self, model: Model, device: str) -> Upscaler:
+    def upscaler(self, model: Model, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
         """An upscaler of `model`. Raises InputError for settings that cannot be."""
         from fluidsr import upscaling
 
-        return upscaling.Upscaler(model, device=device, **asdict(self))
+        return upscaling.Upscaler(model, device=device, periodic=periodic, **asdict(self))
 
 
 DEFAULT = InferenceSettings()

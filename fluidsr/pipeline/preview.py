@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from fluidsr.preview import DownsampledDensity
 
 
+def present(names: Sequence[str], frame: Frame) -> list[str]:
+    """Those of the fields `names` that `frame` has."""
+    return [name for name in names if name in frame.fields()]
+
+
 class RunPreview:
     """Images in `.preview/`, kept so that a run can be continued; `encode` makes the sheet and the movie of them."""
 
@@ -24,12 +29,11 @@ class RunPreview:
         return self._pictures / f"{number:04d}_{side}.png"
 
     def downsampler(self, shape: Sequence[int], like: Frame) -> DownsampledDensity:
-        """Gathers a fine density of `shape` voxels for `render_frame`, on the device of `like`."""
+        """Gathers the fine fields of `shape` voxels that `render_frame` draws, on the device of `like`."""
         from fluidsr import preview
 
-        return preview.DownsampledDensity(
-            shape, like.density.device if hasattr(like.density, "detach") else "cpu"
-        )
+        device = like.density.device if hasattr(like.density, "detach") else "cpu"
+        return preview.DownsampledDensity(shape, device, beside=present(("flame",), like))
 
     def render_frame(self, number: int, coarse: Frame, fine: Frame | None) -> None:
         """Render a frame's two sides, with the solids of the coarse one; the coarse one last, since its image marks

@@ -70,7 +70,7 @@ def render(
             # Of the whole cache, so that any split of its frames gives the same pictures.
             stage = around(_place(item, read_options) for item in cache.all_frames)
             for item in items:
-                frame = resampled(frame_sequence.read(item, read_options, ["density"])[0], stage)
+                frame = resampled(frame_sequence.read(item, read_options, ["density", "flame"])[0], stage)
                 if width is None or height is None:
                     # Fixed by the first frame: a movie's pictures are all of one size.
                     width, height = preview.picture_size(frame, camera=view, width=width, height=height)

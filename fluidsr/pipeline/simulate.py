@@ -16,10 +16,10 @@ from fluidsr import memory, metrics, scenes, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods, usd
-from fluidsr.pipeline.frame_writer import RunOutputs, present
+from fluidsr.pipeline.frame_writer import RunOutputs
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
-from fluidsr.pipeline.preview import RunPreview
+from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.progress import Progress, in_notebook
 from fluidsr.pipeline.provenance import digest, to_yaml
 from fluidsr.pipeline.run_folder import RunFolder

@@ -97,11 +97,11 @@ def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSam
     """What `recipe` is trained on; with `reached` the coarse runs of the training split are made first."""
     from fluidsr import models
     from fluidsr.dataset.closure_runs import CorrectedRuns
-    from fluidsr.dataset.closure_samples import ClosureSamples
+    from fluidsr.dataset.closure_samples import ClosureSamples, closure_simulations
 
     asked = recipe.reached
     if asked is None:
         return ClosureSamples(store, "train", seed=seed)
     runs = CorrectedRuns(models.load_closure(asked.closure), asked.shortest, asked.longest)
-    reached = [s for simulation in store.simulations("train") for s in runs.samples(simulation, seed)]
+    reached = [s for each in closure_simulations(store, "train") for s in runs.samples(each, seed)]
     return ClosureSamples(store, "train", seed=seed, reached=reached, reached_share=asked.share)

@@ -74,9 +74,9 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     Raises InputError for `settings` where no generator runs.
     """
     if isinstance(scene.upscale, ModelUpscale):
-        return GeneratorMethod.of_model(scene.upscale, scene.dim, device, settings)
+        return GeneratorMethod.of_model(scene.upscale, scene.domain.periodic, device, settings)
     if isinstance(scene.upscale, CarryUpscale):
-        return GeneratorMethod.of_carry(scene.upscale, scene.dim, device, settings)
+        return GeneratorMethod.of_carry(scene.upscale, scene.domain.periodic, device, settings)
     if settings != DEFAULT:
         problem = "apply to a generator, and none upsamples these frames"
         raise InputError(
@@ -93,12 +93,13 @@ class GeneratorMethod:
 
     @classmethod
     def of_model(
-        cls, config: ModelUpscale, dim: int, device: str, settings: InferenceSettings
+        cls, config: ModelUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """With a trained generator. Raises ModelError where it is of another dimension."""
+        """With a trained generator. Raises ModelError where it is of another dimension than `periodic` has axes."""
+        dim = len(periodic)
         scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
         scale.check(dim)
-        upscaler = settings.load(config.model, device)
+        upscaler = settings.load(config.model, device, periodic)
         card = upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
@@ -107,12 +108,13 @@ class GeneratorMethod:
 
     @classmethod
     def of_carry(
-        cls, config: CarryUpscale, dim: int, device: str, settings: InferenceSettings
+        cls, config: CarryUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
         """With the generator that has no weights."""
         from fluidsr.models.carry import carry_model
 
-        upscaler = settings.upscaler(carry_model(dim, config.factor, config.frames), device)
+        model = carry_model(len(periodic), config.factor, config.frames)
+        upscaler = settings.upscaler(model, device, periodic)
         return cls(upscaler, VelocityScaleField(), settings)
 
     @property

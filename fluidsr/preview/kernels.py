@@ -6,6 +6,8 @@ the outermost centres and the walls the outermost value holds.
 
 import taichi as ti
 
+from fluidsr.preview.flames import SHADES
+
 flat = ti.types.ndarray(dtype=ti.f32, ndim=1)
 vec2, vec3 = ti.types.vector(2, ti.f32), ti.types.vector(3, ti.f32)
 ivec3 = ti.types.vector(3, ti.i32)
@@ -215,23 +217,37 @@ def _gradient(a: flat, x: vec3, nx: ti.i32, ny: ti.i32, nz: ti.i32):
     return g
 
 
+@ti.func
+def _shade(shades: flat, flame: ti.f32):
+    """What a flame of this brightness emits, linear RGB, from the table `shades [SHADES, 3]`."""
+    s = ti.min(ti.max(flame, 0.0), 1.0) * (SHADES - 1)
+    i = ti.min(ti.cast(s, ti.i32), SHADES - 2)
+    rgb = vec3(0.0, 0.0, 0.0)
+    for c in ti.static(range(3)):
+        rgb[c] = shades[3 * i + c] + (s - i) * (shades[3 * i + 3 + c] - shades[3 * i + c])
+    return rgb
+
+
 @ti.kernel
 def march(
-    density: flat, solid: flat, solids: int, nx: int, ny: int, nz: int,
+    density: flat, solid: flat, solids: int, flame: flat, flames: int, nx: int, ny: int, nz: int,
     block_max: flat, bx: int, by: int, bz: int, empty: float,
     key_light: flat, mx: int, my: int, mz: int, soft_light: flat, sx: int, sy: int, sz: int,
-    picture: flat, width: int, height: int,
+    fire_light: flat, shades: flat, fire: vec3, emission: float,
+    picture: flat, glow: flat, width: int, height: int,
     eye: vec3, forward: vec3, right: vec3, up: vec3, fade_low: vec3, fade_high: vec3,
     lamp: vec3, step: float, extinction: float, enough: float,
 ):  # fmt: skip
-    """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel.
+    """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel, `glow`
+    what comes of flames, linear RGB.
 
     `right` and `up` span half the picture; `extinction` is per cell. The ray is cut at odd multiples of
     `step` / 2 (cells) from the eye and at the walls of the box, and sampled in the middle of each piece,
     wherever empty blocks are left out: leaving them out changes nothing. Smoke fades towards the walls over
     `fade_low` and `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through, and,
     where `solids`, at the surface `solid` = 1/2: it is matt, lit by the key light from `lamp` and by the
-    surroundings, as far as both reach the place just outside it.
+    surroundings, as far as both reach the place just outside it. Where there are `flames`, they emit `emission` (per
+    cell) times their shade, and smoke and solids scatter `fire_light` (on the grid of `soft_light`) of the hue `fire`.
     """
     size = vec3(nx, ny, nz)
     to_key, to_soft = vec3(mx, my, mz) / size, vec3(sx, sy, sz) / size
@@ -247,6 +263,7 @@ def march(
         enter = ti.max(ti.min(t0, t1).max(), 0.0)
         leave = ti.max(t0, t1).min()
         key, soft, through = 0.0, 0.0, 1.0
+        shone = vec3(0.0, 0.0, 0.0)
         n = ti.cast(enter / step + 0.5, ti.i32)
         last = ti.cast(leave / step + 0.5, ti.i32)
         if leave <= enter:
@@ -283,7 +300,16 @@ def march(
                         facing = ti.max(normal.dot(lamp), 0.0)
                         key += through * CLAY * facing * _trilinear(key_light, p[0], p[1], p[2], mx, my, mz)
                         soft += through * CLAY * _trilinear(soft_light, q[0], q[1], q[2], sx, sy, sz)
+                        if flames != 0:
+                            shone += (
+                                through * CLAY * fire * _trilinear(fire_light, q[0], q[1], q[2], sx, sy, sz)
+                            )
                         through = 0.0
+                    if flames != 0 and through > 0.0:
+                        bright = _trilinear(flame, x[0], x[1], x[2], nx, ny, nz)
+                        for axis in ti.static(range(3)):
+                            bright *= _faded(x[axis], fade_low[axis], fade_high[axis], size[axis])
+                        shone += through * emission * (end - start) * _shade(shades, bright)
                     rho = _trilinear(density, x[0], x[1], x[2], nx, ny, nz)
                     if rho > empty:
                         for axis in ti.static(range(3)):
@@ -292,21 +318,27 @@ def march(
                         p, q = x * to_key, x * to_soft
                         key += absorbed * _trilinear(key_light, p[0], p[1], p[2], mx, my, mz)
                         soft += absorbed * _trilinear(soft_light, q[0], q[1], q[2], sx, sy, sz)
+                        if flames != 0:
+                            shone += absorbed * fire * _trilinear(fire_light, q[0], q[1], q[2], sx, sy, sz)
                         through -= absorbed
             n = beyond
         picture[3 * pixel] = key
         picture[3 * pixel + 1] = soft
         picture[3 * pixel + 2] = through
+        if flames != 0:
+            for c in ti.static(range(3)):
+                glow[3 * pixel + c] = shone[c]
 
 
 @ti.kernel
 def plane(
-    density: flat, solid: flat, solids: int, nx: int, ny: int, key_light: flat, mx: int, my: int,
-    soft_light: flat, sx: int, sy: int,
-    picture: flat, width: int, height: int, centre: vec2, half: vec2, fade: vec2, depth: float,
+    density: flat, solid: flat, solids: int, flame: flat, flames: int, nx: int, ny: int, key_light: flat, mx: int,
+    my: int, soft_light: flat, sx: int, sy: int,
+    fire_light: flat, shades: flat, fire: vec3, emission: float,
+    picture: flat, glow: flat, width: int, height: int, centre: vec2, half: vec2, fade: vec2, depth: float,
 ):  # fmt: skip
-    """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture` as in
-    `march`.
+    """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture`, `glow` and flames
+    as in `march`, `emission` that of the slab.
 
     `centre` and `half` give the part of the plane that is in the picture, `fade` over what width smoke fades
     towards the upper and the side walls, and towards the floor; all in cells.
@@ -315,12 +347,20 @@ def plane(
         x = centre[0] + half[0] * ((2.0 * (pixel % width) + 1.0) / width - 1.0)
         y = centre[1] + half[1] * (1.0 - (2.0 * (pixel // width) + 1.0) / height)
         key, soft, through = 0.0, 0.0, 1.0
+        shone = vec3(0.0, 0.0, 0.0)
         if 0 <= x <= nx and 0 <= y <= ny:
             rho = _trilinear(density, x, y, 0.5, nx, ny, 1)
             rho *= _faded(x, fade[0], fade[0], nx) * _faded(y, fade[1], fade[0], ny)
             through = ti.exp(-rho * depth)
             key = (1.0 - through) * _trilinear(key_light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)
             soft = (1.0 - through) * _trilinear(soft_light, x * sx / nx, y * sy / ny, 0.5, sx, sy, 1)
+            if flames != 0:
+                kept = _faded(x, fade[0], fade[0], nx) * _faded(y, fade[1], fade[0], ny)
+                bright = kept * _trilinear(flame, x, y, 0.5, nx, ny, 1)
+                shone = ti.sqrt(through) * emission * _shade(shades, bright)
+                shone += (
+                    (1.0 - through) * fire * _trilinear(fire_light, x * sx / nx, y * sy / ny, 0.5, sx, sy, 1)
+                )
             if solids != 0:  # a cut through clay, evenly grey
                 share = _trilinear(solid, x, y, 0.5, nx, ny, 1)
                 share = ti.min(ti.max(2.0 * share - 0.5, 0.0), 1.0)
@@ -329,6 +369,10 @@ def plane(
                     soft * (1 - share) + 0.25 * CLAY * share,
                     through * (1 - share),
                 )
+                shone *= 1 - share
         picture[3 * pixel] = key
         picture[3 * pixel + 1] = soft
         picture[3 * pixel + 2] = through
+        if flames != 0:
+            for c in ti.static(range(3)):
+                glow[3 * pixel + c] = shone[c]

@@ -51,7 +51,7 @@ def bake(
 
     key_shape = _grid(shape, KEY_CELLS)
     to_key = towards_key(style, camera)
-    rho = _resample(density, cells, key_shape) * _wall_fade(key_shape, box, style, camera).to(density.device)
+    rho = resample(density, cells, key_shape) * _wall_fade(key_shape, box, style, camera).to(density.device)
     plan, depth = _sweep(rho, key_shape, box, [to_key], extinction, flat=flat)
     key = torch.empty_like(rho)
     kernels.bake_key(
@@ -63,7 +63,7 @@ def bake(
     around, strengths = _surroundings(axes[1], style, flat=flat)
     around.append(towards_light(-40.0, 15.0, axes))
     strengths.append(style.fill_strength)
-    rho = _resample(rho, key_shape, soft_shape)
+    rho = resample(rho, key_shape, soft_shape)
     plan, depth = _sweep(rho, soft_shape, box, around, extinction, flat=flat)
     weights = torch.tensor(strengths, dtype=torch.float32, device=density.device)
     soft = torch.empty_like(rho)
@@ -93,7 +93,8 @@ def _wall_fade(shape: Shape, box: np.ndarray, style: RenderStyle, camera: Camera
     return torch.from_numpy(weights.astype(np.float32).reshape(-1))
 
 
-def _resample(density: torch.Tensor, cells: Shape, shape: Shape) -> torch.Tensor:
+def resample(density: torch.Tensor, cells: Shape, shape: Shape) -> torch.Tensor:
+    """A flat field of `cells` on a grid of `shape`: the mean over each of its cells."""
     from fluidsr.preview import kernels
 
     out = torch.empty(math.prod(shape), dtype=torch.float32, device=density.device)

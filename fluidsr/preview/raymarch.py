@@ -13,7 +13,7 @@ import torch
 from fluidsr.errors import InputError
 from fluidsr.frame import Array, Frame
 from fluidsr.preview import camera as cameras
-from fluidsr.preview import lighting
+from fluidsr.preview import flames, lighting
 from fluidsr.preview.camera import Camera
 from fluidsr.preview.style import RenderStyle
 from fluidsr.preview.tonemap import tonemap
@@ -41,6 +41,7 @@ def render(
     style: RenderStyle | None = None,
     device: str | None = None,
     solid: Array | None = None,
+    flame: Array | None = None,
     look: RenderStyle | None = None,
 ) -> np.ndarray:
     """A picture of the frame's density: uint8 sRGB `[height, width, 3]`, row 0 on top.
@@ -50,7 +51,8 @@ def render(
     "z") replace those of `camera`; a 2-D frame is seen from the front, x to the right and y up, and knows
     only `zoom`. Width and height that are not given follow from the box (longer side 540). `solid` (default:
     the frame's field of that name) is the share of each cell that solids fill, on any grid over the same box:
-    they are drawn as grey clay, and cast shadows. The same frame gives the same picture; so does the same
+    they are drawn as grey clay, and cast shadows. `flame` (default: the frame's field of that name), likewise, shines
+    like a black body, and lights smoke and solids. The same frame gives the same picture; so does the same
     density at another resolution, nearly. Negative density counts as none. Raises InputError for a density
     that is not finite and for impossible options.
     """
@@ -62,10 +64,17 @@ def render(
     box = tuple(n * frame.cell_size for n in frame.shape)
     width, height = cameras.picture_size(box, camera, width, height)
     density = _density(frame, device)
-    body = _solid(frame.others.get("solid") if solid is None else solid, frame.shape, density.device)
+    body = _resized(
+        "solid", frame.others.get("solid") if solid is None else solid, frame.shape, density.device
+    )
+    fire = _resized(
+        "flame", frame.others.get("flame") if flame is None else flame, frame.shape, density.device
+    )
     march = _plane if frame.dim == 2 else _volume
-    light = march(density, frame, camera, style, width, height, body)
-    return tonemap(light.cpu().numpy().reshape(height, width, 3), style)
+    light, glow = march(density, frame, camera, style, width, height, body, fire)
+    rows = (height, width, 3)
+    shining = None if fire is None else glow.cpu().numpy().reshape(rows)
+    return tonemap(light.cpu().numpy().reshape(rows), style, shining)
 
 
 def picture_size(
@@ -98,19 +107,21 @@ def _density(frame: Frame, device: str | None) -> torch.Tensor:
     return (density.clamp(min=0.0) if low < 0 else density).reshape(-1)
 
 
-def _solid(solid: Array | None, shape: tuple[int, ...], device: torch.device) -> torch.Tensor | None:
-    """The share of solids on the frame's grid, flat; None where there are none."""
-    if solid is None:
+def _resized(
+    name: str, field: Array | None, shape: tuple[int, ...], device: torch.device
+) -> torch.Tensor | None:
+    """A field beside the density on the frame's grid, flat; None where it is nowhere above zero."""
+    if field is None:
         return None
-    share = torch.as_tensor(solid, dtype=torch.float32, device=device)
-    if share.ndim != len(shape) or not bool(torch.isfinite(share).all()):
-        raise InputError("solid", "is no field of finite numbers on the frame's box", "leave it out")
-    if not bool((share > 0).any()):
+    values = torch.as_tensor(field, dtype=torch.float32, device=device)
+    if values.ndim != len(shape) or not bool(torch.isfinite(values).all()):
+        raise InputError(name, "is no field of finite numbers on the frame's box", "leave it out")
+    if not bool((values > 0).any()):
         return None
-    if tuple(share.shape) != shape:
+    if tuple(values.shape) != shape:
         mode = "bilinear" if len(shape) == 2 else "trilinear"
-        share = torch.nn.functional.interpolate(share[None, None], size=shape, mode=mode)[0, 0]
-    return share.reshape(-1).contiguous()
+        values = torch.nn.functional.interpolate(values[None, None], size=shape, mode=mode)[0, 0]
+    return values.reshape(-1).contiguous()
 
 
 def _volume(
@@ -121,7 +132,8 @@ def _volume(
     width: int,
     height: int,
     solid: torch.Tensor | None = None,
-) -> torch.Tensor:
+    flame: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     from fluidsr.preview import kernels
 
     nx, ny, nz = frame.shape
@@ -133,18 +145,21 @@ def _volume(
 
     blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
     block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
-    kernels.occupancy(lit, nx, ny, nz, block_max, *blocks)
+    kernels.occupancy(lit if flame is None else lit + flame, nx, ny, nz, block_max, *blocks)
     diagonal = math.dist((0, 0, 0), frame.shape)
     step = min(STEP, max(STEP_DEPTH / extinction, diagonal / MOST_STEPS))
     # Smoke so thin that a ray through the whole box of it would lose a thousandth is left out.
     empty = 1e-3 / (extinction * diagonal)
 
-    picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
+    picture, glow = (torch.empty(3 * width * height, device=density.device) for _ in range(2))
     to_key = lighting.towards_key(style, camera)
-    clay = solid if solid is not None else torch.zeros(1, device=density.device)
+    nothing = torch.zeros(1, device=density.device)
+    clay, burning = (nothing if field is None else field for field in (solid, flame))
+    fire = _fire(flame, frame, light.soft_shape, style, nothing)
     kernels.march(
-        density, clay, int(solid is not None), nx, ny, nz, block_max, *blocks, empty,
-        light.key, *light.key_shape, light.soft, *light.soft_shape, picture, width, height,
+        density, clay, int(solid is not None), burning, int(flame is not None), nx, ny, nz, block_max, *blocks, empty,
+        light.key, *light.key_shape, light.soft, *light.soft_shape, *fire, style.flame * extinction,
+        picture, glow, width, height,
         _vector(view.eye / frame.cell_size),
         _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
         _vector(view.half[0] * view.right),
@@ -152,7 +167,7 @@ def _volume(
         *(_vector(np.array(widths) / frame.cell_size) for widths in style.fade_widths(box, camera.up_axis)),
         _vector(to_key), step, extinction, ENOUGH,
     )  # fmt: skip
-    return picture
+    return picture, glow
 
 
 def _plane(
@@ -163,7 +178,8 @@ def _plane(
     width: int,
     height: int,
     solid: torch.Tensor | None = None,
-) -> torch.Tensor:
+    flame: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     from fluidsr.preview import kernels
 
     nx, ny = frame.shape
@@ -171,17 +187,41 @@ def _plane(
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
     lit = density if solid is None else density + OPAQUE * solid
     light = lighting.bake(lit, frame.shape, frame.cell_size, style, Camera(yaw=0.0, pitch=0.0), far)
+    depth = style.extinction_for(box) * SLAB * max(box)
     cells_per_pixel = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
-    picture = torch.empty(3 * width * height, dtype=torch.float32, device=density.device)
-    clay = solid if solid is not None else torch.zeros(1, device=density.device)
+    picture, glow = (torch.empty(3 * width * height, device=density.device) for _ in range(2))
+    nothing = torch.zeros(1, device=density.device)
+    clay, burning = (nothing if field is None else field for field in (solid, flame))
+    fire = _fire(flame, frame, light.soft_shape, style, nothing)
     kernels.plane(
-        density, clay, int(solid is not None), nx, ny,
+        density, clay, int(solid is not None), burning, int(flame is not None), nx, ny,
         light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
-        picture, width, height, [0.5 * nx, 0.5 * ny], [0.5 * width * cells_per_pixel, 0.5 * height * cells_per_pixel],
+        *fire, style.flame * depth, picture, glow, width, height,
+        [0.5 * nx, 0.5 * ny], [0.5 * width * cells_per_pixel, 0.5 * height * cells_per_pixel],
         [style.fade * max(nx, ny), 0.0],
-        style.extinction_for(box) * SLAB * max(box),
+        depth,
     )  # fmt: skip
-    return picture
+    return picture, glow
+
+
+def _fire(
+    flame: torch.Tensor | None,
+    frame: Frame,
+    shape: lighting.Shape,
+    style: RenderStyle,
+    nothing: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    """What kernels ask for of a flat `flame`: its light on a grid of `shape` (`nothing` without one), the shades, and
+    the hue of the light."""
+    shades = flames.ramp()
+    light = nothing
+    if flame is not None:
+        nx, ny, nz = (*frame.shape, 1)[:3]
+        edges = [n * frame.cell_size for n in frame.shape]
+        box = np.array(edges if frame.dim == 3 else [*edges, SLAB * max(edges)])
+        light = flames.light(lighting.resample(flame, (nx, ny, nz), shape), shape, box, style)
+    table = torch.from_numpy(shades.reshape(-1)).to(nothing.device)
+    return light, table, _vector(flames.hue(shades))
 
 
 def _vector(values: np.ndarray) -> list[float]:

@@ -25,6 +25,8 @@ class RenderStyle:
     The key light stands `key_azimuth` to the left of the camera (180 is behind the smoke) and `key_elevation`
     above the horizon, and turns with the camera; the fill light stands likewise on the right.
 
+    `flame` is what the brightest flame emits, relative to what smoke of density 1 would absorb.
+
     `fade` is the width, in longest edges, over which smoke fades out towards all walls but the floor: what
     leaves an open box would else end in a bright flat cut.
     """
@@ -42,12 +44,15 @@ class RenderStyle:
     forward_scattering: float = 0.45
     background_top: Colour = (0.016, 0.018, 0.022)
     background_bottom: Colour = (0.050, 0.054, 0.062)
+    flame: float = 0.4
     exposure: float = 1.0
     fade: float = 0.15
 
     def __post_init__(self) -> None:
         if self.extinction is not None and not (0 < self.extinction < math.inf):
             raise InputError("extinction", f"{self.extinction} 1/m is out of range", "give a positive number")
+        if not (0 <= self.flame < math.inf):
+            raise InputError("flame", f"{self.flame} is out of range", "give a number from 0 up")
         if not -0.95 <= self.forward_scattering <= 0.95:
             raise InputError(
                 "forward_scattering", f"{self.forward_scattering} is out of range", "give -0.95 to 0.95"

@@ -7,8 +7,9 @@ import numpy as np
 from fluidsr.preview.style import RenderStyle
 
 
-def tonemap(light: np.ndarray, style: RenderStyle) -> np.ndarray:
-    """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background."""
+def tonemap(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = None) -> np.ndarray:
+    """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background, with the linear RGB
+    `glow [h, w, 3]` of flames."""
     height, width, _ = light.shape
     key = (
         np.asarray(style.albedo, np.float32)
@@ -17,6 +18,8 @@ def tonemap(light: np.ndarray, style: RenderStyle) -> np.ndarray:
     )
     soft = np.asarray(style.albedo, np.float32) * np.asarray(style.ambient, np.float32)
     linear = light[..., :1] * key + light[..., 1:2] * soft + light[..., 2:] * background(width, height, style)
+    if glow is not None:
+        linear = linear + glow
     display = encode_srgb(tone_curve(linear * np.float32(style.exposure)))
     return np.asarray(display * 255.0 + _dither(width, height), np.float32).astype(np.uint8)
 

@@ -122,6 +122,10 @@ class Emission(Moving):
         description="Temperature above ambient is raised to this value; absent: it is left alone",
         json_schema_extra=unit("K"),
     )
+    fuel: NotNegative | None = Field(
+        default=None,
+        description="Fuel is raised to this value, and burns as physics.combustion says; absent: no fire",
+    )
     velocity: Vector | None = Field(
         default=None,
         description="What gas is emitted with, one number per axis: slower gas is pushed along it, faster gas is left"

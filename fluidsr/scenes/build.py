@@ -44,7 +44,17 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
 
 def setup_of(scene: Scene) -> Setup:
     """What the solver is made of for `scene`: the same numbers, none of them interpreted here."""
-    from fluidsr.solver import Grid, Noise, NoiseForce, Numerics, Obstacle, Physics, Setup, Source
+    from fluidsr.solver import (
+        Combustion,
+        Grid,
+        Noise,
+        NoiseForce,
+        Numerics,
+        Obstacle,
+        Physics,
+        Setup,
+        Source,
+    )
 
     physics, pressure = scene.physics, scene.numerics.pressure
     return Setup(
@@ -63,6 +73,7 @@ def setup_of(scene: Scene) -> Setup:
                 for force in (physics.disturbance, physics.turbulence)
                 if force
             ),
+            combustion=Combustion(**physics.combustion.model_dump()),
         ),
         numerics=Numerics(
             advection=scene.numerics.advection,
@@ -82,6 +93,7 @@ def setup_of(scene: Scene) -> Setup:
                 inflow=source.inflow,
                 inherit=source.inherit,
                 expansion=source.expansion,
+                fuel=source.fuel,
             )
             for source in scene.sources
         ),
@@ -119,9 +131,10 @@ def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
     The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the
-    scene has any, and `solid`, the share of each cell that obstacles fill, where it has obstacles.
+    scene has any, `flame` and `fuel` where a source gives fuel, and `solid`, the share of each cell that obstacles
+    fill, where it has obstacles.
     """
-    solid = solver.solid()
+    further = {"flame": solver.flame(), "fuel": solver.fuel, "solid": solver.solid()}
     return Frame(
         density=solver.density.clone(),
         velocity=solver.velocity(),
@@ -129,5 +142,5 @@ def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
         cell_size=scene.domain.cell_size,
         time=solver.time,
         dt=dt,
-        others={} if solid is None else {"solid": solid},
+        others={name: field.clone() for name, field in further.items() if field is not None},
     )

@@ -33,7 +33,7 @@ class Corrector:
             )
         self.network, self.card, self._scene = network.to(device), card, scene
         self._strength = card.strength if strength is None else strength
-        self._periodic = tuple(sides == ("periodic", "periodic") for sides in scene.domain.sides)
+        self._periodic = scene.domain.periodic
         physics = scene.physics
         self._per_kelvin = physics.gravity * physics.buoyancy.temperature
         self._per_density = -physics.gravity * physics.buoyancy.density

@@ -14,7 +14,7 @@ BEGIN = "<!-- Tables made by `python -m fluidsr.scenes.reference docs/scene.md`;
 END = "<!-- End of the tables. -->"
 _SHAPES = ("Sphere", "Box", "Cylinder", "Capsule", "Mesh")
 _SHAPING = ("velocity_scale", "soft")
-_EMISSION = ("density", "temperature", "velocity", "noise", "seconds")
+_SHAPE_KEYS = {"shape", "center", "radius", "motion"}
 
 
 def tables() -> str:
@@ -41,10 +41,14 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         "physics.disturbance": (definitions["Disturbance"], None),
         "physics.turbulence": (definitions["Turbulence"], None),
         "physics.dissipation": (definitions["Dissipation"], None),
+        "physics.combustion": (definitions["Combustion"], None),
         "numerics": (definitions["Numerics"], None),
         "numerics.pressure": (definitions["Pressure"], None),
         "start": (definitions["Start"], None),
-        "sources: what is emitted": (definitions["SphereSource"], set(_EMISSION)),
+        "sources: what is emitted": (
+            definitions["SphereSource"],
+            definitions["SphereSource"]["properties"].keys() - _SHAPE_KEYS,
+        ),
         "sources.noise": (definitions["Noise"], None),
         "sources, obstacles and regions: motion": (definitions["Keyframe"], None),
     }

@@ -66,6 +66,11 @@ class Domain(Strict):
         both = (self.boundary.x, self.boundary.y, self.boundary.z or ("open", "open"))
         return both[: len(self.resolution)]
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether both ends of each axis are joined."""
+        return tuple(low == "periodic" for low, _ in self.sides)
+
 
 class Time(Strict):
     """How long, and in what steps."""
@@ -137,6 +142,31 @@ class Turbulence(Disturbance):
     )
 
 
+class Combustion(Strict):
+    """How the fuel of sources burns: as soon as it is there, and into heat, smoke and gas.
+
+    Fuel and what it makes add up: the heat and smoke of a whole flame are those of all its fuel.
+    """
+
+    burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1.0,
+        description="Fuel that burns in a second; the flame is as high as gas rises until its fuel is gone",
+        json_schema_extra=unit("1/s"),
+    )
+    heat: NotNegative = Field(
+        default=1.0,
+        description="Temperature that a unit of fuel gives when it burns",
+        json_schema_extra=unit("K"),
+    )
+    smoke: NotNegative = Field(default=0.5, description="Density that a unit of fuel gives when it burns")
+    expansion: Annotated[Number, Field(ge=0, le=1000)] = Field(
+        default=0.0, description="Volume of gas that a volume of fuel 1 makes when it burns"
+    )
+    vorticity: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Added to vorticity_confinement in the flame: its flicker"
+    )
+
+
 class Physics(Strict):
     """The forces."""
 
@@ -166,6 +196,7 @@ class Physics(Strict):
         description="Kinematic viscosity; above 0, air clings to walls and obstacles",
         json_schema_extra=unit("m²/s"),
     )
+    combustion: Combustion = Field(default=Combustion(), description="How fuel burns")
 
 
 class Pressure(Strict):
@@ -242,10 +273,12 @@ class Output(Strict):
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
     fields: Annotated[
-        tuple[Literal["density", "velocity", "temperature", "solid"], ...], Field(min_length=1)
+        tuple[Literal["density", "velocity", "temperature", "flame", "fuel", "solid"], ...],
+        Field(min_length=1),
     ] = Field(
         default=("density",),
-        description="Grids in each file: density, velocity, temperature, solid (the share that obstacles fill)",
+        description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
+        " left of it), solid (the share that obstacles fill)",
     )
     precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
@@ -327,8 +360,14 @@ class Scene(Strict):
 
     @property
     def has_temperature(self) -> bool:
-        """Whether any source emits heat or cold, or a start file may have brought some."""
-        return self.start is not None or any(source.temperature is not None for source in self.sources)
+        """Whether any source emits heat or cold, or fuel that burns, or a start file may have brought some."""
+        heated = any(source.temperature is not None for source in self.sources)
+        return self.start is not None or heated or self.burns
+
+    @property
+    def burns(self) -> bool:
+        """Whether any source gives fuel."""
+        return any(source.fuel is not None for source in self.sources)
 
     def with_changes(self, **changes: Any) -> Scene:
         """A validated copy with some top-level keys replaced; a dict changes only the keys it names.

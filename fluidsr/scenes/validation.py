@@ -37,7 +37,8 @@ def problems_of(scene: Scene) -> list[Problem]:
         return solid
     for i in range(len(scene.sources)):
         problems += _source(scene, i)
-    return problems + _noise_forces(scene) + _start(scene) + _upscale(scene) + _output(scene)
+    problems += _noise_forces(scene) + _combustion(scene)
+    return problems + _start(scene) + _upscale(scene) + _output(scene)
 
 
 def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
@@ -95,6 +96,21 @@ def _noise_forces(scene: Scene) -> list[Problem]:
     return problems
 
 
+def _combustion(scene: Scene) -> list[Problem]:
+    where = ("physics", "combustion")
+    if not scene.burns:
+        if scene.physics.combustion != type(scene.physics.combustion)():
+            return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
+        return []
+    if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
+        what = "no side of the domain is open, and the gas that burning makes could not leave"
+        return [Problem((*where, "expansion"), what, "open a side (domain.boundary), or give 0")]
+    if isinstance(scene.upscale, WaveletUpscale):
+        what = "the wavelet method knows the smoke of sources alone, not that of a fire"
+        return [Problem(("upscale", "method"), what, "use a model")]
+    return []
+
+
 def _start(scene: Scene) -> list[Problem]:
     if scene.start is None:
         if scene.sources:
@@ -142,12 +158,14 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     body, where = scene.sources[index], ("sources", index)
     problems = []
     emits = (
-        (body.density, body.temperature, body.velocity) != (None, None, None)
+        (body.density, body.temperature, body.fuel, body.velocity) != (None,) * 4
         or body.inherit
         or body.expansion
     )
     if not emits:
-        problems.append(Problem(where, "emits nothing", "give density, temperature, velocity or expansion"))
+        problems.append(
+            Problem(where, "emits nothing", "give density, temperature, fuel, velocity or expansion")
+        )
     if body.inflow and (body.velocity is None or not any(body.velocity)):
         what = "needs a velocity"
         problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))
@@ -257,6 +275,10 @@ def _output(scene: Scene) -> list[Problem]:
     if "solid" in scene.output.fields and not scene.obstacles:
         where = ("output", "fields", scene.output.fields.index("solid"))
         problems.append(Problem(where, "there are no obstacles", "remove it, or add one"))
+    for name in ("flame", "fuel"):
+        if name in scene.output.fields and not scene.burns:
+            where = ("output", "fields", scene.output.fields.index(name))
+            problems.append(Problem(where, "no source gives fuel", "remove it, or give a source fuel"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
         where = ("output", "fields", scene.output.fields.index("temperature"))
         problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))

@@ -10,13 +10,24 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.pressure import SolveReport
 from fluidsr.solver.scenery import Scenery
-from fluidsr.solver.setup import Noise, NoiseForce, Numerics, Obstacle, Physics, Setup, Source
+from fluidsr.solver.setup import (
+    Combustion,
+    Noise,
+    NoiseForce,
+    Numerics,
+    Obstacle,
+    Physics,
+    Setup,
+    Source,
+)
 from fluidsr.solver.shapes import SampledDistance, Shape
-from fluidsr.solver.solver import BYTES_PER_CELL, AdvanceReport, Solver
+from fluidsr.solver.solver import BYTES_OF_FUEL, BYTES_PER_CELL, AdvanceReport, Solver
 
 __all__ = [
+    "BYTES_OF_FUEL",
     "BYTES_PER_CELL",
     "AdvanceReport",
+    "Combustion",
     "Grid",
     "Motion",
     "Noise",

@@ -84,8 +84,12 @@ def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
 
 
 @ti.kernel
-def confinement(vorticity: F32, magnitude: F32, force: F32, n: I3, periods: I3, strength: ti.f32):
-    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell."""
+def confinement(
+    vorticity: F32, magnitude: F32, force: F32, fuel: F32, n: I3, periods: I3, strength: ti.f32, of_flame: ti.f32,
+    burns: ti.template(),
+):  # fmt: skip
+    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell; 32 where
+    fuel `burns` (else it is not looked at), which adds `of_flame` times the flame to the strength."""
     for row in range(n[0] * n[1]):
         size = n[0] * n[1] * n[2]
         i = row // n[1]
@@ -103,7 +107,10 @@ def confinement(vorticity: F32, magnitude: F32, force: F32, n: I3, periods: I3, 
                 ]
             )
             omega = ti.Vector([vorticity[q], vorticity[q + size], vorticity[q + 2 * size]])
-            f = strength * (g / (g.norm() + 1e-12)).cross(omega)
+            here = strength
+            if ti.static(burns):
+                here += of_flame * ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
+            f = here * (g / (g.norm() + 1e-12)).cross(omega)
             for a in ti.static(range(3)):
                 force[q + a * size] = f[a]
 
@@ -127,9 +134,12 @@ class Forces:
     """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some
     too: the projection that follows sets them right."""
 
-    def __init__(self, grid: Grid, physics: Physics, device: str, workspace: Workspace) -> None:
+    def __init__(
+        self, grid: Grid, physics: Physics, device: str, workspace: Workspace, burns: bool = False
+    ) -> None:
         self.grid, self.physics, self.layout = grid, physics, Layout.of(grid, device)
-        if physics.vorticity_confinement:
+        self.of_flame = physics.combustion.vorticity if burns else 0.0
+        if physics.vorticity_confinement or self.of_flame:
             cells = grid.cells[0] * grid.cells[1] * grid.cells[2]
             self.centred, self.vorticity = (workspace.take(STAGE, 3 * cells) for _ in range(2))
             self.magnitude = workspace.take(STAGE, cells)
@@ -148,12 +158,17 @@ class Forces:
             layout.join(state.velocity[self.grid.up], self.grid.up)
 
     def confine_vorticity(
-        self, velocity: Sequence[torch.Tensor], seconds: float, calm: torch.Tensor | None = None
+        self,
+        velocity: Sequence[torch.Tensor],
+        seconds: float,
+        calm: torch.Tensor | None = None,
+        fuel: torch.Tensor | None = None,
     ) -> None:
-        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is; none
-        in the cells `calm` (flat indices): beside a solid the jump at its surface would pass for a vortex."""
+        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is, epsilon
+        larger where `fuel` burns; none in the cells `calm` (flat indices): beside a solid the jump at its surface would
+        pass for a vortex."""
         epsilon = self.physics.vorticity_confinement
-        if not epsilon:
+        if not epsilon and not self.of_flame:
             return
         layout = self.layout
         cells, periods = layout.cells, layout.periods
@@ -162,7 +177,11 @@ class Forces:
         curl(self.centred, self.vorticity, self.magnitude, cells, periods)
         # omega is in m/s per cell: h * omega, as the equation has it, without a division.
         force = self.centred  # not needed any more
-        confinement(self.vorticity, self.magnitude, force, cells, periods, epsilon * seconds)
+        burning = self.magnitude if fuel is None else fuel
+        confinement(
+            self.vorticity, self.magnitude, force, burning, cells, periods, epsilon * seconds,
+            self.of_flame * seconds, fuel is not None,
+        )  # fmt: skip
         if calm is not None:
             force.view(3, -1)[:, calm] = 0.0
         for component, source in zip(force.view(3, -1), layout.order, strict=True):

@@ -39,9 +39,17 @@ class Projection:
     """Owns the pressure solve of one grid; the geometry may change from one substep to the next."""
 
     def __init__(
-        self, grid: Grid, geometry: Geometry, numerics: Numerics, device: str, workspace: Workspace
+        self,
+        grid: Grid,
+        geometry: Geometry,
+        numerics: Numerics,
+        device: str,
+        workspace: Workspace,
+        made: torch.Tensor | None = None,
     ) -> None:
-        self.grid, self.numerics, self.device = grid, numerics, device
+        """`made`: flat, m/s, what is to flow out of each cell that solids and sources do not push; read anew by every
+        projection."""
+        self.grid, self.numerics, self.device, self.made = grid, numerics, device, made
         self.ends = grid.beyond(grid.opened)
         cells = math.prod(grid.cells)
         self.r = workspace.take("projection", cells)
@@ -75,6 +83,7 @@ class Projection:
             assert geometry.wall_flux is not None and geometry.solid_velocity is not None
             self.wall_flux = self._flat(geometry.wall_flux)
             self.solid_velocity = self._faces(geometry.solid_velocity)
+        if moving or self.made is not None:
             self.pockets = [torch.from_numpy(pocket).to(self.device) for pocket in geometry.pockets]
         self.solver: PressureSolve
         if self.box is None:
@@ -87,9 +96,9 @@ class Projection:
             self.solver = BoxAndRim(self.box, rim, self.work)
 
     def measure(self, velocity: Faces) -> Norms:
-        """Norms of the net outflow of cells and the greatest face speed; leaves the negated outflow in
-        `self.r`. Where walls move into a pocket, which nothing can leave, the mean that no pressure can take
-        away is left out."""
+        """Norms of the net outflow of cells, less what is `made` there, and the greatest face speed; leaves it negated
+        in `self.r`. Where walls move into a pocket, which nothing can leave, or gas is made in one, the mean that no
+        pressure can take away is left out."""
         cells, buffer = self.grid.cells, self.sums.buffer
         outflow(
             *velocity,
@@ -103,8 +112,10 @@ class Projection:
             self.moving,
         )
         now = self.sums.norms()
-        if not self.pockets:
+        if not self.pockets and self.made is None:
             return now
+        if self.made is not None:
+            self.r += self.made
         for pocket in self.pockets:
             self.r[pocket] -= self.r[pocket].to(torch.float64).mean().to(torch.float32)
         kernels_pressure.norms(self.r, buffer, *cells)

@@ -33,7 +33,7 @@ class Scenery:
         self._solid = self._solid_cells()
         self._emitters = [
             Emitter(
-                replace(source, velocity=None, temperature=None, inflow=False, inherit=0.0),
+                replace(source, velocity=None, temperature=None, fuel=None, inflow=False, inherit=0.0),
                 grid,
                 self._geometry,
                 device,

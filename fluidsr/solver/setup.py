@@ -32,11 +32,33 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Combustion:
+    """How fuel burns: `burn_rate` of it per second, from the moment it is there.
+
+    Each unit that is burnt in a cell makes `heat` (kelvin) and `smoke` (density) there, and `expansion` times the
+    cell's volume of gas. `vorticity` is added to the vorticity confinement where the flame is brightest.
+    """
+
+    burn_rate: float = 1.0
+    heat: float = 1.0
+    smoke: float = 0.5
+    expansion: float = 0.0
+    vorticity: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("burn_rate", "heat", "smoke", "expansion", "vorticity"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise InputError(f"combustion.{name}", f"{value} is not 0 or more", "give a number from 0 up")
+
+
+@dataclass(frozen=True)
 class Source:
     """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
 
-    Density and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered to it
-    where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed across it.
+    Density, fuel and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered
+    to it where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed
+    across it.
     `velocity` (m/s, one number per axis) is what gas is emitted with: along its direction slower gas is brought near
     it, faster gas and flow across are left alone. With `inflow` it is a nozzle: its surface carries the flux
     max(velocity . normal, 0), and the inside makes the air for it. `expansion` (1/s): volume that each volume of the
@@ -54,10 +76,12 @@ class Source:
     inflow: bool = False
     inherit: float = 0.0
     expansion: float = 0.0
+    fuel: float | None = None
 
     def __post_init__(self) -> None:
+        scalars = (self.density, self.temperature, self.fuel)
         _finite(
-            "source", *(x for x in (self.density, self.temperature) if x is not None), *(self.velocity or ()),
+            "source", *(x for x in scalars if x is not None), *(self.velocity or ()),
             self.inherit, self.expansion,
         )  # fmt: skip
         if self.inflow and self.velocity is None:
@@ -70,6 +94,8 @@ class Source:
             )
         if self.density is not None and self.density < 0:
             raise InputError("source", f"density is negative ({self.density:g})", "give a number from 0 up")
+        if self.fuel is not None and self.fuel < 0:
+            raise InputError("source", f"fuel is negative ({self.fuel:g})", "give a number from 0 up")
         if any(map(math.isnan, self.seconds)):
             raise InputError("source", f"seconds are {self.seconds}, not numbers", "give start and end in s")
 
@@ -122,7 +148,7 @@ class Physics:
     density)` against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001
     (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t); `wind`, m/s, one number per axis:
     how the air moves at the start, and how it comes in through open faces (None: at rest); `viscosity`,
-    kinematic, m²/s; `noise_forces` stir at random."""
+    kinematic, m²/s; `noise_forces` stir at random; `combustion`: how the fuel of sources burns."""
 
     gravity: float = 9.81
     buoyancy_density: float = 0.0
@@ -133,6 +159,7 @@ class Physics:
     wind: tuple[float, ...] | None = None
     viscosity: float = 0.0
     noise_forces: tuple[NoiseForce, ...] = ()
+    combustion: Combustion = field(default_factory=Combustion)
 
     def __post_init__(self) -> None:
         if not (self.viscosity >= 0 and math.isfinite(self.viscosity)):
@@ -203,6 +230,13 @@ class Setup:
                 "max_substeps", f"{self.max_substeps} substeps is less than one", "give at least 1"
             )
         self._check_wind()
+        opened = any("open" in faces for faces in self.grid.boundary)
+        if self.burns and self.physics.combustion.expansion and not opened:
+            raise InputError(
+                "combustion.expansion",
+                "no side of the domain is open, and the gas could not leave",
+                "open one, or give 0",
+            )
         for number, source in enumerate(self.sources):
             if source.velocity is not None and len(source.velocity) != self.grid.dim:
                 raise InputError(
@@ -220,6 +254,11 @@ class Setup:
                         f"{name}[{number}]", f"its center or motion is not {self.grid.dim}-D",
                         "give one number per axis",
                     )  # fmt: skip
+
+    @property
+    def burns(self) -> bool:
+        """Whether any source gives fuel."""
+        return any(source.fuel is not None for source in self.sources)
 
     def _check_wind(self) -> None:
         wind, grid = self.physics.wind, self.grid

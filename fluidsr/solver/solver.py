@@ -1,4 +1,4 @@
-"""The smoke solver: emit, advect, add forces, project."""
+"""The smoke solver: emit, burn, advect, add forces, project."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fluidsr.errors import InputError, SolverError
 from fluidsr.solver import backend
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.balance import Balance
+from fluidsr.solver.combustion import Fire, flame_of
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
@@ -30,8 +31,10 @@ from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
 # (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
-# solids 21 less; with reflection 12 more. In a substep in which solids move 16 more, with nozzles 28.
+# solids 21 less; with fuel BYTES_OF_FUEL more, with reflection 12. In a substep in which solids move 16 more, with
+# nozzles 28.
 BYTES_PER_CELL = 88
+BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Solver:
         grid = setup.grid
         terrain = Terrain(grid, setup.obstacles, 0.0)
         self.geometry = Geometry.at_present(terrain)
-        self._heated = any(source.temperature is not None for source in setup.sources)
-        self._state = State.at_rest(grid, self.device, self._heated)
+        self._heated = setup.burns or any(source.temperature is not None for source in setup.sources)
+        self._state = State.at_rest(grid, self.device, self._heated, setup.burns)
         self._workspace = Workspace(self.device)
         self._solids = Solids(terrain, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
@@ -75,7 +78,7 @@ class Solver:
             self._workspace,
             setup.physics.wind,
         )
-        self._forces = Forces(grid, setup.physics, self.device, self._workspace)
+        self._forces = Forces(grid, setup.physics, self.device, self._workspace, setup.burns)
         self._noise_forces = NoiseForces(grid, setup.physics.noise_forces, self.device, self._workspace)
         self._diffusion: Diffusion | None = None
         if setup.physics.viscosity:
@@ -85,7 +88,11 @@ class Solver:
         self._inflows = Inflows(setup.sources, grid, self.device)
         self._inflows.check(self.geometry)
         flows = self._inflows.over(self.geometry, 0.0, 0.0)
-        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace)
+        self._fire: Fire | None = None
+        if setup.burns:
+            self._fire = Fire(grid, setup.physics.combustion, flows, self.device)
+        made = self._fire.made if self._fire is not None else None
+        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace, made)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
@@ -142,9 +149,9 @@ class Solver:
             cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
             left = left - dt if count > 1 else 0.0
             solves.append(self._step(dt, start + (seconds - left)))
-        totals = [float(scalar.sum(dtype=torch.float64)) for scalar in self._state.scalars]
-        if not math.isfinite(sum(totals)):
-            raise self._not_finite("density or temperature")
+        totals = {name: float(s.sum(dtype=torch.float64)) for name, s in self._state.scalars.items()}
+        if not math.isfinite(sum(totals.values())):
+            raise self._not_finite(" or ".join(totals))
         return AdvanceReport(
             substeps=len(solves),
             cfl=cfl,
@@ -152,7 +159,7 @@ class Solver:
             pressure_iterations=tuple(solve.iterations for solve in solves),
             residual=max((solve.residual for solve in solves), default=0.0),
             max_divergence=max((solve.max_divergence for solve in solves), default=0.0),
-            total_density=totals[0] * self.setup.grid.cell_size**self.setup.grid.dim,
+            total_density=totals["density"] * self.setup.grid.cell_size**self.setup.grid.dim,
             seconds=dict(self._stages),
         )
 
@@ -198,10 +205,11 @@ class Solver:
     def _advect_scalars(self, dt: float) -> None:
         state, physics = self._state, self.setup.physics
         reach = self._max_speed * dt / self.setup.grid.cell_size
-        rates = [physics.dissipation_density, physics.dissipation_temperature][: len(state.scalars)]
+        decays = {"density": physics.dissipation_density, "temperature": physics.dissipation_temperature}
+        rates = [decays.get(name, 0.0) for name in state.scalars]
         boxes = self._solids.about_to_move(state.time, state.time + dt)
         with self._timed("advect"):
-            scalars = state.scalars
+            scalars = tuple(state.scalars.values())
             if boxes:
                 decay = math.exp(-physics.dissipation_density * dt)
                 self._balance = Balance(state.density, self.setup.grid, boxes, reach, decay)
@@ -227,7 +235,7 @@ class Solver:
         with self._timed("solids"):
             try:
                 parts = (self._balance.part,) if self._balance is not None else ()
-                geometry = self._solids.move(time, (*self._state.scalars, *parts))
+                geometry = self._solids.move(time, (*self._state.scalars.values(), *parts))
             except InputError as error:  # of the terrain: solids have closed in on all air
                 remedy = "let them move less, or end before"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
@@ -253,6 +261,8 @@ class Solver:
                     f"t = {until:.4g} s", f"{error.where}: {error.what}", error.remedy
                 ) from None
             self._projection.update(flows)
+            if self._fire is not None:
+                self._fire.update(flows)
             if self._diffusion is not None:
                 self._diffusion.update(self.geometry)
             self._unsettled = False
@@ -264,9 +274,12 @@ class Solver:
                 emitter.emit(self._state, dt, self._advection.came_from, reach)
         with self._timed("solids"):
             self._settle(self._state.time + dt)
+        if self._fire is not None:
+            with self._timed("burn"):
+                self._fire.burn(self._state, dt)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
-            self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside)
+            self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside, self._state.fuel)
             self._noise_forces.add(self._state, dt)
         if self._diffusion is not None:
             with self._timed("diffuse"):
@@ -341,6 +354,16 @@ class Solver:
         `advance`. Where no source has a temperature the array is made when it is first asked for."""
         return self._temperature().view(self.setup.grid.shape)
 
+    @property
+    def fuel(self) -> torch.Tensor | None:
+        """Fuel left to burn, [x, y(, z)]: a view of the solver's own array, valid until the next `advance`; None where
+        no source gives any."""
+        return None if self._state.fuel is None else self._state.fuel.view(self.setup.grid.shape)
+
+    def flame(self) -> torch.Tensor | None:
+        """How bright the flame is, 0 to 1, [x, y(, z)], a new tensor; None where no source gives fuel."""
+        return None if self.fuel is None else flame_of(self.fuel)
+
     def _temperature(self) -> torch.Tensor:
         if self._state.temperature is None:
             self._state.temperature = torch.zeros_like(self._state.density)
@@ -387,6 +410,8 @@ class Solver:
                 raise InputError(
                     "state", f"'{name}' is not finite", "restore one from before the run diverged"
                 )
+        if self._fire is not None and self._fire.made is not None:
+            self._fire.made.zero_()
         self._state.time = float(state["time"])
         self._move_to(self._state.time)  # first: it changes fields
         for name, array in named.items():
@@ -427,5 +452,4 @@ class Solver:
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
         used = list(faces)[: self.setup.grid.dim]
-        scalars = zip(("density", "temperature"), self._state.scalars, strict=False)
-        return {**dict(scalars), **dict(used)}
+        return {**self._state.scalars, **dict(used)}

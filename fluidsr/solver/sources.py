@@ -1,4 +1,4 @@
-"""Emission: what sources put into density, temperature and velocity."""
+"""Emission: what sources put into density, temperature, fuel and velocity."""
 
 import math
 from collections.abc import Callable
@@ -318,7 +318,7 @@ class Emitter:
         source, grid = self.source, self.grid
         self._geometry = geometry
         self._region: _Region | None = None
-        if source.density is not None or source.temperature is not None:
+        if (source.density, source.temperature, source.fuel) != (None, None, None):
             found = cover(source, grid, geometry.fluid, time)
             if found is not None:
                 arrays = self._tensor(found.volume), self._tensor(found.across)
@@ -349,7 +349,7 @@ class Emitter:
         """Emit into `state` what the source gives in a substep of `seconds` that began at the state's time, and in
         which gas crossed at most `reach` cells, the way back `came_from` (see Advection.came_from; None: none).
 
-        Density and temperature are at least the source's value, times noise, times the share of the cell that the
+        Density, temperature and fuel are at least the source's value, times noise, times the share of the cell that the
         shape takes; gas is pushed towards the source's velocity, along its direction, where it is slower. A source
         of a substep of no length pushes nothing.
         """
@@ -365,6 +365,7 @@ class Emitter:
             for field, target in (
                 (state.density, self.source.density),
                 (state.temperature, self.source.temperature),
+                (state.fuel, self.source.fuel),
             ):
                 if field is not None and target is not None and around.cells.numel():
                     self._raise(field, self._region, around, came, drift, target, state.time, seconds)

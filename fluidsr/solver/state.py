@@ -15,7 +15,8 @@ from fluidsr.solver.grid import Grid
 
 @dataclass
 class State:
-    """`density`, `temperature`: flat, one number per cell; no temperature (None) where nothing is warm or cold.
+    """`density`, `temperature`, `fuel`: flat, one number per cell; no temperature (None) where nothing is warm or cold,
+    no fuel where nothing burns.
     `velocity`: (u, v, w), flat arrays over the faces normal to x, y, z, m/s (staggering: docs/conventions.md).
     `time`: s."""
 
@@ -23,18 +24,21 @@ class State:
     temperature: torch.Tensor | None
     velocity: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     time: float = 0.0
+    fuel: torch.Tensor | None = None
 
     @staticmethod
-    def at_rest(grid: Grid, device: str, heated: bool = False) -> State:
-        """Empty, still air; with an array for temperature where it is `heated`."""
+    def at_rest(grid: Grid, device: str, heated: bool = False, burns: bool = False) -> State:
+        """Empty, still air; with an array for temperature where it is `heated`, for fuel where it `burns`."""
         cells = math.prod(grid.cells)
         u, v, w = (zeros(math.prod(grid.faces(axis)), device) for axis in range(3))
-        return State(zeros(cells, device), zeros(cells, device) if heated else None, (u, v, w))
+        temperature, fuel = (zeros(cells, device) if there else None for there in (heated, burns))
+        return State(zeros(cells, device), temperature, (u, v, w), fuel=fuel)
 
     @property
-    def scalars(self) -> tuple[torch.Tensor, ...]:
-        """The cell-centred fields that there are."""
-        return (self.density,) if self.temperature is None else (self.density, self.temperature)
+    def scalars(self) -> dict[str, torch.Tensor]:
+        """The cell-centred fields that there are, by name, density first."""
+        named = {"density": self.density, "temperature": self.temperature, "fuel": self.fuel}
+        return {name: field for name, field in named.items() if field is not None}
 
 
 def zeros(count: int, device: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:

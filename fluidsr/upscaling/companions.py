@@ -22,10 +22,11 @@ from fluidsr.models.resample import upsample, upsample_faces
 from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
+CUBIC_REACH = 2  # the most of these, and of the slopes with their neighbors
 _WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
 _REACH = {
     "linear": 1,
-    "cubic": 2,
+    "cubic": CUBIC_REACH,
     "nearest": 0,
     "faces": 1,
 }  # coarse cells read beyond a cell's own

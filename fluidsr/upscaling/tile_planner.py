@@ -49,15 +49,16 @@ class TilePlanner:
         self.halo, self.factor, self.tile, self.max_memory = halo, factor, tile, max_memory
         self._memory, self._effective_halo, self._launch_cost = memory, effective_halo, launch_cost
 
-    def plan(self, occupied: np.ndarray, *, background: bool) -> TilePlan:
-        """The tiles that write every true cell of `occupied [*S]`; with `background` also the boxes of all others.
+    def plan(self, occupied: np.ndarray, domain: Box, *, background: bool) -> TilePlan:
+        """The tiles that write every true cell of `occupied [*S]`; with `background` also the boxes of all others in
+        `domain`, outside of which no cell is true.
 
         Raises InputError where even one coarse cell, or a tile of the size asked for, exceeds the memory.
         """
-        boxes, skipped = self._boxes(occupied)
+        boxes, skipped = self._boxes(occupied, domain)
         tiles = [self.tile_of(box, occupied.shape) for box in boxes]
         fine_bytes = 2 * 4 * self.factor**occupied.ndim  # of a coarse cell's output, while it is put together
-        rest = uncovered_boxes(occupied.shape, boxes, self.max_memory // fine_bytes) if background else []
+        rest = uncovered_boxes(domain, boxes, self.max_memory // fine_bytes) if background else []
         return TilePlan(tiles, skipped, rest)
 
     def batches(self, tiles: Sequence[Tile], largest: int) -> Iterator[list[Tile]]:
@@ -93,7 +94,7 @@ class TilePlanner:
         largest = sorted(tiles, key=lambda tile: tile.computed_cells)[-_CANDIDATES:]
         return max(self.bytes_of(tile) for tile in largest)
 
-    def _boxes(self, occupied: np.ndarray) -> tuple[list[Box], int]:
+    def _boxes(self, occupied: np.ndarray, domain: Box) -> tuple[list[Box], int]:
         """Disjoint boxes of coarse cells that hold every true cell; how many tiles of a regular grid hold none."""
         shape = occupied.shape
         if self.tile is None:
@@ -106,8 +107,8 @@ class TilePlanner:
                 effective_halo=self._effective_halo,
             )
             return boxes, 0
-        regular = plan(shape, self.tile, self.halo, 1)
-        boxes = [box for tile in regular if (box := bounding_box(occupied, tile.write)) is not None]
+        regular = [tile.write.moved(domain.lo) for tile in plan(domain.shape, self.tile, self.halo, 1)]
+        boxes = [box for part in regular if (box := bounding_box(occupied, part)) is not None]
         largest = max((self._bytes_or_bound(self.tile_of(box, shape)) for box in boxes), default=0)
         if largest > self.max_memory:
             raise InputError(

@@ -53,6 +53,13 @@ class Box:
             tuple(min(b + by, n) for b, n in zip(self.hi, shape, strict=True)),
         )
 
+    def moved(self, by: Sequence[int]) -> Box:
+        """The box `by` cells farther along each axis."""
+        return Box(
+            tuple(a + n for a, n in zip(self.lo, by, strict=True)),
+            tuple(b + n for b, n in zip(self.hi, by, strict=True)),
+        )
+
     def scaled(self, factor: int) -> Box:
         """The same box in cells `factor` times finer."""
         return Box(tuple(a * factor for a in self.lo), tuple(b * factor for b in self.hi))
@@ -91,10 +98,7 @@ class Box:
 
     def relative_to(self, other: Box) -> Box:
         """The same box relative to the lower corner of `other`."""
-        return Box(
-            tuple(a - o for a, o in zip(self.lo, other.lo, strict=True)),
-            tuple(b - o for b, o in zip(self.hi, other.lo, strict=True)),
-        )
+        return self.moved(tuple(-n for n in other.lo))
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,9 @@ def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
     return Tile(read, box.scaled(factor), box.relative_to(output).scaled(factor), cropped)
 
 
-def uncovered_boxes(shape: Sequence[int], boxes: Sequence[Box], max_cells: int) -> list[Box]:
-    """What disjoint `boxes` leave of a domain of `shape`: disjoint boxes of at most `most_cells` (1 or more)."""
-    rest = [Box((0,) * len(shape), tuple(int(n) for n in shape))]
+def uncovered_boxes(domain: Box, boxes: Sequence[Box], max_cells: int) -> list[Box]:
+    """What disjoint `boxes` leave of `domain`: disjoint boxes of at most `max_cells` (1 or more)."""
+    rest = [domain]
     for box in boxes:
         rest = [piece for whole in rest for piece in whole.without(box)]
     boxes_left = []

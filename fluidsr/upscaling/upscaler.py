@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,14 +22,15 @@ from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
 from fluidsr.models.history import History
 from fluidsr.upscaling.background import BackgroundResponse
-from fluidsr.upscaling.companions import Carried, Whole, interpolated, way_of
+from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import history_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
+from fluidsr.upscaling.periodic import OpenedFrame
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
-from fluidsr.upscaling.tiles import FieldBlock, Tile, uncovered_boxes
+from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, uncovered_boxes
 
 PRECISIONS: tuple[str, ...] = get_args(NetworkPrecision)
 
@@ -71,6 +73,7 @@ def load(
     tile: int | str = "auto",
     max_memory: int | None = None,
     precision: str = "float32",
+    periodic: Sequence[bool] = (),
 ) -> Upscaler:
     """The generator `name_or_path` (a shipped name or a file) as an Upscaler on `device`.
 
@@ -79,7 +82,9 @@ def load(
     """
     resolved = devices.resolve(device)
     model = models.load(name_or_path, resolved)
-    return Upscaler(model, tile=tile, max_memory=max_memory, device=resolved, precision=precision)
+    return Upscaler(
+        model, tile=tile, max_memory=max_memory, device=resolved, precision=precision, periodic=periodic
+    )
 
 
 class Upscaler:
@@ -92,8 +97,9 @@ class Upscaler:
     many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
     these, up to rounding (1e-5 between tiles and batches). `precision` is that of the convolutions: `float32`, or
     `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows
-    in the result (docs/performance.md). Where the device runs out of memory, tiles become smaller. `statistics`
-    describes the last frame.
+    in the result (docs/performance.md). `periodic` says of each axis whether its ends are joined (unset, none is):
+    beyond an end the generator then reads what lies at the other. Where the device runs out of memory, tiles become
+    smaller. `statistics` describes the last frame.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Upscaler:
         batch: int | None = None,
         device: str | None = None,
         precision: str = "float32",
+        periodic: Sequence[bool] = (),
     ) -> None:
         current = next(model.generator.parameters(), torch.empty(0)).device
         self.device = current if device is None else torch.device(devices.resolve(device))
@@ -123,6 +130,7 @@ class Upscaler:
                 "use bfloat16, or a CUDA device",
             )
         self.precision = precision
+        self.periodic = tuple(periodic) or (False,) * model.generator.dim
         self.card = model.card
         self.generator = model.generator.to(self.device).eval()
         self.statistics = Statistics()
@@ -217,9 +225,19 @@ class Upscaler:
         if others is not None:
             check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
-        carried = history_of(frame, history, self.generator.ages, self.device)
-        tile_plan = self._plan(network_input.coarse)
-        return self._blocks(frame, network_input, carried, tile_plan, others, whole, started)
+        reach = max(self.halo, CUBIC_REACH)
+        if history and self.generator.ages:  # so far has smoke come
+            reach += math.ceil(max(self.generator.ages) * network_input.max_speed)
+        layout = OpenedFrame.of(network_input.density, self.periodic, reach)
+        network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
+        arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
+        present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
+        carried = history_of(present, earlier, self.generator.ages, self.device)
+        tile_plan = self._plan(network_input.coarse, layout.interior)
+        blocks = self._blocks(
+            frame.time, network_input, carried, layout.interior, tile_plan, arrays, whole, started
+        )
+        return (part for block in blocks for part in layout.placed(block, self.factor))
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -230,7 +248,9 @@ class Upscaler:
         self._check_dim(len(shape))
         if math.prod(shape) > _MOST_PLANNED:
             return self._extrapolated_cost(shape)
-        tiles = self._plan(torch.ones(1 + len(shape), *shape)).tiles
+        full = torch.ones(1 + len(shape), *shape)
+        layout = OpenedFrame.of(full[0], self.periodic, self.halo)
+        tiles = self._plan(layout.opened(full), layout.interior).tiles
         cells, largest = (f(tile.computed_cells for tile in tiles) for f in (sum, max))
         return Cost(
             fine_shape=self.fine_shape(shape),
@@ -263,31 +283,35 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
-    def _plan(self, coarse: Tensor) -> TilePlan:
-        """The tiles that `coarse [1 + d, *S]` needs, and the boxes to fill with the background response."""
+    def _plan(self, coarse: Tensor, domain: Box) -> TilePlan:
+        """The tiles that the cells `domain` of `coarse [1 + d, *S]` need, and the boxes to fill with the background
+        response."""
         support = self.generator.support_radius
         if support is not None:
-            return self._planner.plan(dilate_mask(coarse[0], support), background=False)
+            occupied = _within(domain, dilate_mask(coarse[0], support))
+            return self._planner.plan(occupied, domain, background=False)
         read = coarse if self.reads_velocity else coarse[:1]
-        occupied = dilate_mask(read.abs().amax(0), self.halo)
-        tile_plan = self._planner.plan(occupied, background=True)
+        occupied = _within(domain, dilate_mask(read.abs().amax(0), self.halo))
+        tile_plan = self._planner.plan(occupied, domain, background=True)
         if tile_plan.background and self._background.is_zero(occupied.shape):
             return replace(tile_plan, background=())
         return tile_plan
 
     def _blocks(
         self,
-        frame: Frame,
+        time_of_frame: float,
         network_input: NetworkInput,
         history: History | None,
+        domain: Box,
         tile_plan: TilePlan,
-        others: Frame | None,
+        arrays: Mapping[str, Tensor],
         whole: Whole | None,
         started: float,
     ) -> Iterator[FieldBlock]:
-        """Run the plan. The caller's time between two blocks is not counted."""
+        """Run the plan for the cells `domain` of what `network_input` and `arrays` hold. The caller's time between two
+        blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
-        arrays = {} if others is None else others.fields()
+        shape = tuple(network_input.density.shape)
         ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
         ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
         ranges = {} if whole is None else whole.ranges
@@ -300,9 +324,9 @@ class Upscaler:
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
             batch = pending.popleft()
-            output = self._run_generator(batch, network_input, history, frame)
+            output = self._run_generator(batch, network_input.coarse, history, time_of_frame)
             if output is None:
-                pending.extendleft(reversed(self._planner.exhausted(batch, frame.shape)))
+                pending.extendleft(reversed(self._planner.exhausted(batch, shape)))
                 shrunk = True
                 continue
             cells += sum(tile.computed_cells for tile in batch)
@@ -319,14 +343,14 @@ class Upscaler:
                     started = time.perf_counter()
                 del fine
             del output, density  # or the next batch would be computed on top of this one
-        for block in self._other_blocks(frame, tile_plan, arrays, ways, carried):
+        for block in self._other_blocks(shape, domain, tile_plan, arrays, ways, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
         self.statistics = Statistics(
             tiles_run=tiles,
             tiles_skipped=tile_plan.skipped,
-            frame_cells=math.prod(frame.shape),
+            frame_cells=domain.cells,
             computed_cells=cells,
             multiply_adds=self._multiply_adds(cells),
             seconds=spent + time.perf_counter() - started,
@@ -338,7 +362,8 @@ class Upscaler:
 
     def _other_blocks(
         self,
-        frame: Frame,
+        shape: tuple[int, ...],
+        domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
         ways: Mapping[str, str],
@@ -347,12 +372,12 @@ class Upscaler:
         """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
         the tiles."""
         for box in tile_plan.background:
-            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, frame.shape))
+            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, shape))
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, way in ways.items():
-            numbers = self.factor**frame.dim * math.prod(arrays[name].shape[: -frame.dim])
+            numbers = self.factor ** len(shape) * math.prod(arrays[name].shape[: -len(shape)])
             max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
-            for box in uncovered_boxes(frame.shape, tiles if way == "carried" else [], max_cells):
+            for box in uncovered_boxes(domain, tiles if way == "carried" else [], max_cells):
                 if way == "carried":
                     values = carried[name].of(box, None)
                 else:
@@ -360,19 +385,19 @@ class Upscaler:
                 yield FieldBlock(name, box.scaled(self.factor), values)
 
     def _run_generator(
-        self, batch: list[Tile], network_input: NetworkInput, history: History | None, frame: Frame
+        self, batch: list[Tile], coarse: Tensor, history: History | None, time_of_frame: float
     ) -> Tensor | None:
         """The output for tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice and smaller
         tiles may.
         """
         try:
-            coarse = torch.stack([tile.read.of(network_input.coarse) for tile in batch])
+            stacked = torch.stack([tile.read.of(coarse) for tile in batch])
             details = [] if history is None else [torch.stack([self._detail(history, t) for t in batch])]
-            output = self._generate(coarse, batch[0].cropped, *details)
+            output = self._generate(stacked, batch[0].cropped, *details)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
-            if len(batch) == 1 and batch[0].write.cells == self.factor**frame.dim:
+            if len(batch) == 1 and batch[0].write.cells == self.factor**self.generator.dim:
                 label = f"a tile of {batch[0].read.shape} cells"
                 raise RunError(
                     label, "there is not enough memory for it", "free some, or use the CPU"
@@ -384,7 +409,7 @@ class Upscaler:
             return None
         if not all(bool(bound.isfinite()) for bound in torch.aminmax(output)):
             raise RunError(
-                f"frame at {frame.time:g} s",
+                f"frame at {time_of_frame:g} s",
                 "the generator's output is not finite",
                 "check the velocity's unit (m/s) and frame rate, or the model with 'fluidsr evaluate'",
             )
@@ -416,6 +441,19 @@ class Upscaler:
                 f"it is a {self.generator.dim}-D model and the frame is {dim}-D",
                 f"choose a {dim}-D model (see 'fluidsr models list')",
             )
+        if len(self.periodic) != dim:
+            raise InputError(
+                "periodic",
+                f"{len(self.periodic)} axes, and the frame is {dim}-D",
+                "give true or false for each axis",
+            )
+
+
+def _within(domain: Box, mask: np.ndarray) -> np.ndarray:
+    """`mask [*S]` in `domain`, and false elsewhere."""
+    inside = np.zeros_like(mask)
+    domain.of(inside)[...] = domain.of(mask)
+    return inside
 
 
 def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:

@@ -10,7 +10,7 @@ from fluidsr.errors import InputError, SceneError
 from fluidsr.scenes import Scene, json_schema, load_yaml_model, reference
 from fluidsr.scenes.geometry import bounds, inside
 
-BUILT_IN = ("chimney", "collision", "jet", "obstacle", "plume", "plume2d", "sweep")
+BUILT_IN = ("chimney", "collision", "fire", "jet", "obstacle", "plume", "plume2d", "sweep")
 
 
 def small(**changes):

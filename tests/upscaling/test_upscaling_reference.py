@@ -140,7 +140,7 @@ def test_a_generator_of_density_alone_needs_no_velocity():
 def test_the_remainder_and_the_boxes_cover_every_cell_once(most):
     boxes = [Box((0, 2, 1), (3, 5, 4)), Box((4, 0, 0), (6, 7, 2)), Box((4, 0, 3), (5, 1, 5))]
     count = np.zeros((6, 7, 5), int)
-    rest = uncovered_boxes(count.shape, boxes, most)
+    rest = uncovered_boxes(Box((0,) * count.ndim, count.shape), boxes, most)
     for box in [*boxes, *rest]:
         box.of(count)[...] += 1
     assert (count == 1).all()
