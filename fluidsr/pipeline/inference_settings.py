@@ -19,10 +19,15 @@ class InferenceSettings:
     precision: str = "float32"
 
     def load(self, model: str, device: str) -> Upscaler:
-        """The generator `model`, a shipped name or a path. Raises as `upscaling.load` does."""
-        from fluidsr import upscaling
+        """The generator `model`, a shipped name or a path; the one that was loaded last is kept. Raises as
+        `upscaling.load` does."""
+        from fluidsr import models, upscaling
 
-        return upscaling.load(model, device=device, **asdict(self))
+        key = (str(models.locate(model)), models.read_card(model).model_dump_json(), device, self)
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = upscaling.load(model, device=device, **asdict(self))
+        return _loaded[key]
 
     def upscaler(self, model: Model, device: str) -> Upscaler:
         """An upscaler of `model`. Raises InputError for settings that cannot be."""
@@ -32,3 +37,4 @@ class InferenceSettings:
 
 
 DEFAULT = InferenceSettings()
+_loaded: dict[tuple[str, str, str, InferenceSettings], Upscaler] = {}
