@@ -13,6 +13,7 @@ Everything is imported when it is first used: `import fluidsr` loads neither Tai
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from fluidsr.errors import (
 )
 
 if TYPE_CHECKING:
+    from fluidsr.client import Client
     from fluidsr.frame import Frame
     from fluidsr.pipeline.api import evaluate, render, train, upsample
     from fluidsr.pipeline.simulate import simulate_frames as simulate
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Client",
     "DatasetError",
     "FluidsrError",
     "Frame",
@@ -69,6 +72,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Client": ("fluidsr.client", "Client"),
     "Frame": ("fluidsr.frame", "Frame"),
     "Scene": ("fluidsr.scenes", "Scene"),
     "Solver": ("fluidsr.solver", "Solver"),
@@ -102,6 +106,8 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return __all__
 
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the log is for who asks for it
 
 for _error in (FluidsrError, *(globals()[_name] for _name in __all__ if _name.endswith("Error"))):
     _error.__module__ = "fluidsr"

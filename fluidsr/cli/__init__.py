@@ -10,16 +10,19 @@ from collections.abc import Sequence
 
 import click
 
-from fluidsr import signals
+from fluidsr import __version__, signals
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
-from fluidsr.cli.options import with_option_names
+from fluidsr.cli.options import echo_document, with_option_names
+from fluidsr.cli.serve import serve
+from fluidsr.cli.session import Session
 from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.device import keep_freed_memory
-from fluidsr.errors import FluidsrError, printable
+from fluidsr.errors import FluidsrError
+from fluidsr.pipeline.events import failure
 
 _RESUME = "Rerun the same command to resume"
 # What is there after a stop, by command; of the others nothing is.
@@ -32,10 +35,25 @@ _KEPT = {
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=_HELP)
-@click.version_option(package_name="fluidsr")
-def cli() -> None:
+@click.group(context_settings=_HELP, invoke_without_command=True)
+@click.option("--version", is_flag=True, help="Print the version; with --json, those of the libraries, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the version as one JSON document.")
+@click.pass_context
+def cli(context: click.Context, version: bool, as_json: bool) -> None:
     """Turn coarse smoke simulations into render-ready detail."""
+    if as_json and not version:
+        raise click.UsageError("--json belongs to --version, or behind a command", context)
+    if version and as_json:
+        from fluidsr.pipeline.provenance import environment
+
+        echo_document({"version": __version__, **environment()}, as_json)
+    elif version:
+        click.echo(f"fluidsr, version {__version__}")
+    elif context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+    if version:
+        context.exit()
 
 
 _COMMANDS = (
@@ -48,11 +66,29 @@ _COMMANDS = (
     convert,
     render,
     info,
+    serve,
     scenes,
     models,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)
+
+
+def _read_environment(command: click.Command, words: tuple[str, ...]) -> None:
+    """Let `FLUIDSR_COMMAND_OPTION`, and for all commands `FLUIDSR_OPTION`, give an option that the line does not."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _read_environment(inner, (*words, name))
+        return
+    for option in command.params:
+        if isinstance(option, click.Option):
+            longest = max((*option.opts, *option.secondary_opts), key=lambda text: text.startswith("--"))
+            name = longest.lstrip("-")
+            variables = ("_".join(("fluidsr", *some, name)) for some in (words, ()))
+            option.envvar = [variable.replace("-", "_").upper() for variable in variables]
+
+
+_read_environment(cli, ())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,43 +97,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 the run failed; 2 bad usage or bad input; 130 stopped by Ctrl-C, 143 by SIGTERM or SIGHUP.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
     signals.install()
     keep_freed_memory()
-    try:
-        sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "fluidsr")
-        _fail(f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'", 2)
-    except FluidsrError as error:
-        if debug:
-            raise
-        _fail(with_option_names(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort) as error:
-        if debug:
-            raise
-        stopped = error.__cause__ if isinstance(error, click.Abort) else error  # click makes an Abort of it
-        command = next((word for word in arguments if word in cli.commands), "")
-        kept = _KEPT.get(command, "no half-written file is left")
-        _fail(f"interrupted; {kept}", getattr(stopped, "exit_code", 130))
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        if debug:
-            raise
-        label = error.filename or "the system"
-        _fail(f"{label}: {error.strerror or error}; see the output above, or add --debug", 1)
-    except MemoryError:
-        if debug:
-            raise
-        _fail("not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1)
-    except Exception as error:
-        if debug:
-            raise
-        kind = type(error).__name__
-        _fail(f"internal error ({kind}: {error}); rerun with --debug and report the traceback", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    click.echo(f"Error: {printable(message)}", err=True)
-    sys.exit(code)
+    with Session(arguments) as session:
+        try:
+            sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False, obj=session) or 0)
+        except click.ClickException as error:
+            command = getattr(getattr(error, "ctx", None), "command_path", "fluidsr")
+            line = f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'"
+            session.fail(error, line, 2)
+        except BrokenPipeError:
+            sys.exit(1)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if session.debug:
+                raise
+            stopped = (
+                error.__cause__ if isinstance(error, click.Abort) else error
+            )  # click makes an Abort of it
+            command = next((word for word in arguments if word in cli.commands), "")
+            kept = _KEPT.get(command, "no half-written file is left")
+            session.fail(error, f"interrupted; {kept}", getattr(stopped, "exit_code", 130))
+        except Exception as error:
+            if session.debug:
+                raise
+            line, code = failure(error)
+            session.fail(error, with_option_names(error) if isinstance(error, FluidsrError) else line, code)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from fluidsr.cli.options import options
+from fluidsr.cli import completion
+from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+from fluidsr.errors import InputError
 
 
 @click.group()
@@ -13,17 +17,21 @@ def scenes() -> None:
 
 
 @scenes.command("list")
-@options()
-def scenes_list(quiet: bool) -> None:
+@options("json")
+def scenes_list(as_json: bool, quiet: bool) -> None:
     """List the built-in scenes."""
     from fluidsr import scenes
 
-    for name in scenes.names():
-        click.echo(f"{name:12s} {scenes.describe(name)}")
+    descriptions = {name: scenes.describe(name) for name in scenes.names()}
+    if as_json:
+        echo_document(descriptions, as_json)
+        return
+    for name, description in descriptions.items():
+        click.echo(f"{name:12s} {description}")
 
 
 @scenes.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.BUILTIN_SCENES)
 @options()
 def scenes_show(name: str, quiet: bool) -> None:
     """Print the YAML of a built-in scene, as a template for your own."""
@@ -33,7 +41,7 @@ def scenes_show(name: str, quiet: bool) -> None:
 
 
 @scenes.command("check")
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1, required=True, shell_complete=completion.SCENES)
 @options("set")
 def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...], quiet: bool) -> None:
     """Validate scene files without running them."""
@@ -58,15 +66,19 @@ def scenes_schema(quiet: bool) -> None:
 
 @click.group()
 def models() -> None:
-    """List and show the shipped models."""
+    """List, show and export models."""
 
 
 @models.command("list")
-@options()
-def models_list(quiet: bool) -> None:
+@options("json")
+def models_list(as_json: bool, quiet: bool) -> None:
     """List the shipped models."""
     from fluidsr import models
 
+    if as_json:
+        cards = {name: models.read_card(name).model_dump(mode="json") for name in models.shipped()}
+        echo_document(cards, as_json)
+        return
     for name in models.shipped():
         card = models.read_card(name)
         click.echo(
@@ -75,10 +87,35 @@ def models_list(quiet: bool) -> None:
 
 
 @models.command("show")
-@click.argument("name")
-@options()
-def models_show(name: str, quiet: bool) -> None:
+@click.argument("name", shell_complete=completion.ANY_MODELS)
+@options("json")
+def models_show(name: str, as_json: bool, quiet: bool) -> None:
     """Print the model card of a model, by its name or file."""
     from fluidsr import models
 
+    if as_json:
+        echo_document(models.read_card(name).model_dump(mode="json"), as_json)
+        return
     click.echo(models.read_card(name).to_markdown(), nl=False)
+
+
+@models.command("export")
+@click.argument("name", shell_complete=completion.MODELS)
+@click.option("--onnx", is_flag=True, required=True, help="Write an ONNX file, the one format that there is.")
+@options("output", "overwrite", "json")
+def models_export(
+    name: str, onnx: bool, output: Path | None, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    """Export a model, by its name or file, for programs that run networks without PyTorch."""
+    from fluidsr import models
+    from fluidsr.models.onnx_export import export_onnx
+
+    model = models.load(name)
+    target = output or Path(f"{model.card.name}.onnx")
+    if target.exists() and not overwrite:
+        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
+    export_onnx(model, target)
+    if as_json:
+        echo_document({"output": target}, as_json)
+    else:
+        echo_unless_quiet(str(target), quiet)

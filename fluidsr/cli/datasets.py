@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fluidsr.cli.options import READ_OPTIONS, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
 from fluidsr.errors import InputError
 
 
@@ -78,7 +78,7 @@ from fluidsr.errors import InputError
     show_default=True,
     help="Processes on this machine, one simulation each at a time.",
 )
-@options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run")
+@options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
 def generate_dataset(
     dim: str,
     resolution: int,
@@ -97,6 +97,7 @@ def generate_dataset(
     scheduler: str | None,
     overwrite: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Generate a dataset: pairs of coarse and fine smoke from random scenes. Rerun the same command to resume."""
@@ -117,7 +118,7 @@ def generate_dataset(
     )
     target = output or f"data/smoke{dim}d-x{factor}.zarr"
     if dry_run:
-        click.echo(command.describe(config), nl=False)
+        echo_document(command.describe(config), as_json)
         return
     command.generate_dataset(
         config,
@@ -128,7 +129,10 @@ def generate_dataset(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    if as_json:
+        echo_document({"output": target}, as_json)
+    else:
+        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
 
 
 @click.command("import-dataset")
@@ -168,7 +172,7 @@ def generate_dataset(
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
 )
-@options(*READ_OPTIONS, "store", "frames", "overwrite", "dry-run")
+@options(*READ_OPTIONS, "store", "frames", "overwrite", "dry-run", "json")
 def import_dataset(
     pairs: Path | None,
     high: tuple[str, ...],
@@ -186,6 +190,7 @@ def import_dataset(
     frames: str | None,
     overwrite: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Import pairs of coarse and fine smoke that other programs computed.
@@ -216,8 +221,11 @@ def import_dataset(
     else:
         simulations = command.simulations_of(import_manifest.load(pairs, options))
     if dry_run:
-        click.echo(command.describe(simulations), nl=False)
+        echo_document(command.describe(simulations), as_json)
         return
     target = output or "data/imported.zarr"
     command.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
-    echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    if as_json:
+        echo_document({"output": target}, as_json)
+    else:
+        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)

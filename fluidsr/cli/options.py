@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from fluidsr.choices import Axes, Format, NetworkPrecision, VelocityUnit
+from fluidsr.cli.session import Session
 from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="N|A-B|A-BxS|A,B",
         help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list  [default: all]",
     ),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing result."),
     "dry-run": click.option(
         "--dry-run", is_flag=True, help="Print the resolved configuration and its cost, and stop."
@@ -140,6 +142,39 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
 }
 
+_EVERY_COMMAND: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--progress",
+        type=click.Choice(["bar", "plain", "json"]),
+        expose_value=False,
+        callback=Session.show_progress,
+        help="How progress is shown on stderr  [default: bar on a terminal, else plain]",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=Session.show_log,
+        help="Show on stderr what is done, in detail.",
+    ),
+    click.option(
+        "--log-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=Session.write_log,
+        help="Append a log, with times and the tracebacks of errors, to this file.",
+    ),
+    click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=Session.set_debug,
+        help="Show the traceback of an error.",
+    ),
+)
+
 # The option of each parameter that errors of the library name, where it is called otherwise.
 _OPTIONS_OF_PARAMETERS = {
     "axes": "--axes",
@@ -200,15 +235,12 @@ def with_option_names(error: FluidsrError) -> str:
 
 
 def options(*names: str) -> Callable[[F], F]:
-    """Attach -q, --debug and the shared options called `names`: each is declared and explained once, here."""
+    """Attach the options of every command, and the shared ones called `names`: each is declared and explained once,
+    here."""
 
     def attach(function: F) -> F:
-        function = click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")(
-            function
-        )
-        function = click.option(
-            "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
-        )(function)
+        for option in reversed(_EVERY_COMMAND):
+            function = option(function)
         for name in reversed(names):
             function = _SHARED_OPTIONS[name](function)
         return function
@@ -220,6 +252,14 @@ def echo_unless_quiet(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:
         click.echo("\n".join(map(escaped, line.split("\n"))))
+
+
+def echo_document(document: Any, as_json: bool) -> None:
+    """Print plain values as JSON, or else as YAML."""
+    from fluidsr.json_values import to_json
+    from fluidsr.pipeline.provenance import to_yaml
+
+    click.echo(to_json(document, indent=2) + "\n" if as_json else to_yaml(document), nl=False)
 
 
 def _tile_edge(text: str) -> int | str:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import INFERENCE, echo_unless_quiet, inference_settings, options
+from fluidsr.cli import completion
+from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inference_settings, options
 
 
 @click.command()
-@click.argument("scene")
+@click.argument("scene", shell_complete=completion.SCENES)
 @click.option(
     "--model",
     metavar="NAME|PATH|none",
+    shell_complete=completion.MODELS,
     help="Model that upsamples the frames; none writes the coarse ones  [default: the scene's]",
 )
 @click.option(
@@ -38,7 +40,9 @@ from fluidsr.cli.options import INFERENCE, echo_unless_quiet, inference_settings
     show_default=True,
     help="Number of the first frame, in file names and in --frames.",
 )
-@options("axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run")
+@options(
+    "axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run", "json"
+)
 def simulate(
     scene: str,
     model: str | None,
@@ -58,6 +62,7 @@ def simulate(
     device: str,
     overwrite: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume."""
@@ -78,9 +83,17 @@ def simulate(
         axes=axes,
     )
     if dry_run:
-        click.echo(command.describe(job), nl=False)
+        plan = command.describe(job)
+        if as_json:
+            echo_document({"scene": job.scene.model_dump(mode="json"), **plan}, as_json)
+            return
+        click.echo(job.scene.to_yaml() + "---")
+        echo_document(plan, as_json)
         return
     folder = command.simulate(
         job, output or Path("runs") / job.scene.name, preview=preview, overwrite=overwrite, quiet=quiet
     )
-    echo_unless_quiet(f"{folder}: {len(job.frames)} frames", quiet)
+    if as_json:
+        echo_document({"output": folder, "frames": len(job.frames)}, as_json)
+    else:
+        echo_unless_quiet(f"{folder}: {len(job.frames)} frames", quiet)

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import echo_unless_quiet, options
+from fluidsr.cli import completion
+from fluidsr.cli.options import echo_document, echo_unless_quiet, options
 
-RECIPES = (
-    "closure2d-x4",
-    "closure3d-x4",
-    "smoke2d-x4",
-    "smoke2d-x4-gan",
-    "smoke3d-x4",
-    "smoke3d-x4-gan",
-    "tempogan-2d",
-    "tempogan-3d",
-)
+RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
 
 
 @click.command()
@@ -32,10 +24,14 @@ RECIPES = (
     "--recipe",
     metavar="NAME|PATH",
     required=True,
+    shell_complete=completion.RECIPES,
     help=f"Built-in recipe ({', '.join(RECIPES)}) or a YAML file.",
 )
 @click.option(
-    "--init", metavar="NAME|PATH", help="Start from the weights of this model  [default: the recipe's]"
+    "--init",
+    metavar="NAME|PATH",
+    shell_complete=completion.MODELS,
+    help="Start from the weights of this model  [default: the recipe's]",
 )
 @click.option("--steps", type=click.IntRange(1), help="Number of training steps  [default: the recipe's]")
 @click.option(
@@ -43,7 +39,7 @@ RECIPES = (
     type=click.FloatRange(0, min_open=True),
     help="Stop after this many minutes; rerun to resume.",
 )
-@options("output", "set", "seed", "device", "overwrite", "dry-run")
+@options("output", "set", "seed", "device", "overwrite", "dry-run", "json")
 def train(
     data: tuple[str, ...],
     recipe: str,
@@ -56,6 +52,7 @@ def train(
     device: str,
     overwrite: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Train a model. Rerun the same command to resume."""
@@ -64,10 +61,13 @@ def train(
 
     job = training_job(data, recipe, init=init, steps=steps, device=device, seed=seed, overrides=overrides)
     if dry_run:
-        click.echo(job.describe(), nl=False)
+        echo_document(job.describe(), as_json)
         return
     folder = output or Path("runs") / job.recipe.name
     model = job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
+    if as_json:
+        echo_document({"output": model}, as_json)
+        return
     if isinstance(job, TrainJob):
         use = f"evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'"
     else:
@@ -82,6 +82,7 @@ def train(
     metavar="NAME|PATH",
     required=True,
     multiple=True,
+    shell_complete=completion.MODELS,
     help="Model to evaluate: a shipped name or a file; repeatable: the others are shown beside the first.",
 )
 @click.option(
@@ -105,7 +106,7 @@ def train(
     metavar="NAME|MODULE:CLASS",
     help="Measure this metric of another package too; repeatable.",
 )
-@options("data", "output", "device", "overwrite")
+@options("data", "output", "device", "overwrite", "json")
 def evaluate(
     models: tuple[str, ...],
     data: str,
@@ -115,6 +116,7 @@ def evaluate(
     output: Path | None,
     device: str,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Evaluate a model on held-out simulations, beside interpolation, carried smoke and other models."""
@@ -131,4 +133,7 @@ def evaluate(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_unless_quiet(report.table(), quiet)
+    if as_json:
+        echo_document(report.as_dict(), as_json)
+    else:
+        echo_unless_quiet(report.table(), quiet)

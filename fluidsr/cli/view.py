@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import echo_unless_quiet, options
+from fluidsr.cli.options import echo_document, echo_unless_quiet, options
 
 
 @click.command()
@@ -33,7 +33,7 @@ from fluidsr.cli.options import echo_unless_quiet, options
     type=click.FloatRange(0, min_open=True),
     help="Frames per second of a movie  [default: the cache's]",
 )
-@options("density-grid", "output", "frames", "device", "overwrite")
+@options("density-grid", "output", "frames", "device", "overwrite", "json")
 def render(
     inputs: tuple[str, ...],
     width: int | None,
@@ -49,6 +49,7 @@ def render(
     frames: str | None,
     device: str,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Render volumes: one to a PNG, several to an MP4, or to PNGs if -o is a folder."""
@@ -68,7 +69,10 @@ def render(
         density_grid=density_grid,
         device=device,
     )
-    echo_unless_quiet(str(target), quiet)
+    if as_json:
+        echo_document({"output": target}, as_json)
+    else:
+        echo_unless_quiet(str(target), quiet)
 
 
 @click.command()
@@ -79,12 +83,15 @@ def render(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Existing folder for the plots of datasets  [default: beside the dataset]",
 )
-@options()
-def info(files: tuple[str, ...], output: Path | None, quiet: bool) -> None:
+@options("json")
+def info(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool) -> None:
     """Show the contents of volumes, datasets, models or runs; plot dataset statistics."""
     from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml
 
+    if as_json:
+        echo_document({file: command(file, output) for file in files}, as_json)
+        return
     for file in files:
         text = to_yaml(command(file, output))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)

@@ -8,7 +8,15 @@ from typing import get_args
 import click
 
 from fluidsr.choices import ConvertedFormat, Naming, StoredPrecision
-from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inference_settings, options
+from fluidsr.cli import completion
+from fluidsr.cli.options import (
+    INFERENCE,
+    SEQUENCE,
+    echo_document,
+    echo_unless_quiet,
+    inference_settings,
+    options,
+)
 
 
 @click.command()
@@ -16,6 +24,7 @@ from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inferenc
 @click.option(
     "--model",
     metavar="NAME|PATH",
+    shell_complete=completion.MODELS,
     default="smoke3d-x4",
     show_default=True,
     help="Model that upsamples: a shipped name or a file.",
@@ -55,7 +64,18 @@ from fluidsr.cli.options import INFERENCE, SEQUENCE, echo_unless_quiet, inferenc
     metavar="NAME",
     help="Field to write beside density; repeatable  [default: all]",
 )
-@options(*INFERENCE, *SEQUENCE, "threshold", "output", "frames", "format", "device", "scheduler", "overwrite")
+@options(
+    *INFERENCE,
+    *SEQUENCE,
+    "threshold",
+    "output",
+    "frames",
+    "format",
+    "device",
+    "scheduler",
+    "overwrite",
+    "json",
+)
 def upsample(
     inputs: tuple[str, ...],
     model: str,
@@ -83,6 +103,7 @@ def upsample(
     device: str,
     scheduler: str | None,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
@@ -118,7 +139,10 @@ def upsample(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_unless_quiet(f"{folder}: done", quiet)
+    if as_json:
+        echo_document({"output": folder}, as_json)
+    else:
+        echo_unless_quiet(f"{folder}: done", quiet)
 
 
 @click.command()
@@ -148,7 +172,7 @@ def upsample(
     type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options(*SEQUENCE, "threshold", "output", "frames", "overwrite")
+@options(*SEQUENCE, "threshold", "output", "frames", "overwrite", "json")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
@@ -166,6 +190,7 @@ def convert(
     output: Path | None,
     frames: str | None,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Convert a volume cache to other formats, with velocity in m/s."""
@@ -182,4 +207,7 @@ def convert(
         threshold=threshold,
     )
     folder = command.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
-    echo_unless_quiet(f"{folder}: done", quiet)
+    if as_json:
+        echo_document({"output": folder}, as_json)
+    else:
+        echo_unless_quiet(f"{folder}: done", quiet)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr import json_values
 from fluidsr.evaluation.metric import Metric
 
 REFERENCE = "reference"
@@ -159,7 +160,7 @@ class Report:
             },
             "frames": self.frames,
         }
-        plain: dict[str, Any] = _plain(document)
+        plain: dict[str, Any] = json_values.plain(document)
         return plain
 
     def _count(self) -> int:
@@ -169,15 +170,3 @@ class Report:
 def _mean(values: list[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return float(np.mean(finite)) if finite else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    return value

@@ -70,7 +70,12 @@ def convert(
     )
     single = [suffix for suffix in settings.formats if suffix != _SERIES]
     todo = [i for i in cache.items if not folder.is_complete(i.number, i.targets(root, single))]
-    with folder, Progress(len(cache.items), quiet=quiet, done=len(cache.items) - len(todo)) as progress:
+    with (
+        folder,
+        Progress(
+            len(cache.items), stage="convert", quiet=quiet, done=len(cache.items) - len(todo)
+        ) as progress,
+    ):
         said: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)

@@ -69,7 +69,7 @@ def evaluate(
     past = max(each.past for each in (carry, *upscalers.values()))
     beside = {name: upscalers[name].upsample for name in others}
     total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
-    with Progress(total, quiet=quiet) as progress:
+    with Progress(total, stage="evaluate", quiet=quiet) as progress:
         report = evaluation.evaluate(
             upscalers[judged].upsample,
             {**evaluation.baselines(card.factor), "carry": carry.upsample, **beside},

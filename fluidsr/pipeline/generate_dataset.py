@@ -12,7 +12,6 @@ from fluidsr import memory
 from fluidsr.errors import InputError
 from fluidsr.pipeline import memory_need, provenance
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import DatasetConfig
@@ -47,14 +46,14 @@ def _span(text: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
-def describe(config: DatasetConfig) -> str:
-    """The resolved configuration and an upper bound of the cost, as YAML."""
+def describe(config: DatasetConfig) -> dict[str, Any]:
+    """The resolved configuration and an upper bound of the cost."""
     free = memory.free()
     need = {
         "memory_bytes_per_worker": _need(config, config.resolution),
         "memory_free_bytes": None if free is None else free.size,
     }
-    return to_yaml({"data_set": config.as_dict(), "cost_at_most": config.cost() | need})
+    return {"data_set": config.as_dict(), "cost_at_most": config.cost() | need}
 
 
 def _need(config: DatasetConfig, resolution: int) -> int:
@@ -103,7 +102,7 @@ def generate_dataset(
         _check_memory(config, device, workers)
     with (
         connect(scheduler) if scheduler else nullcontext() as client,
-        Progress(config.simulations * config.frames, quiet=quiet) as progress,
+        Progress(config.simulations * config.frames, stage="generate-dataset", quiet=quiet) as progress,
     ):
         report = dataset.generate(
             config,

@@ -13,7 +13,6 @@ from fluidsr.pipeline import frame_sequence, provenance
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ExternalPair, Side
@@ -80,8 +79,8 @@ def scalarflow(
     return pairs
 
 
-def describe(simulations: Sequence[ExternalPair]) -> str:
-    """What would be imported, as YAML; the files are looked at, and nothing is written."""
+def describe(simulations: Sequence[ExternalPair]) -> dict[str, Any]:
+    """What would be imported; the files are looked at, and nothing is written."""
     from fluidsr.dataset import survey
 
     descriptions: list[dict[str, Any]] = []
@@ -111,7 +110,7 @@ def describe(simulations: Sequence[ExternalPair]) -> str:
                 "high_fields": list(surveyed.fine_fields),
             }
         )
-    return to_yaml({"simulations": descriptions})
+    return {"simulations": descriptions}
 
 
 def import_dataset(
@@ -131,7 +130,7 @@ def import_dataset(
 
     options = {"fine_fields": tuple(dict.fromkeys(("density", *fields)))} if fields else {}
     total = sum(len(external.fine.numbers) for external in simulations)
-    with Progress(total, quiet=quiet) as progress:
+    with Progress(total, stage="import-dataset", quiet=quiet) as progress:
         report = dataset.import_simulations(
             simulations,
             output,

@@ -20,10 +20,16 @@ class InferenceSettings:
     precision: str = "float32"
 
     def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
-        """The generator `model`, a shipped name or a path. Raises as `upscaling.load` does."""
-        from fluidsr import upscaling
+        """The generator `model`, a shipped name or a path; the one that was loaded last is kept. Raises as
+        `upscaling.load` does."""
+        from fluidsr import models, upscaling
 
-        return upscaling.load(model, device=device, periodic=periodic, **asdict(self))
+        card = models.read_card(model).model_dump_json()
+        key = (str(models.locate(model)), card, device, tuple(periodic), self)
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = upscaling.load(model, device=device, periodic=periodic, **asdict(self))
+        return _loaded[key]
 
     def upscaler(self, model: Model, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
         """An upscaler of `model`. Raises InputError for settings that cannot be."""
@@ -33,3 +39,4 @@ class InferenceSettings:
 
 
 DEFAULT = InferenceSettings()
+_loaded: dict[tuple[str, str, str, tuple[bool, ...], InferenceSettings], Upscaler] = {}

@@ -65,7 +65,7 @@ def render(
             str(folder), f"cannot be written ({error.strerror})", "give another `output`"
         ) from None
     movie = None
-    with Progress(len(items), quiet=quiet) as progress:
+    with Progress(len(items), stage="render", quiet=quiet) as progress:
         try:
             # Of the whole cache, so that any split of its frames gives the same pictures.
             stage = around(_place(item, read_options) for item in cache.all_frames)

@@ -21,7 +21,7 @@ from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
 from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.progress import Progress, in_notebook
-from fluidsr.pipeline.provenance import digest, to_yaml
+from fluidsr.pipeline.provenance import digest
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
@@ -203,7 +203,8 @@ def _simulate_into(
     run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
     outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
-    with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
+    done = len(job.frames) - len(todo)
+    with Progress(len(job.frames), stage="simulate", quiet=quiet, done=done) as progress:
         for note in folder.notes:
             progress.note(note)
         if todo:
@@ -214,7 +215,6 @@ def _simulate_into(
                     f"correcting the coarse run with {corrector.card.name} (numerics.closure=none: off)"
                 )
             if len(todo) < len(job.frames):
-                done = len(job.frames) - len(todo)
                 progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
             saved = checkpoint.Checkpoint(
                 folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
@@ -229,8 +229,8 @@ def _simulate_into(
         run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
 
 
-def describe(job: SimulateJob) -> str:
-    """The resolved configuration and its cost, as YAML; computes and writes nothing."""
+def describe(job: SimulateJob) -> dict[str, Any]:
+    """What would be done with the scene, and its cost; computes and writes nothing."""
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it
@@ -248,7 +248,7 @@ def describe(job: SimulateJob) -> str:
     cost["memory_bytes"] = {**held, "together": sum(held.values())}
     cost["memory_free_bytes"] = None if free is None else free.size
     cost["disk_bytes_at_most"] = len(job.frames) * len(scene.output.formats) * written * numbers * values
-    plan = {
+    return {
         "frames": f"{job.frames[0]}-{job.frames[-1]}",
         "model": method.name if method else None,
         "closure": corrector.card.name if corrector else None,
@@ -256,7 +256,6 @@ def describe(job: SimulateJob) -> str:
         "seed": job.seed,
         "cost": cost,
     }
-    return scene.to_yaml() + "---\n" + to_yaml(plan)
 
 
 def _produce(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from fluidsr.errors import InputError
 from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.provenance import to_yaml
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ConcatStore, DataSource, Store
@@ -33,8 +32,8 @@ class TrainJob:
     device: str
     seed: int
 
-    def describe(self) -> str:
-        """The resolved recipe, and what a step costs, as YAML."""
+    def describe(self) -> dict[str, Any]:
+        """The resolved recipe, and what a step costs."""
         import torch
 
         from fluidsr.training.checkpoint import TrainingState
@@ -56,7 +55,7 @@ class TrainJob:
             "generator_multiply_adds_per_update": int(3 * voxels * generator.macs_per_voxel),
         }
         document = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
-        return to_yaml({**document, "recipe": recipe.model_dump(mode="json"), "cost": cost})
+        return {**document, "recipe": recipe.model_dump(mode="json"), "cost": cost}
 
     def train(
         self, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
@@ -165,7 +164,7 @@ def training_folder(
     from fluidsr.training import folder
 
     ownership = folder.own(output, recipe.name, overwrite=overwrite)
-    progress = Progress(recipe.steps, "steps", quiet=quiet)
+    progress = Progress(recipe.steps, "steps", stage="train", quiet=quiet)
     with ownership or nullcontext():
         for line in ownership.notes if ownership else ():
             progress.note(line)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fluidsr.pipeline import provenance
-from fluidsr.pipeline.provenance import to_yaml
 from fluidsr.pipeline.train import open_stores, summary, training_folder
 
 if TYPE_CHECKING:
@@ -26,14 +25,14 @@ class ClosureJob:
     device: str
     seed: int
 
-    def describe(self) -> str:
-        """The resolved recipe, and the network's size, as YAML."""
+    def describe(self) -> dict[str, Any]:
+        """The resolved recipe, and the network's size."""
         from fluidsr.models import Closure
 
         network = Closure(self.recipe.dim, self.recipe.factor, **self.recipe.network.model_dump())
         cost = {"weights": network.num_parameters, "multiply_adds_per_coarse_cell": network.macs_per_voxel}
         document = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
-        return to_yaml({**document, "recipe": self.recipe.model_dump(mode="json"), "cost": cost})
+        return {**document, "recipe": self.recipe.model_dump(mode="json"), "cost": cost}
 
     def train(
         self,

@@ -93,7 +93,7 @@ def upsample(
     todo = [
         item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
     ]
-    with folder, Progress(len(items), quiet=quiet, done=len(items) - len(todo)) as progress:
+    with folder, Progress(len(items), stage="upsample", quiet=quiet, done=len(items) - len(todo)) as progress:
         notes: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
@@ -135,7 +135,7 @@ def upsample_file(
     from fluidsr.upscaling.companions import described, way_of
 
     started = time.perf_counter()
-    upscaler = _upscaler(settings)
+    upscaler = settings.tiling.load(settings.model, settings.device)
     by_windows = _by_windows(item, root, settings, upscaler)
     if by_windows is not None:
         return {**by_windows, "seconds": time.perf_counter() - started}
@@ -382,14 +382,4 @@ def _absolute(item: FrameRef) -> FrameRef:
     return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
 
 
-_loaded: dict[tuple[Any, ...], Any] = {}
 _recent: OrderedDict[tuple[Any, ...], Frame] = OrderedDict()  # what was read as history last
-
-
-def _upscaler(settings: UpsampleSettings) -> Any:
-    """The generator, loaded once per process."""
-    key = (settings.model, settings.device, settings.tiling)
-    if key not in _loaded:
-        _loaded.clear()
-        _loaded[key] = settings.tiling.load(settings.model, settings.device)
-    return _loaded[key]

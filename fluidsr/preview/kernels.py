@@ -294,7 +294,7 @@ def march(
                                 near = middle
                         y = eye + far * ray
                         normal = -_gradient(solid, y, nx, ny, nz).normalized(1e-6)
-                        away = 1.5 * size.max() / ti.max(mx, my, mz) + 1.0  # beyond the solid's own shadow
+                        away = 3.0 * size.max() / ti.max(mx, my, mz) + 1.0  # beyond the solid's own shadow
                         o = y + away * normal
                         p, q = o * to_key, (y + 2.0 * away * normal) * to_soft
                         facing = ti.max(normal.dot(lamp), 0.0)

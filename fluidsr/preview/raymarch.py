@@ -124,6 +124,12 @@ def _resized(
     return values.reshape(-1).contiguous()
 
 
+def _opaque(share: torch.Tensor) -> torch.Tensor:
+    """What stops light: nothing outside of the surface at a share of 1/2. On a finer grid than its own, the share is a
+    ramp of several cells, whose outer half would shadow the surface."""
+    return (2 * share - 1).clamp(min=0.0)
+
+
 def _volume(
     density: torch.Tensor,
     frame: Frame,
@@ -139,7 +145,7 @@ def _volume(
     nx, ny, nz = frame.shape
     box = tuple(n * frame.cell_size for n in frame.shape)
     view = cameras.set_up(camera, box, width / height)
-    lit = density if solid is None else density + OPAQUE * solid
+    lit = density if solid is None else density + OPAQUE * _opaque(solid)
     light = lighting.bake(lit, frame.shape, frame.cell_size, style, camera, view.eye)
     extinction = style.extinction_for(box) * frame.cell_size  # per cell
 
@@ -185,7 +191,7 @@ def _plane(
     nx, ny = frame.shape
     box = (nx * frame.cell_size, ny * frame.cell_size)
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
-    lit = density if solid is None else density + OPAQUE * solid
+    lit = density if solid is None else density + OPAQUE * _opaque(solid)
     light = lighting.bake(lit, frame.shape, frame.cell_size, style, Camera(yaw=0.0, pitch=0.0), far)
     depth = style.extinction_for(box) * SLAB * max(box)
     cells_per_pixel = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel

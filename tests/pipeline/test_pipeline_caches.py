@@ -44,7 +44,7 @@ def test_convert_goes_round_all_formats(cache, tmp_path, capsys):
     formats = [word for suffix in ("vdb", "vti", "uni", "vtkhdf") for word in ("--format", suffix)]
     out = tmp_path / "out"
     assert call("convert", str(cache), *formats, "--precision", "float", "-o", str(out)) == 0
-    assert "1 frames are missing, the first is 3" in capsys.readouterr().out
+    assert "1 frames are missing, the first is 3" in capsys.readouterr().err
     for number in (1, 2, 4):
         first = volumes.read(cache / f"puff_{number:04d}.npz")
         for suffix in ("vdb", "vti", "uni"):

@@ -121,7 +121,7 @@ def test_sides_that_do_not_belong_together_are_noticed(
 ) -> None:
     def told(low: Path, high: Path) -> str:
         assert call("import-dataset", "--low", low, "--high", high, "--overwrite", "-o", tmp_path / "s") == 0
-        return capsys.readouterr().out
+        return capsys.readouterr().err
 
     good = shots / "shot0"
     out = told(good / "low", good / "high")
@@ -260,12 +260,12 @@ def test_velocity_of_another_unit_is_noticed(
 ) -> None:
     sides = ("--low", shots / "shot0" / "low", "--high", shots / "shot0" / "high")
     assert call("import-dataset", *sides, "--velocity-unit", "cells/frame", "-o", tmp_path / "a") == 0
-    assert "is its velocity unit right?" not in capsys.readouterr().out
+    assert "is its velocity unit right?" not in capsys.readouterr().err
     assert call("import-dataset", *sides, "--velocity-unit", "m/frame", "-o", tmp_path / "b") == 0
-    assert "is its velocity unit right?" not in capsys.readouterr().out
+    assert "is its velocity unit right?" not in capsys.readouterr().err
     a, b = (Store.open(tmp_path / name).simulations()[0].coarse(0) for name in "ab")
     np.testing.assert_allclose(a.velocity_in_cells(), 0.1 * b.velocity_in_cells(), rtol=1e-5)
     slow = ("--frame-rate", "0.1", "-o", tmp_path / "c")
     assert call("import-dataset", *sides, *slow) == 0
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "sim_00000: air crosses 51" in told and "is its velocity unit right?" in told

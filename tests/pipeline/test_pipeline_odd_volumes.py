@@ -72,7 +72,7 @@ def test_negative_density_is_taken_as_none_and_said_once(
     for number in (1, 2):
         volumes.write(tmp_path / f"neg_{number:04d}.npz", frame, precision="float")
     assert upsample(tmp_path / "neg_####.npz", tiny_model, tmp_path / "out", "--format", "npz") == 0
-    assert capsys.readouterr().out.count("density is negative in places") == 1
+    assert capsys.readouterr().err.count("density is negative in places") == 1
     fine = volumes.read(tmp_path / "out" / "frames" / "neg_0002.npz")
     np.testing.assert_allclose(fine.density, clean, atol=1e-3)
 

@@ -55,6 +55,12 @@ def test_solids_may_have_another_resolution_and_come_with_the_frame() -> None:
     assert np.array_equal(own, picture(density, fine))
 
 
+def test_a_coarse_solid_is_as_bright_on_the_fine_grid() -> None:
+    solid = ball(24, (0.5,) * 3, 0.25)
+    coarse, fine = (picture(np.zeros((n,) * 3, np.float32), solid) for n in (24, 96))
+    assert abs(fine - coarse)[30:66, 30:66].mean() < 8.0  # 19 where the solid's ramp shadows itself
+
+
 def test_a_solid_throws_a_shadow() -> None:
     floor = np.zeros((32,) * 3, np.float32)
     floor[:, 2:6] = 0.5

@@ -1,0 +1,31 @@
+"""`fluidsr serve`."""
+
+from __future__ import annotations
+
+import click
+
+from fluidsr.cli.options import echo_document, options
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Also listen on this port of 127.0.0.1, for clients with the token; 0: any  [default: stdin alone]",
+)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the requests, and stop.")
+@options()
+def serve(port: int | None, schema: bool, quiet: bool) -> None:
+    """Do what other programs ask for, with libraries and models kept loaded.
+
+    Requests are lines of JSON on stdin, events lines of JSON on stdout; docs/worker.md explains them. The worker ends
+    when stdin does.
+    """
+    if schema:
+        from fluidsr.pipeline.worker import requests
+
+        echo_document(requests.schema(), as_json=True)
+        return
+    from fluidsr.pipeline.worker import connections
+
+    connections.serve(port)

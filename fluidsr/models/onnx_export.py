@@ -1,0 +1,50 @@
+"""Generators as ONNX files, for programs that run networks without torch. docs/onnx.md tells what they need around."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from fluidsr.atomic import replacing
+from fluidsr.errors import InputError
+from fluidsr.models.store import Model
+
+OPSET = 18
+_CELLS = 8  # along each axis of the example that is traced
+
+
+def export_onnx(model: Model, path: Path) -> None:
+    """Write `model` to `path`: input `coarse [batch, 1 + dim, *S]`, output `fine [batch, 1, *(S * factor)]`, both
+    float32, with any batch and any length of the axes. The card is in the metadata, as JSON, under `card`.
+
+    Raises InputError where the libraries of the extra `onnx` are missing, or the folder cannot be written.
+    """
+    try:
+        import onnxscript  # noqa: F401  what torch exports with
+    except ImportError:
+        raise InputError(
+            "onnx", "the libraries for it are not installed", "pip install 'fluidsr[onnx]'"
+        ) from None
+    generator, card = model.generator, model.card
+    example = torch.rand(2, 1 + card.dim, *range(_CELLS, _CELLS + card.dim))
+    names = ["batch", *"xyz"[: card.dim]]
+    axes = (0, *range(2, 2 + card.dim))
+    shape = {axis: torch.export.Dim(name, min=1) for axis, name in zip(axes, names, strict=True)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own code, about itself
+        program = torch.onnx.export(
+            generator,
+            (example,),
+            input_names=["coarse"],
+            output_names=["fine"],
+            dynamic_shapes=(shape,),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props["card"] = card.model_dump_json()
+    with replacing(path) as temporary:
+        program.save(str(temporary))

@@ -1,0 +1,240 @@
+"""What a worker can be asked for: one function a request, whose parameters are the request's arguments."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from fluidsr.errors import InputError
+from fluidsr.pipeline import api
+from fluidsr.pipeline.inference_settings import InferenceSettings
+from fluidsr.pipeline.worker.shared_arrays import SharedArray, SharedArrays
+
+PROTOCOL = 1  # counts up when a client of before would be misunderstood
+
+_STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=False)
+
+
+class Request(BaseModel):
+    """One line that a client sends. `id` is its own choice, and comes back with every event."""
+
+    model_config = _STRICT
+
+    id: Annotated[str, Field(max_length=64)] | int
+    request: str = Field(max_length=64)
+    arguments: dict[str, Any] = {}
+
+
+def upsample(**arguments: Any) -> dict[str, Any]:
+    """Upsample volume files into a folder: `fluidsr.upsample`."""
+    folder = api.upsample(**arguments, quiet=False)
+    return {"output": str(folder.absolute()), "frames": str((folder / "frames").absolute())}
+
+
+def upsample_arrays(
+    arrays: dict[str, SharedArray],
+    result: dict[str, SharedArray],
+    *,
+    model: str = "smoke3d-x4",
+    cell_size: float = 1.0,
+    dt: float = 1.0 / 24.0,
+    velocity_scale: float = 1.0,
+    tile: int | str = "auto",
+    max_memory: int | None = None,
+    precision: str = "float32",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Upsample the fields of one frame in shared memory into shared memory: `Upscaler.upsample`.
+
+    `arrays` holds `density [x, y, z]`, `velocity [3, x, y, z]` in m/s, and others; `result` names those that are
+    wanted, `factor` times as long along each axis of the grid. `cell_size` in m, `dt` in s.
+    """
+    from fluidsr.frame import Frame
+
+    upscaler = InferenceSettings(tile, max_memory, precision).load(model, device)
+    if "density" not in arrays:
+        raise InputError("arrays", "there is no density", "give one")
+    with SharedArrays(arrays) as coarse, SharedArrays(result) as fine:
+        fields = {name: coarse.copy(name) for name in arrays}
+        frame = Frame(fields["density"], cell_size=cell_size, dt=dt).with_fields(fields)
+        fine_shape = upscaler.fine_shape(frame.shape)
+        for name, array in result.items():
+            expected = [frame.dim, *fine_shape] if name == "velocity" else [*fine_shape]
+            if array.shape != expected:
+                raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
+            fine.put(name, 0.0)  # where no block lies
+        for name, box, values in upscaler.pieces(frame, velocity_scale=velocity_scale, fields=list(result)):
+            if name in result:
+                fine.put(name, values.cpu().numpy(), (..., *box.slices))
+    return {"shape": list(fine_shape), "seconds": upscaler.statistics.seconds}
+
+
+def read(
+    path: str,
+    *,
+    fields: list[str] | None = None,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    result: dict[str, SharedArray] | None = None,
+) -> dict[str, Any]:
+    """A volume file's frame, velocity in m/s: `shape`, `fields`, `cell_size`, `origin`, `time` and `dt`. With `result`
+    the fields that it names are written there."""
+    from fluidsr.pipeline import frame_sequence
+    from fluidsr.volumes.sequence import frame_number
+
+    item = frame_sequence.FrameRef(frame_number(path) or 0, Path(path))
+    read_options = frame_sequence.ReadOptions(density_grid, velocity_grid)
+    frame, notes = frame_sequence.read(item, read_options, fields)
+    frame = frame.numpy()
+    with SharedArrays(result or {}) as targets:
+        for name, target in (result or {}).items():
+            values = frame.fields().get(name)
+            if values is None or list(values.shape) != target.shape:
+                has = "is not there" if values is None else f"has the shape {values.shape}"
+                raise InputError(f"result: {name}", f"the field {has}", "ask without `result` first")
+            targets.put(name, values)
+    return {
+        "shape": list(frame.shape),
+        "fields": list(frame.fields()),
+        "cell_size": frame.cell_size,
+        "origin": list(frame.origin),
+        "time": frame.time,
+        "dt": frame.dt,
+        "notes": list(notes),
+    }
+
+
+def simulate(
+    scene: str,
+    output: str | None = None,
+    *,
+    frames: str | int | None = None,
+    model: str | None = None,
+    formats: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    resolution_scale: float = 1.0,
+    name: str | None = None,
+    start_frame: int = 1,
+    axes: str | None = None,
+    seed: int = 0,
+    tile: int | str = "auto",
+    max_memory: int | None = None,
+    precision: str = "float32",
+    device: str = "auto",
+    preview: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Simulate a scene into a folder, as `fluidsr simulate` does."""
+    from fluidsr.pipeline.simulate import SimulateJob
+    from fluidsr.pipeline.simulate import simulate as run
+
+    job = SimulateJob.of(
+        scene,
+        frames_wanted=frames,
+        model=model,
+        device=device,
+        seed=seed,
+        overrides=overrides,
+        formats=formats,
+        inference=InferenceSettings(tile, max_memory, precision),
+        resolution_scale=resolution_scale,
+        name=name,
+        start_frame=start_frame,
+        axes=axes,
+    )
+    folder = Path(output) if output is not None else Path("runs") / job.scene.name
+    run(job, folder, preview=preview, overwrite=overwrite, quiet=False)
+    return {"output": str(folder.absolute()), "frames": str((folder / "frames").absolute())}
+
+
+def info(path: str) -> dict[str, Any]:
+    """What is in a volume, sequence, dataset, model or run: `fluidsr info --json`."""
+    from fluidsr.pipeline.info import info as run
+
+    return run(path)
+
+
+def models() -> dict[str, Any]:
+    """The cards of the shipped models by their names: `fluidsr models list --json`."""
+    from fluidsr import models
+
+    return {name: models.read_card(name).model_dump(mode="json") for name in models.shipped()}
+
+
+def _arguments_of(function: Callable[..., Any], leave_out: Sequence[str] = ()) -> type[BaseModel]:
+    hints = typing.get_type_hints(function)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in leave_out
+    }
+    return create_model(f"{function.__name__}_arguments", __config__=_STRICT, **fields)
+
+
+_FUNCTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    function.__name__: function for function in (upsample, upsample_arrays, read, simulate, info, models)
+}
+_ARGUMENTS: Mapping[str, type[BaseModel]] = {
+    **{name: _arguments_of(function) for name, function in _FUNCTIONS.items()},
+    "upsample": _arguments_of(api.upsample, leave_out=("quiet",)),
+    "cancel": create_model("cancel_arguments", __config__=_STRICT, id=(str | int, ...)),
+    "hello": create_model("hello_arguments", __config__=_STRICT, protocol=(int, ...), token=(str, "")),
+    "shutdown": create_model("shutdown_arguments", __config__=_STRICT),
+}
+
+
+def parse(request: Request) -> dict[str, Any]:
+    """The arguments of a request, checked. Raises InputError that names the first wrong one."""
+    if request.request not in _ARGUMENTS:
+        raise InputError(
+            "request", f"'{request.request}' is not known", f"give one of {', '.join(sorted(_ARGUMENTS))}"
+        )
+    schema = _ARGUMENTS[request.request]
+    try:
+        arguments = schema.model_validate(request.arguments)
+    except ValidationError as error:
+        raise problem_of(error, f"{request.request}: ") from None
+    return {name: getattr(arguments, name) for name in schema.model_fields}
+
+
+def problem_of(error: ValidationError, where: str = "") -> InputError:
+    """The first thing that pydantic has found wrong."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"])) or "request"
+    return InputError(f"{where}{place}", first["msg"], "see docs/worker.md, or fluidsr serve --schema")
+
+
+def function_of(request: str) -> Callable[..., dict[str, Any]]:
+    """What answers a request that is queued."""
+    return _FUNCTIONS[request]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of all requests."""
+    models = {name: (arguments, "validation") for name, arguments in sorted(_ARGUMENTS.items())}
+    adapters = [(name, mode, TypeAdapter(arguments)) for name, (arguments, mode) in models.items()]
+    schemas, definitions = TypeAdapter.json_schemas(adapters)  # type: ignore[arg-type]
+    requests = [
+        {
+            "type": "object",
+            "properties": {
+                "id": {"type": ["string", "integer"]},
+                "request": {"const": name},
+                "arguments": schemas[(name, mode)],  # type: ignore[index]
+            },
+            "required": ["id", "request"],
+            "additionalProperties": False,
+        }
+        for name, mode, _ in adapters
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Requests to a fluidsr worker, protocol {PROTOCOL}",
+        "oneOf": requests,
+        **definitions,
+    }

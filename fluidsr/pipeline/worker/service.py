@@ -1,0 +1,147 @@
+"""Service: the queue of requests, done one after the other in the main thread."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from fluidsr.errors import FluidsrError, InputError, RunError
+from fluidsr.pipeline import progress
+from fluidsr.pipeline.events import Event, error_event, failure
+from fluidsr.pipeline.worker import requests
+from fluidsr.pipeline.worker.requests import Request
+from fluidsr.signals import Stopped
+
+LOG = logging.getLogger(__name__)
+_MOST_WAITING = 64
+# Interrupts a request as Ctrl-C does, and leaves Ctrl-C its meaning.
+_CANCEL = getattr(signal, "SIGUSR1", signal.SIGINT)
+
+
+@dataclass(eq=False)
+class Job:
+    """A request that waits or runs. `client` is whoever sent it, `send` takes its events."""
+
+    client: object
+    request: Request
+    arguments: dict[str, Any]
+    send: Callable[[Event], None]
+    cancelled: bool = False
+
+
+class Service:
+    """Takes requests from any thread; the main thread makes it, and does them in `run`."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._jobs: list[Job] = []
+        self._running: Job | None = None
+        self._lock = threading.Lock()
+        self._ends = False
+        signal.signal(_CANCEL, self._interrupt)
+
+    def submit(self, client: object, request: Request, send: Callable[[Event], None]) -> None:
+        """Queue a request, or do it at once where it is `cancel` or `shutdown`. Its events go to `send`.
+
+        Raises InputError for a request that is wrong, RunError where too many wait.
+        """
+        arguments = requests.parse(request)
+        if request.request == "cancel":
+            send(result_event({"cancelled": self._cancel(client, arguments["id"])}))
+        elif request.request == "shutdown":
+            send(result_event({}))
+            self.end()
+        elif request.request == "hello":
+            _check_protocol(arguments["protocol"])
+            send(result_event({"protocol": requests.PROTOCOL}))
+        else:
+            self._put(Job(client, request, arguments, send))
+
+    def _put(self, job: Job) -> None:
+        with self._lock:
+            if any((job.client, job.request.id) == (other.client, other.request.id) for other in self._jobs):
+                raise InputError("id", f"{job.request.id!r} is the id of a request that runs", "give another")
+            if len(self._jobs) >= _MOST_WAITING:
+                raise RunError("worker", f"{_MOST_WAITING} requests are waiting", "wait for them, or cancel")
+            self._jobs.append(job)
+        self._queue.put(job)
+
+    def forget(self, client: object) -> None:
+        """Cancel what a client has asked for that is not there any more."""
+        with self._lock:
+            ids = [job.request.id for job in self._jobs if job.client is client]
+        for number in ids:
+            self._cancel(client, number)
+
+    def end(self) -> None:
+        """Let `run` return; what runs is interrupted."""
+        self._ends = True
+        with self._lock:
+            clients = {id(job.client): job.client for job in self._jobs}
+        for client in clients.values():
+            self.forget(client)
+        self._queue.put(None)
+
+    def _cancel(self, client: object, number: str | int) -> bool:
+        with self._lock:
+            jobs = [job for job in self._jobs if job.client is client and job.request.id == number]
+            for job in jobs:
+                job.cancelled = True
+        if jobs:
+            signal.pthread_kill(threading.main_thread().ident or 0, _CANCEL)
+        return bool(jobs)
+
+    def run(self) -> None:
+        """Do requests until `end`. Raises Stopped where a signal ends the process."""
+        while not self._ends:
+            job = self._queue.get()
+            if job is not None:
+                self._do(job)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._running is not None and self._running.cancelled:
+            raise Stopped
+
+    def _do(self, job: Job) -> None:
+        event: Event = {"event": "cancelled"}
+        LOG.info("%s %s", job.request.request, job.request.arguments)
+        try:
+            if not job.cancelled:
+                event = result_event(self._call(job))
+        except KeyboardInterrupt:
+            if not job.cancelled:
+                raise
+        except Exception as error:
+            message, code = failure(error)
+            expected = isinstance(error, FluidsrError)
+            LOG.error("%s", message, exc_info=None if expected else error)
+            event = error_event(error, message, code)
+        with self._lock:
+            self._jobs.remove(job)
+        job.send(event)
+
+    def _call(self, job: Job) -> dict[str, Any]:
+        with progress.shown_by(lambda _: progress.Events(job.send)):
+            try:
+                self._running = job
+                return requests.function_of(job.request.request)(**job.arguments)
+            finally:
+                self._running = None
+
+
+def result_event(result: dict[str, Any]) -> Event:
+    """The last event of a request that was done."""
+    return {"event": "result", "result": result}
+
+
+def _check_protocol(number: int) -> None:
+    if number != requests.PROTOCOL:
+        raise InputError(
+            "protocol", f"the worker speaks {requests.PROTOCOL}, and not {number}", "install one that fits"
+        )

@@ -1,0 +1,1 @@
+../../fluidsr/client.py

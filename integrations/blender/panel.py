@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The panel in Properties > Physics > Fluid of a gas domain, and what is set there."""
+
+import json
+
+import bpy
+
+from .preferences import preferences
+
+
+def _model_names(properties, context, text):
+    names = json.loads(preferences(context).models or "[]") or ["smoke3d-x4", "smoke3d-x4-gan"]
+    return [name for name in names if text in name]
+
+
+class UpsampleProperties(bpy.types.PropertyGroup):
+    """What `fluidsr upsample` is told about a domain."""
+
+    model: bpy.props.StringProperty(
+        name="Model",
+        default="smoke3d-x4",
+        search=_model_names,
+        description="The network that upsamples: the name of a shipped one, or a .safetensors file",
+    )
+    velocity_scale: bpy.props.FloatProperty(
+        name="Detail",
+        default=1.0,
+        min=0.0,
+        soft_max=2.0,
+        description="Factor on the velocity that the network sees: more or less detail; 1 is the model's own",
+    )
+    precision: bpy.props.EnumProperty(
+        name="Precision",
+        items=[
+            ("float32", "Float", "32 bits"),
+            ("bfloat16", "Bfloat16", "16 bits: faster where the hardware has it"),
+            ("float16", "Half", "16 bits: faster on GPUs"),
+        ],
+    )
+    max_memory: bpy.props.FloatProperty(
+        name="Memory (GB)",
+        default=0.0,
+        min=0.0,
+        soft_max=64.0,
+        description="Bound on the memory of the network; 0: 2 GB on a CPU, half of a GPU",
+    )
+    use_range: bpy.props.BoolProperty(name="Frame Range", description="Upsample some frames only")
+    first: bpy.props.IntProperty(name="First", default=1, min=0)
+    last: bpy.props.IntProperty(name="Last", default=250, min=0)
+    output: bpy.props.StringProperty(
+        name="Output",
+        subtype="DIR_PATH",
+        description="Folder for the fine frames. Empty: 'fluidsr' in the domain's cache",
+    )
+    overwrite: bpy.props.BoolProperty(
+        name="Replace",
+        description="Replace frames of other settings in the output folder",
+        options={"SKIP_SAVE"},
+    )
+    volume: bpy.props.PointerProperty(type=bpy.types.Object, options={"HIDDEN"})  # of the last import
+
+
+def domain_of(thing):
+    """The domain settings of an object that is a gas domain, else None."""
+    for modifier in thing.modifiers if thing is not None else ():
+        if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
+            settings = modifier.domain_settings
+            return settings if settings.domain_type == "GAS" else None
+    return None
+
+
+class FLUIDSR_PT_upsample(bpy.types.Panel):
+    bl_label = "fluidsr"
+    bl_parent_id = "PHYSICS_PT_fluid"
+    bl_space_type, bl_region_type, bl_context = "PROPERTIES", "WINDOW", "physics"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return domain_of(context.object) is not None
+
+    def draw(self, context):
+        from .operators import current  # as it is now
+
+        layout, properties = self.layout, context.object.fluidsr
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.enabled = current is None
+        for name in ("model", "velocity_scale", "precision", "max_memory", "use_range"):
+            column.prop(properties, name)
+        if properties.use_range:
+            column.prop(properties, "first")
+            column.prop(properties, "last")
+        column.prop(properties, "output")
+        column.prop(properties, "overwrite")
+        if current is None:
+            layout.operator("fluidsr.upsample", icon="MOD_FLUIDSIM")
+        elif hasattr(layout, "progress"):
+            layout.progress(factor=current.fraction, text=f"{current.text} (Esc stops)")
+        else:
+            layout.label(text=f"{round(100 * current.fraction)} %: {current.text} (Esc stops)")
+        layout.operator("fluidsr.import_result", icon="VOLUME_DATA")
+
+
+CLASSES = (UpsampleProperties, FLUIDSR_PT_upsample)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sequence of VDB files as a volume object with a material."""
+
+import bpy
+import mathutils
+
+
+class Unreadable(Exception):
+    """A file cannot be used; the text is for the user."""
+
+
+def sequence(frames, name, before=None):
+    """A volume object that shows `frames` (files by number) at the frames of their numbers; `before` is used again.
+
+    Blender takes a voxel's index for its lower corner, and OpenVDB for its centre: it draws every file half a voxel too
+    high along each axis. The object is moved back by that. Raises Unreadable.
+    """
+    first, path = next(iter(frames.items()))
+    data = before.data if before is not None else bpy.data.volumes.new(f"{name} fine")
+    data.filepath, data.is_sequence = str(path), False
+    if not data.grids.load() or not len(data.grids):
+        message = data.grids.error_message or "it holds no grids"
+        raise Unreadable(f"{path}: cannot be read ({message}); upsample it again")
+    grids = {grid.name: grid for grid in data.grids}
+    for velocity in ("velocity", "vel"):
+        if velocity in grids:  # for motion blur
+            data.velocity_grid, data.velocity_unit, data.velocity_scale = velocity, "SECOND", 1.0
+    voxel = abs(next(iter(grids.values())).matrix_object[0][0])
+    data.is_sequence, data.sequence_mode = len(frames) > 1, "CLIP"
+    data.frame_start, data.frame_duration, data.frame_offset = first, max(frames) - first + 1, first - 1
+    thing = before if before is not None else bpy.data.objects.new(f"{name} fine", data)
+    thing.location = mathutils.Vector((-voxel / 2,) * 3)
+    if not data.materials:
+        data.materials.append(material(f"{name} smoke", set(grids)))
+    return thing
+
+
+def material(name, grids):
+    """Principled Volume for the grids: density, fire where there is flame."""
+    made = bpy.data.materials.new(name)
+    made.use_nodes = True
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    nodes.clear()
+    output = nodes.new("ShaderNodeOutputMaterial")
+    shader = nodes.new("ShaderNodeVolumePrincipled")
+    shader.location, output.location = (0, 0), (300, 0)
+    shader.inputs["Density Attribute"].default_value = "density"
+    shader.inputs["Density"].default_value = 5.0  # as Blender's own Quick Smoke
+    shader.inputs["Temperature Attribute"].default_value = ""
+    links.new(shader.outputs["Volume"], output.inputs["Volume"])
+    if "flame" in grids:
+        flame = nodes.new("ShaderNodeAttribute")
+        flame.attribute_name, flame.location = "flame", (-600, -200)
+        links.new(flame.outputs["Fac"], shader.inputs["Blackbody Intensity"])
+        kelvin = nodes.new("ShaderNodeMapRange")
+        kelvin.location = (-300, -300)
+        kelvin.inputs["To Min"].default_value, kelvin.inputs["To Max"].default_value = 900.0, 2200.0
+        heat = flame
+        if "temperature" in grids:
+            heat = nodes.new("ShaderNodeAttribute")
+            heat.attribute_name, heat.location = "temperature", (-600, -400)
+        links.new(heat.outputs["Fac"], kelvin.inputs["Value"])
+        links.new(kelvin.outputs["Result"], shader.inputs["Temperature"])
+    return made

@@ -1,0 +1,113 @@
+"""The Blender extension in the real Blender: a bake is upsampled and comes back in its place; what is wrong is said."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from fluidsr.volumes import read
+
+HERE = Path(__file__).parent
+ADDON = HERE.parents[1] / "integrations" / "blender"
+SAMPLE = HERE.parent / "volumes" / "samples" / "bake"
+BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--python-exit-code", "1", "--python"]
+# Blender as a program bakes 5 frames with fire. As a Python module (FLUIDSR_BPY names its interpreter) it cannot bake,
+# and gets two frames of smoke in an adaptive domain.
+PROGRAMS = {
+    "blender": (BLENDER, "-", 5),
+    "bpy": ([os.environ.get("FLUIDSR_BPY", "")], str(SAMPLE), 2),
+}
+
+
+@pytest.fixture(scope="module", params=list(PROGRAMS))
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What clients_blender_addon.py says; FLUIDSR_CLIENT_PICTURES names a folder that keeps its picture."""
+    command, bake, count = PROGRAMS[request.param]
+    if not shutil.which(command[0]):
+        pytest.skip(f"needs {command[0] or 'FLUIDSR_BPY'}")
+    folder = tmp_path_factory.mktemp("addon")
+    (folder / "scripts" / "addons").mkdir(parents=True)
+    (folder / "scripts" / "addons" / "fluidsr_addon").symlink_to(ADDON)
+    program = folder / "fluidsr"
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{ADDON.parents[1]}" exec "{sys.executable}" -m fluidsr.cli "$@"\n'
+    )
+    program.chmod(0o755)
+    picture = folder / "picture.png"
+    script = HERE / "clients_blender_addon.py"
+    environment = {**os.environ, "BLENDER_USER_SCRIPTS": str(folder / "scripts")}
+    environment.pop("PYTHONPATH", None)  # of this interpreter, not of Blender's
+    arguments = [*command, str(script), "--", str(program), str(folder), str(picture), bake, str(count)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=3000, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
+        shutil.copy(picture, Path(keep) / f"blender_addon_{request.param}.png")
+    result: dict = json.loads((folder / "told.json").read_text())
+    files = [f"fluid_data_{number:04d}.vdb" for number in range(1, count + 1)]
+    return {**result, "folder": folder, "picture": picture, "expected": files, "baked": bake == "-"}
+
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(3100)]
+
+
+def test_what_is_wrong_is_one_line(told: dict) -> None:
+    for case, needle in {
+        "wrong path": "nowhere: is not a program; set its path in the add-on's preferences",
+        "wrong program": "the worker has ended",
+        "not baked": "holds no baked frames; bake the domain first",
+        "nothing to import": "holds no volumes; press Upsample Bake first",
+        "wrong model": "no-such-model: is neither a shipped model nor a file",
+        "wrong range": "frame range: 2 is before 3",
+        "other settings": "use Replace, or another Output",
+    }.items():
+        assert told[case].startswith("Error: ") and needle in told[case], case
+        assert "\n" not in told[case] and "Traceback" not in told[case]
+    assert told["state"].startswith("fluidsr 0.") and "smoke3d-x4" in told["models"]
+    assert "smoke2d-x4" not in told["models"]
+
+
+def test_a_run_that_was_cancelled_goes_on_and_a_second_click_changes_nothing(told: dict) -> None:
+    cancelled, frames = told["cancelled"]
+    assert cancelled and 1 <= frames < len(told["expected"])
+    assert told["upsampled"] == ["FINISHED"] and told["files"] == told["expected"]
+    assert told["again"] == [["FINISHED"], True]
+    before, after = told["objects"]
+    assert before == after
+
+
+def test_the_result_stands_in_the_place_of_the_domain(told: dict) -> None:
+    assert told["domain hidden"] == [True, True]
+    files = told["expected"]
+    assert told["shown"] == {str(n): name for n, name in enumerate([*files, ""], start=1)}
+    low, high = (np.array(corner) for corner in told["domain"])
+    frame = read(told["folder"] / "cache" / "fluidsr" / "frames" / files[-1])
+    voxel = frame.cell_size
+    if not told["baked"]:  # an adaptive domain is smaller than its object: as Blender said of its own grid
+        low, high = np.array([0.1875, -1.3125, 1.0]), np.array([1.75, 0.25, 2.375])
+    np.testing.assert_allclose(frame.origin, low, atol=1e-4)
+    np.testing.assert_allclose(np.add(frame.origin, np.multiply(frame.shape, voxel)), high, atol=1e-4)
+    # Blender draws voxel 0 from the grid's translation on; that has to be the domain's corner.
+    matrix = np.array(told["grids"]["density"])
+    np.testing.assert_allclose(matrix[:3, :3], np.eye(3) * voxel, atol=1e-6)
+    np.testing.assert_allclose(matrix[:3, 3] + told["location"], low, atol=1e-4)
+    assert set(told["grids"]) >= {"density", "flame", "velocity"}
+    # The box that it draws is that of the smoke (and of what else is not empty), in the domain.
+    filled = np.argwhere(np.asarray(frame.density) > 0)
+    drawn_low, drawn_high = (np.array(corner) for corner in told["box"])
+    assert (drawn_low <= low + filled.min(0) * voxel + 1e-4).all() and (drawn_low >= low - 1e-4).all()
+    assert (drawn_high >= low + filled.max(0) * voxel - 1e-4).all()
+    assert (drawn_high <= high + 8 * voxel).all()  # it counts whole leaves
+
+
+def test_it_has_a_material_with_fire_and_velocity_for_motion_blur(told: dict) -> None:
+    assert told["density"] == "density" and "flame" in told["attributes"]
+    assert told["velocity"] == ["velocity", "SECOND"]
+    picture = imageio.imread(told["picture"])[..., :3].astype(float)
+    assert picture.std() > 5
+    assert told["ended"]
