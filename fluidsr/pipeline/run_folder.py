@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
 from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership, exclusively, is_lock
-from fluidsr.pipeline import provenance
+from fluidsr.pipeline import crash, provenance
 from fluidsr.pipeline.provenance import to_yaml
 
 _SPEC = "run.yaml"
@@ -307,6 +307,7 @@ def _remove_run(path: Path) -> None:
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             (path / side).rmdir()
+    crash.remove(path)
     for pattern in (_LOG, "preview.png", "preview.mp4", ".state_*.safetensors", _SPEC):
         for file in path.glob(pattern):
             file.unlink()

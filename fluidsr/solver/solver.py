@@ -32,6 +32,8 @@ from fluidsr.solver.workspace import Workspace
 # solids 21 less; with reflection 12 more. In a substep in which solids move 16 more, with nozzles 28.
 BYTES_PER_CELL = 88
 
+MOST_DENSER = 100.0  # times what was put in; advection adds nothing, solids that move press some together
+
 
 @dataclass(frozen=True)
 class AdvanceReport:
@@ -87,6 +89,13 @@ class Solver:
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
+        # What sources give, and noise makes of it; then also what the caller puts in. And what `advance` left.
+        given = [
+            source.density * (1 + (abs(source.noise.strength) if source.noise else 0))
+            for source in setup.sources
+            if source.density is not None
+        ]
+        self._densest, self._densest_left = max(given, default=0.0), 0.0
         self._max_speed = 0.0
         self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
@@ -120,13 +129,16 @@ class Solver:
 
         On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
         nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
-        simulation diverges, or solids leave no room for fluid.
+        simulation diverges, density runs away, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError(
                 "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
             )
         self._stages.clear()
+        densest = float(self._state.density.max())
+        if densest > self._densest_left:
+            self._densest = max(self._densest, densest)
         start, left = self._state.time, seconds
         solves: list[SolveReport] = []
         cfl = 0.0
@@ -143,6 +155,7 @@ class Solver:
         totals = [float(scalar.sum(dtype=torch.float64)) for scalar in self._state.scalars]
         if not math.isfinite(sum(totals)):
             raise self._not_finite("density or temperature")
+        self._check_density()
         return AdvanceReport(
             substeps=len(solves),
             cfl=cfl,
@@ -308,6 +321,16 @@ class Solver:
             f"{MAX_DIVERGENCE:g}) after {report.iterations} iterations",
             "raise numerics.pressure.max_iterations or tolerance, or time.max_substeps",
         )
+
+    def _check_density(self) -> None:
+        """Raise SolverError where the flow has made smoke a great deal denser than what was put in."""
+        self._densest_left = densest = float(self._state.density.max())
+        if densest > MOST_DENSER * self._densest:
+            raise SolverError(
+                f"t = {self.time:.4g} s",
+                f"density runs away: {densest:.3g} where {self._densest:.3g} was put in at most",
+                "lower time.cfl or raise time.max_substeps, or let solids move more slowly",
+            )
 
     def _not_finite(self, what: str) -> SolverError:
         return SolverError(

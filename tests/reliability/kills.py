@@ -1,0 +1,354 @@
+"""Kill the commands at random moments, run them again, and compare every byte with an uninterrupted run.
+
+    python tests/reliability/kills.py                             # a hundred kills over all commands
+    python tests/reliability/kills.py render train --kills 10 --seed 7
+
+Each run is a process of its own, forked from this one, which has loaded the program's modules: its start costs
+nothing. Half of the kills (SIGKILL) hit at a random file operation of the run, the other half after a random share
+of its CPU time, and half of those hit its child processes too. A run is killed up to `MOST_KILLS` times before it is
+let finish. A kill has landed if the run was under way: something of it was on the disk, and it had not ended. The
+state of a simulation is saved after every frame (normally every five seconds).
+
+Of the logs, times of day and seconds of work are left out of the comparison, TensorBoard's files altogether.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MOST_KILLS = 3
+_WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.listdir", "os.scandir"}
+_TINY = [
+    "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
+    "--set", "precision=float32",
+]  # fmt: skip
+_PLUME2D = ["simulate", "plume2d", "--set", "domain.resolution=[16,24]", "--set", "domain.cell_size=0.05"]
+_PLUME3D = ["simulate", "plume", "--set", "domain.resolution=[8,12,8]", "--set", "domain.cell_size=0.16"]
+_SIZE = ["--dim", "2", "--resolution", "16", "--factor", "4", "--simulations", "3"]
+_EVERY = [word for key, n in (("checkpoint", 2), ("log", 2), ("validate", 4), ("sample", 4)) for word in
+          ("--set", f"{key}_every={n}")]  # fmt: skip
+
+# The arguments of each command; {inputs} is the folder of what `make_inputs` makes, {output} that of the run.
+CASES = {
+    "simulate-2d": [*_PLUME2D, "--frames", "5", "--model", "{inputs}/tiny2.safetensors", "-o", "{output}"],
+    "simulate-3d": [*_PLUME3D, "--frames", "4", "--model", "{inputs}/tiny3.safetensors", "-o", "{output}"],
+    "upsample": ["upsample", "{inputs}/run", "--model", "{inputs}/tiny2.safetensors", "-o", "{output}"],
+    "convert": ["convert", "{inputs}/run", "-o", "{output}",
+                *(word for kind in ("vdb", "vti", "npz", "vtkhdf") for word in ("--format", kind))],
+    "render": ["render", "{inputs}/run", "-o", "{output}/movie.mp4"],
+    "generate-dataset": ["generate-dataset", *_SIZE, "--frames", "4", "--set", "warm_up.frames=2", "-o", "{output}"],
+    "train": ["train", "--data", "{inputs}/data", "--recipe", "smoke2d-x4", "--steps", "8", *_TINY, *_EVERY,
+              "-o", "{output}"],
+}  # fmt: skip
+
+
+@dataclass
+class Counts:
+    """What happened to the runs of one command."""
+
+    landed: int = 0
+    rounds: int = 0
+    lost: int = 0
+    different: int = 0
+    left_behind: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.landed} kills landed in {self.rounds} runs: {self.lost} files lost, {self.different} different, "
+            f"{self.left_behind} left behind"
+        )
+
+
+def load_modules() -> None:
+    """What the commands import late, and what a fork shall not compute again."""
+    import fluidsr.dataset
+    import fluidsr.pipeline.convert
+    import fluidsr.pipeline.generate_dataset
+    import fluidsr.pipeline.render
+    import fluidsr.pipeline.simulate
+    import fluidsr.pipeline.train
+    import fluidsr.pipeline.upsample
+    import fluidsr.preview
+    import fluidsr.solver
+    import fluidsr.training
+    import fluidsr.upscaling
+    from fluidsr.pipeline import provenance
+
+    provenance.commit()
+
+
+def start(arguments: Sequence[str], output: Path, log: Path, kill_at: int | None, count_to: Path | None) -> int:
+    """The process id of a new run; it kills itself at its file operation `kill_at`, and writes their number to
+    `count_to` at its end."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.setsid()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        code = _run(arguments, output, kill_at, count_to)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}")
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _run(arguments: Sequence[str], output: Path, kill_at: int | None, count_to: Path | None) -> int:
+    from fluidsr.cli import main
+    from fluidsr.pipeline.checkpoint import Checkpoint
+
+    Checkpoint.is_due = lambda self: True  # type: ignore[method-assign]
+    operations, root = [0], str(output)
+
+    def count(event: str, details: tuple[Any, ...]) -> None:
+        if event in _WRITES and str(details[0]).startswith(root):
+            operations[0] += 1
+            if operations[0] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    try:
+        main([*arguments, "-q", "--device", "cpu"])
+    except SystemExit as stop:
+        if count_to is not None:
+            count_to.write_text(str(operations[0]))
+        return int(stop.code or 0)
+    return 70
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def finish(pid: int, log: Path) -> float:
+    """Wait for a run that nobody kills; its CPU seconds. Raises RuntimeError where it fails."""
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError(f"exit code {os.waitstatus_to_exitcode(status)}: {log.read_text()[-2000:]}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def make_inputs(folder: Path, names: Sequence[str]) -> None:
+    """Models of a few weights, a run of three frames, and a dataset: what the commands `names` read."""
+    folder.mkdir()
+    if {"simulate-2d", "simulate-3d", "upsample"} & set(names):
+        finish(_forked(_make_models, folder), folder / "log")
+    if {"upsample", "convert", "render"} & set(names):
+        fields = ["--set", "output.fields=[density,velocity]", "--format", "vdb", "--no-preview"]
+        arguments = [*_PLUME2D, "--model", "none", "--frames", "4", *fields, "-o", str(folder / "run")]
+        finish(start(arguments, folder / "run", folder / "log", None, None), folder / "log")
+    if "train" in names:
+        arguments = ["generate-dataset", *_SIZE, "--frames", "6", "-o", str(folder / "data")]
+        finish(start(arguments, folder / "data", folder / "log", None, None), folder / "log")
+
+
+def _forked(work: Any, *arguments: Any) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work(*arguments)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _make_models(folder: Path) -> None:
+    import torch
+
+    from fluidsr.models import Card, SmokeGenerator, save
+    from fluidsr.models.store import properties_of
+
+    for dim in (2, 3):
+        torch.manual_seed(1)
+        generator = SmokeGenerator(dim, 4, width=8, blocks=1, rise_width=4)
+        card = Card(name="tiny", **properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9))
+        save(folder / f"tiny{dim}.safetensors", generator, card)
+
+
+def contents(output: Path) -> dict[str, str]:
+    """A digest of every file by its path, without what no two runs have in common."""
+    return {
+        str(path.relative_to(output)): hashlib.sha256(_comparable(path)).hexdigest()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and "tensorboard" not in path.parts
+    }
+
+
+def _comparable(path: Path) -> bytes:
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [
+            {k: v for k, v in line.items() if not k.startswith(("seconds", "steps_per_second", "share_"))}
+            for line in lines
+        ]
+        return json.dumps(kept).encode()
+    if path.name.startswith("checkpoint"):
+        from fluidsr import checkpoints
+
+        saved = checkpoints.read(path)
+        saved.record.pop("seconds")
+        words = [json.dumps(saved.record, sort_keys=True).encode()]
+        words += [name.encode() + tensor.numpy().tobytes() for name, tensor in sorted(saved.tensors.items())]
+        return b"\n".join(words)
+    return path.read_bytes()
+
+
+def finished_files(output: Path) -> dict[Path, tuple[int, int]]:
+    """The files of what counts as finished (frames in the log, simulations with their names), each with its inode and
+    time: a run that goes on leaves them alone."""
+    files: list[Path] = [path for path in output.glob("sim_*/**/*") if path.is_file()]
+    with open(output / "run.jsonl") if (output / "run.jsonl").exists() else open(os.devnull) as log:  # noqa: PTH123
+        for line in log:
+            if line.endswith("\n"):
+                files += [output / name for name in json.loads(line).get("files", {})]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+class Baseline:
+    """An uninterrupted run: its contents, its file operations, and its CPU seconds."""
+
+    def __init__(self, name: str, inputs: Path, folder: Path) -> None:
+        output, log, number = folder / "whole", folder / "log", folder / "operations"
+        self.cpu = finish(start(arguments_of(name, inputs, output), output, log, None, number), log)
+        self.operations = int(number.read_text())
+        self.contents = contents(output)
+
+
+def arguments_of(name: str, inputs: Path, output: Path) -> list[str]:
+    return [word.format(inputs=inputs, output=output) for word in CASES[name]]
+
+
+def kill_once(
+    name: str, inputs: Path, output: Path, log: Path, whole: Baseline, drawn: random.Random
+) -> int | None:
+    """Start the command and kill it at a random moment; the process, or None where the kill has not landed."""
+    at_operation = drawn.randint(1, whole.operations) if drawn.random() < 0.5 else None
+    moment = drawn.random() * whole.cpu
+    group = drawn.random() < 0.5
+    pid = start(arguments_of(name, inputs, output), output, log, at_operation, None)
+    try:
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                break
+            if at_operation is None and cpu_seconds(pid) >= moment and output.exists():
+                os.killpg(pid, signal.SIGKILL) if group else os.kill(pid, signal.SIGKILL)
+                _, status = os.waitpid(pid, 0)
+                break
+            time.sleep(0.003)
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)
+        raise
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"{name}: exit code {code}: {log.read_text()[-2000:]}")
+    return pid if code == -signal.SIGKILL and output.exists() else None
+
+
+def wait_for_group(pid: int, seconds: float = 60.0) -> None:
+    """Until the children of a killed process have ended, too."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.killpg(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+
+
+def run_case(name: str, inputs: Path, folder: Path, kills: int, drawn: random.Random) -> Counts:
+    """Kill the command `name` until `kills` have landed."""
+    folder.mkdir()
+    whole, counts, log = Baseline(name, inputs, folder), Counts(), folder / "log"
+    while counts.landed < kills:
+        output = folder / f"round{counts.rounds}"
+        counts.rounds += 1
+        kept: dict[Path, tuple[int, int]] = {}
+        killed = []
+        for _ in range(drawn.randint(1, min(MOST_KILLS, kills - counts.landed))):
+            landed = kill_once(name, inputs, output, log, whole, drawn)
+            if landed is None:
+                break  # it was faster, or had not begun
+            killed.append(landed)
+            for path, (inode, changed) in finished_files(output).items():
+                if kept.setdefault(path, (inode, changed)) != (inode, changed):
+                    counts.lost += 1
+                    counts.problems.append(f"{name}: {path.name} was finished, and made again")
+        if not (name == "render" and (output / "movie.mp4").exists()):
+            finish(start(arguments_of(name, inputs, output), output, log, None, None), log)
+        for pid in killed:
+            wait_for_group(pid)  # a movie's encoder outlives the run
+        counts.landed += len(killed)
+        for path, before in kept.items():
+            now = path.stat() if path.exists() else None
+            if now is None or (now.st_ino, now.st_mtime_ns) != before:
+                counts.lost += 1
+                counts.problems.append(f"{name}: {path.name} was finished, and is gone or made again")
+        compare(name, whole.contents, contents(output), counts)
+    return counts
+
+
+def compare(name: str, whole: dict[str, str], here: dict[str, str], counts: Counts) -> None:
+    """Add to `counts` how the files `here` differ from those of the uninterrupted run."""
+    for kind, names in (
+        ("lost", whole.keys() - here.keys()),
+        ("left_behind", here.keys() - whole.keys()),
+        ("different", {path for path in whole.keys() & here.keys() if whole[path] != here[path]}),
+    ):
+        setattr(counts, kind, getattr(counts, kind) + len(names))
+        counts.problems += [f"{name}: {path}: {kind.replace('_', ' ')}" for path in sorted(names)]
+
+
+def harness(names: Sequence[str], kills: int, seed: int) -> Iterator[tuple[str, Counts]]:
+    """Each of the commands `names` and its counts, `kills` of them in all."""
+    load_modules()
+    with tempfile.TemporaryDirectory() as root:
+        make_inputs(Path(root) / "inputs", names)
+        for i, name in enumerate(names):
+            share = kills * (i + 1) // len(names) - kills * i // len(names)
+            if share:
+                drawn = random.Random(f"{seed} {name}")
+                yield name, run_case(name, Path(root) / "inputs", Path(root) / name, share, drawn)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"{', '.join(CASES)}; none: all")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if unknown := set(options.commands) - set(CASES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    total = Counts()
+    for name, counts in harness(options.commands or list(CASES), options.kills, options.seed):
+        print(f"{name}: {counts}", *counts.problems, sep="\n  ", flush=True)
+        for key in ("landed", "rounds", "lost", "different", "left_behind"):
+            setattr(total, key, getattr(total, key) + getattr(counts, key))
+    print(f"together: {total}")
+    sys.exit(bool(total.lost or total.different or total.left_behind))
+
+
+if __name__ == "__main__":
+    main()
