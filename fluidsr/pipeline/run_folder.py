@@ -339,7 +339,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
             with spec.open("rb") as file:
                 raw = file.read(_MOST_SPEC + 1)
             if len(raw) <= _MOST_SPEC:
-                document = yaml.load(raw.decode("utf-8"), Loader=_Loader)
+                document = yaml.load(raw.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     if not isinstance(document, dict) or not isinstance(document.get("command"), str):
         raise InputError(
             str(spec),

@@ -38,7 +38,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, number: int, value: float) -> None:
     monkeypatch.setattr(Solver, "_advect_scalars", spoiled)
 
 
-@pytest.mark.parametrize(("value", "said"), [(float("nan"), "no longer finite"), (1e9, "density runs away: ")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(float("nan"), "no longer finite"), (1e9, "density runs away: ")]
+)
 def test_a_run_that_goes_wrong_leaves_its_last_good_state(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -50,7 +52,9 @@ def test_a_run_that_goes_wrong_leaves_its_last_good_state(
     spoil(monkeypatch, 3, value)
     assert call(*PLUME, "--set", "output.fields=[density,velocity]", "-o", str(run)) == 1
     (line,) = [words for words in capsys.readouterr().err.splitlines() if words.startswith("Error")]
-    assert line.startswith("Error: frame 3, t = ") and said in line and str(run / "crash" / "scene.yaml") in line
+    assert (
+        line.startswith("Error: frame 3, t = ") and said in line and str(run / "crash" / "scene.yaml") in line
+    )
     monkeypatch.undo()
 
     assert [json.loads(record)["frame"] for record in (run / "run.jsonl").read_text().splitlines()] == [1, 2]
@@ -62,7 +66,15 @@ def test_a_run_that_goes_wrong_leaves_its_last_good_state(
     assert report["last_good_frame"]["range"]["density"][1] == pytest.approx(float(last.density.max()))
     assert report["last_good_frame"]["report"]["substeps"] >= 1
 
-    again = ["simulate", str(run / "crash" / "scene.yaml"), "--start-frame", "3", "--frames", "3-4", "--no-preview"]
+    again = [
+        "simulate",
+        str(run / "crash" / "scene.yaml"),
+        "--start-frame",
+        "3",
+        "--frames",
+        "3-4",
+        "--no-preview",
+    ]
     assert call(*again, "--device", "cpu", "-o", str(tmp_path / "again")) == 0
     frames = [volumes.read(tmp_path / "again" / "frames" / f"plume2d-restart_000{n}.npz") for n in (3, 4)]
     assert [frame.time for frame in frames] == pytest.approx([3 / 24, 4 / 24])
@@ -83,9 +95,15 @@ def test_a_stalled_solve_is_caught_in_its_frame(tmp_path: Path, capsys: pytest.C
         "obstacles: [{shape: sphere, center: [0.6, 1.0], radius: 0.2}]\n"
     )
     run = tmp_path / "run"
-    assert call("simulate", str(scene), "--frames", "3", "--no-preview", "--device", "cpu", "-o", str(run)) == 1
+    assert (
+        call("simulate", str(scene), "--frames", "3", "--no-preview", "--device", "cpu", "-o", str(run)) == 1
+    )
     assert "the pressure solve stands at a relative residual of" in capsys.readouterr().err
-    assert sorted(file.name for file in (run / "crash").iterdir()) == ["report.yaml", "scene.yaml", "state.npz"]
+    assert sorted(file.name for file in (run / "crash").iterdir()) == [
+        "report.yaml",
+        "scene.yaml",
+        "state.npz",
+    ]
     (run / "crash" / "mine.txt").touch()
     assert call("simulate", "plume2d", *PLUME[2:], "--overwrite", "-o", str(run)) == 0
     assert [file.name for file in (run / "crash").iterdir()] == ["mine.txt"]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -29,7 +30,16 @@ from pathlib import Path
 from typing import Any
 
 MOST_KILLS = 3
-_WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.listdir", "os.scandir"}
+_WRITES = {
+    "open",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.truncate",
+    "os.listdir",
+    "os.scandir",
+}
 _TINY = [
     "--set", "generator={width: 8, blocks: 1, rise_width: 4}", "--set", "patches={tile: 8, batch: 2, frames: 3}",
     "--set", "precision=float32",
@@ -74,23 +84,17 @@ class Counts:
 
 def load_modules() -> None:
     """What the commands import late, and what a fork shall not compute again."""
-    import fluidsr.dataset
-    import fluidsr.pipeline.convert
-    import fluidsr.pipeline.generate_dataset
-    import fluidsr.pipeline.render
-    import fluidsr.pipeline.simulate
-    import fluidsr.pipeline.train
-    import fluidsr.pipeline.upsample
-    import fluidsr.preview
-    import fluidsr.solver
-    import fluidsr.training
-    import fluidsr.upscaling
-    from fluidsr.pipeline import provenance
-
-    provenance.commit()
+    for name in (
+        "dataset", "pipeline.convert", "pipeline.generate_dataset", "pipeline.render", "pipeline.simulate",
+        "pipeline.train", "pipeline.upsample", "preview", "solver", "training", "upscaling", "volumes.vtkhdf",
+    ):  # fmt: skip
+        importlib.import_module(f"fluidsr.{name}")
+    importlib.import_module("fluidsr.pipeline.provenance").commit()
 
 
-def start(arguments: Sequence[str], output: Path, log: Path, kill_at: int | None, count_to: Path | None) -> int:
+def start(
+    arguments: Sequence[str], output: Path, log: Path, kill_at: int | None, count_to: Path | None
+) -> int:
     """The process id of a new run; it kills itself at its file operation `kill_at`, and writes their number to
     `count_to` at its end."""
     sys.stdout.flush()
