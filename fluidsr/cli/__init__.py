@@ -87,14 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         label = error.filename or "the system"
         _fail(f"{label}: {error.strerror or error}; see the output above, or add --debug", 1)
-    except MemoryError:
-        if debug:
-            raise
-        _fail("not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1)
     except Exception as error:
         if debug:
             raise
         kind = type(error).__name__
+        if kind in ("MemoryError", "OutOfMemoryError"):  # the latter is torch's, of a GPU
+            _fail("not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1)
         _fail(f"internal error ({kind}: {error}); rerun with --debug and report the traceback", 1)
 
 

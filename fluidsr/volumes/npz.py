@@ -75,8 +75,17 @@ def read_frame(
     max_bytes: int | None = None,
 ) -> Taken:
     """Read a Frame; see `fluidsr.volumes.read`."""
+    return _taken(path, _open(path, max_bytes, density_grid), density_grid, velocity_grid, fields)
+
+
+def _taken(
+    path: str | os.PathLike[str],
+    found: _Grids,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+) -> Taken:
     where = str(path)
-    found = _open(path, max_bytes, density_grid)
     scalars = [name for name, array in found.grids.items() if array.ndim == found.dim]
     vectors = [name for name, array in found.grids.items() if array.ndim == found.dim + 1]
     chosen = grid_names.choose(
@@ -102,8 +111,8 @@ def read_frame(
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
-    frame = read_frame(path, max_bytes=max_bytes).frame
     found = _open(path, max_bytes, None)
+    frame = _taken(path, found).frame
     grids = []
     for name, array in found.grids.items():
         channels = array[None] if array.ndim == frame.dim else array

@@ -220,13 +220,15 @@ def _series(path: Path) -> list[FrameFile]:
     """The frames of a .pvd or .series, in order of time; the numbers in the names count where they ascend."""
     entries = read_entries(path)
     frames: list[list[Entry]] = []
+    parts: set[str] = set()  # of the last frame
     for entry in entries:
-        before = frames[-1] if frames else []
-        same = entry.timed and before and before[0].time == entry.time
-        if same and entry.part not in {other.part for other in before}:
-            before.append(entry)
+        same = entry.timed and frames and frames[-1][0].time == entry.time
+        if same and entry.part not in parts:
+            frames[-1].append(entry)
         else:
             frames.append([entry])
+            parts = set()
+        parts.add(entry.part)
     numbers = [frame_number(frame[0].file) for frame in frames]
     known = [number for number in numbers if number is not None]
     ascending = len(known) == len(numbers) and all(a < b for a, b in pairwise(known))

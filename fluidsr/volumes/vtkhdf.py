@@ -87,7 +87,7 @@ def write_series(
     with atomic.replacing(path) as temporary:
         temporary.open("wb").close()  # the usual OSError, where VTK would only say that it cannot
         writer.SetFileName(str(temporary))
-        started = int(time.time())
+        started, since = time.time(), time.monotonic()
         written = writer.Write()
         if source.failure is not None:
             raise source.failure
@@ -97,7 +97,7 @@ def write_series(
             raise RunError(
                 str(path), "VTK could not write it", "check the disk, and that VTK is 9.6 or later"
             )
-        _clear_times(temporary, started)
+        _clear_times(temporary, (started, time.time()), time.monotonic() - since)
 
 
 def read_frame(
@@ -221,13 +221,14 @@ def _run(command: list[str]) -> tuple[int, bytes]:
     return done.returncode, done.stdout
 
 
-def _clear_times(path: Path, since: int) -> None:
-    """Set the times of change in an HDF5 file that were noted from `since` (s, Unix) until now to 0: two equal runs
-    shall leave equal bytes."""
-    now = int(time.time())
+def _clear_times(path: Path, clock: tuple[float, float], lasted: float) -> None:
+    """Set to 0 the times of change that an HDF5 file noted while it was written: two equal runs shall leave equal
+    bytes. That took `lasted` seconds; `clock` (s, Unix) is when it began and ended, which may be set meanwhile.
+    """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         for message in _CHANGED.finditer(data):
-            if since <= struct.unpack("<I", message[1])[0] <= now:
+            (changed,) = struct.unpack("<I", message[1])
+            if any(abs(changed - moment) <= lasted + 1 for moment in clock):
                 data[message.start(1) : message.end(1)] = bytes(4)
 
 
