@@ -5,6 +5,7 @@ Nothing heavy is imported at module level, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -86,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         label = error.filename or "the system"
+        if error.errno == errno.ENAMETOOLONG:
+            _fail(f"{label}: the name is too long; give a shorter one", 2)
         _fail(f"{label}: {error.strerror or error}; see the output above, or add --debug", 1)
     except Exception as error:
         if debug:

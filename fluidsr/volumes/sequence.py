@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,11 +83,16 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     files: list[FrameFile] = []
     alone: list[Path] = []  # named one by one, as by a shell that expands patterns itself
     for given in inputs:
-        path = Path(os.fspath(given))
-        if path.is_file() and path.suffix.lower() not in (".pvd", ".series", ".vtkhdf"):
-            alone.append(path)
-        else:
-            files += _expand_one(os.fspath(given))
+        try:
+            path = Path(os.fspath(given))
+            if path.is_file() and path.suffix.lower() not in (".pvd", ".series", ".vtkhdf"):
+                alone.append(path)
+            else:
+                files += _expand_one(os.fspath(given))
+        except OSError as error:
+            raise InputError(
+                os.fspath(given), f"cannot be looked for ({error.strerror})", "check the path"
+            ) from error
     files += (
         _of_density(_numbered(alone)) if len(alone) > 1 else [FrameFile(f, frame_number(f)) for f in alone]
     )
@@ -133,7 +139,13 @@ def _expand_one(text: str) -> list[FrameFile]:
     for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
         found = found or _of_density(_matching(path, sign))
     if not found and any(sign in path.name for sign in "*?["):
-        found = _of_density(_numbered(sorted(path.parent.glob(path.name))))
+        folder = path.parent
+        names = (
+            fnmatch.filter(sorted(file.name for file in folder.iterdir()), path.name)
+            if folder.is_dir()
+            else []
+        )
+        found = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
         raise InputError(text, "there is no such file", "check the path")
     if not found:

@@ -114,7 +114,7 @@ def read_pattern(path, max_bytes):
     """What a user types for the inputs of a command."""
     from fluidsr.pipeline.frame_sequence import Cache
 
-    text = os.fsdecode(path.read_bytes().replace(b"\0", b"")[:5000])
+    text = os.fsdecode(path.read_bytes().translate(None, b"\0\n\r")[:5000])
     Cache.of([f"{path.parent.parent}/tree/{text}"], "1-9")
 
 
@@ -262,7 +262,7 @@ YAML = [
     b"../../../../etc/passwd", b"/dev/zero", b"-1", b"1e-320", b"[]", b"{}",
 ]  # fmt: skip
 PATTERNS = [
-    b"**", b"[", b"]", b"%99999999999d", b"$F99999999999", b"#" * 300, b"/", b"//", b"..", b"*" * 300, b"?", b"\n",
+    b"**", b"[", b"]", b"%99999999999d", b"$F99999999999", b"#" * 300, b"/", b"//", b"..", b"*" * 300, b"?",
     b"\\", b"\x1b[2J", b"\xff", b"~", b"x" * 4000, b"/dev/zero", b"-0001", b"%d%d%d", b".",
 ]  # fmt: skip
 fuzz.READERS = {

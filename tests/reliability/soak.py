@@ -113,7 +113,8 @@ def main() -> None:
     parser.add_argument("--frames3d", type=int, default=100)
     options = parser.parse_args()
     counts = {2: options.frames2d, 3: options.frames3d}
-    sys.exit(not all([soak(dim, count) for dim, count in counts.items() if count]))
+    failed = [dim for dim, count in counts.items() if count and not soak(dim, count)]
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,13 @@ def test_a_frame_of_many_parts_is_one_frame(tmp_path):
     assert frame.time == 0.5 and len(frame.parts) == 4999
 
 
+def test_what_no_file_can_be_called_is_said(folder):
+    assert len(expand([folder / "smoke**.vdb"])) == 6
+    for name in ("x" * 5000, "#" * 300, "*" * 300 + "x" * 300, "x" * 300 + ".pvd"):
+        with pytest.raises(InputError, match=r"cannot be looked for|no file matches|cannot be read"):
+            expand([folder / name])
+
+
 def test_what_is_not_there_is_said(folder):
     for missing in ("nothing.vdb", "none_####.vdb", "none*.vdb", "no/such_####.vdb"):
         with pytest.raises(InputError, match="check the"):
