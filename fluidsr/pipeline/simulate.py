@@ -206,6 +206,9 @@ def _simulate_into(
     with Progress(len(job.frames), quiet=quiet, done=len(job.frames) - len(todo)) as progress:
         for note in folder.notes:
             progress.note(note)
+        saved = checkpoint.Checkpoint(
+            folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
+        )
         if todo:
             for note in notes:
                 progress.note(note)
@@ -216,12 +219,10 @@ def _simulate_into(
             if len(todo) < len(job.frames):
                 done = len(job.frames) - len(todo)
                 progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
-            saved = checkpoint.Checkpoint(
-                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
-            )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
-            saved.remove()
-            crash.remove(folder.path)
+        # Also after a run that was stopped in between.
+        saved.remove()
+        crash.remove(folder.path)
     folder.refresh()
     _write_series(job, folder)
     if run_preview:

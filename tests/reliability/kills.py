@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import random
@@ -24,7 +25,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -229,45 +230,84 @@ def finished_files(output: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
-class Baseline:
-    """An uninterrupted run: its contents, its file operations, and its CPU seconds."""
+class Case:
+    """A command: its uninterrupted run, and what happened to those that were killed."""
 
-    def __init__(self, name: str, inputs: Path, folder: Path) -> None:
-        output, log, number = folder / "whole", folder / "log", folder / "operations"
-        self.cpu = finish(start(arguments_of(name, inputs, output), output, log, None, number), log)
-        self.operations = int(number.read_text())
-        self.contents = contents(output)
+    def __init__(self, name: str, inputs: Path, folder: Path, seed: int) -> None:
+        self.name, self.folder, self.counts = name, folder, Counts()
+        self._inputs, self._log, self._drawn = inputs, folder / "log", random.Random(f"{seed} {name}")
+        folder.mkdir()
+        output, number = folder / "whole" / "run", folder / "operations"
+        pid = start(self._arguments(output), output, self._log, None, number)
+        self._cpu = finish(pid, self._log)
+        self._operations = int(number.read_text())
+        self._whole = contents(output)
 
+    def _arguments(self, output: Path) -> list[str]:
+        return [word.format(inputs=self._inputs, output=output) for word in CASES[self.name]]
 
-def arguments_of(name: str, inputs: Path, output: Path) -> list[str]:
-    return [word.format(inputs=inputs, output=output) for word in CASES[name]]
-
-
-def kill_once(
-    name: str, inputs: Path, output: Path, log: Path, whole: Baseline, drawn: random.Random
-) -> int | None:
-    """Start the command and kill it at a random moment; the process, or None where the kill has not landed."""
-    at_operation = drawn.randint(1, whole.operations) if drawn.random() < 0.5 else None
-    moment = drawn.random() * whole.cpu
-    group = drawn.random() < 0.5
-    pid = start(arguments_of(name, inputs, output), output, log, at_operation, None)
-    try:
-        while True:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
+    def round(self, most: int) -> None:
+        """Start a run, kill it up to `most` times, let it finish, and compare what it leaves."""
+        counts, drawn = self.counts, self._drawn
+        # Some files are named after the folder.
+        output = self.folder / f"round{counts.rounds}" / "run"
+        counts.rounds += 1
+        kept: dict[Path, tuple[int, int]] = {}
+        killed, complete = [], False
+        for _ in range(drawn.randint(1, most)):
+            pid, complete = self._kill_once(output)
+            if complete or not output.exists():
                 break
-            if at_operation is None and cpu_seconds(pid) >= moment and output.exists():
-                os.killpg(pid, signal.SIGKILL) if group else os.kill(pid, signal.SIGKILL)
-                _, status = os.waitpid(pid, 0)
-                break
-            time.sleep(0.003)
-    except BaseException:
-        os.killpg(pid, signal.SIGKILL)
-        raise
-    code = os.waitstatus_to_exitcode(status)
-    if code not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"{name}: exit code {code}: {log.read_text()[-2000:]}")
-    return pid if code == -signal.SIGKILL and output.exists() else None
+            killed.append(pid)
+            for path, before in finished_files(output).items():
+                self._check_kept(path, kept.setdefault(path, before))
+        if not complete and not (output / "movie.mp4").exists():  # a movie that is there is not drawn again
+            finish(start(self._arguments(output), output, self._log, None, None), self._log)
+        for pid in killed:
+            wait_for_group(pid)  # a movie's encoder outlives the run
+        counts.landed += len(killed)
+        for path, before in kept.items():
+            self._check_kept(path, before)
+        self._compare(contents(output))
+
+    def _kill_once(self, output: Path) -> tuple[int, bool]:
+        """Start the command and kill it at a random moment; its process, and whether it ended before that."""
+        drawn = self._drawn
+        at_operation = drawn.randint(1, self._operations) if drawn.random() < 0.5 else None
+        moment, group = drawn.random() * self._cpu, drawn.random() < 0.5
+        pid = start(self._arguments(output), output, self._log, at_operation, None)
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG if at_operation is None else 0)
+            while not ended:
+                if cpu_seconds(pid) >= moment and output.exists():
+                    os.killpg(pid, signal.SIGKILL) if group else os.kill(pid, signal.SIGKILL)
+                    ended, status = os.waitpid(pid, 0)
+                else:
+                    time.sleep(0.005)
+                    ended, status = os.waitpid(pid, os.WNOHANG)
+        except BaseException:
+            os.killpg(pid, signal.SIGKILL)
+            raise
+        code = os.waitstatus_to_exitcode(status)
+        if code not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"{self.name}: exit code {code}: {self._log.read_text()[-2000:]}")
+        return pid, code == 0
+
+    def _check_kept(self, path: Path, before: tuple[int, int]) -> None:
+        now = path.stat() if path.exists() else None
+        if now is None or (now.st_ino, now.st_mtime_ns) != before:
+            self.counts.lost += 1
+            self.counts.problems.append(f"{self.name}: {path.name} was finished, and is gone or made again")
+
+    def _compare(self, here: dict[str, str]) -> None:
+        whole, counts = self._whole, self.counts
+        lost, left = whole.keys() - here.keys(), here.keys() - whole.keys()
+        different = {path for path in whole.keys() & here.keys() if whole[path] != here[path]}
+        counts.lost += len(lost)
+        counts.different += len(different)
+        counts.left_behind += len(left)
+        for kind, paths in (("lost", lost), ("different", different), ("left behind", left)):
+            counts.problems += [f"{self.name}: {path}: {kind}" for path in sorted(paths)]
 
 
 def wait_for_group(pid: int, seconds: float = 60.0) -> None:
@@ -281,59 +321,26 @@ def wait_for_group(pid: int, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def run_case(name: str, inputs: Path, folder: Path, kills: int, drawn: random.Random) -> Counts:
-    """Kill the command `name` until `kills` have landed."""
-    folder.mkdir()
-    whole, counts, log = Baseline(name, inputs, folder), Counts(), folder / "log"
-    while counts.landed < kills:
-        output = folder / f"round{counts.rounds}"
-        counts.rounds += 1
-        kept: dict[Path, tuple[int, int]] = {}
-        killed = []
-        for _ in range(drawn.randint(1, min(MOST_KILLS, kills - counts.landed))):
-            landed = kill_once(name, inputs, output, log, whole, drawn)
-            if landed is None:
-                break  # it was faster, or had not begun
-            killed.append(landed)
-            for path, (inode, changed) in finished_files(output).items():
-                if kept.setdefault(path, (inode, changed)) != (inode, changed):
-                    counts.lost += 1
-                    counts.problems.append(f"{name}: {path.name} was finished, and made again")
-        if not (name == "render" and (output / "movie.mp4").exists()):
-            finish(start(arguments_of(name, inputs, output), output, log, None, None), log)
-        for pid in killed:
-            wait_for_group(pid)  # a movie's encoder outlives the run
-        counts.landed += len(killed)
-        for path, before in kept.items():
-            now = path.stat() if path.exists() else None
-            if now is None or (now.st_ino, now.st_mtime_ns) != before:
-                counts.lost += 1
-                counts.problems.append(f"{name}: {path.name} was finished, and is gone or made again")
-        compare(name, whole.contents, contents(output), counts)
-    return counts
-
-
-def compare(name: str, whole: dict[str, str], here: dict[str, str], counts: Counts) -> None:
-    """Add to `counts` how the files `here` differ from those of the uninterrupted run."""
-    for kind, names in (
-        ("lost", whole.keys() - here.keys()),
-        ("left_behind", here.keys() - whole.keys()),
-        ("different", {path for path in whole.keys() & here.keys() if whole[path] != here[path]}),
-    ):
-        setattr(counts, kind, getattr(counts, kind) + len(names))
-        counts.problems += [f"{name}: {path}: {kind.replace('_', ' ')}" for path in sorted(names)]
-
-
-def harness(names: Sequence[str], kills: int, seed: int) -> Iterator[tuple[str, Counts]]:
-    """Each of the commands `names` and its counts, `kills` of them in all."""
+def harness(names: Sequence[str], kills: int, seed: int, minutes: float) -> list[Counts]:
+    """Kill the commands `names` in turn until `kills` have landed in all, or the time is over; prints and returns the
+    counts of each."""
     load_modules()
+    until = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as root:
-        make_inputs(Path(root) / "inputs", names)
-        for i, name in enumerate(names):
-            share = kills * (i + 1) // len(names) - kills * i // len(names)
-            if share:
-                drawn = random.Random(f"{seed} {name}")
-                yield name, run_case(name, Path(root) / "inputs", Path(root) / name, share, drawn)
+        inputs = Path(root) / "inputs"
+        make_inputs(inputs, names)
+        cases = [Case(name, inputs, Path(root) / name, seed) for name in names]
+        landed = 0
+        for case in itertools.cycle(cases):
+            if landed >= kills or time.monotonic() > until:
+                break
+            before = case.counts.landed
+            case.round(min(MOST_KILLS, kills - landed))
+            landed += case.counts.landed - before
+            print(f"  {case.name}: {case.counts}", file=sys.stderr, flush=True)
+    for case in cases:
+        print(f"{case.name}: {case.counts}", *case.counts.problems, sep="\n  ")
+    return [case.counts for case in cases]
 
 
 def main() -> None:
@@ -342,12 +349,12 @@ def main() -> None:
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"{', '.join(CASES)}; none: all")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
     options = parser.parse_args()
     if unknown := set(options.commands) - set(CASES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     total = Counts()
-    for name, counts in harness(options.commands or list(CASES), options.kills, options.seed):
-        print(f"{name}: {counts}", *counts.problems, sep="\n  ", flush=True)
+    for counts in harness(options.commands or list(CASES), options.kills, options.seed, options.minutes):
         for key in ("landed", "rounds", "lost", "different", "left_behind"):
             setattr(total, key, getattr(total, key) + getattr(counts, key))
     print(f"together: {total}")
