@@ -1,6 +1,8 @@
 """Series in one VTKHDF file: what was written is read, and hostile files take nobody down."""
 
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from fluidsr.volumes import inspect, read, vtkhdf
 from fluidsr.volumes.sequence import expand
 
 CELL = 0.1
+SAMPLES = Path(__file__).parent / "samples"
 
 
 def frame(number, low=(0, 0, 0), shape=(7, 6, 5)):
@@ -60,6 +63,20 @@ def test_no_time_of_day_is_in_a_file(tmp_path):
         data = (tmp_path / f"{name}.vtkhdf").read_bytes()
         changed = re.findall(rb"\x12\0\x08\0.\0\0\0\x01\0\0\0(....)", data, re.DOTALL)
         assert len(changed) >= 2 and set(changed) == {bytes(4)}
+
+
+def test_links_into_other_files_lead_nowhere(tmp_path):
+    """Links, raw data and virtual datasets (made with h5py) whose values would come from files beside them."""
+    write(tmp_path / "other.vtkhdf", [Frame(np.ones((12, 9, 7), np.float32))], fields=("density",))
+    (tmp_path / "secret.bin").write_bytes(np.ones(756, np.float32).tobytes())
+    for kind in ("link", "raw"):
+        shutil.copy(SAMPLES / f"hdf5_{kind}.vtkhdf", tmp_path)
+        for function in (read, inspect):
+            with pytest.raises(VolumeError, match="it refers to other files, which are not read"):
+                function(tmp_path / f"hdf5_{kind}.vtkhdf")
+    shutil.copy(SAMPLES / "hdf5_virtual.vtkhdf", tmp_path)
+    assert not read(tmp_path / "hdf5_virtual.vtkhdf").density.any()
+    assert read(tmp_path / "other.vtkhdf").density.all()
 
 
 def test_boxes_that_move_become_one(tmp_path):
