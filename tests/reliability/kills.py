@@ -48,6 +48,7 @@ _TINY = [
 _PLUME2D = ["simulate", "plume2d", "--set", "domain.resolution=[16,24]", "--set", "domain.cell_size=0.05"]
 _PLUME3D = ["simulate", "plume", "--set", "domain.resolution=[8,12,8]", "--set", "domain.cell_size=0.16"]
 _SIZE = ["--dim", "2", "--resolution", "16", "--factor", "4", "--simulations", "3"]
+_CPU = ["--device", "cpu"]
 _EVERY = [word for key, n in (("checkpoint", 2), ("log", 2), ("validate", 4), ("sample", 4)) for word in
           ("--set", f"{key}_every={n}")]  # fmt: skip
 
@@ -131,7 +132,7 @@ def _run(arguments: Sequence[str], output: Path, kill_at: int | None, count_to: 
 
     sys.addaudithook(count)
     try:
-        main([*arguments, "-q", "--device", "cpu"])
+        main([*arguments, "-q"])
     except SystemExit as stop:
         if count_to is not None:
             count_to.write_text(str(operations[0]))
@@ -160,10 +161,10 @@ def make_inputs(folder: Path, names: Sequence[str]) -> None:
         finish(_forked(_make_models, folder), folder / "log")
     if {"upsample", "convert", "render"} & set(names):
         fields = ["--set", "output.fields=[density,velocity]", "--format", "vdb", "--no-preview"]
-        arguments = [*_PLUME2D, "--model", "none", "--frames", "4", *fields, "-o", str(folder / "run")]
+        arguments = [*_PLUME2D, "--model", "none", "--frames", "4", *fields, *_CPU, "-o", str(folder / "run")]
         finish(start(arguments, folder / "run", folder / "log", None, None), folder / "log")
     if "train" in names:
-        arguments = ["generate-dataset", *_SIZE, "--frames", "6", "-o", str(folder / "data")]
+        arguments = ["generate-dataset", *_SIZE, "--frames", "6", *_CPU, "-o", str(folder / "data")]
         finish(start(arguments, folder / "data", folder / "log", None, None), folder / "log")
 
 
@@ -244,7 +245,8 @@ class Case:
         self._whole = contents(output)
 
     def _arguments(self, output: Path) -> list[str]:
-        return [word.format(inputs=self._inputs, output=output) for word in CASES[self.name]]
+        words = [word.format(inputs=self._inputs, output=output) for word in CASES[self.name]]
+        return words if self.name == "convert" else [*words, *_CPU]
 
     def round(self, most: int) -> None:
         """Start a run, kill it up to `most` times, let it finish, and compare what it leaves."""
