@@ -35,7 +35,7 @@ from fluidsr.volumes.vti_format import DataArray
 from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
 
 _LEVEL = 2  # of zlib: smoke is as small as at 5, in half the time
-_SECONDS = 120
+_SECONDS = 120  # of processor time
 _OF_VTK = 1 << 30  # bytes of address space that VTK and Python take by themselves
 _CHILD = Path(__file__).with_name("vtkhdf_child.py")
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -44,7 +44,7 @@ _MAGIC = b"\x89HDF\r\n\x1a\n"
 _CHANGED = re.compile(rb"\x12\0\x08\0.\0\0\0\x01\0\0\0(....)", re.DOTALL)
 _KINDS = {"i": "Int", "u": "UInt", "f": "Float"}
 _REFUSED = 3  # what the child ends with where the file is whole, but no image
-_BOUNDS = (-signal.SIGALRM, -signal.SIGKILL, 1)  # 1: Python's own MemoryError
+_BOUNDS = (-signal.SIGXCPU, -signal.SIGALRM, -signal.SIGKILL, 1)  # 1: Python's own MemoryError
 
 
 def write_series(
