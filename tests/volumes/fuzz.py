@@ -378,7 +378,7 @@ def unpacked_zip(data):
 def mended_zip(data):
     """`data` with the checksum of each member that can be found put right, or the reader would look no further."""
     data = bytearray(data)
-    for match in re.finditer(rb"PK\1\2", bytes(data)):
+    for match in re.finditer(b"PK\1\2", bytes(data)):
         at = match.start()
         if at + 46 > len(data):
             continue
