@@ -525,7 +525,7 @@ def fuzz(name, count, seed=0):
             ]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"}
             done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, timeout=60 + 2 * count
+                command, capture_output=True, text=True, env=environment, timeout=600 + 20 * count
             )
             lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
             findings += [line for line in lines if "mutant" in line]
