@@ -357,7 +357,7 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
     Raises VolumeError for an archive that is damaged.
     """
     where = str(path)
-    left = memory.limit() if max_bytes is None else max_bytes
+    needed, allowed = 0, memory.limit() if max_bytes is None else max_bytes
     found = Archive({}, {}, {})
     try:
         if Path(path).stat().st_size == 0:
@@ -387,8 +387,8 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:
                     raise VolumeError(where, f"{entry.filename} is shorter than it says", "write it again")
-                left -= size
-                memory.check(where, max(-left, 0), 0)
+                needed += size
+                memory.check(where, needed, allowed)
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
                 (found.texts if dtype.kind in "US" else found.arrays)[name] = array
