@@ -263,7 +263,10 @@ class Case:
             killed.append(pid)
             for path, before in finished_files(output).items():
                 self._check_kept(path, kept.setdefault(path, before))
-        if not complete and not (output / "movie.mp4").exists():  # a movie that is there is not drawn again
+            if (output / "movie.mp4").exists():
+                complete = True  # killed after it had its name; what is there is not drawn again
+                break
+        if not complete:
             finish(start(self._arguments(output), output, self._log, None, None), self._log)
         for pid in killed:
             wait_for_group(pid)  # a movie's encoder outlives the run
