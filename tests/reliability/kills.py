@@ -56,10 +56,10 @@ _EVERY = [word for key, n in (("checkpoint", 2), ("log", 2), ("validate", 4), ("
 CASES = {
     "simulate-2d": [*_PLUME2D, "--frames", "5", "--model", "{inputs}/tiny2.safetensors", "-o", "{output}"],
     "simulate-3d": [*_PLUME3D, "--frames", "4", "--model", "{inputs}/tiny3.safetensors", "-o", "{output}"],
-    "upsample": ["upsample", "{inputs}/run", "--model", "{inputs}/tiny2.safetensors", "-o", "{output}"],
-    "convert": ["convert", "{inputs}/run", "-o", "{output}",
+    "upsample": ["upsample", "{inputs}/frames", "--model", "{inputs}/tiny2.safetensors", "-o", "{output}"],
+    "convert": ["convert", "{inputs}/frames", "-o", "{output}",
                 *(word for kind in ("vdb", "vti", "npz", "vtkhdf") for word in ("--format", kind))],
-    "render": ["render", "{inputs}/run", "-o", "{output}/movie.mp4"],
+    "render": ["render", "{inputs}/frames", "-o", "{output}/movie.mp4"],
     "generate-dataset": ["generate-dataset", *_SIZE, "--frames", "4", "--set", "warm_up.frames=2", "-o", "{output}"],
     "train": ["train", "--data", "{inputs}/data", "--recipe", "smoke2d-x4", "--steps", "8", *_TINY, *_EVERY,
               "-o", "{output}"],
@@ -84,12 +84,15 @@ class Counts:
         )
 
 
-def load_modules() -> None:
-    """What the commands import late, and what a fork shall not compute again."""
-    for name in (
-        "dataset", "pipeline.convert", "pipeline.generate_dataset", "pipeline.render", "pipeline.simulate",
-        "pipeline.train", "pipeline.upsample", "preview", "solver", "training", "upscaling", "volumes.vtkhdf",
-    ):  # fmt: skip
+def load_modules(names: Sequence[str]) -> None:
+    """What the commands `names` import late, and what a fork shall not compute again."""
+    modules = ["cli", "pipeline.checkpoint", "pipeline.convert", "pipeline.provenance", "volumes.vtkhdf"]
+    if set(names) != {"convert"}:
+        modules += ["dataset", "preview", "solver", "training", "upscaling"]
+        modules += [
+            f"pipeline.{name}" for name in ("generate_dataset", "render", "simulate", "train", "upsample")
+        ]
+    for name in modules:
         importlib.import_module(f"fluidsr.{name}")
     importlib.import_module("fluidsr.pipeline.provenance").commit()
 
@@ -155,17 +158,29 @@ def finish(pid: int, log: Path) -> float:
 
 
 def make_inputs(folder: Path, names: Sequence[str]) -> None:
-    """Models of a few weights, a run of three frames, and a dataset: what the commands `names` read."""
+    """Models of a few weights, four frames, and a dataset: what the commands `names` read."""
     folder.mkdir()
     if {"simulate-2d", "simulate-3d", "upsample"} & set(names):
         finish(_forked(_make_models, folder), folder / "log")
     if {"upsample", "convert", "render"} & set(names):
-        fields = ["--set", "output.fields=[density,velocity]", "--format", "vdb", "--no-preview"]
-        arguments = [*_PLUME2D, "--model", "none", "--frames", "4", *fields, *_CPU, "-o", str(folder / "run")]
-        finish(start(arguments, folder / "run", folder / "log", None, None), folder / "log")
+        _write_frames(folder / "frames")
     if "train" in names:
         arguments = ["generate-dataset", *_SIZE, "--frames", "6", *_CPU, "-o", str(folder / "data")]
         finish(start(arguments, folder / "data", folder / "log", None, None), folder / "log")
+
+
+def _write_frames(folder: Path) -> None:
+    import numpy as np
+
+    from fluidsr.frame import Frame
+    from fluidsr.volumes import write
+
+    folder.mkdir()
+    for number in range(1, 5):
+        density = np.random.default_rng(number).random((16, 24), np.float32)
+        velocity = np.stack([density, -density])
+        frame = Frame(density, velocity=velocity, cell_size=0.05, time=number / 24)
+        write(folder / f"smoke_{number:04d}.vdb", frame)
 
 
 def _forked(work: Any, *arguments: Any) -> int:
@@ -329,7 +344,7 @@ def wait_for_group(pid: int, seconds: float = 60.0) -> None:
 def harness(names: Sequence[str], kills: int, seed: int, minutes: float) -> list[Counts]:
     """Kill the commands `names` in turn until `kills` have landed in all, or the time is over; prints and returns the
     counts of each."""
-    load_modules()
+    load_modules(names)
     until = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as root:
         inputs = Path(root) / "inputs"
