@@ -58,9 +58,6 @@ def render(
         )
     if suffix == ".png" and not single:
         raise InputError(str(target), f"is one picture for {len(items)} volumes", "give .mp4 or a folder")
-    if target.exists() and suffix and not overwrite:
-        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
-
     folder = target.parent if suffix else target
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +69,8 @@ def render(
     with ExitStack() as stack, Progress(len(items), quiet=quiet) as progress:
         if suffix:
             stack.enter_context(sole_writer(target))
+            if target.exists() and not overwrite:
+                raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
         else:
             ownership = Ownership.take(folder, "'render'", (item.number for item in items))
             stack.enter_context(ownership)

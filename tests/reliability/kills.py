@@ -149,10 +149,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def finish(pid: int, log: Path) -> float:
-    """Wait for a run that nobody kills; its CPU seconds. Raises RuntimeError where it fails."""
+def finish(pid: int, log: Path, expected: int = 0) -> float:
+    """Wait for a run that nobody kills; its CPU seconds. Raises RuntimeError where it ends otherwise than expected."""
     _, status, usage = os.wait4(pid, 0)
-    if status:
+    if os.waitstatus_to_exitcode(status) != expected:
         raise RuntimeError(f"exit code {os.waitstatus_to_exitcode(status)}: {log.read_text()[-2000:]}")
     return usage.ru_utime + usage.ru_stime
 
@@ -279,10 +279,15 @@ class Case:
             for path, before in finished_files(output).items():
                 self._check_kept(path, kept.setdefault(path, before))
             if (output / "movie.mp4").exists():
-                complete = True  # killed after it had its name; what is there is not drawn again
-                break
+                break  # killed after it had its name
         if not complete:
-            finish(start(self._arguments(output), output, self._log, None, None), self._log)
+            # A movie that is there is not drawn again (exit code 2); what lies beside it is cleared up.
+            drawn_before = (output / "movie.mp4").exists()
+            finish(
+                start(self._arguments(output), output, self._log, None, None),
+                self._log,
+                2 if drawn_before else 0,
+            )
         for pid in killed:
             wait_for_group(pid)  # a movie's encoder outlives the run
         counts.landed += len(killed)
