@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "volumes"))
 import fuzz
 import google_crc32c
 import numpy as np
+
+# Warnings are errors in the child process, but for Taichi's at its import.
+warnings.filterwarnings("ignore", "'locale.getdefaultlocale' is deprecated", DeprecationWarning)
 
 PACKAGE = Path(__file__).parents[2] / "fluidsr"
 
