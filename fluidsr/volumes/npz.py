@@ -365,7 +365,7 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
         if Path(path).suffix.lower() == ".npy":
             with Path(path).open("rb") as single:
                 shape, dtype = _header(single)
-            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, left)
+            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, allowed)
             if dtype.hasobject or dtype.kind not in "fiub":
                 raise VolumeError(where, "it is not an array of numbers", "write it again")
             found.arrays["data"] = np.load(path, allow_pickle=False)

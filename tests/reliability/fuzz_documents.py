@@ -116,10 +116,10 @@ def inner(path):
 
 def read_pattern(path, max_bytes):
     """What a user types for the inputs of a command."""
-    from fluidsr.pipeline.frame_sequence import Cache
+    from fluidsr.pipeline.frame_sequence import FrameSequence
 
     text = os.fsdecode(path.read_bytes().translate(None, b"\0\n\r")[:5000])
-    Cache.of([f"{path.parent.parent}/tree/{text}"], "1-9")
+    FrameSequence.of([f"{path.parent.parent}/tree/{text}"], "1-9")
 
 
 def copies_of(folder, suffix, *files):
