@@ -6,13 +6,13 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fluidsr.errors import FluidsrError, InputError, RunError
 
-_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.\w+)?")
+_UNFINISHED = re.compile(r"(\..*\.)[0-9a-f]{8}\.part(\.\w+)?")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BAD_PATH = {
     errno.ENOENT: ("the folder does not exist", "create it, or name another one"),
@@ -35,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     RunError for a full disk or a failing device.
     """
     final = Path(path)
-    temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
+    temporary = final.with_name(f"{_prefix(final)}{secrets.token_hex(4)}.part{final.suffix}")
     try:
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
@@ -56,12 +56,19 @@ def is_unfinished(name: str) -> bool:
     return _UNFINISHED.fullmatch(name) is not None
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed left in `folder`; for its owner, when no other one is alive."""
+def remove_unfinished(folder: Path, of: Iterable[Path] | None = None) -> None:
+    """Remove what processes that were killed left in `folder` (`of`: only what they left of these files in it); for
+    its owner, when no other one is alive."""
+    wanted = None if of is None else {(_prefix(path), path.suffix) for path in of}
     if folder.is_dir() and not folder.is_symlink():
         for file in folder.iterdir():
-            if is_unfinished(file.name):
+            name = _UNFINISHED.fullmatch(file.name)
+            if name and (wanted is None or (name[1], name[2] or "") in wanted):
                 file.unlink(missing_ok=True)
+
+
+def _prefix(final: Path) -> str:
+    return f".{final.stem[:80]}."
 
 
 def _flush(path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fluidsr.atomic import write_error
+from fluidsr.atomic import remove_unfinished, write_error
 from fluidsr.errors import RunError
 
 _MUTEX = ".lock"
@@ -40,18 +40,39 @@ def is_lock(name: str) -> bool:
 @contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
     """Hold the folder's mutex. Raises RunError where others hold it for five minutes."""
-    path = folder / _MUTEX
+    busy = RunError(
+        str(folder), "is in use by another process that does not go on", "look for it, and stop it"
+    )
+    with _held(folder / _MUTEX, _PATIENCE, busy):
+        yield
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Be the only one who writes the file `path`; what one that was killed left unfinished of it is removed. Raises
+    RunError where another process is writing it, InputError where its folder cannot be written.
+    """
+    busy = RunError(str(path), "another process is writing it", "wait for it, or stop it")
+    with _held(path.with_name(f".{path.name}.lock"), 0.0, busy):
+        try:
+            remove_unfinished(path.parent, [path])
+        except OSError as error:
+            raise write_error(path, error) from error
+        yield
+
+
+@contextmanager
+def _held(path: Path, patience: float, busy: RunError) -> Iterator[None]:
+    """Hold the lock `path`, which exists only meanwhile. Raises `busy` after `patience` seconds."""
     for attempt in count():
         before = _inode(path)
-        lock = FileLock(path, timeout=_PATIENCE, thread_local=False)
+        lock = FileLock(path, timeout=patience, thread_local=False)
         try:
             lock.acquire()
         except Timeout:
-            raise RunError(
-                str(folder), "is in use by another process that does not go on", "look for it, and stop it"
-            ) from None
+            raise busy from None
         except OSError as error:
-            raise write_error(folder, error) from error
+            raise write_error(path.parent, error) from error
         # Whoever held it removed the file: what was waited for may be a file without a name. Where the system has no
         # locks, `filelock` uses the file's existence, and it is never there before.
         if before == _inode(path) or (before is None and attempt > _MOST_ATTEMPTS):

@@ -12,6 +12,7 @@ import pytest
 from fluidsr.atomic import replacing
 from fluidsr.errors import InputError, RunError
 from fluidsr.frame import Frame
+from fluidsr.ownership import sole_writer
 from fluidsr.volumes import write, write_pvd
 
 SUFFIXES = (".vdb", ".vti", ".npz", ".uni")
@@ -83,6 +84,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, suffix):
 import numpy as np
 from fluidsr.errors import RunError
 from fluidsr.frame import Frame
+from fluidsr.ownership import sole_writer
 from fluidsr.volumes import write
 noise = np.random.default_rng(0).random((64, 64, 64), np.float32)
 try:
@@ -104,3 +106,16 @@ except RunError as error:
 
 def test_run_error_is_not_the_users_fault():
     assert RunError("a", "b", "c").exit_code == 1
+
+
+def test_only_what_a_killed_writer_left_of_a_file_is_removed(tmp_path):
+    """Its owner clears up; another file's, and what merely looks like it, stays."""
+    own = [".movie.0123abcd.part.mp4", ".movie.89abcdef.part.mp4"]
+    others = [".movie.0123abcd.part.png", ".movies.0123abcd.part.mp4", ".movie.part.mp4", "movie.mp4"]
+    for name in (*own, *others):
+        (tmp_path / name).touch()
+    with sole_writer(tmp_path / "movie.mp4"):
+        assert names(tmp_path) == sorted([*others, ".movie.mp4.lock"])
+        with pytest.raises(RunError, match=r"movie.mp4: another process is writing it; wait"):
+            sole_writer(tmp_path / "movie.mp4").__enter__()
+    assert names(tmp_path) == sorted(others)

@@ -19,7 +19,7 @@ CACHE_BYTES = 2 << 30
 
 
 def closure_simulations(store: ConcatStore, split: str) -> list[Simulation]:
-    """The simulations of a split. Raises InputError where one has no closure pairs, DatasetError where none is there."""
+    """The simulations of a split. Raises InputError where one has no closure pairs, DatasetError where none is."""
     simulations = []
     for simulation in store.simulations(split):
         if not (isinstance(simulation, Simulation) and simulation.has_reference):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty
 from typing import Any
 
+from fluidsr.cluster import as_run_errors
 from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simulate
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
@@ -89,28 +90,17 @@ def _in_pool(jobs: Sequence[SimulationJob], workers: int, report: Report) -> Ite
 def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome, None, None]:
     """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where workers die
     over a job again and again, where one fails on all of them, or where the scheduler is gone."""
-    import asyncio
-    from concurrent.futures import CancelledError
-
-    from distributed import KilledWorker, as_completed
+    from distributed import as_completed
 
     futures = client.map(_simulate_on_cluster, jobs, pure=False, retries=RETRIES)
     names = {future.key: job.name for future, job in zip(futures, jobs, strict=True)}
     try:
         for future in as_completed(futures):
             try:
-                outcome = future.result()
+                with as_run_errors(names[future.key]):
+                    outcome = future.result()
             except FluidsrError:
                 raise
-            except KilledWorker as error:
-                problem = f"workers of the cluster die over {names[future.key]} (killed, or out of memory)"
-                remedy = "give them more memory and run the same command again"
-                raise RunError("scheduler", problem, remedy) from error
-            except (CancelledError, asyncio.CancelledError) as error:
-                problem = "the scheduler is gone, or dropped the simulations"
-                raise RunError(
-                    "scheduler", problem, "start it again and run the same command again"
-                ) from error
             except Exception as error:
                 raise _failed(names[future.key], error) from error
             yield outcome

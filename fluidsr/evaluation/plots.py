@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fluidsr.errors import escaped
 from fluidsr.evaluation.report import REFERENCE
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def plot_spectra(report: Report) -> bytes:
         panel.loglog(frequencies, np.maximum(expected, 1e-30), color="black", lw=2.2, label=REFERENCE)
         for method, colour in _colours(report).items():
             energies = np.maximum(spectra[method][1:], 1e-30)
-            panel.loglog(frequencies, energies, color=colour, lw=1.4, label=method)
+            panel.loglog(frequencies, energies, color=colour, lw=1.4, label=_literal(method))
         if expected.max() > 0:
             panel.set_ylim(
                 max(expected[expected > 0].min() / 1e3, expected.max() * 1e-14), expected.max() * 3
             )
-        panel.set_title(name, fontsize=9)
+        panel.set_title(_literal(name), fontsize=9)
         panel.set_xlabel("cycles per fine cell", fontsize=8)
         panel.set_ylabel("energy", fontsize=8)
         panel.tick_params(labelsize=7)
@@ -53,8 +54,10 @@ def plot_psnr(report: Report) -> bytes:
             finite = [(r["frame"], r["psnr"]) for r in records if math.isfinite(r["psnr"])]
             if finite:
                 marker = "." if len(finite) < 30 else None
-                panel.plot(*zip(*finite, strict=True), color=colour, lw=1.4, marker=marker, label=method)
-        panel.set_title(name, fontsize=9)
+                panel.plot(
+                    *zip(*finite, strict=True), color=colour, lw=1.4, marker=marker, label=_literal(method)
+                )
+        panel.set_title(_literal(name), fontsize=9)
         panel.set_xlabel("frame", fontsize=8)
         panel.set_ylabel("PSNR, dB", fontsize=8)
         panel.tick_params(labelsize=7)
@@ -93,7 +96,7 @@ def plot_slices(report: Report) -> bytes:
                 interpolation="nearest",
             )
             axes.set_axis_off()
-            axes.set_title(f"{column}  ({name}, frame {slices.index})", fontsize=7)
+            axes.set_title(_literal(f"{column}  ({name}, frame {slices.index})"), fontsize=7)
     return _png(figure)
 
 
@@ -102,6 +105,11 @@ def _colours(report: Report) -> dict[str, str]:
     rivals = [method for method in report.methods if method != report.name]
     others = [colour for i, colour in enumerate(_COLOURS) if i != 2]
     return {method: others[i % len(others)] for i, method in enumerate(rivals)} | {report.name: _COLOURS[2]}
+
+
+def _literal(name: str) -> str:
+    """A name for matplotlib to draw as it is: it may come from a file, and a formula in it would be set."""
+    return escaped(name).replace("$", r"\$")
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Any, list[Any]]:

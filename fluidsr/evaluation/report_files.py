@@ -86,7 +86,7 @@ def write(report: Report, folder: str | Path) -> list[Path]:
     files = {
         "report.json": json.dumps(report.as_dict(), indent=1, allow_nan=False).encode(),
         **pictures,
-        "index.html": page(report, pictures).encode(),
+        "index.html": page(report, pictures).encode("utf-8", "backslashreplace"),  # names of files
     }
     for name, content in files.items():
         with replacing(folder / name) as temporary:

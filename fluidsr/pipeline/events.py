@@ -5,6 +5,7 @@ The same events go to stderr with `--progress json`, and to the clients of `flui
 
 from __future__ import annotations
 
+import errno
 from typing import Any, TypeAlias
 
 from fluidsr.errors import FluidsrError, printable
@@ -52,8 +53,10 @@ def failure(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, OSError):
         label = error.filename or "the system"
+        if error.errno == errno.ENAMETOOLONG:
+            return f"{label}: the name is too long; give a shorter one", 2
         return f"{label}: {error.strerror or error}; see the output above, or add --debug", 1
-    if isinstance(error, MemoryError):
-        return "not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1
     kind = type(error).__name__
+    if kind in ("MemoryError", "OutOfMemoryError"):  # the latter is torch's, of a GPU
+        return "not enough memory for this run; use a smaller domain or --tile, or set --max-memory", 1
     return f"internal error ({kind}: {error}); rerun with --debug and report the traceback", 1

@@ -95,14 +95,14 @@ def generate_dataset(
     InputError for bad input, RunError for a full disk or a worker that died.
     """
     from fluidsr import dataset
-    from fluidsr.pipeline.cluster import connect
+    from fluidsr.cluster import connect
 
     device = devices.resolve(device)
     if scheduler is None:
         _check_memory(config, device, workers)
     with (
-        connect(scheduler) if scheduler else nullcontext() as client,
         Progress(config.simulations * config.frames, stage="generate-dataset", quiet=quiet) as progress,
+        connect(scheduler, progress.note) if scheduler else nullcontext() as client,
     ):
         report = dataset.generate(
             config,

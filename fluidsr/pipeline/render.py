@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fluidsr import device as devices
+from fluidsr.atomic import remove_unfinished
 from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid, around, resampled
+from fluidsr.ownership import Ownership, sole_writer
 from fluidsr.pipeline import frame_sequence
 from fluidsr.pipeline.frame_sequence import FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
@@ -34,7 +37,8 @@ def render(
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
-    `preview.RenderStyle`. Raises InputError for bad input and for an output that exists, unless `overwrite`.
+    `preview.RenderStyle`. Raises InputError for bad input and for an output that exists, unless `overwrite`, RunError
+    where another process is drawing the same.
     """
     from fluidsr import preview
 
@@ -54,9 +58,6 @@ def render(
         )
     if suffix == ".png" and not single:
         raise InputError(str(target), f"is one picture for {len(items)} volumes", "give .mp4 or a folder")
-    if target.exists() and suffix and not overwrite:
-        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
-
     folder = target.parent if suffix else target
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,18 @@ def render(
             str(folder), f"cannot be written ({error.strerror})", "give another `output`"
         ) from None
     movie = None
-    with Progress(len(items), stage="render", quiet=quiet) as progress:
+    with ExitStack() as stack, Progress(len(items), stage="render", quiet=quiet) as progress:
+        if suffix:
+            stack.enter_context(sole_writer(target))
+            if target.exists() and not overwrite:
+                raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
+        else:
+            ownership = Ownership.take(folder, "'render'", (item.number for item in items))
+            stack.enter_context(ownership)
+            for note in ownership.notes:
+                progress.note(note)
+            if ownership.alone:
+                remove_unfinished(folder, (folder / f"{item.name}.png" for item in items))
         try:
             # Of the whole cache, so that any split of its frames gives the same pictures.
             stage = around(_place(item, read_options) for item in cache.all_frames)
@@ -81,7 +93,7 @@ def render(
                     movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)
                     movie.add(picture)
                 else:
-                    preview.write_png(target if suffix else target / f"{item.name}.png", picture)
+                    preview.write_png(target if suffix else folder / f"{item.name}.png", picture)
                 progress.advance(item.name)
         except BaseException:
             if movie:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
 from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership, exclusively, is_lock
-from fluidsr.pipeline import provenance
+from fluidsr.pipeline import crash, provenance
 from fluidsr.pipeline.provenance import to_yaml
 
 _SPEC = "run.yaml"
@@ -307,6 +307,7 @@ def _remove_run(path: Path) -> None:
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             (path / side).rmdir()
+    crash.remove(path)
     for pattern in (_LOG, "preview.png", "preview.mp4", ".state_*.safetensors", _SPEC):
         for file in path.glob(pattern):
             file.unlink()
@@ -338,7 +339,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
             with spec.open("rb") as file:
                 raw = file.read(_MOST_SPEC + 1)
             if len(raw) <= _MOST_SPEC:
-                document = yaml.load(raw.decode("utf-8"), Loader=_Loader)
+                document = yaml.load(raw.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     if not isinstance(document, dict) or not isinstance(document.get("command"), str):
         raise InputError(
             str(spec),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
 from fluidsr import memory, metrics, scenes, volumes
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, SolverError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, frame_sequence, memory_need, upscale_methods, usd
+from fluidsr.pipeline import checkpoint, crash, frame_sequence, memory_need, upscale_methods, usd
 from fluidsr.pipeline.frame_writer import RunOutputs
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
@@ -149,7 +149,7 @@ def simulate_frames(
         coarse = simulated.coarse
         return coarse if simulated.fine is None else simulated.fine.whole(present(fields, coarse))
 
-    simulated = _simulated_frames(job, method, corrector, start, None, set(job.frames))
+    simulated = _simulated_frames(job, method, corrector, start, set(job.frames))
     outputs = (output(frame) for frame, _ in simulated)
     ready = (frame.numpy() for frame in outputs) if on_host else outputs
     return _with_bar(ready, len(job.frames)) if in_notebook() else ready
@@ -207,6 +207,9 @@ def _simulate_into(
     with Progress(len(job.frames), stage="simulate", quiet=quiet, done=done) as progress:
         for note in folder.notes:
             progress.note(note)
+        saved = checkpoint.Checkpoint(
+            folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
+        )
         if todo:
             for note in notes:
                 progress.note(note)
@@ -216,11 +219,10 @@ def _simulate_into(
                 )
             if len(todo) < len(job.frames):
                 progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
-            saved = checkpoint.Checkpoint(
-                folder.path / f".state_{job.frames[0]}-{job.frames[-1]}.safetensors", progress.note
-            )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
-            saved.remove()
+        # Also after a run that was stopped in between.
+        saved.remove()
+        crash.remove(folder.path)
     folder.refresh()
     _write_series(job, folder)
     if run_preview:
@@ -284,7 +286,9 @@ def _produce(
             progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
 
     try:
-        for frame, state in _simulated_frames(job, method, corrector, start, saved, todo):
+        for frame, state in _simulated_frames(
+            job, method, corrector, start, todo, saved=saved, folder=folder.path
+        ):
             writes = outputs.write(frame.number, frame.coarse, frame.fine, factor, frame.seconds)
             pending.append((frame, state, writes))
             for note in frame.fine.notes if frame.fine else ():
@@ -310,26 +314,39 @@ def _simulated_frames(
     method: UpscaleMethod | None,
     corrector: Corrector | None,
     start: Frame | None,
-    saved: checkpoint.Checkpoint | None,
     todo: set[int],
+    *,
+    saved: checkpoint.Checkpoint | None = None,
+    folder: Path | None = None,
 ) -> Iterator[tuple[SimulatedFrame, dict[str, Any] | None]]:
     """The frames in `todo`, in order, each with the state of the run where a checkpoint is due.
 
-    A fine frame must be computed before the next one is asked for.
+    A fine frame must be computed before the next one is asked for. Raises SolverError where the simulation diverges;
+    the run's `folder` then holds `crash/`.
     """
     from fluidsr.scenes.build import build, frame_of
 
     scene = job.scene
     frame_seconds = scene.frame_seconds
     solver = build(scene, job.device, start)
-    run = method.start(solver, scene, frame_of(solver, scene, frame_seconds)) if method else None
+    coarse = frame_of(solver, scene, frame_seconds)
+    report: AdvanceReport | None = None
+    run = method.start(solver, scene, coarse) if method else None
     parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": run} if run else {})
     first = saved.restore(parts, before=min(todo)) if saved else 0
+    if first:
+        coarse = frame_of(solver, scene, frame_seconds)
     for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
-        report = solver.advance(frame_seconds)
-        if corrector is not None:
-            corrector.correct(solver)
+        try:
+            advance = solver.advance(frame_seconds)
+            if corrector is not None:
+                corrector.correct(solver)
+        except SolverError as error:
+            if folder is None:
+                raise
+            raise crash.write(folder, scene, coarse, number, report, error) from error
+        report = advance
         coarse = frame_of(solver, scene, frame_seconds)
         seconds = {"simulate": time.perf_counter() - started}
         fine = None
@@ -340,7 +357,7 @@ def _simulated_frames(
         if number not in todo:
             continue
         state = checkpoint.state_of(parts) if saved and saved.is_due() else None
-        yield SimulatedFrame(number, coarse, fine, report, seconds), state
+        yield SimulatedFrame(number, coarse, fine, advance, seconds), state
 
 
 def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def upsample(
             progress.note(note)
         failures: list[VolumeError] = []
         jobs = [(item, earlier_items(everything, item, card.past)) for item in todo]
-        for item, record in _results(jobs, root.resolve(), settings, scheduler):
+        for item, record in _results(jobs, root.resolve(), settings, scheduler, progress.note):
             if isinstance(record, VolumeError):
                 failures.append(record)
                 progress.note(f"{item.source}: left out: {record.what}")
@@ -353,6 +353,7 @@ def _results(
     root: Path,
     settings: UpsampleSettings,
     scheduler: str | None,
+    note: Callable[[str], None],
 ) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
     """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
 
@@ -368,14 +369,16 @@ def _results(
         for item, earlier in jobs:
             yield item, result(partial(upsample_file, item, earlier, root, settings))
         return
-    from fluidsr.pipeline.cluster import connect
+    from fluidsr.cluster import as_run_errors, connect
 
-    with connect(scheduler) as client:
+    with connect(scheduler, note) as client:
         items = [_absolute(item) for item, _ in jobs]
         pasts = [tuple(map(_absolute, earlier)) for _, earlier in jobs]
         futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
         for (item, _), future in zip(jobs, futures, strict=True):
-            yield item, result(future.result)
+            with as_run_errors(item.name):
+                record = result(future.result)
+            yield item, record
 
 
 def _absolute(item: FrameRef) -> FrameRef:

@@ -36,6 +36,8 @@ from fluidsr.solver.workspace import Workspace
 BYTES_PER_CELL = 88
 BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
 
+MOST_DENSER = 100.0  # times what was put in; advection adds nothing, solids that move press some together
+
 
 @dataclass(frozen=True)
 class AdvanceReport:
@@ -96,6 +98,14 @@ class Solver:
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
+        # What sources give, also as smoke of their fuel, and noise makes of it; then also what the caller puts in. And
+        # what `advance` left.
+        given = [
+            ((source.density or 0) + setup.physics.combustion.smoke * (source.fuel or 0))
+            * (1 + (abs(source.noise.strength) if source.noise else 0))
+            for source in setup.sources
+        ]
+        self._densest, self._densest_left = max(given, default=0.0), 0.0
         self._max_speed = 0.0
         self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
@@ -129,13 +139,16 @@ class Solver:
 
         On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
         nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
-        simulation diverges, or solids leave no room for fluid.
+        simulation diverges, density runs away, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError(
                 "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
             )
         self._stages.clear()
+        densest = float(self._state.density.max())
+        if densest > self._densest_left:
+            self._densest = max(self._densest, densest)
         start, left = self._state.time, seconds
         solves: list[SolveReport] = []
         cfl = 0.0
@@ -152,6 +165,7 @@ class Solver:
         totals = {name: float(s.sum(dtype=torch.float64)) for name, s in self._state.scalars.items()}
         if not math.isfinite(sum(totals.values())):
             raise self._not_finite(" or ".join(totals))
+        self._check_density()
         return AdvanceReport(
             substeps=len(solves),
             cfl=cfl,
@@ -324,6 +338,16 @@ class Solver:
             f"{MAX_DIVERGENCE:g}) after {report.iterations} iterations",
             "raise numerics.pressure.max_iterations or tolerance, or time.max_substeps",
         )
+
+    def _check_density(self) -> None:
+        """Raise SolverError where the flow has made smoke a great deal denser than what was put in."""
+        self._densest_left = densest = float(self._state.density.max())
+        if densest > MOST_DENSER * self._densest:
+            raise SolverError(
+                f"t = {self.time:.4g} s",
+                f"density runs away: {densest:.3g} where {self._densest:.3g} was put in at most",
+                "lower time.cfl or raise time.max_substeps, or let solids move more slowly",
+            )
 
     def _not_finite(self, what: str) -> SolverError:
         return SolverError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from fluidsr.training.loggers import Logger
 class MetricsLog:
     """Appends records to `folder/metrics.jsonl`, and hands them to `loggers`.
 
-    Opened at step `start` of a resumed run, it first drops the records of later steps, which will be made again.
+    Opened at step `start` of a resumed run, it first drops the records of later steps, which will be made again;
+    `validation` is what was recorded of that step, None if nothing was.
     """
 
     def __init__(self, folder: Path, start: int, loggers: Sequence[Logger] = ()) -> None:
@@ -24,6 +25,7 @@ class MetricsLog:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             kept = [line for line in _lines(self.path) if _step(line) <= start]
+            self.validation = _validation(kept, start)
         except OSError as error:
             raise write_error(folder, error) from error
         with replacing(self.path) as temporary:
@@ -61,6 +63,14 @@ class MetricsLog:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _validation(lines: Iterable[str], step: int) -> dict[str, float] | None:
+    for line in lines:
+        record = json.loads(line)
+        if record["step"] == step and record.get("group") == "validation":
+            return {name: value for name, value in record.items() if name not in ("step", "group")}
+    return None
 
 
 def _step(line: str) -> float:

@@ -155,7 +155,13 @@ class Trainer:
         state, recipe = self.state, self.recipe
         started, before = time.monotonic(), state.seconds
         self.validated = self.sampled = -1
+        if self.metrics_log and self.metrics_log.validation is not None:
+            recorded = self.metrics_log.validation.items()
+            self.metrics = {name: value for name, value in recorded if not name.startswith("accuracy_")}
+            self.validated = state.step
         try:
+            if state.step:
+                self._examine()  # a stop may have come right after the checkpoint
             with StopRequest() as stop:
                 self._loop(stop, before, started, minutes)
             if self.validated != state.step:
@@ -183,12 +189,7 @@ class Trainer:
                 if state.step % recipe.checkpoint_every == 0:
                     with stop.uninterrupted():
                         self._save()
-                if state.step % recipe.validate_every == 0:
-                    self._validate()
-                    self.validated = state.step
-                if state.step % recipe.sample_every == 0:
-                    self._write_samples()
-                    self.sampled = state.step
+                self._examine()
                 late = minutes is not None and time.monotonic() - started > 60 * minutes
                 if self.processes.any(late or stop.requested, self.device):
                     break
@@ -199,6 +200,16 @@ class Trainer:
             with stop.uninterrupted():
                 self._save()
             raise
+
+    def _examine(self) -> None:
+        """Validate and draw samples where they are due at this step."""
+        step, recipe = self.state.step, self.recipe
+        if step % recipe.validate_every == 0 and self.validated != step:
+            self._validate()
+            self.validated = step
+        if step % recipe.sample_every == 0 and self.sampled != step:
+            self._write_samples()
+            self.sampled = step
 
     def _reset_clock(self) -> None:
         self.reported = (time.monotonic(), self.state.step)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 
+from fluidsr import memory
 from fluidsr.errors import VolumeError
 
 
 def limit() -> int:
-    """Bytes that dense arrays made from one file may take in all: half of the machine's memory."""
+    """Bytes that dense arrays made from one file may take in all: half of the machine's memory, and no more than is
+    free (a control group's limit counts)."""
+    free = memory.free()
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return 4 << 30
+        half = 4 << 30
+    return half if free is None else min(half, free.size)
 
 
 def check(where: str, needed: int, allowed: int | None) -> None:

@@ -75,8 +75,17 @@ def read_frame(
     max_bytes: int | None = None,
 ) -> Taken:
     """Read a Frame; see `fluidsr.volumes.read`."""
+    return _taken(path, _open(path, max_bytes, density_grid), density_grid, velocity_grid, fields)
+
+
+def _taken(
+    path: str | os.PathLike[str],
+    found: _Grids,
+    density_grid: str | None = None,
+    velocity_grid: str | None = None,
+    fields: Sequence[str] | None = None,
+) -> Taken:
     where = str(path)
-    found = _open(path, max_bytes, density_grid)
     scalars = [name for name, array in found.grids.items() if array.ndim == found.dim]
     vectors = [name for name, array in found.grids.items() if array.ndim == found.dim + 1]
     chosen = grid_names.choose(
@@ -102,8 +111,8 @@ def read_frame(
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
-    frame = read_frame(path, max_bytes=max_bytes).frame
     found = _open(path, max_bytes, None)
+    frame = _taken(path, found).frame
     grids = []
     for name, array in found.grids.items():
         channels = array[None] if array.ndim == frame.dim else array
@@ -348,7 +357,7 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
     Raises VolumeError for an archive that is damaged.
     """
     where = str(path)
-    left = memory.limit() if max_bytes is None else max_bytes
+    needed, allowed = 0, memory.limit() if max_bytes is None else max_bytes
     found = Archive({}, {}, {})
     try:
         if Path(path).stat().st_size == 0:
@@ -356,7 +365,7 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
         if Path(path).suffix.lower() == ".npy":
             with Path(path).open("rb") as single:
                 shape, dtype = _header(single)
-            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, left)
+            memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, allowed)
             if dtype.hasobject or dtype.kind not in "fiub":
                 raise VolumeError(where, "it is not an array of numbers", "write it again")
             found.arrays["data"] = np.load(path, allow_pickle=False)
@@ -378,8 +387,8 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:
                     raise VolumeError(where, f"{entry.filename} is shorter than it says", "write it again")
-                left -= size
-                memory.check(where, max(-left, 0), 0)
+                needed += size
+                memory.check(where, needed, allowed)
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
                 (found.texts if dtype.kind in "US" else found.arrays)[name] = array

@@ -8,6 +8,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fluidsr import atomic
 from fluidsr.errors import VolumeError
 
 _MAX_BYTES = 64 << 20
+_MOST_ENTRIES = 100_000
 
 
 def write_pvd(path: str | os.PathLike[str], entries: Iterable[tuple[float, str | os.PathLike[str]]]) -> None:
@@ -63,7 +65,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
     entries = _of_json(where, text) if Path(path).suffix.lower() == ".series" else _of_xml(where, text)
     found = []
-    for name, time, part in entries:
+    for name, time, part in islice(entries, _MOST_ENTRIES + 1):
         try:
             seconds = 0.0 if time is None else float(time)
         except (TypeError, ValueError):
@@ -76,20 +78,44 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         if "\\" in name and not file.exists():
             file = Path(path).parent / name.replace("\\", "/")
         found.append(Entry(seconds, file, part, time is not None))
+    if len(found) > _MOST_ENTRIES:
+        what = f"it names more than {_MOST_ENTRIES} files"
+        raise VolumeError(where, what, "split it, or give a pattern such as smoke_####.vdb")
     return sorted(found, key=lambda entry: entry.time)
 
 
 def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise VolumeError(where, "it declares entities", "give a plain .pvd file")
+    series = _Series()
+    parser = ElementTree.XMLParser(target=series)  # noqa: S314 - it declares no entities
     try:
-        root = ElementTree.fromstring(text)
+        parser.feed(text)
+        parser.close()
     except ElementTree.ParseError as error:
         raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
-    if root.tag != "VTKFile" or root.get("type") != "Collection":
+    if series.root != ("VTKFile", "Collection"):
         raise VolumeError(where, "not a series of files", "give a .pvd file")
-    for element in root.iter("DataSet"):
-        yield element.get("file"), element.get("timestep"), element.get("part", "")
+    yield from series.entries
+
+
+class _Series:
+    """Takes a .pvd's elements from the parser; no tree of them is built."""
+
+    def __init__(self) -> None:
+        self.root: tuple[str, str | None] | None = None
+        self.entries: list[tuple[Any, Any, str]] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if self.root is None:
+            self.root = tag, attributes.get("type")
+        elif tag == "DataSet" and len(self.entries) <= _MOST_ENTRIES:
+            self.entries.append(
+                (attributes.get("file"), attributes.get("timestep"), attributes.get("part", ""))
+            )
+
+    def close(self) -> None:
+        """There is nothing to return."""
 
 
 def _of_json(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:

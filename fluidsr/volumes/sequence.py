@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,11 +83,16 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     files: list[FrameFile] = []
     alone: list[Path] = []  # named one by one, as by a shell that expands patterns itself
     for given in inputs:
-        path = Path(os.fspath(given))
-        if path.is_file() and path.suffix.lower() not in (".pvd", ".series", ".vtkhdf"):
-            alone.append(path)
-        else:
-            files += _expand_one(os.fspath(given))
+        try:
+            path = Path(os.fspath(given))
+            if path.is_file() and path.suffix.lower() not in (".pvd", ".series", ".vtkhdf"):
+                alone.append(path)
+            else:
+                files += _expand_one(os.fspath(given))
+        except OSError as error:
+            raise InputError(
+                os.fspath(given), f"cannot be looked for ({error.strerror})", "check the path"
+            ) from error
     files += (
         _of_density(_numbered(alone)) if len(alone) > 1 else [FrameFile(f, frame_number(f)) for f in alone]
     )
@@ -133,7 +139,13 @@ def _expand_one(text: str) -> list[FrameFile]:
     for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
         found = found or _of_density(_matching(path, sign))
     if not found and any(sign in path.name for sign in "*?["):
-        found = _of_density(_numbered(sorted(path.parent.glob(path.name))))
+        folder = path.parent
+        names = (
+            fnmatch.filter(sorted(file.name for file in folder.iterdir()), path.name)
+            if folder.is_dir()
+            else []
+        )
+        found = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
         raise InputError(text, "there is no such file", "check the path")
     if not found:
@@ -220,13 +232,15 @@ def _series(path: Path) -> list[FrameFile]:
     """The frames of a .pvd or .series, in order of time; the numbers in the names count where they ascend."""
     entries = read_entries(path)
     frames: list[list[Entry]] = []
+    parts: set[str] = set()  # of the last frame
     for entry in entries:
-        before = frames[-1] if frames else []
-        same = entry.timed and before and before[0].time == entry.time
-        if same and entry.part not in {other.part for other in before}:
-            before.append(entry)
+        same = entry.timed and frames and frames[-1][0].time == entry.time
+        if same and entry.part not in parts:
+            frames[-1].append(entry)
         else:
             frames.append([entry])
+            parts = set()
+        parts.add(entry.part)
     numbers = [frame_number(frame[0].file) for frame in frames]
     known = [number for number in numbers if number is not None]
     ascending = len(known) == len(numbers) and all(a < b for a, b in pairwise(known))

@@ -200,7 +200,7 @@ def test_a_scheduler_that_is_gone_is_one_line_and_no_loss(whole: Path, tmp_path:
         _until(lambda: _at_work(path))
     told, _ = child.communicate(timeout=600)
     assert child.returncode == 1
-    line = "Error: --scheduler: the scheduler is gone, or dropped the simulations; start it again and run the same"
+    line = "Error: --scheduler: the scheduler is gone, or dropped the work; start it again and run the same"
     assert f"{line} command again" in told.splitlines()
     assert "Traceback" not in told
     assert _run(path) == (0, [])

@@ -118,6 +118,34 @@ def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path:
         write(report, tmp_path / "file" / "out")
 
 
+def test_hostile_names_are_only_names(tmp_path: Path) -> None:
+    names = [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        r"$\frac{a$ \udead",
+        "\x1b]0;x\x07\udcff",
+    ]
+    simulations = [Recorded(name, frames=1) for name in names]
+    report = evaluate(
+        _oracle(simulations),
+        {},
+        pairs_of(simulations),
+        name="<b onclick='x'>$",
+        about={"<i>": "</pre><script>"},
+    )
+    files = {path.name: path for path in write(report, tmp_path / "out")}
+    text = files["index.html"].read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "&lt;/pre&gt;" in text
+    pictures = re.sub(r'<img alt="[^"<>]*" src="data:image/png;base64,[A-Za-z0-9+/=]*">', "", text)
+    tags = set(re.findall(r"<[^>]*>", pictures))
+    assert {re.match(r"</?!?(\w+)", tag)[1] for tag in tags} == {  # type: ignore[index]
+        "DOCTYPE", "html", "head", "meta", "title", "style", "body", "h1", "table", "thead", "tr", "th", "tbody", "td",
+        "dl", "dt", "dd", "h2", "pre",
+    }  # fmt: skip
+    assert not any("onerror" in tag or "onclick" in tag for tag in tags)
+    assert sorted(json.loads(files["report.json"].read_text())["simulations"]) == sorted(names)
+
+
 def test_three_dimensions_and_a_single_frame(tmp_path: Path) -> None:
     simulations = [Recorded("deep", (16, 24, 16), frames=1)]
     report = evaluate(_oracle(simulations), baselines(FACTOR), pairs_of(simulations))

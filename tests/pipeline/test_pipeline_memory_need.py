@@ -3,12 +3,14 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from fluidsr import memory, scenes
 from fluidsr.cli import main
 from fluidsr.pipeline import memory_need
+from fluidsr.scenes import geometry
 
 
 def call(*arguments: str) -> int:
@@ -20,6 +22,27 @@ def call(*arguments: str) -> int:
 def scene(*resolution: int) -> scenes.Scene:
     cells = ",".join(map(str, resolution))
     return scenes.load("plume", [f"domain.resolution=[{cells}]", f"domain.cell_size={1.28 / resolution[0]}"])
+
+
+def test_a_large_scene_with_obstacles_is_checked_at_few_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text(
+        "domain: {resolution: [512, 512, 512], cell_size: 0.01}\n"
+        "sources: [{shape: sphere, center: [2.5, 0.5, 2.5], radius: 0.3, density: 1}]\n"
+        "obstacles: [{shape: sphere, center: [2.5, 2.0, 2.5], radius: 0.4}]\n"
+    )
+    looked_at, distance = [0], geometry.distance
+
+    def counting(body: object, points: np.ndarray) -> np.ndarray:
+        looked_at[0] += len(points)
+        return distance(body, points)
+
+    monkeypatch.setattr(geometry, "distance", counting)
+    assert call("simulate", str(path), "--dry-run", "--device", "cpu") == 0
+    assert yaml.safe_load(capsys.readouterr().out.split("---")[1])["cost"]["coarse_cells"] == 512**3
+    assert 0 < looked_at[0] < 10 * 48**3
 
 
 def test_the_largest_resolution_that_fits_is_the_largest() -> None:

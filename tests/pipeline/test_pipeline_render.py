@@ -47,6 +47,19 @@ def test_several_become_a_movie_or_a_folder(cache: Path, tmp_path: Path) -> None
     assert len(list((tmp_path / "pictures").glob("puff_000?.png"))) == 3
 
 
+def test_what_a_killed_drawing_left_is_removed(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    left = [tmp_path / ".puff.0123abcd.part.mp4", tmp_path / "a" / ".puff_0001.0123abcd.part.png"]
+    for file in left:
+        file.touch()
+    first = [str(cache / f"puff_{n:04d}.vti") for n in (1, 2)]
+    for target in ("puff.mp4", "a"):
+        assert call("render", *first, "--width", "32", "-o", str(tmp_path / target), "--device", "cpu") == 0
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == [
+        "puff.mp4", "puff_0001.png", "puff_0002.png",
+    ]  # fmt: skip
+
+
 def test_the_camera_goes_around(cache: Path, tmp_path: Path) -> None:
     pictures = []
     for name, view in (

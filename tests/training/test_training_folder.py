@@ -1,10 +1,12 @@
 """A training's folder: damaged checkpoints, one owner, what --overwrite removes, a full disk, a longer schedule."""
 
+import json
 import os
 import signal
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -70,6 +72,42 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(recipe, sam
     for file in ("tiny.safetensors", CHECKPOINT):
         whole, parts = load_file(tmp_path / "whole" / file), load_file(part / file)
         assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_stop_between_checkpoint_and_validation_is_made_up_for(recipe, sampler, tmp_path):
+    """A kill after the checkpoint of step 4, whose validation and pictures were due; and one after the last step's."""
+    plan = recipe(validate_every=2, sample_every=2, steps=6)
+    calls, stops = [], set()
+
+    def validation(generator):
+        calls.append(0)
+        if len(calls) in stops:
+            raise SystemExit  # nothing is saved any more, as after a kill
+        return {"error": float(sum(weight.abs().sum() for weight in generator.parameters()))}
+
+    def pictures(generator):
+        return {"smoke": np.full((2, 2, 3), 7, np.uint8)}
+
+    def run(folder):
+        with suppress(SystemExit):
+            train(plan, Sources(sampler(plan)), tmp_path / folder, validation=validation, pictures=pictures)
+
+    run("whole")
+    calls.clear()
+    stops |= {2, 4}
+    for _ in range(4):
+        run("parts")
+    assert len(calls) == 3 + 2  # what is complete is not validated again
+    logs = [
+        [
+            {name: record[name] for name in ("step", "group", "error", "total") if name in record}
+            for record in map(json.loads, (tmp_path / folder / "metrics.jsonl").read_text().splitlines())
+        ]
+        for folder in ("whole", "parts")
+    ]
+    assert logs[0] == logs[1]
+    for file in ("tiny.safetensors", "tiny.md", *(f"samples/smoke_000000{n}.png" for n in (2, 4, 6))):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
 
 
 def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp_path):

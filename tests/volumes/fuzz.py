@@ -9,13 +9,16 @@ again with `--seed N --count 1`. The work is done in a child process with its ad
 dies, the parent says at which mutant, and goes on behind it.
 
 A reader joins by a function in READERS that takes a path and max_bytes, and one in SOURCES that writes good
-files into a folder; HOT may tell where the sizes, offsets and counts of its format are.
+files into a folder; HOT may tell where the sizes, offsets and counts of its format are, PACKED how to mutate what
+lies behind a checksum. A mutant has the name of its good file. tests/reliability/fuzz_documents.py has the readers
+of everything that is no volume.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
 import os
 import random
@@ -27,6 +30,8 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -361,9 +366,38 @@ def hot_zip(path):
     return [spot for spot in spots if spot[0] < len(data)]
 
 
+def unpacked_zip(data):
+    """The archive with its members as they are, so that a mutant is one of their contents."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(out, "w") as plain:
+        for entry in archive.infolist():
+            plain.writestr(zipfile.ZipInfo(entry.filename), archive.read(entry))
+    return out.getvalue()
+
+
+def mended_zip(data):
+    """`data` with the checksum of each member that can be found put right, or the reader would look no further."""
+    data = bytearray(data)
+    for match in re.finditer(b"PK\1\2", bytes(data)):
+        at = match.start()
+        if at + 46 > len(data):
+            continue
+        (size,), (header,) = struct.unpack_from("<I", data, at + 20), struct.unpack_from("<I", data, at + 42)
+        if header + 30 > len(data):
+            continue
+        names = sum(struct.unpack_from("<2H", data, header + 26))
+        content = data[header + 30 + names : header + 30 + names + size]
+        for place in (at + 16, header + 14):
+            struct.pack_into("<I", data, place, zlib.crc32(content))
+    return bytes(data)
+
+
 HOT = {"vdb": hot_vdb, "vti": hot_text, "pvd": hot_text, "npz": hot_zip, "vtk": hot_text}
-# Formats that are one compressed stream: most mutants are made of what is in it.
-PACKED = {"uni": (gzip.decompress, lambda data: gzip.compress(data, 1, mtime=0))}
+# Formats with a checksum: most mutants are made of what is behind it.
+PACKED = {
+    "uni": (gzip.decompress, lambda data: gzip.compress(data, 1, mtime=0)),
+    "npz": (unpacked_zip, mended_zip),
+}
 
 
 def mutant(data, others, spots, rng):
@@ -405,6 +439,9 @@ def mutant(data, others, spots, rng):
     return bytes(data)
 
 
+SPICES = {}  # by reader: more to be spliced in
+
+
 class TooSlow(BaseException):
     """The mutant took more than CPU_SECONDS."""
 
@@ -417,7 +454,10 @@ def child(name, folder, first, count):
 
     sources = sorted(path for path in (folder / "good").iterdir() if path.suffix == f".{name}")
     contents = [path.read_bytes() for path in sources]
+    unpack, pack = PACKED.get(name, (bytes, bytes))
+    inner = [unpack(content) for content in contents]
     spots = [HOT[name](path) if name in HOT else [] for path in sources]
+    spices = [*contents, *SPICES.get(name, [])]
     for path in sources:
         with suppress(InputError):  # some samples are too large
             READERS[name](path, MAX_BYTES)  # everything is imported now
@@ -430,9 +470,11 @@ def child(name, folder, first, count):
     for number in range(first, first + count):
         rng = random.Random(number)
         i = rng.randrange(len(sources))
-        path = mutants / f"m.{name}"
-        unpack, pack = PACKED.get(name, (bytes, bytes)) if rng.random() < 0.8 else (bytes, bytes)
-        path.write_bytes(pack(mutant(unpack(contents[i]), contents, spots[i], rng)))
+        path = mutants / sources[i].name
+        if rng.random() < 0.8:
+            path.write_bytes(pack(mutant(inner[i], spices, spots[i] if inner[i] == contents[i] else [], rng)))
+        else:
+            path.write_bytes(mutant(contents[i], spices, spots[i], rng))
         (folder / "last").write_text(str(number))
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         try:
@@ -451,6 +493,7 @@ def child(name, folder, first, count):
             report(number, sources[i], f"wrote {written[0]}")
             for other in written:
                 other.unlink()
+        path.unlink()
     print(json.dumps({"refused": refused}), flush=True)
 
 
@@ -482,7 +525,7 @@ def fuzz(name, count, seed=0):
             ]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"}
             done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, timeout=60 + 2 * count
+                command, capture_output=True, text=True, env=environment, timeout=600 + 20 * count
             )
             lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
             findings += [line for line in lines if "mutant" in line]
@@ -502,20 +545,20 @@ def fuzz(name, count, seed=0):
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("reader", choices=[*READERS, "all"])
+    parser.add_argument("readers", nargs="+", choices=[*READERS, "all"])
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.reader, options.child, options.seed, options.count)
+        child(options.readers[0], options.child, options.seed, options.count)
         return
     bad = 0
-    for name in READERS if options.reader == "all" else [options.reader]:
+    for name in READERS if "all" in options.readers else options.readers:
         findings, refused = fuzz(name, options.count, options.seed)
         for finding in findings:
             print(json.dumps(finding))
-        print(f"{name}: {options.count} mutants, {refused} refused, {len(findings)} not handled")
+        print(f"{name}: {options.count} mutants, {refused} refused, {len(findings)} not handled", flush=True)
         bad += len(findings)
     sys.exit(bool(bad))
 

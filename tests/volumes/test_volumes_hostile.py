@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fluidsr import memory
 from fluidsr.errors import VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import inspect, read, write
@@ -89,6 +90,20 @@ def test_a_huge_image_is_refused_before_it_is_allocated(tmp_path):
     with pytest.raises(VolumeError, match="bytes instead of"):
         (tmp_path / "b.vti").write_bytes(data.replace(extent, b"0 19 0 16 0 300"))
         read(tmp_path / "b.vti")
+
+
+def test_a_small_archive_of_much_air_is_read_once_and_within_what_is_free(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", density=np.zeros((300, 300, 300), np.float32))
+    assert (tmp_path / "a.npz").stat().st_size < 1 << 20
+    read_array, calls = np.lib.format.read_array, []
+    monkeypatch.setattr(
+        np.lib.format, "read_array", lambda *given, **more: calls.append(0) or read_array(*given, **more)
+    )
+    assert inspect(tmp_path / "a.npz").grids[0].active_voxels == 0 and len(calls) == 1
+    monkeypatch.setattr(memory, "free", lambda: memory.Free(MEMORY, "within the control group's limit"))
+    with pytest.raises(VolumeError, match=r"needs 0.101 GiB as dense arrays, and 0.0625 GiB are allowed"):
+        inspect(tmp_path / "a.npz")
+    assert len(calls) == 1
 
 
 def test_pickles_and_bombs_in_an_archive_are_refused(tmp_path):

@@ -47,6 +47,36 @@ def test_mixed_sequences_are_refused(folder):
         expand([folder / "*.vdb"])
 
 
+@pytest.mark.parametrize("key", ["part", "timestep"])
+def test_a_series_without_end_is_refused(tmp_path, key):
+    """Three hundred thousand files, of one frame or of as many."""
+    path = tmp_path / "a.pvd"
+    with path.open("w") as file:
+        file.write("<VTKFile type='Collection'><Collection>")
+        other = "timestep" if key == "part" else "part"
+        for number in range(300_000):
+            file.write(f"<DataSet {other}='0' {key}='{number}' file='a.vti'/>")
+        file.write("</Collection></VTKFile>")
+    with pytest.raises(VolumeError, match="it names more than 100000 files; split it"):
+        expand([path])
+
+
+def test_a_frame_of_many_parts_is_one_frame(tmp_path):
+    entries = "".join(f"<DataSet timestep='0.5' part='{n}' file='a_{n}.vti'/>" for n in range(5000))
+    (tmp_path / "a.pvd").write_text(
+        f"<VTKFile type='Collection'><Collection>{entries}</Collection></VTKFile>"
+    )
+    (frame,) = expand([tmp_path / "a.pvd"])
+    assert frame.time == 0.5 and len(frame.parts) == 4999
+
+
+def test_what_no_file_can_be_called_is_said(folder):
+    assert len(expand([folder / "smoke**.vdb"])) == 6
+    for name in ("x" * 5000, "#" * 300, "*" * 300 + "x" * 300, "x" * 300 + ".pvd"):
+        with pytest.raises(InputError, match=r"cannot be looked for|no file matches|cannot be read"):
+            expand([folder / name])
+
+
 def test_what_is_not_there_is_said(folder):
     for missing in ("nothing.vdb", "none_####.vdb", "none*.vdb", "no/such_####.vdb"):
         with pytest.raises(InputError, match="check the"):
