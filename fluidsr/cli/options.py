@@ -184,9 +184,12 @@ _OPTIONS_OF_PARAMETERS = {
     "density_grid": "--density-grid",
     "device": "--device",
     "dim": "--dim",
+    "extinction": "--extinction",
     "factor": "--factor",
     "fine_fields": "--field",
     "formats": "--format",
+    "fps": "--fps",
+    "height": "--height",
     "frame_rate": "--frame-rate",
     "frames": "--frames",
     "high": "--high",
@@ -201,8 +204,10 @@ _OPTIONS_OF_PARAMETERS = {
     "overrides": "--set",
     "overwrite": "--overwrite",
     "pairs": "--pairs",
+    "pitch": "--pitch",
     "precision": "--precision",
     "recipe": "--recipe",
+    "regions": "--region",
     "resolution": "--resolution",
     "resync": "--resync",
     "scheduler": "--scheduler",
@@ -211,12 +216,17 @@ _OPTIONS_OF_PARAMETERS = {
     "simulations": "--simulations",
     "split": "--split",
     "stride": "--stride",
+    "threshold": "--threshold",
     "tile": "--tile",
+    "up": "--up",
     "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",
     "velocity_unit": "--velocity-unit",
+    "width": "--width",
     "workers": "--workers",
+    "yaw": "--yaw",
     "zero_velocity": "--zero-velocity",
+    "zoom": "--zoom",
 }
 
 
@@ -225,8 +235,8 @@ def with_option_names(error: FluidsrError) -> str:
 
     A parameter is the first word of the error's `where`, or stands in backticks.
     """
-    first, separator, rest = error.where.partition(" ")
-    label = _OPTIONS_OF_PARAMETERS.get(first, first) + separator + rest
+    first, rest = re.split(r"(?=:? |$)", error.where, maxsplit=1)
+    label = _OPTIONS_OF_PARAMETERS.get(first, first) + rest
 
     def option(match: re.Match[str]) -> str:
         return _OPTIONS_OF_PARAMETERS.get(match[1], match[0])

@@ -84,6 +84,8 @@ def evaluate(
     fields made from it and those of the frame before are held. Raises InputError where there are no pairs or a method
     gives another grid than the reference's, and whatever a method raises.
     """
+    if name in baselines or REFERENCE in (name, *baselines):
+        raise InputError("model", f"'{name}' is the name of another method", "rename it in its card")
     methods = {**baselines, name: upsample}
     report = Report(name=name, methods=tuple(methods), about=dict(about or {}), metrics=tuple(added))
     previous: dict[str, np.ndarray] = {}

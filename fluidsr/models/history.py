@@ -22,6 +22,7 @@ _MARGIN = (
 )  # beyond the displaced cells' centres: half a cell more, and what displacements overshoot
 _TOLERANCE, _LITTLE = 0.4, 0.02  # of the density, and density: how far carried smoke may be off
 _FILTERED = _INTERPOLATED + 1  # and what interpolates a downsampled field
+HISTORY_REACH = _FILTERED + _MARGIN  # coarse cells beyond where smoke came from that its detail depends on
 
 
 def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:

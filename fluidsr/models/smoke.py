@@ -105,14 +105,12 @@ class SmokeGenerator(Generator):
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
         past = len(self.ages)
+        self.rises = nn.ModuleList(BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1])
         # The last rise starts near zero: training begins at cubic upsampling.
-        last = (
+        self.rises.append(
             BalancedSubpixelUpsample(dim, inputs[-1], 1, gain=0.01)
             if options.last == "balanced"
             else ResizeConvUpsample(dim, inputs[-1], 1 + past, gain=0.01, beside=past)
-        )
-        self.rises = nn.ModuleList(
-            [*(BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1]), last]
         )
         self.refinements = nn.ModuleList(
             Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -98,7 +97,7 @@ def upsample(
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
-        jobs = [(item, earlier_items(everything, item, card.past)) for item in todo]
+        jobs = _with_earlier(todo, everything, card.past)
         for item, record in _results(jobs, root.resolve(), settings, scheduler, progress.note):
             if isinstance(record, VolumeError):
                 failures.append(record)
@@ -310,31 +309,38 @@ def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
 
 
-def earlier_items(everything: Sequence[FrameRef], item: FrameRef, count: int) -> tuple[FrameRef, ...]:
-    """Up to `count` items of the sequence before `item`."""
-    place = everything.index(item)
-    return tuple(everything[max(0, place - count) : place])
+def _with_earlier(
+    todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int
+) -> list[tuple[FrameRef, tuple[FrameRef, ...]]]:
+    """Each frame with up to `count` frames of the sequence before it."""
+    places = {item: place for place, item in enumerate(all_frames)}
+    return [(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
 
 
 def _history(
     frame: Frame, earlier: Sequence[FrameRef], settings: UpsampleSettings, margin: int
 ) -> list[Frame]:
     """The frames before `frame`, the last one last, as far back as they can be read; still ones move nowhere."""
+    from fluidsr.upscaling.network_input import check_finite
+
+    global _recent
     frames: list[Frame] = []
+    recent, kept = _recent, {}  # another thread may take its turn
     for item in reversed(earlier):
         try:
             key = (item, settings.intake, margin, item.source.stat().st_mtime_ns)
-            if key not in _recent:
+            past = recent.get(key)
+            if past is None:
                 taken = frame_sequence.take(item, settings.intake, ["density", "velocity"], ["density"])[0]
-                _recent[key] = frame_sequence.in_its_place(taken, item, settings.intake, margin, frame.dim)
-        except (OSError, VolumeError):
+                past = frame_sequence.in_its_place(taken, item, settings.intake, margin, frame.dim)
+                if past.velocity is None:
+                    past = past.replace(velocity=np.zeros((past.dim, *past.shape), np.float32))
+                check_finite(past.torch())
+        except (OSError, InputError):
             break  # its own turn comes, and says what is wrong
-        past = _recent[key]
-        if past.velocity is None:
-            past = past.replace(velocity=np.zeros((past.dim, *past.shape), np.float32))
+        kept[key] = past
         frames.insert(0, past)
-    while len(_recent) > len(earlier):
-        _recent.popitem(last=False)
+    _recent = kept
     return frames
 
 
@@ -385,4 +391,4 @@ def _absolute(item: FrameRef) -> FrameRef:
     return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
 
 
-_recent: OrderedDict[tuple[Any, ...], Frame] = OrderedDict()  # what was read as history last
+_recent: dict[tuple[Any, ...], Frame] = {}  # what was read as history last

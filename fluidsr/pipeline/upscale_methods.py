@@ -113,6 +113,8 @@ class GeneratorMethod:
         """With the generator that has no weights."""
         from fluidsr.models.carry import carry_model
 
+        if settings.precision != "float32":
+            raise InputError("precision", "carried smoke has no convolutions", "leave it out")
         model = carry_model(len(periodic), config.factor, config.frames)
         upscaler = settings.upscaler(model, device, periodic)
         return cls(upscaler, VelocityScaleField(), settings)
@@ -136,6 +138,8 @@ class GeneratorMethod:
         whole = largest.result * _numbers(scene) if "npz" in scene.output.formats else 0
         blocks = min(largest.result, 2 * largest.largest_result)
         memory = {"generator": largest.memory, "fine_fields": whole + blocks}
+        if self.upscaler.past:  # the frames before; as input of the network; on a common grid
+            memory["history"] = 3 * self.upscaler.past * 4 * (1 + scene.dim) * scene.cells
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
@@ -158,7 +162,7 @@ class _GeneratorRun:
     def state(self) -> dict[str, torch.Tensor]:
         import torch
 
-        state = {}
+        state = {"past": torch.tensor(len(self._past))}
         for place, frame in enumerate(self._past):
             state[f"past_{place}"] = torch.cat([frame.density[None], frame.fields()["velocity"]])
             state[f"time_{place}"] = torch.tensor(frame.time, dtype=torch.float64)
@@ -167,7 +171,7 @@ class _GeneratorRun:
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         first = self._first
         self._past.clear()
-        for place in range(len(state) // 2):
+        for place in range(int(state["past"])):
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
             if fields.shape != (1 + first.dim, *first.shape):
                 raise InputError(f"past_{place}", "does not fit the scene", "start the run anew")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Pairs of frames of the validation split: enough to rank models, few enough not to delay training.
 _PAIRS = 6
 _PICTURES = 3
-_PAST = 16  # frames before each pair, as far as a generator may look back
+_PAST = 99  # frames before each pair at most, as far as a recipe's generator may look back
 _GAP = 4  # pixels between the panels of a picture
 
 

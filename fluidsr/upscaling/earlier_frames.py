@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fluidsr.frame import Frame
 from fluidsr.models.history import History
-from fluidsr.upscaling.network_input import prepare_input
+from fluidsr.upscaling.network_input import NetworkInput, prepare_input
 
 _LATE = 0.1  # of a frame: two frames farther apart do not follow one another
 _OFF = 0.01  # of a cell
@@ -35,7 +35,7 @@ def history_of(
     if len(frames) <= min(ages, default=1):
         return None
     inputs = [prepare_input(each, 1.0, device) for each in frames]
-    reach = math.ceil(sum(each.max_speed for each in inputs)) + 2
+    reach = _way(inputs) + 2
     low, high = [], []
     for axis, cells in enumerate(frame.shape):
         starts = [corner[axis] for corner in corners]
@@ -44,6 +44,15 @@ def history_of(
         high.append(min(max(ends), cells + reach))
     placed = [_placed(each.coarse, corner, low, high) for each, corner in zip(inputs, corners, strict=True)]
     return History.of(placed, ages, offset=tuple(-n for n in low))
+
+
+def furthest_way(frames: Sequence[Frame], device: torch.device) -> int:
+    """Coarse cells that smoke can have crossed in `frames`."""
+    return _way([prepare_input(frame, 1.0, device) for frame in frames])
+
+
+def _way(inputs: Sequence[NetworkInput]) -> int:
+    return math.ceil(sum(each.max_speed for each in inputs))
 
 
 def _corner(past: Frame, frame: Frame) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.upscaling.tiles import Box, FieldBlock
 
@@ -53,9 +54,12 @@ class OpenedFrame:
         return array
 
     def opened_frame(self, frame: Frame) -> Frame:
-        """`frame`, of the same cells, laid out so: its density and velocity."""
+        """`frame`, of the same cells, laid out so: its density and velocity. Raises InputError for other cells."""
         if not any(self.margin):
             return frame
+        if frame.shape != self.shape:
+            problem = f"a frame of {frame.shape} cells does not fit one of {self.shape} whose ends are joined"
+            raise InputError("history", problem, "give frames of the whole domain")
         fields = {"density": frame.density, "velocity": frame.velocity}
         seen = frame.with_fields({name: field for name, field in fields.items() if field is not None}).torch()
         return seen.with_fields({name: self.opened(field) for name, field in seen.fields().items()})

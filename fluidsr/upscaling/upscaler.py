@@ -20,10 +20,10 @@ from fluidsr.choices import NetworkPrecision
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides
-from fluidsr.models.history import History
+from fluidsr.models.history import HISTORY_REACH, History
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
-from fluidsr.upscaling.earlier_frames import history_of
+from fluidsr.upscaling.earlier_frames import furthest_way, history_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
 from fluidsr.upscaling.periodic import OpenedFrame
@@ -226,8 +226,8 @@ class Upscaler:
             check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         reach = max(self.halo, CUBIC_REACH)
-        if history and self.generator.ages:  # so far has smoke come
-            reach += math.ceil(max(self.generator.ages) * network_input.max_speed)
+        if history and self.past and any(self.periodic):  # so far has smoke come
+            reach += HISTORY_REACH + furthest_way((frame, *history[-self.past :]), self.device)
         layout = OpenedFrame.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}

@@ -199,8 +199,10 @@ def _moved(foreign: ExternalPair, by: float) -> ExternalPair:
 
 
 UNFIT = {
-    "cells of 0.1 m and 0.0333333 m are 3 apart": lambda: shot(factor=3),
-    "the fine cells do not divide the coarse ones: they lie (0.5, 0.5)": lambda: _moved(shot(), CELL / 4),
+    "cells of 0.1 m and 0.0333333 m differ by a factor of 3": lambda: shot(factor=3),
+    "the fine cells do not divide the coarse ones: they are offset by (0.5, 0.5)": lambda: _moved(
+        shot(), CELL / 4
+    ),
     "their boxes differ: the coarse one is 1..1.6 x 2..2.8 m, the fine one 1.1..1.7 x 2.1..2.9 m": (
         lambda: _moved(shot(), CELL)
     ),

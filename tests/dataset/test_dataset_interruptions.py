@@ -284,12 +284,12 @@ def test_what_goes_on_failing_ends_the_run_and_what_diverges_does_not(
 
     from fluidsr.dataset import pairs
 
-    def diverges(self: pairs.FilteredPair) -> None:
-        calls.append("warm_up")
+    def diverges(self: pairs.FilteredPair) -> pairs.Pair:
+        calls.append("advance")
         raise SolverError("pressure", "did not converge", "use smaller steps")
 
     calls.clear()
-    monkeypatch.setattr(pairs.FilteredPair, "warm_up", diverges)
+    monkeypatch.setattr(pairs.FilteredPair, "advance", diverges)
     assert set(generate(ONE, tmp_path / "data").failed) == {"sim_00000", "sim_00001"}
     assert len(calls) == 2
     monkeypatch.undo()

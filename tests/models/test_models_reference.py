@@ -191,7 +191,7 @@ def test_the_reference_learns():
     ("architecture", "options", "said"),
     [
         ("TempoGun", {"dim": 2}, "did you mean 'TempoGAN'"),
-        ("os.system", {}, "choose from SmokeGenerator, TempoGAN, UNet"),
+        ("os.system", {}, "use SmokeGenerator, TempoGAN, UNet"),
         ("TempoGAN", {}, "TempoGAN: dim: Field required"),
         ("TempoGAN", {"dim": 2, "width": 8}, "width: Extra inputs are not permitted"),
         ("TempoGAN", {"dim": 2, "inputs": "temperature"}, "inputs: Input should be"),

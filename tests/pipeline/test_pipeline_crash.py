@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from pipeline_helpers import SMALL
 
@@ -98,7 +97,7 @@ def test_a_stalled_solve_is_caught_in_its_frame(tmp_path: Path, capsys: pytest.C
     assert (
         call("simulate", str(scene), "--frames", "3", "--no-preview", "--device", "cpu", "-o", str(run)) == 1
     )
-    assert "the pressure solve stands at a relative residual of" in capsys.readouterr().err
+    assert "the pressure solve did not converge: relative residual" in capsys.readouterr().err
     assert sorted(file.name for file in (run / "crash").iterdir()) == [
         "report.yaml",
         "scene.yaml",
@@ -123,8 +122,8 @@ def _run_away(solver: Solver, seconds: float) -> None:
     """Smoke that grows tenfold in each substep, which no single frame shows."""
     confine = solver._forces.confine_vorticity
 
-    def grow(velocity: tuple[torch.Tensor, ...], dt: float, beside: object) -> None:
-        confine(velocity, dt, beside)  # type: ignore[arg-type]
+    def grow(*arguments: object) -> None:
+        confine(*arguments)  # type: ignore[arg-type]
         solver._state.density.mul_(10)
 
     solver._forces.confine_vorticity = grow  # type: ignore[method-assign,assignment]

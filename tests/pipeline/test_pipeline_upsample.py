@@ -17,6 +17,12 @@ def call(*arguments: str) -> int:
 
 
 @pytest.fixture(scope="module")
+def tiny_model(recalling_model: str) -> str:
+    """Here frames depend on those before them."""
+    return recalling_model
+
+
+@pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory, tiny_model: str) -> Path:
     """A small run with its coarse side, exactly stored."""
     folder = tmp_path_factory.mktemp("cache") / "run"

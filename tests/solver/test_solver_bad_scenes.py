@@ -63,7 +63,7 @@ def test_cells_of_nanometres_are_too_small_for_gusts_and_it_says_so(factor: floa
     """At 0.5 m/s a frame crosses hundreds of millions of them: float32 cannot tell such speeds from others."""
     shape = Shape("sphere", tuple(0.5 * factor for _ in range(3)), 0.1 * factor)
     with pytest.raises(
-        SolverError, match=r"^t = .* the pressure solve stands at .*; raise .* time.max_substeps$"
+        SolverError, match=r"^t = .* the pressure solve did not converge: .*; raise .* time.max_substeps$"
     ):
         run(at_scale(factor, *(Obstacle(shape),) * ball))
 
