@@ -18,6 +18,12 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
+def tiny_model(recalling_model: str) -> str:
+    """Here frames depend on those before them."""
+    return recalling_model
+
+
+@pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tiny_model: str) -> Run:
     def call(output: Path, *arguments: str, frames: str = "5") -> tuple[int, str]:
         with pytest.raises(SystemExit) as stop:

@@ -68,7 +68,7 @@ def test_density_drawn_is_optical_depth_and_not_cells():
     """A slab of constant density: exp(-extinction * metres) comes through, at any resolution."""
     for n in (8, 31):
         frame = Frame(np.full((n, n, n), 0.5, np.float32), cell_size=2.0 / n)
-        light = raymarch._volume(
+        light, _ = raymarch._volume(
             torch.from_numpy(frame.density.reshape(-1)),
             frame,
             Camera(yaw=0, pitch=0),

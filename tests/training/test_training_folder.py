@@ -19,6 +19,7 @@ from fluidsr import checkpoints
 from fluidsr.errors import InputError, RunError
 from fluidsr.training import Sources, train
 from fluidsr.training.folder import CHECKPOINT, own
+from fluidsr.training.loggers import TensorBoard
 from fluidsr.training.metrics_log import MetricsLog
 
 
@@ -167,7 +168,8 @@ def test_a_training_has_one_owner_and_clears_up_after_a_killed_one(tmp_path):
 
 
 def test_a_full_disk_ends_the_log_in_one_line(tmp_path, monkeypatch, capfd):
-    log = MetricsLog(tmp_path, 0)
+    board = TensorBoard(tmp_path, 0, {})
+    log = MetricsLog(tmp_path, 0, [board])
     log.write(1, "training", {"total": 1.0})
 
     class Full:
@@ -176,7 +178,7 @@ def test_a_full_disk_ends_the_log_in_one_line(tmp_path, monkeypatch, capfd):
 
         def flush(self): ...
 
-    monkeypatch.setattr(log._board, "_records", Full())
+    monkeypatch.setattr(board, "_records", Full())
     with pytest.raises(RunError, match="the disk is full; free some space"):
         log.write(2, "training", {"total": 1.0})
     log.close()
@@ -184,7 +186,7 @@ def test_a_full_disk_ends_the_log_in_one_line(tmp_path, monkeypatch, capfd):
 
 
 def test_the_log_is_an_event_file_of_tensorboard(tmp_path):
-    log = MetricsLog(tmp_path, 4)
+    log = MetricsLog(tmp_path, 4, [TensorBoard(tmp_path, 4, {})])
     log.write(5, "training", {"total": 0.25})
     log.write_image(6, "smoke", np.zeros((2, 3, 3), np.uint8))
     log.close()
