@@ -245,7 +245,7 @@ def test_a_mask_that_is_no_factor_is_told(
         (["--mask", "solid.npz", "--mask-grid", "x"], "grid 'x' is not there; name one of 'density'"),
         (
             ["--region", "solid.yaml"],
-            "regions: are 3-D and the frames are 2-D; give 2 numbers in each center",
+            "--region: are 3-D and the frames are 2-D; give 2 numbers in each center",
         ),
     ],
 )
