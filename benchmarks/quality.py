@@ -42,7 +42,7 @@ class FreeRun:
 
     def __init__(self, simulation: Simulation, closure: str) -> None:
         self._simulation, self.name = simulation, simulation.name
-        self._coarse = [frame for _, frame in free_run(simulation, closure, {})]
+        self._coarse = [frame for _, frame in free_run(simulation, closure)]
         self.frames = len(self._coarse)
 
     def coarse(self, index: int) -> Frame:

@@ -77,7 +77,7 @@ def test_regions_of_a_file_are_what_python_makes_of_them(
     found = raised(cache, tmp_path / "fine", tiny_model, "--region", str(path), "--velocity-scale", "2")
     expected = model_on(cache, tiny_model, scale)
     np.testing.assert_allclose(found, expected, atol=1e-3)  # written in halves
-    assert np.abs(expected - model_on(cache, tiny_model, 2.0)).max() > 1e-2
+    assert np.abs(expected - model_on(cache, tiny_model, 2.0)).max() > 3e-3
 
 
 def painted(frame: Frame) -> np.ndarray:
