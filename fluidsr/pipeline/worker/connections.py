@@ -149,7 +149,7 @@ def _listen(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         problem = getattr(error, "strerror", None) or error
         raise InputError(
-            "--port", f"{port} cannot be used ({problem})", "give another, or 0 for any"
+            "port", f"{port} cannot be used ({problem})", "give another, or 0 for any"
         ) from None
 
 
