@@ -218,7 +218,9 @@ def _simulate_into(
                     f"correcting the coarse run with {corrector.card.name} (numerics.closure=none: off)"
                 )
             if len(todo) < len(job.frames):
-                progress.note(f"{folder.path}: resuming at frame {job.start_frame - 1 + todo[0]}; {done} frames are complete")
+                progress.note(
+                    f"{folder.path}: resuming at frame {job.start_frame - 1 + todo[0]}; {done} frames are complete"
+                )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
         # Also after a run that was stopped in between.
         saved.remove()
