@@ -198,11 +198,8 @@ class Client:
         """The fields of a volume file as NumPy arrays by name, and what else is known of it (`cell_size` and `origin`
         in m, `time` and `dt` in s). `arguments` are those of the request. Raises WorkerError."""
         about = self.call("read", path=path, **arguments)
-        shape, dim = about["shape"], len(about["shape"])
         with _Shared() as shared:
-            result = {
-                name: shared.add((dim, *shape) if name == "velocity" else shape) for name in about["fields"]
-            }
+            result = {name: shared.add(shape) for name, shape in about["shapes"].items()}
             self.call("read", path=path, **arguments, result=result)
             return {name: shared.copy(description) for name, description in result.items()}, about
 

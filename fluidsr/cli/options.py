@@ -205,6 +205,7 @@ _OPTIONS_OF_PARAMETERS = {
     "overwrite": "--overwrite",
     "pairs": "--pairs",
     "pitch": "--pitch",
+    "port": "--port",
     "precision": "--precision",
     "recipe": "--recipe",
     "regions": "--region",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from fluidsr import volumes
 from fluidsr.atomic import replacing, write_error
-from fluidsr.errors import SolverError
+from fluidsr.errors import FluidsrError, SolverError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.provenance import environment, to_yaml
 from fluidsr.scenes import Scene
 from fluidsr.scenes.schema import Start
+from fluidsr.scenes.yaml_loader import parse, read_text
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
@@ -29,8 +30,9 @@ def write(
     """Write `crash/` into the run's folder `root`: frame `number` of `scene` failed with `error`, and `last` is the
     frame before it, whose `report` is None if it is the start.
 
-    The scene in it begins with that frame, as `simulate` begins with any volume: velocity at the cells' centres, so
-    that it goes on nearly, not exactly, as the run would have. Returns the error to raise, which names the folder.
+    The scene in it begins with that frame, as `simulate` begins with any volume: without fuel, and velocity at the
+    cells' centres, so that it goes on nearly, not exactly, as the run would have. Returns the error to raise, which
+    names the folder.
     """
     folder = root / _FOLDER
     last = last.numpy()
@@ -61,6 +63,17 @@ def write(
         raise write_error(folder, problem) from problem
     remedy = f"{error.remedy}; the state before it is in {folder}, and {folder / _SCENE} begins with it"
     return SolverError(f"frame {number}, {error.where}", error.what, remedy)
+
+
+def remove_if_passed(root: Path, number: int) -> None:
+    """Remove what `write` left in the run's folder `root`, unless a frame after `number` failed."""
+    try:
+        report = parse(read_text(root / _FOLDER / _REPORT, _REPORT), _REPORT).data
+        failed = report["frame"]
+    except (FluidsrError, KeyError, TypeError):  # there is none, or it is damaged
+        failed = 0
+    if not isinstance(failed, int) or failed <= number:
+        remove(root)
 
 
 def remove(root: Path) -> None:

@@ -20,16 +20,17 @@ class InferenceSettings:
     precision: str = "float32"
 
     def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
-        """The generator `model`, a shipped name or a path; the one that was loaded last is kept. Raises as
-        `upscaling.load` does."""
+        """The generator `model`, a shipped name or a path; the one that was loaded last is kept, unless running out
+        of memory has lowered its bound. Raises as `upscaling.load` does."""
         from fluidsr import models, upscaling
 
         card = models.read_card(model).model_dump_json()
         key = (str(models.locate(model)), card, device, tuple(periodic), self)
-        if key not in _loaded:
+        if key not in _loaded or _loaded[key][0].memory_bound < _loaded[key][1]:
             _loaded.clear()
-            _loaded[key] = upscaling.load(model, device=device, periodic=periodic, **asdict(self))
-        return _loaded[key]
+            upscaler = upscaling.load(model, device=device, periodic=periodic, **asdict(self))
+            _loaded[key] = upscaler, upscaler.memory_bound
+        return _loaded[key][0]
 
     def upscaler(self, model: Model, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
         """An upscaler of `model`. Raises InputError for settings that cannot be."""
@@ -39,4 +40,4 @@ class InferenceSettings:
 
 
 DEFAULT = InferenceSettings()
-_loaded: dict[tuple[str, str, str, tuple[bool, ...], InferenceSettings], Upscaler] = {}
+_loaded: dict[tuple[str, str, str, tuple[bool, ...], InferenceSettings], tuple[Upscaler, int]] = {}

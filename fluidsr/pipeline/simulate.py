@@ -218,11 +218,13 @@ def _simulate_into(
                     f"correcting the coarse run with {corrector.card.name} (numerics.closure=none: off)"
                 )
             if len(todo) < len(job.frames):
-                progress.note(f"{folder.path}: resuming at frame {todo[0]}; {done} frames are complete")
+                progress.note(
+                    f"{folder.path}: resuming at frame {job.start_frame - 1 + todo[0]}; {done} frames are complete"
+                )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
         # Also after a run that was stopped in between.
         saved.remove()
-        crash.remove(folder.path)
+        crash.remove_if_passed(folder.path, max(job.frames) + job.start_frame - 1)
     folder.refresh()
     _write_series(job, folder)
     if run_preview:
@@ -294,7 +296,7 @@ def _produce(
             for note in frame.fine.notes if frame.fine else ():
                 if note not in notes:
                     notes.add(note)
-                    progress.note(f"frame {frame.number}: {note}")
+                    progress.note(f"frame {job.start_frame - 1 + frame.number}: {note}")
             record_finished(_IN_FLIGHT - 1)
         record_finished(0)
     except BaseException:
@@ -345,7 +347,7 @@ def _simulated_frames(
         except SolverError as error:
             if folder is None:
                 raise
-            raise crash.write(folder, scene, coarse, number, report, error) from error
+            raise crash.write(folder, scene, coarse, job.start_frame - 1 + number, report, error) from error
         report = advance
         coarse = frame_of(solver, scene, frame_seconds)
         seconds = {"simulate": time.perf_counter() - started}

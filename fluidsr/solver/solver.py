@@ -98,14 +98,13 @@ class Solver:
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
-        # What sources give, also as smoke of their fuel, and noise makes of it; then also what the caller puts in. And
-        # what `advance` left.
-        given = [
-            ((source.density or 0) + setup.physics.combustion.smoke * (source.fuel or 0))
-            * (1 + (abs(source.noise.strength) if source.noise else 0))
-            for source in setup.sources
-        ]
-        self._densest, self._densest_left = max(given, default=0.0), 0.0
+        noise = [1 + (abs(source.noise.strength) if source.noise else 0) for source in setup.sources]
+        given = [(source.density or 0) * n for source, n in zip(setup.sources, noise, strict=True)]
+        self._most_given = max(given, default=0.0)
+        fuels = [(source.fuel or 0) * n for source, n in zip(setup.sources, noise, strict=True)]
+        self._most_fuel = max(fuels, default=0.0)
+        # The densest smoke that sources, fire and the caller can have put into a cell; and what `advance` left.
+        self._densest, self._densest_left = self._most_given, 0.0
         self._max_speed = 0.0
         self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
@@ -291,6 +290,9 @@ class Solver:
         if self._fire is not None:
             with self._timed("burn"):
                 self._fire.burn(self._state, dt)
+            # Sources make up for the fuel that burns: in still air its smoke gathers in one place.
+            combustion = self._fire.combustion
+            self._densest += combustion.smoke * min(combustion.burn_rate * dt, self._most_fuel)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
             self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside, self._state.fuel)
@@ -410,23 +412,28 @@ class Solver:
         return torch.stack(centred)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face
-        arrays."""
+        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays.
+        `densest` [2]: the densest smoke that was put in, and that the last `advance` left."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
-        return copies | {"time": torch.tensor(self._state.time, dtype=torch.float64)}
+        return copies | {
+            "time": torch.tensor(self._state.time, dtype=torch.float64),
+            "densest": torch.tensor([self._densest, self._densest_left], dtype=torch.float64),
+        }
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go back to what `state()` returned from a solver of the same setup. Raises InputError where it
-        does not fit."""
+        """Go back to what `state()` returned from a solver of the same setup; without `densest` its smoke counts as
+        put in. Raises InputError where it does not fit."""
         if "temperature" in state:
             self._temperature()
         elif not self._heated:
             self._state.temperature = None
         named = self._arrays()
-        for name in (*named, "time"):
-            wanted = tuple(named[name].shape) if name in named else ()
-            if name not in state or tuple(state[name].shape) != wanted:
+        shapes = {name: tuple(array.shape) for name, array in named.items()} | {"time": ()}
+        if "densest" in state:
+            shapes["densest"] = (2,)
+        for name, shape in shapes.items():
+            if name not in state or tuple(state[name].shape) != shape:
                 raise InputError(
                     "state", f"'{name}' is missing or has another size", "restore it with its own scene"
                 )
@@ -436,6 +443,10 @@ class Solver:
                 )
         if self._fire is not None and self._fire.made is not None:
             self._fire.made.zero_()
+        self._densest, self._densest_left = self._most_given, 0.0
+        if "densest" in state:
+            densest, self._densest_left = map(float, state["densest"])
+            self._densest = max(self._densest, densest)
         self._state.time = float(state["time"])
         self._move_to(self._state.time)  # first: it changes fields
         for name, array in named.items():

@@ -159,6 +159,11 @@ class Upscaler:
         return self.generator.receptive_radius
 
     @property
+    def memory_bound(self) -> int:
+        """Bytes that the generator may hold at present: running out of memory lowers it."""
+        return self._planner.max_memory
+
+    @property
     def reads_velocity(self) -> bool:
         """Whether the generator reads more than density."""
         return self.generator.inputs != "density"

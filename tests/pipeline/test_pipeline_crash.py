@@ -85,6 +85,24 @@ def test_a_run_that_goes_wrong_leaves_its_last_good_state(
     assert float(np.abs(frames[0].density - whole.density).mean()) < 0.05 * float(whole.density.mean())
 
 
+def test_frames_before_the_failure_leave_what_it_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = [*PLUME, "--start-frame", "11", "-o", str(run)]
+    spoil(monkeypatch, 3, float("nan"))
+    assert call(*command, "--frames", "11-14") == 1
+    monkeypatch.undo()
+    assert "Error: frame 13, t = " in capsys.readouterr().err
+    assert yaml.safe_load((run / "crash" / "report.yaml").read_text())["frame"] == 13
+    assert call(*command, "--frames", "11-12") == 0
+    assert (run / "crash" / "state.npz").exists()
+    capsys.readouterr()
+    assert call(*command, "--frames", "11-13") == 0
+    assert "resuming at frame 13; 2 frames are complete" in capsys.readouterr().err
+    assert not (run / "crash").exists()
+
+
 def test_a_stalled_solve_is_caught_in_its_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = tmp_path / "stall.yaml"
     scene.write_text(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -15,13 +16,15 @@ import numpy as np
 import pytest
 
 from fluidsr import volumes
-from fluidsr.client import Client, RequestCancelled, WorkerError
+from fluidsr.client import Client, RequestCancelled, WorkerError, _Shared
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.worker import requests
+from fluidsr.pipeline.worker import service as service_module
 from fluidsr.pipeline.worker.connections import MAX_LINE, Connection
-from fluidsr.pipeline.worker.service import Service
+from fluidsr.pipeline.worker.service import _CANCEL, Service
+from fluidsr.upscaling.tiles import Box
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = [sys.executable, "-m", "fluidsr.cli"]
@@ -29,8 +32,9 @@ COMMAND = [sys.executable, "-m", "fluidsr.cli"]
 
 def puff(seed: int = 0) -> Frame:
     random = np.random.default_rng(seed)
-    velocity = random.normal(size=(2, 12, 10)).astype(np.float32)
-    return Frame(random.random((12, 10), np.float32), velocity=velocity, cell_size=0.1)
+    velocity, color = random.normal(size=(2, 2, 12, 10)).astype(np.float32)
+    density = random.random((12, 10), np.float32)
+    return Frame(density, velocity=velocity, others={"color": color}, cell_size=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def client() -> Iterator[Client]:
 
 def test_arrays_come_back_as_the_generator_makes_them(client: Client, tiny_model: str) -> None:
     frame = puff()
-    arrays = {"density": frame.density, "velocity": frame.velocity}
+    arrays = frame.fields()
     fine = client.upsample_arrays(arrays, model=tiny_model, cell_size=0.1, device="cpu")
     expected = InferenceSettings().load(tiny_model, "cpu").upsample(frame)
     for name, values in expected.fields().items():
@@ -79,7 +83,7 @@ def test_a_file_is_read_into_arrays(client: Client, tmp_path: Path) -> None:
     volumes.write(tmp_path / "s_0005.npz", frame, precision="float")
     fields, about = client.read(str(tmp_path / "s_0005.npz"))
     assert (about["shape"], about["cell_size"]) == ([12, 10], pytest.approx(0.1))
-    assert fields.keys() == {"density", "velocity"}
+    assert fields.keys() == {"density", "velocity", "color"}
     for name, values in fields.items():
         np.testing.assert_array_equal(values, frame.fields()[name])
 
@@ -137,6 +141,80 @@ def test_shared_memory_is_checked(client: Client, tiny_model: str, arrays: dict,
     with pytest.raises(WorkerError) as caught:
         client.call("upsample_arrays", arrays=arrays, result=arrays, model=tiny_model, device="cpu")
     assert needle in str(caught.value)
+
+
+def test_a_result_without_its_field_is_refused(client: Client, tiny_model: str) -> None:
+    with pytest.raises(WorkerError, match="result: heat: is not among `arrays`"), _Shared() as shared:
+        arrays = {"density": shared.add((4, 4), 1.0)}
+        result = {"heat": shared.add((16, 16))}
+        client.call("upsample_arrays", arrays=arrays, result=result, model=tiny_model, device="cpu")
+
+
+def test_a_generator_that_ran_out_of_memory_is_not_kept(tiny_model: str) -> None:
+    first = InferenceSettings().load(tiny_model, "cpu")
+    assert InferenceSettings().load(tiny_model, "cpu") is first
+    tiles = first._planner.plan(np.ones((12, 10), bool), Box((0, 0), (12, 10)), background=False).tiles
+    bound = first.memory_bound
+    first._planner.exhausted(tiles, (12, 10))
+    assert first.memory_bound < bound
+    second = InferenceSettings().load(tiny_model, "cpu")
+    assert second is not first and second.memory_bound == bound
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, list[tuple[object, str]]]]:
+    """A service, and the last events that it sends, with their ids."""
+    service, events = Service(), []
+
+    def submit(number: int, request: str, **arguments: object) -> None:
+        asked = requests.Request(id=number, request=request, arguments=arguments)
+        service.submit(None, asked, lambda event: events.append((number, event["event"])))
+
+    monkeypatch.setattr(service, "ask", submit, raising=False)
+    yield service, events
+    signal.signal(_CANCEL, signal.SIG_DFL)
+
+
+def test_a_clean_up_is_not_cancelled_again(queued: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, events = queued
+    cleaned: list[int] = []
+
+    def work() -> dict:
+        try:
+            service.end()  # cancels it
+            time.sleep(10)
+        except KeyboardInterrupt:
+            for number in (1, 2, 1):
+                service.ask(9, "cancel", id=number)
+                time.sleep(0.01)
+            cleaned.append(1)
+            raise
+        return {}
+
+    monkeypatch.setattr(requests, "function_of", lambda request: work)
+    for number in (1, 2):
+        service.ask(number, "models")
+    service.run()
+    assert cleaned == [1]
+    assert (1, "cancelled") in events and (1, "result") not in events
+
+
+def test_a_cancel_just_before_the_work_begins_is_not_lost(
+    queued: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, events = queued
+    shown_by, begun = service_module.progress.shown_by, []
+
+    def cancel_first(display: object) -> object:
+        service.end()
+        time.sleep(0.01)
+        return shown_by(display)
+
+    monkeypatch.setattr(service_module.progress, "shown_by", cancel_first)
+    monkeypatch.setattr(requests, "function_of", lambda request: lambda: begun.append(request) or {})
+    service.ask(1, "models")
+    service.run()
+    assert events == [(1, "cancelled")] and not begun
 
 
 def answers(*lines: bytes) -> list[dict]:

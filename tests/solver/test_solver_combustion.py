@@ -67,6 +67,17 @@ def test_still_fuel_burns_at_its_rate_into_heat_and_smoke_and_is_then_gone() -> 
     torch.testing.assert_close(solver.temperature, 1.5 * fuel, atol=1e-6, rtol=1e-6)
 
 
+def test_fire_in_still_air_may_gather_its_smoke() -> None:
+    """A source makes up in each substep for what has burnt, and the smoke of all of it stays where it is."""
+    combustion = Combustion(burn_rate=50.0, heat=1.0, smoke=0.5)
+    bed = Source(Shape("sphere", (0.5, 0.5), 0.2), fuel=1.0)
+    setup = Setup(box(16, (CLOSED, CLOSED)), Physics(gravity=0.0, combustion=combustion), sources=(bed,))
+    solver = Solver(setup)
+    for _ in range(150):
+        solver.advance(FRAME)
+    assert float(solver.density.max()) == pytest.approx(150 * 0.5, rel=0.01)
+
+
 def test_a_gust_of_fuel_moves_burns_and_leaves_its_heat() -> None:
     """Advection keeps sums to some per cent (docs/solver.md), so the balance does, too."""
     setup = burner((32, 64), dataclasses.replace(FIRE, burn_rate=1.0, expansion=0.0), seconds=(0.0, 0.02))
@@ -104,7 +115,7 @@ def test_without_fuel_there_is_no_fire_and_nothing_is_spent_on_one() -> None:
     solver = Solver(setup)
     solver.advance(FRAME)
     assert solver.fuel is None and solver.flame() is None
-    assert set(solver.state()) == {"density", "velocity_x", "velocity_y", "time"}
+    assert set(solver.state()) == {"density", "velocity_x", "velocity_y", "time", "densest"}
 
 
 @pytest.mark.parametrize("obstacles", [(), (SPHERE,)])

@@ -148,9 +148,7 @@ def _listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
         problem = getattr(error, "strerror", None) or error
-        raise InputError(
-            "--port", f"{port} cannot be used ({problem})", "give another, or 0 for any"
-        ) from None
+        raise InputError("port", f"{port} cannot be used ({problem})", "give another, or 0 for any") from None
 
 
 def _accept(listener: socket.socket, token: str, service: Service) -> None:

@@ -64,7 +64,9 @@ def upsample_arrays(
         frame = Frame(fields["density"], cell_size=cell_size, dt=dt).with_fields(fields)
         fine_shape = upscaler.fine_shape(frame.shape)
         for name, array in result.items():
-            expected = [frame.dim, *fine_shape] if name == "velocity" else [*fine_shape]
+            if name not in fields:
+                raise InputError(f"result: {name}", "is not among `arrays`", "give it there, too")
+            expected = [*fields[name].shape[: -frame.dim], *fine_shape]
             if array.shape != expected:
                 raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
             fine.put(name, 0.0)  # where no block lies
@@ -82,8 +84,8 @@ def read(
     velocity_grid: str | None = None,
     result: dict[str, SharedArray] | None = None,
 ) -> dict[str, Any]:
-    """A volume file's frame, velocity in m/s: `shape`, `fields`, `cell_size`, `origin`, `time` and `dt`. With `result`
-    the fields that it names are written there."""
+    """A volume file's frame, velocity in m/s: `shape`, `fields`, `shapes` (of each field), `cell_size`, `origin`,
+    `time` and `dt`. With `result` the fields that it names are written there."""
     from fluidsr.pipeline import frame_sequence
     from fluidsr.volumes.sequence import frame_number
 
@@ -101,6 +103,7 @@ def read(
     return {
         "shape": list(frame.shape),
         "fields": list(frame.fields()),
+        "shapes": {name: list(values.shape) for name, values in frame.fields().items()},
         "cell_size": frame.cell_size,
         "origin": list(frame.origin),
         "time": frame.time,

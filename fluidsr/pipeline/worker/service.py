@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,10 +92,11 @@ class Service:
     def _cancel(self, client: object, number: str | int) -> bool:
         with self._lock:
             jobs = [job for job in self._jobs if job.client is client and job.request.id == number]
-            for job in jobs:
+            interrupted = [job for job in jobs if not job.cancelled]
+            for job in interrupted:
                 job.cancelled = True
-        if jobs:
-            signal.pthread_kill(threading.main_thread().ident or 0, _CANCEL)
+        if self._running in interrupted:  # once: its clean-up is not interrupted
+            _signal_main_thread()
         return bool(jobs)
 
     def run(self) -> None:
@@ -112,8 +114,12 @@ class Service:
         event: Event = {"event": "cancelled"}
         LOG.info("%s %s", job.request.request, job.request.arguments)
         try:
-            if not job.cancelled:
-                event = result_event(self._call(job))
+            try:
+                self._running = job  # before the test: whoever cancels from here on interrupts
+                if not job.cancelled:
+                    event = result_event(self._call(job))
+            finally:
+                self._running = None
         except KeyboardInterrupt:
             if not job.cancelled:
                 raise
@@ -128,11 +134,14 @@ class Service:
 
     def _call(self, job: Job) -> dict[str, Any]:
         with progress.shown_by(lambda _: progress.Events(job.send)):
-            try:
-                self._running = job
-                return requests.function_of(job.request.request)(**job.arguments)
-            finally:
-                self._running = None
+            return requests.function_of(job.request.request)(**job.arguments)
+
+
+def _signal_main_thread() -> None:
+    if sys.platform == "win32":
+        signal.raise_signal(_CANCEL)  # Python's handlers run in the main thread, wherever the signal arrives
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, _CANCEL)
 
 
 def result_event(result: dict[str, Any]) -> Event:

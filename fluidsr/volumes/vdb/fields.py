@@ -278,11 +278,6 @@ def asides(file: VdbFile, density: str | None = None) -> list[Grid]:
     return [grid for grid in file.grids if grid.supported and _unfit(grid, density)]
 
 
-def is_scalar(grid: Grid) -> bool:
-    """True for a grid of numbers that can be read."""
-    return grid.supported and grid.value_type.channels == 1 and not grid.value_type.in_bits
-
-
 def _unfit(grid: Grid, density: str | None) -> str | None:
     """Why a grid cannot be a field of smoke; None where it can."""
     if grid.frustum:
