@@ -37,6 +37,7 @@ def run(word: str) -> tuple[str, int]:
     return kept, int(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose habit it changes")
 def test_a_generator_that_ran_before_asks_the_kernel_for_nothing() -> None:
     kept, few = run("keep")

@@ -197,6 +197,7 @@ def tiny(simulations: int) -> DatasetConfig:
     )
 
 
+@pytest.mark.slow
 def test_generation_goes_on_at_an_address(tmp_path: Path, memory: Remote) -> None:
     generate(tiny(2), tmp_path / "s")
 

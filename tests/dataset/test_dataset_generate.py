@@ -49,6 +49,7 @@ def test_recorded_frames_are_smoke_on_two_grids(whole: Path) -> None:
         assert low.density.sum() * 16 == pytest.approx(high.density.sum(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_files(whole: Path, tmp_path: Path) -> None:
     told: list[tuple[str, int]] = []
     report = generate(TINY, tmp_path / "two", workers=2, on_progress=lambda *news: told.append(news))
@@ -71,6 +72,7 @@ def test_a_cluster_makes_the_same_files(whole: Path, tmp_path: Path) -> None:
     assert sum(frames for _, frames in told) == TINY.simulations * TINY.frames
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
     code = (
@@ -94,6 +96,7 @@ def test_killed_in_the_middle_and_resumed(whole: Path, tmp_path: Path) -> None:
     assert _digests(path) == _digests(whole)
 
 
+@pytest.mark.slow
 def test_interrupted_from_the_keyboard_nothing_unfinished_stays(whole: Path, tmp_path: Path) -> None:
     def interrupt(message: str, frames: int) -> None:
         if message.startswith("sim_00001 frame 2"):

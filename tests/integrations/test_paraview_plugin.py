@@ -57,6 +57,7 @@ def test_a_sequence_has_its_times_and_each_frame_its_place_and_values(plugin, fi
         np.testing.assert_array_equal(read["velocity"], frame.velocity)
 
 
+@pytest.mark.slow
 def test_the_filter_gives_what_the_generator_does_in_the_same_box(plugin, files: Path) -> None:
     reader, upsample = plugin.Reader(), plugin.Upsample()
     reader.SetFileName(str(files / "s_0001.vdb"))

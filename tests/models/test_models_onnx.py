@@ -24,6 +24,7 @@ def tiny(folder: Path, dim: int) -> Path:
     return folder / "tiny.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -85,6 +85,7 @@ moves = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     obstacles=st.lists(st.builds(Obstacle, bodies, moves), min_size=1, max_size=4),

@@ -105,6 +105,7 @@ def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_game_killed_by_the_system_goes_on_to_the_last_digit(duel, sampler, tmp_path):
     """SIGKILL, which nothing can catch, in a process of its own: what it had on disk is all that is left."""
     plan = duel(log_every=1, checkpoint_every=2, steps=7)

@@ -62,6 +62,7 @@ class Sampler:
         return PatchBatch(torch.cat([c for c, _ in parts]), torch.cat([f for _, f in parts]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANS)
 def test_two_workers_equal_one_with_twice_the_batch(tmp_path, name):
     with socket.socket() as probe:
