@@ -44,7 +44,9 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     environment = {**os.environ, "BLENDER_USER_SCRIPTS": str(folder / "scripts")}
     environment.pop("PYTHONPATH", None)  # of this interpreter, not of Blender's
     arguments = [*command, str(script), "--", str(program), str(folder), str(picture), bake, str(count)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=3000, env=environment)
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=3000, env=environment, cwd=folder
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
         shutil.copy(picture, Path(keep) / f"blender_addon_{request.param}.png")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -40,7 +41,7 @@ def run(command):
     """Run a program to its end. A virtual display that was not up in time (xvfb-run does not wait for it) says
     nothing about our files: the program is started again."""
     for _ in range(4):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tempfile.gettempdir())
         if done.returncode == 0 or "CreateAWindow" not in done.stderr:
             break
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
