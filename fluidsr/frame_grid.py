@@ -49,6 +49,14 @@ def around(grids: Iterable[FrameGrid]) -> FrameGrid:
     return FrameGrid(tuple(shape.tolist()), size, tuple(low.tolist()))
 
 
+def _whole_shift(frame: Frame, grid: FrameGrid) -> np.ndarray | None:
+    """Where the first cell of `frame` lies in cells of `grid`; None where their cells are not the same."""
+    shift = np.subtract(frame.origin, grid.origin) / grid.cell_size
+    first = np.rint(shift).astype(int)
+    same = abs(frame.cell_size / grid.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
+    return first if same else None
+
+
 def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
     """A NumPy `frame` in the box of `grid`, zero around it. Nothing is copied where it fills it already.
 
@@ -56,10 +64,8 @@ def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
     """
     if FrameGrid.of(frame) == grid:
         return frame
-    shift = np.subtract(frame.origin, grid.origin) / grid.cell_size
-    first = np.rint(shift).astype(int)
-    same = abs(frame.cell_size / grid.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
-    if not same or (first < 0).any() or (first + frame.shape > grid.shape).any():
+    first = _whole_shift(frame, grid)
+    if first is None or (first < 0).any() or (first + frame.shape > grid.shape).any():
         raise InputError(
             f"frame at {frame.time:g} s",
             f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)",
@@ -87,9 +93,8 @@ def joined(frames: Sequence[Frame]) -> Frame:
     whole = around(FrameGrid.of(frame) for frame in frames)
     found: dict[str, np.ndarray] = {}
     for frame in frames:
-        shift = np.subtract(frame.origin, whole.origin) / whole.cell_size
-        first = np.rint(shift).astype(int)
-        if abs(frame.cell_size / whole.cell_size - 1) > 1e-4 or (np.abs(shift - first) > _WHOLE).any():
+        first = _whole_shift(frame, whole)
+        if first is None:
             raise InputError(
                 f"frame at {frame.time:g} s", "its parts have different cells", "give a part by itself"
             )

@@ -74,10 +74,10 @@ def models() -> None:
 def models_list(as_json: bool, quiet: bool) -> None:
     """List the shipped models."""
     from fluidsr import models
+    from fluidsr.pipeline.worker import requests
 
     if as_json:
-        cards = {name: models.read_card(name).model_dump(mode="json") for name in models.shipped()}
-        echo_document(cards, as_json)
+        echo_document(requests.models(), as_json)
         return
     for name in models.shipped():
         card = models.read_card(name)

@@ -230,9 +230,10 @@ class Upscaler:
         if others is not None:
             check_finite(others)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
+        history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
-        if history and self.past and any(self.periodic):  # so far has smoke come
-            reach += HISTORY_REACH + furthest_way((frame, *history[-self.past :]), self.device)
+        if history and any(self.periodic):  # so far has smoke come
+            reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
         layout = OpenedFrame.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
