@@ -43,10 +43,14 @@ class SmokeArchitecture(ArchitectureOptions):
     velocity_unit: float = Field(
         default=4.0, gt=0, description="Velocities are divided by this, in coarse cells per frame"
     )
+    rises: Literal["balanced", "resized"] = Field(
+        default="balanced",
+        description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
+        "interpolation and two convolutions on the finer grid (favours no phase of it)",
+    )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",
-        description="The last doubling: `balanced`, a sub-pixel convolution (cheap), or `resized`, interpolation and "
-        "two convolutions on the finest grid (favours no phase of it)",
+        description="The last doubling of resolution: `balanced` (cheap) or `resized`, as for `rises`",
     )
     history: str = Field(
         default="",
@@ -105,12 +109,19 @@ class SmokeGenerator(Generator):
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
         past = len(self.ages)
-        self.rises = nn.ModuleList(BalancedSubpixelUpsample(dim, n, rise_width) for n in inputs[:-1])
+        self.rises = nn.ModuleList(
+            BalancedSubpixelUpsample(dim, n, rise_width)
+            if options.rises == "balanced"
+            else ResizeConvUpsample(dim, n, rise_width, hidden=rise_width)
+            for n in inputs[:-1]
+        )
         # The last rise starts near zero: training begins at cubic upsampling.
         self.rises.append(
             BalancedSubpixelUpsample(dim, inputs[-1], 1, gain=0.01)
             if options.last == "balanced"
-            else ResizeConvUpsample(dim, inputs[-1], 1 + past, gain=0.01, beside=past)
+            else ResizeConvUpsample(
+                dim, inputs[-1], 1 + past, hidden=max(inputs[-1] // 2, 1), gain=0.01, beside=past
+            )
         )
         self.refinements = nn.ModuleList(
             Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)
@@ -156,21 +167,18 @@ class SmokeGenerator(Generator):
             halo -= 2
         for stage, (rise, refine) in enumerate(zip(self.rises, self.refinements, strict=False), start=1):
             x = rise(activate(x, inplace=True), cropped)
-            halo = 2 * (halo - 1)
+            halo = 2 * (halo - 1) - _reach(rise)
             given = activate(x)
             if history is not None:
                 given = torch.cat([given, self._history_at(2**stage, history, cropped, halo).to(x.dtype)], 1)
             x = trim(x, cropped, 1) + refine(given, cropped)
             halo -= 1
         last, kept = self.rises[-1], self.consistency_radius * self.factor
-        if not isinstance(last, ResizeConvUpsample):
-            return trim(last(activate(x, inplace=True), cropped), cropped, 2 * (halo - 1) - kept)
-        halo = 2 * halo - 1
-        beside = None if history is None else self._history_at(self.factor, history, cropped, halo)
-        x = last(activate(x, inplace=True), cropped, beside)
-        x = trim(x, cropped, halo - last.reach - kept)
+        x, halo = activate(x, inplace=True), 2 * (halo - 1)
         if history is None:
-            return x
+            return trim(last(x, cropped), cropped, halo - _reach(last) - kept)
+        beside = self._history_at(self.factor, history, cropped, halo + 1)
+        x = trim(last(x, cropped, beside), cropped, halo - _reach(last) - kept)
         weighted = x[:, 1:] * self._history_at(self.factor, history, cropped, kept)
         return x[:, :1] + weighted.sum(1, keepdim=True)
 
@@ -218,8 +226,7 @@ class SmokeGenerator(Generator):
         for stage in reversed(range(len(self.rises))):
             # A cell of the finer grid depends on `reach` cells to either side there: on ceil(reach / 2) of the next
             # coarser grid, one more for the upsampling's own kernel, and one for the refinement on that grid.
-            rise = self.rises[stage]
-            reach = radius + (rise.reach if isinstance(rise, ResizeConvUpsample) else 0)
+            reach = radius + _reach(self.rises[stage])
             radius = (reach + 1) // 2 + 1 + (1 if stage > 0 else 0)
         radius += 2 * self.options.blocks + 1 + REACH[self.options.inputs]
         return max(radius, self.support_radius) + self.consistency_radius
@@ -258,6 +265,11 @@ class SmokeGenerator(Generator):
             total += macs * 2 ** (stage * dim)
         cubic = sum(4 / self.factor**axis for axis in range(dim))
         return total / fine + cubic + detail_mask_macs(dim, self.factor) + self.consistency_macs
+
+
+def _reach(rise: nn.Module) -> int:
+    """Cells of the finer grid, beyond those of its kernel on the coarser one, that a doubling of resolution reads."""
+    return rise.reach if isinstance(rise, ResizeConvUpsample) else 0
 
 
 def _vorticity_components(dim: int) -> int:

@@ -5,7 +5,7 @@ import torch
 from generator_probes import count_multiply_adds, reach, smoke
 
 from fluidsr.models import SmokeGenerator
-from fluidsr.models.blocks import BalancedSubpixelUpsample, interleave
+from fluidsr.models.blocks import BalancedSubpixelUpsample, ResizeConvUpsample, activate, interleave
 from fluidsr.models.resample import upsample
 
 CASES = [(dim, factor) for dim in (2, 3) for factor in (2, 4, 8)]
@@ -38,9 +38,7 @@ def test_multiply_adds_are_counted_exactly(dim, factor):
     counted = count_multiply_adds(generator, smoke(dim, 5))
     fixed = 1 + sum(6 / factor**axis for axis in range(dim))
     assert generator.macs_per_voxel == pytest.approx(counted + fixed, rel=1e-12)
-    resized = wild(dim, factor, last="resized")
-    channels = 6 if factor == 2 else 4
-    fixed += channels * sum(2 / 2**axis for axis in range(dim))
+    resized = wild(dim, factor, rises="resized", last="resized")
     counted = count_multiply_adds(resized, smoke(dim, 5))
     assert resized.macs_per_voxel == pytest.approx(counted + fixed, rel=1e-12)
 
@@ -78,9 +76,10 @@ def test_every_choice_of_inputs_reads_what_it_says(dim, inputs):
         assert torch.allclose(seen[-1], torch.full_like(seen[-1], expected)) and not seen[:-1].any()
 
 
-@pytest.mark.parametrize(("dim", "factor"), [(2, 2), (2, 4), (2, 8), (3, 2)])
-def test_receptive_radius_is_exact_with_a_resized_last_stage(dim, factor):
-    generator = wild(dim, factor, last="resized", blocks=0)
+@pytest.mark.parametrize("rises", ["balanced", "resized"])
+@pytest.mark.parametrize(("dim", "factor"), [(2, 2), (2, 4), (2, 8), (3, 2), (3, 4)])
+def test_receptive_radius_is_exact_with_a_resized_last_stage(dim, factor, rises):
+    generator = wild(dim, factor, rises=rises, last="resized", blocks=0)
     generator.rises[-1].gather.bias.data.fill_(50.0)  # the last rectifier is open
     x = smoke(dim, 2 * generator.receptive_radius + 3)
     assert reach(generator, x) == [generator.receptive_radius] * dim
@@ -113,6 +112,17 @@ def test_a_constant_input_gives_no_checkerboard_for_any_weights(dim, factor, las
     cell = generator(x)[(0, 0, *(slice(centre * factor, (centre + 1) * factor),) * dim)]
     assert cell.mean() > 0.1
     torch.testing.assert_close(cell, cell.mean().expand_as(cell), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_interpolation_and_a_convolution_in_one_are_the_two_one_after_the_other(dim):
+    torch.manual_seed(0)
+    rise = ResizeConvUpsample(dim, 3, 2, hidden=4, beside=1).double()
+    x, beside = torch.randn(1, 3, *(9,) * dim).double(), torch.randn(1, 1, *(18,) * dim).double()
+    interpolated = torch.cat([upsample(x, 2, "linear"), beside], dim=1)
+    expected = rise.gather(activate(rise.spread(interpolated)))
+    inside = (..., *(slice(3, -3),) * dim)  # beyond the border one repeats the last value, the other reads zeros
+    torch.testing.assert_close(rise(x, None, beside)[inside], expected[inside], rtol=0, atol=1e-12)
 
 
 def test_an_unbalanced_rise_does_paint_a_checkerboard():

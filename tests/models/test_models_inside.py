@@ -14,6 +14,7 @@ KINDS = [
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1}),
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 0}),
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1, "last": "resized"}),
+    ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1, "rises": "resized", "last": "resized"}),
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1, "consistent": True}),
     ("SmokeGenerator", {"width": 6, "rise_width": 4, "blocks": 1, "inputs": "density velocity vorticity"}),
     ("TempoGAN", {}),

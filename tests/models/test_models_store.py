@@ -103,7 +103,6 @@ def test_an_unknown_name_is_one_clear_line():
         {"hyperparameters": {"dim": 2, "factor": 4, "depth": 8}},
         {"receptive_radius": 1},
         {"support_radius": 0},
-        {"multiply_adds": 1.0},
         {"sha256": "0" * 64},
         {"surprise": 1},
         {"name": "../../etc/passwd"},
