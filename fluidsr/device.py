@@ -1,4 +1,5 @@
-"""Devices: `resolve` turns `auto|cpu|cuda[:N]` into a torch device name; `keep_freed_memory` tunes the C library."""
+"""Devices: `resolve` turns `auto|cpu|cuda[:N]` into a torch device name, `resolve_precision` says what a network
+computes with there; `keep_freed_memory` tunes the C library."""
 
 from __future__ import annotations
 
@@ -32,6 +33,24 @@ def resolve(device: str) -> str:
             "device", f"there is no CUDA device {index} (torch sees {count})", "use cpu, or another index"
         )
     return f"cuda:{index}"
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return `precision`, or for `auto` bfloat16 where `device`, a torch device name, has instructions for it (AVX-512
+    BF16 or AMX on a CPU; CUDA devices since Ampere), else float32."""
+    if precision != "auto":
+        return precision
+    import torch
+
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch has no public name for these.
+        probes = (
+            getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
+        native = any(probe is not None and probe() for probe in probes)
+    return "bfloat16" if native else "float32"
 
 
 # glibc's names for its settings (malloc.h), and the environment variables by which users set them.

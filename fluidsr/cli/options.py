@@ -95,7 +95,8 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.Choice(get_args(NetworkPrecision)),
         default="float32",
         show_default=True,
-        help="Precision of the network; bfloat16 and float16 are faster on hardware that supports them.",
+        help="Precision of the network: bfloat16 and float16 are faster on hardware that supports them; auto is "
+        "bfloat16 there, else float32.",
     ),
     "density-grid": click.option(
         "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"

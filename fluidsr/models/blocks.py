@@ -170,8 +170,8 @@ class ResizeConvUpsample(nn.Module):
     read `beside` channels of the fine grid.
 
     Interpolation and the first convolution are both linear, so they are done in one: a sub-pixel convolution on the
-    coarser grid, whose kernels follow from the fine one's. It is as many multiply-adds, in a third of the time on a CPU,
-    and the interpolated channels need no memory. Beyond the border it reads zeros.
+    coarser grid, whose kernels follow from the fine one's. It is as many multiply-adds, in a third of the time on a
+    CPU, and the interpolated channels need no memory. Beyond the border it reads zeros.
     """
 
     reach = 1  # cells of the finer grid, by the second convolution

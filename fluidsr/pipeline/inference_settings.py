@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
+
+from fluidsr import device as devices
 
 if TYPE_CHECKING:
     from fluidsr.models import Model
@@ -18,6 +20,12 @@ class InferenceSettings:
     tile: int | str = "auto"
     max_memory: int | None = None
     precision: str = "float32"
+
+    def on(self, device: str | None) -> InferenceSettings:
+        """With the precision that `auto` is on `device`: what a run records. None: no network runs."""
+        if device is not None:
+            return replace(self, precision=devices.resolve_precision(self.precision, device))
+        return replace(self, precision="float32") if self.precision == "auto" else self
 
     def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
         """The generator `model`, a shipped name or a path; the one that was loaded last is kept, unless running out

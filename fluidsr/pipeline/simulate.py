@@ -26,6 +26,7 @@ from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
 from fluidsr.scenes import Scene
 from fluidsr.scenes.corrector import Corrector, corrector_for
+from fluidsr.scenes.upscale import ModelUpscale
 from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class SimulateJob:
             scene = scene.with_changes(name=name)
         numbers = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
         frames = [number - start_frame + 1 for number in numbers]
-        return cls(scene.with_seed(seed), frames, devices.resolve(device), seed, inference, start_frame, axes)
+        device = devices.resolve(device)
+        settings = inference.on(device if isinstance(scene.upscale, ModelUpscale) else None)
+        return cls(scene.with_seed(seed), frames, device, seed, settings, start_frame, axes)
 
     def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
         """What must be equal for a run to be resumed; the number of frames is not part of it."""

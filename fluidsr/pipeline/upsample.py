@@ -68,7 +68,8 @@ def upsample(
     """
     from fluidsr import models
 
-    settings = replace(settings, device=devices.resolve(settings.device))
+    device = devices.resolve(settings.device)
+    settings = replace(settings, device=device, tiling=settings.tiling.on(device))
     card = models.read_card(settings.model)
     settings.shaping.check(card.dim)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)

@@ -36,7 +36,7 @@ PRECISIONS: tuple[str, ...] = get_args(NetworkPrecision)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which convolutions compute in `precision`, one of PRECISIONS; sums stay in float32.
+    """The context in which convolutions compute in `precision`, one of PRECISIONS but `auto`; sums stay in float32.
 
     Everything else (interpolation, detail masks, the result) stays in float32.
     """
@@ -96,10 +96,10 @@ class Upscaler:
     device. `batch` is how many tiles of equal shape are computed at once; unset, one on a CPU, and on CUDA as
     many as fit. `device` moves the generator; unset, it stays where it is. The result depends on none of
     these, up to rounding (1e-5 between tiles and batches). `precision` is that of the convolutions: `float32`, or
-    `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows
-    in the result (docs/performance.md). `periodic` says of each axis whether its ends are joined (unset, none is):
-    beyond an end the generator then reads what lies at the other. Where the device runs out of memory, tiles become
-    smaller. `statistics` describes the last frame.
+    `bfloat16` or `float16`, which are faster where the machine has instructions for them and whose rounding shows in
+    the result (docs/performance.md), or `auto`: bfloat16 where there are, else float32. `periodic` says of each axis
+    whether its ends are joined (unset, none is): beyond an end the generator then reads what lies at the other. Where
+    the device runs out of memory, tiles become smaller. `statistics` describes the last frame.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Upscaler:
                 "float16 is hundreds of times slower than float32 on a CPU",
                 "use bfloat16, or a CUDA device",
             )
-        self.precision = precision
+        self.precision = devices.resolve_precision(precision, str(self.device))
         self.periodic = tuple(periodic) or (False,) * model.generator.dim
         self.card = model.card
         self.generator = model.generator.to(self.device).eval()

@@ -121,7 +121,10 @@ def test_interpolation_and_a_convolution_in_one_are_the_two_one_after_the_other(
     x, beside = torch.randn(1, 3, *(9,) * dim).double(), torch.randn(1, 1, *(18,) * dim).double()
     interpolated = torch.cat([upsample(x, 2, "linear"), beside], dim=1)
     expected = rise.gather(activate(rise.spread(interpolated)))
-    inside = (..., *(slice(3, -3),) * dim)  # beyond the border one repeats the last value, the other reads zeros
+    inside = (
+        ...,
+        *(slice(3, -3),) * dim,
+    )  # beyond the border one repeats the last value, the other reads zeros
     torch.testing.assert_close(rise(x, None, beside)[inside], expected[inside], rtol=0, atol=1e-12)
 
 

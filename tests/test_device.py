@@ -1,4 +1,6 @@
-"""Freed memory stays with the process: the next tensor costs no page faults. In processes of their own: it lasts."""
+"""Precisions that `auto` stands for; freed memory stays with the process: the next tensor costs no page faults.
+
+The latter in processes of their own: it lasts."""
 
 from __future__ import annotations
 
@@ -8,8 +10,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from fluidsr import device as devices
 from fluidsr.device import keep_freed_memory
+from fluidsr.pipeline.inference_settings import InferenceSettings
 
 FAULTS = """
 import resource, sys, torch
@@ -56,3 +61,14 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.delenv(name)
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_is_bfloat16_where_the_cpu_has_instructions_for_it(native, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    expected = "bfloat16" if native else "float32"
+    assert devices.resolve_precision("auto", "cpu") == expected
+    assert InferenceSettings(precision="auto").on("cpu").precision == expected
+    assert InferenceSettings(precision="auto").on(None) == InferenceSettings()
+    assert devices.resolve_precision("float32", "cpu") == "float32"
