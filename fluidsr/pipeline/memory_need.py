@@ -21,13 +21,14 @@ def of_scene(scene: Scene, method: UpscaleMethod | None) -> dict[str, int]:
     """Bytes by what holds them: the solver, the generator, the fine fields, and the coarse frames that wait for their
     files.
     """
-    from fluidsr.solver import BYTES_OF_FUEL, BYTES_PER_CELL
+    from fluidsr.solver import BYTES_OF_COLOR, BYTES_OF_FUEL, BYTES_PER_CELL
 
-    held = {"solver": scene.cells * (BYTES_PER_CELL + BYTES_OF_FUEL * scene.burns)}
+    per_cell = BYTES_PER_CELL + BYTES_OF_FUEL * scene.burns + BYTES_OF_COLOR * scene.colored
+    held = {"solver": scene.cells * per_cell}
     if method is not None:
         held |= method.cost(scene)[0]
-    # Density, velocity, temperature, solid, flame and fuel.
-    carried = 1 + scene.dim + 1 + bool(scene.obstacles) + 2 * scene.burns
+    # Density, velocity, temperature, solid, flame and fuel, color.
+    carried = 1 + scene.dim + 1 + bool(scene.obstacles) + 2 * scene.burns + 3 * scene.colored
     return held | {"frames_carried": _FRAMES_CARRIED * 4 * scene.cells * carried}
 
 

@@ -15,6 +15,7 @@ from fluidsr.scenes.fields import (
     NotNegative,
     Number,
     Positive,
+    Share,
     Strict,
     Vector,
     unit,
@@ -126,6 +127,11 @@ class Emission(Moving):
         default=None,
         description="Fuel is raised to this value, and burns as physics.combustion says; absent: no fire",
     )
+    color: tuple[Share, Share, Share] | None = Field(
+        default=None,
+        description="Red, green and blue of the smoke, linear, 0 to 1; absent: grey (0.7) where another source has a"
+        " color",
+    )
     velocity: Vector | None = Field(
         default=None,
         description="What gas is emitted with, one number per axis: slower gas is pushed along it, faster gas is left"
@@ -136,7 +142,7 @@ class Emission(Moving):
         default=False,
         description="A nozzle: the surface carries exactly velocity's flux outwards, and nothing comes in elsewhere",
     )
-    inherit: Annotated[Number, Field(ge=0, le=1)] = Field(
+    inherit: Share = Field(
         default=0.0, description="Share of the shape's own motion that is added to velocity"
     )
     expansion: Annotated[Number, Field(ge=0, le=10_000)] = Field(

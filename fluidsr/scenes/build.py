@@ -94,6 +94,7 @@ def setup_of(scene: Scene) -> Setup:
                 inherit=source.inherit,
                 expansion=source.expansion,
                 fuel=source.fuel,
+                color=source.color,
             )
             for source in scene.sources
         ),
@@ -130,11 +131,11 @@ def _motion(body: Any) -> Motion | None:
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
-    The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the
-    scene has any, `flame` and `fuel` where a source gives fuel, and `solid`, the share of each cell that obstacles
-    fill, where it has obstacles.
+    The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the scene has
+    any, `flame` and `fuel` where a source gives fuel, `color` where one gives a color, and `solid`, the share of each
+    cell that obstacles fill, where it has obstacles.
     """
-    further = {"flame": solver.flame(), "fuel": solver.fuel, "solid": solver.solid()}
+    further = {"flame": solver.flame(), "fuel": solver.fuel, "color": solver.color(), "solid": solver.solid()}
     return Frame(
         density=solver.density.clone(),
         velocity=solver.velocity(),

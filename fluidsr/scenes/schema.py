@@ -273,12 +273,12 @@ class Output(Strict):
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
     fields: Annotated[
-        tuple[Literal["density", "velocity", "temperature", "flame", "fuel", "solid"], ...],
+        tuple[Literal["density", "velocity", "temperature", "flame", "fuel", "color", "solid"], ...],
         Field(min_length=1),
     ] = Field(
         default=("density",),
         description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
-        " left of it), solid (the share that obstacles fill)",
+        " left of it), color, solid (the share that obstacles fill)",
     )
     precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
@@ -368,6 +368,11 @@ class Scene(Strict):
     def burns(self) -> bool:
         """Whether any source gives fuel."""
         return any(source.fuel is not None for source in self.sources)
+
+    @property
+    def colored(self) -> bool:
+        """Whether any source gives its smoke a color."""
+        return any(source.color is not None for source in self.sources)
 
     def with_changes(self, **changes: Any) -> Scene:
         """A validated copy with some top-level keys replaced; a dict changes only the keys it names.

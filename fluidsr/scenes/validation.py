@@ -169,6 +169,9 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     if body.inflow and (body.velocity is None or not any(body.velocity)):
         what = "needs a velocity"
         problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))
+    if body.color is not None and body.density is None:
+        what = "the source emits no smoke that could have one"
+        problems.append(Problem((*where, "color"), what, "give density, or leave color out"))
     if body.inherit and body.motion is None:
         what = "the source does not move, so there is nothing to inherit"
         problems.append(Problem((*where, "inherit"), what, "give motion, or leave inherit out"))
@@ -279,6 +282,9 @@ def _output(scene: Scene) -> list[Problem]:
         if name in scene.output.fields and not scene.burns:
             where = ("output", "fields", scene.output.fields.index(name))
             problems.append(Problem(where, "no source gives fuel", "remove it, or give a source fuel"))
+    if "color" in scene.output.fields and not scene.colored:
+        where = ("output", "fields", scene.output.fields.index("color"))
+        problems.append(Problem(where, "no source gives a color", "remove it, or give a source a color"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
         where = ("output", "fields", scene.output.fields.index("temperature"))
         problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))

@@ -21,9 +21,10 @@ from fluidsr.solver.setup import (
     Source,
 )
 from fluidsr.solver.shapes import SampledDistance, Shape
-from fluidsr.solver.solver import BYTES_OF_FUEL, BYTES_PER_CELL, AdvanceReport, Solver
+from fluidsr.solver.solver import BYTES_OF_COLOR, BYTES_OF_FUEL, BYTES_PER_CELL, AdvanceReport, Solver
 
 __all__ = [
+    "BYTES_OF_COLOR",
     "BYTES_OF_FUEL",
     "BYTES_PER_CELL",
     "AdvanceReport",

@@ -63,7 +63,7 @@ class Source:
     it, faster gas and flow across are left alone. With `inflow` it is a nozzle: its surface carries the flux
     max(velocity . normal, 0), and the inside makes the air for it. `expansion` (1/s): volume that each volume of the
     shape makes per second. `motion` carries the shape along; `inherit` (0 to 1) is the share of the velocity of that
-    motion that is added to `velocity`.
+    motion that is added to `velocity`. `color`: red, green and blue of the smoke that it emits (None: grey).
     """
 
     shape: Shape
@@ -77,11 +77,12 @@ class Source:
     inherit: float = 0.0
     expansion: float = 0.0
     fuel: float | None = None
+    color: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         scalars = (self.density, self.temperature, self.fuel)
         _finite(
-            "source", *(x for x in scalars if x is not None), *(self.velocity or ()),
+            "source", *(x for x in scalars if x is not None), *(self.velocity or ()), *(self.color or ()),
             self.inherit, self.expansion,
         )  # fmt: skip
         if self.inflow and self.velocity is None:
@@ -259,6 +260,11 @@ class Setup:
     def burns(self) -> bool:
         """Whether any source gives fuel."""
         return any(source.fuel is not None for source in self.sources)
+
+    @property
+    def colored(self) -> bool:
+        """Whether any source gives its smoke a color."""
+        return any(source.color is not None for source in self.sources)
 
     def _check_wind(self) -> None:
         wind, grid = self.physics.wind, self.grid

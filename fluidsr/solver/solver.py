@@ -17,6 +17,7 @@ from fluidsr.solver.advection import Advection
 from fluidsr.solver.balance import Balance
 from fluidsr.solver.combustion import Fire, flame_of
 from fluidsr.solver.diffusion import Diffusion
+from fluidsr.solver.dye import SMOKE_COLOR, color_of, dyed
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry, Terrain
 from fluidsr.solver.inflows import Inflows
@@ -26,15 +27,18 @@ from fluidsr.solver.projection import MAX_DIVERGENCE, Projection
 from fluidsr.solver.setup import Setup
 from fluidsr.solver.solids import Solids
 from fluidsr.solver.sources import Emitter
-from fluidsr.solver.state import State, to_faces
+from fluidsr.solver.state import DYES, State, to_faces
 from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
 # (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
-# solids 21 less; with fuel BYTES_OF_FUEL more, with reflection 12. In a substep in which solids move 16 more, with
-# nozzles 28.
+# solids 21 less; with fuel BYTES_OF_FUEL more, with colors BYTES_OF_COLOR, with reflection 12. In a substep in which
+# solids move 16 more, with nozzles 28.
 BYTES_PER_CELL = 88
 BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
+BYTES_OF_COLOR = (
+    12 + 40
+)  # three dyes; 16 each for the colors of a frame and what they are made from, fading with it
 
 MOST_DENSER = 100.0  # times what was put in; advection adds nothing, solids that move press some together
 
@@ -69,7 +73,7 @@ class Solver:
         terrain = Terrain(grid, setup.obstacles, 0.0)
         self.geometry = Geometry.at_present(terrain)
         self._heated = setup.burns or any(source.temperature is not None for source in setup.sources)
-        self._state = State.at_rest(grid, self.device, self._heated, setup.burns)
+        self._state = State.at_rest(grid, self.device, self._heated, setup.burns, setup.colored)
         self._workspace = Workspace(self.device)
         self._solids = Solids(terrain, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
@@ -125,7 +129,8 @@ class Solver:
         On return velocity is divergence-free. Raises SolverError where that fails.
         """
         self._state.time = time
-        self._state.density.copy_(density.reshape(-1))
+        with dyed(self._state, SMOKE_COLOR):
+            self._state.density.copy_(density.reshape(-1))
         if temperature is not None:
             self._temperature().copy_(temperature.reshape(-1))
         if velocity is not None:
@@ -218,7 +223,8 @@ class Solver:
     def _advect_scalars(self, dt: float) -> None:
         state, physics = self._state, self.setup.physics
         reach = self._max_speed * dt / self.setup.grid.cell_size
-        decays = {"density": physics.dissipation_density, "temperature": physics.dissipation_temperature}
+        decays = {"temperature": physics.dissipation_temperature}
+        decays |= dict.fromkeys(("density", *DYES), physics.dissipation_density)
         rates = [decays.get(name, 0.0) for name in state.scalars]
         boxes = self._solids.about_to_move(state.time, state.time + dt)
         with self._timed("advect"):
@@ -255,7 +261,8 @@ class Solver:
             if geometry is not None:
                 self.geometry = geometry
             if self._balance is not None:
-                self._balance.restore(self._state.density, self.geometry.fluid)
+                with dyed(self._state, SMOKE_COLOR):
+                    self._balance.restore(self._state.density, self.geometry.fluid)
                 self._balance = None
             if geometry is not None or self._inflows.changed(self._state.time):
                 self._unsettled = True
@@ -288,7 +295,7 @@ class Solver:
         with self._timed("solids"):
             self._settle(self._state.time + dt)
         if self._fire is not None:
-            with self._timed("burn"):
+            with self._timed("burn"), dyed(self._state, SMOKE_COLOR):
                 self._fire.burn(self._state, dt)
             # Sources make up for the fuel that burns: in still air its smoke gathers in one place.
             combustion = self._fire.combustion
@@ -389,6 +396,13 @@ class Solver:
     def flame(self) -> torch.Tensor | None:
         """How bright the flame is, 0 to 1, [x, y(, z)], a new tensor; None where no source gives fuel."""
         return None if self.fuel is None else flame_of(self.fuel)
+
+    def color(self) -> torch.Tensor | None:
+        """Red, green and blue of the smoke, [3, x, y(, z)], a new tensor; None where no source gives a color."""
+        if not self._state.dye:
+            return None
+        given = [source.color or SMOKE_COLOR for source in self.setup.sources]
+        return color_of(self._state, self.setup.grid.shape, [SMOKE_COLOR, *given])
 
     def _temperature(self) -> torch.Tensor:
         if self._state.temperature is None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import taichi as ti
 import torch
 from scipy import ndimage
 
+from fluidsr.solver.dye import SMOKE_COLOR, dyed
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.layout import Layout
@@ -309,6 +311,7 @@ class Emitter:
         self.moves = source.motion is not None
         self.layout = Layout.of(grid, device)
         self._periods = [n * wraps for n, wraps in zip(grid.cells, grid.periodic, strict=True)]
+        self._color = source.color or SMOKE_COLOR
         self._pushes = (source.velocity is not None or source.inherit > 0) and not source.inflow
         self.place(geometry, 0.0)
 
@@ -367,7 +370,10 @@ class Emitter:
                 (state.temperature, self.source.temperature),
                 (state.fuel, self.source.fuel),
             ):
-                if field is not None and target is not None and around.cells.numel():
+                if field is None or target is None or not around.cells.numel():
+                    continue
+                emitted = dyed(state, self._color, around.cells) if field is state.density else nullcontext()
+                with emitted:
                     self._raise(field, self._region, around, came, drift, target, state.time, seconds)
         if seconds > 0 and self._pushed:
             self._push(state, seconds)

@@ -12,11 +12,13 @@ import torch
 
 from fluidsr.solver.grid import Grid
 
+DYES = ("red", "green", "blue")
+
 
 @dataclass
 class State:
     """`density`, `temperature`, `fuel`: flat, one number per cell; no temperature (None) where nothing is warm or cold,
-    no fuel where nothing burns.
+    no fuel where nothing burns. `dye`: density times color, red, green, blue; empty where smoke has no color.
     `velocity`: (u, v, w), flat arrays over the faces normal to x, y, z, m/s (staggering: docs/conventions.md).
     `time`: s."""
 
@@ -25,19 +27,25 @@ class State:
     velocity: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     time: float = 0.0
     fuel: torch.Tensor | None = None
+    dye: tuple[torch.Tensor, ...] = ()
 
     @staticmethod
-    def at_rest(grid: Grid, device: str, heated: bool = False, burns: bool = False) -> State:
-        """Empty, still air; with an array for temperature where it is `heated`, for fuel where it `burns`."""
+    def at_rest(
+        grid: Grid, device: str, heated: bool = False, burns: bool = False, colored: bool = False
+    ) -> State:
+        """Empty, still air; with an array for temperature where it is `heated`, for fuel where it `burns`, and three
+        for dye where smoke is `colored`."""
         cells = math.prod(grid.cells)
         u, v, w = (zeros(math.prod(grid.faces(axis)), device) for axis in range(3))
         temperature, fuel = (zeros(cells, device) if there else None for there in (heated, burns))
-        return State(zeros(cells, device), temperature, (u, v, w), fuel=fuel)
+        dye = tuple(zeros(cells, device) for _ in DYES) if colored else ()
+        return State(zeros(cells, device), temperature, (u, v, w), fuel=fuel, dye=dye)
 
     @property
     def scalars(self) -> dict[str, torch.Tensor]:
         """The cell-centred fields that there are, by name, density first."""
         named = {"density": self.density, "temperature": self.temperature, "fuel": self.fuel}
+        named |= dict(zip(DYES, self.dye, strict=False))
         return {name: field for name, field in named.items() if field is not None}
 
 

@@ -8,6 +8,7 @@ density among the neighboring coarse cells, and the sum is kept within the range
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from fluidsr.volumes.staggered import FACES
 
 CUBIC_REACH = 2  # the most of these, and of the slopes with their neighbors
 _WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
+# A color is what smoke has, however much there is of it: it does not follow the density's detail, and channels that are
+# sharpened each by itself would leave the colors that there are.
+_COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)
 _REACH = {
     "linear": 1,
     "cubic": CUBIC_REACH,
@@ -39,6 +43,8 @@ def way_of(name: str, values: Any) -> str:
     `faces` for a velocity on them."""
     if name in _WAYS:
         return _WAYS[name]
+    if _COLOR.fullmatch(name):
+        return "linear"
     if rides_with_smoke(name):
         return "carried"
     return "nearest" if bool((values == values.round()).all()) else "linear"

@@ -47,11 +47,11 @@ def test_faces_that_coincide_keep_their_values() -> None:
 
 def test_each_field_has_its_way() -> None:
     half, whole = np.full(2, 0.5), np.zeros(2)
-    names = ["velocity", "velocity.faces", "solid", "flame", "Cd", "temperature", "id", "pressure"]
+    names = ["velocity", "velocity.faces", "solid", "flame", "Cd", "color_r", "id", "pressure"]
     ways = {name: way_of(name, half if name == "pressure" else whole) for name in names}
     assert list(ways.values()) == [
-        "linear", "faces", "linear", "carried", "carried", "carried", "nearest", "linear"
+        "linear", "faces", "linear", "carried", "linear", "carried", "nearest", "linear"
     ]  # fmt: skip
-    told = "fields beside the density: flame, Cd, temperature sharpened as the density; velocity, solid, pressure"
+    told = "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
     assert described(ways) == f"{told} interpolated; id repeated"
     assert described({}) is None
