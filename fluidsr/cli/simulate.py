@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fluidsr.cli import completion
 from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inference_settings, options
+from fluidsr.errors import InputError
+
+if TYPE_CHECKING:
+    from fluidsr.pipeline.simulate import SimulateJob
 
 
 @click.command()
-@click.argument("scene", shell_complete=completion.SCENES)
+@click.argument("scenes", metavar="SCENE...", nargs=-1, required=True, shell_complete=completion.SCENES)
 @click.option(
     "--model",
     metavar="NAME|PATH|none",
@@ -44,7 +50,7 @@ from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inf
     "axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run", "json"
 )
 def simulate(
-    scene: str,
+    scenes: tuple[str, ...],
     model: str | None,
     preview: bool,
     resolution_scale: float,
@@ -65,35 +71,60 @@ def simulate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume."""
+    """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume.
+
+    Of several scenes, or of a folder of them, each goes to OUTPUT/NAME; one that fails does not stop the others.
+    """
+    from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command
 
-    job = command.SimulateJob.of(
-        scene,
-        frames_wanted=frames,
-        model=model,
-        device=device,
-        seed=seed,
-        overrides=overrides,
-        formats=formats,
-        inference=inference_settings(tile, max_memory, precision),
-        resolution_scale=resolution_scale,
-        name=name,
-        start_frame=start_frame,
-        axes=axes,
-    )
+    files = batch.scene_files(scenes)
+    if name is not None and len(files) > 1:
+        raise InputError("name", f"{len(files)} scenes cannot have one name", "leave it out")
+    jobs = [
+        command.SimulateJob.of(
+            scene,
+            frames_wanted=frames,
+            model=model,
+            device=device,
+            seed=seed,
+            overrides=overrides,
+            formats=formats,
+            inference=inference_settings(tile, max_memory, precision),
+            resolution_scale=resolution_scale,
+            name=name,
+            start_frame=start_frame,
+            axes=axes,
+        )
+        for scene in files
+    ]
     if dry_run:
-        plan = command.describe(job)
-        if as_json:
-            echo_document({"scene": job.scene.model_dump(mode="json"), **plan}, as_json)
-            return
-        click.echo(job.scene.to_yaml() + "---")
-        echo_document(plan, as_json)
+        _describe(jobs, as_json)
         return
-    folder = command.simulate(
-        job, output or Path("runs") / job.scene.name, preview=preview, overwrite=overwrite, quiet=quiet
-    )
+    how = {"preview": preview, "overwrite": overwrite, "quiet": quiet}
+    if len(jobs) > 1:
+        results = batch.simulate_batch(jobs, output or Path("runs"), **how)
+        if as_json:
+            echo_document(results, as_json)
+        else:
+            echo_unless_quiet(f"{output or Path('runs')}: {len(results)} scenes", quiet)
+        return
+    (job,) = jobs
+    folder = command.simulate(job, output or Path("runs") / job.scene.name, **how)
     if as_json:
         echo_document({"output": folder, "frames": len(job.frames)}, as_json)
     else:
         echo_unless_quiet(f"{folder}: {len(job.frames)} frames", quiet)
+
+
+def _describe(jobs: Sequence[SimulateJob], as_json: bool) -> None:
+    from fluidsr.pipeline import simulate as command
+
+    plans = [(job.scene, command.describe(job)) for job in jobs]
+    if as_json:
+        documents = [{"scene": scene.model_dump(mode="json"), **plan} for scene, plan in plans]
+        echo_document(documents if len(jobs) > 1 else documents[0], as_json)
+        return
+    for scene, plan in plans:
+        click.echo(scene.to_yaml() + "---")
+        echo_document(plan, as_json)

@@ -1,0 +1,72 @@
+"""Several scenes, one after the other: a scene that fails does not stop those after it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fluidsr.errors import FluidsrError, InputError, RunError
+from fluidsr.pipeline import simulate as command
+from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.simulate import SimulateJob
+
+LOG_FILE = "batch.jsonl"
+
+
+def scene_files(scenes: Sequence[str]) -> list[str]:
+    """`scenes` with each folder replaced by the scenes in it, `*.yaml` and `*.yml`, by name. Raises InputError for a
+    folder without any."""
+    files: list[str] = []
+    for scene in scenes:
+        if not Path(scene).is_dir():
+            files.append(scene)
+            continue
+        inside = sorted(
+            str(p) for p in Path(scene).iterdir() if p.suffix in (".yaml", ".yml") and p.is_file()
+        )
+        if not inside:
+            raise InputError(scene, "the folder holds no scene", "give a folder with *.yaml files")
+        files += inside
+    return files
+
+
+def simulate_batch(
+    jobs: Sequence[SimulateJob], parent: Path, *, preview: bool, overwrite: bool, quiet: bool
+) -> list[dict[str, Any]]:
+    """Run each of `jobs` into `parent/NAME`; those of an interrupted batch are resumed. Returns what became of each:
+    `scene`, `output`, `frames` and `seconds`, or `error` where it failed.
+
+    The same lines are appended to `parent/batch.jsonl`. Raises InputError before anything is computed where two scenes
+    have one name, and RunError at the end where one failed.
+    """
+    names = [job.scene.name for job in jobs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(name, "two scenes have this name", "give each its own `name`")
+    parent.mkdir(parents=True, exist_ok=True)
+    progress = Progress(len(jobs), "scenes", stage="simulate", quiet=quiet)
+    results = []
+    for number, job in enumerate(jobs, start=1):
+        started, output = time.perf_counter(), parent / job.scene.name
+        progress.note(f"scene {number} of {len(jobs)}: {job.scene.name}")
+        result: dict[str, Any] = {"scene": job.scene.name, "output": str(output), "frames": len(job.frames)}
+        try:
+            command.simulate(job, output, preview=preview, overwrite=overwrite, quiet=quiet)
+        except FluidsrError as error:
+            result["error"] = str(error)
+            progress.note(f"{job.scene.name} failed: {error}")
+        result["seconds"] = round(time.perf_counter() - started, 3)
+        results.append(result)
+        with (parent / LOG_FILE).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(result) + "\n")
+    failed = [result["scene"] for result in results if "error" in result]
+    if failed:
+        raise RunError(
+            str(parent / LOG_FILE),
+            f"{len(failed)} of {len(jobs)} scenes failed: {', '.join(failed)}",
+            "see why there; the same command again goes on with them",
+        )
+    return results
