@@ -23,7 +23,8 @@ from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
 CUBIC_REACH = 2  # the most of these, and of the slopes with their neighbors
-_WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
+_WAYS = {"velocity": "linear", FACES: "faces"}  # whatever their values
+_WAYS |= dict.fromkeys(("solid", "rest", "rest2", "rest_ratio"), "linear")
 _REACH = {
     "linear": 1,
     "cubic": CUBIC_REACH,

@@ -15,6 +15,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
+from fluidsr.volumes.quantize import POSITIONS
 from fluidsr.volumes.sequence import frame_number
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style
@@ -28,7 +29,15 @@ TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
 SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
 LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
 _WHOLE = 1e-3  # cells; how far from a whole number the place of a box on a lattice may be
-_UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "flame": "1", "fuel": "1"}
+_UNITS = {
+    "density": "1",
+    "velocity": "m/s",
+    "temperature": "K",
+    "flame": "1",
+    "fuel": "1",
+    "rest": "m",
+    "rest2": "m",
+}
 
 
 class FrameStream:
@@ -93,6 +102,7 @@ class FrameStream:
         if kept is not None:
             return kept
         codec = next((grid.compression for grid in self._style.grids.values()), "blosc")
+        half = half and word not in POSITIONS
         return GridStyle(grid_names.grid_name(word, naming), half=half, compression=codec)
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
