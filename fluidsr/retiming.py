@@ -26,6 +26,7 @@ _STILL = ("solid",)  # what the flow does not carry
 _SLAB = 1 << 22  # cells that are computed at once: beside the frames, memory is bounded by it
 _REACH = 2  # cells around a cell in which it is judged whether smoke moves
 _LITTLE = 0.01  # of the largest density
+_SHARP = 4.0  # measured: at 1 the rim of a source is off by twice as much, beyond 4 nothing is gained
 _LATE = 0.1  # of a frame: frames farther apart than one and this do not follow one another
 
 
@@ -165,7 +166,7 @@ def _stillness(first: Tensor, last: Tensor, paths: _Paths, rows: slice) -> Tenso
     differ = torch.stack([(carried - there)[0].abs(), (first[rows] - last[rows]).abs()])
     moved, stayed = pool(differ[None], 2 * _REACH + 1, 1, _REACH, count_include_pad=False)[0]
     little = _LITTLE * max(float(first.max()), float(last.max()), 1e-6)
-    return ((moved - stayed) / (moved + stayed + little)).clamp(0, 1)
+    return (_SHARP * (moved - stayed) / (moved + stayed + little)).clamp(0, 1)
 
 
 class _Paths:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fluidsr.errors import InputError
@@ -22,7 +23,7 @@ from fluidsr.upscaling.deformation import torn
 REST_FIELDS = ("rest", "rest2", "rest_ratio")
 PERIOD = 24  # frames
 _FADE = 4  # frames in which a set that is torn loses its weight, and gets it back
-_LEAST = 1e-3  # of its weight that a torn set keeps, in case that both are torn
+_LEAST = 1e-3  # of its weight that a torn set keeps, in case that both are torn; less than that is none
 
 
 class RestCoordinates:
@@ -123,7 +124,9 @@ class RestCoordinates:
             return torch.cat([torch.zeros_like(displacement), torch.ones_like(trust)[None]])
         bad = _torn(displacement, self._periodic)
         trust = (trust + torch.where(bad, -1.0, 1.0) / _FADE).clamp(0, 1)
-        return torch.cat([displacement.masked_fill(bad & (trust <= 0), 0.0), trust[None]])
+        # With their neighbors that are about to follow: a single cell left between others would not be seen as torn.
+        back_here = _with_neighbors(bad & (trust < _LEAST)) & (trust < 0.5)
+        return torch.cat([displacement.masked_fill(back_here, 0.0), trust.masked_fill(back_here, 0.0)[None]])
 
     def _wrapped(self, field: Tensor, reach: int) -> Tensor:
         """`field [C, *S]` with `reach` cells more at each end of periodic axes."""
@@ -177,3 +180,9 @@ def _torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
         return torn(displacement.movedim(0, -1), periodic)
     flat = torch.cat([displacement, torch.zeros_like(displacement[:1])])
     return torn(flat.movedim(0, -1)[:, :, None], (*periodic, False))[:, :, 0]
+
+
+def _with_neighbors(mask: Tensor) -> Tensor:
+    """The cells of `mask [*S]` and those that touch them."""
+    pool = F.max_pool3d if mask.dim() == 3 else F.max_pool2d
+    return pool(mask.float()[None], 3, 1, 1)[0] > 0

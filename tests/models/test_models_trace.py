@@ -1,6 +1,7 @@
 """Paths follow the flow with second order, and cubic samples keep the range of what they are made of."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def error_after_a_turn(steps: int, n: int = 33) -> float:
 
 def test_a_quarter_turn_has_second_order() -> None:
     errors = [error_after_a_turn(steps) for steps in (8, 16, 32)]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert all(1.9 < order < 2.2 for order in orders), (errors, orders)
 
 
@@ -53,7 +54,9 @@ def test_velocity_changes_linearly_in_between() -> None:
     before, after = torch.zeros(2, 9, 9, dtype=torch.float64), torch.zeros(2, 9, 9, dtype=torch.float64)
     after[0] = 4
     here = centres((9, 9), before)
-    torch.testing.assert_close(trace(before, after, here, 0.0, 0.5)[0] - here[0], torch.full((9, 9), 0.5).double())
+    torch.testing.assert_close(
+        trace(before, after, here, 0.0, 0.5)[0] - here[0], torch.full((9, 9), 0.5).double()
+    )
     assert steps_for(before, after) == 4 and steps_for(before, after * 1e9) == 64
 
 
@@ -70,4 +73,6 @@ def test_cubic_samples(shape: tuple[int, ...]) -> None:
     rising = ((here + 0.3) ** 2).sum(0, keepdim=True)
     inner = (slice(None), *(slice(2, n - 3) for n in shape))
     off = here + 0.4
-    torch.testing.assert_close(sample_cubic(rising, off)[inner], ((off + 0.3) ** 2).sum(0, keepdim=True)[inner])
+    torch.testing.assert_close(
+        sample_cubic(rising, off)[inner], ((off + 0.3) ** 2).sum(0, keepdim=True)[inner]
+    )
