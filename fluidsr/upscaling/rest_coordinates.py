@@ -23,7 +23,9 @@ from fluidsr.upscaling.deformation import torn
 REST_FIELDS = ("rest", "rest2", "rest_ratio")
 PERIOD = 24  # frames
 _FADE = 4  # frames in which a set that is torn loses its weight, and gets it back
-_LEAST = 1e-3  # of its weight that a torn set keeps, in case that both are torn; less than that is none
+_GONE = 1e-3  # trust that is as good as none
+_LEAST = 0.05  # of its weight that a torn set keeps: both may be torn
+_HIDDEN = 0.1  # share below which a set may change without being seen
 
 
 class RestCoordinates:
@@ -31,8 +33,9 @@ class RestCoordinates:
 
     Set `i` (0: `rest`, 1: `rest2`) is set back in every `period`-th frame, the first one half a period before the
     second. Its weight is a triangle in between, 0 where it is set back, and together they are 1. In a cell where the
-    map from positions to coordinates stretches or squeezes by more than 2, a set loses its weight within 4 frames, is
-    set back there, and gains it again. Between frames velocity is interpolated linearly, and coordinates are traced
+    map from positions to coordinates stretches or squeezes by more than 2, a set loses its weight to the other one within
+    4 frames, is set back there when it counts no more, and gains its weight again; where both are torn, the younger one
+    stays as it is until its turn. Between frames velocity is interpolated linearly, and coordinates are traced
     back by the midpoint rule; they are kept as displacements, so that a uniform flow is followed exactly. `periodic`
     says for each axis whether the domain is.
 
@@ -72,7 +75,10 @@ class RestCoordinates:
         for number, carried in enumerate(self._sets):
             new = sample(self._wrapped(carried, reach), there)
             new[:-1] += there - here
-            self._sets[number] = self._renewed(new, self._age(number) == 0)
+            if self._age(number) == 0:
+                new[:-1], new[-1] = 0.0, 1.0
+            self._sets[number] = new
+        self._renew()
         self._velocity, self._time = now, frame.time
         self._move_to(FrameGrid.of(frame))
 
@@ -87,8 +93,7 @@ class RestCoordinates:
         for name, carried in zip(REST_FIELDS, self._sets, strict=False):
             found[name] = torch.zeros(3, *self._grid.shape, device=like.device)
             found[name][:dim] = places + carried[:-1] * size
-        weights = [self._weight(number) * (carried[-1] + _LEAST) for number, carried in enumerate(self._sets)]
-        return found | {"rest_ratio": weights[0] / (weights[0] + weights[1])}
+        return found | {"rest_ratio": self._share(0)}
 
     def state(self) -> dict[str, Tensor]:
         """What `restore` needs to continue bit-identically; copies, on the CPU."""
@@ -112,21 +117,24 @@ class RestCoordinates:
         """Frames since the set was set back."""
         return (self._count + number * (self._period // 2)) % self._period
 
-    def _weight(self, number: int) -> float:
-        """By its age; the second set's is what the first one leaves."""
+    def _share(self, number: int) -> Tensor:
+        """How much a set counts in each cell, `[*S]`: by its age, and by the trust in it."""
         first = 1 - abs(2 * self._age(0) / self._period - 1)
-        return first if number == 0 else 1 - first
+        shares = (first, 1 - first)
+        weights = [w * (carried[-1] + _LEAST) for w, carried in zip(shares, self._sets, strict=True)]
+        return weights[number] / (weights[0] + weights[1])
 
-    def _renewed(self, carried: Tensor, back: bool) -> Tensor:
-        """A set after its torn cells have lost weight and those without any have been set back; or all of it."""
-        displacement, trust = carried[:-1], carried[-1]
-        if back:
-            return torch.cat([torch.zeros_like(displacement), torch.ones_like(trust)[None]])
-        bad = _torn(displacement, self._periodic)
-        trust = (trust + torch.where(bad, -1.0, 1.0) / _FADE).clamp(0, 1)
-        # With their neighbors that are about to follow: a single cell left between others would not be seen as torn.
-        back_here = _with_neighbors(bad & (trust < _LEAST)) & (trust < 0.5)
-        return torch.cat([displacement.masked_fill(back_here, 0.0), trust.masked_fill(back_here, 0.0)[None]])
+    def _renew(self) -> None:
+        """Let torn cells of each set lose weight, and set those back that count no more beside the other set."""
+        torn_cells = [_torn(carried[:-1], self._periodic) for carried in self._sets]
+        for carried, bad in zip(self._sets, torn_cells, strict=True):
+            carried[-1] = (carried[-1] + torch.where(bad, -1.0, 1.0) / _FADE).clamp(0, 1)
+        shares = [self._share(number) for number in range(2)]
+        for carried, bad, share in zip(self._sets, torn_cells, shares, strict=True):
+            # With their neighbors: a single cell left between others would not be seen as torn.
+            gone = bad & (carried[-1] < _GONE) & (share < _HIDDEN)
+            back = _with_neighbors(gone) & (carried[-1] < 0.5) & (share < _HIDDEN)
+            carried.masked_fill_(back, 0.0)
 
     def _wrapped(self, field: Tensor, reach: int) -> Tensor:
         """`field [C, *S]` with `reach` cells more at each end of periodic axes."""
