@@ -149,9 +149,7 @@ def _fill(
         if name != FACES:
             made[name].reshape(-1, *shape)[:, start:end] = blend(first, last, paths)
             continue
-        for axis in range(
-            len(shape)
-        ):  # each component is followed from its own face, half a cell before the centre
+        for axis in range(len(shape)):  # each component is followed from its own face, before the centre
             shift = torch.zeros(len(shape), *(1,) * len(shape)).to(here)
             shift[axis] = 0.5
             faces = _Paths(here - shift, flows, share)
