@@ -23,8 +23,7 @@ from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
 CUBIC_REACH = 2  # the most of these, and of the slopes with their neighbors
-_WAYS = {"velocity": "linear", FACES: "faces"}  # whatever their values
-_WAYS |= dict.fromkeys(("solid", "rest", "rest2", "rest_ratio"), "linear")
+_WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
 _REACH = {
     "linear": 1,
     "cubic": CUBIC_REACH,
@@ -32,6 +31,7 @@ _REACH = {
     "faces": 1,
 }  # coarse cells read beyond a cell's own
 _LITTLE = 1e-2  # of the largest density; where it varies by less, the slope over it goes to zero
+_WAYS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
 _NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 
 

@@ -29,15 +29,7 @@ TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
 SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
 LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
 _WHOLE = 1e-3  # cells; how far from a whole number the place of a box on a lattice may be
-_UNITS = {
-    "density": "1",
-    "velocity": "m/s",
-    "temperature": "K",
-    "flame": "1",
-    "fuel": "1",
-    "rest": "m",
-    "rest2": "m",
-}
+_UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "flame": "1", "fuel": "1"}
 
 
 class FrameStream:
@@ -140,6 +132,8 @@ class FrameStream:
                 notes["class"] = "unknown"
             if word in _UNITS:
                 notes["units"] = _UNITS[word]
+            if word in POSITIONS:
+                notes["units"] = "m"
             notes |= self._grids[field].metadata
             store, tiles = collector.finish()
             name = self._grids[field].name
