@@ -31,13 +31,13 @@ _HIDDEN = 0.1  # share below which a set may change without being seen
 class RestCoordinates:
     """The coordinates of a sequence of frames, to which `advance` is called in order, beginning after `first`.
 
-    Set `i` (0: `rest`, 1: `rest2`) is set back in every `period`-th frame, the first one half a period before the
-    second. Its weight is a triangle in between, 0 where it is set back, and together they are 1. In a cell where the
-    map from positions to coordinates stretches or squeezes by more than 2, a set loses its weight to the other one within
-    4 frames, is set back there when it counts no more, and gains its weight again; where both are torn, the younger one
-    stays as it is until its turn. Between frames velocity is interpolated linearly, and coordinates are traced
-    back by the midpoint rule; they are kept as displacements, so that a uniform flow is followed exactly. `periodic`
-    says for each axis whether the domain is.
+    `rest` and `rest2` are set back to the cells' own positions in every `period`-th frame, half a period apart. The
+    weight of each is a triangle in between, 0 where it is set back; together they are 1. In a cell where the map from
+    positions to coordinates stretches or squeezes by more than 2, a set loses its weight to the other one within 4
+    frames, is set back there when it counts no more, and gains its weight again. Where both are torn, the one that
+    counts more stays as it is until its turn. Between frames velocity is interpolated linearly, and coordinates are
+    traced back by the midpoint rule; they are kept as displacements, so that a uniform flow is followed exactly.
+    `periodic` says for each axis whether the domain is.
 
     Raises InputError for a frame with smoke and without velocity.
     """
