@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fluidsr.frame import Frame
     from fluidsr.pipeline.api import evaluate, render, train, upsample
     from fluidsr.pipeline.simulate import simulate_frames as simulate
+    from fluidsr.retiming import retime
     from fluidsr.scenes import Scene
     from fluidsr.solver import Solver
     from fluidsr.upscaling import Upscaler
@@ -64,6 +65,7 @@ __all__ = [
     "load_model",
     "read",
     "render",
+    "retime",
     "simulate",
     "stream",
     "train",
@@ -82,6 +84,7 @@ _HOMES = {
     "load_model": ("fluidsr.upscaling", "load"),
     "read": ("fluidsr.volumes", "read"),
     "render": ("fluidsr.pipeline.api", "render"),
+    "retime": ("fluidsr.retiming", "retime"),
     "simulate": ("fluidsr.pipeline.simulate", "simulate_frames"),
     "stream": ("fluidsr.volumes", "stream"),
     "train": ("fluidsr.pipeline.api", "train"),

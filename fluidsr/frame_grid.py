@@ -3,7 +3,7 @@ one to another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,4 +224,22 @@ def resampled(frame: Frame, grid: FrameGrid) -> Frame:
     for name, values in frame.fields().items():
         parts = [resample(part) for part in values.reshape(-1, *frame.shape)]
         fields[name] = np.stack(parts).reshape(*values.shape[: values.ndim - frame.dim], *grid.shape)
+    return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)
+
+
+def extended(frame: Frame, grid: FrameGrid, names: Collection[str]) -> Frame:
+    """A NumPy `frame` with the cells of `grid`, as `resampled` makes it, but the fields `names` have the values of
+    their border beyond it."""
+    own = FrameGrid.of(frame)
+    if own == grid:
+        return frame
+    fields = resampled(frame, grid).fields()
+    ends = zip(own.origin, own.end, grid.origin, grid.shape, strict=True)
+    for axis, (low, high, corner, cells) in enumerate(ends):
+        middle = corner + (np.arange(cells) + 0.5) * grid.cell_size
+        inside = np.flatnonzero((middle > low) & (middle < high))
+        nearest = np.clip(np.arange(cells), inside[0], inside[-1])
+        for name in names:
+            if name in fields:
+                fields[name] = np.take(fields[name], nearest, axis + fields[name].ndim - frame.dim)
     return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)

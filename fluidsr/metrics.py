@@ -91,6 +91,44 @@ def temporal_difference(
     return _ratio(own, wanted)
 
 
+def coherence(
+    previous: np.ndarray,
+    current: np.ndarray,
+    reference_previous: np.ndarray,
+    reference_current: np.ndarray,
+    velocity: np.ndarray,
+) -> float:
+    """Mean change from frame to frame beside what the flow carries, over the reference's: 1 is right, more is flicker.
+
+    `mean|current - A(previous)| / mean|reference_current - A(reference_previous)|`, where `A` carries a frame along
+    `velocity [d, *s]`, that of the previous frame in cells per frame of the grid `s`, of which the fields are whole
+    multiples (`models.warp.advect`). Unlike `temporal_difference` it does not count motion, in which flicker drowns.
+    Where the reference changes by its flow alone, 1 if the prediction does too, else infinite. Raises ValueError where
+    shapes do not fit.
+    """
+    factor = current.shape[0] // velocity.shape[1]
+    if current.shape != tuple(factor * n for n in velocity.shape[1:]):
+        raise ValueError(f"velocity {velocity.shape} does not fit fields of shape {current.shape}")
+    own, wanted = (
+        float(np.abs(_difference(after, _carried(before, velocity))).mean())
+        for before, after in ((previous, current), (reference_previous, reference_current))
+    )
+    return _ratio(own, wanted)
+
+
+def _carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """`field [*(s * factor)]` one frame later, along `velocity [d, *s]` in cells per frame of the grid `s`."""
+    import torch
+
+    from fluidsr.models.warp import advect, fine_velocity
+
+    density, flow = (torch.from_numpy(np.asarray(x, np.float32))[None] for x in (field[None], velocity))
+    result: np.ndarray = advect(density, fine_velocity(flow, field.shape[0] // velocity.shape[1]))[
+        0, 0
+    ].numpy()
+    return result
+
+
 def mass_drift(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty
     fields."""

@@ -13,6 +13,7 @@ import click
 from fluidsr import __version__, signals
 from fluidsr.cli.builtin import models, scenes
 from fluidsr.cli.datasets import generate_dataset, import_dataset
+from fluidsr.cli.flow import restcoords, retime
 from fluidsr.cli.options import echo_document, with_option_names
 from fluidsr.cli.serve import serve
 from fluidsr.cli.session import Session
@@ -27,7 +28,9 @@ from fluidsr.pipeline.events import failure
 _RESUME = "Rerun the same command to resume"
 # What is there after a stop, by command; of the others nothing is.
 _KEPT = {
-    **dict.fromkeys(("simulate", "upsample", "convert"), f"completed frames were kept. {_RESUME}"),
+    **dict.fromkeys(
+        ("simulate", "upsample", "convert", "retime", "restcoords"), f"completed frames were kept. {_RESUME}"
+    ),
     **dict.fromkeys(("generate-dataset", "import-dataset"), f"completed simulations were kept. {_RESUME}"),
     "train": f"a checkpoint of the completed steps was kept. {_RESUME}",
 }
@@ -64,6 +67,8 @@ _COMMANDS = (
     evaluate,
     upsample,
     convert,
+    retime,
+    restcoords,
     render,
     info,
     serve,

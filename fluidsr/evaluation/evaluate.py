@@ -99,7 +99,8 @@ def evaluate(
             started = time.perf_counter()
             fields[method] = _density(function, pair, method)
             report.seconds[method] = report.seconds.get(method, 0.0) + time.perf_counter() - started
-        _measure(report, pair, fields, previous if consecutive else {})
+        flow = _flow(before) if consecutive and before is not None else None
+        _measure(report, pair, fields, previous if consecutive else {}, flow)
         previous, before = fields, pair
         if on_progress is not None:
             on_progress(f"{pair.simulation} frame {pair.index}", 1)
@@ -119,8 +120,14 @@ def _density(function: Method, pair: Pair, method: str) -> np.ndarray:
 
 
 def _measure(
-    report: Report, pair: Pair, fields: Mapping[str, np.ndarray], previous: Mapping[str, np.ndarray]
+    report: Report,
+    pair: Pair,
+    fields: Mapping[str, np.ndarray],
+    previous: Mapping[str, np.ndarray],
+    flow: np.ndarray | None,
 ) -> None:
+    """Add the figures of a pair; `previous` are the fields of the frame before it, `flow` its coarse velocity (cells
+    per frame), as far as there are such."""
     reference = fields[REFERENCE]
     factor = reference.shape[0] // pair.coarse.shape[0]
     frequencies, expected = metrics.spectrum(reference)
@@ -143,9 +150,10 @@ def _measure(
             coarse = pair.coarse.numpy().density
             figures |= {metric.name: metric.value(field, reference, coarse) for metric in report.metrics}
             if previous:
-                figures["temporal"] = metrics.temporal_difference(
-                    previous[method], field, previous[REFERENCE], reference
-                )
+                frames = previous[method], field, previous[REFERENCE], reference
+                figures["temporal"] = metrics.temporal_difference(*frames)
+                if flow is not None:
+                    figures["coherence"] = metrics.coherence(*frames, flow)
         report.add(pair.simulation, pair.index, method, figures)
     report.add_spectra(pair.simulation, frequencies, spectra)
     # The frame with the most energy in the upper octaves is the one worth looking at.
@@ -153,6 +161,15 @@ def _measure(
     if detail > report.detail.get(pair.simulation, -1.0):
         report.detail[pair.simulation] = detail
         report.slices[pair.simulation] = _slices(pair, fields, factor)
+
+
+def _flow(pair: Pair) -> np.ndarray | None:
+    """The coarse velocity in cells per frame, where there is one."""
+    coarse = pair.coarse.numpy()
+    if coarse.velocity is None:
+        return None
+    flow: np.ndarray = coarse.velocity_in_cells()
+    return flow
 
 
 def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fluidsr.models.resample import downsample, upsample
+from fluidsr.models.trace import centres, grid_sample, sample
 
 _INTERPOLATED = 2  # coarse cells that cubic interpolation reads beyond a cell's own
 _MARGIN = (
@@ -32,15 +32,15 @@ def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
     midpoint rule, a step a frame, with the mean of the velocities at its ends; beyond the border the last value is
     repeated. NaN for ages of which `velocities` does not tell: it must hold `age + 1` for each.
     """
-    centres = _centres(velocities[0].shape[1:], velocities[0])
-    place, traced = centres, {0: centres}
+    origin = centres(velocities[0].shape[1:], velocities[0])
+    place, traced = origin, {0: origin}
     for step in range(min(max(ages, default=0), len(velocities) - 1)):
         velocity = 0.5 * (velocities[step] + velocities[step + 1])
-        middle = place - 0.5 * _sample(velocity, place)
-        place = place - _sample(velocity, middle)
+        middle = place - 0.5 * sample(velocity, place)
+        place = place - sample(velocity, middle)
         traced[step + 1] = place
-    unknown = torch.full_like(centres, torch.nan)
-    return torch.stack([traced.get(age, unknown) - centres for age in ages])
+    unknown = torch.full_like(origin, torch.nan)
+    return torch.stack([traced.get(age, unknown) - origin for age in ages])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _carried(
     moved = displacement[window]
     # The part of the old density that is read: interpolation may overshoot its displacements by less than a cell.
     places = (
-        moved + _centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
+        moved + centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
     )
     lowest = (places.flatten(1).amin(1).floor().int() - _MARGIN).tolist()
     highest = (places.flatten(1).amax(1).ceil().int() + _MARGIN + 1).tolist()
@@ -134,27 +134,4 @@ def _carried(
         own = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
         grid[-1 - axis] += own.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
-    return _grid_sample(fine, grid, "zeros")[0]
-
-
-def _centres(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Index coordinates of all cells, `[d, *shape]`."""
-    axes = [torch.arange(n, device=like.device, dtype=like.dtype) for n in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
-
-
-def _sample(field: Tensor, places: Tensor) -> Tensor:
-    """`field [C, *S]`, multilinear between cell centres, at index coordinates `places [d, *T]`: `[C, *T]`; beyond the
-    border the last value is repeated."""
-    size = torch.tensor(field.shape[1:], device=places.device).view(-1, *(1,) * (places.dim() - 1))
-    return _grid_sample(field, ((2 * places + 1) / size - 1).flip(0), "border")
-
-
-def _grid_sample(field: Tensor, grid: Tensor, beyond: str) -> Tensor:
-    """torch's, of one image `[C, *S]` at `grid [d, *T]`, which it computes by one thread unless it comes in parts."""
-    parts = next(n for n in (8, 4, 2, 1) if grid.shape[1] % n == 0)
-    split = grid.movedim(0, -1).unflatten(0, (parts, grid.shape[1] // parts))
-    values = F.grid_sample(
-        field.expand(parts, *field.shape), split, mode="bilinear", padding_mode=beyond, align_corners=False
-    )
-    return values.movedim(0, 1).flatten(1, 2)
+    return grid_sample(fine, grid, "zeros")[0]

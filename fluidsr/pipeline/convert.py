@@ -99,7 +99,7 @@ def convert(
             raise failures[0]
     folder.refresh()
     if "vti" in single:
-        _write_pvd(root, cache, folder)
+        write_pvd(root, cache, folder)
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
         _write_series(root, items, folder, settings)
@@ -220,7 +220,8 @@ def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
 
 
-def _write_pvd(root: Path, cache: FrameSequence, folder: RunFolder) -> None:
+def write_pvd(root: Path, cache: FrameSequence, folder: RunFolder) -> None:
+    """`root/NAME.pvd` of the frames of `cache` that are complete."""
     entries = [
         (float(folder.complete[item.number]["time"]), file)
         for item in cache.all_frames

@@ -31,6 +31,7 @@ from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
+    from fluidsr.upscaling.rest_coordinates import RestCoordinates
 
 # Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
 _IN_FLIGHT = 3
@@ -242,7 +243,7 @@ def describe(job: SimulateJob) -> dict[str, Any]:
     corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it
     scene, values = job.scene, {"half": 2, "float": 4}[job.scene.output.precision]
-    numbers = sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
+    numbers = upscale_methods.numbers_per_cell(scene)
     held = memory_need.of_scene(scene, method)
     free = memory.free(job.device)
     written = scene.cells
@@ -337,7 +338,9 @@ def _simulated_frames(
     coarse = frame_of(solver, scene, frame_seconds)
     report: AdvanceReport | None = None
     run = method.start(solver, scene, coarse) if method else None
+    rest = _rest_coordinates(scene, coarse)
     parts: dict[str, checkpoint.Stateful] = {"solver": solver} | ({"fine": run} if run else {})
+    parts |= {"rest": rest} if rest else {}
     first = saved.restore(parts, before=min(todo)) if saved else 0
     if first:
         coarse = frame_of(solver, scene, frame_seconds)
@@ -353,6 +356,9 @@ def _simulated_frames(
             raise crash.write(folder, scene, coarse, job.start_frame - 1 + number, report, error) from error
         report = advance
         coarse = frame_of(solver, scene, frame_seconds)
+        if rest is not None:
+            rest.advance(coarse)
+            coarse = coarse.replace(others={**coarse.others, **rest.fields()})
         seconds = {"simulate": time.perf_counter() - started}
         fine = None
         if run is not None:
@@ -363,6 +369,15 @@ def _simulated_frames(
             continue
         state = checkpoint.state_of(parts) if saved and saved.is_due() else None
         yield SimulatedFrame(number, coarse, fine, advance, seconds), state
+
+
+def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
+    """The rest coordinates of a run that begins at `first`, where the scene writes any of their fields."""
+    from fluidsr.upscaling.rest_coordinates import REST_FIELDS, RestCoordinates
+
+    if not set(REST_FIELDS) & set(scene.output.fields):
+        return None
+    return RestCoordinates(first, periodic=scene.domain.periodic)
 
 
 def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:

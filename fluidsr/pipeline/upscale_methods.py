@@ -135,7 +135,7 @@ class GeneratorMethod:
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         largest = self.upscaler.cost(scene.domain.resolution)
         # Fine fields are written in blocks, of which each file has one and waits for one, unless it is an .npz.
-        whole = largest.result * _numbers(scene) if "npz" in scene.output.formats else 0
+        whole = largest.result * numbers_per_cell(scene) if "npz" in scene.output.formats else 0
         blocks = min(largest.result, 2 * largest.largest_result)
         memory = {"generator": largest.memory, "fine_fields": whole + blocks}
         if self.upscaler.past:  # the frames before; as input of the network; on a common grid
@@ -237,7 +237,10 @@ class WaveletMethod:
         from fluidsr.upscaling.wavelet.turbulence import BYTES_PER_FINE_CELL
 
         fine = scene.cells * self.factor**scene.dim
-        return {"turbulence": fine * BYTES_PER_FINE_CELL, "fine_fields": 4 * fine * _numbers(scene)}, {}
+        return {
+            "turbulence": fine * BYTES_PER_FINE_CELL,
+            "fine_fields": 4 * fine * numbers_per_cell(scene),
+        }, {}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
         import torch
@@ -296,6 +299,7 @@ def blocks_of(frame: Frame, fields: Sequence[str]) -> Iterator[FieldBlock]:
         yield FieldBlock(name, Box((0,) * frame.dim, frame.shape), tensors[name])
 
 
-def _numbers(scene: Scene) -> int:
+def numbers_per_cell(scene: Scene) -> int:
     """Numbers per cell of the fields that the scene writes."""
-    return sum(scene.dim if name == "velocity" else 1 for name in scene.output.fields)
+    components = {"velocity": scene.dim, "rest": 3, "rest2": 3}
+    return sum(components.get(name, 1) for name in scene.output.fields)

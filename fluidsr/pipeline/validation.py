@@ -52,7 +52,8 @@ class Validator:
 
     def metrics_of(self, generator: Generator) -> dict[str, float]:
         """Means over the pairs: `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
-        (1 is right), `phase` score, `mass` drift (`fluidsr.metrics`)."""
+        (1 is right), `coherence`, the same beside what the flow carries, `phase` score, `mass` drift
+        (`fluidsr.metrics`)."""
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
         for pair in self._pairs:
@@ -66,6 +67,9 @@ class Validator:
                     "psnr": metrics.psnr(after, reference),
                     "spectrum": metrics.log_spectrum_error(after, reference),
                     "temporal": metrics.temporal_difference(before, after, reference_before, reference),
+                    "coherence": metrics.coherence(
+                        before, after, reference_before, reference, pair.coarse[0].numpy().velocity_in_cells()
+                    ),
                     "phase": metrics.phase_score(after, generator.factor),
                     "mass": metrics.mass_drift(after, reference),
                 }

@@ -266,6 +266,11 @@ class Start(Strict):
     )
 
 
+OutputField = Literal[
+    "density", "velocity", "temperature", "flame", "fuel", "color", "solid", "rest", "rest2", "rest_ratio"
+]
+
+
 class Output(Strict):
     """The files that are written."""
 
@@ -273,12 +278,13 @@ class Output(Strict):
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
     )
     fields: Annotated[
-        tuple[Literal["density", "velocity", "temperature", "flame", "fuel", "color", "solid"], ...],
+        tuple[OutputField, ...],
         Field(min_length=1),
     ] = Field(
         default=("density",),
         description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
-        " left of it), color, solid (the share that obstacles fill)",
+        " left of it), color, solid (the share that obstacles fill); rest, rest2 and rest_ratio (coordinates for the"
+        " noise of shaders, which move with the smoke)",
     )
     precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"

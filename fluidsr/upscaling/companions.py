@@ -34,6 +34,7 @@ _REACH = {
     "nearest": 0,
     "faces": 1,
 }  # coarse cells read beyond a cell's own
+_WAYS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
 _LITTLE = 1e-2  # of the largest density; where it varies by less, the slope over it goes to zero
 _NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 

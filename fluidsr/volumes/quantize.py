@@ -6,11 +6,15 @@ import numpy as np
 
 from fluidsr.errors import InputError
 
+# Positions (m): as halves they would be off by a share of a cell that grows with the domain.
+POSITIONS = ("rest", "rest2")
+
 
 def rounded(
     name: str, values: np.ndarray, half: bool, threshold: float, *, vector: bool = False, whole: bool = False
 ) -> np.ndarray:
-    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half`, or as int32 if `whole`.
+    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half` (but not POSITIONS), or as
+    int32 if `whole`.
 
     A vector field `[d, ...]` counts by its largest component. Raises InputError for values that are not
     finite, or that are too large for a half.
@@ -24,7 +28,7 @@ def rounded(
         check_finite(name, values, values)
         return np.rint(values).astype(np.int32)
     with np.errstate(over="ignore"):
-        stored = values.astype(np.float16) if half else values
+        stored = values.astype(np.float16) if half and name not in POSITIONS else values
     check_finite(name, stored, values)
     return stored
 

@@ -162,3 +162,34 @@ def test_distances_compare_distributions_and_not_places() -> None:
     assert metrics.density_distance(field + 0.1, field) == pytest.approx(0.1 / field.mean())
     assert metrics.gradient_distance(field[::-1].copy(), field) == pytest.approx(0.0, abs=1e-12)
     assert metrics.gradient_distance(2 * field, field) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_coherence_tells_flicker_from_motion(factor: int) -> None:
+    """1 for the reference, more with noise that is new in every frame; motion, in which it drowns, does not count."""
+    rng = np.random.default_rng(2)
+    shape = (24 * factor, 20 * factor)
+    i, j = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    flow = np.zeros((2, 24, 20), np.float32)
+    flow[0] = 0.7  # coarse cells per frame
+
+    def frame(number: int) -> np.ndarray:
+        x = i - 0.7 * factor * number
+        return (1 + np.sin(x / (2 * factor)) * np.cos(j / (3 * factor))).astype(np.float32)
+
+    before, after = frame(0), frame(1)
+    assert metrics.coherence(before, after, before, after, flow) == 1
+    found = []
+    for strength in (0.01, 0.03, 0.1):
+        noisy = [f + strength * rng.normal(size=shape).astype(np.float32) for f in (before, after)]
+        found.append(
+            (
+                metrics.coherence(*noisy, before, after, flow),
+                metrics.temporal_difference(*noisy, before, after),
+            )
+        )
+    with_flow = [both[0] for both in found]
+    assert 1 < with_flow[0] < with_flow[1] < with_flow[2] and with_flow[2] > 3
+    assert all(a - 1 > 3 * (b - 1) for a, b in found), found
+    with pytest.raises(ValueError, match="does not fit"):
+        metrics.coherence(before, after, before, after, flow[:, :-1])

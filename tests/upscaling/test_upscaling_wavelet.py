@@ -10,8 +10,8 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import upsample
 from fluidsr.solver import Grid, backend
+from fluidsr.upscaling.deformation import stretch, torn
 from fluidsr.upscaling.wavelet.bands import high_band
-from fluidsr.upscaling.wavelet.texture import stretch, torn
 from fluidsr.upscaling.wavelet.turbulence import TurbulenceSettings, WaveletTurbulence
 
 OPEN, CLOSED, PERIODIC = ("open", "open"), ("closed", "closed"), ("periodic", "periodic")

@@ -19,11 +19,11 @@ from fluidsr.errors import InputError, RunError
 from fluidsr.frame import Frame
 from fluidsr.models.resample import upsample as resample
 from fluidsr.solver import Grid
+from fluidsr.upscaling.deformation import torn
 from fluidsr.upscaling.tile_cover import bounding_box
 from fluidsr.upscaling.tiles import Box
 from fluidsr.upscaling.wavelet import kernels, noise
 from fluidsr.upscaling.wavelet.bands import high_band, local_mean
-from fluidsr.upscaling.wavelet.texture import torn
 
 # Each octave holds 2^(-5/3) of the energy of the one before (Kolmogorov 1941), its speed the root of that
 # (Kim et al. 2008, eq. 2).
@@ -177,7 +177,9 @@ class WaveletTurbulence:
             if name == "velocity":
                 fine[name] = self._fine_velocity()
             elif name != "density":
-                fine[name] = resample(tensors.fields()[name][None, None], self.factor, "linear")[0, 0]
+                values = tensors.fields()[name]
+                parts = resample(values.reshape(1, -1, *coarse.shape), self.factor, "linear")
+                fine[name] = parts.reshape(*values.shape[: -coarse.dim], *parts.shape[2:])
         return tensors.with_fields(fine, cell_size=coarse.cell_size / self.factor)
 
     def state(self) -> dict[str, Tensor]:

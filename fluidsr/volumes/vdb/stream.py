@@ -15,6 +15,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
+from fluidsr.volumes.quantize import POSITIONS
 from fluidsr.volumes.sequence import frame_number
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style
@@ -93,6 +94,7 @@ class FrameStream:
         if kept is not None:
             return kept
         codec = next((grid.compression for grid in self._style.grids.values()), "blosc")
+        half = half and word not in POSITIONS
         return GridStyle(grid_names.grid_name(word, naming), half=half, compression=codec)
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
@@ -130,6 +132,8 @@ class FrameStream:
                 notes["class"] = "unknown"
             if word in _UNITS:
                 notes["units"] = _UNITS[word]
+            if word in POSITIONS:
+                notes["units"] = "m"
             notes |= self._grids[field].metadata
             store, tiles = collector.finish()
             name = self._grids[field].name

@@ -1,4 +1,4 @@
-"""Texture coordinates: eddies stay with the smoke, and are drawn anew where the flow has torn them."""
+"""How far texture coordinates that move with the smoke are deformed, and where the flow has torn them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LIMIT = 2.0  # stretching or squeezing by more than this moves an eddy into another octave
+LIMIT = 2.0  # stretching or squeezing by more than this moves what is drawn by them into another octave
 
 
 def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:

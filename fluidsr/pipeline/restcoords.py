@@ -1,0 +1,172 @@
+"""`fluidsr restcoords`: rest coordinates beside the fields of a cache, for noise that moves with the smoke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fluidsr import volumes
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import convert, frame_sequence, usd
+from fluidsr.pipeline.checkpoint import Checkpoint, state_of
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.retime import own_format
+from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.upscaling.rest_coordinates import PERIOD, REST_FIELDS, RestCoordinates
+from fluidsr.volumes import sequence
+from fluidsr.volumes.staggered import FACES, written_fields
+
+
+@dataclass(frozen=True)
+class RestSettings:
+    """What is done to a sequence. `fields` are written with density and the coordinates; none named: all that a frame
+    has. `period`: frames from one reset of a set of coordinates to its next."""
+
+    period: int = PERIOD
+    intake: ReadOptions = field(default_factory=ReadOptions)
+    formats: tuple[str, ...] = ()  # none: the input's own, where that can be written, else vdb
+    fields: tuple[str, ...] = ()
+    precision: str | None = None  # None: of a VDB its own, else half; coordinates are always float
+    threshold: float = 0.0
+
+
+def restcoords(
+    inputs: Sequence[str],
+    output: Path | None,
+    settings: RestSettings,
+    *,
+    frames_wanted: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Write the frames of `inputs` with `rest`, `rest2` and `rest_ratio` into `output/frames/`. Returns the folder.
+
+    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again goes on
+    where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
+    InputError where frames are missing, or have smoke and no velocity.
+    """
+    cache = FrameSequence.of(inputs, frames_wanted)
+    if cache.gaps:
+        what = f"{len(cache.gaps)} frames are missing, the first is {cache.gaps[0]}"
+        raise InputError(
+            str(cache.items[0].source.parent), what, "give all frames: the flow is followed through them"
+        )
+    formats = settings.formats or (own_format(cache),)
+    root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_rest"
+    folder = RunFolder.open(
+        root,
+        "restcoords",
+        {**asdict(settings), "formats": formats, "inputs": cache.sources},
+        overwrite=overwrite,
+        notes={"frames": frames_wanted or "all"},
+        frames=[item.number for item in cache.items],
+        needed=("time",),
+    )
+    todo = {i for i in cache.items if not folder.is_complete(i.number, i.targets(root, formats))}
+    done = len(cache.items) - len(todo)
+    with folder, Progress(len(cache.items), stage="restcoords", quiet=quiet, done=done) as progress:
+        for note in folder.notes:
+            progress.note(note)
+        saved = Checkpoint(
+            root / f".state_{cache.items[0].number}-{cache.items[-1].number}.safetensors", progress.note
+        )
+        if todo:
+            _write_frames(cache, todo, root, settings, formats, folder, saved, progress)
+        saved.remove()
+    folder.refresh()
+    if "vti" in formats:
+        convert.write_pvd(root, cache, folder)
+    if "vdb" in formats:
+        usd.write_for_run(root, cache, folder.complete)
+    return root
+
+
+def _write_frames(
+    cache: FrameSequence,
+    todo: set[FrameRef],
+    root: Path,
+    settings: RestSettings,
+    formats: Sequence[str],
+    folder: RunFolder,
+    saved: Checkpoint,
+    progress: Progress,
+) -> None:
+    sequence_of_all = cache.all_frames
+    places = [place for place, item in enumerate(sequence_of_all, start=1) if item in todo]
+    rest = RestCoordinates(_read(sequence_of_all[0], settings, [])[1], settings.period)
+    first = saved.restore({"rest": rest}, before=places[0])
+    told: set[str] = set()
+    for place, item in enumerate(sequence_of_all[: places[-1]], start=1):
+        if place <= first:
+            continue
+        started = time.perf_counter()
+        wanted = [*settings.fields] if item in todo else []
+        taken, frame = _read(item, settings, wanted if settings.fields or item not in todo else None)
+        if place > 1:
+            try:
+                rest.advance(frame)
+            except InputError as error:
+                raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
+        if item not in todo:
+            continue
+        for note in taken.notes:
+            if note not in told:
+                told.add(note)
+                progress.note(f"{item.source}: {note}")
+        record = _write_one(item, taken, frame, rest, root, settings, formats)
+        seconds = time.perf_counter() - started
+        folder.record(item.number, {**record, "seconds": seconds}, item.targets(root, formats))
+        if saved.is_due():
+            saved.save(place, state_of({"rest": rest}))
+        progress.advance(item.name)
+
+
+def _read(
+    item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
+) -> tuple[volumes.Taken, Frame]:
+    """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
+    with_velocity = [
+        "density",
+        "velocity",
+        *(name for name in fields or () if name not in ("density", "velocity")),
+    ]
+    without = [name for name in with_velocity if name != "velocity"]
+    asked = [None] if fields is None else [with_velocity, without]
+    taken, _ = frame_sequence.take(item, settings.intake, *asked)
+    return taken, frame_sequence.in_its_place(taken, item, settings.intake)
+
+
+def _write_one(
+    item: FrameRef,
+    taken: volumes.Taken,
+    frame: Frame,
+    rest: RestCoordinates,
+    root: Path,
+    settings: RestSettings,
+    formats: Sequence[str],
+) -> dict[str, Any]:
+    """Write a frame with its coordinates; returns its record."""
+    frame = frame.replace(others={**frame.others, **rest.fields()}).numpy()
+    names = {"density", *settings.fields, *REST_FIELDS}
+    names |= {FACES} if "velocity" in names else set()
+    fields = [name for name in frame.fields() if not settings.fields or name in names]
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, None)
+    up = settings.intake.up(taken)
+    for target in item.targets(root, formats):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        volumes.write(
+            target,
+            frame,
+            fields=written_fields(fields, target.suffix),
+            threshold=settings.threshold,
+            style=style,
+            up=up,
+            **how,
+        )
+    grids = usd.grids_of(fields, style, how["naming"])
+    return {"source": str(item.source), "time": frame.time, "up": up, "grids": grids}

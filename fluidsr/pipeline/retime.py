@@ -1,0 +1,354 @@
+"""`fluidsr retime`: a cache of volumes at another frame rate, or in slow motion, along the flow."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, get_args
+
+from fluidsr import device as devices
+from fluidsr import memory, volumes
+from fluidsr.atomic import replacing
+from fluidsr.choices import Format
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.retiming import between, rate_of, step_of
+from fluidsr.volumes import sequence, siblings
+from fluidsr.volumes.staggered import FACES, written_fields
+
+
+@dataclass(frozen=True)
+class RetimeSettings:
+    """What is done to a sequence; plain values, so that it travels to any worker."""
+
+    frame_rate: float | None = None  # of the result; None: that of the input
+    speed: float = 1.0
+    device: str = "auto"
+    intake: ReadOptions = field(default_factory=ReadOptions)  # with the frame rate of the input
+    formats: tuple[str, ...] = ()  # none: the input's own, where that can be written, else vdb
+    fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
+    precision: str | None = None  # None: of a VDB its own, else half
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class RetimedFrame:
+    """A frame of the result: its number, and the frames of the input on both sides, the later one at `share` 1; at a
+    frame of the input itself, `share` is 0 and there is none `after`. `seconds` lie between the two."""
+
+    number: int
+    name: str
+    before: FrameRef
+    after: FrameRef | None = None
+    share: float = 0.0
+    seconds: float = 0.0
+
+    def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
+        """The files that a run in `root` makes of it."""
+        return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The frames of the result and their rate (1/s); `dt` (s): the simulation's time from one to the next."""
+
+    frames: tuple[RetimedFrame, ...]
+    items: tuple[RetimedFrame, ...]  # those of them that are wanted
+    input_rate: float
+    rate: float
+    dt: float
+    first: tuple[volumes.Taken, Frame]
+
+
+def retime(
+    inputs: Sequence[str],
+    output: Path | None,
+    settings: RetimeSettings,
+    *,
+    frames_wanted: str | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Write the frames of `inputs` at another rate or speed into `output/frames/`. Returns the folder.
+
+    A frame at the time of one of the input is a copy of its file, byte for byte, where the format is the same, the file
+    holds the whole frame, with velocity in m/s, and nothing else is asked for; all others are made by
+    `retiming.between`. Files are numbered one by one from the number of the first; `frames_wanted` counts these
+    numbers. The same call again goes on where it stopped. Raises InputError where the input lacks frames or velocity.
+    """
+    settings = replace(settings, device=devices.resolve(settings.device))
+    cache = FrameSequence.of(inputs)
+    plan = _plan(cache, settings, frames_wanted)
+    settings = replace(settings, formats=settings.formats or (own_format(cache),))
+    root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_retimed"
+    rates = {"input_frame_rate": plan.input_rate, "frame_rate": plan.rate}
+    configuration = {**asdict(settings), **rates, "inputs": cache.sources}
+    folder = RunFolder.open(
+        root,
+        "retime",
+        configuration,
+        overwrite=overwrite,
+        notes={"frames": frames_wanted or "all"},
+        frames=[item.number for item in plan.items],
+        needed=("time",),
+    )
+    todo = [i for i in plan.items if not folder.is_complete(i.number, i.targets(root, settings.formats))]
+    done = len(plan.items) - len(todo)
+    with folder, Progress(len(plan.items), stage="retime", quiet=quiet, done=done) as progress:
+        told: set[str] = set()
+        for note in folder.notes:
+            progress.note(note)
+        for item, record in _results(todo, root.resolve(), settings, plan.dt, scheduler, progress.note):
+            for note in record.pop("notes"):
+                if note not in told:
+                    told.add(note)
+                    progress.note(f"{item.before.source}: {note}")
+            folder.record(item.number, record, item.targets(root, settings.formats))
+            progress.advance(item.name)
+        if not math.isclose(plan.dt * plan.input_rate, 1):
+            note = f"{1 / plan.dt:.10g} frames show a second of the simulation: say so where velocity counts"
+            progress.note(f"{note} (upsample --frame-rate {1 / plan.dt:.10g})")
+    folder.refresh()
+    _write_series(root, plan, folder, settings)
+    return root
+
+
+def describe(
+    inputs: Sequence[str], settings: RetimeSettings, *, frames_wanted: str | None = None
+) -> dict[str, Any]:
+    """What would be done with `inputs`, and its cost; reads the first frame, and writes nothing."""
+    cache = FrameSequence.of(inputs)
+    plan = _plan(cache, settings, frames_wanted)
+    frame, device = plan.first[1], devices.resolve(settings.device)
+    numbers = sum(math.prod(values.shape) for values in frame.fields().values())
+    free = memory.free(device)
+    blended = sum(item.after is not None for item in plan.items)
+    return {
+        "frames": f"{plan.items[0].number}-{plan.items[-1].number}",
+        "input_frames": len(cache.all_frames),
+        "input_frame_rate": plan.input_rate,
+        "frame_rate": plan.rate,
+        "speed": settings.speed,
+        "formats": list(settings.formats or (own_format(cache),)),
+        "device": device,
+        "cost": {
+            "frames_kept": len(plan.items) - blended,
+            "frames_made": blended,
+            "cells": math.prod(frame.shape),
+            "memory_bytes": 3 * 4 * numbers,  # two frames, and the one between them
+            "memory_free_bytes": None if free is None else free.size,
+        },
+    }
+
+
+def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | None) -> _Plan:
+    """Which frames there will be. Raises InputError for a single frame, and where one between two others is missing."""
+    inputs = cache.all_frames
+    if len(inputs) < 2:
+        raise InputError(str(inputs[0].source), "is one frame", "give a sequence of two or more")
+    places = [Fraction(item.frame).limit_denominator(1000) for item in inputs]
+    first = _load(inputs[0], settings)
+    rate = rate_of(_input_rate(inputs, first[1], settings), "input_frame_rate")
+    output_rate = rate if settings.frame_rate is None else rate_of(settings.frame_rate, "frame_rate")
+    step = step_of(rate, output_rate, settings.speed)
+    count = math.floor((places[-1] - places[0]) / step) + 1
+    stem, number = sequence.series_name(inputs[0].source), math.ceil(places[0])
+    numbers = frame_sequence.parse(frames_wanted, count, number)
+    wanted = set(numbers)
+    frames = []
+    for offset in range(count):
+        at = places[0] + offset * step
+        low = bisect_right(places, at) - 1
+        before, own = inputs[low], number + offset
+        name = f"{stem}_{own:04d}"
+        if at == places[low]:
+            frames.append(RetimedFrame(own, name, before))
+            continue
+        width = places[low + 1] - places[low]
+        if width > 1 and own in wanted:
+            missing = f"the frames between {before.frame:g} and {inputs[low + 1].frame:g} are missing"
+            raise InputError(
+                str(before.source.parent), missing, "give all frames, or leave these out of `frames`"
+            )
+        share = float((at - places[low]) / width)
+        frames.append(RetimedFrame(own, name, before, inputs[low + 1], share, float(width / rate)))
+    items = tuple(frame for frame in frames if frame.number in wanted)
+    if not items:
+        what = f"there is no frame {frames_wanted}"
+        raise InputError("frames", what, f"the result is numbered {number}-{number + count - 1}")
+    return _Plan(tuple(frames), items, float(rate), float(output_rate), float(step / rate), first)
+
+
+def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettings) -> float:
+    """Frames per second of the input: as given, else as its series or its files tell, else 24."""
+    start, end = inputs[0].time, inputs[-1].time
+    if settings.intake.frame_rate is None and start is not None and end is not None and end > start:
+        return (inputs[-1].frame - inputs[0].frame) / (end - start)
+    return 1.0 / first.dt
+
+
+def own_format(cache: FrameSequence) -> str:
+    """The format of the files of `cache` if it is one that can be written, else vdb."""
+    suffix = cache.items[0].source.suffix.lower().lstrip(".")
+    return suffix if suffix in get_args(Format) else "vdb"
+
+
+def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: float) -> dict[str, Any]:
+    """Write one frame of the result under its final names; returns its record."""
+    started = time.perf_counter()
+    taken, frame = _load(item.before, settings)
+    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, None)
+    notes, told = list(taken.notes), item.before.time is not None or taken.frame.time != 0
+    if item.after is not None:
+        after, later = _load(item.after, settings)
+        notes += after.notes
+        begin, end = _filled(taken, frame, later), _filled(after, later, frame)
+        whole = frozenset().union(*(each.style.whole for each in (taken, after) if each.style))
+        try:
+            made = between(
+                begin.torch(settings.device),
+                end.torch(settings.device),
+                item.share,
+                seconds=item.seconds,
+                whole=whole,
+            )
+        except InputError as error:
+            raise InputError(f"{item.before.source}: {error.where}", error.what, error.remedy) from None
+        moment = frame.time + item.share * (later.time - frame.time) if told else item.number * dt
+        frame = made.numpy().replace(time=moment, dt=dt)
+        if style is not None:  # the number and the time of the file are its own
+            file = {key: value for key, value in style.file.items() if key not in ("frame", "time")}
+            style = replace(style, file=file)
+    names = _wanted(frame.fields(), settings)
+    for target in item.targets(root, settings.formats):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if item.after is None and _is_kept(item.before, taken, target, settings):
+            with replacing(target) as temporary:
+                shutil.copyfile(item.before.source, temporary)
+            continue
+        volumes.write(
+            target,
+            frame,
+            fields=written_fields(names, target.suffix),
+            threshold=settings.threshold,
+            style=style,
+            up=settings.intake.up(taken),
+            **how,
+        )
+    return {
+        "source": str(item.before.source),
+        "time": frame.time if told else item.number * dt,
+        "seconds": time.perf_counter() - started,
+        "up": settings.intake.up(taken),
+        "grids": usd.grids_of(names, style, how["naming"]),
+        "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def _filled(taken: volumes.Taken, frame: Frame, other: Frame) -> Frame:
+    """The frame; where its file holds no voxel, on the cells of the `other` one."""
+    if not taken.empty:
+        return frame
+    return other.with_fields({"density": other.density * 0}, time=frame.time, dt=frame.dt)
+
+
+def _wanted(present: Iterable[str], settings: RetimeSettings) -> list[str]:
+    names = {"density", *settings.fields}
+    if "velocity" in names:
+        names.add(FACES)
+    return [name for name in present if not settings.fields or name in names]
+
+
+def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: RetimeSettings) -> bool:
+    """Whether the file of a frame is what is to be written of it, as it is."""
+    read = settings.intake
+    changed = settings.fields or settings.precision or settings.threshold or read.crop or read.axes
+    several = item.parts or item.step or siblings.beside(item.source)
+    in_metres = taken.unit == "m/s" and read.velocity_unit in ("auto", "m/s")
+    return item.source.suffix.lower() == target.suffix and in_metres and not (changed or several)
+
+
+def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
+    """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
+    global _recent
+    names = [
+        "density",
+        "velocity",
+        *(name for name in settings.fields if name not in ("density", "velocity")),
+    ]
+    asked = [names, [name for name in names if name != "velocity"]] if settings.fields else [None]
+    key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
+    recent = _recent  # another thread may take its turn
+    if key not in recent:
+        taken, _ = frame_sequence.take(item, settings.intake, *asked)
+        loaded = taken, frame_sequence.in_its_place(taken, item, settings.intake)
+        recent = dict([*recent.items(), (key, loaded)][-2:])
+        _recent = recent
+    return recent[key]
+
+
+def _results(
+    items: Sequence[RetimedFrame],
+    root: Path,
+    settings: RetimeSettings,
+    dt: float,
+    scheduler: str | None,
+    note: Callable[[str], None],
+) -> Iterator[tuple[RetimedFrame, dict[str, Any]]]:
+    """The record of each frame, made here or by the workers of `scheduler`."""
+    if scheduler is None:
+        for item in items:
+            yield item, retime_frame(item, root, settings, dt)
+        return
+    from fluidsr.cluster import as_run_errors, connect
+
+    with connect(scheduler, note) as client:
+        absolute = [
+            replace(item, before=_absolute(item.before), after=item.after and _absolute(item.after))
+            for item in items
+        ]
+        futures = client.map(retime_frame, absolute, root=root, settings=settings, dt=dt, pure=False)
+        for item, future in zip(items, futures, strict=True):
+            with as_run_errors(item.name):
+                record = future.result()
+            yield item, record
+
+
+def _absolute(item: FrameRef) -> FrameRef:
+    return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
+
+
+def _write_series(root: Path, plan: _Plan, folder: RunFolder, settings: RetimeSettings) -> None:
+    """`NAME.pvd` of the .vti frames with their times, and `NAME.usda` of the .vdb frames, played at the rate asked
+    for."""
+    complete = [frame for frame in plan.frames if frame.number in folder.complete]
+    if "vti" in settings.formats:
+        entries = [
+            (float(folder.complete[frame.number]["time"]), file)
+            for frame in complete
+            if (file := frame.targets(root, ["vti"])[0]).exists()
+        ]
+        volumes.write_pvd(root / f"{root.name}.pvd", entries)
+    if "vdb" in settings.formats:
+        samples = [
+            usd.Sample(frame.number, file, folder.complete[frame.number].get("grids", {}))
+            for frame in complete
+            if (file := frame.targets(root, ["vdb"])[0]).exists()
+        ]
+        if samples:
+            up = str(folder.complete[complete[0].number].get("up", "y"))
+            usd.write_usda(root / f"{root.name}.usda", samples, frame_rate=round(plan.rate, 6), up=up)
+
+
+_recent: dict[tuple[Any, ...], tuple[volumes.Taken, Frame]] = {}  # the frames that were read last
