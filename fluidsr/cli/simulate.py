@@ -19,6 +19,13 @@ from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inf
     help="Model that upsamples the frames; none writes the coarse ones  [default: the scene's]",
 )
 @click.option(
+    "--detail",
+    type=click.FloatRange(0, 4),
+    metavar="0..4",
+    help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much"
+    "  [default: the scene's]",
+)
+@click.option(
     "--preview/--no-preview",
     default=True,
     show_default=True,
@@ -46,6 +53,7 @@ from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inf
 def simulate(
     scene: str,
     model: str | None,
+    detail: float | None,
     preview: bool,
     resolution_scale: float,
     name: str | None,
@@ -72,6 +80,7 @@ def simulate(
         scene,
         frames_wanted=frames,
         model=model,
+        detail=detail,
         device=device,
         seed=seed,
         overrides=overrides,

@@ -62,7 +62,7 @@ class Generator(nn.Module):
     One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
     it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
     `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
-    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns the mask as a second channel, `with_mask`.
+    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`.
     """
 
     architecture: ClassVar[str]

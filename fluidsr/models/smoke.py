@@ -60,8 +60,8 @@ class SmokeArchitecture(ArchitectureOptions):
     )
     mask: bool = Field(
         default=False,
-        description="Whether the last stage also gives a mask, 0 to 1: the share of the correction that is added, which "
-        "is written as the field `confidence`; see `losses.mask`",
+        description="Whether the last stage also gives a mask, 0 to 1: the share of the correction that is added; can "
+        "be written as the field `confidence`; see `losses.mask`",
     )
 
     @property
@@ -256,8 +256,10 @@ class SmokeGenerator(Generator):
     @property
     def history_radius(self) -> int:
         """Coarse cells beyond those that are kept of which `forward_cropped` reads the history: it is first read on the
-        grid behind the trunk, one cell of which the first doubling has taken."""
-        return self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 2
+        grid behind the trunk, a coarse cell of which the first doubling has taken, or half of one if it is the last.
+        """
+        behind_trunk = self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 1
+        return behind_trunk - 1 if self.factor > 2 else behind_trunk
 
     @property
     def receptive_radius(self) -> int:

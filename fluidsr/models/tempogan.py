@@ -81,9 +81,7 @@ class TempoGAN(Generator):
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
         return self._forward(coarse, cropped, detail)
 
-    def _forward(
-        self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None
-    ) -> Tensor:
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
         reach, factor = REACH[self.options.inputs], self.factor
         x = upsample(trim(gather_fields(coarse, self.options.inputs), cropped, reach), factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))

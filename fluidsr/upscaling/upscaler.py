@@ -193,17 +193,18 @@ class Upscaler:
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
-        Density comes from the generator. `detail` is how much is added of what it makes beyond cubic upsampling: 0 none,
-        1 what it makes, 2 twice as much; a number, or an array `[*S]` with one for each coarse cell, linear in between.
-        `velocity_scale`, likewise, is a factor on the flow that the generator is shown (docs/control.md). `history` holds the frames before this one, the last one last, of any extent on the same
-        cells; the generator reads up to `past` of them, as far back as one follows the other. Of the other
-        fields those named in `fields` (default: all) are upsampled, too: scalars that ride with the smoke gain detail
-        as the density does (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a
-        generator with a mask, is the share of its correction that it has added, 0 to 1, and 0 in air. Arrays of NumPy or torch, on any
-        device, come back as the same kind on the same device; they are copied only where the generator is elsewhere,
-        or they are not contiguous float32. Raises InputError where a field is missing or not finite, or a scale is
-        negative or of another shape, or the generator has no mask for `confidence`, ModelError where the model is of another dimension, RunError where the
-        generator's output is not finite.
+        Density comes from the generator. `detail` is how much is added of what it makes beyond cubic upsampling: 0
+        none, 1 what it makes, 2 twice as much; a number, or an array `[*S]` with one for each coarse cell, linear in
+        between. `velocity_scale`, likewise, is a factor on the flow that the generator is shown (docs/control.md).
+        `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
+        reads up to `past` of them, as far back as one follows the other. Of the other fields those named in `fields`
+        (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
+        (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
+        is the share of its correction that it has added, 0 to 1, and 0 in air. Arrays of NumPy or torch, on any device,
+        come back as the same kind on the same device; they are copied only where the generator is elsewhere, or they
+        are not contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of
+        another shape, or `confidence` is asked of a generator without a mask, ModelError where the model is of another
+        dimension, RunError where the generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -236,8 +237,9 @@ class Upscaler:
 
         The blocks of a field are disjoint, in any order. Density, and `confidence` of a generator with a mask, are zero
         where no block of them lies; where the generator's output for empty air is not zero, blocks of density cover
-        everything. So do those of the other fields, which are upsampled as by `upsample`. With `whole` the frame is a window of a larger one. `statistics` is of
-        this frame once the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first block.
+        everything. So do those of the other fields, which are upsampled as by `upsample`. With `whole` the frame is a
+        window of a larger one. `statistics` is of this frame once the iterator is exhausted. Raises as `upsample` does,
+        the InputErrors before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
@@ -245,7 +247,7 @@ class Upscaler:
         others = _other_fields(frame, [name for name in fields if not (with_mask and name == CONFIDENCE)])
         if others is not None:
             check_finite(others)
-        detail = self._checked_detail(detail, frame.shape)
+        scaled = self._checked_detail(detail, frame.shape)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
@@ -253,12 +255,12 @@ class Upscaler:
             reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
         layout = OpenedFrame.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
-        detail = layout.opened(detail) if isinstance(detail, Tensor) else detail
+        scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
         present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
         carried = history_of(present, earlier, self.generator.ages, self.device)
-        tile_plan = self._plan(network_input.coarse, layout.interior, scaled=detail is not None)
-        tile_input = _TileInput(network_input.coarse, carried, detail, with_mask)
+        tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
+        tile_input = _TileInput(network_input.coarse, carried, scaled, with_mask)
         blocks = self._blocks(
             frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
         )
@@ -323,7 +325,7 @@ class Upscaler:
         factor = checked_factor("detail", detail, shape, self.device)
         if isinstance(factor, Tensor) and bool((factor == factor.flatten()[0]).all()):
             factor = float(factor.flatten()[0])
-        if factor == 1.0 and isinstance(factor, float):
+        if isinstance(factor, float) and factor == 1.0:
             return None
         if "detail" not in inspect.signature(self.generator.forward).parameters:
             problem = f"the architecture of '{self.card.name}' has no control of it"
