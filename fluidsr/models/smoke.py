@@ -211,7 +211,7 @@ class SmokeGenerator(Generator):
         else:
             x = last(x, cropped, self._history_at(self.factor, history, cropped, halo + 1))
         x = trim(x, cropped, halo - _reach(last) - kept)
-        mask = x[:, -1:].float().sigmoid() if self.options.mask else None
+        mask = x[:, -1:].to(coarse.dtype).sigmoid() if self.options.mask else None
         if history is None:
             return x[:, :1], mask
         weighted = x[:, 1 : 1 + len(self.ages)] * self._history_at(self.factor, history, cropped, kept)
