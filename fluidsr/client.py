@@ -175,7 +175,7 @@ class Client:
         """Upsample the fields of one frame (NumPy arrays by name: `density [x, y, z]`, `velocity [3, x, y, z]` in m/s,
         ...) through shared memory. Returns those fields, `factor` times as long along each axis of the grid.
 
-        `arguments` are those of the request: `cell_size` (m), `dt` (s), `velocity_scale`, `precision`, ...
+        `arguments` are those of the request: `cell_size` (m), `dt` (s), `detail`, `precision`, ...
         Raises WorkerError.
         """
         import numpy as np

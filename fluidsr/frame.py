@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # numpy.ndarray or torch.Tensor. A frame keeps what it was given, so that a frame on a GPU stays there.
 Array = Any
 
+# What a generator with a mask can write beside the density: the share of its correction that it has added, 0 to 1.
+CONFIDENCE = "confidence"
 
 # Names of what burns, glows, heats and colors: carried with the smoke.
 _CARRIED = re.compile(

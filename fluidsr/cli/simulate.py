@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     help="Model that upsamples the frames; none writes the coarse ones  [default: the scene's]",
 )
 @click.option(
+    "--detail",
+    type=click.FloatRange(0, 4),
+    metavar="0..4",
+    help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much"
+    "  [default: the scene's]",
+)
+@click.option(
     "--preview/--no-preview",
     default=True,
     show_default=True,
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
 def simulate(
     scenes: tuple[str, ...],
     model: str | None,
+    detail: float | None,
     preview: bool,
     resolution_scale: float,
     name: str | None,
@@ -86,6 +94,7 @@ def simulate(
             scene,
             frames_wanted=frames,
             model=model,
+            detail=detail,
             device=device,
             seed=seed,
             overrides=overrides,

@@ -23,35 +23,53 @@ from fluidsr.cli.options import (
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
     "--model",
+    "models",
+    multiple=True,
     metavar="NAME|PATH",
     shell_complete=completion.MODELS,
-    default="smoke3d-x4",
+    default=("smoke3d-x4",),
     show_default=True,
-    help="Model that upsamples: a shipped name or a file.",
+    help="Model that upsamples: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
+)
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 4),
+    default=1.0,
+    show_default=True,
+    metavar="0..4",
+    help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much.",
 )
 @click.option(
     "--velocity-scale",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Factor on the velocity that the model sees: more or less detail.",
+    help="Factor on the flow that the model is shown; what it does depends on the model.",
 )
 @click.option(
     "--passes",
     type=click.IntRange(1, 3),
     default=1,
     show_default=True,
-    help="Upsampling passes; two passes of a 4x model give 16x.",
+    help="Upsampling passes of one model; two passes of a 4x model give 16x.",
 )
 @click.option(
     "--region",
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file of shapes with further factors on the velocity inside.",
+    help="YAML file of shapes with further factors inside: detail, velocity_scale.",
 )
 @click.option(
-    "--mask", metavar="PATH", help="Volume of such factors, or a sequence with one per frame: mask_####.vdb."
+    "--detail-mask",
+    metavar="PATH",
+    help="Volume of factors on the detail, or a sequence with one per frame: mask_####.vdb.",
+)
+@click.option(
+    "--detail-mask-grid", metavar="NAME", help="Grid to read from --detail-mask  [default: detected]"
+)
+@click.option(
+    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the flow that the model is shown."
 )
 @click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask  [default: detected]")
 @click.option(
@@ -62,7 +80,7 @@ from fluidsr.cli.options import (
     "fields",
     multiple=True,
     metavar="NAME",
-    help="Field to write beside density; repeatable  [default: all]",
+    help="Field to write beside density, or confidence of a model with a mask; repeatable  [default: all]",
 )
 @options(
     *INFERENCE,
@@ -74,14 +92,18 @@ from fluidsr.cli.options import (
     "device",
     "scheduler",
     "overwrite",
+    "dry-run",
     "json",
 )
 def upsample(
     inputs: tuple[str, ...],
-    model: str,
+    models: tuple[str, ...],
+    detail: float,
     velocity_scale: float,
     passes: int,
     regions: Path | None,
+    detail_mask: str | None,
+    detail_mask_grid: str | None,
     mask: str | None,
     mask_grid: str | None,
     fields: tuple[str, ...],
@@ -103,26 +125,29 @@ def upsample(
     device: str,
     scheduler: str | None,
     overwrite: bool,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import ReadOptions
-    from fluidsr.pipeline.velocity_scale import VelocityScaleField
+    from fluidsr.pipeline.shaping import Shaping
     from fluidsr.scenes.region_file import load_regions
 
     settings = command.UpsampleSettings(
-        model=model,
+        models=command.models_of(models, passes),
         device=device,
-        shaping=VelocityScaleField(
-            velocity_scale,
-            load_regions(regions) if regions else (),
-            None if mask is None else str(Path(mask).absolute()),
-            mask_grid,
+        shaping=Shaping.given(
+            detail=detail,
+            detail_mask=None if detail_mask is None else str(Path(detail_mask).absolute()),
+            detail_mask_grid=detail_mask_grid,
+            velocity_scale=velocity_scale,
+            mask=None if mask is None else str(Path(mask).absolute()),
+            mask_grid=mask_grid,
+            regions=load_regions(regions) if regions else (),
         ),
         tiling=inference_settings(tile, max_memory, precision),
-        passes=passes,
         intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
@@ -130,6 +155,9 @@ def upsample(
         threshold=threshold,
         formats=formats or ("vdb", "vti"),
     )
+    if dry_run:
+        echo_document(command.describe(inputs, settings, frames_wanted=frames), as_json)
+        return
     folder = command.upsample(
         inputs,
         output,
@@ -140,7 +168,7 @@ def upsample(
         quiet=quiet,
     )
     if as_json:
-        echo_document({"output": folder}, as_json)
+        echo_document({"output": folder, "models": list(settings.models)}, as_json)
     else:
         echo_unless_quiet(f"{folder}: done", quiet)
 

@@ -54,6 +54,11 @@ class Card(BaseModel):
         """How many frames before a frame its generator reads, where it is given them."""
         return max((int(age) for age in str(self.hyperparameters.get("history", "")).split()), default=0)
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether its generator can tell which share of its correction it adds (the field `confidence`)."""
+        return bool(self.hyperparameters.get("mask", False))
+
     def to_markdown(self) -> str:
         """The card as a page to read."""
         support = (
@@ -77,6 +82,7 @@ class Card(BaseModel):
             f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
             f"- **Receptive field**: {reach}",
             *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
+            *(["- **Mask**: gives the field `confidence`"] if self.has_mask else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),
             f"- **Density seen in training**: {_range(self.density_range)}",

@@ -37,16 +37,24 @@ class Carry(Generator):
     def __init__(self, dim: int, factor: int = 4, **choices: int) -> None:
         super().__init__(CarryOptions(dim=dim, factor=factor, **choices))  # type: ignore[arg-type]
 
-    def forward(self, coarse: Tensor, history: Tensor | None = None) -> Tensor:
+    def forward(
+        self, coarse: Tensor, history: Tensor | None = None, detail: Tensor | float | None = None
+    ) -> Tensor:
         density = coarse[:, :1]
         fine = upsample(density, self.factor, "cubic")
         if history is not None:
             fine = fine + detail_mask(density, self.factor) * history
-        return self.enforce_consistency(fine.relu(), coarse)
+        return self.finish(fine.relu(), coarse, detail)
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+    ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return trim(self(coarse, history), cropped, self.receptive_radius * self.factor)
+        return trim(self(coarse, history, detail), cropped, self.receptive_radius * self.factor)
 
     @property
     def inputs(self) -> Inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from fluidsr.models.fields import Inputs
 from fluidsr.models.resample import BACK_PROJECTION_RADIUS, back_project, back_projection_macs, upsample
 
 FULL_DETAIL_DENSITY = 0.02  # at which `detail_mask` reaches 1
+CUBIC_RADIUS = 2  # coarse cells that cubic upsampling reads around a voxel's own
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 
@@ -59,7 +61,8 @@ class Generator(nn.Module):
     of the batch once in eval mode; so a tile with a halo of that many cells equals the whole volume, up to rounding.
     One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
     it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
-    `history_radius` coarse cells at the cropped sides.
+    `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
+    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`.
     """
 
     architecture: ClassVar[str]
@@ -89,6 +92,11 @@ class Generator(nn.Module):
     def history_radius(self) -> int:
         """Coarse cells beyond those that are kept of which `forward_cropped` reads the history."""
         return 0
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        return False
 
     @property
     def receptive_radius(self) -> int:
@@ -124,20 +132,53 @@ class Generator(nn.Module):
     paid_radius = RenamedAttribute("effective_halo")
     inside = RenamedAttribute("forward_cropped")
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+    ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding.
 
         For a tile that was cut out of a volume with a halo of that size. Architectures override it to compute only
         what the kept cells need; this one computes all.
         """
-        return trim(self(coarse), cropped, self.receptive_radius * self.factor)
+        fine = self(coarse) if detail is None else self(coarse, detail=detail)
+        return trim(fine, cropped, self.receptive_radius * self.factor)
 
     def fold(self) -> Generator:
         """Prepare for inference: eval mode, constant factors merged into the weights. Returns itself."""
         return self.eval()
 
+    def finish(
+        self,
+        fine: Tensor,
+        coarse: Tensor,
+        detail: Tensor | float | None = None,
+        cropped: CroppedSides | None = None,
+    ) -> Tensor:
+        """The last steps of all architectures: scale the detail of `fine`, then `enforce_consistency`.
+
+            max(0, cubic(density) + linear(detail) * (fine - cubic(density)))
+
+        `detail` is not negative: a number, or `[B, 1, *S]`. Where it is 1, `fine` stays as it is, bit for bit; where it
+        is 0, that is cubic upsampling. At the `cropped` sides `fine` has `consistency_radius` coarse cells beyond what
+        is kept, `coarse` and `detail` have `receptive_radius`, which must be 2 more than that.
+        """
+        unread = self.receptive_radius - self.consistency_radius
+        if detail is not None:
+            density = trim(coarse[:, :1], cropped, unread - CUBIC_RADIUS)
+            cubic = trim(upsample(density, self.factor, "cubic"), cropped, CUBIC_RADIUS * self.factor)
+            if isinstance(detail, Tensor):
+                detail = trim(detail, cropped, unread - 1)
+                detail = trim(upsample(detail, self.factor, "linear"), cropped, self.factor)
+            fine = torch.lerp(cubic, fine.to(cubic.dtype), detail).relu()  # exact at 0 and at 1
+        fine = self.enforce_consistency(fine, trim(coarse, cropped, unread))
+        return trim(fine, cropped, self.consistency_radius * self.factor)
+
     def enforce_consistency(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """The last layer of all architectures: `back_project` onto the coarse density, if `consistent`."""
+        """`back_project` onto the coarse density, if `consistent`."""
         return back_project(fine, coarse[:, :1], self.factor) if self.options.consistent else fine
 
     @property

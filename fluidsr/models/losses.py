@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fluidsr.models.warp import advect, fine_velocity
 
-__all__ = ["absolute", "feature", "fine_velocity", "gradient", "temporal", "temporal_l2"]
+__all__ = ["absolute", "feature", "fine_velocity", "gradient", "mask", "temporal", "temporal_l2"]
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:
@@ -28,6 +28,15 @@ def gradient(output: Tensor, target: Tensor) -> Tensor:
     for axis in range(2, error.dim()):
         total = total + error.diff(dim=axis).abs().mean()
     return total
+
+
+def mask(shares: Tensor, gate: Tensor) -> Tensor:
+    """Mean of a generator's mask where detail may appear: of `shares` where `gate > 0`, `[B, 1, *S]` both.
+
+    The prior of Vondrick et al. 2016 (equation 3; 0.1 there): what cubic upsampling does as well is left to it.
+    """
+    allowed = gate > 0
+    return (shares * allowed).sum() / allowed.sum().clamp(min=1)
 
 
 def temporal(output: Tensor, target: Tensor, velocity: Tensor) -> Tensor:

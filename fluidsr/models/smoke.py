@@ -58,6 +58,11 @@ class SmokeArchitecture(ArchitectureOptions):
         description="How many frames ago the smoke was that the network reads beside the present frame, carried along "
         "the flow, e.g. `2 6`; needs `last: resized`",
     )
+    mask: bool = Field(
+        default=False,
+        description="Whether the last stage also gives a mask, 0 to 1: the share of the correction that is added; can "
+        "be written as the field `confidence`; see `losses.mask`",
+    )
 
     @property
     def ages(self) -> tuple[int, ...]:
@@ -87,7 +92,9 @@ class SmokeGenerator(Generator):
         gate = linear(min(1, maxpool3(density) / 0.02))
 
     `history` (`Options.history`; zero where not given) is read at every resolution above the coarse one, too; what the
-    network makes of it are the residual and one weight a voxel and age.
+    network makes of it are the residual and one weight a voxel and age. With `Options.mask` the gate is multiplied by a
+    mask, `m = sigmoid(one more channel of the last stage)` (Vondrick et al. 2016, equation 2, with cubic upsampling as
+    the background).
 
     Invariants: the output is never negative; it is exactly zero farther than `support_radius` coarse cells
     from any density, whatever the velocity; a voxel depends only on coarse cells within `receptive_radius`;
@@ -108,7 +115,7 @@ class SmokeGenerator(Generator):
         self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
-        past = len(self.ages)
+        past, masks = len(self.ages), int(options.mask)
         self.rises = nn.ModuleList(
             BalancedSubpixelUpsample(dim, n, rise_width)
             if options.rises == "balanced"
@@ -117,42 +124,66 @@ class SmokeGenerator(Generator):
         )
         # The last rise starts near zero: training begins at cubic upsampling.
         self.rises.append(
-            BalancedSubpixelUpsample(dim, inputs[-1], 1, gain=0.01)
+            BalancedSubpixelUpsample(dim, inputs[-1], 1 + masks, gain=0.01)
             if options.last == "balanced"
             else ResizeConvUpsample(
-                dim, inputs[-1], 1 + past, hidden=max(inputs[-1] // 2, 1), gain=0.01, beside=past
+                dim, inputs[-1], 1 + past + masks, hidden=max(inputs[-1] // 2, 1), gain=0.01, beside=past
             )
         )
         self.refinements = nn.ModuleList(
             Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)
         )
 
-    def forward(self, coarse: Tensor, history: Tensor | None = None) -> Tensor:
-        return self._forward(coarse, None, history)
+    def forward(
+        self,
+        coarse: Tensor,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+        with_mask: bool = False,
+    ) -> Tensor:
+        return self._forward(coarse, None, history, detail, with_mask)
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+        with_mask: bool = False,
+    ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, history)
+        return self._forward(coarse, cropped, history, detail, with_mask)
 
-    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, history: Tensor | None) -> Tensor:
+    def _forward(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides | None,
+        history: Tensor | None,
+        detail: Tensor | float | None,
+        with_mask: bool,
+    ) -> Tensor:
         # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
-        # `enforce_consistency` reads remain.
+        # `finish` reads remain.
         unread = self.receptive_radius - self.consistency_radius
-        kept = trim(coarse, cropped, unread)
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
-        detail = trim(detail_mask(density, self.factor), cropped, border) * self.residual(
-            coarse, cropped, history
-        )
-        fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + detail)
-        return trim(self.enforce_consistency(fine, kept), cropped, self.consistency_radius * self.factor)
+        gate = trim(detail_mask(density, self.factor), cropped, border)
+        residual, mask = self._correction(coarse, cropped, history)
+        change = gate * residual if mask is None else gate * (mask * residual)
+        fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + change)
+        fine = self.finish(fine, coarse, detail, cropped)
+        if not with_mask:
+            return fine
+        assert mask is not None, "a generator without a mask"
+        shown = torch.where(gate > 0, mask, 0.0)
+        return torch.cat([fine, trim(shown, cropped, self.consistency_radius * self.factor)], 1)
 
-    def residual(
-        self, coarse: Tensor, cropped: CroppedSides | None = None, history: Tensor | None = None
-    ) -> Tensor:
-        """The network's correction of cubic upsampling, before `detail_mask`: `[B, 1, *(S * factor)]`.
+    def _correction(
+        self, coarse: Tensor, cropped: CroppedSides | None, history: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each.
 
-        At `cropped` sides it ends `consistency_radius` coarse cells before the halo does.
+        At `cropped` sides they end `consistency_radius` coarse cells before the halo does.
         """
         if self.ages and history is None:
             read = trim(coarse, cropped, self.receptive_radius - self.history_radius)
@@ -176,11 +207,15 @@ class SmokeGenerator(Generator):
         last, kept = self.rises[-1], self.consistency_radius * self.factor
         x, halo = activate(x, inplace=True), 2 * (halo - 1)
         if history is None:
-            return trim(last(x, cropped), cropped, halo - _reach(last) - kept)
-        beside = self._history_at(self.factor, history, cropped, halo + 1)
-        x = trim(last(x, cropped, beside), cropped, halo - _reach(last) - kept)
-        weighted = x[:, 1:] * self._history_at(self.factor, history, cropped, kept)
-        return x[:, :1] + weighted.sum(1, keepdim=True)
+            x = last(x, cropped)
+        else:
+            x = last(x, cropped, self._history_at(self.factor, history, cropped, halo + 1))
+        x = trim(x, cropped, halo - _reach(last) - kept)
+        mask = x[:, -1:].to(coarse.dtype).sigmoid() if self.options.mask else None
+        if history is None:
+            return x[:, :1], mask
+        weighted = x[:, 1 : 1 + len(self.ages)] * self._history_at(self.factor, history, cropped, kept)
+        return x[:, :1] + weighted.sum(1, keepdim=True), mask
 
     def _history_at(self, scale: int, history: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
         """`history` on the grid `scale` times finer than the coarse one, `halo` of its cells beyond the kept ones."""
@@ -214,10 +249,17 @@ class SmokeGenerator(Generator):
         return self.options.inputs
 
     @property
+    def has_mask(self) -> bool:
+        """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        return self.options.mask
+
+    @property
     def history_radius(self) -> int:
         """Coarse cells beyond those that are kept of which `forward_cropped` reads the history: it is first read on the
-        grid behind the trunk, one cell of which the first doubling has taken."""
-        return self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 2
+        grid behind the trunk, a coarse cell of which the first doubling has taken, or half of one if it is the last.
+        """
+        behind_trunk = self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 1
+        return behind_trunk - 1 if self.factor > 2 else behind_trunk
 
     @property
     def receptive_radius(self) -> int:

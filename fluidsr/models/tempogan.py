@@ -68,14 +68,20 @@ class TempoGAN(Generator):
             self.blocks.append(TempoGANBlock(dim, channels, inner, outer, normed=outer > 1))
             channels = outer
 
-    def forward(self, coarse: Tensor) -> Tensor:
-        return self._forward(coarse, None)
+    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
+        return self._forward(coarse, None, detail)
 
-    def forward_cropped(self, coarse: Tensor, cropped: CroppedSides, history: Tensor | None = None) -> Tensor:
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+    ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped)
+        return self._forward(coarse, cropped, detail)
 
-    def _forward(self, coarse: Tensor, cropped: CroppedSides | None) -> Tensor:
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
         reach, factor = REACH[self.options.inputs], self.factor
         x = upsample(trim(gather_fields(coarse, self.options.inputs), cropped, reach), factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
@@ -83,14 +89,11 @@ class TempoGAN(Generator):
             x = block(x, cropped)
         remaining = (self.receptive_radius - reach) * factor - 2 * len(BLOCKS) * (KERNEL // 2)
         x = trim(x, cropped, remaining - self.consistency_radius * factor)
-        unread = (
-            self.receptive_radius - self.consistency_radius
-        )  # halo beyond what `enforce_consistency` reads
         if self.options.gated:
+            unread = self.receptive_radius - self.consistency_radius  # halo beyond what `finish` reads
             mask = detail_mask(trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS), factor)
             x = x * trim(mask, cropped, DETAIL_RADIUS * factor)
-        fine = self.enforce_consistency(x, trim(coarse, cropped, unread))
-        return trim(fine, cropped, self.consistency_radius * factor)
+        return self.finish(x, coarse, detail, cropped)
 
     def fold(self) -> TempoGAN:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""

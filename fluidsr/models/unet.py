@@ -78,7 +78,7 @@ class UNet(Generator):
         )
         self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
 
-    def forward(self, coarse: Tensor) -> Tensor:
+    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
         x = upsample(gather_fields(coarse, self.options.inputs), self.factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
@@ -93,7 +93,7 @@ class UNet(Generator):
         x = torch.relu(self.last(x))
         if self.options.gated:
             x = x * detail_mask(coarse[:, :1], self.factor)
-        return self.enforce_consistency(x, coarse)
+        return self.finish(x, coarse, detail)
 
     def fold(self) -> UNet:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""

@@ -21,7 +21,10 @@ def upsample(
     inputs: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
     *,
-    model: str = "smoke3d-x4",
+    model: str | Sequence[str] = "smoke3d-x4",
+    detail: float = 1.0,
+    detail_mask: PathLike | None = None,
+    detail_mask_grid: str | None = None,
     velocity_scale: float = 1.0,
     regions: PathLike | None = None,
     mask: PathLike | None = None,
@@ -49,28 +52,29 @@ def upsample(
 ) -> Path:
     """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
 
-    `inputs` are files, folders or patterns such as `smoke_####.vdb`; `frames` is a count or a range as text; `fields`
-    are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes an interrupted
-    one. Raises InputError for inputs that do not exist or do not fit the model.
+    `inputs` are files, folders or patterns such as `smoke_####.vdb`; of several `model`s each makes a pass; `frames` is
+    a count or a range as text; `fields` are written beside density, all unless given; `max_memory` is in bytes. The
+    same call again resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
-    from fluidsr.pipeline.velocity_scale import VelocityScaleField
+    from fluidsr.pipeline.shaping import Shaping
     from fluidsr.scenes.region_file import load_regions
 
-    scale = VelocityScaleField(
-        velocity_scale,
-        load_regions(Path(regions)) if regions is not None else (),
-        None if mask is None else str(Path(mask).absolute()),
-        mask_grid,
-    )
     settings = command.UpsampleSettings(
-        model=model,
+        models=command.models_of(model, passes),
         device=device,
-        shaping=scale,
+        shaping=Shaping.given(
+            detail=detail,
+            detail_mask=_absolute(detail_mask),
+            detail_mask_grid=detail_mask_grid,
+            velocity_scale=velocity_scale,
+            mask=_absolute(mask),
+            mask_grid=mask_grid,
+            regions=load_regions(Path(regions)) if regions is not None else (),
+        ),
         tiling=InferenceSettings(tile, max_memory, precision),
-        passes=passes,
         intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
         zero_velocity=zero_velocity,
         fields=tuple(fields),
@@ -204,6 +208,10 @@ def _texts(paths: PathLike | Sequence[PathLike]) -> list[str]:
 
 def _path(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def _absolute(path: PathLike | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
 
 
 def _silent(quiet: bool | None) -> bool:

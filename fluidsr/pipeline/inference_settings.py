@@ -28,14 +28,16 @@ class InferenceSettings:
         return replace(self, precision="float32") if self.precision == "auto" else self
 
     def load(self, model: str, device: str, periodic: Sequence[bool] = ()) -> Upscaler:
-        """The generator `model`, a shipped name or a path; the one that was loaded last is kept, unless running out
-        of memory has lowered its bound. Raises as `upscaling.load` does."""
+        """The generator `model`, a shipped name or a path; the last few that were loaded are kept, unless running out
+        of memory has lowered their bound. Raises as `upscaling.load` does."""
         from fluidsr import models, upscaling
 
         card = models.read_card(model).model_dump_json()
         key = (str(models.locate(model)), card, device, tuple(periodic), self)
         if key not in _loaded or _loaded[key][0].memory_bound < _loaded[key][1]:
-            _loaded.clear()
+            _loaded.pop(key, None)
+            while len(_loaded) >= _MOST_LOADED:
+                del _loaded[next(iter(_loaded))]
             upscaler = upscaling.load(model, device=device, periodic=periodic, **asdict(self))
             _loaded[key] = upscaler, upscaler.memory_bound
         return _loaded[key][0]
@@ -48,4 +50,5 @@ class InferenceSettings:
 
 
 DEFAULT = InferenceSettings()
+_MOST_LOADED = 3  # as many as there are passes
 _loaded: dict[tuple[str, str, str, tuple[bool, ...], InferenceSettings], tuple[Upscaler, int]] = {}

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluidsr.frame import Frame
+from fluidsr.frame import CONFIDENCE, Frame
 
 if TYPE_CHECKING:
     from fluidsr.preview import DownsampledDensity
 
 
-def present(names: Sequence[str], frame: Frame) -> list[str]:
-    """Those of the fields `names` that `frame` has."""
-    return [name for name in names if name in frame.fields()]
+def present(names: Sequence[str], frame: Frame, *, of_generators: bool = False) -> list[str]:
+    """Those of the fields `names` that `frame` has; those too, if asked for, that a generator gives beside them."""
+    made = (CONFIDENCE,) if of_generators else ()
+    return [name for name in names if name in (*frame.fields(), *made)]
 
 
 class RunPreview:

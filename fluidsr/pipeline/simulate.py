@@ -56,6 +56,7 @@ class SimulateJob:
         *,
         frames_wanted: str | int | None = None,
         model: str | None = None,
+        detail: float | None = None,
         device: str = "auto",
         seed: int = 0,
         overrides: Sequence[str] = (),
@@ -66,7 +67,7 @@ class SimulateJob:
         start_frame: int = 1,
         axes: str | None = None,
     ) -> SimulateJob:
-        """Resolve the user's options; `model`, `formats` and `name` take precedence over the scene's own.
+        """Resolve the user's options; `model`, `detail`, `formats` and `name` take precedence over the scene's own.
         `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
         from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
@@ -83,6 +84,8 @@ class SimulateJob:
             scene = scene.with_changes(upscale=None)
         elif model is not None:
             scene = scene.with_model(model)
+        if detail is not None:
+            scene = scene.with_detail(detail)
         if formats:
             scene = scene.with_formats(formats)
         if name is not None:
@@ -103,7 +106,8 @@ class SimulateJob:
             path = Path(self.scene.start.path)
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
-            scene["upscale"].pop("mask", None)  # its contents are in `method.identity()`
+            for key in ("mask", "detail_mask"):  # their contents are in `method.identity()`
+                scene["upscale"].pop(key, None)
         return {
             "scene": scene,
             "model": method.identity() if method else None,
@@ -151,7 +155,11 @@ def simulate_frames(
 
     def output(simulated: SimulatedFrame) -> Frame:
         coarse = simulated.coarse
-        return coarse if simulated.fine is None else simulated.fine.whole(present(fields, coarse))
+        return (
+            coarse
+            if simulated.fine is None
+            else simulated.fine.whole(present(fields, coarse, of_generators=True))
+        )
 
     simulated = _simulated_frames(job, method, corrector, start, set(job.frames))
     outputs = (output(frame) for frame, _ in simulated)

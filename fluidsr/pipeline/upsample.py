@@ -1,7 +1,8 @@
-"""`fluidsr upsample`: any cache of volumes through a generator."""
+"""`fluidsr upsample`: any cache of volumes through a generator, or several one after the other."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -11,33 +12,34 @@ from typing import Any
 import numpy as np
 
 from fluidsr import device as devices
-from fluidsr import volumes
+from fluidsr import memory, volumes
 from fluidsr.errors import InputError, VolumeError
-from fluidsr.frame import Frame
+from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
-from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline import frame_sequence, memory_need, usd
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.velocity_scale import VelocityScaleField
+from fluidsr.pipeline.shaping import Shaping
+from fluidsr.pipeline.upscale_methods import check_mask
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES
 
 _BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
+MOST_PASSES = 3
 
 
 @dataclass(frozen=True)
 class UpsampleSettings:
-    """What is done to every frame; plain values, so that it travels to any worker."""
+    """What is done to every frame; plain values, so that it travels to any worker. `models`: that of each pass."""
 
-    model: str
+    models: tuple[str, ...]
     device: str = "auto"
-    shaping: VelocityScaleField = field(default_factory=VelocityScaleField)
+    shaping: Shaping = field(default_factory=Shaping)
     tiling: InferenceSettings = field(default_factory=InferenceSettings)
-    passes: int = 1
     intake: ReadOptions = field(default_factory=ReadOptions)
     zero_velocity: bool = False
     formats: tuple[str, ...] = ("vdb", "vti")
@@ -48,6 +50,18 @@ class UpsampleSettings:
     naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
+
+
+def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
+    """The model of each pass: several, or one for so many `passes`. Raises InputError for both, and for too many."""
+    several = (model,) if isinstance(model, str) else tuple(model)
+    if passes > 1 and len(several) > 1:
+        raise InputError(
+            "passes", "several models are given, one for each pass", "leave it out, or give one `model`"
+        )
+    if not 1 <= len(several) * passes <= MOST_PASSES:
+        raise InputError("model", f"makes {len(several) * passes} passes", f"give 1 to {MOST_PASSES}")
+    return several * passes
 
 
 def upsample(
@@ -66,20 +80,16 @@ def upsample(
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
     Raises InputError for inputs that are not there or do not fit the model.
     """
-    from fluidsr import models
-
-    device = devices.resolve(settings.device)
-    settings = replace(settings, device=device, tiling=settings.tiling.on(device))
-    card = models.read_card(settings.model)
-    settings.shaping.check(card.dim)
+    settings = _resolved(settings)
+    cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     everything, items = cache.all_frames, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
-        **asdict(replace(settings, shaping=VelocityScaleField())),
+        **asdict(replace(settings, shaping=Shaping())),
         "shaping": settings.shaping.identity(),
         "inputs": cache.sources,
-        "model_sha256": card.sha256,
+        "models_sha256": [card.sha256 for card in cards],
     }
     folder = RunFolder.open(
         root,
@@ -98,7 +108,7 @@ def upsample(
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
-        jobs = _with_earlier(todo, everything, card.past)
+        jobs = _with_earlier(todo, everything, cards[0].past)
         for item, record in _results(jobs, root.resolve(), settings, scheduler, progress.note):
             if isinstance(record, VolumeError):
                 failures.append(record)
@@ -135,37 +145,35 @@ def upsample_file(
     from fluidsr.upscaling.companions import described, way_of
 
     started = time.perf_counter()
-    upscaler = settings.tiling.load(settings.model, settings.device)
-    by_windows = _by_windows(item, root, settings, upscaler)
+    upscalers = [settings.tiling.load(model, settings.device) for model in settings.models]
+    first, upscaler = upscalers[0], upscalers[-1]
+    by_windows = _by_windows(item, root, settings, first)
     if by_windows is not None:
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken = _taken(item, settings)
-    frame = frame_sequence.in_its_place(
-        taken, item, settings.intake, _margin(upscaler.card), upscaler.card.dim
-    )
+    frame = frame_sequence.in_its_place(taken, item, settings.intake, _margin(first.card), first.card.dim)
     still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
     if frame.velocity is None and (settings.zero_velocity or still):
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-    elif frame.velocity is None and upscaler.reads_velocity:
+    elif frame.velocity is None and any(each.reads_velocity for each in upscalers):
         raise InputError(
             str(item.source),
             "has no velocity: without it the detail does not move with the smoke, and flickers",
             "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
         )
-    history = _history(frame, earlier, settings, _margin(upscaler.card))
-    for done in range(settings.passes):
-        # A second pass draws its detail along the same flow on finer cells. Those are crossed `factor` times as
-        # fast, beyond all training, and would come out with ripples: it sees the speed that the first one saw.
-        slower = upscaler.factor**done if upscaler.reads_velocity else 1
-        scale = settings.shaping.of(frame, item.number) / slower
-        if done < settings.passes - 1:
-            frame = upscaler.upsample(
-                frame, velocity_scale=scale, fields=list(frame.fields()), history=history
-            )
-            history = []  # on coarser cells
+    history = _history(frame, earlier, settings, _margin(first.card))
+    _check_memory(item, frame, upscalers, settings.device)
+    finer = 1
+    for each in upscalers[:-1]:
+        shaping = _shaping(settings, each, frame, item.number, finer)
+        frame = each.upsample(frame, **shaping, fields=list(frame.fields()), history=history)
+        history = []  # on coarser cells
+        finer *= each.factor
+    shaping = _shaping(settings, upscaler, frame, item.number, finer)
     wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
     others = {name: frame.fields()[name] for name in fields if name != "density"}
+    fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
     told = described({name: way_of(name, values) for name, values in others.items()})
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
@@ -183,7 +191,7 @@ def upsample_file(
         **how,
     )
     try:
-        pieces = upscaler.pieces(frame, velocity_scale=scale, fields=fields, history=history)
+        pieces = upscaler.pieces(frame, **shaping, fields=fields, history=history)
         for name, box, values in pieces:
             files.put(name, box.lo, values)
         for written in files.close():
@@ -205,6 +213,97 @@ def upsample_file(
     }
 
 
+def describe(
+    inputs: Sequence[str], settings: UpsampleSettings, *, frames_wanted: str | None = None
+) -> dict[str, Any]:
+    """What would be done, and the cost of a frame that is full of smoke, by the first one; computes and writes nothing.
+    Raises as `upsample` does."""
+    settings = _resolved(settings)
+    _cards(settings)
+    cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
+    taken = _taken(cache.items[0], settings)
+    upscalers = [settings.tiling.load(model, settings.device) for model in settings.models]
+    dim = upscalers[0].card.dim
+    frame = frame_sequence.in_its_place(
+        taken, cache.items[0], settings.intake, _margin(upscalers[0].card), dim
+    )
+    shape, passes = frame.shape, []
+    for upscaler in upscalers:
+        cost = upscaler.cost(shape)
+        passes.append(
+            {
+                "model": upscaler.card.name,
+                "fine_shape": list(cost.fine_shape),
+                "multiply_adds_at_most": int(cost.multiply_adds),
+                "memory_bytes": {"input": _bytes(frame, shape), "generator": cost.memory},
+            }
+        )
+        shape = cost.fine_shape
+    free = memory.free(settings.device)
+    return {
+        "frames": len(cache.items),
+        "device": settings.device,
+        "detail": settings.shaping.detail.scale,
+        "velocity_scale": settings.shaping.velocity_scale.scale,
+        "coarse_shape": list(frame.shape),
+        "factor": math.prod(upscaler.factor for upscaler in upscalers),
+        "passes": passes,
+        "memory_free_bytes": None if free is None else free.size,
+    }
+
+
+def _resolved(settings: UpsampleSettings) -> UpsampleSettings:
+    """With the device and the precision that `auto` is here."""
+    device = devices.resolve(settings.device)
+    return replace(settings, device=device, tiling=settings.tiling.on(device))
+
+
+def _cards(settings: UpsampleSettings) -> list[Any]:
+    """The card of each pass. Raises InputError where models, or what else is asked for, do not go together."""
+    from fluidsr import models
+
+    cards = [models.read_card(model) for model in settings.models]
+    for card in cards[1:]:
+        if card.dim != cards[0].dim:
+            problem = f"'{cards[0].name}' is {cards[0].dim}-D and '{card.name}' {card.dim}-D"
+            raise InputError("model", problem, "give models of the same dimension")
+    if CONFIDENCE in settings.fields:
+        check_mask("fields", cards[-1])
+    settings.shaping.check(cards[0].dim)
+    return cards
+
+
+def _shaping(
+    settings: UpsampleSettings, upscaler: Any, frame: Frame, number: int, finer: int
+) -> dict[str, Any]:
+    """What a pass is told of detail and velocity; its cells are `finer` times smaller than those of the first.
+
+    A second pass draws its detail along the same flow on finer cells. Those are crossed that many times as fast, beyond
+    all training, and would come out with ripples: it is shown the speed that the first one was shown.
+    """
+    shaping = settings.shaping.of(frame, number)
+    if upscaler.reads_velocity:
+        shaping["velocity_scale"] /= finer
+    return shaping
+
+
+def _bytes(frame: Frame, shape: Sequence[int]) -> int:
+    """Of the fields of `frame` on a grid of `shape`."""
+    numbers = sum(math.prod(values.shape[: -frame.dim]) for values in frame.fields().values())
+    return 4 * numbers * math.prod(shape)
+
+
+def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device: str) -> None:
+    """Raise InputError where the input of a pass, which is whole in memory, is larger than what is free."""
+    free = memory.free(device)
+    for number, finer in enumerate(np.cumprod([each.factor for each in upscalers[:-1]]), start=2):
+        needed = _bytes(frame, [n * int(finer) for n in frame.shape])
+        if free is not None and needed > free.size:
+            size, have = map(memory_need.gigabytes, (needed, free.size))
+            problem = f"pass {number} would hold {size} as its input, and {have} are free {free.bound}"
+            raise InputError(str(item.source), problem, "leave that pass out, or give `crop`")
+
+
 def _by_windows(
     item: FrameRef, root: Path, settings: UpsampleSettings, upscaler: Any
 ) -> dict[str, Any] | None:
@@ -217,7 +316,7 @@ def _by_windows(
     support = upscaler.card.support_radius
     read_options = settings.intake
     special = (
-        settings.passes > 1
+        len(settings.models) > 1
         or read_options.crop
         or read_options.axes
         or item.parts
@@ -225,11 +324,8 @@ def _by_windows(
     )
     if special or support is None or upscaler.card.dim != 3:
         return None
-    asked = (
-        [("density", "velocity", *settings.fields), ("density", *settings.fields)]
-        if settings.fields
-        else [None]
-    )
+    named = [name for name in settings.fields if name != CONFIDENCE]
+    asked = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
     halo, factor = upscaler.halo, upscaler.factor
     with frame_sequence.windows(item, read_options, asked, _margin(upscaler.card)) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
@@ -245,6 +341,7 @@ def _by_windows(
         wanted = ("density", *settings.fields) if settings.fields else tuple(fields)
         fields = [name for name in fields if _is_wanted(name, wanted)]
         names = [name for name in fields if name != "density"]
+        fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
         ways = {name: way_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
         style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
@@ -272,11 +369,9 @@ def _by_windows(
                 window = frame_sequence.in_its_place(source.take(a, b), item, read_options)
                 if window.velocity is None:
                     window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
-                scale = settings.shaping.of(window, item.number)
+                shaping = settings.shaping.of(window, item.number)
                 inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
-                for name, box, values in upscaler.pieces(
-                    window, velocity_scale=scale, fields=fields, whole=whole
-                ):
+                for name, box, values in upscaler.pieces(window, **shaping, fields=fields, whole=whole):
                     both = box.within(inner)
                     if both is not None:
                         at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
@@ -303,7 +398,7 @@ def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     """The frame with the fields that are wanted, and velocity where there is one."""
     if not settings.fields:
         return frame_sequence.take(item, settings.intake, None)[0]
-    fields = [name for name in settings.fields if name != "velocity"]
+    fields = [name for name in settings.fields if name not in ("velocity", CONFIDENCE)]
     with_velocity, without = ["density", "velocity", *fields], ["density", *fields]
     if "velocity" in settings.fields:
         return frame_sequence.take(item, settings.intake, with_velocity)[0]

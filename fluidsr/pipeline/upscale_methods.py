@@ -8,17 +8,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluidsr.errors import InputError, ModelError
-from fluidsr.frame import Frame
+from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
-from fluidsr.pipeline.velocity_scale import VelocityScaleField
+from fluidsr.pipeline.shaping import Shaping
 from fluidsr.scenes import Scene
 from fluidsr.scenes.upscale import CarryUpscale, ModelUpscale, WaveletUpscale
 
 if TYPE_CHECKING:
     import torch
 
+    from fluidsr.models import Card
     from fluidsr.solver import Solver
-    from fluidsr.upscaling import FieldBlock, Upscaler, VelocityScale
+    from fluidsr.upscaling import FieldBlock, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -71,10 +72,13 @@ class FineFrame(Protocol):
 def method_for(scene: Scene, device: str, settings: InferenceSettings) -> UpscaleMethod | None:
     """The scene's method, checked against the scene; None where the coarse frames are the output.
 
-    Raises InputError for `settings` where no generator runs.
+    Raises InputError for `settings` where no generator runs, and for a field that the generator cannot give.
     """
     if isinstance(scene.upscale, ModelUpscale):
-        return GeneratorMethod.of_model(scene.upscale, scene.domain.periodic, device, settings)
+        method = GeneratorMethod.of_model(scene.upscale, scene.domain.periodic, device, settings)
+        if CONFIDENCE in scene.output.fields:
+            check_mask("output.fields", method.upscaler.card)
+        return method
     if isinstance(scene.upscale, CarryUpscale):
         return GeneratorMethod.of_carry(scene.upscale, scene.domain.periodic, device, settings)
     if settings != DEFAULT:
@@ -85,11 +89,20 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
 
 
-class GeneratorMethod:
-    """Each frame through a generator, which may read the frames before it, too; `scale` is of the velocity it sees."""
+def check_mask(where: str, card: Card) -> None:
+    """Raise InputError where the generator cannot give the field `confidence`, which is asked for at `where`."""
+    if not card.has_mask:
+        problem = f"'{card.name}' has no mask that would tell {CONFIDENCE}"
+        raise InputError(
+            where, problem, "leave it out, or choose a model that was trained with generator.mask"
+        )
 
-    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, settings: InferenceSettings) -> None:
-        self.upscaler, self._scale, self._settings = upscaler, scale, settings
+
+class GeneratorMethod:
+    """Each frame through a generator, which may read the frames before it, too."""
+
+    def __init__(self, upscaler: Upscaler, shaping: Shaping, settings: InferenceSettings) -> None:
+        self.upscaler, self._shaping, self._settings = upscaler, shaping, settings
 
     @classmethod
     def of_model(
@@ -97,14 +110,22 @@ class GeneratorMethod:
     ) -> GeneratorMethod:
         """With a trained generator. Raises ModelError where it is of another dimension than `periodic` has axes."""
         dim = len(periodic)
-        scale = VelocityScaleField(config.velocity_scale, config.regions, config.mask, config.mask_grid)
-        scale.check(dim)
+        shaping = Shaping.given(
+            detail=config.detail,
+            detail_mask=config.detail_mask,
+            detail_mask_grid=config.detail_mask_grid,
+            velocity_scale=config.velocity_scale,
+            mask=config.mask,
+            mask_grid=config.mask_grid,
+            regions=config.regions,
+        )
+        shaping.check(dim)
         upscaler = settings.load(config.model, device, periodic)
         card = upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
             raise ModelError("upscale.model", problem, f"use the model smoke{dim}d-x4")
-        return cls(upscaler, scale, settings)
+        return cls(upscaler, shaping, settings)
 
     @classmethod
     def of_carry(
@@ -117,7 +138,7 @@ class GeneratorMethod:
             raise InputError("precision", "carried smoke has no convolutions", "leave it out")
         model = carry_model(len(periodic), config.factor, config.frames)
         upscaler = settings.upscaler(model, device, periodic)
-        return cls(upscaler, VelocityScaleField(), settings)
+        return cls(upscaler, Shaping.given(detail=config.detail), settings)
 
     @property
     def name(self) -> str:
@@ -130,7 +151,7 @@ class GeneratorMethod:
     def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
         model = {"name": card.name, "sha256": card.sha256}
-        return {**model, **asdict(self._settings), "mask": self._scale.mask_identity()}
+        return {**model, **asdict(self._settings), **self._shaping.mask_identity()}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         largest = self.upscaler.cost(scene.domain.resolution)
@@ -143,19 +164,19 @@ class GeneratorMethod:
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        return _GeneratorRun(self.upscaler, self._scale, first)
+        return _GeneratorRun(self.upscaler, self._shaping, first)
 
 
 class _GeneratorRun:
     """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not."""
 
-    def __init__(self, upscaler: Upscaler, scale: VelocityScaleField, first: Frame) -> None:
-        self._upscaler, self._scale, self._first = upscaler, scale, first
+    def __init__(self, upscaler: Upscaler, shaping: Shaping, first: Frame) -> None:
+        self._upscaler, self._shaping, self._first = upscaler, shaping, first
         self._past: deque[Frame] = deque(maxlen=upscaler.past)
 
     def step(self, coarse: Frame) -> FineFrame:
         number = round((coarse.time - self._first.time) / coarse.dt)
-        fine = _GeneratorFrame(self._upscaler, coarse, self._scale, number, tuple(self._past))
+        fine = _GeneratorFrame(self._upscaler, coarse, self._shaping, number, tuple(self._past))
         self._past.append(_moving(coarse))
         return fine
 
@@ -188,34 +209,30 @@ class _GeneratorFrame:
         self,
         upscaler: Upscaler,
         coarse: Frame,
-        scale: VelocityScaleField,
+        shaping: Shaping,
         number: int,
         history: Sequence[Frame],
     ) -> None:
-        self._upscaler, self._coarse, self._scale, self._number = upscaler, coarse, scale, number
+        self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number
         self._history = history
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
-        fine = self._upscaler.upsample(
-            self._coarse, velocity_scale=self._velocity_scale(), fields=fields, history=self._history
-        )
+        shaping = self._shaping.of(self._coarse, self._number)
+        fine = self._upscaler.upsample(self._coarse, **shaping, fields=fields, history=self._history)
         self.notes = self._upscaler.statistics.notes
         return fine
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
         # What is wrong with the frame is raised here, before the first block.
-        scale = self._velocity_scale()
+        shaping = self._shaping.of(self._coarse, self._number)
         return self._noting(
-            self._upscaler.pieces(self._coarse, velocity_scale=scale, fields=fields, history=self._history)
+            self._upscaler.pieces(self._coarse, **shaping, fields=fields, history=self._history)
         )
 
     def _noting(self, pieces: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
         yield from pieces
         self.notes = self._upscaler.statistics.notes
-
-    def _velocity_scale(self) -> VelocityScale:
-        return self._scale.of(self._coarse, self._number)
 
 
 class WaveletMethod:

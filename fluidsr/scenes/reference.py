@@ -13,7 +13,7 @@ from fluidsr.scenes.schema import json_schema
 BEGIN = "<!-- Tables made by `python -m fluidsr.scenes.reference docs/scene.md`; edit the schema instead. -->"
 END = "<!-- End of the tables. -->"
 _SHAPES = ("Sphere", "Box", "Cylinder", "Capsule", "Mesh")
-_SHAPING = ("velocity_scale", "soft")
+_SHAPING = ("detail", "velocity_scale", "soft")
 _SHAPE_KEYS = {"shape", "center", "radius", "motion"}
 
 
@@ -59,7 +59,7 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         yield from table(f"sources, obstacles and regions: {name.lower()}", section, definitions, None)
     yield from table("upscale: a trained generator", definitions["ModelUpscale"], definitions, None)
     shaping = definitions["SphereRegion"]
-    yield from table("upscale.regions: what the generator sees", shaping, definitions, set(_SHAPING))
+    yield from table("upscale.regions: their factors", shaping, definitions, set(_SHAPING))
     yield from table("upscale: carried smoke", definitions["CarryUpscale"], definitions, None)
     yield from table("upscale: wavelet turbulence", definitions["WaveletUpscale"], definitions, None)
     yield from table("output", definitions["Output"], definitions, None)

@@ -18,7 +18,7 @@ class RegionFile(Strict):
     """What `upscale.regions` is in a scene."""
 
     regions: Annotated[Regions, Field(min_length=1)] = Field(
-        description="Shapes in which the generator sees another velocity"
+        description="Shapes with factors on the detail, and on the velocity that the generator is shown"
     )
 
     @model_validator(mode="after")

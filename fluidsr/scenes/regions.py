@@ -1,31 +1,47 @@
-"""Regions in which a generator sees another velocity: shapes with a factor, and the field that they give."""
+"""Regions in which a generator adds more or less detail, or is shown another velocity: shapes with factors, and the
+fields that they give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fluidsr.frame import Frame
 from fluidsr.scenes.bodies import Box, Capsule, Cylinder, Mesh, Moving, Sphere
+from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
 
+DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=4)]
+
 
 class RegionEffect(Moving):
-    """What a region does to the velocity that a generator sees; the files' own velocity stays as it is."""
+    """What a region does to the detail of a generator, and to the velocity that the generator is shown; the files' own
+    velocity stays as it is. One of the two factors is given at least."""
 
+    detail: DetailFactor = Field(
+        default=1.0,
+        description="Factor on the detail in the shape: 0 none, 1 as elsewhere; where regions overlap their factors"
+        " multiply",
+    )
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
-        description="Factor on the velocity in the shape (docs/upscaling.md says what it does); where"
-        " regions overlap their factors multiply"
+        default=1.0,
+        description="Factor on the velocity that the generator is shown in the shape (docs/control.md), likewise",
     )
     soft: NotNegative = Field(
         default=0.0,
-        description="Width of the rim around the shape in which the factor goes back to 1; 0: it ends at the surface",
+        description="Width of the rim around the shape in which the factors go back to 1; 0: they end at the surface",
         json_schema_extra=unit("m"),
     )
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> RegionEffect:
+        if not self.model_fields_set & {"detail", "velocity_scale"}:
+            raise Problems([Problem((), "the region has no factor", "give detail, or velocity_scale")])
+        return self
 
 
 class SphereRegion(RegionEffect, Sphere):
@@ -54,8 +70,10 @@ Region: TypeAlias = Annotated[
 Regions: TypeAlias = Annotated[tuple[Region, ...], Field(max_length=1000)]
 
 
-def factors(regions: Sequence[Any], frame: Frame) -> np.ndarray:
-    """The product of the regions' factors at the cell centres of `frame` at its time, float32 `[*S]`.
+def factors(
+    regions: Sequence[Any], frame: Frame, key: Literal["velocity_scale", "detail"] = "velocity_scale"
+) -> np.ndarray:
+    """The product of the regions' factors `key` at the cell centres of `frame` at its time, float32 `[*S]`.
 
     A region counts in full where its shape is, and fades to 1 in a straight line over `soft` metres around it.
     Lengths are those of the frame's own place. Raises InputError for a mesh that cannot be read.
@@ -63,7 +81,7 @@ def factors(regions: Sequence[Any], frame: Frame) -> np.ndarray:
     product = np.ones(frame.shape, np.float32)
     for region in regions:
         window, shares = _shares(region, frame)
-        product[window] *= np.float32(1) + np.float32(region.velocity_scale - 1) * shares
+        product[window] *= np.float32(1) + np.float32(getattr(region, key) - 1) * shares
     return product
 
 

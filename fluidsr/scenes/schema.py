@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fluidsr.choices import Advection, Control, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
-from fluidsr.errors import SceneError
+from fluidsr.errors import InputError, SceneError
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.error_messages import Problems, explain
 from fluidsr.scenes.fields import (
@@ -26,7 +26,7 @@ from fluidsr.scenes.fields import (
     Vector,
     unit,
 )
-from fluidsr.scenes.upscale import ModelUpscale, Upscale
+from fluidsr.scenes.upscale import ModelUpscale, Upscale, WaveletUpscale
 from fluidsr.scenes.validation import problems_of
 from fluidsr.scenes.yaml_loader import Dumper, dotted
 
@@ -267,7 +267,17 @@ class Start(Strict):
 
 
 OutputField = Literal[
-    "density", "velocity", "temperature", "flame", "fuel", "color", "solid", "rest", "rest2", "rest_ratio"
+    "density",
+    "velocity",
+    "temperature",
+    "flame",
+    "fuel",
+    "color",
+    "solid",
+    "rest",
+    "rest2",
+    "rest_ratio",
+    "confidence",
 ]
 
 
@@ -284,7 +294,8 @@ class Output(Strict):
         default=("density",),
         description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
         " left of it), color, solid (the share that obstacles fill); rest, rest2 and rest_ratio (coordinates for the"
-        " noise of shaders, which move with the smoke)",
+        " noise of shaders, which move with the smoke); confidence (of a generator with a mask: the share of its"
+        " correction that it has added)",
     )
     precision: StoredPrecision = Field(
         default="half", description="Stored numbers: half (16 bits) or float (32)"
@@ -394,6 +405,14 @@ class Scene(Strict):
         """The same scene raised by another generator, a shipped name or a path."""
         same = self if isinstance(self.upscale, ModelUpscale) else self.with_changes(upscale=None)
         return same.with_changes(upscale={"model": model})
+
+    def with_detail(self, detail: float) -> Scene:
+        """The same scene with another amount of detail. Raises InputError where no generator adds any."""
+        if isinstance(self.upscale, WaveletUpscale):
+            raise InputError("detail", "is of generators", "set upscale.strength for wavelet turbulence")
+        if self.upscale is None:
+            raise InputError("detail", "the coarse frames are the output", "leave it out, or give a `model`")
+        return self.with_changes(upscale={"detail": detail})
 
     def with_formats(self, formats: Sequence[str]) -> Scene:
         """The same scene written in other file formats."""

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from fluidsr.scenes.fields import FileName, GridName, Integer, Number, Strict
-from fluidsr.scenes.regions import Regions
+from fluidsr.scenes.regions import DetailFactor, Regions
 
 DEFAULT_METHOD = "model"
+_DETAIL = "How much is added to cubic interpolation: 0 none, 1 {all}, 2 twice as much (docs/control.md)"
 
 
 class ModelUpscale(Strict):
@@ -19,18 +20,25 @@ class ModelUpscale(Strict):
     model: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
         description="A shipped generator, or the path of a model file"
     )
+    detail: DetailFactor = Field(default=1.0, description=_DETAIL.format(all="what the generator makes"))
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=1.0,
-        description="Factor on the velocity the generator sees: more or less detail (docs/upscaling.md)",
+        description="Factor on the velocity that the generator is shown; what it does depends on the model"
+        " (docs/control.md)",
     )
     regions: Regions = Field(
-        default=(), description="Shapes in which that velocity is multiplied once more; as sources have them"
+        default=(),
+        description="Shapes in which the detail, and that velocity, are multiplied once more; as sources have them",
     )
-    mask: FileName | None = Field(
+    detail_mask: FileName | None = Field(
         default=None,
-        description="A volume file whose values are such a factor, or a sequence (mask_####.vdb) with one for each"
-        " frame; relative to the scene's file",
+        description="A volume file whose values are a factor on the detail, or a sequence (mask_####.vdb) with one for"
+        " each frame; relative to the scene's file",
     )
+    detail_mask_grid: GridName | None = Field(
+        default=None, description="Its grid; absent: the one called mask, density, or the only one"
+    )
+    mask: FileName | None = Field(default=None, description="The same for the velocity")
     mask_grid: GridName | None = Field(
         default=None, description="Its grid; absent: the one called mask, density, or the only one"
     )
@@ -44,6 +52,7 @@ class CarryUpscale(Strict):
     frames: Annotated[Integer, Field(ge=1, le=32)] = Field(
         default=4, description="How many frames ago; more: finer detail, farther from its right place"
     )
+    detail: DetailFactor = Field(default=1.0, description=_DETAIL.format(all="what was carried"))
 
 
 class WaveletUpscale(Strict):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluidsr.errors import InputError
+from fluidsr.frame import CONFIDENCE
 from fluidsr.scenes import mesh
 from fluidsr.scenes.bodies import Body
 from fluidsr.scenes.error_messages import Problem
@@ -285,6 +286,9 @@ def _output(scene: Scene) -> list[Problem]:
     if "color" in scene.output.fields and not scene.colored:
         where = ("output", "fields", scene.output.fields.index("color"))
         problems.append(Problem(where, "no source gives a color", "remove it, or give a source a color"))
+    if CONFIDENCE in scene.output.fields and not isinstance(scene.upscale, ModelUpscale):
+        where = ("output", "fields", scene.output.fields.index(CONFIDENCE))
+        problems.append(Problem(where, "no model upsamples the frames", "remove it, or give upscale.model"))
     if "temperature" in scene.output.fields and not scene.has_temperature:
         where = ("output", "fields", scene.output.fields.index("temperature"))
         problems.append(Problem(where, "no source has a temperature", "remove it, or heat a source"))

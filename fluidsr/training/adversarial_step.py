@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fluidsr.errors import TrainingError
 from fluidsr.models import losses
+from fluidsr.models.generator import detail_mask
 from fluidsr.training.batch_norm import convert_sync_batch_norm, local_statistics, preserving_buffers
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
@@ -307,6 +308,9 @@ def objective(
         terms["absolute"] = weights.absolute, losses.absolute(output, target)
     if weights.gradient > 0:
         terms["gradient"] = weights.gradient, losses.gradient(output, target)
+    if weights.mask > 0:
+        gate = detail_mask(frames.density.flatten(0, 1), frames.factor)
+        terms["mask"] = weights.mask, losses.mask(frames.mask(generator), gate)
     if triplets is not None:
         sequence = triplets.unflatten(triplets.output(generator, cache=True))
         if weights.temporal > 0:

@@ -68,6 +68,7 @@ class TrainingBatch:
     def __init__(self, batch: PatchBatch, factor: int) -> None:
         self.coarse, self.fine, self.history, self.factor = batch.coarse, batch.fine, batch.history, factor
         self._output: Tensor | None = None
+        self._mask: Tensor | None = None
 
     @property
     def middle(self) -> int:
@@ -92,13 +93,25 @@ class TrainingBatch:
 
     def output(self, generator: nn.Module, *, cache: bool = False) -> Tensor:
         """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `cache` they are kept for the next call."""
+        return self._run(generator, cache=cache)[0]
+
+    def mask(self, generator: nn.Module) -> Tensor:
+        """The mask of a generator that has one, `[B T, 1, *(S * factor)]`, float32; kept, as its frames are."""
+        mask = self._run(generator, cache=True)[1]
+        assert mask is not None, "a loss on masks, and a generator without one"
+        return mask
+
+    def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
-            return self._output
+            return self._output, self._mask
         given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-        frames: Tensor = generator(*given).float()
+        if getattr(generator, "has_mask", False):
+            frames, mask = generator(*given, with_mask=True).float().split(1, 1)
+        else:
+            frames, mask = generator(*given).float(), None
         if cache:
-            self._output = frames
-        return frames
+            self._output, self._mask = frames, mask
+        return frames, mask
 
     def unflatten(self, output: Tensor) -> Tensor:
         """Frames of `output` sample by sample: `[B, T, 1, *(S * factor)]`."""

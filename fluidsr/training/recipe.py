@@ -125,6 +125,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             )
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
+    if losses.mask > 0 and not getattr(recipe.generator, "mask", False):
+        yield "losses.mask", "is above 0, and the generator has no mask; set generator.mask"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
     if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):

@@ -216,6 +216,11 @@ class Losses(Section):
     l2_t: Weight = Field(
         default=0.0, description="The thesis's L2,t (equation 3.4): change along the flow, squared"
     )
+    mask: Weight = Field(
+        default=0.0,
+        description="Mean of the generator's mask where detail may appear (0.1 in Vondrick et al. 2016); needs "
+        "`generator.mask`",
+    )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
     temporal_adversarial: Weight = Field(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fluidsr.deprecation import renamed
-from fluidsr.upscaling.network_input import VelocityScale
+from fluidsr.upscaling.network_input import Detail, VelocityScale
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, plan
 from fluidsr.upscaling.upscaler import PRECISIONS, Upscaler, load
@@ -12,6 +12,7 @@ __all__ = [
     "PRECISIONS",
     "Box",
     "Cost",
+    "Detail",
     "FieldBlock",
     "Statistics",
     "Tile",

@@ -22,6 +22,7 @@ _HARMLESS = 100.0  # times the density of the training, measured
 
 # A number, or one for each coarse cell, `[*S]` (NumPy or torch, on any device): none negative.
 VelocityScale: TypeAlias = float | np.ndarray | Tensor
+Detail: TypeAlias = float | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def prepare_input(
     A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
     where it is read, a NaN or an infinity, an invalid scale, and one other than 1 where velocity is not read.
     """
-    scale = _checked(velocity_scale, frame.shape, device)
+    scale = checked_factor("velocity_scale", velocity_scale, frame.shape, device)
     if not reads_velocity and not (isinstance(scale, float) and scale == 1.0):
         raise InputError(
             "velocity_scale",
@@ -108,16 +109,18 @@ def check_finite(frame: Frame) -> None:
             raise InputError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
 
 
-def _checked(scale: VelocityScale, shape: tuple[int, ...], device: torch.device) -> float | Tensor:
-    """The scale as a number, or as a tensor `[*S]` on `device`."""
+def checked_factor(
+    name: str, scale: float | np.ndarray | Tensor, shape: tuple[int, ...], device: torch.device
+) -> float | Tensor:
+    """The factor called `name` as a number, or as a tensor `[*S]` on `device`. Raises InputError."""
     if not isinstance(scale, Tensor | np.ndarray) or not scale.shape:
         number = float(scale)
         if not (math.isfinite(number) and number >= 0):
-            raise InputError("velocity_scale", f"{number} is not a factor", "give 0 or more")
+            raise InputError(name, f"{number} is not a factor", "give 0 or more")
         return number
     if tuple(scale.shape) != shape:
         problem = f"shape {tuple(scale.shape)} does not fit the frame's {shape}"
-        raise InputError("velocity_scale", problem, "give a number, or one for each coarse cell")
+        raise InputError(name, problem, "give a number, or one for each coarse cell")
     if isinstance(scale, np.ndarray):
         scale = torch.from_numpy(np.require(scale, np.float32, ["C", "W"]))
     field = scale.to(device=device, dtype=torch.float32)
@@ -128,5 +131,5 @@ def _checked(scale: VelocityScale, shape: tuple[int, ...], device: torch.device)
             if highest - lowest < math.inf
             else "it holds a NaN or an infinity"
         )
-        raise InputError("velocity_scale", problem, "give 0 or more in every cell")
+        raise InputError(name, problem, "give 0 or more in every cell")
     return field

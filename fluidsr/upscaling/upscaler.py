@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -18,14 +19,22 @@ from fluidsr import device as devices
 from fluidsr import models
 from fluidsr.choices import NetworkPrecision
 from fluidsr.errors import InputError, ModelError, RunError
-from fluidsr.frame import Frame
+from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.models.blocks import CroppedSides
+from fluidsr.models.generator import CUBIC_RADIUS
 from fluidsr.models.history import HISTORY_REACH, History
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import furthest_way, history_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
-from fluidsr.upscaling.network_input import NetworkInput, VelocityScale, check_finite, prepare_input
+from fluidsr.upscaling.network_input import (
+    Detail,
+    NetworkInput,
+    VelocityScale,
+    check_finite,
+    checked_factor,
+    prepare_input,
+)
 from fluidsr.upscaling.periodic import OpenedFrame
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
@@ -177,30 +186,36 @@ class Upscaler:
         self,
         frame: Frame,
         *,
+        detail: Detail = 1.0,
         velocity_scale: VelocityScale = 1.0,
         fields: Sequence[str] | None = None,
         history: Sequence[Frame] = (),
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
-        Density comes from the generator, which reads the velocity times `velocity_scale`: a number, or an array
-        `[*S]` with one for each coarse cell, which makes more of the detail in some regions than in others
-        (docs/upscaling.md). `history` holds the frames before this one, the last one last, of any extent on the same
-        cells; the generator reads up to `past` of them, as far back as one follows the other. Of the other
-        fields those named in `fields` (default: all) are upsampled, too: scalars that ride with the smoke gain detail
-        as the density does (`companions`), velocity is interpolated and stays in m/s. Arrays of NumPy or torch, on any
-        device, come back as the same kind on the same device; they are copied only where the generator is elsewhere,
-        or they are not contiguous float32. Raises InputError where a field is missing or not finite, or a scale is
-        negative or of another shape, ModelError where the model is of another dimension, RunError where the
-        generator's output is not finite.
+        Density comes from the generator. `detail` is how much is added of what it makes beyond cubic upsampling: 0
+        none, 1 what it makes, 2 twice as much; a number, or an array `[*S]` with one for each coarse cell, linear in
+        between. `velocity_scale`, likewise, is a factor on the flow that the generator is shown (docs/control.md).
+        `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
+        reads up to `past` of them, as far back as one follows the other. Of the other fields those named in `fields`
+        (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
+        (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
+        is the share of its correction that it has added, 0 to 1, and 0 in air. Arrays of NumPy or torch, on any device,
+        come back as the same kind on the same device; they are copied only where the generator is elsewhere, or they
+        are not contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of
+        another shape, or `confidence` is asked of a generator without a mask, ModelError where the model is of another
+        dimension, RunError where the generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
-        pieces = self.pieces(frame, velocity_scale=velocity_scale, fields=names, history=history)
+        pieces = self.pieces(
+            frame, detail=detail, velocity_scale=velocity_scale, fields=names, history=history
+        )
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
         shape = self.fine_shape(frame.shape)
         with _oom_as_run_error(f"the fine density of {shape} voxels"):
-            fine_fields = {"density": torch.zeros(shape, device=target)}
+            sparse = ("density", *((CONFIDENCE,) if CONFIDENCE in names else ()))
+            fine_fields = {name: torch.zeros(shape, device=target) for name in sparse}
         for name, box, values in pieces:
             if name not in fine_fields:
                 fine_fields[name] = torch.empty((*values.shape[: -frame.dim], *shape), device=target)
@@ -212,6 +227,7 @@ class Upscaler:
         self,
         frame: Frame,
         *,
+        detail: Detail = 1.0,
         velocity_scale: VelocityScale = 1.0,
         fields: Sequence[str] = ("density",),
         whole: Whole | None = None,
@@ -219,16 +235,19 @@ class Upscaler:
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
-        The blocks of a field are disjoint, in any order. Density is zero where no block of it lies; where the
-        generator's output for empty air is not zero, its blocks cover everything. So do those of the other fields,
-        which are upsampled as by `upsample`. With `whole` the frame is a window of a larger one. `statistics` is of
-        this frame once the iterator is exhausted. Raises as `upsample` does, the InputErrors before the first block.
+        The blocks of a field are disjoint, in any order. Density, and `confidence` of a generator with a mask, are zero
+        where no block of them lies; where the generator's output for empty air is not zero, blocks of density cover
+        everything. So do those of the other fields, which are upsampled as by `upsample`. With `whole` the frame is a
+        window of a larger one. `statistics` is of this frame once the iterator is exhausted. Raises as `upsample` does,
+        the InputErrors before the first block.
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
-        others = _other_fields(frame, fields)
+        with_mask = CONFIDENCE in fields and self._gives_confidence(frame)
+        others = _other_fields(frame, [name for name in fields if not (with_mask and name == CONFIDENCE)])
         if others is not None:
             check_finite(others)
+        scaled = self._checked_detail(detail, frame.shape)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
@@ -236,12 +255,14 @@ class Upscaler:
             reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
         layout = OpenedFrame.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
+        scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
         present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
         carried = history_of(present, earlier, self.generator.ages, self.device)
-        tile_plan = self._plan(network_input.coarse, layout.interior)
+        tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
+        tile_input = _TileInput(network_input.coarse, carried, scaled, with_mask)
         blocks = self._blocks(
-            frame.time, network_input, carried, layout.interior, tile_plan, arrays, whole, started
+            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
         )
         return (part for block in blocks for part in layout.placed(block, self.factor))
 
@@ -289,12 +310,38 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
-    def _plan(self, coarse: Tensor, domain: Box) -> TilePlan:
+    def _gives_confidence(self, frame: Frame) -> bool:
+        """Whether the field of that name is made here; else the frame brings it. Raises InputError where neither is."""
+        if self.generator.has_mask or CONFIDENCE in frame.fields():
+            return bool(self.generator.has_mask)
+        raise InputError(
+            f"fields: {CONFIDENCE}",
+            f"'{self.card.name}' has no mask that would tell it",
+            "leave it out, or choose a model that was trained with generator.mask",
+        )
+
+    def _checked_detail(self, detail: Detail, shape: tuple[int, ...]) -> float | Tensor | None:
+        """The factor on the detail: None where it is 1, a number where it is the same everywhere, else `[*S]`."""
+        factor = checked_factor("detail", detail, shape, self.device)
+        if isinstance(factor, Tensor) and bool((factor == factor.flatten()[0]).all()):
+            factor = float(factor.flatten()[0])
+        if isinstance(factor, float) and factor == 1.0:
+            return None
+        if "detail" not in inspect.signature(self.generator.forward).parameters:
+            problem = f"the architecture of '{self.card.name}' has no control of it"
+            raise InputError("detail", problem, "leave it at 1, or choose another model")
+        return factor
+
+    def _plan(self, coarse: Tensor, domain: Box, scaled: bool = False) -> TilePlan:
         """The tiles that the cells `domain` of `coarse [1 + d, *S]` need, and the boxes to fill with the background
-        response."""
+        response. Of `scaled` detail that response is not kept: then everything is in tiles."""
         support = self.generator.support_radius
         if support is not None:
+            support = max(support, CUBIC_RADIUS) if scaled else support
             occupied = _within(domain, dilate_mask(coarse[0], support))
+            return self._planner.plan(occupied, domain, background=False)
+        if scaled:
+            occupied = _within(domain, np.ones(coarse.shape[1:], bool))
             return self._planner.plan(occupied, domain, background=False)
         read = coarse if self.reads_velocity else coarse[:1]
         occupied = _within(domain, dilate_mask(read.abs().amax(0), self.halo))
@@ -307,7 +354,7 @@ class Upscaler:
         self,
         time_of_frame: float,
         network_input: NetworkInput,
-        history: History | None,
+        tile_input: _TileInput,
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
@@ -330,17 +377,19 @@ class Upscaler:
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
             batch = pending.popleft()
-            output = self._run_generator(batch, network_input.coarse, history, time_of_frame)
+            output = self._run_generator(batch, tile_input, time_of_frame)
             if output is None:
                 pending.extendleft(reversed(self._planner.exhausted(batch, shape)))
                 shrunk = True
                 continue
             cells += sum(tile.computed_cells for tile in batch)
             tiles += len(batch)
-            for tile, density in zip(batch, output[:, 0], strict=True):
+            for tile, (density, *masks) in zip(batch, output, strict=True):
                 spent += time.perf_counter() - started
                 fine = tile.crop.of(density)
                 yield FieldBlock("density", tile.write, fine)
+                for mask in masks:
+                    yield FieldBlock(CONFIDENCE, tile.write, tile.crop.of(mask))
                 started = time.perf_counter()
                 for name, field in carried.items():
                     values = field.of(tile.write.divided(self.factor), fine)
@@ -348,7 +397,7 @@ class Upscaler:
                     yield FieldBlock(name, tile.write, values)
                     started = time.perf_counter()
                 del fine
-            del output, density  # or the next batch would be computed on top of this one
+            del output, density, masks  # or the next batch would be computed on top of this one
         for block in self._other_blocks(shape, domain, tile_plan, arrays, ways, carried):
             spent += time.perf_counter() - started
             yield block
@@ -391,15 +440,21 @@ class Upscaler:
                 yield FieldBlock(name, box.scaled(self.factor), values)
 
     def _run_generator(
-        self, batch: list[Tile], coarse: Tensor, history: History | None, time_of_frame: float
+        self, batch: list[Tile], tile_input: _TileInput, time_of_frame: float
     ) -> Tensor | None:
-        """The output for tiles of equal shape, `[B, 1, *fine]`; None where memory does not suffice and smaller
-        tiles may.
+        """The output for tiles of equal shape, `[B, 1, *fine]`, and the mask as another channel where it is wanted;
+        None where memory does not suffice and smaller tiles may.
         """
         try:
-            stacked = torch.stack([tile.read.of(coarse) for tile in batch])
-            details = [] if history is None else [torch.stack([self._detail(history, t) for t in batch])]
-            output = self._generate(stacked, batch[0].cropped, *details)
+            stacked = torch.stack([tile.read.of(tile_input.coarse) for tile in batch])
+            more: dict[str, Any] = {"with_mask": True} if tile_input.with_mask else {}
+            if tile_input.history is not None:
+                more["history"] = torch.stack([self._detail(tile_input.history, tile) for tile in batch])
+            if isinstance(tile_input.detail, Tensor):
+                more["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
+            elif tile_input.detail is not None:
+                more["detail"] = tile_input.detail
+            output = self._generate(stacked, batch[0].cropped, **more)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
@@ -422,11 +477,11 @@ class Upscaler:
         return output
 
     @torch.inference_mode()
-    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None, *history: Tensor) -> Tensor:
+    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None, **more: Any) -> Tensor:
         with autocast(self.device, self.precision):
             generator = self.generator
             output: Tensor = (
-                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped, *history)
+                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped, **more)
             )
         return output
 
@@ -453,6 +508,17 @@ class Upscaler:
                 f"{len(self.periodic)} axes, and the frame is {dim}-D",
                 "give true or false for each axis",
             )
+
+
+@dataclass(frozen=True)
+class _TileInput:
+    """What tiles are cut from: `coarse [1 + d, *S]`, the past, the factor on the detail (None: 1; a number; `[*S]`);
+    and whether the mask is wanted, too."""
+
+    coarse: Tensor
+    history: History | None
+    detail: float | Tensor | None
+    with_mask: bool
 
 
 def _within(domain: Box, mask: np.ndarray) -> np.ndarray:

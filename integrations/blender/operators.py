@@ -18,7 +18,8 @@ current = None  # the Run that goes on
 
 LABELS = {
     "model": "Model",
-    "velocity_scale": "Detail",
+    "detail": "Detail",
+    "velocity_scale": "Velocity Scale",
     "precision": "Precision",
     "max_memory": "Memory",
     "frames": "Frame Range",
@@ -55,6 +56,7 @@ def arguments_of(thing):
         "inputs": [str(cache_folder(thing))],
         "output": str(output_folder(thing)),
         "model": properties.model,
+        "detail": properties.detail,
         "velocity_scale": properties.velocity_scale,
         "precision": properties.precision,
         "formats": ["vdb"],

@@ -22,12 +22,20 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         search=_model_names,
         description="The network that upsamples: the name of a shipped one, or a .safetensors file",
     )
-    velocity_scale: bpy.props.FloatProperty(
+    detail: bpy.props.FloatProperty(
         name="Detail",
         default=1.0,
         min=0.0,
+        max=4.0,
         soft_max=2.0,
-        description="Factor on the velocity that the network sees: more or less detail; 1 is the model's own",
+        description="Factor on what the network adds to interpolation: 0 adds none, 1 is the model's own",
+    )
+    velocity_scale: bpy.props.FloatProperty(
+        name="Velocity Scale",
+        default=1.0,
+        min=0.0,
+        soft_max=2.0,
+        description="Factor on the flow that the network is shown; what it does depends on the model",
     )
     precision: bpy.props.EnumProperty(
         name="Precision",
@@ -87,7 +95,7 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
         layout.use_property_decorate = False
         column = layout.column()
         column.enabled = current is None
-        for name in ("model", "velocity_scale", "precision", "max_memory", "use_range"):
+        for name in ("model", "detail", "velocity_scale", "precision", "max_memory", "use_range"):
             column.prop(properties, name)
         if properties.use_range:
             column.prop(properties, "first")

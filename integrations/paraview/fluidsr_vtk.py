@@ -155,7 +155,7 @@ class Upsample(VTKPythonAlgorithmBase):
 
     def __init__(self):
         super().__init__(nInputPorts=1, nOutputPorts=1, inputType="vtkImageData", outputType="vtkImageData")
-        self._settings = {"model": "smoke3d-x4", "velocity_scale": 1.0, "precision": "float32", "dt": 1 / 24}
+        self._settings = {"model": "smoke3d-x4", "detail": 1.0, "precision": "float32", "dt": 1 / 24}
         self._names = {"density": "density", "velocity": "velocity"}
         self._factors, self._cached = {}, {}
 
@@ -170,8 +170,8 @@ class Upsample(VTKPythonAlgorithmBase):
         self._set(self._settings, "model", name)
 
     def SetDetail(self, scale):
-        """Factor on the velocity that the network sees."""
-        self._set(self._settings, "velocity_scale", scale)
+        """Factor on what the network adds to interpolation: 0 adds none, 1 is the model's own."""
+        self._set(self._settings, "detail", scale)
 
     def SetPrecision(self, name):
         """float32, bfloat16 or float16."""

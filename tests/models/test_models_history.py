@@ -115,20 +115,20 @@ def test_carried_detail_is_nearer_the_truth_than_interpolation():
     assert (carried - truth).pow(2).mean() < 0.6 * (cubic - truth).pow(2).mean()
 
 
-@pytest.mark.parametrize("dim", [2, 3])
-def test_a_generator_reads_its_history_within_its_radius(dim):
+@pytest.mark.parametrize(("dim", "factor"), [(2, 2), (2, 4), (2, 8), (3, 4)])
+def test_a_generator_reads_its_history_within_its_radius(dim, factor):
     torch.manual_seed(0)
     generator = SmokeGenerator(
-        dim, FACTOR, width=6, blocks=1, rise_width=4, last="resized", consistent=True, history="2 6"
+        dim, factor, width=6, blocks=1, rise_width=4, last="resized", consistent=True, history="2 6"
     ).double()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     halo, cells = generator.receptive_radius, 2 * generator.receptive_radius + 3
     coarse = torch.rand(1, 1 + dim, *(cells,) * dim, dtype=torch.float64)
-    history = torch.randn(1, 2, *(FACTOR * cells,) * dim, dtype=torch.float64)
-    unread = FACTOR * (halo - generator.history_radius)
+    history = torch.randn(1, 2, *(factor * cells,) * dim, dtype=torch.float64)
+    unread = factor * (halo - generator.history_radius)
     read = (..., *(slice(unread, -unread),) * dim)
-    kept = (..., *(slice(FACTOR * halo, -FACTOR * halo),) * dim)
+    kept = (..., *(slice(factor * halo, -factor * halo),) * dim)
     whole = generator(coarse, history)
     cropped = generator.forward_cropped(coarse, ((True, True),) * dim, history[read])
     torch.testing.assert_close(cropped, whole[kept], rtol=0, atol=1e-10)

@@ -10,7 +10,7 @@ from fluidsr import upscaling, volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, FrameResampler
-from fluidsr.pipeline.velocity_scale import VelocityScaleField
+from fluidsr.pipeline.shaping import ScaleField
 from fluidsr.scenes.region_file import load_regions
 from fluidsr.scenes.regions import factors
 from fluidsr.volumes import vdb
@@ -93,7 +93,7 @@ def test_a_mask_on_the_same_cells_is_taken_as_it_is(
     frame = volumes.read(cache / "coarse" / "plume2d_0006.npz")
     mask = tmp_path / f"mask.{suffix}"
     volumes.write(mask, frame.with_fields({"density": painted(frame)}), precision="float")
-    np.testing.assert_array_equal(VelocityScaleField(mask=str(mask)).of(frame, 6), painted(frame))
+    np.testing.assert_array_equal(ScaleField(mask=str(mask)).of(frame, 6), painted(frame))
     found = raised(cache, tmp_path / "fine", tiny_model, "--mask", str(mask))
     np.testing.assert_allclose(found, model_on(cache, tiny_model, painted(frame)), atol=1e-3)
 
@@ -103,7 +103,7 @@ def test_a_mask_of_finer_cells_lies_where_its_file_says_and_leaves_the_rest_alon
     values = np.random.default_rng(0).uniform(0, 2, (12, 12, 12)).astype(np.float32)
     mask = Frame(values, cell_size=0.1, origin=(1.8, 2.4, 3.0))  # 3 x 3 x 3 of the frame's cells
     volumes.write(tmp_path / "mask.vdb", mask, precision="float")
-    scale = VelocityScaleField(scale=3.0, mask=str(tmp_path / "mask.vdb")).of(frame, 1)
+    scale = ScaleField(scale=3.0, mask=str(tmp_path / "mask.vdb")).of(frame, 1)
     assert isinstance(scale, np.ndarray)
     expected = np.full(frame.shape, 3.0)
     expected[2:5, 1:4, 0:3] = 3 * values.reshape(3, 4, 3, 4, 3, 4).mean((1, 3, 5))
@@ -120,7 +120,7 @@ def test_a_vdb_from_elsewhere_has_its_background_around_it(tmp_path: Path, backg
     grid = vdb.SparseGrid("mask", **leaf, background=background, transform=transform)
     other = vdb.DenseGrid("density", np.full((8, 8, 8), 9.0, np.float32), transform)
     vdb.write(tmp_path / "mask.vdb", [other, grid])
-    shaping = VelocityScaleField(mask=str(tmp_path / "mask.vdb"))
+    shaping = ScaleField(mask=str(tmp_path / "mask.vdb"))
 
     wide = np.pad(dense, (0, 5), constant_values=background)
     same = Frame(np.zeros((12, 12, 12), np.float32), cell_size=0.5, origin=(-0.25,) * 3)
@@ -201,7 +201,7 @@ def test_a_second_pass_is_shaped_in_the_same_place(cache: Path, tmp_path: Path, 
     path.write_text(f"regions: [{REGION % 0}]")
     frame, shaping = (
         volumes.read(cache / "coarse" / "plume2d_0006.npz"),
-        VelocityScaleField(0.5, load_regions(path)),
+        ScaleField(0.5, load_regions(path)),
     )
     options = ["--region", str(path), "--velocity-scale", "0.5", "--passes", "2"]
     found = raised(cache, tmp_path / "fine", tiny_model, *options)
@@ -288,7 +288,7 @@ def test_a_mask_grid_is_found_by_its_name_or_the_one_given(tmp_path: Path) -> No
         ("density", None, 2),
         ("one", None, 2),
     ):
-        assert (VelocityScaleField(mask=str(tmp_path / f"{file}.npz"), grid=grid).of(frame, 1) == value).all()
+        assert (ScaleField(mask=str(tmp_path / f"{file}.npz"), grid=grid).of(frame, 1) == value).all()
 
 
 def test_simulate_takes_tiles_memory_and_precision(

@@ -50,6 +50,10 @@ def test_arrays_come_back_as_the_generator_makes_them(client: Client, tiny_model
     expected = InferenceSettings().load(tiny_model, "cpu").upsample(frame)
     for name, values in expected.fields().items():
         np.testing.assert_array_equal(fine[name], values)
+    softer = client.upsample_arrays(arrays, model=tiny_model, cell_size=0.1, device="cpu", detail=0.5)
+    expected = InferenceSettings().load(tiny_model, "cpu").upsample(frame, detail=0.5)
+    np.testing.assert_array_equal(softer["density"], expected.density)
+    assert np.abs(softer["density"] - fine["density"]).max() > 1e-3
 
 
 def test_files_are_upsampled_with_progress_and_resumed(
@@ -147,6 +151,10 @@ def test_a_result_without_its_field_is_refused(client: Client, tiny_model: str) 
     with pytest.raises(WorkerError, match="result: heat: is not among `arrays`"), _Shared() as shared:
         arrays = {"density": shared.add((4, 4), 1.0)}
         result = {"heat": shared.add((16, 16))}
+        client.call("upsample_arrays", arrays=arrays, result=result, model=tiny_model, device="cpu")
+    with pytest.raises(WorkerError, match="fields: confidence: 'tiny' has no mask"), _Shared() as shared:
+        arrays = {"density": shared.add((4, 4), 1.0), "velocity": shared.add((2, 4, 4), 0.0)}
+        result = {"confidence": shared.add((16, 16))}
         client.call("upsample_arrays", arrays=arrays, result=result, model=tiny_model, device="cpu")
 
 

@@ -140,7 +140,11 @@ def test_a_file_of_regions_is_read_and_meshes_lie_beside_it(tmp_path, cube):
             "velocity_scale: -2",
             "regions.yaml:2: regions[0].velocity_scale: -2 is not at",
         ),
-        ("velocity_scale: 2, ", "", "regions.yaml:2: regions[0].velocity_scale: is missing"),
+        (
+            "velocity_scale: 2, ",
+            "",
+            "regions.yaml:2: regions[0]: the region has no factor; give detail, or velocity_scale",
+        ),
         (
             "sphere",
             "speer",

@@ -36,14 +36,14 @@ class Multiplier(Generator):
         nn.init.zeros_(self.layers[-1].weight)  # training begins at linear upsampling
         nn.init.zeros_(self.layers[-1].bias)
 
-    def forward(self, coarse: Tensor) -> Tensor:
+    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
         x = coarse
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         x = _to_fine_grid(self.layers[-1](x), self.factor)
         mode = "bilinear" if self.dim == 2 else "trilinear"
         density = F.interpolate(coarse[:, :1], scale_factor=self.factor, mode=mode)
-        return self.enforce_consistency(density * (1 + torch.tanh(x)), coarse)
+        return self.finish(density * (1 + torch.tanh(x)), coarse, detail)
 
     @property
     def receptive_radius(self) -> int:

@@ -43,6 +43,7 @@ def upsample_arrays(
     model: str = "smoke3d-x4",
     cell_size: float = 1.0,
     dt: float = 1.0 / 24.0,
+    detail: float = 1.0,
     velocity_scale: float = 1.0,
     tile: int | str = "auto",
     max_memory: int | None = None,
@@ -52,9 +53,10 @@ def upsample_arrays(
     """Upsample the fields of one frame in shared memory into shared memory: `Upscaler.upsample`.
 
     `arrays` holds `density [x, y, z]`, `velocity [3, x, y, z]` in m/s, and others; `result` names those that are
-    wanted, `factor` times as long along each axis of the grid. `cell_size` in m, `dt` in s.
+    wanted, `factor` times as long along each axis of the grid, and maybe `confidence` of a model with a mask.
+    `cell_size` in m, `dt` in s.
     """
-    from fluidsr.frame import Frame
+    from fluidsr.frame import CONFIDENCE, Frame
 
     upscaler = InferenceSettings(tile, max_memory, precision).load(model, device)
     if "density" not in arrays:
@@ -64,13 +66,15 @@ def upsample_arrays(
         frame = Frame(fields["density"], cell_size=cell_size, dt=dt).with_fields(fields)
         fine_shape = upscaler.fine_shape(frame.shape)
         for name, array in result.items():
-            if name not in fields:
+            if name not in fields and name != CONFIDENCE:
                 raise InputError(f"result: {name}", "is not among `arrays`", "give it there, too")
-            expected = [*fields[name].shape[: -frame.dim], *fine_shape]
+            expected = [*(fields[name].shape[: -frame.dim] if name in fields else ()), *fine_shape]
             if array.shape != expected:
                 raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
             fine.put(name, 0.0)  # where no block lies
-        for name, box, values in upscaler.pieces(frame, velocity_scale=velocity_scale, fields=list(result)):
+        for name, box, values in upscaler.pieces(
+            frame, detail=detail, velocity_scale=velocity_scale, fields=list(result)
+        ):
             if name in result:
                 fine.put(name, values.cpu().numpy(), (..., *box.slices))
     return {"shape": list(fine_shape), "seconds": upscaler.statistics.seconds}
@@ -118,6 +122,7 @@ def simulate(
     *,
     frames: str | int | None = None,
     model: str | None = None,
+    detail: float | None = None,
     formats: Sequence[str] = (),
     overrides: Sequence[str] = (),
     resolution_scale: float = 1.0,
@@ -140,6 +145,7 @@ def simulate(
         scene,
         frames_wanted=frames,
         model=model,
+        detail=detail,
         device=device,
         seed=seed,
         overrides=overrides,

@@ -1,11 +1,14 @@
-"""What a generator sees of the velocity: a factor, regions with factors of their own, a volume of factors."""
+"""What an artist turns of a generator: how much detail it adds, and the velocity that it is shown.
+
+Each is a factor for everything, times those of regions, times those in a volume.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,8 +24,8 @@ _MASK = "mask"  # what the grid may be called beside the names of a density
 
 
 @dataclass(frozen=True)
-class VelocityScaleField:
-    """The factors on the velocity that a generator sees; they multiply. Plain values that travel to any worker.
+class ScaleField:
+    """The factors `key` of one kind; they multiply. Plain values that travel to any worker.
 
     `regions` are those of a scene; `mask` is a volume file, or a sequence with one file for each frame, whose grid
     `grid` holds a factor in each voxel.
@@ -32,13 +35,20 @@ class VelocityScaleField:
     regions: tuple[Any, ...] = ()
     mask: str | None = None
     grid: str | None = None
+    key: Literal["velocity_scale", "detail"] = "velocity_scale"
+
+    @property
+    def mask_key(self) -> str:
+        """What the option is called that gives the mask."""
+        return "mask" if self.key == "velocity_scale" else f"{self.key}_mask"
 
     def check(self, dim: int) -> None:
         """Raise InputError where the mask is not there, or regions are not of `dim` dimensions."""
         if self.mask is not None:
-            _items(self.mask)
+            _items(self.mask_key, self.mask)
         elif self.grid is not None:
-            raise InputError("mask_grid", f"'{self.grid}' is given without a mask", "give a `mask`")
+            problem = f"'{self.grid}' is given without a mask"
+            raise InputError(f"{self.mask_key}_grid", problem, f"give a `{self.mask_key}`")
         for region in self.regions:
             if len(region.center) != dim:
                 problem = f"are {len(region.center)}-D and the frames are {dim}-D"
@@ -50,35 +60,81 @@ class VelocityScaleField:
         Raises InputError for a mask that has no such frame, another dimension or a value that is no factor, and
         VolumeError where it cannot be read.
         """
-        if not self.regions and self.mask is None:
+        regions = [region for region in self.regions if getattr(region, self.key) != 1]
+        if not regions and self.mask is None:
             return self.scale
-        product = factors(self.regions, frame) if self.regions else np.ones(frame.shape, np.float32)
+        product = factors(regions, frame, self.key)
         if self.mask is not None:
-            product *= _mask_on(frame, _item(self.mask, number), self.grid)
+            product *= _mask_on(frame, self.mask_key, _item(self.mask_key, self.mask, number), self.grid)
         return np.float32(self.scale) * product
 
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with. Raises InputError where the mask is not there."""
-        return {
-            "velocity_scale": self.scale,
-            "regions": [region.model_dump(mode="json", exclude_none=True) for region in self.regions],
-            "mask": self.mask_identity(),
-        }
-
     def mask_identity(self) -> dict[str, Any] | None:
-        """Of the mask what is in its files, not where they lie."""
+        """Of the mask what is in its files, not where they lie. Raises InputError where they are not there."""
         if self.mask is None:
             return None
-        items = _items(self.mask)
+        items = _items(self.mask_key, self.mask)
         numbers = None if _is_for_all(self.mask, items) else [item.number for item in items]
         return {"sha256": digest(item.source for item in items), "grid": self.grid, "frames": numbers}
 
 
-def _items(mask: str) -> tuple[FrameRef, ...]:
+@dataclass(frozen=True)
+class Shaping:
+    """Both: the factors on the velocity that a generator is shown, and those on the detail that it adds."""
+
+    velocity_scale: ScaleField = field(default_factory=ScaleField)
+    detail: ScaleField = field(default_factory=partial(ScaleField, key="detail"))
+
+    @classmethod
+    def given(
+        cls,
+        *,
+        detail: float = 1.0,
+        detail_mask: str | None = None,
+        detail_mask_grid: str | None = None,
+        velocity_scale: float = 1.0,
+        mask: str | None = None,
+        mask_grid: str | None = None,
+        regions: tuple[Any, ...] = (),
+    ) -> Shaping:
+        """From the keys of a scene's `upscale`, which are the options of the command line too."""
+        return cls(
+            ScaleField(velocity_scale, regions, mask, mask_grid),
+            ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
+        )
+
+    def check(self, dim: int) -> None:
+        """Raise InputError where a mask is not there, or regions are not of `dim` dimensions."""
+        self.velocity_scale.check(dim)
+        self.detail.check(dim)
+
+    def of(self, frame: Frame, number: int) -> dict[str, Any]:
+        """The arguments of `Upscaler.upsample` and `.pieces` for `frame`, the frame `number`. Raises as `ScaleField.of`
+        does."""
+        return {
+            "velocity_scale": self.velocity_scale.of(frame, number),
+            "detail": self.detail.of(frame, number),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to be gone on with. Raises InputError where a mask is not there."""
+        regions = self.velocity_scale.regions
+        return {
+            "detail": self.detail.scale,
+            "velocity_scale": self.velocity_scale.scale,
+            "regions": [region.model_dump(mode="json", exclude_none=True) for region in regions],
+            **self.mask_identity(),
+        }
+
+    def mask_identity(self) -> dict[str, Any]:
+        """Of the masks what is in their files."""
+        return {each.mask_key: each.mask_identity() for each in (self.velocity_scale, self.detail)}
+
+
+def _items(key: str, mask: str) -> tuple[FrameRef, ...]:
     try:
         return FrameSequence.of([mask]).all_frames
     except InputError as error:
-        raise InputError(f"mask: {error.where}", error.what, error.remedy) from None
+        raise InputError(f"{key}: {error.where}", error.what, error.remedy) from None
 
 
 def _is_for_all(mask: str, items: tuple[FrameRef, ...]) -> bool:
@@ -86,23 +142,23 @@ def _is_for_all(mask: str, items: tuple[FrameRef, ...]) -> bool:
     return len(items) == 1 and Path(mask).is_file()
 
 
-def _item(mask: str, number: int) -> FrameRef:
-    items = _items(mask)
+def _item(key: str, mask: str, number: int) -> FrameRef:
+    items = _items(key, mask)
     if _is_for_all(mask, items):
         return items[0]
     by_number = {item.number: item for item in items}
     if number not in by_number:
         numbers = f"{min(by_number)}-{max(by_number)}"
-        raise InputError(f"mask: {mask}", f"has no frame {number}", f"its frames are numbered {numbers}")
+        raise InputError(f"{key}: {mask}", f"has no frame {number}", f"its frames are numbered {numbers}")
     return by_number[number]
 
 
-def _mask_on(frame: Frame, item: FrameRef, grid: str | None) -> np.ndarray:
+def _mask_on(frame: Frame, key: str, item: FrameRef, grid: str | None) -> np.ndarray:
     """The factors in a file at the cells of `frame`: linear between them, 1 beside the box of the file.
 
     A VDB from elsewhere has no box; beside its active voxels it has its background.
     """
-    source = f"mask: {item.source}"
+    source = f"{key}: {item.source}"
     stat = item.source.stat()
     mask, outside = _read(item.source, item.step, grid, stat.st_mtime_ns, stat.st_size)
     if mask.dim != frame.dim:
@@ -118,7 +174,7 @@ def _mask_on(frame: Frame, item: FrameRef, grid: str | None) -> np.ndarray:
     return FrameResampler(mask, FrameGrid.of(frame))(values, outside=outside)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # one for each key
 def _read(path: Path, step: int, grid: str | None, changed: int, size: int) -> tuple[Frame, float]:
     """The mask in a file, as the density of a frame, and the factor around its box."""
     try:
