@@ -21,7 +21,9 @@ from pydantic import (
 
 from fluidsr.errors import InputError
 from fluidsr.extensions import Registry
+from fluidsr.models.discriminators import EPSILON
 from fluidsr.models.generator import ArchitectureOptions, Generator, GridOptions
+from fluidsr.models.initialization import INIT_DESCRIPTION, Init
 from fluidsr.models.registry import DISCRIMINATORS, GENERATORS
 from fluidsr.models.smoke import SmokeArchitecture, SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN, TempoGANArchitecture
@@ -29,24 +31,12 @@ from fluidsr.models.unet import UNet, UNetArchitecture
 from fluidsr.scenes.error_messages import Problem, Problems, explain
 from fluidsr.training.loggers import LOGGERS
 from fluidsr.training.loss import LOSSES, Loss
+from fluidsr.training.regularization import Constraint, GradientPenalty, RealGradientPenalty
+from fluidsr.training.sections import Accuracy, Count, Positive, Section, Share, Signed, Weight, Width
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 IMPORTS = {"imports": True}  # the validation context in which `module:Class` is imported
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Signed = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Accuracy = Annotated[float, Field(ge=0.5, le=1)]
-Width = Annotated[int, Field(ge=1, le=1024)]
-Count = Annotated[int, Field(ge=0, le=1024)]
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _class_of(registry: Registry[T], reference: str, info: ValidationInfo) -> type[T]:
@@ -235,10 +225,16 @@ class Losses(Section):
 
 
 class Rate(Section):
-    """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) and its learning rate."""
+    """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) or RMSProp, and its learning rate."""
 
+    kind: Literal["adamw", "rmsprop"] = Field(
+        default="adamw",
+        description="Which optimizer; `rmsprop` needs `betas: [0, 0.99]` and no `weight_decay`",
+    )
     learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
-    betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="Decay of the two moments")
+    betas: tuple[Share, Share] = Field(
+        default=(0.9, 0.99), description="Decay of the two moments; RMSProp has the second alone"
+    )
     weight_decay: Weight = Field(default=0.0, description="Of AdamW")
     warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
     decay: Literal["cosine", "polynomial"] = Field(
@@ -251,15 +247,34 @@ class Rate(Section):
     )
     clip: Positive = Field(default=1.0, description="Largest norm of the gradient; a longer one is shortened")
 
+    @model_validator(mode="after")
+    def _fits_rmsprop(self) -> Rate:
+        if self.kind == "rmsprop" and self.betas[0] > 0:
+            raise ValueError(
+                f"betas {list(self.betas)} have a first moment, and rmsprop has none; use [0, 0.99]"
+            )
+        if self.kind == "rmsprop" and self.weight_decay > 0:
+            raise ValueError("weight_decay is AdamW's, and kind is rmsprop; remove one of them")
+        return self
+
 
 class Optimizer(Rate):
-    """The generator's AdamW; the model that is kept is an exponential moving average of its weights."""
+    """The optimizer of what is trained; the model that is kept is an exponential moving average of its weights."""
 
     average: Share = Field(default=0.999, description="Decay of the averaged weights")
 
 
+class GeneratorOptimizer(Optimizer):
+    """The generator's optimizer; the model that is kept is an exponential moving average of its weights."""
+
+    orthogonal: Weight = Field(
+        default=0.0,
+        description="Weight of a penalty on filters of one layer that are alike (BigGAN, equation 3); published: 1e-4",
+    )
+
+
 class DiscriminatorRate(Rate):
-    """The discriminators' AdamW, one each; its schedule begins when the adversary does."""
+    """The discriminators' optimizers, one each; their schedule begins when the adversary does."""
 
     learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
     betas: tuple[Share, Share] = Field(default=(0.5, 0.999), description="Decay of the two moments")
@@ -361,8 +376,36 @@ class Discriminators(Section):
         default="pooled",
         description="The last layer: of the mean over the patch, or, as published, of every place by itself",
     )
-    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"] = Field(
+    epsilon: Positive = Field(
+        default=EPSILON, description="Added to the variance by `norm: batch` and `group`; published: 1e-3"
+    )
+    init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
+    objective: Literal["non-saturating", "least-squares", "hinge", "wgan", "wgan-gp", "relativistic"] = Field(
         default="non-saturating", description="Adversarial losses (`fluidsr.models.objectives`)"
+    )
+    real_target: float = Field(
+        default=1.0,
+        ge=0.5,
+        le=1,
+        description="Probability that `non-saturating` asks of real samples; below 1, one-sided label smoothing "
+        "(Salimans et al. 2016); published: 0.9",
+    )
+    mismatched: Weight = Field(
+        default=0.0,
+        description="Weight of a third loss of Ds: real frames beside the coarse frame of another sample of the batch "
+        "are to count as generated (Reed et al. 2016)",
+    )
+    penalty: GradientPenalty | None = Field(
+        default=None,
+        description="Gradient penalty between real and generated samples, for any objective but `wgan`; `wgan-gp` has "
+        "it anyway; null: none",
+    )
+    r1: RealGradientPenalty | None = Field(
+        default=None,
+        description="Gradient penalty R1 at real samples; null: none, or for `relativistic` weight 0.01, every update",
+    )
+    constraint: Constraint | None = Field(
+        default=None, description="What the weights are held to after updates; null: nothing"
     )
     updates: Updates = Updates()
     gate: Gate = Gate()
