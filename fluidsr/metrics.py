@@ -91,6 +91,30 @@ def temporal_difference(
     return _ratio(own, wanted)
 
 
+def coherence(
+    previous: np.ndarray,
+    current: np.ndarray,
+    reference_previous: np.ndarray,
+    reference_current: np.ndarray,
+    velocity: np.ndarray,
+) -> float:
+    """Mean change along the flow over the reference's: 1 is right, more is flicker, less is detail that sticks to it.
+
+    `mean|x[t] - A x[t-1]| / mean|y[t] - A y[t-1]|` with `A` the advection by `velocity [d, *S]`, in cells per frame:
+    linear interpolation of what was upstream, beyond the border the last value. An error that travels with the smoke
+    costs nothing, unlike in `temporal_difference` (compare Lai et al. 2018, warping error). Where the reference only
+    moves along, 1 if the prediction does too, else infinite.
+    """
+    _difference(previous, reference_previous)
+    place = np.indices(previous.shape, dtype=np.float64) - velocity
+
+    def change(before: np.ndarray, after: np.ndarray) -> float:
+        carried = ndimage.map_coordinates(before, place, order=1, mode="nearest", output=np.float64)
+        return float(np.abs(_difference(after, carried)).mean())
+
+    return _ratio(change(previous, current), change(reference_previous, reference_current))
+
+
 def mass_drift(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty
     fields."""

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from fluidsr import metrics
 from fluidsr.errors import InputError
 from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
+from fluidsr.models.warp import fine_velocity
 
 _SURFACE = 1 / 20  # of the reference's maximum: where its surface is
 
@@ -99,7 +101,8 @@ def evaluate(
             started = time.perf_counter()
             fields[method] = _density(function, pair, method)
             report.seconds[method] = report.seconds.get(method, 0.0) + time.perf_counter() - started
-        _measure(report, pair, fields, previous if consecutive else {})
+        flow = _flow(before, pair) if before is not None and consecutive else None
+        _measure(report, pair, fields, previous if consecutive else {}, flow)
         previous, before = fields, pair
         if on_progress is not None:
             on_progress(f"{pair.simulation} frame {pair.index}", 1)
@@ -119,7 +122,11 @@ def _density(function: Method, pair: Pair, method: str) -> np.ndarray:
 
 
 def _measure(
-    report: Report, pair: Pair, fields: Mapping[str, np.ndarray], previous: Mapping[str, np.ndarray]
+    report: Report,
+    pair: Pair,
+    fields: Mapping[str, np.ndarray],
+    previous: Mapping[str, np.ndarray],
+    flow: np.ndarray | None,
 ) -> None:
     reference = fields[REFERENCE]
     factor = reference.shape[0] // pair.coarse.shape[0]
@@ -146,6 +153,10 @@ def _measure(
                 figures["temporal"] = metrics.temporal_difference(
                     previous[method], field, previous[REFERENCE], reference
                 )
+            if flow is not None:
+                figures["coherence"] = metrics.coherence(
+                    previous[method], field, previous[REFERENCE], reference, flow
+                )
         report.add(pair.simulation, pair.index, method, figures)
     report.add_spectra(pair.simulation, frequencies, spectra)
     # The frame with the most energy in the upper octaves is the one worth looking at.
@@ -153,6 +164,17 @@ def _measure(
     if detail > report.detail.get(pair.simulation, -1.0):
         report.detail[pair.simulation] = detail
         report.slices[pair.simulation] = _slices(pair, fields, factor)
+
+
+def _flow(before: Pair, pair: Pair) -> np.ndarray | None:
+    """The velocity between two frames, in fine cells per frame, `[d, *S]`: the mean of the two coarse ones. None where
+    one has none."""
+    if before.coarse.velocity is None or pair.coarse.velocity is None:
+        return None
+    dim = pair.fine.dim
+    first, second = (np.asarray(each.coarse.numpy().velocity_in_cells())[:dim] for each in (before, pair))
+    factor = pair.fine.shape[0] // pair.coarse.shape[0]
+    return fine_velocity(torch.from_numpy((first + second) / 2)[None], factor)[0].numpy()
 
 
 def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:

@@ -21,6 +21,11 @@ FIGURES: dict[str, tuple[str, int, str]] = {
         "mean |log10 E - log10 E_reference| over the upper two octaves, Hann window; 0 is right",
     ),
     "temporal": ("T-diff", 3, "change from frame to frame over the reference's; 1 is right"),
+    "coherence": (
+        "coherence",
+        3,
+        "the same along the flow: an error that travels with the smoke is free; 1 is right",
+    ),
     "mass": ("mass drift", 4, "relative error of the total density; 0 is right"),
     "area": (
         "area",

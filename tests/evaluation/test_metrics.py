@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fluidsr import metrics
 
@@ -80,8 +81,6 @@ def test_log_spectrum_error_counts_decades_of_the_upper_two_octaves() -> None:
 
 
 def test_blur_is_an_error_of_the_spectrum_and_more_blur_a_greater_one() -> None:
-    from scipy.ndimage import gaussian_filter
-
     noise = np.random.default_rng(4).standard_normal((96, 96))
     errors = [metrics.log_spectrum_error(gaussian_filter(noise, s), noise) for s in (0.3, 0.6, 1.2)]
     assert 0 < errors[0] < errors[1] < errors[2]
@@ -95,6 +94,32 @@ def test_temporal_difference_sees_flicker_and_lag() -> None:
     assert metrics.temporal_difference(a, a + 3 * (b - a), a, b) == pytest.approx(3.0)
     assert metrics.temporal_difference(a, a, b, b) == 1
     assert metrics.temporal_difference(a, b, b, b) == math.inf
+
+
+def test_coherence_sees_flicker_and_not_what_travels_with_the_smoke() -> None:
+    rng = np.random.default_rng(6)
+    velocity = np.stack([np.full((48, 48), 1.5), np.full((48, 48), -0.75)])
+    place = np.indices((48, 48)) - velocity
+    first = gaussian_filter(rng.random((48, 48)), 2)
+
+    def carry(field: np.ndarray) -> np.ndarray:
+        return map_coordinates(field, place, order=1, mode="nearest")
+
+    second = carry(first) + 0.01 * gaussian_filter(rng.random((48, 48)), 1)
+    assert metrics.coherence(first, second, first, second, velocity) == 1
+    error = 0.2 * gaussian_filter(rng.random((48, 48)), 2)
+    travelling = metrics.coherence(first + error, second + carry(error), first, second, velocity)
+    assert travelling == pytest.approx(1, abs=0.02)
+    flicker = [
+        metrics.coherence(first, second + size * rng.standard_normal((48, 48)), first, second, velocity)
+        for size in (0.01, 0.03, 0.1)
+    ]
+    assert 1.2 < flicker[0] < flicker[1] < flicker[2]
+    still = np.zeros((2, 48, 48))
+    args = (first, second, first + 1, second * 2)
+    assert metrics.coherence(*args, still) == pytest.approx(metrics.temporal_difference(*args))
+    assert metrics.coherence(first, carry(first), first, carry(first), velocity) == 1
+    assert metrics.coherence(first, second, first, carry(first), velocity) == math.inf
 
 
 def test_mass_drift_is_relative() -> None:
