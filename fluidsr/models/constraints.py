@@ -12,9 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fluidsr.errors import InputError
 
-TOLERANCE = (
-    1e-6  # relative; weights within it of the bound stay as they are, so that clipping twice changes nothing
-)
+TOLERANCE = 1e-6  # relative; what exceeds a bound by less stays, so that clipping twice changes nothing
 
 
 @torch.no_grad()

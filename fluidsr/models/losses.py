@@ -97,7 +97,7 @@ def orthogonal(filters: Iterable[Tensor]) -> Tensor:
     total = torch.zeros(())
     for matrix in filters:
         products = matrix @ matrix.mT
-        total = total.to(products.device) + (products - torch.diag(products.diagonal())).square().sum()
+        total = total + (products - torch.diag(products.diagonal())).square().sum()
     return total
 
 
