@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
+from fluidsr.training.discriminator_schema import Discriminators
 from fluidsr.training.recipe_schema import (
     IMPORTS,
-    Discriminators,
     GeneratorOptimizer,
     LoggerName,
     Losses,

@@ -11,7 +11,7 @@ from fluidsr.models.discriminators import EPSILON
 from fluidsr.training.sections import Positive, Section
 
 if TYPE_CHECKING:
-    from fluidsr.training.recipe_schema import Discriminators
+    from fluidsr.training.discriminator_schema import Discriminators
 
 Channels = Literal["fine", "all"]
 Every = Annotated[int, Field(ge=1, le=4096)]
