@@ -55,7 +55,9 @@ class GradientPenalty(Section):
 class RealGradientPenalty(Section):
     """R1: half the squared length of the gradient at real samples (Mescheder et al. 2018)."""
 
-    weight: Positive = Field(default=10.0, description="gamma, of `gamma / 2 |grad D|²`; published: 10")
+    weight: Positive = Field(
+        default=10.0, description="gamma; the penalty is half of it times the squared length; published: 10"
+    )
     every: Every = Field(
         default=1,
         description="Updates from one to the next. Above 1 it is lazy (Karras et al. 2020, appendix B): an update of "
