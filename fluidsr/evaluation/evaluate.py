@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from fluidsr import metrics
 from fluidsr.errors import InputError
 from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
-from fluidsr.models.warp import fine_velocity
 
 _SURFACE = 1 / 20  # of the reference's maximum: where its surface is
 
@@ -101,7 +99,7 @@ def evaluate(
             started = time.perf_counter()
             fields[method] = _density(function, pair, method)
             report.seconds[method] = report.seconds.get(method, 0.0) + time.perf_counter() - started
-        flow = _flow(before, pair) if before is not None and consecutive else None
+        flow = _flow(before) if consecutive and before is not None else None
         _measure(report, pair, fields, previous if consecutive else {}, flow)
         previous, before = fields, pair
         if on_progress is not None:
@@ -128,6 +126,8 @@ def _measure(
     previous: Mapping[str, np.ndarray],
     flow: np.ndarray | None,
 ) -> None:
+    """Add the figures of a pair; `previous` are the fields of the frame before it, `flow` its coarse velocity (cells
+    per frame), as far as there are such."""
     reference = fields[REFERENCE]
     factor = reference.shape[0] // pair.coarse.shape[0]
     frequencies, expected = metrics.spectrum(reference)
@@ -150,13 +150,10 @@ def _measure(
             coarse = pair.coarse.numpy().density
             figures |= {metric.name: metric.value(field, reference, coarse) for metric in report.metrics}
             if previous:
-                figures["temporal"] = metrics.temporal_difference(
-                    previous[method], field, previous[REFERENCE], reference
-                )
-            if flow is not None:
-                figures["coherence"] = metrics.coherence(
-                    previous[method], field, previous[REFERENCE], reference, flow
-                )
+                frames = previous[method], field, previous[REFERENCE], reference
+                figures["temporal"] = metrics.temporal_difference(*frames)
+                if flow is not None:
+                    figures["coherence"] = metrics.coherence(*frames, flow)
         report.add(pair.simulation, pair.index, method, figures)
     report.add_spectra(pair.simulation, frequencies, spectra)
     # The frame with the most energy in the upper octaves is the one worth looking at.
@@ -166,15 +163,13 @@ def _measure(
         report.slices[pair.simulation] = _slices(pair, fields, factor)
 
 
-def _flow(before: Pair, pair: Pair) -> np.ndarray | None:
-    """The velocity between two frames, in fine cells per frame, `[d, *S]`: the mean of the two coarse ones. None where
-    one has none."""
-    if before.coarse.velocity is None or pair.coarse.velocity is None:
+def _flow(pair: Pair) -> np.ndarray | None:
+    """The coarse velocity in cells per frame, where there is one."""
+    coarse = pair.coarse.numpy()
+    if coarse.velocity is None:
         return None
-    dim = pair.fine.dim
-    first, second = (np.asarray(each.coarse.numpy().velocity_in_cells())[:dim] for each in (before, pair))
-    factor = pair.fine.shape[0] // pair.coarse.shape[0]
-    return fine_velocity(torch.from_numpy((first + second) / 2)[None], factor)[0].numpy()
+    flow: np.ndarray = coarse.velocity_in_cells()
+    return flow
 
 
 def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:

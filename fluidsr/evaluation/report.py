@@ -22,9 +22,9 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     ),
     "temporal": ("T-diff", 3, "change from frame to frame over the reference's; 1 is right"),
     "coherence": (
-        "coherence",
+        "flicker",
         3,
-        "the same along the flow: an error that travels with the smoke is free; 1 is right",
+        "change from frame to frame beside what the coarse flow carries, over the reference's; 1 is right",
     ),
     "mass": ("mass drift", 4, "relative error of the total density; 0 is right"),
     "area": (
