@@ -34,6 +34,16 @@ def test_the_answers_to_where_is_name_files() -> None:
     assert [path for path in paths if not (REPOSITORY / "fluidsr" / path).is_file()] == []
 
 
+def test_the_checks_of_published_systems_exist() -> None:
+    text = (REPOSITORY / "docs" / "systems.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    files = {
+        path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py")
+    }
+    assert len(named) >= 25
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in files.get(file, "")] == []
+
+
 def code_of(notebook: Path) -> str:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

@@ -24,6 +24,7 @@ STRIDES = (2, 2, 2, 1)
 LEAK = 0.2
 GROUPS = 8  # of a group norm
 SHRINK = 8  # the strides' product
+EPSILON = 1e-5  # of the norms; published: 1e-3
 
 
 class Discriminator(nn.Module):
@@ -33,8 +34,11 @@ class Discriminator(nn.Module):
     connected layer (thesis, appendix A.1). With two channels and a tile of 64: 706,017 weights in 2-D,
     2,888,161 in 3-D; with three: 706,529 and 2,890,209. The probability is `sigmoid(logits)`, left to the
     objective. `norm` is batch (as published), group (8 groups, samples stay independent), none, or spectral
-    (every layer's largest singular value is one, Miyato et al. 2018, no other norm). Weights start Kaiming
-    normal for the rectifier's slope.
+    (Miyato et al. 2018, no other norm). Weights start Kaiming normal for the rectifier's slope.
+
+    `spectral` divides each kernel, reshaped to `[filters, inputs * cells]`, by its largest singular value. The
+    convolution itself may lengthen its input more, up to twofold in 2-D with stride 2 and fourfold with stride 1;
+    `constraints.clip_singular_values` with `strict` bounds that.
 
     `head` is the last layer: `full`, as published, has weights for every position of the tile; `pooled` is a global
     average pool and one fully connected layer, so it holds for any position. It has 256 weights instead of 256 per
@@ -58,6 +62,7 @@ class Discriminator(nn.Module):
         norm: Norm = "batch",
         widths: tuple[int, int, int, int] = (32, 64, 128, 256),
         head: Head = "full",
+        epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
         if dim not in (2, 3):
@@ -79,7 +84,7 @@ class Discriminator(nn.Module):
             nn.init.kaiming_normal_(layer.weight, a=LEAK, nonlinearity="leaky_relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
             convolutions.append(constrain(layer))
-            norms.append(_norm(norm, dim, outputs) if index else nn.Identity())
+            norms.append(_norm(norm, dim, outputs, epsilon) if index else nn.Identity())
         self.convolutions, self.norms = nn.ModuleList(convolutions), nn.ModuleList(norms)
         full = nn.Linear(widths[-1] * ((tile // SHRINK) ** dim if head == "full" else 1), 1)
         nn.init.kaiming_normal_(full.weight, nonlinearity="linear")
@@ -110,10 +115,10 @@ class Discriminator(nn.Module):
     weights = RenamedAttribute("num_parameters")
 
 
-def _norm(norm: Norm, dim: int, channels: int) -> nn.Module:
+def _norm(norm: Norm, dim: int, channels: int, epsilon: float) -> nn.Module:
     if norm == "batch":
-        return (nn.BatchNorm2d if dim == 2 else nn.BatchNorm3d)(channels)
-    return nn.GroupNorm(GROUPS, channels) if norm == "group" else nn.Identity()
+        return (nn.BatchNorm2d if dim == 2 else nn.BatchNorm3d)(channels, eps=epsilon)
+    return nn.GroupNorm(GROUPS, channels, eps=epsilon) if norm == "group" else nn.Identity()
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +10,16 @@ from torch import Tensor
 
 from fluidsr.models.warp import advect, fine_velocity
 
-__all__ = ["absolute", "feature", "fine_velocity", "gradient", "mask", "temporal", "temporal_l2"]
+__all__ = [
+    "absolute",
+    "feature",
+    "fine_velocity",
+    "gradient",
+    "mask",
+    "orthogonal",
+    "temporal",
+    "temporal_l2",
+]
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:
@@ -98,6 +107,16 @@ def feature(
         if weight:
             total = total + weight * distance
     return total, [distance.detach() for distance in distances]
+
+
+def orthogonal(filters: Iterable[Tensor]) -> Tensor:
+    """`sum |W' W (1 - I)|²` over matrices `[filters, n]`, whose transpose is W: 0 where the filters of each layer are
+    orthogonal, whatever their lengths (Brock et al. 2019, BigGAN, equation 3)."""
+    total = torch.zeros(())
+    for matrix in filters:
+        products = matrix @ matrix.mT
+        total = total + (products - torch.diag(products.diagonal())).square().sum()
+    return total
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

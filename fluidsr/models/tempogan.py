@@ -19,6 +19,7 @@ from fluidsr.models.generator import (
     detail_mask,
     detail_mask_macs,
 )
+from fluidsr.models.initialization import INIT_DESCRIPTION, Init, initialize
 from fluidsr.models.resample import upsample
 
 KERNEL = 5
@@ -33,6 +34,7 @@ class TempoGANArchitecture(ArchitectureOptions):
     gated: bool = Field(
         default=False, description="Exactly no smoke far from any smoke; the published generator is not gated"
     )
+    init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
 
 
 class TempoGANOptions(TempoGANArchitecture, Options):
@@ -67,6 +69,7 @@ class TempoGAN(Generator):
         for inner, outer in BLOCKS:
             self.blocks.append(TempoGANBlock(dim, channels, inner, outer, normed=outer > 1))
             channels = outer
+        initialize(self, self.options.init)
 
     def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
         return self._forward(coarse, None, detail)

@@ -318,5 +318,5 @@ def blocks_of(frame: Frame, fields: Sequence[str]) -> Iterator[FieldBlock]:
 
 def numbers_per_cell(scene: Scene) -> int:
     """Numbers per cell of the fields that the scene writes."""
-    components = {"velocity": scene.dim, "rest": 3, "rest2": 3}
+    components = {"velocity": scene.dim, "color": 3, "rest": 3, "rest2": 3}
     return sum(components.get(name, 1) for name in scene.output.fields)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from fluidsr.errors import TrainingError
 from fluidsr.models import losses
 from fluidsr.models.generator import detail_mask
-from fluidsr.training.batch_norm import convert_sync_batch_norm, local_statistics, preserving_buffers
+from fluidsr.models.kernels import filter_matrices
+from fluidsr.training.batch_norm import convert_sync_batch_norm
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
-from fluidsr.training.discriminators import DiscriminatorTrainer, seeded_generator
+from fluidsr.training.discriminators import DiscriminatorTrainer, precision, seeded_generator
 from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
 from fluidsr.training.recipe_schema import Losses
@@ -111,33 +112,6 @@ class AdversarialStep:
         self.complete = True
         return {name: sum(values) / len(values) for name, values in metrics.items()}
 
-    def accuracies(
-        self, batches: BatchStream, triplets: BatchStream | None, indices: Sequence[int]
-    ) -> dict[str, float]:
-        """The discriminators' accuracies on the batches `indices` against the current generator; no update is made.
-
-        Any single process may call this: it does not wait for the others.
-        """
-        sums: dict[str, float] = defaultdict(float)
-        generator = self.state.generator.network
-        generator.train()
-        factor = self.recipe.factor
-        for index in indices:
-            frames = TrainingBatch(batches.batch_at(index), factor)
-            sequence = frames if triplets is None else TrainingBatch(triplets.batch_at(index), factor)
-            for name, discriminator in self.state.discriminators.items():
-                batch = sequence if name == "temporal" else frames
-                random = seeded_generator(self.state.device, "accuracy")
-                with (
-                    torch.no_grad(),
-                    _evaluating(generator),
-                    _evaluating(discriminator.network),
-                    self._precision(),
-                ):
-                    _, values = discriminator.loss(batch, batch.fake(generator), random)
-                sums[name] += values["accuracy"] / len(indices)
-        return dict(sums)
-
     def _update_discriminator(
         self,
         discriminator: DiscriminatorTrainer,
@@ -147,16 +121,15 @@ class AdversarialStep:
     ) -> None:
         """One update of a discriminator, unless its gate is closed; its accuracy is measured either way."""
         state, learns = self.state, discriminator.gate.open
-        means = {"loss": 0.0, "accuracy": 0.0}
+        sums: dict[str, float] = defaultdict(float)
         with self._clock(discriminator.name):
             discriminator.optimizer.zero_grad()
             for index, micro_batch in enumerate(micro_batches):
-                batch = micro_batch.triplets if discriminator.name == "temporal" else micro_batch.frames
-                assert batch is not None
+                batch = _batch_of(discriminator, micro_batch)
                 key = (state.seed, state.step, discriminator.name, update, index, self.processes.rank)
                 # The generator's own update uses the same forward pass.
                 shared_pass = self.shared and len(micro_batches) == 1
-                with self._precision():
+                with precision(self.recipe, state.device):
                     if shared_pass:
                         batch.output(state.generator.network, cache=True)
                     fake = batch.fake(state.generator.network)
@@ -164,21 +137,51 @@ class AdversarialStep:
                         loss, values = discriminator.loss(batch, fake, seeded_generator(state.device, *key))
                 if learns:
                     (loss / len(micro_batches)).backward()
-                means = {name: means[name] + values[name] / len(micro_batches) for name in means}
-            means = dict(zip(means, self.processes.mean(list(means.values()), state.device), strict=True))
-            norm = discriminator.optimizer.all_reduce_and_clip(self.processes) if learns else 0.0
-            self._check_finite(f"the loss of discriminator {discriminator.name}", means["loss"], norm)
+                for name, value in values.items():
+                    sums[name] += value / len(micro_batches)
+            means = dict(zip(sums, self.processes.mean(list(sums.values()), state.device), strict=True))
+            norm = 0.0
             if learns:
-                self.complete = False
-                start = self.recipe.discriminators.start if self.recipe.discriminators else 0
-                discriminator.optimizer.update(state.step - start, self.recipe.steps - start)
+                norm = self._apply(
+                    discriminator, f"the loss of discriminator {discriminator.name}", means["critic"]
+                )
+                if discriminator.r1_is_due:
+                    means["r1"] = self._update_lazily(discriminator, micro_batches)
+            else:
+                self._check_finite(f"the loss of discriminator {discriminator.name}", means["critic"], norm)
             discriminator.gate.update(means["accuracy"])
         name = discriminator.name
-        metrics[f"critic_{name}"].append(means["loss"])
-        metrics[f"accuracy_{name}"].append(means["accuracy"])
+        for part, value in means.items():
+            metrics[f"{part}_{name}"].append(value)
         metrics[f"learns_{name}"].append(float(learns))
         if learns:
             metrics[f"gradient_norm_{name}"].append(norm)
+
+    def _update_lazily(
+        self, discriminator: DiscriminatorTrainer, micro_batches: Sequence[MicroBatch]
+    ) -> float:
+        """The update that lazy R1 has to itself, as strong as the `every` others without it; returns R1, unweighted."""
+        assert discriminator.r1 is not None
+        weight = discriminator.r1.every * discriminator.r1.weight / 2
+        discriminator.optimizer.zero_grad()
+        total = 0.0
+        for micro_batch in micro_batches:
+            with precision(self.recipe, self.state.device):
+                r1 = discriminator.r1_loss(_batch_of(discriminator, micro_batch))
+            (weight * r1 / len(micro_batches)).backward()
+            total += r1.item() / len(micro_batches)
+        (mean,) = self.processes.mean([total], self.state.device)
+        self._apply(discriminator, f"R1 of discriminator {discriminator.name}", mean)
+        return mean
+
+    def _apply(self, discriminator: DiscriminatorTrainer, label: str, loss: float) -> float:
+        """Apply a discriminator's gradients unless they or the loss are not finite; returns their norm."""
+        norm = discriminator.optimizer.all_reduce_and_clip(self.processes)
+        self._check_finite(label, loss, norm)
+        self.complete = False
+        start = self.recipe.discriminators.start if self.recipe.discriminators else 0
+        discriminator.update(self.state.step - start, self.recipe.steps - start)
+        return norm
 
     def _update_generator(
         self,
@@ -193,8 +196,8 @@ class AdversarialStep:
             optimizer.zero_grad()
             for micro_batch in micro_batches:
                 assert micro_batch.frames is not None
-                with self._precision():
-                    total, losses = objective(
+                with precision(self.recipe, state.device):
+                    total, terms = objective(
                         optimizer.network,
                         micro_batch.frames,
                         micro_batch.triplets,
@@ -202,10 +205,15 @@ class AdversarialStep:
                         self.recipe.losses,
                     )
                 (total / len(micro_batches) if len(micro_batches) > 1 else total).backward()
-                values = torch.stack([total.detach(), *(value.detach() for value in losses.values())])
-                for name, value in zip(("total", *losses), values.tolist(), strict=True):
+                values = torch.stack([total.detach(), *(value.detach() for value in terms.values())])
+                for name, value in zip(("total", *terms), values.tolist(), strict=True):
                     sums[name] += value / len(micro_batches)
                 state.widen_ranges(micro_batch.frames.coarse)
+            if orthogonal := self.recipe.optimizer.orthogonal:
+                penalty = losses.orthogonal(matrix for _, matrix in filter_matrices(optimizer.network))
+                (orthogonal * penalty).backward()
+                sums["orthogonal"] = penalty.item()
+                sums["total"] += orthogonal * sums["orthogonal"]
             norm = optimizer.all_reduce_and_clip(self.processes)
             self._check_finite("the loss", sums["total"], norm)
             (difference,) = self.processes.mean([sums["absolute"]], state.device)
@@ -257,10 +265,6 @@ class AdversarialStep:
         for batch in batches.micro_batches(self.state.step, draw):
             yield TrainingBatch(batch, self.recipe.factor)
 
-    def _precision(self) -> torch.autocast:
-        enabled = self.recipe.precision == "bfloat16"
-        return torch.autocast(torch.device(self.state.device).type, torch.bfloat16, enabled=enabled)
-
     @contextmanager
     def _clock(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
@@ -268,11 +272,10 @@ class AdversarialStep:
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Within, batch norms use this process's batches alone, and the network's buffers end unchanged."""
-    with preserving_buffers(network), local_statistics(network):
-        yield
+def _batch_of(discriminator: DiscriminatorTrainer, micro_batch: MicroBatch) -> TrainingBatch:
+    batch = micro_batch.triplets if discriminator.name == "temporal" else micro_batch.frames
+    assert batch is not None
+    return batch
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fluidsr import checkpoints, models
 from fluidsr.errors import ModelError
@@ -52,14 +52,15 @@ class TrainingState:
     def load_init(self) -> None:
         """Load the weights of the recipe's `init`, if it has one. Raises ModelError where they do not fit.
 
-        Only `consistent` may differ: that layer has no weights, and those before it mean the same.
+        Only `consistent`, a layer without weights, and `init`, from which these had started, may differ.
         """
         if self.recipe.init is None:
             return
         model = models.load(self.recipe.init, self.device)
         network = self.ema
+        free = {k: v for k, v in network.hyperparameters.items() if k in ("consistent", "init")}
         expected, given = (
-            (generator.architecture, {**generator.hyperparameters, "consistent": network.options.consistent})
+            (generator.architecture, {**generator.hyperparameters, **free})
             for generator in (network, model.generator)
         )
         if expected != given:
@@ -70,6 +71,10 @@ class TrainingState:
             )
         for target in (self.generator.network, self.ema):
             target.load_state_dict(model.generator.state_dict())
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that are trained, by name."""
+        return {name: trained.network for name, trained in self._optimizers()}
 
     def widen_ranges(self, coarse: Tensor) -> None:
         """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""

@@ -30,7 +30,8 @@ from fluidsr.training.optimizer import (
     update_ema,
 )
 from fluidsr.training.recipe import recipe_file
-from fluidsr.training.recipe_schema import Optimizer, Section, Share
+from fluidsr.training.recipe_schema import Optimizer
+from fluidsr.training.sections import Section, Share
 
 VERSION = 2  # of the checkpoint; before, it had no checksum
 LOG_EVERY = 20

@@ -10,26 +10,44 @@ import torch
 from torch import Tensor
 
 from fluidsr.models import discriminators
+from fluidsr.models.constraints import check_singular_values, clip_singular_values, clip_weights
 from fluidsr.models.discriminators import Discriminator
+from fluidsr.models.gradient_penalties import gradient_norms, gradient_penalty, real_gradient_penalty
+from fluidsr.models.initialization import initialize
 from fluidsr.models.objectives import Objective, objective
 from fluidsr.models.registry import DISCRIMINATORS
 from fluidsr.training.batches import TrainingBatch
 from fluidsr.training.monitors import AccuracyGate
-from fluidsr.training.optimizer import NetworkOptimizer
+from fluidsr.training.optimizer import NetworkOptimizer, lazy_rate
 from fluidsr.training.recipe import Recipe
+from fluidsr.training.regularization import (
+    ClipConstraint,
+    Constraint,
+    GradientPenalty,
+    RealGradientPenalty,
+    SingularValueConstraint,
+)
+
+R1_WEIGHT = 0.01  # gamma of `relativistic`: residuals are scaled by 20, and slices have thousands of numbers
 
 View = Callable[[TrainingBatch, Tensor], Tensor]
 
 
 @dataclass
 class DiscriminatorTrainer:
-    """`view(batch, frames)` is the discriminator's input for real or generated `frames [B, T, 1, *S]`."""
+    """`view(batch, frames)` is the discriminator's input for real or generated `frames [B, T, 1, *S]`; its first `held`
+    channels are the coarse frame."""
 
     name: str
     optimizer: NetworkOptimizer
     gate: AccuracyGate
     objective: Objective
     view: View
+    held: int = 0
+    mismatched: float = 0.0
+    penalty: GradientPenalty | None = None
+    r1: RealGradientPenalty | None = None
+    constraint: Constraint | None = None
 
     @property
     def network(self) -> Discriminator:
@@ -41,21 +59,73 @@ class DiscriminatorTrainer:
     def loss(
         self, batch: TrainingBatch, fake: Tensor, random: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss to minimise on one batch, and its value and accuracy there.
+        """The loss to minimise on one batch; its parts there, unweighted, and the accuracy.
 
         Real and generated frames pass separately, so that a batch norm sees one kind at a time, as published.
         """
         real_input, fake_input = self.view(batch, batch.fine), self.view(batch, fake)
         real_logits = self.network(real_input)[0].float()
         fake_logits = self.network(fake_input)[0].float()
-        value = self.objective.discriminator_loss(real_logits, fake_logits)
-        total = value
-        if self.objective.penalty_weight and torch.is_grad_enabled():
+        value = total = self.objective.discriminator_loss(real_logits, fake_logits)
+        accuracy = self.objective.accuracy(real_logits, fake_logits)
+        parts = {"critic": value.item(), "accuracy": accuracy}
+        if self.mismatched:
+            mismatched = self.objective.mismatched_loss(real_logits, self.mismatched_logits(batch))
+            total = total + self.mismatched * mismatched
+            parts["mismatched"] = mismatched.item()
+        if not torch.is_grad_enabled():
+            return total, parts
+        if self.penalty:
             with torch.autocast(real_input.device.type, enabled=False):
-                total = value + self.objective.penalty(
-                    lambda x: self.network(x)[0], real_input.float(), fake_input.float(), random
-                )
-        return total, {"loss": value.item(), "accuracy": self.objective.accuracy(real_logits, fake_logits)}
+                held = self.held if self.penalty.on == "fine" else 0
+                norms = gradient_norms(self._logits, real_input.float(), fake_input.float(), random, held)
+                penalty = gradient_penalty(norms, self.penalty.one_sided)
+            total = total + self.penalty.weight * penalty
+            parts |= {"penalty": penalty.item(), "slope": norms.mean().item()}
+        if self.r1 and self.r1.every == 1:
+            r1 = self._r1(real_input)
+            total = total + self.r1.weight / 2 * r1
+            parts["r1"] = r1.item()
+        return total, parts
+
+    def mismatched_logits(self, batch: TrainingBatch) -> Tensor:
+        """The logits of real frames, each beside the coarse frame of the sample before it in the batch."""
+        return self.logits(batch, batch.fine.roll(1, dims=0))
+
+    def logits(self, batch: TrainingBatch, frames: Tensor) -> Tensor:
+        """The logits of `frames [B, T, 1, *(S * factor)]`, `[B, 1]`, float32; of slices, one each."""
+        return self._logits(self.view(batch, frames)).float()
+
+    def r1_loss(self, batch: TrainingBatch) -> Tensor:
+        """`mean(|grad D|²)` at the batch's real samples, unweighted."""
+        return self._r1(self.view(batch, batch.fine))
+
+    def _r1(self, real_input: Tensor) -> Tensor:
+        assert self.r1 is not None
+        with torch.autocast(real_input.device.type, enabled=False):
+            held = self.held if self.r1.on == "fine" else 0
+            return real_gradient_penalty(self._logits, real_input.float(), held)
+
+    @property
+    def r1_is_due(self) -> bool:
+        """Whether lazy R1 has its update next: after each `every` others."""
+        if self.r1 is None or self.r1.every == 1:
+            return False
+        return self.optimizer.updates % (self.r1.every + 1) == self.r1.every
+
+    def update(self, step: int, steps: int) -> None:
+        """Apply the gradients; hold the weights to the constraint after the first update and every `every` later."""
+        self.optimizer.update(step, steps)
+        if self.constraint is None or (self.optimizer.updates - 1) % self.constraint.every:
+            return
+        if isinstance(self.constraint, ClipConstraint):
+            clip_weights(self.network, self.constraint.bound)
+        else:
+            clip_singular_values(self.network, strict=self.constraint.kind == "svc-strict")
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)[0]
+        return logits
 
 
 def build_discriminators(recipe: Recipe, device: str) -> dict[str, DiscriminatorTrainer]:
@@ -63,8 +133,16 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     options = recipe.discriminators
     if options is None:
         return {}
-    adversarial, factor, view_name = objective(options.objective), recipe.factor, options.view
-    adversarial.check(options.norm)
+    adversarial = objective(options.objective, options.real_target)
+    factor, view_name = recipe.factor, options.view
+    penalty, r1 = options.penalty, options.r1
+    if options.objective == "wgan-gp":
+        penalty = penalty or GradientPenalty()
+    if options.objective == "relativistic":
+        r1 = r1 or RealGradientPenalty(weight=R1_WEIGHT)
+    rate = lazy_rate(options.optimizer, r1.every) if r1 else options.optimizer
+    # Named only where it is set: discriminators of other packages need not know it.
+    epsilon = {} if options.epsilon == discriminators.EPSILON else {"epsilon": options.epsilon}
     kind = DISCRIMINATORS.resolve(options.network)
 
     def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
@@ -103,10 +181,23 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
             norm=options.norm,
             head=options.head,
             widths=(section.width, 2 * section.width, 4 * section.width, 8 * section.width),
+            **epsilon,
         )
-        optimizer = NetworkOptimizer(network.to(device), options.optimizer)
-        gate = AccuracyGate(bound, options.gate.memory)
-        trainers[name] = DiscriminatorTrainer(name, optimizer, gate, adversarial, view)
+        initialize(network, options.init)
+        if isinstance(options.constraint, SingularValueConstraint):
+            check_singular_values(network)
+        trainers[name] = DiscriminatorTrainer(
+            name,
+            NetworkOptimizer(network.to(device), rate),
+            AccuracyGate(bound, options.gate.memory),
+            adversarial,
+            view,
+            held=0 if name == "temporal" else 1,
+            mismatched=0.0 if name == "temporal" else options.mismatched,
+            penalty=penalty,
+            r1=r1,
+            constraint=options.constraint,
+        )
     return trainers
 
 
@@ -114,3 +205,9 @@ def seeded_generator(device: str, *key: object) -> torch.Generator:
     """A random generator whose numbers are a function of `key` alone."""
     digest = hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def precision(recipe: Recipe, device: str) -> torch.autocast:
+    """The context in which a recipe's networks run on the device."""
+    enabled = recipe.precision == "bfloat16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)

@@ -18,7 +18,7 @@ from fluidsr.ownership import Ownership
 CHECKPOINT = "checkpoint.safetensors"
 # Keys that may change when a training is resumed: its length, and how often it reports.
 _RESUMABLE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
-_RESUMABLE |= {"summary", "limits", "loggers", "strength"}
+_RESUMABLE |= {"summary", "limits", "loggers", "strength", "singular_values"}
 
 
 def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:

@@ -33,7 +33,8 @@ class MetricsLog:
         self._loggers = loggers
 
     def write(self, step: int, group: str, values: Mapping[str, float]) -> None:
-        """One record, `{"step": ..., "group": ..., **values}`; `group` is `training` or `validation`."""
+        """One record, `{"step": ..., "group": ..., **values}`; `group` is `training`, `validation` or
+        `singular_values`."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
@@ -41,6 +42,11 @@ class MetricsLog:
             raise write_error(self.path, error) from error
         for logger in self._loggers:
             logger.add_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
+
+    def records(self, group: str) -> list[tuple[int, dict[str, float]]]:
+        """The step and values of every record of a group so far."""
+        found = [json.loads(line) for line in _lines(self.path)]
+        return [(record["step"], _values(record)) for record in found if record.get("group") == group]
 
     def write_image(self, step: int, name: str, pixels: np.ndarray) -> None:
         """Write an image, `uint8 [height, width, 3]`, to `samples/NAME_STEP.png` and to the loggers."""
@@ -69,8 +75,12 @@ def _validation(lines: Iterable[str], step: int) -> dict[str, float] | None:
     for line in lines:
         record = json.loads(line)
         if record["step"] == step and record.get("group") == "validation":
-            return {name: value for name, value in record.items() if name not in ("step", "group")}
+            return _values(record)
     return None
+
+
+def _values(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in record.items() if name not in ("step", "group")}
 
 
 def _step(line: str) -> float:

@@ -1,7 +1,9 @@
-"""Monitors of a training: AccuracyGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run."""
+"""Monitors of a training: AccuracyGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run,
+SingularValueMonitor warns of a collapse."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -49,3 +51,39 @@ class DivergenceMonitor:
             return False
         self.lowest = min(self.lowest, self.mean)
         return self.bound is not None and self.mean > self.bound * self.lowest
+
+
+class SingularValueMonitor:
+    """Warns of layers whose largest singular value leaves the second behind: their ratio is `growth` times what it was
+    within the last `window` steps. Such a spike precedes collapse (Brock et al. 2019, section 4.1).
+
+    Values are called `LAYER/1`, `LAYER/2`, ..., from the largest down; `records` are earlier ones, with their steps.
+    """
+
+    def __init__(
+        self, records: Iterable[tuple[int, Mapping[str, float]]] = (), window: int = 1000, growth: float = 2.0
+    ) -> None:
+        self.window, self.growth = window, growth
+        self._ratios: dict[str, list[tuple[int, float]]] = {}
+        for step, values in records:
+            self.update(step, values)
+
+    def update(self, step: int, values: Mapping[str, float]) -> list[str]:
+        """Include the values of one step; one line for each layer that spikes. It is then watched anew."""
+        lines = []
+        for name, largest in values.items():
+            layer, _, rank = name.rpartition("/")
+            second = values.get(f"{layer}/2", 0.0)
+            if rank != "1" or second <= 0:
+                continue
+            ratio = largest / second
+            recent = [(s, r) for s, r in self._ratios.get(layer, []) if s >= step - self.window]
+            before = min((r for _, r in recent), default=ratio)
+            if ratio >= self.growth * before:
+                lines.append(
+                    f"step {step}: the largest singular value of {layer} is {ratio:.3g} times the second, and was "
+                    f"{before:.3g} times within {self.window} steps; that may be the beginning of a collapse"
+                )
+                recent = []
+            self._ratios[layer] = [*recent, (step, ratio)]
+        return lines

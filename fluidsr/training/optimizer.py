@@ -11,20 +11,32 @@ from torch import Tensor, nn
 from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.recipe_schema import Rate
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
+# An optimizer's state of a parameter.
+MOMENTS = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "rmsprop": ("step", "square_avg")}
 
 
 class NetworkOptimizer:
-    """A network, its AdamW and its learning-rate schedule."""
+    """A network, its AdamW or RMSProp, and its learning-rate schedule."""
 
     def __init__(self, network: nn.Module, options: Rate) -> None:
         self.network, self.options = network, options
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=options.weight_decay,
-        )
+        self.optimizer: torch.optim.Optimizer
+        if options.kind == "rmsprop":
+            self.optimizer = torch.optim.RMSprop(
+                network.parameters(), lr=options.learning_rate, alpha=options.betas[1]
+            )
+        else:
+            self.optimizer = torch.optim.AdamW(
+                network.parameters(),
+                lr=options.learning_rate,
+                betas=options.betas,
+                weight_decay=options.weight_decay,
+            )
+
+    @property
+    def updates(self) -> int:
+        """How often the weights were updated, in the trainings that this one resumes too."""
+        return max((int(state["step"]) for state in self.optimizer.state.values()), default=0)
 
     def all_reduce_and_clip(self, processes: ProcessGroup) -> float:
         """Average the gradients over the processes and clip their norm to `clip`; returns the norm before clipping."""
@@ -53,9 +65,10 @@ class NetworkOptimizer:
         """Restore what `tensors` gave. Raises KeyError where one is missing, RuntimeError for a wrong shape."""
         copy_tensors(self.network, tensors)
         names = [name for name, _ in self.network.named_parameters()]
+        kinds = MOMENTS[self.options.kind]
         moments = {
-            # The count stays on the host, where AdamW wants it.
-            i: {m: t.cpu() if m == "step" else t for m in MOMENTS for t in [tensors[f"{m}.{name}"]]}
+            # The count stays on the host, where the optimizer wants it.
+            i: {m: t.cpu() if m == "step" else t for m in kinds for t in [tensors[f"{m}.{name}"]]}
             for i, name in enumerate(names)
             if f"step.{name}" in tensors
         }
@@ -109,6 +122,17 @@ def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
 def all_finite(*values: float) -> bool:
     """Whether all are finite."""
     return all(map(math.isfinite, values))
+
+
+def lazy_rate(options: Rate, every: int) -> Rate:
+    """The rate and moments of an optimizer that gets an update of a regulariser's own after every `every` others, so
+    that it forgets as fast as without (Karras et al. 2020, StyleGAN2, appendix B). With 1 there is no such update."""
+    if every == 1:
+        return options
+    share = every / (every + 1)
+    first, second = options.betas
+    changed = {"learning_rate": share * options.learning_rate, "betas": (first**share, second**share)}
+    return options.model_copy(update=changed)
 
 
 _POWER = 1.1  # of the published decay

@@ -12,18 +12,19 @@ from pydantic import Field, model_validator
 from fluidsr.errors import InputError
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
+from fluidsr.training.discriminator_schema import Discriminators
 from fluidsr.training.recipe_schema import (
     IMPORTS,
-    Discriminators,
+    GeneratorOptimizer,
     LoggerName,
     Losses,
     Network,
-    Optimizer,
     Patches,
-    Section,
     SmokeNetwork,
     default_architecture,
 )
+from fluidsr.training.regularization import contradictions
+from fluidsr.training.sections import Section
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -45,7 +46,7 @@ class Recipe(Section):
     patches: Patches = Patches()
     discriminators: Discriminators | None = Field(default=None, description="The adversary; null: none")
     losses: Losses = Losses()
-    optimizer: Optimizer = Optimizer()
+    optimizer: GeneratorOptimizer = GeneratorOptimizer()
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
@@ -63,6 +64,11 @@ class Recipe(Section):
     )
     sample_every: int = Field(default=1000, ge=1, description="Steps between sample images")
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints")
+    singular_values: bool = Field(
+        default=False,
+        description="At validations, write the three largest singular values of each layer to `metrics.jsonl`, and "
+        "warn of a layer whose first one leaves the second behind, a sign of collapse (BigGAN, section 4)",
+    )
     loggers: tuple[LoggerName, ...] = Field(
         default=(),
         description="Where curves and samples go beside `metrics.jsonl` and TensorBoard: `wandb`, or another package's",
@@ -131,16 +137,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
     if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
-    if discriminators and discriminators.objective == "relativistic" and discriminators.norm == "batch":
-        yield (
-            "discriminators.norm",
-            "is batch, and R1 is a penalty on each sample's own gradient; use group or none",
-        )
-    if discriminators and discriminators.objective == "wgan-gp" and discriminators.norm == "batch":
-        yield (
-            "discriminators.norm",
-            "is batch, and WGAN-GP needs discriminators that treat samples independently; use group",
-        )
+    if discriminators:
+        yield from contradictions(discriminators, patches.batch)
     if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
         yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
     if discriminators and discriminators.start >= recipe.steps:

@@ -1,4 +1,4 @@
-"""The sections of a recipe: generator, patches, losses, optimizers, discriminators."""
+"""The sections of a recipe: generator, patches, losses, optimizers; discriminators are in `discriminator_schema`."""
 
 from __future__ import annotations
 
@@ -29,24 +29,11 @@ from fluidsr.models.unet import UNet, UNetArchitecture
 from fluidsr.scenes.error_messages import Problem, Problems, explain
 from fluidsr.training.loggers import LOGGERS
 from fluidsr.training.loss import LOSSES, Loss
+from fluidsr.training.sections import Count, Positive, Section, Share, Signed, Weight
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 IMPORTS = {"imports": True}  # the validation context in which `module:Class` is imported
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Signed = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Accuracy = Annotated[float, Field(ge=0.5, le=1)]
-Width = Annotated[int, Field(ge=1, le=1024)]
-Count = Annotated[int, Field(ge=0, le=1024)]
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _class_of(registry: Registry[T], reference: str, info: ValidationInfo) -> type[T]:
@@ -240,10 +227,16 @@ class Losses(Section):
 
 
 class Rate(Section):
-    """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) and its learning rate."""
+    """AdamW (Loshchilov and Hutter 2019; Adam where `weight_decay` is 0) or RMSProp, and its learning rate."""
 
+    kind: Literal["adamw", "rmsprop"] = Field(
+        default="adamw",
+        description="Which optimizer; `rmsprop` needs `betas: [0, 0.99]` and no `weight_decay`",
+    )
     learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
-    betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="Decay of the two moments")
+    betas: tuple[Share, Share] = Field(
+        default=(0.9, 0.99), description="Decay of the two moments; RMSProp has the second alone"
+    )
     weight_decay: Weight = Field(default=0.0, description="Of AdamW")
     warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
     decay: Literal["cosine", "polynomial"] = Field(
@@ -256,124 +249,29 @@ class Rate(Section):
     )
     clip: Positive = Field(default=1.0, description="Largest norm of the gradient; a longer one is shortened")
 
+    @model_validator(mode="after")
+    def _fits_rmsprop(self) -> Rate:
+        if self.kind == "rmsprop" and self.betas[0] > 0:
+            raise ValueError(
+                f"betas {list(self.betas)} have a first moment, and rmsprop has none; use [0, 0.99]"
+            )
+        if self.kind == "rmsprop" and self.weight_decay > 0:
+            raise ValueError("weight_decay is AdamW's, and kind is rmsprop; remove one of them")
+        return self
+
 
 class Optimizer(Rate):
-    """The generator's AdamW; the model that is kept is an exponential moving average of its weights."""
+    """The optimizer of what is trained; the model that is kept is an exponential moving average of its weights."""
 
     average: Share = Field(default=0.999, description="Decay of the averaged weights")
 
 
-class DiscriminatorRate(Rate):
-    """The discriminators' AdamW, one each; its schedule begins when the adversary does."""
+class GeneratorOptimizer(Optimizer):
+    """The generator's optimizer; the model that is kept is an exponential moving average of its weights."""
 
-    learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
-    betas: tuple[Share, Share] = Field(default=(0.5, 0.999), description="Decay of the two moments")
-    warmup_steps: int = Field(default=0, ge=0, description="Steps of linear growth from 0")
-    clip: Positive = Field(
-        default=100.0, description="Largest norm of the gradient; a longer one is shortened"
-    )
-
-
-class SpatialDiscriminator(Section):
-    """Ds: coarse density and a fine frame; is the frame real?"""
-
-    width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
-    )
-
-
-class SliceDiscriminator(Section):
-    """D on slices of a 3-D frame: coarse density and fine frame in 2-D; is the slice real?"""
-
-    width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
-    )
-    every: int = Field(
-        default=7,
-        ge=1,
-        le=64,
-        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
-    )
-
-
-class TemporalDiscriminator(Section):
-    """Dt: three consecutive fine frames; are they real?"""
-
-    width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
-    )
-    align: bool = Field(
-        default=True,
-        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5)",
-    )
-
-
-class Updates(Section):
-    """Updates of each network in a step, in this order.
-
-    Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
-    """
-
-    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
-    temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
-    generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
-
-    @property
-    def shared(self) -> bool:
-        """Whether a step is one batch for all."""
-        return self.spatial == self.temporal == self.generator == 1
-
-
-class Gate(Section):
-    """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
-
-    spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
-    slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
-    temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
-    memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
-
-
-class Discriminators(Section):
-    """The adversary: which discriminators, what they see, and how they are trained."""
-
-    network: DiscriminatorName = Field(
-        default="convolutional",
-        description="Class of all of them: its name, or `module:Class` of another package",
-    )
-    spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
-    slices: SliceDiscriminator | None = Field(
-        default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"
-    )
-    temporal: TemporalDiscriminator | None = Field(
-        default=TemporalDiscriminator(), description="Dt; null: none"
-    )
-    view: Literal["residual", "raw"] = Field(
-        default="residual",
-        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
-        "`raw`: the density itself, as published",
-    )
-    thin: Weight = Field(
+    orthogonal: Weight = Field(
         default=0.0,
-        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
-        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
-    )
-    norm: Literal["batch", "group", "spectral", "none"] = Field(
-        default="none",
-        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
-        "detail is, and that is what tells real from generated",
-    )
-    head: Literal["pooled", "full"] = Field(
-        default="pooled",
-        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
-    )
-    objective: Literal["non-saturating", "least-squares", "hinge", "wgan-gp", "relativistic"] = Field(
-        default="non-saturating", description="Adversarial losses (`fluidsr.models.objectives`)"
-    )
-    updates: Updates = Updates()
-    gate: Gate = Gate()
-    optimizer: DiscriminatorRate = DiscriminatorRate()
-    start: int = Field(
-        default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
+        description="Weight of a penalty on filters of one layer that are alike (BigGAN, equation 3); published: 1e-4",
     )
 
 

@@ -18,13 +18,17 @@ _SECTIONS = {
     "patches": "Patches",
     "losses": "Losses",
     "losses.extra": "ExtraLoss",
-    "optimizer": "Optimizer",
+    "optimizer": "GeneratorOptimizer",
     "discriminators": "Discriminators",
     "discriminators.spatial": "SpatialDiscriminator",
     "discriminators.slices": "SliceDiscriminator",
     "discriminators.temporal": "TemporalDiscriminator",
     "discriminators.updates": "Updates",
     "discriminators.gate": "Gate",
+    "discriminators.penalty": "GradientPenalty",
+    "discriminators.r1": "RealGradientPenalty",
+    "discriminators.constraint: clip": "ClipConstraint",
+    "discriminators.constraint: svc": "SingularValueConstraint",
     "discriminators.optimizer": "DiscriminatorRate",
 }
 

@@ -15,9 +15,10 @@ import torch
 
 from fluidsr.errors import TrainingError
 from fluidsr.models import Card, Generator, save
+from fluidsr.models.kernels import largest_singular_values
 from fluidsr.models.store import properties_of
 from fluidsr.signals import StopRequest
-from fluidsr.training import batch_norm
+from fluidsr.training import batch_norm, examination
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.batches import BatchStream, Sampler
 from fluidsr.training.checkpoint import TrainingState
@@ -25,10 +26,13 @@ from fluidsr.training.distributed import ProcessGroup, process_group
 from fluidsr.training.folder import CHECKPOINT
 from fluidsr.training.loggers import open_loggers
 from fluidsr.training.metrics_log import MetricsLog
+from fluidsr.training.monitors import SingularValueMonitor
 from fluidsr.training.optimizer import learning_rate, rate_change
 from fluidsr.training.recipe import Recipe
 
 ACCURACY_BATCHES = 4  # on which the discriminators' accuracies are measured at each validation
+SINGULAR_VALUES = "singular_values"  # the group of their records
+EXAMINED = ("accuracy_", "auc_matched_")  # figures of the discriminators, not of the model
 
 Validation = Callable[[Generator], Mapping[str, float]]
 Pictures = Callable[[Generator], Mapping[str, np.ndarray]]
@@ -147,6 +151,10 @@ class Trainer:
         if processes.is_main:
             loggers = open_loggers(recipe.loggers, output, self.state.step, recipe.model_dump(mode="json"))
             self.metrics_log = MetricsLog(output, self.state.step, loggers)
+        self.note = note
+        self.singular_values: SingularValueMonitor | None = None
+        if self.metrics_log and recipe.singular_values:
+            self.singular_values = SingularValueMonitor(self.metrics_log.records(SINGULAR_VALUES))
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.losses: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
@@ -157,7 +165,7 @@ class Trainer:
         self.validated = self.sampled = -1
         if self.metrics_log and self.metrics_log.validation is not None:
             recorded = self.metrics_log.validation.items()
-            self.metrics = {name: value for name, value in recorded if not name.startswith("accuracy_")}
+            self.metrics = {name: value for name, value in recorded if not name.startswith(EXAMINED)}
             self.validated = state.step
         try:
             if state.step:
@@ -250,31 +258,45 @@ class Trainer:
                 metrics = {k: float(v) for k, v in self.validation(self._inference_model()).items()}
             self.metrics = metrics
         if self.held_out is not None and self.state.discriminators:
-            metrics = {**metrics, **self._discriminator_accuracies(self.held_out)}
+            metrics = {**metrics, **self._examine_discriminators(self.held_out)}
         if metrics:
             self.metrics_log.write(self.state.step, "validation", metrics)
+        if self.singular_values is not None:
+            values = {
+                f"{owner}/{layer}/{rank}": value
+                for owner, network in self.state.networks().items()
+                for layer, largest in largest_singular_values(network).items()
+                for rank, value in enumerate(largest, start=1)
+            }
+            self.metrics_log.write(self.state.step, SINGULAR_VALUES, values)
+            for line in self.singular_values.update(self.state.step, values):
+                self.note(f"{self.output}: {line}")
         self._reset_clock()
 
-    def _discriminator_accuracies(self, held_out: Sources) -> dict[str, float]:
-        """Accuracies on the next training batches and on held-out ones: far apart, a discriminator has memorised."""
-        step = self.adversarial_step
+    def _examine_discriminators(self, held_out: Sources) -> dict[str, float]:
+        """Accuracies on the next training batches and on held-out ones: far apart, a discriminator has memorised. And
+        whether it tells matched pairs of a coarse and a fine frame from shuffled ones."""
+        state, batches, triplets = self.state, self.adversarial_step.batches, self.adversarial_step.triplets
 
         def stream(sampler: Sampler) -> BatchStream:
             return BatchStream(sampler, 1, 1, ProcessGroup(), self.device)
 
-        batches = stream(held_out.frames)
-        triplets = None if held_out.triplets is None else stream(held_out.triplets)
-        indices = range(ACCURACY_BATCHES)
+        unseen = stream(held_out.frames)
+        unseen_triplets = None if held_out.triplets is None else stream(held_out.triplets)
+        following, indices = batches.first_index(state.step), range(ACCURACY_BATCHES)
         accuracies = {
-            "train": step.accuracies(
-                step.batches, step.triplets, [step.batches.first_index(self.state.step) + n for n in indices]
-            ),
-            "held_out": step.accuracies(batches, triplets, indices),
+            "train": examination.accuracies(state, batches, triplets, [following + n for n in indices]),
+            "held_out": examination.accuracies(state, unseen, unseen_triplets, indices),
+        }
+        matching = {
+            "train": examination.matched_auc(state, batches, following),
+            "held_out": examination.matched_auc(state, unseen, 0),
         }
         return {
-            f"accuracy_{name}_{split}": accuracy
-            for split, values in accuracies.items()
-            for name, accuracy in values.items()
+            f"{figure}_{name}_{split}": value
+            for figure, splits in (("accuracy", accuracies), ("auc_matched", matching))
+            for split, values in splits.items()
+            for name, value in values.items()
         }
 
     def _write_samples(self) -> None:

@@ -73,6 +73,7 @@ def test_a_good_method_beats_interpolation_in_every_figure(report: Report) -> No
     assert good["spectrum"] == pytest.approx(2 * -np.log10(0.99), rel=1e-3)
     assert good["spectrum"] < 0.1 * cubic["spectrum"]
     assert good["temporal"] == pytest.approx(0.99, rel=1e-3)
+    assert good["coherence"] == pytest.approx(0.99, rel=1e-3) and abs(cubic["coherence"] - 1) > 0.02
     assert good["mass"] == pytest.approx(0.01, rel=1e-3)
     assert cubic["mass"] < 0.05
     assert report.figures("reference")["phase"] > 0

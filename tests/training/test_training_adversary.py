@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fluidsr.errors import ModelError, TrainingError
 from fluidsr.training import Sources, load_recipe, train
@@ -310,4 +311,10 @@ def test_the_published_schedule_is_as_published(name, batch, triplets, updates, 
         assert options.decay == "polynomial" and options.weight_decay == 0
     assert (critics.view, critics.norm, critics.head) == ("raw", "batch", "full")
     assert critics.objective == "non-saturating"
+    assert (critics.init, recipe.generator.init) == ("published", "published")
+    assert recipe.patches.augment == "affine"  # any angle, and 0.85 to 1.15 as large: "crucial" (3.4.2)
+    with torch.device("meta"):
+        state = TrainingState(recipe, 0, "meta")
+    norms = [m for n in state.networks().values() for m in n.modules() if isinstance(m, _BatchNorm)]
+    assert len(norms) == 9 + 2 * 3 and {norm.eps for norm in norms} == {1e-3}
     assert recipe.steps == {"tempogan-2d": 40_000, "tempogan-3d": 7_000}[name]

@@ -1,0 +1,92 @@
+"""Constraints on a discriminator's weights, applied after an update: weight clipping, singular value clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from fluidsr.errors import InputError
+
+TOLERANCE = 1e-6  # relative; what exceeds a bound by less stays, so that clipping twice changes nothing
+
+
+@torch.no_grad()
+def clip_weights(network: nn.Module, bound: float) -> None:
+    """Clamp every parameter to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
+    for parameter in network.parameters():
+        parameter.clamp_(-bound, bound)
+
+
+@torch.no_grad()
+def clip_singular_values(network: nn.Module, strict: bool = False) -> None:
+    """Lower the singular values of every layer that exceed its bound (Saito et al. 2017, table 2).
+
+    A kernel is taken as the matrix `[filters, inputs * cells]`; the bound is 1, or with `strict`
+    `operator_norm_bound`, with which no convolution or linear layer makes its input longer. A batch norm's scale lies
+    in [0, sqrt(variance + epsilon)] on return, its running variance. Biases stay. The network must be one that
+    `check_singular_values` passes.
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            assert module.running_var is not None
+            largest = torch.sqrt(module.running_var + module.eps)
+            module.weight.copy_(torch.minimum(module.weight.clamp(min=0.0), largest))
+        elif isinstance(module, (_ConvNd, nn.Linear)):
+            _clip(module.weight, operator_norm_bound(module) if strict else 1.0)
+
+
+def operator_norm_bound(layer: nn.Module) -> float:
+    """A bound on the singular values of a layer's reshaped kernel under which the layer's operator norm is at most 1.
+
+    A strided convolution is that matrix times one that copies each input value to the at most
+    `prod(ceil(kernel / stride))` places where a kernel meets it, and so has at most its square root as norm.
+    """
+    if not isinstance(layer, _ConvNd):
+        return 1.0
+    copies = math.prod(math.ceil(k / s) for k, s in zip(layer.kernel_size, layer.stride, strict=True))
+    return 1 / math.sqrt(copies)
+
+
+def check_singular_values(network: nn.Module) -> None:
+    """Raise InputError for a network with layers that `clip_singular_values` could not bound."""
+    for module in network.modules():
+        known = isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) and not isinstance(
+            module, _ConvTransposeNd
+        )
+        plain = not isinstance(module, _ConvNd) or (module.groups == 1 and set(module.dilation) == {1})
+        tracked = not isinstance(module, _BatchNorm) or (module.affine and module.track_running_stats)
+        if any(True for _ in module.parameters(recurse=False)) and not (known and plain and tracked):
+            raise InputError(
+                "discriminators.constraint",
+                f"cannot bound the singular values of a {type(module).__name__} layer",
+                "use {kind: clip}, or a network of plain convolutions and linear layers",
+            )
+
+
+def operator_norm(
+    linear: Callable[[Tensor], Tensor], shape: tuple[int, ...], iterations: int = 60, seed: int = 0
+) -> float:
+    """The largest factor by which a linear map lengthens an input of `shape`, by power iteration of its transpose times
+    itself; from below, within a percent after 60 iterations for the convolutions of a discriminator."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    for _ in range(iterations):
+        x = (x / x.norm()).requires_grad_(True)
+        y = linear(x)
+        (x,) = torch.autograd.grad(y, x, y.detach())
+    return float(y.detach().norm())
+
+
+def _clip(weight: Tensor, bound: float) -> None:
+    """In float64, and by the left singular vectors alone, which are few."""
+    matrix = weight.flatten(1).double()
+    squares, left = torch.linalg.eigh(matrix @ matrix.mT)
+    values = squares.clamp(min=0.0).sqrt()
+    over = values > bound * (1 + TOLERANCE)
+    if bool(over.any()):
+        left, values = left[:, over], values[over]
+        weight.sub_(((left * (1 - bound / values)) @ (left.mT @ matrix)).view_as(weight))

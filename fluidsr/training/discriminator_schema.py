@@ -1,0 +1,155 @@
+"""The section `discriminators` of a recipe, and those in it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fluidsr.models.discriminators import EPSILON
+from fluidsr.models.initialization import INIT_DESCRIPTION, Init
+from fluidsr.training.recipe_schema import DiscriminatorName, Rate
+from fluidsr.training.regularization import Constraint, GradientPenalty, RealGradientPenalty
+from fluidsr.training.sections import Accuracy, Positive, Section, Share, Weight, Width
+
+
+class DiscriminatorRate(Rate):
+    """The discriminators' optimizers, one each; their schedule begins when the adversary does."""
+
+    learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
+    betas: tuple[Share, Share] = Field(default=(0.5, 0.999), description="Decay of the two moments")
+    warmup_steps: int = Field(default=0, ge=0, description="Steps of linear growth from 0")
+    clip: Positive = Field(
+        default=100.0, description="Largest norm of the gradient; a longer one is shortened"
+    )
+
+
+class SpatialDiscriminator(Section):
+    """Ds: coarse density and a fine frame; is the frame real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+
+
+class SliceDiscriminator(Section):
+    """D on slices of a 3-D frame: coarse density and fine frame in 2-D; is the slice real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+    every: int = Field(
+        default=7,
+        ge=1,
+        le=64,
+        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
+    )
+
+
+class TemporalDiscriminator(Section):
+    """Dt: three consecutive fine frames; are they real?"""
+
+    width: Width = Field(
+        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+    )
+    align: bool = Field(
+        default=True,
+        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5)",
+    )
+
+
+class Updates(Section):
+    """Updates of each network in a step, in this order.
+
+    Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
+    """
+
+    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
+    temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
+    generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
+
+    @property
+    def shared(self) -> bool:
+        """Whether a step is one batch for all."""
+        return self.spatial == self.temporal == self.generator == 1
+
+
+class Gate(Section):
+    """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
+
+    spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
+    slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
+    temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
+    memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
+
+
+class Discriminators(Section):
+    """The adversary: which discriminators, what they see, and how they are trained."""
+
+    network: DiscriminatorName = Field(
+        default="convolutional",
+        description="Class of all of them: its name, or `module:Class` of another package",
+    )
+    spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
+    slices: SliceDiscriminator | None = Field(
+        default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"
+    )
+    temporal: TemporalDiscriminator | None = Field(
+        default=TemporalDiscriminator(), description="Dt; null: none"
+    )
+    view: Literal["residual", "raw"] = Field(
+        default="residual",
+        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
+        "`raw`: the density itself, as published",
+    )
+    thin: Weight = Field(
+        default=0.0,
+        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
+        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
+    )
+    norm: Literal["batch", "group", "spectral", "none"] = Field(
+        default="none",
+        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
+        "detail is, and that is what tells real from generated",
+    )
+    head: Literal["pooled", "full"] = Field(
+        default="pooled",
+        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
+    )
+    epsilon: Positive = Field(
+        default=EPSILON, description="Added to the variance by `norm: batch` and `group`; published: 1e-3"
+    )
+    init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
+    objective: Literal["non-saturating", "least-squares", "hinge", "wgan", "wgan-gp", "relativistic"] = Field(
+        default="non-saturating", description="Adversarial losses (`fluidsr.models.objectives`)"
+    )
+    real_target: float = Field(
+        default=1.0,
+        ge=0.5,
+        le=1,
+        description="Probability that `non-saturating` asks of real samples; below 1, one-sided label smoothing "
+        "(Salimans et al. 2016); published: 0.9",
+    )
+    mismatched: Weight = Field(
+        default=0.0,
+        description="Weight of a third loss of Ds: real frames beside the coarse frame of another sample of the batch "
+        "are to count as generated (Reed et al. 2016)",
+    )
+    penalty: GradientPenalty | None = Field(
+        default=None,
+        description="Gradient penalty between real and generated samples, for any objective but `wgan`; `wgan-gp` has "
+        "it anyway; null: none",
+    )
+    r1: RealGradientPenalty | None = Field(
+        default=None,
+        description="Gradient penalty R1 at real samples; null: none, or for `relativistic` weight 0.01, every update",
+    )
+    constraint: Constraint | None = Field(
+        default=None, description="What the weights are held to after updates; null: nothing"
+    )
+    updates: Updates = Updates()
+    gate: Gate = Gate()
+    optimizer: DiscriminatorRate = DiscriminatorRate()
+    start: int = Field(
+        default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
+    )

@@ -1,0 +1,72 @@
+"""What a training's discriminators have learned: accuracies, and whether they heed the coarse frame. No update is made.
+
+Any single process may call these: they do not wait for the others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from fluidsr.models.objectives import auc
+from fluidsr.training.batch_norm import local_statistics, preserving_buffers
+from fluidsr.training.batches import BatchStream, TrainingBatch
+from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.discriminators import precision, seeded_generator
+
+MATCHED_PAIRS = 64  # real samples on which `matched_auc` is measured
+
+
+@torch.no_grad()
+def accuracies(
+    state: TrainingState, batches: BatchStream, triplets: BatchStream | None, indices: Sequence[int]
+) -> dict[str, float]:
+    """The discriminators' accuracies on the batches `indices` against the current generator."""
+    sums: dict[str, float] = defaultdict(float)
+    generator, factor = state.generator.network, state.recipe.factor
+    generator.train()
+    for index in indices:
+        frames = TrainingBatch(batches.batch_at(index), factor)
+        sequence = frames if triplets is None else TrainingBatch(triplets.batch_at(index), factor)
+        for name, discriminator in state.discriminators.items():
+            batch = sequence if name == "temporal" else frames
+            random = seeded_generator(state.device, "accuracy")
+            with (
+                _evaluating(generator),
+                _evaluating(discriminator.network),
+                precision(state.recipe, state.device),
+            ):
+                _, values = discriminator.loss(batch, batch.fake(generator), random)
+            sums[name] += values["accuracy"] / len(indices)
+    return dict(sums)
+
+
+@torch.no_grad()
+def matched_auc(state: TrainingState, batches: BatchStream, first: int) -> dict[str, float]:
+    """How well each discriminator that sees the coarse frame tells real samples from those beside the coarse frame of
+    another sample: the area under the ROC curve, by name, on the batches from `first` on. Empty where a batch has one
+    sample."""
+    size = state.recipe.patches.batch
+    conditional = [d for d in state.discriminators.values() if d.held]
+    if size < 2 or not conditional:
+        return {}
+    count = -(-MATCHED_PAIRS // size)
+    drawn = [TrainingBatch(batches.batch_at(first + n), state.recipe.factor) for n in range(count)]
+    figures = {}
+    for discriminator in conditional:
+        with _evaluating(discriminator.network), precision(state.recipe, state.device):
+            matched = [discriminator.logits(batch, batch.fine) for batch in drawn]
+            mismatched = [discriminator.mismatched_logits(batch) for batch in drawn]
+        figures[discriminator.name] = auc(torch.cat(matched), torch.cat(mismatched))
+    return figures
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Within, batch norms use this process's batches alone, and the network's buffers end unchanged."""
+    with preserving_buffers(network), local_statistics(network):
+        yield

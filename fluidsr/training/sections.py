@@ -1,0 +1,21 @@
+"""What the sections of a recipe are made of: their base class, and bounded numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Signed = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Accuracy = Annotated[float, Field(ge=0.5, le=1)]
+Width = Annotated[int, Field(ge=1, le=1024)]
+Count = Annotated[int, Field(ge=0, le=1024)]
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
