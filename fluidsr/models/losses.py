@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -10,12 +10,27 @@ from torch import Tensor
 
 from fluidsr.models.warp import advect, fine_velocity
 
-__all__ = ["absolute", "feature", "fine_velocity", "gradient", "temporal", "temporal_l2"]
+__all__ = ["absolute", "anchor", "feature", "fine_velocity", "gradient", "temporal", "temporal_l2"]
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of two fields of one shape."""
     return (output - target).abs().mean()
+
+
+def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
+    """`mean((theta - theta_0)²)` over all numbers of the `parameters`, against those that they had at the `start`.
+
+    It keeps a network that is trained further near the one it was; `start` gets no gradient. Raises ValueError where
+    their counts or shapes differ.
+    """
+    squares, count = [], 0
+    for now, then in zip(parameters, start, strict=True):
+        if now.shape != then.shape:
+            raise ValueError(f"weights of shape {tuple(now.shape)} started as {tuple(then.shape)}")
+        squares.append((now - then.detach()).square().sum())
+        count += now.numel()
+    return torch.stack(squares).sum() / count
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:

@@ -57,6 +57,11 @@ class Recipe(Section):
         default=20.0,
         description="Stop where the running absolute difference is so many times its best; null: never",
     )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Stop after so many validations in a row without a smaller held-out `absolute`, and keep the best "
+        "weights, those of `init` among them; null: never, and keep the last",
+    )
     log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
     validate_every: int = Field(
         default=500, ge=1, description="Steps between validations on held-out simulations"
@@ -123,6 +128,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 f"losses.extra[{n}]",
                 f"is a second loss called '{name}'; leave one out, or rename its class",
             )
+    if losses.anchor > 0 and recipe.init is None:
+        yield "losses.anchor", "is a distance from the weights of init, and there is none; give init, or anchor: 0"
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:

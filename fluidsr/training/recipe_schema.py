@@ -173,6 +173,11 @@ class Patches(Section):
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients are averaged into one update"
     )
+    pairs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Train on so many frames alone, spread evenly, each with its neighbours where a loss looks at time; "
+        "of a single simulation the last third is then held out; null: on all",
+    )
     minimum_density: Weight = Field(
         default=0.01, description="Patches of a smaller mean coarse density are not drawn"
     )
@@ -229,6 +234,10 @@ class Losses(Section):
         default="normalised",
         description="`normalised`: mean over elements; `published`: half the sum, grows with tile and batch",
     )
+    anchor: Weight = Field(
+        default=0.0,
+        description="Mean squared distance of the weights from those of `init`: against forgetting",
+    )
     extra: tuple[ExtraLoss, ...] = Field(
         default=(), description="Losses of other packages: `{loss: NAME, weight: 0.1, options: {...}}`"
     )
@@ -241,10 +250,10 @@ class Rate(Section):
     betas: tuple[Share, Share] = Field(default=(0.9, 0.99), description="Decay of the two moments")
     weight_decay: Weight = Field(default=0.0, description="Of AdamW")
     warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
-    decay: Literal["cosine", "polynomial"] = Field(
+    decay: Literal["cosine", "polynomial", "constant"] = Field(
         default="cosine",
         description="`cosine`: half a wave down to the final fraction; `polynomial`: as published, "
-        "constant for half of the steps, then down with the power 1.1",
+        "constant for half of the steps, then down with the power 1.1; `constant`: none",
     )
     final_fraction: float = Field(
         default=0.01, ge=0, le=1, description="Of the learning rate, at the last step"
