@@ -183,6 +183,7 @@ _OPTIONS_OF_PARAMETERS = {
     "debug": "--debug",
     "density_grid": "--density-grid",
     "device": "--device",
+    "data": "--data",
     "dim": "--dim",
     "extinction": "--extinction",
     "factor": "--factor",

@@ -36,7 +36,7 @@ class PairChoice:
 
     @property
     def held_out_middles(self) -> dict[Address, tuple[int, ...]]:
-        """The frames held out, of those with `neighbours` in both directions; simulations that have none are left out."""
+        """The frames held out, with `neighbours` those that have both; simulations without any are left out."""
         reach = int(self.neighbours)
         middles = {path: tuple(span[reach : len(span) - reach]) for path, span in self.held_out.items()}
         return {path: frames for path, frames in middles.items() if frames}
@@ -54,19 +54,25 @@ class PairChoice:
     def sentence(self) -> str:
         """The same for the user."""
         each = ", each with the frames before and after it" if self.neighbours else ""
-        spans = [f"frames {span.start} to {span.stop - 1} of {path.name}" for path, span in self.held_out.items()]
+        spans = [
+            f"frames {span.start} to {span.stop - 1} of {path.name}" for path, span in self.held_out.items()
+        ]
         more = f" and of {len(spans) - 3} more" if len(spans) > 3 else ""
         held_out = f"{', '.join(spans[:3])}{more}"
         if self.by_time:
-            held_out += " (by time: there is one simulation, and later frames of it are easier than other smoke)"
+            held_out += (
+                " (by time: there is one simulation, and later frames of it are easier than other smoke)"
+            )
         return f"trained on {self.count} frame pairs{each}; held out: {held_out}"
 
 
-def choose_pairs(store: Store | DataSource | ConcatStore, count: int | None, *, neighbours: bool) -> PairChoice:
+def choose_pairs(
+    store: Store | DataSource | ConcatStore, count: int | None, *, neighbours: bool
+) -> PairChoice:
     """`count` frames of the training simulations, spread evenly over all of them; None: all.
 
-    Those for validation are held out whole; where there are none, every third simulation; of a single one its last third
-    of frames. Simulations for tests are left alone. Frames are numbered from 0, as in the dataset. Raises InputError
+    Those for validation are held out whole; where there are none, every third simulation; of a single one its last
+    third of frames. Simulations for tests are left alone. Frames are numbered from 0, as in the dataset. Raises InputError
     where there are fewer frames than that.
     """
     training, held_out = list(store.simulations("train")), list(store.simulations("validation"))

@@ -60,8 +60,8 @@ def shipped_closures() -> list[str]:
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """The file of a shipped model's name, of a path, or of the one model in a training's folder. Raises ModelError where
-    there is none."""
+    """The file of a shipped model's name, of a path, or of the one model in a training's folder. Raises ModelError
+    where there is none."""
     text = str(name_or_path)
     if text in (*shipped(), *shipped_closures()):
         return WEIGHTS / f"{text}{SUFFIX}"

@@ -58,7 +58,11 @@ class TrainJob:
         choice = chosen_pairs(open_stores(self.data), recipe)
         if choice is not None:
             cost["updates_per_pair"] = round(recipe.steps * patches.batch / choice.count, 1)
-        document: dict[str, Any] = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
+        document: dict[str, Any] = {
+            "data": [str(path) for path in self.data],
+            "device": self.device,
+            "seed": self.seed,
+        }
         if choice is not None:
             document["pairs"] = choice.about()
         return {**document, "recipe": recipe.model_dump(mode="json"), "cost": cost}
@@ -79,7 +83,8 @@ class TrainJob:
             validator = validation.Validator.from_store(store, self.device)
         else:
             spans = [(s, choice.held_out[s.path]) for s in store.simulations() if s.path in choice.held_out]
-            validator = validation.Validator.of_spans([each for each in spans if len(each[1]) > 1], self.device)
+            spans = [(simulation, span) for simulation, span in spans if len(span) > 1]
+            validator = validation.Validator.of_spans(spans, self.device) if spans else None
         with ExitStack() as stack:
             folder = training_folder(output, self.recipe, overwrite=overwrite, quiet=quiet)
             progress = stack.enter_context(folder)
@@ -162,8 +167,8 @@ def sources(
 
 
 def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:
-    """The frames that a few-shot recipe trains on and holds out; None for another. Raises InputError where there are too
-    few."""
+    """The frames that a few-shot recipe trains on and holds out; None for another. Raises InputError where there
+    are too few."""
     from fluidsr import dataset
 
     patches = recipe.patches

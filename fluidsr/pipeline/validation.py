@@ -59,8 +59,8 @@ class Validator:
         return cls(pairs[:_PAIRS], device)
 
     def metrics_of(self, generator: Generator) -> dict[str, float]:
-        """Means over the pairs: `absolute` difference, `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
-        (1 is right), `phase` score, `mass` drift (`fluidsr.metrics`)."""
+        """Means over the pairs: `absolute` difference, `psnr` in dB, `spectrum` error, `temporal` difference over the
+        reference's (1 is right), `phase` score, `mass` drift (`fluidsr.metrics`)."""
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
         for pair in self._pairs:

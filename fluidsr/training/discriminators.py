@@ -148,7 +148,9 @@ def saved_discriminators(model: str | Path, sha256: str) -> tuple[dict[str, Tens
     return saved.tensors, ""
 
 
-def load_discriminators(trainers: Mapping[str, DiscriminatorTrainer], tensors: Mapping[str, Tensor]) -> list[str]:
+def load_discriminators(
+    trainers: Mapping[str, DiscriminatorTrainer], tensors: Mapping[str, Tensor]
+) -> list[str]:
     """Give each discriminator its weights of `tensors`; returns the names of those that have none that fit, which stay
     as they are."""
     left = []

@@ -82,8 +82,8 @@ def _remove_training(folder: Path, name: str) -> None:
                 file.unlink()
             with suppress(OSError):  # a file of the user's is in it
                 (folder / part).rmdir()
-    for file in ("metrics.jsonl", DISCRIMINATORS):
-        (folder / file).unlink(missing_ok=True)
+    for name in ("metrics.jsonl", DISCRIMINATORS):
+        (folder / name).unlink(missing_ok=True)
     checkpoints.remove(folder / CHECKPOINT)
 
 

@@ -129,7 +129,10 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 f"is a second loss called '{name}'; leave one out, or rename its class",
             )
     if losses.anchor > 0 and recipe.init is None:
-        yield "losses.anchor", "is a distance from the weights of init, and there is none; give init, or anchor: 0"
+        yield (
+            "losses.anchor",
+            "is a distance from the weights of init, and there is none; give init, or anchor: 0",
+        )
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:

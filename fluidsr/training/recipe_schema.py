@@ -115,7 +115,13 @@ class UNetNetwork(UNetArchitecture, _Network):
     architecture: Literal["unet"] = Field(description="Which network")
 
 
-_BUILT_IN = ("smoke", "tempogan", "unet")
+# What recipes call the architectures that cards name.
+NETWORKS = {
+    SmokeGenerator.architecture: "smoke",
+    TempoGAN.architecture: "tempogan",
+    UNet.architecture: "unet",
+}
+_BUILT_IN = tuple(NETWORKS.values())
 _BuiltIn = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
 
 
@@ -175,7 +181,7 @@ class Patches(Section):
     )
     pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Train on so many frames alone, spread evenly, each with its neighbours where a loss looks at time; "
+        description="Train on so many frames alone, spread evenly, each with its neighbours where samples have three; "
         "of a single simulation the last third is then held out; null: on all",
     )
     minimum_density: Weight = Field(

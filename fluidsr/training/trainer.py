@@ -139,7 +139,9 @@ class Trainer:
         self.checkpoint = output / CHECKPOINT
         if recipe.patience is not None and validation is None:
             problem = "stops by held-out smoke, and there is none"
-            raise InputError("patience", problem, "give data with simulations for validation, or patience=null")
+            raise InputError(
+                "patience", problem, "give data with simulations for validation, or patience=null"
+            )
         self.validation = validation
         self.state = TrainingState(recipe, seed, device)
         self._saved_at = -1
@@ -184,7 +186,9 @@ class Trainer:
                 self.metrics_log.close()
         model, card = self._export(data, commit)
         finished = state.step >= recipe.steps or state.stopping.exhausted
-        return TrainReport(model, card, state.step, finished, state.seconds, self.losses, state.stopping.best or self.metrics)
+        return TrainReport(
+            model, card, state.step, finished, state.seconds, self.losses, state.stopping.best or self.metrics
+        )
 
     def _loop(self, stop: StopRequest, before: float, started: float, minutes: float | None) -> None:
         """Take steps until all are taken, the time is over or a signal stops it; on return the state is saved."""
@@ -309,8 +313,8 @@ class Trainer:
         self._saved_at = self.state.step
 
     def _inference_model(self, *, best: bool = False) -> Generator:
-        """The averaged generator, or the best one there was, ready for inference; a copy, since the average goes on from
-        unfolded weights.
+        """The averaged generator, or the best one there was, ready for inference; a copy, since the average goes on
+        from unfolded weights.
 
         Where it has batch norms, their statistics are recalibrated on the first batches of the training.
         """
@@ -342,7 +346,10 @@ class Trainer:
         if not self.processes.is_main:
             return path, card
         if state.best:
-            before, stopping = f"{Path(recipe.init).stem} (before)" if recipe.init else "before", state.stopping
+            before, stopping = (
+                f"{Path(recipe.init).stem} (before)" if recipe.init else "before",
+                state.stopping,
+            )
             metrics = {before: stopping.first, recipe.name: stopping.best}
             card = card.model_copy(update={"metrics": metrics, "steps": stopping.best_step})
         card = save(path, self._inference_model(best=bool(state.best)), card)
