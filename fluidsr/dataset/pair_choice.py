@@ -72,8 +72,8 @@ def choose_pairs(
     """`count` frames of the training simulations, spread evenly over all of them; None: all.
 
     Those for validation are held out whole; where there are none, every third simulation; of a single one its last
-    third of frames. Simulations for tests are left alone. Frames are numbered from 0, as in the dataset. Raises InputError
-    where there are fewer frames than that.
+    third of frames. Simulations for tests are left alone. Frames are numbered from 0, as in the dataset. Raises
+    InputError where there are fewer frames than that.
     """
     training, held_out = list(store.simulations("train")), list(store.simulations("validation"))
     if not training:

@@ -53,8 +53,8 @@ class _Patch:
 
 
 class PatchSampler(IterableDataset[PatchBatch]):
-    """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames that it
-    names by their simulation's path, whatever the split (the middle ones of samples of three frames).
+    """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames
+    that it names by their simulation's path, whatever the split (the middle ones of samples of three frames).
 
     `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` 1 or 3 consecutive
     frames of each. A patch's coarse density (of its middle frame) has a mean of at least `minimum_density`:

@@ -301,7 +301,8 @@ def objective(
     Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames; None
     where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
     `DiscriminatorTrainer.view` makes a discriminator's input. `start` are the generator's parameters before the
-    training, which `anchor` needs. Without `discriminators` there are no adversarial terms. Losses are computed in float32 whatever the generator's precision.
+    training, which `anchor` needs. Without `discriminators` there are no adversarial
+    terms. Losses are computed in float32 whatever the generator's precision.
     """
     output, target = frames.output(generator, cache=True), frames.fine.flatten(0, 1)
     terms: dict[str, tuple[float, Tensor]] = {}
