@@ -217,6 +217,7 @@ _OPTIONS_OF_PARAMETERS = {
     "skip_damaged": "--skip-damaged",
     "simulations": "--simulations",
     "split": "--split",
+    "strength": "--strength",
     "stride": "--stride",
     "threshold": "--threshold",
     "tile": "--tile",
