@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from fluidsr.errors import TrainingError
-from fluidsr.models import losses
+from fluidsr.models import SmokeGenerator, losses
+from fluidsr.models.reverse import reverse_error
 from fluidsr.training.batch_norm import convert_sync_batch_norm, local_statistics, preserving_buffers
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
@@ -324,6 +325,9 @@ def objective(
         terms[extra.term.name] = extra.weight, value
     if weights.anchor > 0:
         terms["anchor"] = weights.anchor, losses.anchor(generator.parameters(), start)
+    if weights.reverse > 0:
+        assert isinstance(generator, SmokeGenerator)
+        terms["reverse"] = weights.reverse, reverse_error(generator, frames.coarse.flatten(0, 1))
     details: dict[str, Tensor] = {}
     if "slices" in discriminators:
         value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
+from fluidsr.models import SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.recipe_schema import (
@@ -133,6 +134,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "losses.anchor",
             "is a distance from the weights of init, and there is none; give init, or anchor: 0",
         )
+    if losses.reverse > 0 and recipe.generator.kind != SmokeGenerator.architecture:
+        yield "losses.reverse", f"is of the layers of smoke, not of {recipe.generator.architecture}; give 0"
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:

@@ -244,6 +244,10 @@ class Losses(Section):
         default=0.0,
         description="Mean squared distance of the weights from those of `init`: against forgetting",
     )
+    reverse: Weight = Field(
+        default=0.0,
+        description="RR pretraining: how badly transposed weights run the trunk's layers of `smoke` backwards",
+    )
     extra: tuple[ExtraLoss, ...] = Field(
         default=(), description="Losses of other packages: `{loss: NAME, weight: 0.1, options: {...}}`"
     )
