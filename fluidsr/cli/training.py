@@ -174,13 +174,13 @@ def finetune(
     if as_json:
         echo_document(told, as_json)
         return
-    before, after = (told[key]["absolute"] for key in ("before", "after"))
-    change = f"held-out mean absolute difference {before:.4g} before, {after:.4g} after {told['steps']} steps"
+    change = f"held-out mean absolute difference {told['after']['absolute']:.4g} after {told['steps']} steps"
+    if told["before"]:
+        change += f", {told['before']['absolute']:.4g} before"
     if not told["steps"]:
-        change = f"nothing improved the held-out mean absolute difference of {before:.4g}; the weights are as before"
-    echo_unless_quiet(
-        f"{told['output']}: {change}; use it with 'fluidsr simulate SCENE --model {folder}'", quiet
-    )
+        change += "; no step improved on the weights, which are as before"
+    use = f"use it with 'fluidsr simulate SCENE --model {folder}'"
+    echo_unless_quiet(f"{told['output']}: {change}; {use}", quiet)
 
 
 @click.command()

@@ -93,9 +93,9 @@ def choose_pairs(
     reach = int(neighbours)
     candidates = [(s, index) for s, span in spans for index in span[reach : max(reach, len(span) - reach)]]
     if len(candidates) < (count or 1):
-        each = ", each with a frame before and after it," if neighbours else ""
-        problem = f"{count or 1} frame pairs are asked for, and{each} there are {len(candidates)} to train on"
-        raise InputError("pairs", f"{problem} in {store}", "give fewer, or more frames")
+        each = " with a frame before and after" if neighbours else ""
+        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count or 1} are asked for"
+        raise InputError(str(store), problem, "ask for fewer `pairs`, or give more frames")
     return PairChoice(_by_simulation(evenly(candidates, count or len(candidates))), kept, neighbours, by_time)
 
 

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 STORE = "data.zarr"  # where files are imported to, in the folder of the training
 STEPS = 400
 _RATE = 2e-4
+_WARMUP = 20  # steps; without, the first ones of Adam throw the weights about
 _ANCHOR = 1e-3
 _VALIDATIONS = 16  # in all steps, if none stops it early
-_PATIENCE = 5
+_PATIENCE = 8
 _ADVERSARIAL = ("spatial", "slices", "temporal_adversarial")
 
 
@@ -70,8 +71,12 @@ def finetune_job(
 
     Raises ModelError for a model that cannot be finetuned, InputError where the pairs do not fit it or are too few.
     """
+    from fluidsr import models
+
     pairs.check()
     card = generator_card(model)
+    if models.locate(model).parent.resolve() == output.resolve():
+        raise InputError(str(output), f"holds the model {card.name} itself", "use another `output`")
     data = pairs.data if pairs.data is not None else _import(pairs, card, output, overwrite, quiet)
     store = open_stores([data])
     _check_fit(card, store)
@@ -124,8 +129,8 @@ def finetune_recipe(
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
         notes.append(f"patches have {patches['tile']} coarse cells along each edge: the frames are small")
-    losses["anchor"] = _ANCHOR
-    optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": 0}
+    losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
+    optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:
         if problem := _missing_discriminators(model, card):
             _leave_adversary_out(data)
@@ -135,7 +140,7 @@ def finetune_recipe(
             )
         else:
             data["discriminators"] |= {"start": 0}
-            data["discriminators"]["optimizer"] |= {"decay": "constant", "warmup_steps": 0}
+            data["discriminators"]["optimizer"] |= {"decay": "constant", "warmup_steps": _WARMUP}
     data |= {
         "name": f"{card.name[:54]}-finetuned",
         "init": model,
@@ -159,11 +164,12 @@ def finetune_recipe(
 
 
 def result(model: Path) -> dict[str, Any]:
-    """What a training came to, from the card of its model: figures `before` and `after` on held-out frames."""
+    """What a training came to, from the card of its model: figures `before` (None where `patience` is off) and `after`
+    on held-out frames."""
     from fluidsr import models
 
     card = models.read_card(model)
-    before, after = card.metrics.values()
+    before, after = (None, *card.metrics.values())[-2:]
     return {
         "output": str(model),
         "parent": card.recipe["init"],

@@ -48,10 +48,9 @@ class TrainingState:
             self.discriminators: dict[str, DiscriminatorTrainer] = build_discriminators(recipe, device)
         self.generator = NetworkOptimizer(generator.to(device), options)
         self.ema: Generator = copy.deepcopy(generator).requires_grad_(False)
-        self.anchor: dict[str, Tensor] = {}  # the weights of `init`, where losses.anchor is in need of them
-        self.best: dict[
-            str, Tensor
-        ] = {}  # the averaged weights of the best validation, where there is `patience`
+        # The weights of `init`, for losses.anchor; the averaged ones of the best validation, for `patience`.
+        self.anchor: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] = {}
         self.stopping = EarlyStopping(recipe.patience)
         self.divergence = DivergenceMonitor(recipe.divergence)
         self.step = 0
@@ -94,12 +93,9 @@ class TrainingState:
 
     @property
     def start(self) -> list[Tensor]:
-        """The generator's parameters, in its order, as `init` gave them; none where no loss is in need of them."""
-        return (
-            [self.anchor[name] for name, _ in self.generator.network.named_parameters()]
-            if self.anchor
-            else []
-        )
+        """The generator's parameters, in its order, as `init` gave them; none where no loss needs them."""
+        names = [name for name, _ in self.generator.network.named_parameters()]
+        return [self.anchor[name] for name in names] if self.anchor else []
 
     def consider(self, metrics: Mapping[str, float]) -> None:
         """Keep the averaged weights where `metrics`, those of the present step's validation, are the best so far. One

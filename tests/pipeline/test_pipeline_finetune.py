@@ -128,6 +128,7 @@ def test_resuming_gives_the_same_bits(parent: Path, puff: Path, tmp_path: Path) 
 
 
 def test_what_gets_worse_is_not_kept(parent: Path, puff: Path, tmp_path: Path) -> None:
+    assert finetune(parent, puff, parent, "--overwrite") == 2  # never into the model's own folder
     wild = ["--steps", "64", "--set", "optimizer.learning_rate=1.0", "--set", "patience=1", "-q"]
     assert finetune(parent, puff, tmp_path / "wild", *wild) == 0
     tuned, start = models.load(tmp_path / "wild"), models.load(parent)
@@ -201,7 +202,10 @@ def test_discriminators_go_on(
         (["--model", "smoke3d-x4"], "is 2-D, 4x, and smoke3d-x4 upsamples 3-D smoke 4x"),
         (["--model", "no-such-model"], "is neither a shipped model nor a file"),
         (["--model", "{empty}"], "is a folder without a model"),
-        (["--pairs", "5"], "there are 4 to train on"),
+        (
+            ["--pairs", "5"],
+            "has 4 frame pairs with a frame before and after to train on, and 5 are asked for",
+        ),
         (["--data", "{data}"], "a dataset and files are both given"),
         (["--set", "losses.anchr=1"], "losses.anchr"),
         (["--set", "losses.extra=[{loss: os:system}]"], "is not known here"),
@@ -318,7 +322,7 @@ def test_pairs_are_spread_evenly_and_apart_from_what_is_held_out(neighbours: boo
             assert chosen[0] >= reach and chosen[-1] + reach < span.start
             gaps = np.diff(chosen)
             assert count < 2 or gaps.max() - gaps.min() <= 1
-        with pytest.raises(InputError, match=f"there are {whole.count} to train on"):
+        with pytest.raises(InputError, match=f"has {whole.count} frame pairs.* to train on"):
             choose_pairs(source, whole.count + 1, neighbours=neighbours)
 
 
@@ -330,5 +334,5 @@ def test_splits_of_the_dataset_are_kept() -> None:
     assert [path.name for path in choice.held_out] == ["train2", "train5"] and choice.count == 4 * 3
     with pytest.raises(InputError, match="no simulations to train on"):
         choose_pairs(_Source(test=[9]), 1, neighbours=False)
-    with pytest.raises(InputError, match="there are 0"):
+    with pytest.raises(InputError, match="has 0 frame pairs"):
         choose_pairs(_Source(train=[4]), 1, neighbours=True)
