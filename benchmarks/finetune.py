@@ -48,7 +48,7 @@ PLAIN = (
 )
 PRETRAINING = 600
 COUNTS = (1, 8, 32)
-ANCHORS = (0.0, 1e-3, 100.0)  # beside the default; the last is felt
+ANCHORS = (0.0, 1e-3, 1e3)
 Figures = dict[str, float]
 
 

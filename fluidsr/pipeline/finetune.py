@@ -124,7 +124,8 @@ def finetune_recipe(
     base = _base_recipe(model, card)
     data, notes = base.model_dump(mode="json"), []
     patches, losses, optimizer = data["patches"], data["losses"], data["optimizer"]
-    patches["augment"] = "symmetries" if base.generator.ages else "affine"
+    if patches["augment"] == "none":
+        patches["augment"] = "symmetries"  # not `affine`: scaled pairs are of another filter than the parent's
     smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
