@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fluidsr.models.blocks import Convolution, activate
+from fluidsr.models.blocks import Convolution, ResidualBlock, activate
 from fluidsr.models.smoke import SmokeGenerator
 
 _NOTHING = 1e-6  # keeps the error of a layer that is fed zeros finite
@@ -30,6 +30,7 @@ def reverse_error(generator: SmokeGenerator, coarse: Tensor) -> Tensor:
 
     x = through(generator.head, x, rectified=False)
     for block in generator.trunk:
+        assert isinstance(block, ResidualBlock)
         x = x + through(block.second, activate(through(block.first, activate(x))))
     return torch.stack(errors).mean()
 
