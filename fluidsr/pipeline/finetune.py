@@ -125,7 +125,9 @@ def finetune_recipe(
     data, notes = base.model_dump(mode="json"), []
     patches, losses, optimizer = data["patches"], data["losses"], data["optimizer"]
     if patches["augment"] == "none":
-        patches["augment"] = "symmetries"  # not `affine`: scaled pairs are of another filter than the parent's
+        patches["augment"] = (
+            "symmetries"  # not `affine`: scaled pairs are of another filter than the parent's
+        )
     smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)

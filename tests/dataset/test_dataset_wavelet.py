@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.dataset import DatasetConfig, Store, generate
+from fluidsr.dataset import DatasetConfig, PatchSampler, Store, generate
 from fluidsr.dataset.pairs import WaveletPair
 from fluidsr.dataset.simulation_job import scene_of
 from fluidsr.errors import InputError
@@ -71,6 +71,12 @@ def test_the_same_configuration_gives_the_same_bytes_also_when_resumed(tmp_path)
         assert np.array_equal(one.coarse(2).velocity, other.coarse(2).velocity)
         assert "turbulence_seed" in one.attrs
     assert whole[0].attrs["turbulence_seed"] != whole[1].attrs["turbulence_seed"]
+    store = Store.open(tmp_path / "parts.zarr")
+    with PatchSampler(store, tile=8, batch=2, minimum_density=0.0, augment="none", workers=0) as sampler:
+        batch = sampler.batch(0)
+    inside = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # beyond, the filter sees no cells
+    lowered = downsample(batch.fine[:, 0], 4)[inside]
+    assert torch.allclose(lowered, batch.coarse[:, 0, :1][inside], atol=1e-3)
     with pytest.raises(InputError, match=r"strength is 2.0, not 1.0"):
         generate(DatasetConfig(**SIZES), tmp_path / "parts.zarr", turbulence_of=turbulence_of)
     with pytest.raises(InputError, match="turbulence_of"):
