@@ -1,6 +1,6 @@
 """What finetuning makes of a few pairs, beside the model as it was and a training from scratch on the same pairs.
 
-    python benchmarks/finetune.py              data, and 3 seeds of everything: half an hour on two idle cores
+    python benchmarks/finetune.py              data, and 3 seeds of everything: half an hour on two busy cores
     python benchmarks/finetune.py --seeds 1 --steps 100
     python benchmarks/finetune.py --table      the table of what is there, nothing trained
 
@@ -34,7 +34,7 @@ DATA = {
     "plumes": {**SIZE, "simulations": 10, "frames": 40, "seed": 1, "overrides": ("kinds={plume: 1}",)},
     "jets": {
         **SIZE,
-        "simulations": 13,
+        "simulations": 4,
         "frames": 20,
         "seed": 2,
         "overrides": ("kinds={jet: 1}", "jet.speed=[3,16.5]"),
@@ -48,7 +48,7 @@ PLAIN = (
 )
 PRETRAINING = 600
 COUNTS = (1, 8, 32)
-ANCHORS = (0.0, 1e-3, 1e3)
+ANCHORS = (1e-3,)  # beside the default
 Figures = dict[str, float]
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/finetune"))
     parser.add_argument("--page", type=Path, default=PAGE, help="where the table goes")
-    parser.add_argument("--steps", type=int, default=400, help="of finetuning, and of training from scratch")
+    parser.add_argument("--steps", type=int, default=200, help="of finetuning, and of training from scratch")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
@@ -80,7 +80,7 @@ def arms() -> Iterator[str]:
     yield "zero-shot"
     for count in COUNTS:
         yield from (f"finetune-{count}", f"scratch-{count}")
-    for count in (COUNTS[0], COUNTS[-1]):
+    for count in COUNTS:
         yield from (f"anchor_{weight:g}-{count}" for weight in ANCHORS)
 
 
@@ -170,10 +170,11 @@ HEAD = [
     "# Finetuning on a few pairs",
     "",
     "Written by `benchmarks/finetune.py`. A small generator, trained on 2-D plumes, goes on with K frame pairs of jets "
-    "three times as fast as those of the default distribution (`fluidsr finetune`). Mean absolute difference on test "
-    "simulations that no arm has seen; changes are against the same generator before, mean (smallest to largest) over "
-    "the seeds. *From scratch*: the same network and number of steps on the same K pairs, at the rate of an ordinary "
-    "training. *Steps*: those of the weights that were kept, by seed.",
+    "three times as fast as those of the default distribution (`fluidsr finetune`). There are 10 simulations of plumes "
+    "and 4 of jets, one of each for tests and one for validation. Given is the mean absolute difference on the tests; "
+    "changes are against the same generator before, mean (smallest to largest) over the seeds. *From scratch*: the "
+    "same network and number of steps on the same K pairs, at the rate of an ordinary training. *Steps*: those of the "
+    "weights that were kept, by seed.",
     "",
     "| | K | jets | change on jets | change on plumes | steps | seeds |",
     "|---|---|---|---|---|---|---|",
