@@ -101,7 +101,7 @@ def page(found: list[dict[str, dict[str, float]]], steps: int) -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            f"The loss brings the error backwards to {inverted:.2f} of the plain start's, and the difference on plumes "
+            f"The loss brings the error backwards to {inverted:.2g} of the plain start's, and the difference on plumes "
             f"to {cost:.2f}. That it makes the better start for other smoke is **{verdict}**: after {steps} steps on "
             f"jets it is ahead in {better} of {len(found)} seeds.",
             "",
