@@ -53,8 +53,10 @@ def remove(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def save(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
-    """Write the checkpoint `path`; what was there before is kept beside it. Raises InputError, RunError.
+def save(
+    path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any], *, keep: bool = True
+) -> None:
+    """Write the checkpoint `path`; with `keep`, what was there before is kept beside it. Raises InputError, RunError.
 
     Whoever is killed in between leaves one of the two, whole.
     """
@@ -66,7 +68,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, A
     data = to_bytes(host, metadata={"state": json.dumps(signed)})
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-        if path.is_file():
+        if keep and path.is_file():
             try:
                 path.replace(previous(path))
             except OSError as error:

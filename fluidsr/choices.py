@@ -12,6 +12,7 @@ Control = Literal["density", "temperature", "shear"]  # what a noise force acts 
 ConvertedFormat = Literal["vdb", "vti", "npz", "uni", "vtkhdf"]
 Naming = Literal["houdini", "blender"]
 NetworkPrecision = Literal["auto", "float32", "bfloat16", "float16"]
+Pairs = Literal["filtered", "coupled", "closure", "wavelet"]  # of generated datasets
 Preconditioner = Literal["auto", "box", "none"]
 StoredPrecision = Literal["half", "float"]
 VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]

@@ -18,7 +18,7 @@ from fluidsr.cli.options import echo_document, with_option_names
 from fluidsr.cli.serve import serve
 from fluidsr.cli.session import Session
 from fluidsr.cli.simulate import simulate
-from fluidsr.cli.training import evaluate, train
+from fluidsr.cli.training import evaluate, finetune, train
 from fluidsr.cli.view import info, render
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.device import keep_freed_memory
@@ -32,7 +32,7 @@ _KEPT = {
         ("simulate", "upsample", "convert", "retime", "restcoords"), f"completed frames were kept. {_RESUME}"
     ),
     **dict.fromkeys(("generate-dataset", "import-dataset"), f"completed simulations were kept. {_RESUME}"),
-    "train": f"a checkpoint of the completed steps was kept. {_RESUME}",
+    **dict.fromkeys(("train", "finetune"), f"a checkpoint of the completed steps was kept. {_RESUME}"),
 }
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -64,6 +64,7 @@ _COMMANDS = (
     generate_dataset,
     import_dataset,
     train,
+    finetune,
     evaluate,
     upsample,
     convert,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from fluidsr.choices import Pairs
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
 from fluidsr.errors import InputError
 
@@ -45,11 +46,16 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--pairs",
-    type=click.Choice(["filtered", "coupled", "closure"]),
+    type=click.Choice(get_args(Pairs)),
     default="filtered",
     show_default=True,
     help="Where the coarse side comes from: the fine one filtered, a coarse simulation synchronised with it, or one "
-    "for training closures.",
+    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence, and filtered.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 100),
+    help="Factor on the speed of the eddies of wavelet pairs; 1 is Kolmogorov's cascade  [default: 1]",
 )
 @click.option(
     "--resync",
@@ -86,6 +92,7 @@ def generate_dataset(
     simulations: int,
     frames: int,
     pairs: str,
+    strength: float | None,
     resync: str | None,
     distribution: str,
     fields: tuple[str, ...],
@@ -110,6 +117,7 @@ def generate_dataset(
         simulations=simulations,
         frames=frames,
         pairs=pairs,
+        strength=strength,
         resync=resync,
         distribution=distribution,
         fields=fields,

@@ -1,4 +1,4 @@
-"""`fluidsr train` and `fluidsr evaluate`."""
+"""`fluidsr train`, `fluidsr finetune` and `fluidsr evaluate`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fluidsr.cli import completion
-from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
 
 RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
 
@@ -73,6 +73,114 @@ def train(
     else:
         use = f"use it with 'fluidsr simulate SCENE --set numerics.closure={model}'"
     echo_unless_quiet(f"{model}: {use}", quiet)
+
+
+@click.command()
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    required=True,
+    shell_complete=completion.MODELS,
+    help="Model to go on from: a shipped name, a file or the folder of a training.",
+)
+@click.option(
+    "--high",
+    multiple=True,
+    metavar="FILES",
+    help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
+)
+@click.option(
+    "--low",
+    multiple=True,
+    metavar="FILES",
+    help="Coarse side of the same simulation; repeatable, in the order of --high  [default: the fine one, filtered]",
+)
+@click.option(
+    "--data",
+    metavar="PATH|ADDRESS",
+    help="Dataset of generate-dataset or import-dataset, in place of --high and --low.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(1),
+    help="Number of frame pairs to train on, spread evenly over the frames  [default: all that are not held out]",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=400, show_default=True, help="Training steps at most."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop after this many minutes; rerun to resume.",
+)
+@options(*READ_OPTIONS, "frames", "output", "set", "seed", "device", "overwrite", "dry-run", "json")
+def finetune(
+    model: str,
+    high: tuple[str, ...],
+    low: tuple[str, ...],
+    data: str | None,
+    pairs: int | None,
+    steps: int,
+    minutes: float | None,
+    density_grid: str | None,
+    velocity_grid: str | None,
+    velocity_unit: str,
+    frame_rate: float | None,
+    frames: str | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    device: str,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Finetune a trained model on a few pairs of your own. Rerun the same command to resume.
+
+    Without --low and --high, --data names a dataset. Some frames are held out: training stops when they get no better,
+    and keeps the best weights.
+    """
+    from fluidsr.pipeline import finetune as command
+
+    read = {
+        "density_grid": density_grid,
+        "velocity_grid": velocity_grid,
+        "velocity_unit": None if velocity_unit == "auto" else velocity_unit,
+        "frame_rate": frame_rate,
+        "frames": frames,
+    }
+    own = command.OwnPairs(data, low, high, {key: value for key, value in read.items() if value is not None})
+    if dry_run and data is None:
+        echo_document(command.describe_files(model, own), as_json)
+        return
+    folder = output or Path("runs") / f"{command.generator_card(model).name}-finetuned"
+    job = command.finetune_job(
+        model,
+        own,
+        folder,
+        count=pairs,
+        steps=steps,
+        device=device,
+        seed=seed,
+        overrides=overrides,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if dry_run:
+        echo_document(job.describe(), as_json)
+        return
+    told = command.result(job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet))
+    if as_json:
+        echo_document(told, as_json)
+        return
+    change = f"held-out mean absolute difference {told['after']['absolute']:.4g} after {told['steps']} steps"
+    if told["before"]:
+        change += f", {told['before']['absolute']:.4g} before"
+    if not told["steps"]:
+        change += "; no step improved on the weights, which are as before"
+    use = f"use it with 'fluidsr simulate SCENE --model {folder}'"
+    echo_unless_quiet(f"{told['output']}: {change}; {use}", quiet)
 
 
 @click.command()

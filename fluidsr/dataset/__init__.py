@@ -8,6 +8,7 @@ from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.external_pair import ExternalPair, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
 from fluidsr.dataset.importing import ImportReport, import_simulations
+from fluidsr.dataset.pair_choice import PairChoice, choose_pairs
 from fluidsr.dataset.plots import marginals, plot_marginals, plot_pairs, table
 from fluidsr.dataset.sampler import AUGMENTATIONS, PatchSampler
 from fluidsr.dataset.source import DATA_SOURCES, DataSource, PairedSimulation
@@ -23,11 +24,13 @@ __all__ = [
     "ExternalPair",
     "GenerationReport",
     "ImportReport",
+    "PairChoice",
     "PairedSimulation",
     "PatchSampler",
     "Side",
     "Simulation",
     "Store",
+    "choose_pairs",
     "generate",
     "import_simulations",
     "marginals",

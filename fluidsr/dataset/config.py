@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from fluidsr.choices import Pairs
 from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
-PAIRS = ("filtered", "coupled", "closure")
+PAIRS = get_args(Pairs)
 _MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
 FINE_FIELDS = ("density", "velocity", "temperature", "solid")
 _LONGEST_RESYNC = 100_000
@@ -26,7 +27,8 @@ class DatasetConfig:
     times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
     from a coarse simulation of its own, set to the fine state every N frames, N drawn from `resync` (least, most;
     both included) for each simulation, `closure` the same with the fine state on coarse cells beside it
-    (docs/dataset.md). `fine_fields` of the fine side are kept where a scene has
+    (docs/dataset.md), `wavelet` from the fine side, which is a coarse simulation under wavelet turbulence of that
+    `strength` (1 unless given). `fine_fields` of the fine side are kept where a scene has
     them, density always. All randomness comes from `seed`, and all scenes from `distribution`. Raises InputError
     for values that cannot be.
     """
@@ -39,6 +41,7 @@ class DatasetConfig:
     pairs: str = "filtered"
     seed: int = 0
     resync: tuple[int, int] = (1, 16)
+    strength: float | None = None
     fine_fields: tuple[str, ...] = FINE_FIELDS
     distribution: Distribution = field(default_factory=load_distribution)
 
@@ -61,16 +64,24 @@ class DatasetConfig:
         if not 1 <= self.frames <= 100_000:
             raise InputError("frames", f"{self.frames} is out of range", "give 1 to 100000")
         if self.pairs not in PAIRS:
-            raise InputError("pairs", f"'{self.pairs}' is unknown", "give filtered, coupled or closure")
+            raise InputError("pairs", f"'{self.pairs}' is unknown", f"give one of {', '.join(PAIRS)}")
         if not 0 <= self.seed < 2**63:
             raise InputError("seed", f"{self.seed} is out of range", "give 0 to 2^63 - 1")
         shortest, longest = self.resync
         if not 1 <= shortest <= longest <= _LONGEST_RESYNC:
             problem = f"{shortest}-{longest} is not a number or range of frames"
             raise InputError("resync", problem, "give N, or a range such as 1-16")
-        if self.pairs == "filtered" and self.resync != (1, 16):
-            problem = "filtered pairs have no coarse simulation to synchronise"
+        if self.pairs in ("filtered", "wavelet") and self.resync != (1, 16):
+            problem = f"{self.pairs} pairs have no coarse simulation to synchronise"
             raise InputError("resync", problem, "use coupled or closure `pairs`, or leave it out")
+        if self.pairs == "wavelet":
+            strength = 1.0 if self.strength is None else float(self.strength)
+            object.__setattr__(self, "strength", strength)
+            if not 0 <= strength <= 100:
+                raise InputError("strength", f"{strength:g} is out of range", "give 0 to 100")
+        elif self.strength is not None:
+            problem = f"{self.pairs} pairs have no turbulence added"
+            raise InputError("strength", problem, "use wavelet `pairs`, or leave it out")
         unknown = [name for name in self.fine_fields if name not in FINE_FIELDS]
         if unknown or "density" not in self.fine_fields:
             problem = f"'{unknown[0]}' is unknown" if unknown else "density is missing"
@@ -80,6 +91,8 @@ class DatasetConfig:
         """The configuration as plain numbers and words."""
         plain = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
         plain |= {"resync": list(self.resync), "fine_fields": list(self.fine_fields)}
+        if self.strength is None:
+            del plain["strength"]  # as in datasets that were made before there was any
         return plain | {"distribution": self.distribution.model_dump(mode="json", exclude_none=True)}
 
     def simulation_seed(self, index: int) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluidsr.dataset import workers as worker_pools
 from fluidsr.dataset.addresses import Address, Remote, absolute, locate, remove
@@ -17,6 +17,9 @@ from fluidsr.dataset.store import damage
 from fluidsr.dataset.writer import create_root, exclusive_lock, remove_partial
 from fluidsr.dataset.zarr_groups import existing_root, finished, simulation_names
 from fluidsr.errors import DatasetError, InputError
+
+if TYPE_CHECKING:
+    from fluidsr.dataset.pairs import TurbulenceOf
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def generate(
     on_progress: Callable[[str, int], None] | None = None,
     *,
     device: str = "cpu",
+    turbulence_of: TurbulenceOf | None = None,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> GenerationReport:
@@ -49,8 +53,9 @@ def generate(
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
     workers see `path`) there are. Complete simulations are kept, also when `simulations` is increased later;
     in a folder each is read first, and one that is damaged is made again;
-    one that diverges is recorded with its seed, left out, and not tried again. `provenance` is stored with
-    the data. `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
+    one that diverges is recorded with its seed, left out, and not tried again. Wavelet pairs need `turbulence_of`,
+    which makes the turbulence of a coarse simulation and can be pickled. `provenance` is stored with the data.
+    `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
     behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
     was kept, failed, or computed by a client.
 
@@ -69,6 +74,8 @@ def generate(
         )
     if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
         raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")
+    if config.pairs == "wavelet" and turbulence_of is None:
+        raise InputError("turbulence_of", "wavelet pairs have no turbulence without it", "give a function")
     started = time.monotonic()
     # What is wrong with the distribution or the folder is found before anything is written.
     scene_of(config, config.simulation_seed(0))
@@ -76,7 +83,9 @@ def generate(
     counter = _ProgressCounter(config, on_progress)
     with exclusive_lock(path) as notes:
         _prepare(path, config, overwrite, dict(provenance or {}))
-        jobs = [SimulationJob(config, path, index, device) for index in range(config.simulations)]
+        jobs = [
+            SimulationJob(config, path, index, device, turbulence_of) for index in range(config.simulations)
+        ]
         damaged = _remove_damaged(path, {job.name for job in jobs} & finished(path))
         complete = finished(path)
         todo = [job for job in jobs if job.name not in complete]

@@ -1,11 +1,11 @@
-"""The two sides of a pair, one frame after another: a fine simulation, and what its coarse side is made of.
-
-Both kinds keep one fine solver; nothing is kept of frames that have passed.
+"""The two sides of a pair, one frame after another: a fine simulation, or fine smoke made from a coarse one, and what
+the coarse side is made of. Nothing is kept of frames that have passed.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -13,6 +13,7 @@ from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 from fluidsr.scenes.build import build, frame_of
 from fluidsr.scenes.random_scenes.scene import RandomScene
+from fluidsr.scenes.upscale import WaveletUpscale
 
 
 class Pair(NamedTuple):
@@ -133,6 +134,64 @@ class ClosurePair:
     def notes(self) -> dict[str, Any]:
         """The period of the synchronisation, in frames."""
         return {"synchronised_every": self._period}
+
+
+class Turbulence(Protocol):
+    """Fine smoke that goes along with a coarse simulation (`upscaling.wavelet.turbulence.WaveletTurbulence`)."""
+
+    def advance(self, coarse: Frame) -> None: ...
+    def frame(self, coarse: Frame, fields: Sequence[str]) -> Frame: ...
+    def state(self) -> dict[str, torch.Tensor]: ...
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None: ...
+
+
+# Of a coarse solver, its scene and its first frame. A function of a module: worker processes get it, too.
+TurbulenceOf = Callable[[Any, Any, Frame, WaveletUpscale], Turbulence]
+
+
+class WaveletPair:
+    """The fine side is a coarse simulation's smoke under wavelet turbulence, its density and velocity; the coarse side
+    is that, filtered (tempoGAN's thesis, 3.5.3). There is no fine simulation: a network learns the turbulence's detail
+    from single frames.
+    """
+
+    def __init__(
+        self,
+        drawn: RandomScene,
+        factor: int,
+        device: str,
+        turbulence_of: TurbulenceOf,
+        settings: WaveletUpscale,
+    ) -> None:
+        self._turbulence_of, self._settings = turbulence_of, settings
+        self._factor, self._device = factor, device
+        self._scene = drawn.beginning.coarsened(factor)
+        self._following = drawn.scene.coarsened(factor)
+        self._coarse = build(self._scene, device)
+        self._frame = frame_of(self._coarse, self._scene, self._scene.frame_seconds)
+        self._turbulence = turbulence_of(self._coarse, self._scene, self._frame, settings)
+
+    def warm_up(self) -> None:
+        """Go on by one frame that is not recorded."""
+        self._frame = next_frame(self._coarse, self._scene)
+        self._turbulence.advance(self._frame)
+
+    def warmed_up(self) -> None:
+        """Go on in the scene as it is recorded."""
+        state, self._scene = self._turbulence.state(), self._following
+        self._coarse = continued(self._coarse, self._scene, self._device)
+        self._turbulence = self._turbulence_of(self._coarse, self._scene, self._frame, self._settings)
+        self._turbulence.restore(state)
+
+    def advance(self) -> Pair:
+        """Go on by one frame."""
+        self.warm_up()
+        fine = self._turbulence.frame(self._frame, ("velocity",))
+        return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
+
+    def notes(self) -> dict[str, Any]:
+        """The seed of the eddies."""
+        return {"turbulence_seed": self._settings.seed}
 
 
 def filtered(fine: Frame, factor: int) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fluidsr.dataset.addresses import Address
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
 from fluidsr.dataset.crops import AffineCrop, AxisAlignedCrop, Crop, window_means
 from fluidsr.dataset.frame_cache import CachedFrames
@@ -52,7 +53,8 @@ class _Patch:
 
 
 class PatchSampler(IterableDataset[PatchBatch]):
-    """Draws batches of patch pairs from the simulations of one split.
+    """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames
+    that it names by their simulation's path, whatever the split (the middle ones of samples of three frames).
 
     `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` 1 or 3 consecutive
     frames of each. A patch's coarse density (of its middle frame) has a mean of at least `minimum_density`:
@@ -84,6 +86,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         seed: int = 0,
         minimum_density: float = 0.02,
         history: tuple[int, ...] = (),
+        middles: Mapping[Address, Sequence[int]] | None = None,
         cache_bytes: int = 4 << 30,
         workers: int = 2,
     ) -> None:
@@ -99,7 +102,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
         if history and augment == "affine":
             raise InputError("augment", "'affine' does not go with a history", "use symmetries")
-        simulations = store.simulations(split)
+        simulations = store.simulations(split if middles is None else None)
+        if middles is not None:
+            simulations = [s for s in simulations if s.path in middles]
         if not simulations:
             raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")
         self._simulations = [s for s in simulations if min(s.coarse_shape) >= tile and s.frames >= frames]
@@ -112,9 +117,11 @@ class PatchSampler(IterableDataset[PatchBatch]):
         self.augment, self.history = augment, history
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
-        self._starts = list(
-            itertools.accumulate((s.frames - frames + 1 for s in self._simulations), initial=0)
-        )
+        self._firsts: list[Sequence[int]] = [
+            range(s.frames - frames + 1) if middles is None else [n - frames // 2 for n in middles[s.path]]
+            for s in self._simulations
+        ]
+        self._starts = list(itertools.accumulate(map(len, self._firsts), initial=0))
         self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
@@ -237,4 +244,4 @@ class PatchSampler(IterableDataset[PatchBatch]):
         """Any possible first frame of any simulation, all equally likely."""
         number = int(rng.integers(self._starts[-1]))
         index = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._simulations[index], number - self._starts[index]
+        return self._simulations[index], self._firsts[index][number - self._starts[index]]

@@ -15,9 +15,10 @@ from fluidsr.dataset.writer import SimulationWriter
 from fluidsr.errors import SceneError, SolverError
 from fluidsr.frame import Frame
 from fluidsr.scenes.random_scenes.scene import RandomScene, random_scene
+from fluidsr.scenes.upscale import WaveletUpscale
 
 if TYPE_CHECKING:
-    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
+    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair, TurbulenceOf, WaveletPair
 
 # Coarse cells per frame. Random scenes drive air at up to about 10; what is this fast has gained energy from
 # nowhere, and no network could learn from it.
@@ -27,12 +28,16 @@ SMOKE = 0.01  # density above which a cell counts as smoke
 
 @dataclass(frozen=True)
 class SimulationJob:
-    """Simulation `index` of the dataset `config` in the folder `path`, to be computed on `device`."""
+    """Simulation `index` of the dataset `config` in the folder `path`, to be computed on `device`.
+
+    `turbulence_of` makes the turbulence of wavelet pairs; other pairs have none.
+    """
 
     config: DatasetConfig
     path: Address
     index: int
     device: str = "cpu"
+    turbulence_of: TurbulenceOf | None = None
 
     @property
     def name(self) -> str:
@@ -129,11 +134,16 @@ class Speeds:
 
 def _source(
     config: DatasetConfig, drawn: RandomScene, job: SimulationJob
-) -> FilteredPair | CoupledPair | ClosurePair:
-    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair
+) -> FilteredPair | CoupledPair | ClosurePair | WaveletPair:
+    from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair, WaveletPair
 
     if config.pairs == "filtered":
         return FilteredPair(drawn, config.factor, job.device)
+    if config.pairs == "wavelet":
+        assert job.turbulence_of is not None and config.strength is not None
+        seed = job.seed % 2**31
+        settings = WaveletUpscale(method="wavelet", factor=config.factor, strength=config.strength, seed=seed)
+        return WaveletPair(drawn, config.factor, job.device, job.turbulence_of, settings)
     kind: type[ClosurePair | CoupledPair] = ClosurePair if config.pairs == "closure" else CoupledPair
     return kind(drawn, config.factor, job.device, period_of(config, job.seed))
 

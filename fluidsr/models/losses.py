@@ -12,6 +12,7 @@ from fluidsr.models.warp import advect, fine_velocity
 
 __all__ = [
     "absolute",
+    "anchor",
     "feature",
     "fine_velocity",
     "gradient",
@@ -25,6 +26,21 @@ __all__ = [
 def absolute(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of two fields of one shape."""
     return (output - target).abs().mean()
+
+
+def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
+    """`mean((theta - theta_0)²)` over all numbers of the `parameters`, against those that they had at the `start`.
+
+    It keeps a network that is trained further near the one it was; `start` gets no gradient. Raises ValueError where
+    their counts or shapes differ.
+    """
+    squares, count = [], 0
+    for now, then in zip(parameters, start, strict=True):
+        if now.shape != then.shape:
+            raise ValueError(f"weights of shape {tuple(now.shape)} started as {tuple(then.shape)}")
+        squares.append((now - then.detach()).square().sum())
+        count += now.numel()
+    return torch.stack(squares).sum() / count
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ class SmokeGenerator(Generator):
             fine = (self.factor * n for n in read.shape[2:])
             history = coarse.new_zeros(len(coarse), len(self.ages), *fine)
         reach = REACH[self.options.inputs]
-        x = trim(self._read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
+        x = trim(self.read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
         x = self.head(x, cropped)
         halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
         for block in self.trunk:
@@ -225,7 +225,7 @@ class SmokeGenerator(Generator):
             history = pool(history, ratio)
         return trim(history, cropped, self.history_radius * scale - halo)
 
-    def _read(self, coarse: Tensor) -> Tensor:
+    def read(self, coarse: Tensor) -> Tensor:
         """The network's input, `[B, channels, *S]`: density, and velocity over `velocity_unit`."""
         inputs, density = self.options.inputs, coarse[:, :1]
         if inputs == "density":

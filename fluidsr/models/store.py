@@ -60,13 +60,16 @@ def shipped_closures() -> list[str]:
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """The file of a shipped model's name, or of a path. Raises ModelError where there is none."""
+    """The file of a shipped model's name, of a path, or of the one model in a training's folder. Raises ModelError
+    where there is none."""
     text = str(name_or_path)
     if text in (*shipped(), *shipped_closures()):
         return WEIGHTS / f"{text}{SUFFIX}"
     path = Path(text)
     if path.is_file():
         return path
+    if path.is_dir():
+        return _only_model(path)
     names = [*shipped(), *shipped_closures()]
     close = difflib.get_close_matches(text, names, n=1)
     known = (
@@ -75,6 +78,16 @@ def locate(name_or_path: str | Path) -> Path:
         else f"give a {SUFFIX} file or one of: {', '.join(names) or '-'}"
     )
     raise ModelError(text, "is neither a shipped model nor a file", known)
+
+
+def _only_model(folder: Path) -> Path:
+    """The model in a folder: its page lies beside it, and beside no checkpoint."""
+    found = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())
+    if len(found) != 1:
+        problem = f"holds {len(found)} models" if found else "is a folder without a model"
+        named = ", ".join(file.name for file in found[:4]) or f"a {SUFFIX} file"
+        raise ModelError(str(folder), problem, f"give {'one of: ' if found else ''}{named}")
+    return found[0]
 
 
 def read_card(name_or_path: str | Path) -> Card:

@@ -12,6 +12,7 @@ from fluidsr import memory
 from fluidsr.errors import InputError
 from fluidsr.pipeline import memory_need, provenance
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.upscale_methods import turbulence_of
 
 if TYPE_CHECKING:
     from fluidsr.dataset import DatasetConfig
@@ -57,9 +58,14 @@ def describe(config: DatasetConfig) -> dict[str, Any]:
 
 
 def _need(config: DatasetConfig, resolution: int) -> int:
-    """Bytes that one simulation holds, at most: the fine solver, and the coarse one."""
+    """Bytes that one simulation holds, at most: the fine solver or smoke, and the coarse one."""
     from fluidsr.solver import BYTES_PER_CELL
 
+    if config.pairs == "wavelet":
+        from fluidsr.upscaling.wavelet.turbulence import BYTES_PER_FINE_CELL
+
+        fine = (resolution * config.factor) ** config.dim
+        return BYTES_PER_FINE_CELL * fine + BYTES_PER_CELL * resolution**config.dim
     return BYTES_PER_CELL * ((resolution * config.factor) ** config.dim + resolution**config.dim)
 
 
@@ -111,6 +117,7 @@ def generate_dataset(
             client=client,
             on_progress=progress.advance,
             device=device,
+            turbulence_of=turbulence_of if config.pairs == "wavelet" else None,
             overwrite=overwrite,
             provenance=provenance.environment(),
         )

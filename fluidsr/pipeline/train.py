@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import ConcatStore, DataSource, Store
+    from fluidsr.dataset import ConcatStore, DataSource, PairChoice, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
     from fluidsr.training.closure import ClosureRecipe
@@ -31,6 +31,7 @@ class TrainJob:
     recipe: Recipe
     device: str
     seed: int
+    notes: tuple[str, ...] = ()  # told to the user when it begins
 
     def describe(self) -> dict[str, Any]:
         """The resolved recipe, and what a step costs."""
@@ -54,7 +55,16 @@ class TrainJob:
             # Forward, and twice as much again for the gradients of activations and weights.
             "generator_multiply_adds_per_update": int(3 * voxels * generator.macs_per_voxel),
         }
-        document = {"data": [str(path) for path in self.data], "device": self.device, "seed": self.seed}
+        choice = chosen_pairs(open_stores(self.data), recipe)
+        if choice is not None:
+            cost["updates_per_pair"] = round(recipe.steps * patches.batch / choice.count, 1)
+        document: dict[str, Any] = {
+            "data": [str(path) for path in self.data],
+            "device": self.device,
+            "seed": self.seed,
+        }
+        if choice is not None:
+            document["pairs"] = choice.about()
         return {**document, "recipe": recipe.model_dump(mode="json"), "cost": cost}
 
     def train(
@@ -68,15 +78,24 @@ class TrainJob:
         from fluidsr import training
 
         store = open_stores(self.data)
-        validator = validation.Validator.from_store(store, self.device)
+        choice = chosen_pairs(store, self.recipe)
+        if choice is None:
+            validator = validation.Validator.from_store(store, self.device)
+        else:
+            spans = [(s, choice.held_out[s.path]) for s in store.simulations() if s.path in choice.held_out]
+            spans = [(simulation, span) for simulation, span in spans if len(span) > 1]
+            validator = validation.Validator.of_spans(spans, self.device) if spans else None
         with ExitStack() as stack:
             folder = training_folder(output, self.recipe, overwrite=overwrite, quiet=quiet)
             progress = stack.enter_context(folder)
-            batches = sources(store, "train", self, stack, progress.note)
+            for line in (*([choice.sentence()] if choice else []), *self.notes):
+                progress.note(line)
+            batches = sources(store, "train", self, stack, progress.note, choice.training if choice else None)
             held_out = None
             if self.recipe.discriminators is not None and validator is not None:
                 try:
-                    held_out = sources(store, "validation", self, stack, progress.note)
+                    middles = choice.held_out_middles if choice else None
+                    held_out = sources(store, "validation", self, stack, progress.note, middles)
                 except InputError as error:
                     progress.note(
                         f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
@@ -100,7 +119,10 @@ class TrainJob:
                 minutes=minutes,
                 device=self.device,
                 seed=self.seed,
-                data={"sets": [summary(each) for each in store.stores]},
+                data={
+                    "sets": [summary(each) for each in store.stores],
+                    **({"chosen": choice.about()} if choice else {}),
+                },
                 commit=provenance.commit(),
                 on_progress=show,
                 on_note=progress.note,
@@ -109,9 +131,14 @@ class TrainJob:
 
 
 def sources(
-    store: ConcatStore, split: str, job: TrainJob, stack: ExitStack, note: Callable[[str], None]
+    store: ConcatStore,
+    split: str,
+    job: TrainJob,
+    stack: ExitStack,
+    note: Callable[[str], None],
+    middles: Mapping[Address, Sequence[int]] | None = None,
 ) -> Sources:
-    """Samplers of one split, as the recipe wants them; `stack` closes them."""
+    """Samplers of one split, or of the frames `middles`, as the recipe wants them; `stack` closes them."""
     from fluidsr import dataset
     from fluidsr.training import Sources
 
@@ -128,6 +155,7 @@ def sources(
             seed=seed,
             minimum_density=patches.minimum_density,
             history=job.recipe.generator.ages,
+            middles=middles,
         )
         for name in patch_sampler.skipped:
             note(f"{name} is smaller than a patch of {patches.tile} cells and is left out")
@@ -136,6 +164,22 @@ def sources(
     # Another seed, or the triplets would be around the very frames that the batch has.
     triplets = sampler(patches.triplets, 3, job.seed + 1) if patches.triplets else None
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
+
+
+def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:
+    """The frames that a few-shot recipe trains on and holds out; None for another. Raises InputError where there
+    are too few."""
+    from fluidsr import dataset
+
+    patches = recipe.patches
+    if patches.pairs is None:
+        return None
+    return dataset.choose_pairs(store, patches.pairs, neighbours=draws_neighbours(recipe))
+
+
+def draws_neighbours(recipe: Recipe) -> bool:
+    """Whether samples have the frames before and after their middle one."""
+    return recipe.patches.frames > 1 or recipe.patches.triplets > 0
 
 
 def summary(store: Store | DataSource) -> dict[str, Any]:

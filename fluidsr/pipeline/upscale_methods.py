@@ -260,27 +260,30 @@ class WaveletMethod:
         }, {}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        import torch
+        return _WaveletRun(turbulence_of(solver, scene, first, self._config))
 
-        from fluidsr.scenes.build import scenery_of
-        from fluidsr.upscaling.wavelet.turbulence import TurbulenceSettings, WaveletTurbulence
 
-        config = self._config
-        settings = TurbulenceSettings(
-            factor=config.factor,
-            strength=config.strength,
-            octaves=config.octaves,
-            seed=config.seed,
-            maccormack=scene.numerics.advection != "semi-lagrangian",
-            dissipation=scene.physics.dissipation.density,
-        )
+def turbulence_of(solver: Solver, scene: Scene, first: Frame, config: WaveletUpscale) -> WaveletTurbulence:
+    """The wavelet turbulence of a coarse run, from its frame `first` on, which is the solver's present state."""
+    import torch
 
-        def fluid_mask() -> torch.Tensor | None:
-            return torch.from_numpy(solver.geometry.fluid) if scene.obstacles else None
+    from fluidsr.scenes.build import scenery_of
+    from fluidsr.upscaling.wavelet.turbulence import TurbulenceSettings, WaveletTurbulence
 
-        scenery = scenery_of(scene, config.factor, solver.device)
-        grid, device = solver.setup.grid, solver.device
-        return _WaveletRun(WaveletTurbulence(grid, first, settings, device, scenery.apply, fluid_mask))
+    settings = TurbulenceSettings(
+        factor=config.factor,
+        strength=config.strength,
+        octaves=config.octaves,
+        seed=config.seed,
+        maccormack=scene.numerics.advection != "semi-lagrangian",
+        dissipation=scene.physics.dissipation.density,
+    )
+
+    def fluid_mask() -> torch.Tensor | None:
+        return torch.from_numpy(solver.geometry.fluid) if scene.obstacles else None
+
+    scenery = scenery_of(scene, config.factor, solver.device)
+    return WaveletTurbulence(solver.setup.grid, first, settings, solver.device, scenery.apply, fluid_mask)
 
 
 class _WaveletRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,21 @@ class Validator:
         simulations = [s for s in store.simulations("validation") if s.frames > 1][:_PAIRS]
         if not simulations:
             return None
-        share = np.linspace(0.4, 1.0, max(1, _PAIRS // len(simulations)))
-        pairs = [_frame_pair(s, round(x * (s.frames - 2))) for s in simulations for x in share]
+        return cls.of_spans([(s, range(s.frames)) for s in simulations], device, earliest=0.4)
+
+    @classmethod
+    def of_spans(
+        cls, spans: Sequence[tuple[PairedSimulation, range]], device: str, *, earliest: float = 0.0
+    ) -> Validator:
+        """Frames of each simulation, two at least, evenly spread over its span from the share `earliest` of it on."""
+        spans = spans[:_PAIRS]
+        share = np.linspace(earliest, 1.0, max(1, _PAIRS // len(spans)))
+        pairs = [_frame_pair(s, span[round(x * (len(span) - 2))]) for s, span in spans for x in share]
         return cls(pairs[:_PAIRS], device)
 
     def metrics_of(self, generator: Generator) -> dict[str, float]:
-        """Means over the pairs: `psnr` in dB, `spectrum` error, `temporal` difference over the reference's
-        (1 is right), `coherence`, the same beside what the flow carries, `phase` score, `mass` drift
+        """Means over the pairs: `absolute` difference, `psnr` in dB, `spectrum` error, `temporal` difference over the
+        reference's (1 is right), `coherence`, the same beside what the flow carries, `phase` score, `mass` drift
         (`fluidsr.metrics`)."""
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
@@ -64,6 +72,7 @@ class Validator:
             reference_before, reference = pair.fine
             scores.append(
                 {
+                    "absolute": float(np.abs(after - reference).mean(dtype=np.float64)),
                     "psnr": metrics.psnr(after, reference),
                     "spectrum": metrics.log_spectrum_error(after, reference),
                     "temporal": metrics.temporal_difference(before, after, reference_before, reference),

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from fluidsr.errors import TrainingError
-from fluidsr.models import losses
+from fluidsr.models import SmokeGenerator, losses
 from fluidsr.models.generator import detail_mask
 from fluidsr.models.kernels import filter_matrices
+from fluidsr.models.reverse import reverse_error
 from fluidsr.training.batch_norm import convert_sync_batch_norm
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState
@@ -203,6 +204,7 @@ class AdversarialStep:
                         micro_batch.triplets,
                         discriminators,
                         self.recipe.losses,
+                        state.start,
                     )
                 (total / len(micro_batches) if len(micro_batches) > 1 else total).backward()
                 values = torch.stack([total.detach(), *(value.detach() for value in terms.values())])
@@ -297,12 +299,14 @@ def objective(
     triplets: TrainingBatch | None,
     discriminators: Mapping[str, DiscriminatorTrainer],
     weights: Losses,
+    start: Sequence[Tensor] = (),
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
 
     Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames; None
     where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
-    `DiscriminatorTrainer.view` makes a discriminator's input. Without `discriminators` there are no adversarial
+    `DiscriminatorTrainer.view` makes a discriminator's input. `start` are the generator's parameters before the
+    training, which `anchor` needs. Without `discriminators` there are no adversarial
     terms. Losses are computed in float32 whatever the generator's precision.
     """
     output, target = frames.output(generator, cache=True), frames.fine.flatten(0, 1)
@@ -326,6 +330,11 @@ def objective(
         assert batch is not None, "a loss over time, and no frames for it"
         value = extra.term.value(batch.unflatten(batch.output(generator, cache=True)), batch)
         terms[extra.term.name] = extra.weight, value
+    if weights.anchor > 0:
+        terms["anchor"] = weights.anchor, losses.anchor(generator.parameters(), start)
+    if weights.reverse > 0:
+        assert isinstance(generator, SmokeGenerator)
+        terms["reverse"] = weights.reverse, reverse_error(generator, frames.coarse.flatten(0, 1))
     details: dict[str, Tensor] = {}
     if "slices" in discriminators:
         value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from fluidsr import checkpoints, models
 from fluidsr.errors import ModelError
 from fluidsr.models import Generator
 from fluidsr.training import optimizer
-from fluidsr.training.discriminators import DiscriminatorTrainer, build_discriminators
+from fluidsr.training.discriminators import (
+    DiscriminatorTrainer,
+    build_discriminators,
+    load_discriminators,
+    saved_discriminators,
+)
 from fluidsr.training.folder import check_same_training
-from fluidsr.training.monitors import DivergenceMonitor
+from fluidsr.training.monitors import DivergenceMonitor, EarlyStopping
 from fluidsr.training.optimizer import NetworkOptimizer, tensors_of
 from fluidsr.training.recipe import Recipe
 
@@ -42,6 +48,10 @@ class TrainingState:
             self.discriminators: dict[str, DiscriminatorTrainer] = build_discriminators(recipe, device)
         self.generator = NetworkOptimizer(generator.to(device), options)
         self.ema: Generator = copy.deepcopy(generator).requires_grad_(False)
+        # The weights of `init`, for losses.anchor; the averaged ones of the best validation, for `patience`.
+        self.anchor: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] = {}
+        self.stopping = EarlyStopping(recipe.patience)
         self.divergence = DivergenceMonitor(recipe.divergence)
         self.step = 0
         self.planned_steps = recipe.steps  # of the checkpoint that was restored
@@ -49,8 +59,9 @@ class TrainingState:
         self.density_range = (0.0, 0.0)
         self.velocity_range = (0.0, 0.0)
 
-    def load_init(self) -> None:
-        """Load the weights of the recipe's `init`, if it has one. Raises ModelError where they do not fit.
+    def load_init(self, note: Callable[[str], None] = lambda line: None) -> None:
+        """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
+        Raises ModelError where the generator's do not fit; `note` is told about discriminators that start anew.
 
         Only `consistent`, a layer without weights, and `init`, from which these had started, may differ.
         """
@@ -71,6 +82,28 @@ class TrainingState:
             )
         for target in (self.generator.network, self.ema):
             target.load_state_dict(model.generator.state_dict())
+        if self.recipe.losses.anchor > 0:
+            weights = self.generator.network.named_parameters()
+            self.anchor = {name: parameter.detach().clone() for name, parameter in weights}
+        if self.discriminators:
+            tensors, problem = saved_discriminators(self.recipe.init, model.card.sha256)
+            anew = load_discriminators(self.discriminators, tensors)
+            if anew:
+                reason = problem or "they were of another kind"
+                note(f"{self.recipe.init}: discriminators start anew ({', '.join(anew)}): {reason}")
+
+    @property
+    def start(self) -> list[Tensor]:
+        """The generator's parameters, in its order, as `init` gave them; none where no loss needs them."""
+        names = [name for name, _ in self.generator.network.named_parameters()]
+        return [self.anchor[name] for name in names] if self.anchor else []
+
+    def consider(self, metrics: Mapping[str, float]) -> None:
+        """Keep the averaged weights where `metrics`, those of the present step's validation, are the best so far. One
+        that is not due now, but made because the training stops here to go on later, does not count."""
+        due = self.step % self.recipe.validate_every == 0 or self.step >= self.recipe.steps
+        if due and self.stopping.update(self.step, metrics):
+            self.best = {name: tensor.detach().clone() for name, tensor in optimizer.named_tensors(self.ema)}
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks that are trained, by name."""
@@ -95,6 +128,7 @@ class TrainingState:
             "accuracy": {
                 name: discriminator.gate.accuracy for name, discriminator in self.discriminators.items()
             },
+            "stopping": asdict(self.stopping),
             "watch": [self.divergence.mean, min(self.divergence.lowest, 1e300), self.divergence.count],
         }
         checkpoints.save(path, dict(self._tensors()), record)
@@ -127,11 +161,15 @@ class TrainingState:
         for network, trained in self._optimizers():
             yield from ((f"{network}/{name}", tensor) for name, tensor in trained.tensors())
         yield from ((f"average/{name}", tensor) for name, tensor in optimizer.named_tensors(self.ema))
+        yield from ((f"anchor/{name}", tensor) for name, tensor in self.anchor.items())
+        yield from ((f"best/{name}", tensor) for name, tensor in self.best.items())
 
     def _take(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         for network, trained in self._optimizers():
             trained.load_tensors(tensors_of(network, tensors))
         optimizer.copy_tensors(self.ema, tensors_of("average", tensors))
+        self.anchor, self.best = tensors_of("anchor", tensors), tensors_of("best", tensors)
+        self.stopping = EarlyStopping(**{**record.get("stopping", {}), "patience": self.recipe.patience})
         self.planned_steps = int(record["recipe"]["steps"])
         self.step, self.seconds = int(record["step"]), float(record["seconds"])
         self.density_range = _pair(record["density_range"])

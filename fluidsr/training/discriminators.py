@@ -1,15 +1,18 @@
-"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it."""
+"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it; and the file of
+trained discriminators beside a model, with which another training can go on."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fluidsr.models import discriminators
+from fluidsr import checkpoints
+from fluidsr.models import discriminators, locate
 from fluidsr.models.constraints import check_singular_values, clip_singular_values, clip_weights
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.gradient_penalties import gradient_norms, gradient_penalty, real_gradient_penalty
@@ -17,8 +20,9 @@ from fluidsr.models.initialization import initialize
 from fluidsr.models.objectives import Objective, objective
 from fluidsr.models.registry import DISCRIMINATORS
 from fluidsr.training.batches import TrainingBatch
+from fluidsr.training.folder import DISCRIMINATORS as FILE
 from fluidsr.training.monitors import AccuracyGate
-from fluidsr.training.optimizer import NetworkOptimizer, lazy_rate
+from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, lazy_rate, named_tensors, tensors_of
 from fluidsr.training.recipe import Recipe
 from fluidsr.training.regularization import (
     ClipConstraint,
@@ -211,3 +215,47 @@ def precision(recipe: Recipe, device: str) -> torch.autocast:
     """The context in which a recipe's networks run on the device."""
     enabled = recipe.precision == "bfloat16"
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
+
+
+def save_discriminators(folder: Path, trainers: Mapping[str, DiscriminatorTrainer], model: str) -> None:
+    """Write the weights of all discriminators beside a model in `folder`; `model` is the checksum of its weights.
+
+    Raises InputError, RunError.
+    """
+    tensors = {
+        f"{name}/{key}": tensor
+        for name, trainer in trainers.items()
+        for key, tensor in named_tensors(trainer.network)
+    }
+    checkpoints.save(folder / FILE, tensors, {"model": model}, keep=False)
+
+
+def saved_discriminators(model: str | Path, sha256: str) -> tuple[dict[str, Tensor], str]:
+    """The weights, `NAME/...`, that were trained along with a model (a shipped name, a file or its folder) whose own
+    have the checksum `sha256`; or none, and the reason. Raises ModelError where there is no such model."""
+    path = locate(model).parent / FILE
+    if not path.is_file():
+        return {}, "its discriminators were not kept"
+    try:
+        saved = checkpoints.read(path)
+    except checkpoints.Damaged as damage:
+        return {}, f"{path} cannot be used ({damage})"
+    if saved.record.get("model") != sha256:
+        return {}, f"{path} belongs to another model"
+    return saved.tensors, ""
+
+
+def load_discriminators(
+    trainers: Mapping[str, DiscriminatorTrainer], tensors: Mapping[str, Tensor]
+) -> list[str]:
+    """Give each discriminator its weights of `tensors`; returns the names of those that have none that fit, which stay
+    as they are."""
+    left = []
+    for name, trainer in trainers.items():
+        own = tensors_of(name, tensors)
+        shapes = {key: tensor.shape for key, tensor in named_tensors(trainer.network)}
+        if {key: tensor.shape for key, tensor in own.items()} == shapes:
+            copy_tensors(trainer.network, own)
+        else:
+            left.append(name)
+    return left

@@ -16,6 +16,7 @@ from fluidsr.errors import InputError
 from fluidsr.ownership import Ownership
 
 CHECKPOINT = "checkpoint.safetensors"
+DISCRIMINATORS = "discriminators.safetensors"
 # Keys that may change when a training is resumed: its length, and how often it reports.
 _RESUMABLE = {"steps", "divergence", "log_every", "validate_every", "sample_every", "checkpoint_every"}
 _RESUMABLE |= {"summary", "limits", "loggers", "strength", "singular_values"}
@@ -81,7 +82,8 @@ def _remove_training(folder: Path, name: str) -> None:
                 file.unlink()
             with suppress(OSError):  # a file of the user's is in it
                 (folder / part).rmdir()
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    for name in ("metrics.jsonl", DISCRIMINATORS):
+        (folder / name).unlink(missing_ok=True)
     checkpoints.remove(folder / CHECKPOINT)
 
 

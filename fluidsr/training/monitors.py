@@ -1,10 +1,10 @@
 """Monitors of a training: AccuracyGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run,
-SingularValueMonitor warns of a collapse."""
+SingularValueMonitor warns of a collapse, EarlyStopping ends one that gets no better."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -87,3 +87,36 @@ class SingularValueMonitor:
                 recent = []
             self._ratios[layer] = [*recent, (step, ratio)]
         return lines
+
+
+@dataclass
+class EarlyStopping:
+    """Finds the best validation, by the smallest `absolute`, and when there has been none for `patience` validations.
+
+    `patience` None: it does nothing. `first` are the metrics of the first validation, `best` those of the best one, at
+    `best_step`; `last_step` is that of the latest.
+    """
+
+    patience: int | None
+    first: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    best_step: int = -1
+    last_step: int = -1
+    waited: int = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the training should stop."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Include the validation of a step, once; True where it is the best so far."""
+        if self.patience is None or step <= self.last_step:
+            return False
+        self.last_step = step
+        self.first = self.first or dict(metrics)
+        if self.best and not metrics["absolute"] < self.best["absolute"]:
+            self.waited += 1
+            return False
+        self.best, self.best_step, self.waited = dict(metrics), step, 0
+        return True

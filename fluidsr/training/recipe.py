@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
+from fluidsr.models import SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.discriminator_schema import Discriminators
@@ -57,6 +58,11 @@ class Recipe(Section):
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
         description="Stop where the running absolute difference is so many times its best; null: never",
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Stop after so many validations in a row without a smaller held-out `absolute`, and keep the best "
+        "weights, those of `init` among them; null: never, and keep the last",
     )
     log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
     validate_every: int = Field(
@@ -129,6 +135,13 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 f"losses.extra[{n}]",
                 f"is a second loss called '{name}'; leave one out, or rename its class",
             )
+    if losses.anchor > 0 and recipe.init is None:
+        yield (
+            "losses.anchor",
+            "is a distance from the weights of init, and there is none; give init, or anchor: 0",
+        )
+    if losses.reverse > 0 and recipe.generator.kind != SmokeGenerator.architecture:
+        yield "losses.reverse", f"is of the layers of smoke, not of {recipe.generator.architecture}; give 0"
     if any(losses.features) and not spatial:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if losses.mask > 0 and not getattr(recipe.generator, "mask", False):

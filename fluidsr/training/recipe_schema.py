@@ -102,7 +102,13 @@ class UNetNetwork(UNetArchitecture, _Network):
     architecture: Literal["unet"] = Field(description="Which network")
 
 
-_BUILT_IN = ("smoke", "tempogan", "unet")
+# What recipes call the architectures that cards name.
+NETWORKS = {
+    SmokeGenerator.architecture: "smoke",
+    TempoGAN.architecture: "tempogan",
+    UNet.architecture: "unet",
+}
+_BUILT_IN = tuple(NETWORKS.values())
 _BuiltIn = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
 
 
@@ -159,6 +165,11 @@ class Patches(Section):
     )
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients are averaged into one update"
+    )
+    pairs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Train on so many frames alone, spread evenly, each with its neighbours where samples have three; "
+        "of a single simulation the last third is then held out; null: on all",
     )
     minimum_density: Weight = Field(
         default=0.01, description="Patches of a smaller mean coarse density are not drawn"
@@ -221,6 +232,14 @@ class Losses(Section):
         default="normalised",
         description="`normalised`: mean over elements; `published`: half the sum, grows with tile and batch",
     )
+    anchor: Weight = Field(
+        default=0.0,
+        description="Mean squared distance of the weights from those of `init`: against forgetting",
+    )
+    reverse: Weight = Field(
+        default=0.0,
+        description="RR pretraining: how badly transposed weights run the trunk's layers of `smoke` backwards",
+    )
     extra: tuple[ExtraLoss, ...] = Field(
         default=(), description="Losses of other packages: `{loss: NAME, weight: 0.1, options: {...}}`"
     )
@@ -239,10 +258,10 @@ class Rate(Section):
     )
     weight_decay: Weight = Field(default=0.0, description="Of AdamW")
     warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
-    decay: Literal["cosine", "polynomial"] = Field(
+    decay: Literal["cosine", "polynomial", "constant"] = Field(
         default="cosine",
         description="`cosine`: half a wave down to the final fraction; `polynomial`: as published, "
-        "constant for half of the steps, then down with the power 1.1",
+        "constant for half of the steps, then down with the power 1.1; `constant`: none",
     )
     final_fraction: float = Field(
         default=0.01, ge=0, le=1, description="Of the learning rate, at the last step"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fluidsr.errors import TrainingError
+from fluidsr.errors import InputError, TrainingError
 from fluidsr.models import Card, Generator, save
 from fluidsr.models.kernels import largest_singular_values
 from fluidsr.models.store import properties_of
@@ -22,12 +22,13 @@ from fluidsr.training import batch_norm, examination
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.batches import BatchStream, Sampler
 from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.discriminators import save_discriminators
 from fluidsr.training.distributed import ProcessGroup, process_group
 from fluidsr.training.folder import CHECKPOINT
 from fluidsr.training.loggers import open_loggers
 from fluidsr.training.metrics_log import MetricsLog
 from fluidsr.training.monitors import SingularValueMonitor
-from fluidsr.training.optimizer import learning_rate, rate_change
+from fluidsr.training.optimizer import copy_tensors, learning_rate, rate_change
 from fluidsr.training.recipe import Recipe
 
 ACCURACY_BATCHES = 4  # on which the discriminators' accuracies are measured at each validation
@@ -94,11 +95,13 @@ def train(
 
     `steps` replaces the recipe's count (and stretches the learning-rate schedules). After `minutes` of this call
     training stops early; call again to resume. `validation` and `pictures` are called with the averaged generator,
-    ready for inference; a picture is `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
+    ready for inference, and gives `absolute` among its metrics where the recipe has `patience`; a picture is
+    `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
     `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` is told what the user
     should know: a damaged checkpoint was skipped, the learning rate jumps.
 
-    On return `output` holds `NAME.safetensors` (the averaged weights, with their card), `NAME.md`,
+    On return `output` holds `NAME.safetensors` (the averaged weights, with `patience` the best of them, with their
+    card), `NAME.md`, where there are any `discriminators.safetensors`, from which a training with this `init` goes on,
     `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped and resumed
     ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C, SIGTERM and SIGHUP finish the current step.
     The checkpoint before the last is kept, and taken where the last is damaged. Under
@@ -112,8 +115,8 @@ def train(
         recipe = Recipe.model_validate({**recipe.model_dump(), "steps": steps})
     with process_group(device) as processes:
         note = on_note if on_note is not None and processes.is_main else lambda line: None
-        trainer = Trainer(recipe, sources, output, processes, device, seed, note)
-        trainer.validation, trainer.pictures, trainer.on_progress = validation, pictures, on_progress
+        trainer = Trainer(recipe, sources, output, processes, device, seed, note, validation)
+        trainer.pictures, trainer.on_progress = pictures, on_progress
         trainer.held_out = held_out
         return trainer.run(minutes, dict(data or {}), commit)
 
@@ -121,7 +124,6 @@ def train(
 class Trainer:
     """One call of `train`."""
 
-    validation: Validation | None
     pictures: Pictures | None
     held_out: Sources | None
     on_progress: Callable[[TrainingProgress], None] | None
@@ -135,15 +137,22 @@ class Trainer:
         device: str,
         seed: int,
         note: Callable[[str], None],
+        validation: Validation | None,
     ) -> None:
         self.recipe, self.output, self.processes, self.device = recipe, output, processes, device
         self.checkpoint = output / CHECKPOINT
+        if recipe.patience is not None and validation is None:
+            problem = "stops by held-out smoke, and there is none"
+            raise InputError(
+                "patience", problem, "give data with simulations for validation, or patience=null"
+            )
+        self.validation = validation
         self.state = TrainingState(recipe, seed, device)
         self._saved_at = -1
         if self.state.restore(self.checkpoint, note):
             self._saved_at = self.state.step
         else:
-            self.state.load_init()
+            self.state.load_init(note)
         if change := rate_change(recipe.optimizer, self.state.step, self.state.planned_steps, recipe.steps):
             note(f"{output}: {change}")
         self.adversarial_step = AdversarialStep(self.state, sources.frames, sources.triplets, processes)
@@ -168,6 +177,10 @@ class Trainer:
             self.metrics = {name: value for name, value in recorded if not name.startswith(EXAMINED)}
             self.validated = state.step
         try:
+            if self.validated == state.step:
+                state.consider(self.metrics)  # it was recorded after the checkpoint
+            elif state.step == 0 and recipe.patience is not None:
+                self._validate()
             if state.step:
                 self._examine()  # a stop may have come right after the checkpoint
             with StopRequest() as stop:
@@ -180,15 +193,17 @@ class Trainer:
             if self.metrics_log:
                 self.metrics_log.close()
         model, card = self._export(data, commit)
-        finished = state.step >= recipe.steps
-        return TrainReport(model, card, state.step, finished, state.seconds, self.losses, self.metrics)
+        finished = state.step >= recipe.steps or state.stopping.exhausted
+        return TrainReport(
+            model, card, state.step, finished, state.seconds, self.losses, state.stopping.best or self.metrics
+        )
 
     def _loop(self, stop: StopRequest, before: float, started: float, minutes: float | None) -> None:
         """Take steps until all are taken, the time is over or a signal stops it; on return the state is saved."""
         state, recipe = self.state, self.recipe
         try:
             self._reset_clock()
-            while state.step < recipe.steps:
+            while state.step < recipe.steps and not state.stopping.exhausted:
                 for name, value in self.adversarial_step.run().items():
                     self.sums[name].append(value)
                 state.seconds = before + time.monotonic() - started
@@ -199,7 +214,8 @@ class Trainer:
                         self._save()
                 self._examine()
                 late = minutes is not None and time.monotonic() - started > 60 * minutes
-                if self.processes.any(late or stop.requested, self.device):
+                over = late or stop.requested or state.stopping.exhausted
+                if self.processes.any(over, self.device):
                     break
             stop.raise_if_requested()
             with stop.uninterrupted():
@@ -257,6 +273,7 @@ class Trainer:
             with torch.no_grad():
                 metrics = {k: float(v) for k, v in self.validation(self._inference_model()).items()}
             self.metrics = metrics
+            self.state.consider(metrics)
         if self.held_out is not None and self.state.discriminators:
             metrics = {**metrics, **self._examine_discriminators(self.held_out)}
         if metrics:
@@ -317,12 +334,15 @@ class Trainer:
         self.state.save(self.checkpoint)
         self._saved_at = self.state.step
 
-    def _inference_model(self) -> Generator:
-        """The averaged generator, ready for inference; a copy, since the average goes on from unfolded weights.
+    def _inference_model(self, *, best: bool = False) -> Generator:
+        """The averaged generator, or the best one there was, ready for inference; a copy, since the average goes on
+        from unfolded weights.
 
         Where it has batch norms, their statistics are recalibrated on the first batches of the training.
         """
         model = copy.deepcopy(self.state.ema)
+        if best:
+            copy_tensors(model, self.state.best)
         if batch_norm.has_running_statistics(model):
             stream = self.adversarial_step.batches
             indices = range(batch_norm.CALIBRATION_BATCHES)
@@ -345,4 +365,16 @@ class Trainer:
             metrics={recipe.name: self.metrics} if self.metrics else {},
             limits=recipe.limits,
         )
-        return path, save(path, self._inference_model(), card) if self.processes.is_main else card
+        if not self.processes.is_main:
+            return path, card
+        if state.best:
+            before, stopping = (
+                f"{Path(recipe.init).stem} (before)" if recipe.init else "before",
+                state.stopping,
+            )
+            metrics = {before: stopping.first, recipe.name: stopping.best}
+            card = card.model_copy(update={"metrics": metrics, "steps": stopping.best_step})
+        card = save(path, self._inference_model(best=bool(state.best)), card)
+        if state.discriminators:
+            save_discriminators(self.output, state.discriminators, card.sha256)
+        return path, card

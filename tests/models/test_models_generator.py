@@ -70,7 +70,7 @@ def test_every_choice_of_inputs_reads_what_it_says(dim, inputs):
     place = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=x.dtype) for n in x.shape[2:]], indexing="ij"))
     whirl = torch.zeros_like(x)
     whirl[:, 1], whirl[:, 2] = -0.25 * place[1], 0.25 * place[0]
-    seen = generator._read(whirl)[(0, slice(1 + dim, None), *(slice(1, -1),) * dim)]
+    seen = generator.read(whirl)[(0, slice(1 + dim, None), *(slice(1, -1),) * dim)]
     expected = 2 * 0.25 / generator.options.velocity_unit
     if "vorticity" in inputs:
         assert torch.allclose(seen[-1], torch.full_like(seen[-1], expected)) and not seen[:-1].any()

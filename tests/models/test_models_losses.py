@@ -113,3 +113,18 @@ def test_the_feature_losss_gradient_equals_finite_differences_and_spares_the_rea
     assert torch.autograd.gradcheck(loss, (fake,), atol=1e-4)
     loss(fake).backward()
     assert real.grad is None
+
+
+def test_the_anchors_value_and_gradient_are_exact():
+    start = [torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([[3.0]], dtype=torch.float64)]
+    now = [x.clone().requires_grad_() for x in (start[0] + torch.tensor([0.5, 0.0]), start[1] - 2)]
+    value = losses.anchor(now, start)
+    assert value.item() == (0.25 + 4) / 3  # a mean over numbers, not over tensors
+    value.backward()
+    assert now[0].grad.tolist() == [1 / 3, 0.0]
+    assert now[1].grad.tolist() == [[-4 / 3]]
+    assert losses.anchor(start, start).item() == 0
+    with pytest.raises(ValueError, match="started as"):
+        losses.anchor([torch.zeros(3)], [torch.zeros(1)])
+    with pytest.raises(ValueError, match="shorter"):
+        losses.anchor(now, start[:1])

@@ -126,6 +126,7 @@ def test_overwrite_removes_what_a_training_wrote_and_nothing_else(tmp_path):
     ours = [
         "other.safetensors",
         "other.md",
+        "discriminators.safetensors",
         "metrics.jsonl",
         "tensorboard/events.out.tfevents.1.a.2",
         "samples/a_0000002.png",
