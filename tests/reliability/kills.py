@@ -61,8 +61,12 @@ CASES = {
                 *(word for kind in ("vdb", "vti", "npz", "vtkhdf") for word in ("--format", kind))],
     "render": ["render", "{inputs}/frames", "-o", "{output}/movie.mp4"],
     "generate-dataset": ["generate-dataset", *_SIZE, "--frames", "4", "--set", "warm_up.frames=2", "-o", "{output}"],
+    "retime": ["retime", "{inputs}/frames", "--frame-rate", "60", "-o", "{output}"],
+    "restcoords": ["restcoords", "{inputs}/frames", "-o", "{output}"],
     "train": ["train", "--data", "{inputs}/data", "--recipe", "smoke2d-x4", "--steps", "8", *_TINY, *_EVERY,
               "-o", "{output}"],
+    "finetune": ["finetune", "--model", "{inputs}/trained", "--data", "{inputs}/data", "--pairs", "2",
+                 "--steps", "8", *_EVERY, "-o", "{output}"],
 }  # fmt: skip
 
 
@@ -90,7 +94,17 @@ def load_modules(names: Sequence[str]) -> None:
     if set(names) != {"convert"}:
         modules += ["dataset", "preview", "solver", "training", "upscaling"]
         modules += [
-            f"pipeline.{name}" for name in ("generate_dataset", "render", "simulate", "train", "upsample")
+            f"pipeline.{name}"
+            for name in (
+                "finetune",
+                "generate_dataset",
+                "render",
+                "restcoords",
+                "retime",
+                "simulate",
+                "train",
+                "upsample",
+            )
         ]
     for name in modules:
         importlib.import_module(f"fluidsr.{name}")
@@ -162,11 +176,18 @@ def make_inputs(folder: Path, names: Sequence[str]) -> None:
     folder.mkdir()
     if {"simulate-2d", "simulate-3d", "upsample"} & set(names):
         finish(_forked(_make_models, folder), folder / "log")
-    if {"upsample", "convert", "render"} & set(names):
+    if {"upsample", "convert", "render", "retime", "restcoords"} & set(names):
         _write_frames(folder / "frames")
-    if "train" in names:
-        arguments = ["generate-dataset", *_SIZE, "--frames", "6", *_CPU, "-o", str(folder / "data")]
-        finish(start(arguments, folder / "data", folder / "log", None, None), folder / "log")
+    if {"train", "finetune"} & set(names):
+        _complete(["generate-dataset", *_SIZE, "--frames", "6", *_CPU], folder / "data")
+    if "finetune" in names:
+        words = [word.format(inputs=folder, output=folder / "trained") for word in CASES["train"]]
+        _complete([*words[:-2], *_CPU], folder / "trained")
+
+
+def _complete(arguments: Sequence[str], output: Path) -> None:
+    log = output.parent / "log"
+    finish(start([*arguments, "-o", str(output)], output, log, None, None), log)
 
 
 def _write_frames(folder: Path) -> None:
