@@ -1,7 +1,7 @@
 """What a picture of a frame costs: processor and clock time, rays and samples.
 
-    python benchmarks/preview.py                                  # 30 coarse frames of plume, and the last interpolated to 4x
-    python benchmarks/preview.py runs/plume/frames/plume_0030.vdb # volumes of one's own
+    python benchmarks/preview.py                  # the 30th coarse frame of plume, and the same interpolated to 4x
+    python benchmarks/preview.py smoke_0030.vdb   # volumes of one's own
 
 The least of the repeats counts. `cpu` is processor time of all threads, `wall` what a clock says: on a machine with
 other work only `cpu` means something.

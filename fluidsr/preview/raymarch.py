@@ -285,8 +285,8 @@ def _fire(
     style: RenderStyle,
     nothing: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-    """What kernels ask for of a `flame` on the frame's grid: its light on a grid of `shape` (`nothing` without one), the shades, and
-    the hue of the light."""
+    """What kernels ask for of a `flame` on the frame's grid: its light on a grid of `shape` (`nothing` without one),
+    the shades, and the hue of the light."""
     shades = flames.ramp()
     light = nothing
     if flame is not None:
