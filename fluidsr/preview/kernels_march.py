@@ -99,9 +99,10 @@ def march(
     `right` and `up` span half the picture; `extinction` is per cell. Density is sampled at multiples of `step` (cells)
     from the eye and at the walls of the box, and linear between them, as is light over the optical depth, wherever
     empty blocks are left out: leaving them out changes nothing. Smoke fades towards the walls over 1 / `fade_low` and
-    1 / `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through, and where
-    `solids`, at the surface `solid` = 1/2: it is matt, lit by the key light from `lamp` unless another solid is in between, and by
-    the surroundings (`sky`: from above and from below), as far as smoke lets both through (`wall_key`, `wall_soft`).
+    1 / `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through, and where `solids`,
+    at the surface `solid` = 1/2: it is matt, lit by the key light from `lamp` unless another solid is in between, and
+    by the surroundings (`sky`: from above and from below), as far as smoke lets both through (`wall_key`,
+    `wall_soft`).
     Where there are `flames`, they emit `emission` (per cell) times their shade, and smoke and solids scatter
     `fire_light` (on the grid of `soft_light`) of the hue `fire`.
 
