@@ -229,6 +229,7 @@ _OPTIONS_OF_PARAMETERS = {
     "stride": "--stride",
     "threshold": "--threshold",
     "tile": "--tile",
+    "turntable": "--turntable",
     "up": "--up",
     "velocity_grid": "--velocity-grid",
     "velocity_scale": "--velocity-scale",

@@ -22,6 +22,12 @@ from fluidsr.cli.options import echo_document, echo_unless_quiet, options
 @click.option(
     "--zoom", type=click.FloatRange(0, min_open=True), help="Camera zoom; 1 shows the whole box  [default: 1]"
 )
+@click.option(
+    "--turntable",
+    type=click.IntRange(2, 3600),
+    metavar="PICTURES",
+    help="Carry the camera once around in so many pictures; of one volume, all of them are rendered  [default: still]",
+)
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(
     "--extinction",
@@ -41,6 +47,7 @@ def render(
     yaw: float | None,
     pitch: float | None,
     zoom: float | None,
+    turntable: int | None,
     up: str | None,
     extinction: float | None,
     fps: float | None,
@@ -65,6 +72,7 @@ def render(
         width=width,
         height=height,
         camera={"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up},
+        turntable=turntable,
         extinction=extinction,
         density_grid=density_grid,
         device=device,

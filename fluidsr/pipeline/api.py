@@ -102,6 +102,7 @@ def render(
     width: int | None = None,
     height: int | None = None,
     camera: Mapping[str, Any] | None = None,
+    turntable: int | None = None,
     extinction: float | None = None,
     density_grid: str | None = None,
     device: str = "auto",
@@ -110,9 +111,9 @@ def render(
 ) -> Path:
     """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to PNGs in a folder.
 
-    `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `extinction` is in 1/m at
-    density 1. Returns the path written. Raises InputError for bad input, and for an existing output without
-    `overwrite`.
+    `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `turntable` is the number of
+    pictures in which the camera goes once around; `extinction` is in 1/m at density 1. Returns the path written. Raises
+    InputError for bad input, and for an existing output without `overwrite`.
     """
     from fluidsr.pipeline import render as command
 
@@ -124,6 +125,7 @@ def render(
         width=width,
         height=height,
         camera=camera,
+        turntable=turntable,
         extinction=extinction,
         density_grid=density_grid,
         device=device,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fluidsr.frame import CONFIDENCE, Frame
 
@@ -43,11 +46,25 @@ class RunPreview:
 
         self._pictures.mkdir(exist_ok=True)
         camera, solid = preview.Camera(up=self._up), coarse.others.get("solid")
-        for frame, side in ((fine, "fine"), (coarse, "coarse")):
-            if frame is not None:
-                preview.write_png(
-                    self.image_path(number, side), preview.render(frame, camera=camera, solid=solid)
-                )
+        with ThreadPoolExecutor(max_workers=1) as writer:  # compresses one picture while the next is rendered
+            writes: list[Future[None]] = []
+            for frame, side in ((fine, "fine"), (coarse, "coarse")):
+                if frame is not None:
+                    picture = preview.render(frame, camera=camera, solid=solid)
+                    writes.append(
+                        writer.submit(self._write, self.image_path(number, side), picture, writes[-1:])
+                    )
+            for write in writes:
+                write.result()
+
+    @staticmethod
+    def _write(path: Path, picture: np.ndarray, before: Sequence[Future[None]]) -> None:
+        """Write a picture, unless one of those before it failed."""
+        from fluidsr import preview
+
+        for write in before:
+            write.result()
+        preview.write_png(path, picture)
 
     def encode(self, numbers: Sequence[int], fps: float, coarse: Sequence[int], factor: int) -> None:
         """Write `preview.png` and `preview.mp4` of the frames `numbers`, all of which were rendered.

@@ -18,14 +18,29 @@ from fluidsr.preview.camera import Camera
 from fluidsr.preview.style import RenderStyle
 from fluidsr.preview.tonemap import tonemap
 
-STEP = 0.75  # cells between samples, or
+STEP = 1.0  # cells between samples, or
 STEP_DEPTH = (
-    0.35  # optical depth at density 1, whichever is less: in thick smoke the light changes within a cell
+    1.0  # optical depth at density 1, whichever is less: in thick smoke the light changes within a cell
 )
 MOST_STEPS = 2000  # along the box's diagonal, unless its cells ask for more
-ENOUGH = 1 / 512  # a ray ends where less than this comes through: below half a step of an 8-bit picture
+ENOUGH = 1 / 256  # a ray ends where less than this comes through: below a step of an 8-bit picture
+TOLERANCE = (
+    0.15  # difference of neighbours, relative to their sum, up to which pixels between them are interpolated
+)
+COARSEST = 8  # pixels between the first rays, at most
 OPAQUE = 10.0  # density of a solid, as far as light is concerned
 SLAB = 0.05  # depth of a 2-D frame, in longest edges
+
+
+@dataclasses.dataclass(frozen=True)
+class Marched:
+    """Light `[3 * pixels]` as (key, soft, transmittance), the linear RGB `glow` of flames likewise, and what it took:
+    the rays marched and the samples taken on them."""
+
+    light: torch.Tensor
+    glow: torch.Tensor
+    rays: int = 0
+    samples: int = 0
 
 
 def render(
@@ -64,17 +79,13 @@ def render(
     box = tuple(n * frame.cell_size for n in frame.shape)
     width, height = cameras.picture_size(box, camera, width, height)
     density = _density(frame, device)
-    body = _resized(
-        "solid", frame.others.get("solid") if solid is None else solid, frame.shape, density.device
-    )
-    fire = _resized(
-        "flame", frame.others.get("flame") if flame is None else flame, frame.shape, density.device
-    )
+    body = _beside("solid", frame.others.get("solid") if solid is None else solid, frame.dim, density.device)
+    fire = _beside("flame", frame.others.get("flame") if flame is None else flame, frame.dim, density.device)
     march = _plane if frame.dim == 2 else _volume
-    light, glow = march(density, frame, camera, style, width, height, body, fire)
+    marched = march(density, frame, camera, style, width, height, body, fire)
     rows = (height, width, 3)
-    shining = None if fire is None else glow.cpu().numpy().reshape(rows)
-    return tonemap(light.cpu().numpy().reshape(rows), style, shining)
+    shining = None if fire is None else marched.glow.cpu().numpy().reshape(rows)
+    return tonemap(marched.light.cpu().numpy().reshape(rows), style, shining)
 
 
 def picture_size(
@@ -107,27 +118,27 @@ def _density(frame: Frame, device: str | None) -> torch.Tensor:
     return (density.clamp(min=0.0) if low < 0 else density).reshape(-1)
 
 
-def _resized(
-    name: str, field: Array | None, shape: tuple[int, ...], device: torch.device
-) -> torch.Tensor | None:
-    """A field beside the density on the frame's grid, flat; None where it is nowhere above zero."""
+def _beside(name: str, field: Array | None, dim: int, device: torch.device) -> torch.Tensor | None:
+    """A field beside the density, on its own grid; None where it is nowhere above zero."""
     if field is None:
         return None
-    values = torch.as_tensor(field, dtype=torch.float32, device=device)
-    if values.ndim != len(shape) or not bool(torch.isfinite(values).all()):
+    values = torch.as_tensor(field, dtype=torch.float32, device=device).contiguous()
+    if values.ndim != dim or not bool(torch.isfinite(values).all()):
         raise InputError(name, "is no field of finite numbers on the frame's box", "leave it out")
-    if not bool((values > 0).any()):
-        return None
-    if tuple(values.shape) != shape:
-        mode = "bilinear" if len(shape) == 2 else "trilinear"
-        values = torch.nn.functional.interpolate(values[None, None], size=shape, mode=mode)[0, 0]
-    return values.reshape(-1).contiguous()
+    return values if bool((values > 0).any()) else None
 
 
-def _opaque(share: torch.Tensor) -> torch.Tensor:
-    """What stops light: nothing outside of the surface at a share of 1/2. On a finer grid than its own, the share is a
-    ramp of several cells, whose outer half would shadow the surface."""
-    return (2 * share - 1).clamp(min=0.0)
+def _opaque(solid: torch.Tensor | None) -> torch.Tensor | None:
+    """The density that stands for a solid where light passes by: none outside of the surface at a share of 1/2."""
+    return None if solid is None else OPAQUE * (2 * solid - 1).clamp(min=0.0)
+
+
+def _smoothed(solid: torch.Tensor) -> torch.Tensor:
+    """A solid's share whose gradient is that of the distance: the share itself is a ramp one cell wide, and its
+    differences would show the grid as rings."""
+    return torch.nn.functional.avg_pool3d(
+        torch.nn.functional.pad(solid[None, None], [2] * 6, mode="replicate"), 5, stride=1
+    )[0, 0].contiguous()
 
 
 def _volume(
@@ -139,41 +150,76 @@ def _volume(
     height: int,
     solid: torch.Tensor | None = None,
     flame: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    from fluidsr.preview import kernels
+) -> Marched:
+    from fluidsr.preview import kernels_march, kernels_sampling
 
-    nx, ny, nz = frame.shape
-    box = tuple(n * frame.cell_size for n in frame.shape)
+    nx, ny, nz = shape = frame.shape
+    box = tuple(n * frame.cell_size for n in shape)
     view = cameras.set_up(camera, box, width / height)
-    lit = density if solid is None else density + OPAQUE * _opaque(solid)
-    light = lighting.bake(lit, frame.shape, frame.cell_size, style, camera, view.eye)
+    light = lighting.bake(density, shape, frame.cell_size, style, camera, view.eye, _opaque(solid))
     extinction = style.extinction_for(box) * frame.cell_size  # per cell
+    if flame is not None:
+        flame = _on_grid(flame, shape)
 
-    blocks = [-(-n // kernels.BLOCK) for n in frame.shape]
-    block_max = torch.empty(math.prod(blocks), dtype=torch.float32, device=density.device)
-    kernels.occupancy(lit if flame is None else lit + flame, nx, ny, nz, block_max, *blocks)
-    diagonal = math.dist((0, 0, 0), frame.shape)
+    block = kernels_march.BLOCK
+    blocks = [-(-n // block) for n in shape]
+
+    def largest_in_blocks(*fields: torch.Tensor) -> torch.Tensor:
+        found = torch.zeros(math.prod(blocks), dtype=torch.float32, device=density.device)
+        for field in fields:
+            edges = [block * cells / n for cells, n in zip(field.shape, shape, strict=True)]
+            rows = torch.empty(blocks[0] * blocks[1] * field.shape[2], device=density.device)
+            kernels_sampling.occupancy(field.reshape(-1), *field.shape, rows, found, *blocks, *edges)
+        return found
+
+    block_max = largest_in_blocks(density.view(shape), *([] if flame is None else [flame]))
+    to_key = lighting.towards_key(style, camera)
+    nothing = torch.zeros(1, device=density.device)
+    walls = (nothing, nothing, 0, [1.0] * 3)
+    wall_light = (nothing, nothing)
+    if solid is not None:
+        block_max[largest_in_blocks(solid) > 0.5] = torch.inf
+        walls = (solid.reshape(-1), _smoothed(solid).reshape(-1), 1, _vector(np.array(solid.shape)))
+        wall_light = lighting.on_walls(density, (nx, ny, nz), frame.cell_size, style, camera)
+
+    diagonal = math.dist((0, 0, 0), shape)
     step = min(STEP, max(STEP_DEPTH / extinction, diagonal / MOST_STEPS))
     # Smoke so thin that a ray through the whole box of it would lose a thousandth is left out.
     empty = 1e-3 / (extinction * diagonal)
-
     picture, glow = (torch.empty(3 * width * height, device=density.device) for _ in range(2))
-    to_key = lighting.towards_key(style, camera)
-    nothing = torch.zeros(1, device=density.device)
-    clay, burning = (nothing if field is None else field for field in (solid, flame))
+    marched = torch.zeros(2, dtype=torch.int32, device=density.device)
+    burning = nothing if flame is None else flame.reshape(-1)
     fire = _fire(flame, frame, light.soft_shape, style, nothing)
-    kernels.march(
-        density, clay, int(solid is not None), burning, int(flame is not None), nx, ny, nz, block_max, *blocks, empty,
-        light.key, *light.key_shape, light.soft, *light.soft_shape, *fire, style.flame * extinction,
-        picture, glow, width, height,
-        _vector(view.eye / frame.cell_size),
-        _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
-        _vector(view.half[0] * view.right),
-        _vector(view.half[1] * view.up),
-        *(_vector(np.array(widths) / frame.cell_size) for widths in style.fade_widths(box, camera.up_axis)),
-        _vector(to_key), step, extinction, ENOUGH,
-    )  # fmt: skip
-    return picture, glow
+    stride = coarsest = _first_stride(view, frame, width)
+    while stride:
+        kernels_march.march(
+            density, nx, ny, nz, burning, int(flame is not None), *walls, block_max, *blocks, empty,
+            light.key, *light.key_shape, light.soft, *light.soft_shape,
+            *wall_light, _vector(to_key), _vector(camera.axes()[1]), lighting.sky_on_walls(style),
+            *fire, style.flame * extinction,
+            picture, glow, width, height, stride, coarsest, TOLERANCE, marched,
+            _vector(view.eye / frame.cell_size),
+            _vector(view.forward + view.shift[0] * view.right + view.shift[1] * view.up),
+            _vector(view.half[0] * view.right),
+            _vector(view.half[1] * view.up),
+            *_fades(style, box, camera.up_axis, frame.cell_size),
+            step, extinction, ENOUGH,
+        )  # fmt: skip
+        stride //= 2
+    rays, samples = marched.tolist()
+    return Marched(picture, glow, rays, samples)
+
+
+def _first_stride(view: cameras.View, frame: Frame, width: int) -> int:
+    """Pixels between the first rays, a power of two: at most three cells at the far side of the box, where the least
+    that is interpolated between cells is two of them wide."""
+    box = np.array(frame.shape) * frame.cell_size
+    farthest = float(np.linalg.norm(view.eye - 0.5 * box) + 0.5 * np.linalg.norm(box))
+    pixels_of_cell = 0.5 * width / view.half[0] * frame.cell_size / farthest
+    stride = 1
+    while 2 * stride <= min(COARSEST, 3 * pixels_of_cell):
+        stride *= 2
+    return stride
 
 
 def _plane(
@@ -185,29 +231,51 @@ def _plane(
     height: int,
     solid: torch.Tensor | None = None,
     flame: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    from fluidsr.preview import kernels
+) -> Marched:
+    from fluidsr.preview import kernels_march
 
     nx, ny = frame.shape
     box = (nx * frame.cell_size, ny * frame.cell_size)
     far = np.array([0.5 * box[0], 0.5 * box[1], 1e3 * max(box)])
-    lit = density if solid is None else density + OPAQUE * _opaque(solid)
-    light = lighting.bake(lit, frame.shape, frame.cell_size, style, Camera(yaw=0.0, pitch=0.0), far)
+    front = Camera(yaw=0.0, pitch=0.0)
+    light = lighting.bake(density, frame.shape, frame.cell_size, style, front, far, _opaque(solid))
     depth = style.extinction_for(box) * SLAB * max(box)
     cells_per_pixel = max(nx / width, ny / height) / 0.98 / camera.zoom  # cells per pixel
     picture, glow = (torch.empty(3 * width * height, device=density.device) for _ in range(2))
     nothing = torch.zeros(1, device=density.device)
-    clay, burning = (nothing if field is None else field for field in (solid, flame))
+    if flame is not None:
+        flame = _on_grid(flame, frame.shape)
+    clay, burning = (nothing if field is None else field.reshape(-1) for field in (solid, flame))
     fire = _fire(flame, frame, light.soft_shape, style, nothing)
-    kernels.plane(
-        density, clay, int(solid is not None), burning, int(flame is not None), nx, ny,
+    kernels_march.plane(
+        density, nx, ny, burning, int(flame is not None),
+        clay, int(solid is not None), *((1, 1) if solid is None else solid.shape),
         light.key, *light.key_shape[:2], light.soft, *light.soft_shape[:2],
         *fire, style.flame * depth, picture, glow, width, height,
         [0.5 * nx, 0.5 * ny], [0.5 * width * cells_per_pixel, 0.5 * height * cells_per_pixel],
-        [style.fade * max(nx, ny), 0.0],
-        depth,
+        *_fades(style, box, front.up_axis, frame.cell_size), depth,
     )  # fmt: skip
-    return picture, glow
+    return Marched(picture, glow)
+
+
+def _fades(
+    style: RenderStyle, box: tuple[float, ...], up: int, cell_size: float
+) -> tuple[list[float], list[float]]:
+    """How fast smoke fades in towards the inside, per cell, at the lower and at the upper walls of three axes."""
+
+    def rates(widths: list[float]) -> list[float]:
+        return [cell_size / max(width, 1e-6 * cell_size) for width in (*widths, 0.0)[:3]]
+
+    low, high = style.fade_widths(box, up)
+    return rates(low), rates(high)
+
+
+def _on_grid(field: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A field on a grid of `shape` over the same box."""
+    if tuple(field.shape) == shape:
+        return field
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    return torch.nn.functional.interpolate(field[None, None], size=shape, mode=mode)[0, 0].contiguous()
 
 
 def _fire(
@@ -217,15 +285,15 @@ def _fire(
     style: RenderStyle,
     nothing: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-    """What kernels ask for of a flat `flame`: its light on a grid of `shape` (`nothing` without one), the shades, and
-    the hue of the light."""
+    """What kernels ask for of a `flame` on the frame's grid: its light on a grid of `shape` (`nothing` without one),
+    the shades, and the hue of the light."""
     shades = flames.ramp()
     light = nothing
     if flame is not None:
         nx, ny, nz = (*frame.shape, 1)[:3]
         edges = [n * frame.cell_size for n in frame.shape]
         box = np.array(edges if frame.dim == 3 else [*edges, SLAB * max(edges)])
-        light = flames.light(lighting.resample(flame, (nx, ny, nz), shape), shape, box, style)
+        light = flames.light(lighting.resample(flame.reshape(-1), (nx, ny, nz), shape), shape, box, style)
     table = torch.from_numpy(shades.reshape(-1)).to(nothing.device)
     return light, table, _vector(flames.hue(shades))
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from fluidsr.preview.style import RenderStyle
+
+_SHADES = 1 << 13  # of the table of the tone curve: a sixth of a step of the picture, or less
+_BRIGHTEST = 16.0  # what is brighter is white
 
 
 def tonemap(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = None) -> np.ndarray:
     """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background, with the linear RGB
     `glow [h, w, 3]` of flames."""
     height, width, _ = light.shape
-    key = (
-        np.asarray(style.albedo, np.float32)
-        * np.asarray(style.key, np.float32)
-        * np.float32(style.key_strength)
-    )
-    soft = np.asarray(style.albedo, np.float32) * np.asarray(style.ambient, np.float32)
-    linear = light[..., :1] * key + light[..., 1:2] * soft + light[..., 2:] * background(width, height, style)
+    key = np.multiply(style.albedo, style.key) * style.key_strength
+    soft = np.multiply(style.albedo, style.ambient)
+    linear = light[..., :2] @ np.stack([key, soft]).astype(np.float32)
+    linear += light[..., 2:] * background(width, height, style)
     if glow is not None:
-        linear = linear + glow
-    display = encode_srgb(tone_curve(linear * np.float32(style.exposure)))
-    return np.asarray(display * 255.0 + _dither(width, height), np.float32).astype(np.uint8)
+        linear += glow
+    linear *= np.float32((_SHADES / _BRIGHTEST**0.5) ** 2 * style.exposure)
+    np.sqrt(linear, out=linear)
+    display = _curve().take(linear.astype(np.int32), mode="clip")
+    display += _dither(width, height)
+    return display.astype(np.uint8)
 
 
+@lru_cache(maxsize=1)
+def _curve() -> np.ndarray:
+    """What is displayed, 0 to 255, of linear light 0 to `_BRIGHTEST`, evenly over its square root."""
+    linear = ((np.arange(_SHADES) + 0.5) / _SHADES) ** 2 * _BRIGHTEST
+    return (255.0 * encode_srgb(tone_curve(linear))).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
 def background(width: int, height: int, style: RenderStyle) -> np.ndarray:
     """Linear RGB `[h, w, 3]`: a vertical gradient, a little brighter behind the middle."""
     y = (
@@ -51,6 +64,7 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
 
 
+@lru_cache(maxsize=8)
 def _dither(width: int, height: int) -> np.ndarray:
     """Interleaved gradient noise in [0, 1) (Jimenez 2014): rounds without bands, and always alike."""
     x, y = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)[:, None]

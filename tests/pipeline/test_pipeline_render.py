@@ -77,6 +77,23 @@ def test_the_camera_goes_around(cache: Path, tmp_path: Path) -> None:
             assert np.abs(picture - other).max() > 20
 
 
+def test_a_turntable_goes_once_around(cache: Path, tmp_path: Path) -> None:
+    one = [str(cache / "puff_0002.vti"), "--width", "48", "--device", "cpu"]
+    assert call("render", *one, "--turntable", "4", "-o", str(tmp_path / "turn")) == 0
+    assert sorted(file.name for file in (tmp_path / "turn").iterdir() if file.suffix == ".png") == [
+        f"puff_0002_{n:04d}.png" for n in range(1, 5)
+    ]
+    half = read_png(tmp_path / "turn" / "puff_0002_0003.png")
+    assert call("render", *one, "--yaw", "208", "-o", str(tmp_path / "half.png")) == 0
+    np.testing.assert_array_equal(half, read_png(tmp_path / "half.png"))
+    several = [str(cache / "puff_####.vti"), "--width", "48", "--device", "cpu"]
+    assert call("render", *several, "--turntable", "4", "-o", str(tmp_path / "played")) == 0
+    np.testing.assert_array_equal(
+        read_png(tmp_path / "played" / "puff_0002.png"), read_png(tmp_path / "turn" / "puff_0002_0002.png")
+    )
+    assert call("render", *one, "--turntable", "4", "-o", str(tmp_path / "turn.png")) == 2
+
+
 def test_what_exists_is_not_overwritten_unasked(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

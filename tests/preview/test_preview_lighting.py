@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.preview import RenderStyle, kernels, lighting
+from fluidsr.preview import RenderStyle, kernels_light, lighting
 from fluidsr.preview.style import towards_light
 from fluidsr.solver import backend
 
@@ -48,7 +48,7 @@ def test_layer_by_layer_is_the_same_sweep():
     plan, whole = lighting._sweep(rho, shape, np.array(shape, float), towards, 0.4, flat=False)
     layered = torch.zeros_like(whole)
     for layer in range(max(shape)):
-        kernels.sweep_layer(rho, layered, plan, len(towards), layer, *shape)
+        kernels_light.sweep_layer(rho, layered, plan, len(towards), layer, *shape)
     assert torch.equal(whole, layered)
 
 
@@ -74,3 +74,17 @@ def test_lights_stand_where_the_look_says():
     key = towards_light(RenderStyle().key_azimuth, RenderStyle().key_elevation, np.eye(3))
     assert key @ up > 0.5 and key[0] < -0.3 and key @ viewer < -0.2  # above, left, behind
     np.testing.assert_allclose(towards_light(0, 0, np.eye(3)), viewer, atol=1e-12)
+
+
+def test_the_transmittance_is_an_exponential_as_far_as_it_is_seen():
+    """Through a uniform box from above: exp(-tau / 2) at the middle of each layer, to a hundredth of full light."""
+    backend.start("cpu")
+    shape = (1, 40, 1)
+    rho = torch.full((40,), 0.5)
+    _, depth = lighting._sweep(
+        rho, shape, np.array(shape, float), [np.array([0.0, 1.0, 0.0])], 1.0, flat=False
+    )
+    light = lighting._transmitted(
+        rho, shape, np.array(shape, float), 1.0, [np.array([0.0, 1.0, 0.0])], [1.0], flat=False
+    )
+    np.testing.assert_allclose(light.numpy(), np.exp(-0.5 * (depth.numpy() - 0.25)), atol=0.01)

@@ -6,7 +6,7 @@ import torch
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.preview import Camera, RenderStyle, picture_size, raymarch, render
+from fluidsr.preview import Camera, RenderStyle, kernels_sampling, picture_size, raymarch, render
 from fluidsr.preview.tonemap import tonemap
 
 SMALL = {"width": 96, "height": 96}
@@ -68,7 +68,7 @@ def test_density_drawn_is_optical_depth_and_not_cells():
     """A slab of constant density: exp(-extinction * metres) comes through, at any resolution."""
     for n in (8, 31):
         frame = Frame(np.full((n, n, n), 0.5, np.float32), cell_size=2.0 / n)
-        light, _ = raymarch._volume(
+        marched = raymarch._volume(
             torch.from_numpy(frame.density.reshape(-1)),
             frame,
             Camera(yaw=0, pitch=0),
@@ -76,7 +76,9 @@ def test_density_drawn_is_optical_depth_and_not_cells():
             9,
             9,
         )
-        assert light.reshape(9, 9, 3)[4, 4, 2].item() == pytest.approx(np.exp(-0.5 * 0.7 * 2.0), rel=1e-4)
+        assert marched.light.reshape(9, 9, 3)[4, 4, 2].item() == pytest.approx(
+            np.exp(-0.5 * 0.7 * 2.0), rel=1e-4
+        )
 
 
 @pytest.mark.parametrize("up, right, vertical", [("y", 0, 1), ("z", 0, 2), ("x", 1, 0)])
@@ -135,17 +137,51 @@ def test_early_termination_and_empty_space_change_nothing(puffs, monkeypatch, ki
         density = np.zeros_like(density)
         density[16, 4:8, 4:28] = density[23, 16:20, 4:28] = density[8:32, 8, 16] = density[8:32, 15, 23] = 0.4
     frame = frame.replace(density=density)
+    monkeypatch.setattr(raymarch, "TOLERANCE", -1.0)  # every ray is marched
     quick = render(frame, **SMALL)
-    from fluidsr.preview import kernels
 
     def full(*arguments):
-        arguments[4].fill_(1.0)
+        arguments[5].fill_(1.0)
 
     monkeypatch.setattr(raymarch, "ENOUGH", 0.0)
-    monkeypatch.setattr(kernels, "occupancy", full)
+    monkeypatch.setattr(kernels_sampling, "occupancy", full)
     thorough = render(frame, **SMALL)
     assert np.abs(quick.astype(int) - thorough).max() <= 1
     assert quick.max() > 100
+
+
+def march_of(frame, monkeypatch, **constants):
+    """The picture, and the rays and samples that it took."""
+    taken = []
+
+    def counted(*arguments, volume=raymarch._volume):
+        taken.append(volume(*arguments))
+        return taken[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(raymarch, "_volume", counted)
+        for name, value in constants.items():
+            patch.setattr(raymarch, name, value)
+        picture = render(frame, width=160, height=160).astype(int)
+    return picture, taken[-1].rays, taken[-1].samples
+
+
+def test_most_pixels_are_interpolated_and_look_as_if_marched(puffs, monkeypatch):
+    for n in (16, 48):
+        frame = puffs((n, n, n))
+        picture, rays, samples = march_of(frame, monkeypatch)
+        thorough, all_rays, all_samples = march_of(
+            frame, monkeypatch, TOLERANCE=-1.0, STEP=0.5, STEP_DEPTH=0.25
+        )
+        assert all_rays == 160 * 160 and rays < 0.35 * all_rays
+        assert samples < 0.2 * all_samples
+        assert np.abs(picture - thorough).mean() < 0.5 and np.abs(picture - thorough).max() < 16
+
+
+def test_an_empty_frame_takes_no_samples(monkeypatch):
+    empty = Frame(np.zeros((32, 32, 32), np.float32), cell_size=1 / 32)
+    _, rays, samples = march_of(empty, monkeypatch)
+    assert samples == 0 and rays < 160 * 160 / 8
 
 
 def test_the_same_frame_gives_the_same_picture(puffs):
