@@ -181,8 +181,12 @@ def make_inputs(folder: Path, names: Sequence[str]) -> None:
     if {"train", "finetune"} & set(names):
         _complete(["generate-dataset", *_SIZE, "--frames", "6", *_CPU], folder / "data")
     if "finetune" in names:
-        words = [word.format(inputs=folder, output=folder / "trained") for word in CASES["train"]]
-        _complete([*words[:-2], *_CPU], folder / "trained")
+        trained = folder / "trained"
+        _complete([*_filled_in(CASES["train"][:-2], folder, trained), *_CPU], trained)
+
+
+def _filled_in(words: Sequence[str], inputs: Path, output: Path) -> list[str]:
+    return [word.replace("{inputs}", str(inputs)).replace("{output}", str(output)) for word in words]
 
 
 def _complete(arguments: Sequence[str], output: Path) -> None:
@@ -281,7 +285,7 @@ class Case:
         self._whole = contents(output)
 
     def _arguments(self, output: Path) -> list[str]:
-        words = [word.format(inputs=self._inputs, output=output) for word in CASES[self.name]]
+        words = _filled_in(CASES[self.name], self._inputs, output)
         return words if self.name == "convert" else [*words, *_CPU]
 
     def round(self, most: int) -> None:
