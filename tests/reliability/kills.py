@@ -286,7 +286,7 @@ class Case:
 
     def _arguments(self, output: Path) -> list[str]:
         words = _filled_in(CASES[self.name], self._inputs, output)
-        return words if self.name == "convert" else [*words, *_CPU]
+        return words if self.name in ("convert", "restcoords") else [*words, *_CPU]
 
     def round(self, most: int) -> None:
         """Start a run, kill it up to `most` times, let it finish, and compare what it leaves."""

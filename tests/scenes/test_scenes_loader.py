@@ -221,7 +221,7 @@ MISTAKES = [
         "{model: smoke3d-x4}",
         "{model: smoke3d-x4, factor: 4}",
         "small.yaml:21: upscale.factor: there is no key 'factor' here",
-        "the keys are method, model, velocity_scale",
+        "the keys are method, model, detail",
     ),
     (
         "{model: smoke3d-x4}",

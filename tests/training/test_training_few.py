@@ -141,6 +141,7 @@ def test_discriminators_go_on_with_their_model(recipe, sampler, tmp_path):
     assert "cannot be used" in started(first.model)[1][0]
 
 
+@pytest.mark.slow
 def test_reverse_pretraining_lowers_its_error_and_is_logged(recipe, sampler, tmp_path):
     def error(weight):
         losses = {"absolute": 1.0, "reverse": weight}

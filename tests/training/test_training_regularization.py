@@ -114,6 +114,7 @@ def test_mismatched_pairs_are_real_frames_beside_another_coarse_frame(duel, samp
     torch.testing.assert_close(mismatched[:, 1:], torch.stack(fine), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["residual", "raw"])
 def test_ds_heeds_the_coarse_frame_once_it_has_seen_mismatched_pairs(duel, sampler, view):
     """CGAN's condition (Mirza and Osindero 2014), measured on unseen pairs: blur alone tells fakes, so without
