@@ -1,7 +1,8 @@
-"""The section `discriminators` of a recipe, and those in it."""
+"""The section `discriminators` of a recipe, those in it, and which of their keys exclude each other."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -9,7 +10,12 @@ from pydantic import Field
 from fluidsr.models.discriminators import EPSILON
 from fluidsr.models.initialization import INIT_DESCRIPTION, Init
 from fluidsr.training.recipe_schema import DiscriminatorName, Rate
-from fluidsr.training.regularization import Constraint, GradientPenalty, RealGradientPenalty
+from fluidsr.training.regularization import (
+    Constraint,
+    GradientPenalty,
+    RealGradientPenalty,
+    SingularValueConstraint,
+)
 from fluidsr.training.sections import Accuracy, Positive, Section, Share, Weight, Width
 
 
@@ -153,3 +159,54 @@ class Discriminators(Section):
     start: int = Field(
         default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
     )
+
+
+def discriminator_contradictions(adversary: Discriminators, batch: int) -> Iterator[tuple[str, str]]:
+    """Keys of `discriminators` that would have no effect, or that contradict each other, for `batch` samples."""
+    norm, objective, constraint = adversary.norm, adversary.objective, adversary.constraint
+    for name, per_sample in (
+        ("WGAN-GP's penalty", objective == "wgan-gp"),
+        ("the gradient penalty", adversary.penalty is not None),
+        ("R1", adversary.r1 is not None or objective == "relativistic"),
+    ):
+        if per_sample and norm == "batch":
+            yield (
+                "discriminators.norm",
+                f"is batch, and {name} is on each sample's own gradient; use group or none",
+            )
+    if objective == "wgan" and constraint is None and norm != "spectral":
+        yield (
+            "discriminators.objective",
+            "is wgan, whose critic must be held in bounds; add a constraint, use norm: spectral, or objective: wgan-gp",
+        )
+    if objective == "wgan" and adversary.penalty is not None:
+        yield "discriminators.penalty", "makes wgan wgan-gp; use that objective, or remove the penalty"
+    if constraint is not None and norm == "spectral":
+        yield (
+            "discriminators.constraint",
+            "would change weights that norm: spectral rescales; choose one of them",
+        )
+    if isinstance(constraint, SingularValueConstraint):
+        if norm == "group":
+            yield (
+                "discriminators.norm",
+                "is group, which amplifies weak samples without bound; use none with svc",
+            )
+        if norm == "batch" and constraint.kind == "svc-strict":
+            yield (
+                "discriminators.norm",
+                "is batch, which bounds nothing within a batch; use none with svc-strict",
+            )
+    if adversary.init != "kaiming" and norm == "spectral":
+        yield "discriminators.init", "has no effect on weights that norm: spectral rescales; leave it out"
+    if adversary.epsilon != EPSILON and norm not in ("batch", "group"):
+        yield "discriminators.epsilon", f"is that of a batch or group norm, and norm is {norm}; leave it out"
+    if adversary.mismatched > 0 and not (adversary.spatial or adversary.slices):
+        yield (
+            "discriminators.mismatched",
+            "is for Ds, which sees the coarse frame, and there is none; set it to 0",
+        )
+    if adversary.mismatched > 0 and batch < 2:
+        yield "discriminators.mismatched", "shuffles a batch, and patches.batch is 1; use 2 or more"
+    if adversary.real_target != 1 and objective != "non-saturating":
+        yield "discriminators.real_target", f"is for objective: non-saturating, not {objective}; leave it out"

@@ -13,7 +13,7 @@ from fluidsr.errors import InputError
 from fluidsr.models import SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
-from fluidsr.training.discriminator_schema import Discriminators
+from fluidsr.training.discriminator_schema import Discriminators, discriminator_contradictions
 from fluidsr.training.recipe_schema import (
     IMPORTS,
     GeneratorOptimizer,
@@ -24,7 +24,6 @@ from fluidsr.training.recipe_schema import (
     SmokeNetwork,
     default_architecture,
 )
-from fluidsr.training.regularization import contradictions
 from fluidsr.training.sections import Section
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -151,7 +150,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
     if discriminators:
-        yield from contradictions(discriminators, patches.batch)
+        yield from discriminator_contradictions(discriminators, patches.batch)
     if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
         yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
     if discriminators and discriminators.start >= recipe.steps:

@@ -18,7 +18,7 @@ from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory, vtk_image
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Taken
-from fluidsr.volumes.vti_format import DataArray
+from fluidsr.volumes.vti_format import DataArray, even
 
 _TYPES = {  # binary files are big-endian
     "char": ("Int8", ">i1"),
@@ -149,7 +149,7 @@ class LegacyFile:
         if rectilinear:
             if [len(coordinates.get(axis, ())) for axis in range(3)] != list(self.points()):
                 self._fail("its coordinates are not those of its dimensions")
-            found = [vtk_image.even(self.where, coordinates[axis]) for axis in range(3)]
+            found = [even(self.where, coordinates[axis]) for axis in range(3)]
             self.origin = tuple(first for first, _ in found)
             self.spacing = tuple(step for _, step in found)
 

@@ -283,8 +283,6 @@ class VtiFile(ImageHeader):
         coordinates = [array for array in self._all if array.section == "Coordinates" and array.piece == 0]
         if not coordinates:
             return
-        from fluidsr.volumes.vtk_image import even
-
         if len(coordinates) != 3 or not self._pieces or not all(array.type for array in coordinates):
             self._fail("its coordinates are not three arrays")
         first = self._pieces[0]
@@ -404,3 +402,22 @@ def numbers(text: str, kind: type, count: int) -> Any:
     except ValueError:
         return None
     return found if len(found) == count else None
+
+
+def even(where: str, coordinates: np.ndarray) -> tuple[float, float]:
+    """The first of the coordinates along one axis, and their distance. Raises VolumeError where they are not evenly
+    spaced, up to the last digits of a float32."""
+    values = coordinates.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
+    if len(values) < 2:
+        return float(values[0]), 1.0
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    wrong = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
+    if not step > 0 or wrong > 1e-3 * step + 4e-7 * np.abs(values).max():
+        raise VolumeError(
+            where,
+            "a rectilinear grid of uneven or descending coordinates",
+            "resample it to an image of even cells",
+        )
+    return float(values[0]), float(step)

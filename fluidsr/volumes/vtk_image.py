@@ -258,25 +258,6 @@ def _notes(image: Image) -> dict[str, tuple[float, ...]]:
     return notes
 
 
-def even(where: str, coordinates: np.ndarray) -> tuple[float, float]:
-    """The first of the coordinates along one axis, and their distance. Raises VolumeError where they are not evenly
-    spaced, up to the last digits of a float32."""
-    values = coordinates.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
-    if len(values) < 2:
-        return float(values[0]), 1.0
-    step = (values[-1] - values[0]) / (len(values) - 1)
-    wrong = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
-    if not step > 0 or wrong > 1e-3 * step + 4e-7 * np.abs(values).max():
-        raise VolumeError(
-            where,
-            "a rectilinear grid of uneven or descending coordinates",
-            "resample it to an image of even cells",
-        )
-    return float(values[0]), float(step)
-
-
 def _cell_size(image: Image) -> float:
     # The spacing across a single layer means nothing, and other programs write anything there.
     points = image.points()

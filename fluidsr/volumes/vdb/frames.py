@@ -17,9 +17,9 @@ from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, is_straight, place
 from fluidsr.volumes.vdb.grid import Grid
-from fluidsr.volumes.vdb.metadata import number, triple
+from fluidsr.volumes.vdb.metadata import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP, number, triple
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP, first_centre, three
+from fluidsr.volumes.vdb.stream import first_centre, three
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 

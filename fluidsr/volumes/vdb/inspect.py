@@ -10,9 +10,8 @@ import numpy as np
 from fluidsr.volumes.info import GridInfo, VolumeInfo
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.grid import Grid, Source
-from fluidsr.volumes.vdb.metadata import number
+from fluidsr.volumes.vdb.metadata import DIM, DT, TIME, number
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import DIM, DT, TIME
 
 _Range = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 

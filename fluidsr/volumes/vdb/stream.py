@@ -21,13 +21,10 @@ from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style
 from fluidsr.volumes.vdb import compression, writer
 from fluidsr.volumes.vdb.leaf_builder import Collector
+from fluidsr.volumes.vdb.metadata import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP
 from fluidsr.volumes.vdb.transform import Transform, Vector
 from fluidsr.volumes.vdb.tree import Index
 
-# What a transform and a sparse tree cannot say is kept in each grid's metadata under these names.
-TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
-SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
-LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
 _WHOLE = 1e-3  # cells; how far from a whole number the place of a box on a lattice may be
 _UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "flame": "1", "fuel": "1", "color": "1"}
 

@@ -19,9 +19,8 @@ from fluidsr.volumes.vdb.fields import find as find_fields
 from fluidsr.volumes.vdb.fields import place as place_of
 from fluidsr.volumes.vdb.frames import box_of, take_window
 from fluidsr.volumes.vdb.inspect import value_range
-from fluidsr.volumes.vdb.metadata import triple
+from fluidsr.volumes.vdb.metadata import SHAPE, triple
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import SHAPE
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, NODE, Index
 
