@@ -28,7 +28,12 @@ def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solv
     if start is not None:
         here = start.torch(solver.device)
         solver.start_from(
-            here.density, here.velocity, here.temperature, scene.frame_seconds, here.time, here.others.get("fuel")
+            here.density,
+            here.velocity,
+            here.temperature,
+            scene.frame_seconds,
+            here.time,
+            here.others.get("fuel"),
         )
     return solver
 

@@ -73,7 +73,9 @@ def _fuel_of(frame: Frame, scene: Scene) -> tuple[Array | None, list[str]]:
     if fuel is not None:
         return fuel, []
     if flame is None:
-        return None, ["start: the file has neither fuel nor flame; the fire begins with what its sources give"]
+        return None, [
+            "start: the file has neither fuel nor flame; the fire begins with what its sources give"
+        ]
     return flame**2, ["start: the file has no fuel; the square of its flame was taken for it"]
 
 

@@ -109,8 +109,8 @@ def confinement(
             omega = ti.Vector([vorticity[q], vorticity[q + size], vorticity[q + 2 * size]])
             here = strength
             if ti.static(burns):
-                if not temperature[q] < coldest:
-                    here += of_flame * ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
+                flame = ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
+                here += ti.select(temperature[q] < coldest, 0.0, of_flame * flame)
             f = here * (g / (g.norm() + 1e-12)).cross(omega)
             for a in ti.static(range(3)):
                 force[q + a * size] = f[a]
