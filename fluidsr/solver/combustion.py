@@ -59,6 +59,15 @@ class Fire:
         if made is not None:
             made[self._shut] = 0.0
 
+    def expand(self, state: State, seconds: float) -> None:
+        """Let `made` be what `burn` for `seconds` would make, and burn nothing."""
+        assert state.fuel is not None and state.temperature is not None
+        if self.made is not None:
+            c = self.combustion
+            burnt = state.fuel.clamp(max=c.burn_rate * seconds) * ~(state.temperature < c.coldest)
+            self.made.copy_(burnt * (c.expansion * self.cell_size / seconds))
+            self.made[self._shut] = 0.0
+
 
 def flame_of(fuel: torch.Tensor, temperature: torch.Tensor, coldest: float) -> torch.Tensor:
     """How bright fuel burns, 0 to 1, and 0 where it is colder than `coldest`: the root of Mantaflow's reaction

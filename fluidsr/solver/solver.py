@@ -127,8 +127,8 @@ class Solver:
         """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s
         (None: as the solver itself begins); `seconds` is a frame's length: it says how much divergence is none.
 
-        On return velocity is divergence-free. Raises InputError for `fuel` where no source gives any, SolverError where
-        velocity cannot be made divergence-free.
+        On return velocity is divergence-free, beside what fuel that burns makes. Raises InputError for `fuel` where no
+        source gives any, SolverError where the projection fails.
         """
         if fuel is not None:
             if self._state.fuel is None:
@@ -143,6 +143,9 @@ class Solver:
         if velocity is not None:
             to_faces(velocity, self.setup.grid, self._state.velocity)
         self._move_to(time)
+        if self._fire is not None:
+            self._settle(time)
+            self._fire.expand(self._state, seconds)
         self._project(seconds, time)
 
     def advance(self, seconds: float) -> AdvanceReport:

@@ -88,7 +88,7 @@ def test_a_fire_goes_on_with_the_fuel_of_its_own_frame(tmp_path: Path, grid: str
             (a.numpy().fields()[name], b.numpy().fields()[name]) for a, b in zip(rest, whole[8:], strict=True)
         ]
         errors = [float(np.abs(a - b).sum() / b.sum()) for a, b in pairs]
-        assert errors[0] < 0.01 and errors[-1] < 0.03, (name, errors)
+        assert errors[0] < 5e-3 and errors[-1] < 0.02, (name, errors)
 
 
 def test_equal_cells_are_taken_as_they_are(tmp_path: Path) -> None:
