@@ -30,13 +30,12 @@ def write(
     """Write `crash/` into the run's folder `root`: frame `number` of `scene` failed with `error`, and `last` is the
     frame before it, whose `report` is None if it is the start.
 
-    The scene in it begins with that frame, as `simulate` begins with any volume: without fuel, and velocity at the
-    cells' centres, so that it goes on nearly, not exactly, as the run would have. Returns the error to raise, which
-    names the folder.
+    The scene in it begins with that frame, as `simulate` begins with any volume: with velocity at the cells' centres,
+    so that it goes on nearly, not exactly, as the run would have. Returns the error to raise, which names the folder.
     """
     folder = root / _FOLDER
     last = last.numpy()
-    fields = [name for name in ("density", "velocity", "temperature") if name in last.fields()]
+    fields = [name for name in ("density", "velocity", "temperature", "fuel") if name in last.fields()]
     start = Start(path=_STATE, time=last.time).model_copy(update={"path": _STATE})
     restarted = scene.model_copy(update={"name": f"{scene.name[:56]}-restart", "start": start})
     document = {

@@ -19,7 +19,7 @@ def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
     if scene.start is None:
         return None, []
     start = scene.start
-    path, temperature = Path(start.path), start.temperature_grid
+    path = Path(start.path)
     frame = volumes.read(
         path,
         density_grid=start.density_grid,
@@ -27,9 +27,10 @@ def read_start(scene: Scene) -> tuple[Frame | None, list[str]]:
         velocity_unit=start.velocity_unit,
         frame_rate=start.frame_rate,
     ).numpy()
-    if temperature is not None:
-        if temperature not in frame.fields():
-            known = ", ".join(frame.fields())
-            raise VolumeError(str(path), f"has no grid '{temperature}'", f"its fields are {known}")
-        frame = frame.replace(temperature=frame.fields()[temperature])
+    fields = frame.fields()
+    for field, grid in (("temperature", start.temperature_grid), ("fuel", start.fuel_grid)):
+        if grid is not None:
+            if grid not in fields:
+                raise VolumeError(str(path), f"has no grid '{grid}'", f"its fields are {', '.join(fields)}")
+            frame = frame.with_fields({**frame.fields(), field: fields[grid]})
     return place(frame, scene, str(path))

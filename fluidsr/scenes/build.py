@@ -27,7 +27,14 @@ def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solv
     solver = Solver(setup_of(scene), device)
     if start is not None:
         here = start.torch(solver.device)
-        solver.start_from(here.density, here.velocity, here.temperature, scene.frame_seconds, here.time)
+        solver.start_from(
+            here.density,
+            here.velocity,
+            here.temperature,
+            scene.frame_seconds,
+            here.time,
+            here.others.get("fuel"),
+        )
     return solver
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame
+from fluidsr.frame import Array, Frame
 from fluidsr.frame_grid import FrameGrid, FrameResampler
 from fluidsr.scenes.schema import Scene
 
@@ -14,22 +14,25 @@ def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
     """`frame` (NumPy) on the cells of `scene`, and notes for the user about what was changed.
 
     Trilinear where cells differ in size or place, after averaging over whole cells where the scene's are at least
-    twice as large; equal cells are taken as they are. Outside of the frame's box there is no smoke and no heat, and
-    the air is as the scene has it. `label` names the frame in errors: InputError for another dimension, and for
-    values that are not finite.
+    twice as large; equal cells are taken as they are. Outside of the frame's box there is no smoke, heat or fuel, and
+    the air is as the scene has it. Fuel is there where the scene burns and the frame has any. `label` names the frame
+    in errors: InputError for another dimension, and for values that are not finite.
     """
     if frame.dim != scene.dim:
         problem = f"is {frame.dim}-D and the scene is {scene.dim}-D"
         raise InputError(
             label, problem, f"give a {scene.dim}-D volume, or {frame.dim} numbers in domain.resolution"
         )
-    for name, array in frame.fields().items():
-        if name in ("density", "velocity", "temperature") and not np.isfinite(array).all():
+    fields = {"density": frame.density, "velocity": frame.velocity, "temperature": frame.temperature}
+    found, notes = _fuel_of(frame, scene)
+    fields = {name: array for name, array in (fields | {"fuel": found}).items() if array is not None}
+    for name, array in fields.items():
+        if not np.isfinite(array).all():
             raise InputError(label, f"its {name} holds a NaN or an infinity", "repair it, or start elsewhere")
-    notes = []
-    if (np.asarray(frame.density) < 0).any():
-        notes.append("start: density is negative in places; it was set to zero there")
-        frame = frame.replace(density=np.maximum(frame.density, 0))
+        if name in ("density", "fuel") and (np.asarray(array) < 0).any():
+            notes.append(f"start: {name} is negative in places; it was set to zero there")
+            fields[name] = np.maximum(array, 0)
+    frame = frame.with_fields(fields)
     lost = _share_outside(frame, scene)
     if lost > 0.0005:
         notes.append(f"start: {lost:.1%} of the smoke lies outside of the domain and was dropped")
@@ -47,12 +50,33 @@ def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
         velocity=velocity,
         temperature=None if frame.temperature is None else resample(frame.temperature),
         cell_size=scene.domain.cell_size,
+        others={name: resample(array) for name, array in frame.others.items()},
         time=frame.time if scene.start is None or scene.start.time is None else scene.start.time,
         dt=scene.frame_seconds,
     )
     if not placed.density.any() and not scene.sources:
         raise InputError(label, "it has no smoke inside of the domain", "move the domain, or add sources")
     return placed, notes
+
+
+def _fuel_of(frame: Frame, scene: Scene) -> tuple[Array | None, list[str]]:
+    """The frame's fuel, None where it has none or the scene does not burn, and notes for the user.
+
+    Without a field `fuel` that is the square of its flame, whose brightness is the root of the fuel.
+    """
+    named = {name.lower(): array for name, array in frame.others.items() if np.ndim(array) == frame.dim}
+    fuel = named.get("fuel")
+    flame = next((named[name] for name in ("flame", "flames") if name in named), None)
+    if not scene.burns:
+        there = fuel is not None or flame is not None
+        return None, ["start: its fire was left out, since no source gives fuel"] if there else []
+    if fuel is not None:
+        return fuel, []
+    if flame is None:
+        return None, [
+            "start: the file has neither fuel nor flame; the fire begins with what its sources give"
+        ]
+    return flame**2, ["start: the file has no fuel; the square of its flame was taken for it"]
 
 
 def _share_outside(frame: Frame, scene: Scene) -> float:

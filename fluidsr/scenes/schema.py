@@ -143,7 +143,7 @@ class Turbulence(Disturbance):
 
 
 class Combustion(Strict):
-    """How the fuel of sources burns: as soon as it is there, and into heat, smoke and gas.
+    """How the fuel of sources burns: as soon as it is there, or as hot as `ignition`, and into heat, smoke and gas.
 
     Fuel and what it makes add up: the heat and smoke of a whole flame are those of all its fuel.
     """
@@ -152,6 +152,12 @@ class Combustion(Strict):
         default=1.0,
         description="Fuel that burns in a second; the flame is as high as gas rises until its fuel is gone",
         json_schema_extra=unit("1/s"),
+    )
+    ignition: NotNegative | None = Field(
+        default=None,
+        description="Temperature from which on fuel burns: cold fuel drifts until hot gas lights it; absent: it burns"
+        " as soon as it is there",
+        json_schema_extra=unit("K"),
     )
     heat: NotNegative = Field(
         default=1.0,
@@ -258,6 +264,10 @@ class Start(Strict):
     )
     temperature_grid: GridName | None = Field(
         default=None, description="Its temperature; absent: found by the usual names, or ambient"
+    )
+    fuel_grid: GridName | None = Field(
+        default=None,
+        description="Its fuel, where a source gives fuel; absent: fuel, or the square of flame (or flames), or none",
     )
     time: NotNegative | None = Field(
         default=None,

@@ -106,10 +106,23 @@ def _combustion(scene: Scene) -> list[Problem]:
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
         what = "no side of the domain is open, and the gas that burning makes could not leave"
         return [Problem((*where, "expansion"), what, "open a side (domain.boundary), or give 0")]
+    ignition = scene.physics.combustion.ignition
+    if ignition and scene.start is None and _hottest(scene) < ignition:
+        what = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
+        return [Problem((*where, "ignition"), what, "give a source that temperature, or remove it")]
     if isinstance(scene.upscale, WaveletUpscale):
         what = "the wavelet method knows the smoke of sources alone, not that of a fire"
         return [Problem(("upscale", "method"), what, "use a model")]
     return []
+
+
+def _hottest(scene: Scene) -> float:
+    """The highest temperature that a source can give, K; ambient where none gives any."""
+    given = [
+        (source.temperature or 0.0) * (1 + (abs(source.noise.strength) if source.noise else 0.0))
+        for source in scene.sources
+    ]
+    return max(given, default=0.0)
 
 
 def _start(scene: Scene) -> list[Problem]:
@@ -121,6 +134,8 @@ def _start(scene: Scene) -> list[Problem]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         return [Problem(("start", "path"), f"{path} {what}", "give a volume file, relative to the scene's")]
+    if scene.start.fuel_grid is not None and not scene.burns:
+        return [Problem(("start", "fuel_grid"), "no source gives fuel", "remove it, or give a source fuel")]
     return []
 
 

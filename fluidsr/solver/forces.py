@@ -85,11 +85,11 @@ def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
 
 @ti.kernel
 def confinement(
-    vorticity: F32, magnitude: F32, force: F32, fuel: F32, n: I3, periods: I3, strength: ti.f32, of_flame: ti.f32,
-    burns: ti.template(),
+    vorticity: F32, magnitude: F32, force: F32, fuel: F32, temperature: F32, n: I3, periods: I3, strength: ti.f32,
+    of_flame: ti.f32, coldest: ti.f32, burns: ti.template(),
 ):  # fmt: skip
-    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell; 32 where
-    fuel `burns` (else it is not looked at), which adds `of_flame` times the flame to the strength."""
+    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell; 36 where
+    fuel `burns` (else it and temperature are not looked at): `of_flame` times the flame is added to the strength."""
     for row in range(n[0] * n[1]):
         size = n[0] * n[1] * n[2]
         i = row // n[1]
@@ -109,7 +109,8 @@ def confinement(
             omega = ti.Vector([vorticity[q], vorticity[q + size], vorticity[q + 2 * size]])
             here = strength
             if ti.static(burns):
-                here += of_flame * ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
+                flame = ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
+                here += ti.select(temperature[q] < coldest, 0.0, of_flame * flame)
             f = here * (g / (g.norm() + 1e-12)).cross(omega)
             for a in ti.static(range(3)):
                 force[q + a * size] = f[a]
@@ -163,10 +164,11 @@ class Forces:
         seconds: float,
         calm: torch.Tensor | None = None,
         fuel: torch.Tensor | None = None,
+        temperature: torch.Tensor | None = None,
     ) -> None:
         """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is, epsilon
-        larger where `fuel` burns; none in the cells `calm` (flat indices): beside a solid the jump at its surface would
-        pass for a vortex."""
+        larger where `fuel` burns at its `temperature`; none in the cells `calm` (flat indices): beside a solid the jump
+        at its surface would pass for a vortex."""
         epsilon = self.physics.vorticity_confinement
         if not epsilon and not self.of_flame:
             return
@@ -177,10 +179,10 @@ class Forces:
         curl(self.centred, self.vorticity, self.magnitude, cells, periods)
         # omega is in m/s per cell: h * omega, as the equation has it, without a division.
         force = self.centred  # not needed any more
-        burning = self.magnitude if fuel is None else fuel
+        burning, heat = (self.magnitude if field is None else field for field in (fuel, temperature))
         confinement(
-            self.vorticity, self.magnitude, force, burning, cells, periods, epsilon * seconds,
-            self.of_flame * seconds, fuel is not None,
+            self.vorticity, self.magnitude, force, burning, heat, cells, periods, epsilon * seconds,
+            self.of_flame * seconds, self.physics.combustion.coldest, fuel is not None,
         )  # fmt: skip
         if calm is not None:
             force.view(3, -1)[:, calm] = 0.0

@@ -13,6 +13,8 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.shapes import Shape
 
+FLOAT32_MAX = 3.4028234e38
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -33,7 +35,8 @@ class Noise:
 
 @dataclass(frozen=True)
 class Combustion:
-    """How fuel burns: `burn_rate` of it per second, from the moment it is there.
+    """How fuel burns: `burn_rate` of it per second, where the temperature (kelvin above ambient) is `ignition` or more
+    (None: from the moment it is there).
 
     Each unit that is burnt in a cell makes `heat` (kelvin) and `smoke` (density) there, and `expansion` times the
     cell's volume of gas. `vorticity` is added to the vorticity confinement where the flame is brightest.
@@ -44,12 +47,18 @@ class Combustion:
     smoke: float = 0.5
     expansion: float = 0.0
     vorticity: float = 0.0
+    ignition: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("burn_rate", "heat", "smoke", "expansion", "vorticity"):
+        for name in ("burn_rate", "heat", "smoke", "expansion", "vorticity", "ignition"):
             value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
+            if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise InputError(f"combustion.{name}", f"{value} is not 0 or more", "give a number from 0 up")
+
+    @property
+    def coldest(self) -> float:
+        """The lowest temperature at which fuel burns, kelvin above ambient: `ignition`, or the least of all floats."""
+        return -FLOAT32_MAX if self.ignition is None else self.ignition
 
 
 @dataclass(frozen=True)

@@ -122,12 +122,19 @@ class Solver:
         temperature: torch.Tensor | None,
         seconds: float,
         time: float = 0.0,
+        fuel: torch.Tensor | None = None,
     ) -> None:
         """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s
         (None: as the solver itself begins); `seconds` is a frame's length: it says how much divergence is none.
 
-        On return velocity is divergence-free. Raises SolverError where that fails.
+        On return velocity is divergence-free, beside what fuel that burns makes. Raises InputError for `fuel` where no
+        source gives any, SolverError where the projection fails.
         """
+        if fuel is not None:
+            if self._state.fuel is None:
+                raise InputError("fuel", "no source gives fuel", "leave it out, or give a source fuel")
+            self._state.fuel.copy_(fuel.reshape(-1))
+            self._most_fuel = max(self._most_fuel, float(fuel.max()))
         self._state.time = time
         with dyed(self._state, SMOKE_COLOR):
             self._state.density.copy_(density.reshape(-1))
@@ -136,6 +143,9 @@ class Solver:
         if velocity is not None:
             to_faces(velocity, self.setup.grid, self._state.velocity)
         self._move_to(time)
+        if self._fire is not None:
+            self._settle(time)
+            self._fire.expand(self._state, seconds)
         self._project(seconds, time)
 
     def advance(self, seconds: float) -> AdvanceReport:
@@ -302,7 +312,10 @@ class Solver:
             self._densest += combustion.smoke * min(combustion.burn_rate * dt, self._most_fuel)
         with self._timed("forces"):
             self._forces.add_buoyancy(self._state, dt)
-            self._forces.confine_vorticity(self._state.velocity, dt, self._solids.beside, self._state.fuel)
+            state = self._state
+            self._forces.confine_vorticity(
+                state.velocity, dt, self._solids.beside, state.fuel, state.temperature
+            )
             self._noise_forces.add(self._state, dt)
         if self._diffusion is not None:
             with self._timed("diffuse"):
@@ -395,7 +408,9 @@ class Solver:
 
     def flame(self) -> torch.Tensor | None:
         """How bright the flame is, 0 to 1, [x, y(, z)], a new tensor; None where no source gives fuel."""
-        return None if self.fuel is None else flame_of(self.fuel)
+        if self.fuel is None:
+            return None
+        return flame_of(self.fuel, self.temperature, self.setup.physics.combustion.coldest)
 
     def color(self) -> torch.Tensor | None:
         """Red, green and blue of the smoke, [3, x, y(, z)], a new tensor; None where no source gives a color."""

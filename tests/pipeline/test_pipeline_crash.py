@@ -11,8 +11,9 @@ from pipeline_helpers import SMALL
 from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.errors import SolverError
+from fluidsr.pipeline import crash
 from fluidsr.scenes import load
-from fluidsr.scenes.build import build
+from fluidsr.scenes.build import build, frame_of
 from fluidsr.solver import Solver
 
 PLUME = ["simulate", "plume2d", "--model", "none", "--no-preview", "--format", "npz", "--frames", "4", *SMALL]
@@ -83,6 +84,19 @@ def test_a_run_that_goes_wrong_leaves_its_last_good_state(
     assert not (run / "crash").exists()
     whole = volumes.read(run / "frames" / "plume2d_0003.npz")
     assert float(np.abs(frames[0].density - whole.density).mean()) < 0.05 * float(whole.density.mean())
+
+
+def test_a_fire_leaves_its_fuel(tmp_path: Path) -> None:
+    scene = load("fire").with_changes(domain={"resolution": (8, 12, 8), "cell_size": 0.16})
+    solver = build(scene)
+    solver.advance(scene.frame_seconds)
+    last = frame_of(solver, scene, scene.frame_seconds)
+    crash.write(tmp_path, scene, last, 2, None, SolverError("t = 0.08 s", "it blew up", "wait"))
+    (fuel, left) = (
+        frame.numpy().others["fuel"] for frame in (volumes.read(tmp_path / "crash/state.npz"), last)
+    )
+    assert left.max() > 0.1
+    np.testing.assert_array_equal(fuel, left)
 
 
 def test_frames_before_the_failure_leave_what_it_left(

@@ -18,6 +18,13 @@ sources:
   - {shape: sphere, center: [0.6, 0.1], radius: 0.15, density: 0.8, temperature: 1.0, velocity: [0, 0.5],
      noise: {strength: 0.8, scale: 12}}
 """
+FIRE = """
+domain: {resolution: [24, 36], cell_size: 0.05, boundary: {x: open, y: [closed, open]}}
+physics: {buoyancy: {temperature: 0.35}, combustion: {burn_rate: 1.5, smoke: 0.3, expansion: 0.3}}
+sources:
+  - {shape: sphere, center: [0.6, 0.1], radius: 0.15, fuel: 1.0, velocity: [0, 0.5]}
+output: {fields: [density, velocity, temperature, fuel]}
+"""
 STILL = """
 domain: {resolution: [16, 16], cell_size: 0.1}
 physics: {buoyancy: {temperature: 0}}
@@ -64,6 +71,24 @@ def test_a_run_goes_on_from_its_own_frame_nearly_seamlessly(tmp_path: Path) -> N
     assert late[0].time == pytest.approx(1 / 24)
     noise_moved = np.abs(late[-1].density - whole[-1].density).sum() / whole[-1].density.sum()
     assert noise_moved > 2 * errors[-1]
+
+
+@pytest.mark.parametrize("grid", ["fuel", "Brennstoff"])
+def test_a_fire_goes_on_with_the_fuel_of_its_own_frame(tmp_path: Path, grid: str) -> None:
+    whole = list(fluidsr.simulate(scene(tmp_path, FIRE), frames=14, device="cpu"))
+    fields = whole[7].numpy().fields()
+    fields[grid] = fields.pop("fuel")
+    volumes.write(tmp_path / "frame.vdb", whole[7].with_fields(fields), precision="float")
+    start = (
+        "start: {path: frame.vdb}\n" if grid == "fuel" else f"start: {{path: frame.vdb, fuel_grid: {grid}}}\n"
+    )
+    rest = list(fluidsr.simulate(scene(tmp_path, FIRE + start, "on"), frames=6, device="cpu"))
+    for name in ("density", "temperature", "fuel"):
+        pairs = [
+            (a.numpy().fields()[name], b.numpy().fields()[name]) for a, b in zip(rest, whole[8:], strict=True)
+        ]
+        errors = [float(np.abs(a - b).sum() / b.sum()) for a, b in pairs]
+        assert errors[0] < 5e-3 and errors[-1] < 0.02, (name, errors)
 
 
 def test_equal_cells_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -135,6 +160,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "its density holds a NaN" in failure(path, capsys, "--set", f"start.path={tmp_path}/plain.npz")
     volumes.write(tmp_path / "blob.npz", blob())
     assert "has no grid 'heat'" in failure(path, capsys, "--set", "start.temperature_grid=heat")
+    assert "start.fuel_grid: no source gives fuel" in failure(path, capsys, "--set", "start.fuel_grid=heat")
     assert "no vector grid 'v'" in failure(path, capsys, "--set", "start.velocity_grid=v")
 
 

@@ -67,6 +67,53 @@ def test_still_fuel_burns_at_its_rate_into_heat_and_smoke_and_is_then_gone() -> 
     torch.testing.assert_close(solver.temperature, 1.5 * fuel, atol=1e-6, rtol=1e-6)
 
 
+def test_fuel_burns_where_it_is_hot_enough_and_is_kept_elsewhere() -> None:
+    calm = Combustion(burn_rate=2.0, heat=1.5, smoke=0.4, ignition=0.6)
+    bed = Source(Shape("sphere", (0.5, 0.5), 0.1), fuel=1.0, seconds=(9.0, 10.0))
+    solver = Solver(Setup(box(8, (CLOSED, CLOSED)), Physics(gravity=0.0, combustion=calm), sources=(bed,)))
+    fuel, temperature = torch.rand((2, 8, 8), generator=torch.Generator().manual_seed(2))
+    temperature[4, 4], temperature[4, 5] = 0.6, 0.599
+    hot = temperature >= 0.6
+    assert 10 < int(hot.sum()) < 54
+    solver.start_from(torch.zeros(8, 8), None, temperature, FRAME, fuel=fuel)
+    solver.advance(0.1)
+    left, flame = solver.fuel, solver.flame()
+    assert left is not None and flame is not None
+    torch.testing.assert_close(left, torch.where(hot, (fuel - 0.2).clamp(min=0), fuel), atol=1e-6, rtol=0)
+    assert torch.equal(left[~hot], fuel[~hot]) and torch.equal(solver.temperature[~hot], temperature[~hot])
+    assert not solver.density[~hot].any() and not flame[~hot].any() and flame[hot & (fuel > 0.3)].all()
+    balance = solver.temperature + 1.5 * left
+    torch.testing.assert_close(balance, temperature + 1.5 * fuel, atol=1e-6, rtol=1e-6)
+
+
+def lit(combustion: Combustion, pilot: bool) -> Solver:
+    """After half a second of cold fuel that is blown upwards, past a flame of 0.1 s where there is a `pilot`."""
+    setup = burner((16, 24), combustion)
+    match = Source(Shape("sphere", (0.5, 0.3), 0.12), temperature=1.0, seconds=(0.0, 0.1))
+    fuel = dataclasses.replace(setup.sources[0], velocity=(0.0, 0.5))
+    solver = Solver(dataclasses.replace(setup, sources=(fuel, match) if pilot else (fuel,)))
+    for _ in range(12):
+        solver.advance(FRAME)
+    return solver
+
+
+def test_cold_fuel_drifts_until_something_hot_lights_it_and_burns_on() -> None:
+    combustion = dataclasses.replace(FIRE, ignition=0.4, vorticity=5.0)
+    cold = lit(combustion, pilot=False)
+    assert cold.fuel is not None and not cold.temperature.any() and not cold.density.any()
+    assert total(cold.flame()) == 0 and float(cold.fuel[:, 6:].sum()) > 1.0, cold.fuel[8]  # above its bed
+    calm = lit(dataclasses.replace(combustion, vorticity=0.0), pilot=False)
+    assert torch.equal(cold.velocity(), calm.velocity())  # no flame, no flicker
+    burning = lit(combustion, pilot=True)
+    flame = burning.flame()
+    assert flame is not None and float(flame.max()) > 0.5 and total(burning.density) > 1.0
+
+
+def test_fuel_that_needs_no_heat_burns_as_without_ignition() -> None:
+    one, other = (lit(dataclasses.replace(FIRE, ignition=given), pilot=True).state() for given in (None, 0.0))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_fire_in_still_air_may_gather_its_smoke() -> None:
     """A source makes up in each substep for what has burnt, and the smoke of all of it stays where it is."""
     combustion = Combustion(burn_rate=50.0, heat=1.0, smoke=0.5)
@@ -170,6 +217,8 @@ def test_gas_that_cannot_leave_is_refused() -> None:
     assert Setup(closed, calm, sources=open_box.sources).burns
     with pytest.raises(InputError, match=r"combustion\.heat: -1 is not 0 or more"):
         Combustion(heat=-1)
+    with pytest.raises(InputError, match=r"combustion\.ignition: -1 is not 0 or more"):
+        Combustion(ignition=-1)
 
 
 def test_a_nozzle_may_blow_what_burns() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from solver_cases import CLOSED, OPEN, plume
 
+from fluidsr.errors import InputError
 from fluidsr.solver import Grid, Solver
 from fluidsr.solver.state import State, to_faces
 
@@ -45,3 +46,9 @@ def test_the_first_velocity_is_free_of_divergence_and_time_goes_on():
     )
     assert solver.advance(1 / 24).cfl > 0  # it knows how fast the air moves
     assert solver.time == pytest.approx(3 + 1 / 24)
+
+
+def test_fuel_is_refused_where_nothing_burns():
+    solver = Solver(plume((16, 24)), "cpu")
+    with pytest.raises(InputError, match="no source gives fuel"):
+        solver.start_from(torch.zeros(16, 24), None, None, 1 / 24, fuel=torch.ones(16, 24))
