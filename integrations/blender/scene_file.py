@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Blender's fluid settings as a scene file of fluidsr (docs/blender.md has the rules). Without bpy.
 
-Blender's quantities as Mantaflow uses them: a second of the simulation is 2.5 units of its time, dissolving and
-vorticity act once a step, and a step is taken for a frame.
+Blender's quantities as Mantaflow uses them: buoyancy is divided by the longest edge of the domain, a second is 2.5
+units of its time, and dissolving and vorticity act once a step, for which a frame is taken.
 """
 
 import json
@@ -61,9 +61,14 @@ class Domain:
     fps: float = 24.0
 
     @property
+    def length(self):
+        """The longest edge (m)."""
+        return max(np.subtract(self.high, self.low).tolist())
+
+    @property
     def cell_size(self):
         """Edge of a cell (m): `resolution_max` of them along the longest edge."""
-        return max(np.subtract(self.high, self.low).tolist()) / self.settings.resolution_max
+        return self.length / self.settings.resolution_max
 
     @property
     def cells(self):
@@ -194,7 +199,10 @@ def _physics(domain, burns, notes):
         notes.append("gravity: only its downward part is simulated")
     physics = {
         "gravity": max(pull, 0.0),
-        "buoyancy": {"density": -settings.alpha, "temperature": settings.beta},
+        "buoyancy": {
+            "density": -settings.alpha / domain.length,
+            "temperature": settings.beta / domain.length,
+        },
         "vorticity_confinement": min(settings.vorticity * fps, MOST_CONFINEMENT),
     }
     if settings.use_dissolve_smoke:

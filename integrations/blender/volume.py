@@ -20,10 +20,13 @@ def sequence(frames, name, before=None, corner=(0.0, 0.0, 0.0), speed=1.0):
     first, path = next(iter(frames.items()))
     grids, voxel = _contents(path)
     data = before.data if before is not None else bpy.data.volumes.new(f"{name} fine")
-    data.filepath = str(path)
+    data.filepath, data.is_sequence = str(path), False
+    data.grids.load()  # or the name of a grid is refused
     for velocity in ("velocity", "vel"):
         if velocity in grids:  # for motion blur
-            data.velocity_grid, data.velocity_unit, data.velocity_scale = velocity, "SECOND", speed
+            if data.velocity_grid != velocity:
+                data.velocity_grid = velocity
+            data.velocity_unit, data.velocity_scale = "SECOND", speed
     data.is_sequence, data.sequence_mode = len(frames) > 1, "CLIP"
     data.frame_start, data.frame_duration, data.frame_offset = first, max(frames) - first + 1, first - 1
     thing = before if before is not None else bpy.data.objects.new(f"{name} fine", data)
