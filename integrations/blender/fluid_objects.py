@@ -3,7 +3,6 @@
 
 import contextlib
 
-import bpy
 import mathutils
 import numpy as np
 
@@ -30,17 +29,17 @@ def collect(context, thing, settings):
     frames = range(settings.cache_frame_start, settings.cache_frame_end + 1)
     with _without_simulation(thing), _frames_of(scene):
         scene.frame_set(settings.cache_frame_start)
-        first = {each.name: _read(context, each) for each, _ in found}
-        states = {each.name: [] for each, _ in found}
+        first = [_read(context, each) for each, _ in found]
+        states = [[] for _ in found]
         for number in frames:
             scene.frame_set(number)
-            for each, modifier in found:
-                states[each.name].append(_state(context, each, modifier))
+            for (each, modifier), its in zip(found, states, strict=True):
+                its.append(_state(context, each, modifier))
     flows, effectors = [], []
-    for each, modifier in found:
-        kind = "flow_settings" if modifier.fluid_type == "FLOW" else "effector_settings"
-        body = _body(each.name, getattr(modifier, kind), first[each.name], states[each.name])
-        (flows if modifier.fluid_type == "FLOW" else effectors).append(body)
+    for (each, modifier), surface, its in zip(found, first, states, strict=True):
+        flow = modifier.fluid_type == "FLOW"
+        settings = modifier.flow_settings if flow else modifier.effector_settings
+        (flows if flow else effectors).append(_body(each.name, settings, surface, its))
     return domain, flows, effectors, notes
 
 
@@ -50,7 +49,7 @@ def _domain(scene, thing, settings):
     if np.abs(matrix - np.diag(edges)).max() > 1e-5 * edges.max():
         raise Untranslatable(f"{thing.name}: the domain is rotated or mirrored; apply that (Object > Apply)")
     low, high = box_of(thing)
-    if min(b - a for a, b in zip(low, high)) <= 0:
+    if min(b - a for a, b in zip(low, high, strict=True)) <= 0:
         raise Untranslatable(f"{thing.name}: the domain is flat; give it a height")
     gravity = scene.gravity if scene.use_gravity else settings.gravity
     strength = settings.effector_weights.gravity
@@ -88,7 +87,7 @@ def _without_simulation(thing):
     try:
         yield
     finally:
-        for modifier, before in zip(modifiers, shown):
+        for modifier, before in zip(modifiers, shown, strict=True):
             modifier.show_viewport = before
 
 
@@ -113,7 +112,9 @@ def _read(context, thing):
     evaluated.to_mesh_clear()
     matrix = np.array(evaluated.matrix_world)
     points = points.reshape(-1, 3).astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-    return Surface(points, triangles.reshape(-1, 3))
+    triangles = triangles.reshape(-1, 3)
+    mirrored = np.linalg.det(matrix[:3, :3]) < 0
+    return Surface(points, triangles[:, ::-1] if mirrored else triangles)  # counter-clockwise from outside
 
 
 def _state(context, thing, modifier):
@@ -146,6 +147,3 @@ def _body(name, settings, surface, states):
             or np.abs(boxes - boxes[0]).max() > 1e-4 * np.abs(boxes[0]).max()
         ),
     )
-
-
-__all__ = ["box_of", "collect"]

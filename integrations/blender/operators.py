@@ -15,7 +15,10 @@ from .worker import Run
 
 current = None  # the Run that goes on
 
-SUBFOLDERS = {"UPSAMPLE": "fluidsr", "SIMULATE": "fluidsr_simulation"}  # of the domain's cache, where Output is empty
+SUBFOLDERS = {
+    "UPSAMPLE": "fluidsr",
+    "SIMULATE": "fluidsr_simulation",
+}  # of the domain's cache, where Output is empty
 
 LABELS = {
     "model": "Model",
@@ -69,10 +72,11 @@ def common_arguments(thing):
     return arguments
 
 
-def model_of(thing):
-    """The name of the model, or its path."""
-    model = thing.fluidsr.model
-    return bpy.path.abspath(model) if model.startswith("//") else model
+def upscaling_of(thing):
+    """The model, a name or a path, and how strongly it acts."""
+    properties = thing.fluidsr
+    model = bpy.path.abspath(properties.model) if properties.model.startswith("//") else properties.model
+    return {"model": model, "detail": properties.detail, "velocity_scale": properties.velocity_scale}
 
 
 def upsample_arguments(thing):
@@ -80,8 +84,7 @@ def upsample_arguments(thing):
     return {
         "inputs": [str(cache_folder(thing))],
         "output": str(output_folder(thing, "UPSAMPLE")),
-        "model": model_of(thing),
-        "velocity_scale": thing.fluidsr.velocity_scale,
+        **upscaling_of(thing),
         **common_arguments(thing),
     }
 
@@ -89,16 +92,18 @@ def upsample_arguments(thing):
 def simulate_arguments(context, thing):
     """The arguments of the worker's request `simulate`, whose scene file is written; notes for the user; and the
     names of the objects in it. Raises Refused."""
-    settings, properties = domain_of(thing), thing.fluidsr
+    settings = domain_of(thing)
     output, arguments = output_folder(thing, "SIMULATE"), common_arguments(thing)
     try:
         domain, flows, effectors, notes = fluid_objects.collect(context, thing, settings)
-        made = scene_file.translate(domain, flows, effectors, model_of(thing), properties.velocity_scale)
+        made = scene_file.translate(domain, flows, effectors, upscaling_of(thing))
         path = scene_file.write(made, output.with_name(f"{output.name}_scene"))
     except scene_file.Untranslatable as error:
         raise Refused(str(error)) from None
     except OSError as error:
-        raise Refused(f"{error.filename}: cannot be written ({error.strerror}); give another Output") from None
+        raise Refused(
+            f"{error.filename}: cannot be written ({error.strerror}); give another Output"
+        ) from None
     arguments |= {"scene": str(path), "output": str(output), "start_frame": settings.cache_frame_start}
     return arguments, notes + made.notes, made.names
 
@@ -107,7 +112,8 @@ class WorkerOperator:
     """An operator that has the worker do something: in a window, Blender can be used meanwhile; without one, the
     operator returns at the end.
 
-    `_run(context, thing)` starts the request and returns its Run, `_finished(context, frames)` does what follows.
+    `_run(context, thing)` starts the request and returns its Run, `_finished(context, domain, frames)` does what
+    follows.
     """
 
     @classmethod
@@ -116,7 +122,7 @@ class WorkerOperator:
 
     def _start(self, context):
         global current
-        self._domain = context.object
+        self._domain = context.object.name  # an undo makes objects anew
         try:
             current = self._run(context, context.object)
         except (Refused, WorkerError) as error:
@@ -181,8 +187,12 @@ class WorkerOperator:
         if run.error:
             self.report({"ERROR"}, self._told(run.error))
             return {"CANCELLED"}
-        self._domain.fluidsr.overwrite = False
-        return self._finished(context, run.result["frames"])
+        domain = bpy.data.objects.get(self._domain)
+        if domain_of(domain) is None:
+            self.report({"WARNING"}, f"{run.result['frames']}: done; the domain {self._domain} is gone")
+            return {"CANCELLED"}
+        domain.fluidsr.overwrite = False
+        return self._finished(context, domain, run.result["frames"])
 
     def _told(self, error):
         return in_words_of_the_panel(error)
@@ -197,7 +207,7 @@ class FLUIDSR_OT_upsample(WorkerOperator, bpy.types.Operator):
     def _run(self, context, thing):
         return Run(command(context), "upsample", **upsample_arguments(thing))
 
-    def _finished(self, context, frames):
+    def _finished(self, context, domain, frames):
         self.report({"INFO"}, f"{frames}: done; Import Result brings them in")
         return {"FINISHED"}
 
@@ -209,6 +219,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
         "Simulate the domain's flow and effector objects with fluidsr instead of a bake, upsample the frames with the"
         " network, and import them. Esc stops; the same again goes on"
     )
+    bl_options = {"UNDO"}
     kind = "SIMULATE"
 
     def _run(self, context, thing):
@@ -222,14 +233,16 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
     def _told(self, error):
         return scene_file.in_names_of_objects(in_words_of_the_panel(error), self._names)
 
-    def _finished(self, context, frames):
-        return import_result(self, context, self._domain)
+    def _finished(self, context, domain, frames):
+        return import_result(self, context, domain)
 
 
 class FLUIDSR_OT_import_result(bpy.types.Operator):
     bl_idname = "fluidsr.import_result"
     bl_label = "Import Result"
-    bl_description = "Bring in the frames of the last run as a volume in the place of the domain, with a material"
+    bl_description = (
+        "Bring in the frames of the last run as a volume in the place of the domain, with a material"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod

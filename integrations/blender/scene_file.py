@@ -7,7 +7,6 @@ units of its time, and dissolving and vorticity act once a step, for which a fra
 
 import json
 import math
-import os
 import re
 from dataclasses import dataclass, field
 
@@ -51,7 +50,10 @@ class Translated:
 
 @dataclass(frozen=True)
 class Domain:
-    """The box (m, in the world) and settings of the domain object, `gravity` (m/s²) and `fps` of Blender's scene."""
+    """The box (m, in the world) and settings of the domain object, `gravity` (m/s²) and `fps` of Blender's scene.
+
+    Raises Untranslatable where it has no frames.
+    """
 
     name: str
     settings: object  # FluidDomainSettings
@@ -59,6 +61,14 @@ class Domain:
     high: tuple
     gravity: tuple = (0.0, 0.0, -9.81)
     fps: float = 24.0
+
+    def __post_init__(self):
+        if self.frames < 1 or self.settings.cache_frame_start < 0:
+            raise Untranslatable(
+                "Cache > Frame Start and End: they are no range of frames from 0 on; give one"
+            )
+        if self.settings.time_scale <= 0:
+            raise Untranslatable("Time Scale: it is 0, and nothing would move; give more")
 
     @property
     def length(self):
@@ -73,7 +83,9 @@ class Domain:
     @property
     def cells(self):
         """Cells along x, y, z, as Blender counts them."""
-        return [max(4, int(edge / self.cell_size + 0.5)) for edge in np.subtract(self.high, self.low).tolist()]
+        return [
+            max(4, int(edge / self.cell_size + 0.5)) for edge in np.subtract(self.high, self.low).tolist()
+        ]
 
     @property
     def frames(self):
@@ -86,23 +98,20 @@ class Domain:
         return self.settings.time_scale / self.fps
 
 
-def translate(domain, flows, effectors, model="none", velocity_scale=1.0):
-    """The scene of a domain, its flow objects and effectors; `model` and `velocity_scale` are those of its upscaling.
-
-    Raises Untranslatable.
+def translate(domain, flows, effectors, upscale):
+    """The scene of a domain, its flow objects and effectors; `upscale` has the keys of the scene's; of the model `none`
+    it has none. Raises Untranslatable.
     """
     settings, notes, meshes = domain.settings, [], []
-    if domain.frames < 1 or settings.cache_frame_start < 0:
-        raise Untranslatable("Cache > Frame Start and End: give a range of frames from 0 on")
-    if settings.time_scale <= 0:
-        raise Untranslatable("Time Scale is 0, and nothing would move; give more")
     sources, source_names = [], []
     for flow in _within(domain, flows, notes):
         made = _sources(domain, flow, meshes, notes)
         sources += made
         source_names += [flow.name] * len(made)
     if not sources:
-        raise Untranslatable("no flow object emits in the domain; give an object Fluid > Flow (Inflow, Smoke or Fire)")
+        raise Untranslatable(
+            "no flow object emits in the domain; give an object Fluid > Flow (Inflow, Smoke or Fire)"
+        )
     obstacles, obstacle_names = [], []
     for effector in _within(domain, effectors, notes):
         if effector.settings.effector_type == "COLLISION" and (any(effector.active) or not effector.active):
@@ -132,8 +141,8 @@ def translate(domain, flows, effectors, model="none", velocity_scale=1.0):
         "sources": sources,
         "obstacles": obstacles,
     }
-    if model not in ("", "none"):
-        keys["upscale"] = {"model": model, "velocity_scale": velocity_scale}
+    if upscale["model"] != "none":
+        keys["upscale"] = upscale
     keys["output"] = {"formats": ["vdb"], "fields": fields + ["flame"] * burns, "naming": "blender"}
     return Translated(keys, meshes, notes, {"sources": source_names, "obstacles": obstacle_names})
 
@@ -148,14 +157,18 @@ def write(translated, folder):
             lines.append(f"{key}: {_flow_style(value)}")
         elif value:
             lines.append(f"{key}:")
-            for name, body in zip(translated.names[key], value):
+            for name, body in zip(translated.names[key], value, strict=True):
                 if "mesh" in body:
-                    body = {"shape": "mesh", "path": files[body["mesh"]], **{k: body[k] for k in body if k != "mesh"}}
+                    body = {
+                        "shape": "mesh",
+                        "path": files[body["mesh"]],
+                        **{k: body[k] for k in body if k != "mesh"},
+                    }
                 lines += [f"  # {json.dumps(name)}", f"  - {_flow_style(body)}"]
     path = folder / f"{translated.keys['name']}.yaml"
     temporary = path.with_suffix(".part")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
     return path
 
 
@@ -212,7 +225,7 @@ def _physics(domain, burns, notes):
     if burns:
         physics["combustion"] = {
             "burn_rate": max(settings.burning_rate, 0.01) * TIME_UNITS,
-            "heat": settings.flame_ignition,
+            "heat": 0.0,  # as hot as Mantaflow makes a flame, gas already is where it is emitted
             "smoke": settings.flame_smoke * SMOKE_OF_FUEL,
             "vorticity": min(settings.flame_vorticity * fps, MOST_CONFINEMENT),
         }
@@ -246,9 +259,11 @@ def _sources(domain, flow, meshes, notes):
         if "motion" in shape and settings.velocity_factor:
             emission["inherit"] = min(max(settings.velocity_factor, 0.0), 1.0)
         if settings.velocity_normal or settings.velocity_random:
-            notes.append(f"{flow.name}: only Initial X, Y, Z and Source of its initial velocity are simulated")
-    if settings.use_texture:
-        notes.append(f"{flow.name}: its texture is not simulated; it emits evenly")
+            notes.append(
+                f"{flow.name}: only Initial X, Y, Z and Source of its initial velocity are simulated"
+            )
+    if settings.use_texture or settings.density_vertex_group:
+        notes.append(f"{flow.name}: its texture or vertex group is not simulated; it emits evenly")
     seconds = [{} if time is None else {"seconds": time} for time in times]
     return [{**shape, **emission, **time} for time in seconds]
 
@@ -273,7 +288,9 @@ def _shape(domain, body, meshes, notes):
     moves = bool(np.abs(body.offsets).max() > 1e-4 * domain.cell_size)
     if body.deforms or (body.turns and shape["shape"] != "sphere"):
         what = "size and form" if body.deforms else "rotation"
-        notes.append(f"{body.name}: its changes of {what} are not simulated; it keeps those of the first frame")
+        notes.append(
+            f"{body.name}: its changes of {what} are not simulated; it keeps those of the first frame"
+        )
     if shape["shape"] == "box" and not moves:
         low = np.subtract(shape["center"], np.divide(shape["size"], 2))
         low, high = np.maximum(low, domain.low), np.minimum(low + shape["size"], domain.high)
@@ -284,7 +301,9 @@ def _shape(domain, body, meshes, notes):
         shape["mesh"] = len(meshes)
         meshes.append((body.name, body.surface))
     if moves:
-        times = (np.arange(len(body.offsets)) + 1) * domain.frame_seconds  # frame 1 is a step after the beginning
+        times = (
+            np.arange(len(body.offsets)) + 1
+        ) * domain.frame_seconds  # frame 1 is a step after the beginning
         kept = _needed(body.offsets, 1e-4 * domain.cell_size)
         shape["motion"] = [{"time": float(times[i]), "offset": body.offsets[i].tolist()} for i in kept]
     return shape

@@ -2,7 +2,6 @@
 """Surfaces of objects: which are spheres, boxes and cylinders, and an STL file for the rest. Without bpy."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +94,9 @@ def _sphere(offsets, size, middles):
 
 def _box(offsets, size, triangles):
     sides = np.abs(offsets - np.sign(offsets) * size / 2) < EXACT * size.max()
-    signed = np.stack([sides & (offsets > 0), sides & (offsets < 0)])[:, triangles]  # [2, m, 3 corners, 3 axes]
+    signed = np.stack([sides & (offsets > 0), sides & (offsets < 0)])[
+        :, triangles
+    ]  # [2, m, 3 corners, 3 axes]
     if not signed.all(axis=2).any(axis=(0, 2)).all() or _corners(offsets, size) != 8:
         return None
     a, b, c = (offsets[triangles[:, i]] for i in range(3))
@@ -132,5 +133,5 @@ def write_stl(surface, folder, name):
     path = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.stl"
     temporary = path.with_suffix(".part")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
     return path.name

@@ -8,7 +8,6 @@ FLUIDSR is the program. The add-on is the module `fluidsr_addon` of the user's s
 import json
 import math
 import sys
-import time
 from pathlib import Path
 
 import bpy
@@ -66,7 +65,11 @@ settings.fluid_type = "DOMAIN"
 settings = settings.domain_settings
 settings.domain_type, settings.resolution_max, settings.use_collision_border_bottom = "GAS", 16, True
 settings.cache_directory = str(folder / "cache")
-settings.cache_frame_start, settings.cache_frame_end = 5, 7
+settings.cache_frame_start, settings.cache_frame_end, settings.cache_type = 5, 7, "MODULAR"
+in_a_program = bool(
+    bpy.app.binary_path
+)  # as a Python module, Blender cannot bake, and would try at every update
+domain.modifiers[0].show_viewport = in_a_program
 scene.frame_set(20)
 bpy.context.view_layer.objects.active = domain
 
@@ -105,6 +108,16 @@ domain.fluidsr.output = "/dev/null/out"
 told["wrong output"] = done_or_refused(bpy.ops.fluidsr.simulate)
 domain.fluidsr.output = ""
 
+if in_a_program:
+    with bpy.context.temp_override(object=domain, active_object=domain, selected_objects=[domain]):
+        bpy.ops.fluid.bake_data("EXEC_DEFAULT")
+
+
+def baked():
+    return {file.name: file.stat().st_mtime_ns for file in sorted((folder / "cache" / "data").glob("*.vdb"))}
+
+
+bake = baked()
 module = sys.modules["fluidsr_addon"]
 frames = folder / "cache" / "fluidsr_simulation" / "frames"
 
@@ -114,22 +127,30 @@ def written():
 
 
 arguments, told["notes"], told["names"] = module.operators.simulate_arguments(bpy.context, domain)
-told["scene"], told["shown"] = arguments["scene"], [scene.frame_current, domain.modifiers[0].show_viewport]
-run = module.worker.Run(program, "simulate", **arguments)
-while run.fraction == 0 and not run.done:
-    run.step()
-    time.sleep(0.01)
-run.cancel()
-while not run.done:
-    run.step()
-    time.sleep(0.01)
-told["cancelled"] = [run.cancelled, len(written())]
+told["scene"], told["shown"] = (
+    arguments["scene"],
+    [scene.frame_current, domain.modifiers[0].show_viewport == in_a_program],
+)
+domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 5, 5
+told["part"] = done_or_refused(bpy.ops.fluidsr.simulate)
+part = written()
+domain.fluidsr.use_range = False
+select(domain)
 told["simulated"] = done_or_refused(bpy.ops.fluidsr.simulate)
 first = written()
-told["files"] = list(first)
+told["files"] = [list(part), list(first), part.items() <= first.items()]
+told["bake"] = [
+    len(bake) == (3 if in_a_program else 0),
+    baked() == bake,
+    settings.has_cache_baked_data == in_a_program,
+]
 objects = len(bpy.data.objects)
 select(domain)
-told["again"] = [done_or_refused(bpy.ops.fluidsr.simulate), first == written(), objects == len(bpy.data.objects)]
+told["again"] = [
+    done_or_refused(bpy.ops.fluidsr.simulate),
+    first == written(),
+    objects == len(bpy.data.objects),
+]
 select(domain)
 settings.vorticity = 0.1
 told["other settings"] = done_or_refused(bpy.ops.fluidsr.simulate)
