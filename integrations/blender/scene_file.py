@@ -14,7 +14,7 @@ import numpy as np
 
 from . import surfaces
 
-GREY = (0.7, 0.7, 0.7)  # Blender's default color of smoke
+GREY = [0.7, 0.7, 0.7]  # Blender's default color of smoke
 TIME_UNITS = 2.5  # of Mantaflow in a second
 SMOKE_OF_FUEL = 0.075  # Mantaflow: 0.1 * flame_smoke * (0.5 to 1, more as the fuel goes)
 MOST_CONFINEMENT = 100.0  # that a scene may have
@@ -122,12 +122,10 @@ def translate(domain, flows, effectors, upscale):
         elif effector.settings.effector_type == "GUIDE":
             notes.append(f"{effector.name}: guides are not simulated; it was left out")
     burns = any("fuel" in source for source in sources)
-    if any("density" in source and tuple(source["color"]) != GREY for source in sources if "color" in source):
-        fields = ["density", "velocity", "color"]
-    else:
-        fields = ["density", "velocity"]
-        for source in sources:
-            source.pop("color", None)
+    colored = any(source.get("color", GREY) != GREY for source in sources)
+    if not colored:
+        sources = [{key: value for key, value in each.items() if key != "color"} for each in sources]
+    fields = ["density", "velocity"] + ["color"] * colored + ["flame"] * burns
     keys = {
         "name": file_name(domain.name),
         "domain": {
@@ -143,7 +141,7 @@ def translate(domain, flows, effectors, upscale):
     }
     if upscale["model"] != "none":
         keys["upscale"] = upscale
-    keys["output"] = {"formats": ["vdb"], "fields": fields + ["flame"] * burns, "naming": "blender"}
+    keys["output"] = {"formats": ["vdb"], "fields": fields, "naming": "blender"}
     return Translated(keys, meshes, notes, {"sources": source_names, "obstacles": obstacle_names})
 
 
