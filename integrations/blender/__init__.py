@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""fluidsr in Blender: baked smoke through a trained network, and back in place as volumes.
+"""fluidsr in Blender: baked or simulated smoke through a trained network, and back in place as volumes.
 
 Thin: all computing is done by an installed fluidsr, which runs as a process of its own (`fluidsr serve`).
 """
@@ -14,7 +14,7 @@ bl_info = {  # for Blender before 4.2; blender_manifest.toml otherwise
     "version": (0, 1, 0),
     "blender": (3, 4, 0),
     "location": "Properties > Physics > Fluid > fluidsr",
-    "description": "Upsample baked smoke and fire with trained networks",
+    "description": "Simulate smoke and fire, or upsample a bake, with trained networks",
     "category": "Physics",
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upsample Bake, and Import Result."""
+"""Upsample Bake, Simulate Here, and Import Result."""
 
 import re
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from . import volume
+from . import fluid_objects, scene_file, volume, worker
 from .client import WorkerError
 from .panel import domain_of
 from .preferences import command
@@ -15,6 +15,10 @@ from .worker import Run
 
 current = None  # the Run that goes on
 
+SUBFOLDERS = {
+    "UPSAMPLE": "fluidsr",
+    "SIMULATE": "fluidsr_simulation",
+}  # of the domain's cache, where Output is empty
 
 LABELS = {
     "model": "Model",
@@ -43,21 +47,18 @@ def cache_folder(thing):
     return folder
 
 
-def output_folder(thing):
-    """The folder that Upsample Bake writes into."""
-    given = thing.fluidsr.output
-    return Path(bpy.path.abspath(given)) if given else cache_folder(thing).parent / "fluidsr"
+def output_folder(thing, kind):
+    """The folder of the frames that the button of this `kind` (`UPSAMPLE`, `SIMULATE`) makes. Raises Refused."""
+    given = bpy.path.abspath(thing.fluidsr.output or domain_of(thing).cache_directory)
+    if not Path(given).is_absolute():
+        raise Refused("the folder of the frames is unknown; save the .blend file, or give an absolute Output")
+    return Path(given) if thing.fluidsr.output else Path(given) / SUBFOLDERS[kind]
 
 
-def arguments_of(thing):
-    """The arguments of the worker's request `upsample`."""
+def common_arguments(thing):
+    """The arguments that the worker's requests `upsample` and `simulate` have in common."""
     properties = thing.fluidsr
     arguments = {
-        "inputs": [str(cache_folder(thing))],
-        "output": str(output_folder(thing)),
-        "model": properties.model,
-        "detail": properties.detail,
-        "velocity_scale": properties.velocity_scale,
         "precision": properties.precision,
         "formats": ["vdb"],
         "overwrite": properties.overwrite,
@@ -71,10 +72,49 @@ def arguments_of(thing):
     return arguments
 
 
-class FLUIDSR_OT_upsample(bpy.types.Operator):
-    bl_idname = "fluidsr.upsample"
-    bl_label = "Upsample Bake"
-    bl_description = "Upsample the baked frames with the network. Esc stops; the same again goes on"
+def upscaling_of(thing):
+    """The model, a name or a path, and how strongly it acts."""
+    properties = thing.fluidsr
+    model = bpy.path.abspath(properties.model) if properties.model.startswith("//") else properties.model
+    return {"model": model, "detail": properties.detail, "velocity_scale": properties.velocity_scale}
+
+
+def upsample_arguments(thing):
+    """The arguments of the worker's request `upsample`. Raises Refused."""
+    return {
+        "inputs": [str(cache_folder(thing))],
+        "output": str(output_folder(thing, "UPSAMPLE")),
+        **upscaling_of(thing),
+        **common_arguments(thing),
+    }
+
+
+def simulate_arguments(context, thing):
+    """The arguments of the worker's request `simulate`, whose scene file is written; notes for the user; and the
+    names of the objects in it. Raises Refused."""
+    settings = domain_of(thing)
+    output, arguments = output_folder(thing, "SIMULATE"), common_arguments(thing)
+    try:
+        domain, flows, effectors, notes = fluid_objects.collect(context, thing, settings)
+        made = scene_file.translate(domain, flows, effectors, upscaling_of(thing))
+        path = scene_file.write(made, output.with_name(f"{output.name}_scene"))
+    except scene_file.Untranslatable as error:
+        raise Refused(str(error)) from None
+    except OSError as error:
+        raise Refused(
+            f"{error.filename}: cannot be written ({error.strerror}); give another Output"
+        ) from None
+    arguments |= {"scene": str(path), "output": str(output), "start_frame": settings.cache_frame_start}
+    return arguments, notes + made.notes, made.names
+
+
+class WorkerOperator:
+    """An operator that has the worker do something: in a window, Blender can be used meanwhile; without one, the
+    operator returns at the end.
+
+    `_run(context, thing)` starts the request and returns its Run, `_finished(context, domain, frames)` does what
+    follows.
+    """
 
     @classmethod
     def poll(cls, context):
@@ -82,12 +122,13 @@ class FLUIDSR_OT_upsample(bpy.types.Operator):
 
     def _start(self, context):
         global current
+        self._domain = context.object.name  # an undo makes objects anew
         try:
-            current = Run(command(context), "upsample", **arguments_of(context.object))
+            current = self._run(context, context.object)
         except (Refused, WorkerError) as error:
             self.report({"ERROR"}, str(error))
             return False
-        self._domain = context.object
+        context.object.fluidsr.made_by = self.kind
         return True
 
     def execute(self, context):
@@ -144,17 +185,64 @@ class FLUIDSR_OT_upsample(bpy.types.Operator):
             self.report({"WARNING"}, "stopped; completed frames were kept. The same again goes on")
             return {"CANCELLED"}
         if run.error:
-            self.report({"ERROR"}, in_words_of_the_panel(run.error))
+            self.report({"ERROR"}, self._told(run.error))
             return {"CANCELLED"}
-        self._domain.fluidsr.overwrite = False
-        self.report({"INFO"}, f"{run.result['frames']}: done; Import Result brings them in")
+        domain = bpy.data.objects.get(self._domain)
+        if domain_of(domain) is None:
+            self.report({"WARNING"}, f"{run.result['frames']}: done; the domain {self._domain} is gone")
+            return {"CANCELLED"}
+        domain.fluidsr.overwrite = False
+        return self._finished(context, domain, run.result["frames"])
+
+    def _told(self, error):
+        return in_words_of_the_panel(error)
+
+
+class FLUIDSR_OT_upsample(WorkerOperator, bpy.types.Operator):
+    bl_idname = "fluidsr.upsample"
+    bl_label = "Upsample Bake"
+    bl_description = "Upsample the baked frames with the network. Esc stops; the same again goes on"
+    kind = "UPSAMPLE"
+
+    def _run(self, context, thing):
+        return Run(command(context), "upsample", **upsample_arguments(thing))
+
+    def _finished(self, context, domain, frames):
+        self.report({"INFO"}, f"{frames}: done; Import Result brings them in")
         return {"FINISHED"}
+
+
+class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
+    bl_idname = "fluidsr.simulate"
+    bl_label = "Simulate Here"
+    bl_description = (
+        "Simulate the domain's flow and effector objects with fluidsr instead of a bake, upsample the frames with the"
+        " network, and import them. Esc stops; the same again goes on"
+    )
+    bl_options = {"UNDO"}
+    kind = "SIMULATE"
+
+    def _run(self, context, thing):
+        program = command(context)
+        worker.client(program)  # a wrong path is told before anything is written
+        arguments, notes, self._names = simulate_arguments(context, thing)
+        for note in notes:
+            self.report({"WARNING"}, note)
+        return Run(program, "simulate", **arguments)
+
+    def _told(self, error):
+        return scene_file.in_names_of_objects(in_words_of_the_panel(error), self._names)
+
+    def _finished(self, context, domain, frames):
+        return import_result(self, context, domain)
 
 
 class FLUIDSR_OT_import_result(bpy.types.Operator):
     bl_idname = "fluidsr.import_result"
     bl_label = "Import Result"
-    bl_description = "Bring the upsampled frames in as a volume in the place of the domain, with a material"
+    bl_description = (
+        "Bring in the frames of the last run as a volume in the place of the domain, with a material"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -162,20 +250,29 @@ class FLUIDSR_OT_import_result(bpy.types.Operator):
         return domain_of(context.object) is not None
 
     def execute(self, context):
-        domain = context.object
-        try:
-            frames = numbered(output_folder(domain) / "frames")
-            made = volume.sequence(frames, domain.name, domain.fluidsr.volume)
-        except (Refused, volume.Unreadable) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        if made.name not in context.collection.objects and not made.users_collection:
-            context.collection.objects.link(made)
-        domain.fluidsr.volume = made
-        domain.hide_render = True
-        domain.hide_set(True)
-        self.report({"INFO"}, f"{made.name}: {len(frames)} frames")
-        return {"FINISHED"}
+        return import_result(self, context, context.object)
+
+
+def import_result(operator, context, domain):
+    """Bring in the frames that a domain's last run made, and hide the domain."""
+    kind = domain.fluidsr.made_by
+    try:
+        frames = numbered(output_folder(domain, kind) / "frames")
+        if kind == "SIMULATE":  # its files begin at 0, in the domain's corner
+            corner, speed = fluid_objects.box_of(domain)[0], domain_of(domain).time_scale
+        else:
+            corner, speed = (0.0, 0.0, 0.0), 1.0
+        made = volume.sequence(frames, domain.name, domain.fluidsr.volume, corner, speed)
+    except (Refused, volume.Unreadable) as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    if made.name not in context.collection.objects and not made.users_collection:
+        context.collection.objects.link(made)
+    domain.fluidsr.volume = made
+    domain.hide_render = True
+    domain.hide_set(True)
+    operator.report({"INFO"}, f"{made.name}: {len(frames)} frames")
+    return {"FINISHED"}
 
 
 def in_words_of_the_panel(message):
@@ -191,8 +288,8 @@ def numbered(folder):
         if (match := re.search(r"(\d+)\.vdb$", file.name))
     }
     if not files:
-        raise Refused(f"{folder}: holds no volumes; press Upsample Bake first")
+        raise Refused(f"{folder}: holds no volumes; press Upsample Bake or Simulate Here first")
     return dict(sorted(files.items()))
 
 
-CLASSES = (FLUIDSR_OT_upsample, FLUIDSR_OT_import_result)
+CLASSES = (FLUIDSR_OT_upsample, FLUIDSR_OT_simulate, FLUIDSR_OT_import_result)

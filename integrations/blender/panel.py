@@ -14,13 +14,14 @@ def _model_names(properties, context, text):
 
 
 class UpsampleProperties(bpy.types.PropertyGroup):
-    """What `fluidsr upsample` is told about a domain."""
+    """What `fluidsr upsample` and `fluidsr simulate` are told about a domain."""
 
     model: bpy.props.StringProperty(
         name="Model",
         default="smoke3d-x4",
         search=_model_names,
-        description="The network that upsamples: the name of a shipped one, or a .safetensors file",
+        description="The network that upsamples: the name of a shipped one, or a .safetensors file; none: Simulate Here"
+        " leaves the frames coarse",
     )
     detail: bpy.props.FloatProperty(
         name="Detail",
@@ -52,19 +53,24 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         soft_max=64.0,
         description="Bound on the memory of the network; 0: 2 GB on a CPU, half of a GPU",
     )
-    use_range: bpy.props.BoolProperty(name="Frame Range", description="Upsample some frames only")
+    use_range: bpy.props.BoolProperty(name="Frame Range", description="Make some frames only")
     first: bpy.props.IntProperty(name="First", default=1, min=0)
     last: bpy.props.IntProperty(name="Last", default=250, min=0)
     output: bpy.props.StringProperty(
         name="Output",
         subtype="DIR_PATH",
-        description="Folder for the fine frames. Empty: 'fluidsr' in the domain's cache",
+        description="Folder for the fine frames. Empty: in the domain's cache, 'fluidsr' for those of the bake,"
+        " 'fluidsr_simulation' for simulated ones",
     )
     overwrite: bpy.props.BoolProperty(
         name="Replace",
         description="Replace frames of other settings in the output folder",
         options={"SKIP_SAVE"},
     )
+    made_by: bpy.props.EnumProperty(
+        items=[("UPSAMPLE", "Upsample Bake", ""), ("SIMULATE", "Simulate Here", "")],
+        options={"HIDDEN"},
+    )  # the last run
     volume: bpy.props.PointerProperty(type=bpy.types.Object, options={"HIDDEN"})  # of the last import
 
 
@@ -104,6 +110,7 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
         column.prop(properties, "overwrite")
         if current is None:
             layout.operator("fluidsr.upsample", icon="MOD_FLUIDSIM")
+            layout.operator("fluidsr.simulate", icon="PLAY")
         elif hasattr(layout, "progress"):
             layout.progress(factor=current.fraction, text=f"{current.text} (Esc stops)")
         else:

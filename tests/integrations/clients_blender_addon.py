@@ -90,7 +90,7 @@ def written():
     return {file.name: file.stat().st_mtime_ns for file in sorted(frames.glob("*.vdb"))}
 
 
-run = module.worker.Run(program, "upsample", **module.operators.arguments_of(domain))
+run = module.worker.Run(program, "upsample", **module.operators.upsample_arguments(domain))
 while run.fraction == 0 and not run.done:
     run.step()
     time.sleep(0.01)

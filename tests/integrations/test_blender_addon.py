@@ -3,51 +3,29 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from clients_blender_found import COMMANDS, run
 
 from fluidsr.volumes import read
 
-HERE = Path(__file__).parent
-ADDON = HERE.parents[1] / "integrations" / "blender"
-SAMPLE = HERE.parent / "volumes" / "samples" / "bake"
-BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--python-exit-code", "1", "--python"]
-# Blender as a program bakes 5 frames with fire. As a Python module (FLUIDSR_BPY names its interpreter) it cannot bake,
-# and gets two frames of smoke in an adaptive domain.
-PROGRAMS = {
-    "blender": (BLENDER, "-", 5),
-    "bpy": ([os.environ.get("FLUIDSR_BPY", "")], str(SAMPLE), 2),
-}
+SAMPLE = Path(__file__).parents[1] / "volumes" / "samples" / "bake"
+# Blender as a program bakes 5 frames with fire. As a Python module it cannot bake, and gets two frames of smoke in an
+# adaptive domain.
+BAKES = {"blender": ("-", 5), "bpy": (str(SAMPLE), 2)}
 
 
-@pytest.fixture(scope="module", params=list(PROGRAMS))
+@pytest.fixture(scope="module", params=list(COMMANDS))
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What clients_blender_addon.py says; FLUIDSR_CLIENT_PICTURES names a folder that keeps its picture."""
-    command, bake, count = PROGRAMS[request.param]
-    if not shutil.which(command[0]):
-        pytest.skip(f"needs {command[0] or 'FLUIDSR_BPY'}")
+    bake, count = BAKES[request.param]
     folder = tmp_path_factory.mktemp("addon")
-    (folder / "scripts" / "addons").mkdir(parents=True)
-    (folder / "scripts" / "addons" / "fluidsr_addon").symlink_to(ADDON)
-    program = folder / "fluidsr"
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{ADDON.parents[1]}" exec "{sys.executable}" -m fluidsr.cli "$@"\n'
-    )
-    program.chmod(0o755)
     picture = folder / "picture.png"
-    script = HERE / "clients_blender_addon.py"
-    environment = {**os.environ, "BLENDER_USER_SCRIPTS": str(folder / "scripts")}
-    environment.pop("PYTHONPATH", None)  # of this interpreter, not of Blender's
-    arguments = [*command, str(script), "--", str(program), str(folder), str(picture), bake, str(count)]
-    done = subprocess.run(
-        arguments, capture_output=True, text=True, timeout=3000, env=environment, cwd=folder
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    more = (str(picture), bake, str(count))
+    run(COMMANDS[request.param], "clients_blender_addon.py", folder, *more, seconds=3000)
     if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
         shutil.copy(picture, Path(keep) / f"blender_addon_{request.param}.png")
     result: dict = json.loads((folder / "told.json").read_text())
@@ -63,7 +41,7 @@ def test_what_is_wrong_is_one_line(told: dict) -> None:
         "wrong path": "nowhere: is not a program; set its path in the add-on's preferences",
         "wrong program": "the worker has ended",
         "not baked": "holds no baked frames; bake the domain first",
-        "nothing to import": "holds no volumes; press Upsample Bake first",
+        "nothing to import": "holds no volumes; press Upsample Bake or Simulate Here first",
         "wrong model": "no-such-model: is neither a shipped model nor a file",
         "wrong range": "frame range: 2 is before 3",
         "other settings": "use Replace, or another Output",
