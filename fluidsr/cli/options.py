@@ -189,6 +189,7 @@ _OPTIONS_OF_PARAMETERS = {
     "device": "--device",
     "data": "--data",
     "dim": "--dim",
+    "edge": "--edge",
     "extinction": "--extinction",
     "factor": "--factor",
     "fields": "--field",
