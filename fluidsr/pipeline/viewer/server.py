@@ -33,8 +33,8 @@ _TYPES = {
 _VOLUME = re.compile(r"volumes/([0-9])/(-?[0-9]{1,9})")
 _HEADERS = {
     # Scripts of ours alone, whatever a file calls itself; the token does not leave the page.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",

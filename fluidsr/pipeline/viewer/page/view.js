@@ -59,6 +59,7 @@ class Viewer {
   #due = 0;
   #loading = false;
   #stale = true; // to be drawn again
+  #coarse = false; // drawn with fewer pixels
   #moved = -Infinity; // when the view last changed
 
   constructor(index) {
@@ -175,9 +176,10 @@ class Viewer {
     }
     // Coarser while something moves; once more, in full, when it has come to rest.
     const moving = this.#playing || now - this.#moved < 200;
-    if (this.#stale) {
+    if (this.#stale || (this.#coarse && !moving)) {
       this.renderer.draw(this.panes.map((pane) => pane.sides.map((side) => this.#shown[side])), this.view, moving);
-      this.#stale = moving;
+      this.#stale = false;
+      this.#coarse = moving;
     }
     requestAnimationFrame((later) => this.#tick(later));
   }
