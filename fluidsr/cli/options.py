@@ -194,6 +194,7 @@ _OPTIONS_OF_PARAMETERS = {
     "factor": "--factor",
     "fields": "--field",
     "fine_fields": "--field",
+    "flipbook": "--flipbook",
     "formats": "--format",
     "fps": "--fps",
     "height": "--height",

@@ -78,6 +78,11 @@ def view(
     metavar="PICTURES",
     help="Carry the camera once around in so many pictures; of one volume, all of them are rendered  [default: still]",
 )
+@click.option(
+    "--flipbook",
+    metavar="COLUMNSxROWS",
+    help="One PNG sheet with alpha of so many frames, evenly chosen, as game engines read it  [default: none]",
+)
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(
     "--extinction",
@@ -98,6 +103,7 @@ def render(
     pitch: float | None,
     zoom: float | None,
     turntable: int | None,
+    flipbook: str | None,
     up: str | None,
     extinction: float | None,
     fps: float | None,
@@ -109,7 +115,11 @@ def render(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Render volumes: one to a PNG, several to an MP4, or to PNGs if -o is a folder."""
+    """Render volumes: one to a PNG, several to an MP4, or to what -o names.
+
+    -o: a .png, .exr or .mp4; a pattern such as smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are
+    linear, with premultiplied alpha.
+    """
     from fluidsr.pipeline import render as command
 
     target = command.render(
@@ -123,6 +133,7 @@ def render(
         height=height,
         camera={"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up},
         turntable=turntable,
+        flipbook=flipbook,
         extinction=extinction,
         density_grid=density_grid,
         device=device,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fluidsr.deprecation import renamed
 from fluidsr.preview.camera import Camera
-from fluidsr.preview.contact_sheet import contact_sheet, side_by_side, write_filmstrip
+from fluidsr.preview.contact_sheet import contact_sheet, flipbook, side_by_side, write_filmstrip
 from fluidsr.preview.downsampled import DownsampledDensity
 from fluidsr.preview.exr import write_exr
 from fluidsr.preview.files import MovieWriter, read_png, write_png
@@ -18,6 +18,7 @@ __all__ = [
     "MovieWriter",
     "RenderStyle",
     "contact_sheet",
+    "flipbook",
     "picture_size",
     "read_png",
     "render",

@@ -42,7 +42,9 @@ def write_exr(path: str | os.PathLike[str], picture: np.ndarray) -> None:
 
 def _header(width: int, height: int) -> bytes:
     window = struct.pack("<4i", 0, 0, width - 1, height - 1)
-    channels = b"".join(name + b"\0" + struct.pack("<4i", _HALF, 0, 1, 1) for name in (b"A", b"B", b"G", b"R"))
+    channels = b"".join(
+        name + b"\0" + struct.pack("<4i", _HALF, 0, 1, 1) for name in (b"A", b"B", b"G", b"R")
+    )
     attributes = [
         (b"channels", b"chlist", channels + b"\0"),
         (b"compression", b"compression", bytes([_ZIP])),
@@ -53,7 +55,9 @@ def _header(width: int, height: int) -> bytes:
         (b"screenWindowCenter", b"v2f", struct.pack("<2f", 0.0, 0.0)),
         (b"screenWindowWidth", b"float", struct.pack("<f", 1.0)),
     ]
-    written = [b"\0".join((name, kind, struct.pack("<i", len(data)) + data)) for name, kind, data in attributes]
+    written = [
+        b"\0".join((name, kind, struct.pack("<i", len(data)) + data)) for name, kind, data in attributes
+    ]
     return struct.pack("<2i", 20000630, 2) + b"".join(written) + b"\0"  # the magic number, and version 2
 
 
