@@ -10,6 +10,7 @@ from fluidsr.preview.style import RenderStyle
 
 _SHADES = 1 << 13  # of the table of the tone curve: a sixth of a step of the picture, or less
 _BRIGHTEST = 16.0  # what is brighter is white
+_BRIGHTEST_SMOKE = 4.0  # linear light that smoke scatters, relative to its alpha; what is brighter burns
 
 
 def tonemap(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = None) -> np.ndarray:
@@ -39,11 +40,13 @@ def premultiplied(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None
 def straight(rgba: np.ndarray) -> np.ndarray:
     """What `premultiplied` gives as uint8 sRGB with straight alpha, `[h, w, 4]`, as game engines read it.
 
-    Where flames shine more than alpha would let through, alpha is as much as their light needs.
+    The light of flames, which has no alpha of its own, gets as much as it is bright.
     """
-    alpha = np.maximum(rgba[..., 3:], np.minimum(tone_curve(rgba[..., :3]).max(axis=2, keepdims=True), 1.0))
-    colour = encode_srgb(tone_curve(rgba[..., :3] / np.maximum(alpha, np.float32(1e-6))))
-    return np.rint(255.0 * np.concatenate([colour, np.clip(alpha, 0.0, 1.0)], axis=2)).astype(np.uint8)
+    light, alpha = rgba[..., :3], rgba[..., 3:]
+    excess = np.maximum(light.max(axis=2, keepdims=True) - _BRIGHTEST_SMOKE * alpha, 0.0)
+    alpha = np.clip(np.maximum(alpha, tone_curve(excess)), 0.0, 1.0)
+    colour = encode_srgb(tone_curve(light / np.maximum(alpha, np.float32(1e-6))))
+    return np.rint(255.0 * np.concatenate([colour, alpha], axis=2)).astype(np.uint8)
 
 
 def _scattered(light: np.ndarray, style: RenderStyle) -> np.ndarray:
