@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         volume = None if path is None else _VOLUME.fullmatch(path)
         if path in _PAGE:
             file = _PAGE[path]
-            content = resources.files(__package__).joinpath("page", file).read_bytes()
+            content = (resources.files(__package__) / "page" / file).read_bytes()
             self._answer(content, _TYPES[Path(file).suffix])
         elif path == "index.json":
             self._answer_or_explain(self._index)
