@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer()
         except FluidsrError as error:
-            LOG.warning("%s", error)
+            LOG.info("%s", error)
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
