@@ -49,7 +49,7 @@ def view(
 
     command(
         folder,
-        tell=lambda url: click.echo(url),
+        tell=click.echo,
         edge=edge,
         frames_wanted=frames,
         up=up,
