@@ -19,7 +19,7 @@ from fluidsr.cli.serve import serve
 from fluidsr.cli.session import Session
 from fluidsr.cli.simulate import simulate
 from fluidsr.cli.training import evaluate, finetune, train
-from fluidsr.cli.view import info, render
+from fluidsr.cli.view import info, render, view
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.device import keep_freed_memory
 from fluidsr.errors import FluidsrError
@@ -33,6 +33,7 @@ _KEPT = {
     ),
     **dict.fromkeys(("generate-dataset", "import-dataset"), f"completed simulations were kept. {_RESUME}"),
     **dict.fromkeys(("train", "finetune"), f"a checkpoint of the completed steps was kept. {_RESUME}"),
+    "view": "the page is no longer served",
 }
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -71,6 +72,7 @@ _COMMANDS = (
     retime,
     restcoords,
     render,
+    view,
     info,
     serve,
     scenes,

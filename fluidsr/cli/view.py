@@ -1,4 +1,4 @@
-"""`fluidsr render` and `fluidsr info`."""
+"""`fluidsr view`, `fluidsr render` and `fluidsr info`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,56 @@ from pathlib import Path
 import click
 
 from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--edge",
+    type=click.IntRange(16, 256),
+    default=128,
+    show_default=True,
+    help="Longest edge in cells to which 3-D frames are downsampled; 2-D frames: eight times that.",
+)
+@click.option(
+    "--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: the cache's]"
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port of 127.0.0.1 to serve on; 0: any that is free.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@options("density-grid", "frames")
+def view(
+    folder: Path,
+    edge: int,
+    up: str | None,
+    port: int,
+    no_browser: bool,
+    density_grid: str | None,
+    frames: str | None,
+    quiet: bool,
+) -> None:
+    """Show the frames of a run or a folder in the browser, in 3-D, until Ctrl-C.
+
+    A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
+    page is served to this machine alone, at the address on stdout.
+    """
+    from fluidsr.pipeline.viewer import view as command
+
+    command(
+        folder,
+        tell=click.echo,
+        edge=edge,
+        frames_wanted=frames,
+        up=up,
+        density_grid=density_grid,
+        port=port,
+        browser=not no_browser,
+    )
 
 
 @click.command()
@@ -28,6 +78,11 @@ from fluidsr.cli.options import echo_document, echo_unless_quiet, options
     metavar="PICTURES",
     help="Carry the camera once around in so many pictures; of one volume, all of them are rendered  [default: still]",
 )
+@click.option(
+    "--flipbook",
+    metavar="COLUMNSxROWS",
+    help="One PNG sheet with alpha of so many frames, evenly chosen, as game engines read it  [default: none]",
+)
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(
     "--extinction",
@@ -48,6 +103,7 @@ def render(
     pitch: float | None,
     zoom: float | None,
     turntable: int | None,
+    flipbook: str | None,
     up: str | None,
     extinction: float | None,
     fps: float | None,
@@ -59,7 +115,11 @@ def render(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Render volumes: one to a PNG, several to an MP4, or to PNGs if -o is a folder."""
+    """Render volumes: one to a PNG, several to an MP4, or to what -o names.
+
+    -o: a .png, .exr or .mp4; a pattern such as smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are
+    linear, with premultiplied alpha.
+    """
     from fluidsr.pipeline import render as command
 
     target = command.render(
@@ -73,6 +133,7 @@ def render(
         height=height,
         camera={"yaw": yaw, "pitch": pitch, "zoom": zoom, "up": up},
         turntable=turntable,
+        flipbook=flipbook,
         extinction=extinction,
         density_grid=density_grid,
         device=device,

@@ -103,14 +103,17 @@ def render(
     height: int | None = None,
     camera: Mapping[str, Any] | None = None,
     turntable: int | None = None,
+    flipbook: str | None = None,
     extinction: float | None = None,
     density_grid: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Path:
-    """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to PNGs in a folder.
+    """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to what `output` names: a folder
+    of PNGs, or PNGs or EXRs by a pattern such as `smoke_####.exr`.
 
+    `flipbook`, as `8x8`, makes one PNG sheet with alpha of so many columns and rows.
     `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `turntable` is the number of
     pictures in which the camera goes once around; `extinction` is in 1/m at density 1. Returns the path written. Raises
     InputError for bad input, and for an existing output without `overwrite`.
@@ -126,6 +129,7 @@ def render(
         height=height,
         camera=camera,
         turntable=turntable,
+        flipbook=flipbook,
         extinction=extinction,
         density_grid=density_grid,
         device=device,

@@ -1,12 +1,13 @@
-"""`fluidsr render`: volumes to a PNG, a folder of PNGs, or a movie."""
+"""`fluidsr render`: volumes to pictures, a movie, or a flipbook."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluidsr import device as devices
 from fluidsr.atomic import remove_unfinished
@@ -14,9 +15,13 @@ from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid, around, resampled
 from fluidsr.ownership import Ownership, sole_writer
 from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.render_target import RenderTarget, Shot, evenly, parse_grid
 from fluidsr.volumes import sequence
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_OF_A_TURN = 3600
 
@@ -31,13 +36,18 @@ def render(
     height: int | None = None,
     camera: Mapping[str, Any] | None = None,
     turntable: int | None = None,
+    flipbook: str | None = None,
     extinction: float | None = None,
     density_grid: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Draw `inputs`: one volume becomes a PNG, several an MP4, or PNGs if `output` is a folder. Returns the path.
+    """Draw `inputs`: one volume becomes a PNG, several an MP4, or what the name of `output` says. Returns the path.
+
+    A folder gets PNGs; a pattern (`smoke_####.exr`, `smoke_%04d.png`) a picture by each frame's number. EXRs are linear
+    with premultiplied alpha, in half floats. `flipbook`, as `COLUMNSxROWS`, makes one PNG sheet with straight alpha of
+    so many frames, evenly chosen, row by row from the top.
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
@@ -50,76 +60,92 @@ def render(
     device = devices.resolve(device)
     view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
     style = preview.RenderStyle(extinction=extinction)
-    cache = FrameSequence.of(inputs, frames_wanted)
-    items = cache.items
-    read_options = ReadOptions(density_grid=density_grid)
-    first = items[0].source
-    turned = turntable is not None and len(items) == 1
-    single = len(items) == 1 and not turned
-    target = output or Path(f"{first.stem}.png" if single else f"{sequence.series_name(first)}.mp4")
-    suffix = target.suffix.lower()
-    if suffix not in (".png", ".mp4", ""):
-        raise InputError(
-            str(target), f"'{suffix}' is not a picture or a movie", "give .png, .mp4 or a folder"
-        )
-    if suffix == ".png" and not single:
-        count = f"{turntable} pictures of a turn" if turned else f"{len(items)} volumes"
-        raise InputError(str(target), f"is one picture for {count}", "give .mp4 or a folder")
     if turntable is not None and not 2 <= turntable <= MOST_OF_A_TURN:
         raise InputError("turntable", f"{turntable} pictures is out of range", f"give 2 to {MOST_OF_A_TURN}")
-    step = 360.0 / turntable if turntable is not None else 0.0
-    # (the volume, the name of its picture, the steps of the turn)
-    shots = [(item, item.name, place) for place, item in enumerate(items)]
-    if turned:
-        shots = [(items[0], f"{items[0].name}_{place + 1:04d}", place) for place in range(turntable or 0)]
-    folder = target.parent if suffix else target
+    grid = None if flipbook is None else parse_grid(flipbook)
+    cache = FrameSequence.of(inputs, frames_wanted)
+    read_options = ReadOptions(density_grid=density_grid)
+    shots = _shots(cache.items, turntable)
+    kind = f"{len(cache.items)} volumes" if len(cache.items) > 1 else f"{turntable} pictures of a turn"
+    if grid is not None:
+        shots = [shots[place] for place in evenly(len(shots), math.prod(grid))]
+    target = RenderTarget.of(
+        output or _default_path(cache.items[0].source, len(shots), grid is not None),
+        [shot for _, shot in shots],
+        kind,
+        grid=grid,
+        fps=fps,
+    )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            str(folder), f"cannot be written ({error.strerror})", "give another `output`"
+            str(target.folder), f"cannot be written ({error.strerror})", "give another `output`"
         ) from None
-    movie = None
+    step = 360.0 / turntable if turntable is not None else 0.0
     with ExitStack() as stack, Progress(len(shots), stage="render", quiet=quiet) as progress:
-        if suffix:
-            stack.enter_context(sole_writer(target))
-            if target.exists() and not overwrite:
-                raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
-        else:
-            ownership = Ownership.take(folder, "'render'", (item.number for item in items))
-            stack.enter_context(ownership)
-            for note in ownership.notes:
-                progress.note(note)
-            if ownership.alone:
-                remove_unfinished(folder, (folder / f"{name}.png" for _, name, _ in shots))
-        try:
-            # Of the whole cache, so that any split of its frames gives the same pictures.
-            stage = around(_place(item, read_options) for item in cache.all_frames)
-            drawn, frame = None, None
-            for item, name, place in shots:
-                if frame is None or item is not drawn:
-                    read = frame_sequence.read(item, read_options, ["density", "flame"])[0]
-                    drawn, frame = item, resampled(read, stage)
-                if width is None or height is None:
-                    # Fixed by the first frame: a movie's pictures are all of one size.
-                    width, height = preview.picture_size(frame, camera=view, width=width, height=height)
-                turn = dataclasses.replace(view, yaw=view.yaw + place * step)
-                picture = preview.render(
-                    frame, width=width, height=height, camera=turn, style=style, device=device
-                )
-                if suffix == ".mp4":
-                    movie = movie or preview.MovieWriter(target, fps or 1.0 / frame.dt)
-                    movie.add(picture)
-                else:
-                    preview.write_png(target if suffix else folder / f"{name}.png", picture)
-                progress.advance(name)
-        except BaseException:
-            if movie:
-                movie.abandon()
-            raise
-        if movie:
-            movie.close()
-    return target
+        _own(target, cache.items, overwrite, stack, progress)
+        # Of the whole cache, so that any split of its frames gives the same pictures.
+        stage = around(_place(item, read_options) for item in cache.all_frames)
+        sheet: list[np.ndarray] = []
+        movie = None
+        drawn, frame = None, None
+        for place, (item, shot) in enumerate(shots):
+            if frame is None or item is not drawn:
+                read = frame_sequence.read(item, read_options, ["density", "flame"])[0]
+                drawn, frame = item, resampled(read, stage)
+            if width is None or height is None:
+                # Fixed by the first frame: the pictures of a movie or a sheet are all of one size.
+                width, height = preview.picture_size(frame, camera=view, width=width, height=height)
+            target.check_size(width, height)
+            turn = dataclasses.replace(view, yaw=view.yaw + shot.step * step)
+            draw = preview.render_linear if target.has_alpha else preview.render
+            picture = draw(frame, width=width, height=height, camera=turn, style=style, device=device)
+            if target.suffix == ".mp4":
+                movie = movie or stack.enter_context(preview.MovieWriter(target.path, fps or 1.0 / frame.dt))
+                movie.add(picture)
+            elif target.grid is not None:
+                sheet.append(preview.straight(picture))
+            elif target.suffix == ".exr":
+                preview.write_exr(target.files[place], picture)
+            else:
+                preview.write_png(target.files[place], picture)
+            progress.advance(shot.name)
+        if target.grid is not None:
+            preview.write_png(target.path, preview.flipbook(sheet, target.grid[0]))
+    return target.path
+
+
+def _shots(items: Sequence[FrameRef], turntable: int | None) -> list[tuple[FrameRef, Shot]]:
+    """What is drawn, and of which frame: each of `items`, or one from all sides."""
+    if turntable is not None and len(items) == 1:
+        turn = [Shot(f"{items[0].name}_{place + 1:04d}", place + 1, place) for place in range(turntable)]
+        return [(items[0], shot) for shot in turn]
+    return [(item, Shot(item.name, item.number, place)) for place, item in enumerate(items)]
+
+
+def _default_path(first: Path, shots: int, flipbook: bool) -> Path:
+    if flipbook:
+        return Path(f"{sequence.series_name(first)}_flipbook.png")
+    return Path(f"{first.stem}.png" if shots == 1 else f"{sequence.series_name(first)}.mp4")
+
+
+def _own(
+    target: RenderTarget, items: Sequence[FrameRef], overwrite: bool, stack: ExitStack, progress: Progress
+) -> None:
+    """Own what is written until `stack` ends, and remove what killed processes left of it. Raises InputError for a file
+    that exists, unless `overwrite`."""
+    if target.is_one_file:
+        stack.enter_context(sole_writer(target.path))
+        if target.path.exists() and not overwrite:
+            raise InputError(str(target.path), "exists", "use `overwrite`, or another `output`")
+        return
+    ownership = Ownership.take(target.folder, "'render'", (item.number for item in items))
+    stack.enter_context(ownership)
+    for note in ownership.notes:
+        progress.note(note)
+    if ownership.alone:
+        remove_unfinished(target.folder, target.files)
 
 
 def _place(item: frame_sequence.FrameRef, read_options: ReadOptions) -> FrameGrid:

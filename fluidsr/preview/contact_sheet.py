@@ -77,6 +77,18 @@ def side_by_side(
     return _write(both, texts, size)
 
 
+def flipbook(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """`pictures` (uint8 `[h, w, c]`, of one size) without gaps in rows of `columns`, from the top left:
+    uint8 `[rows * h, columns * w, c]`. Raises InputError for pictures of several sizes, and for a last row that is not
+    full.
+    """
+    height, width, channels = _common_shape(pictures)
+    if len(pictures) % columns:
+        raise InputError("flipbook", f"{len(pictures)} pictures do not fill {columns} columns", "give more")
+    rows = np.stack(pictures).reshape(-1, columns, height, width, channels)
+    return rows.swapaxes(1, 2).reshape(-1, columns * width, channels)
+
+
 def _common_shape(pictures: Sequence[np.ndarray]) -> tuple[int, ...]:
     shapes = {picture.shape for picture in pictures}
     if len(shapes) != 1:

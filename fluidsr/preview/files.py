@@ -20,10 +20,11 @@ _LEAST_FREE = 1 << 16  # bytes below which an encoder that stopped has filled th
 
 
 def write_png(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Write `picture` (uint8 sRGB `[h, w, 3]`). InputError for a bad path, RunError for a full disk."""
+    """Write `picture` (uint8 sRGB `[h, w, 3]`, or `[h, w, 4]` with straight alpha). InputError for a bad path,
+    RunError for a full disk."""
     from PIL import Image
 
-    _check(picture)
+    _check(picture, channels=(3, 4))
     with replacing(path) as temporary:
         # The dither of dark gradients leaves nothing to look for but runs.
         Image.fromarray(picture).save(temporary, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
@@ -186,6 +187,11 @@ class _Abandoned(Exception):
     """Passed to `replacing` to say that the file is not wanted."""
 
 
-def _check(picture: np.ndarray) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+def _check(picture: np.ndarray, channels: tuple[int, ...] = (3,)) -> None:
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] not in channels
+        or 0 in picture.shape
+    ):
         raise InputError("picture", f"{picture.dtype} {picture.shape}", "give uint8 [height, width, 3]")

@@ -16,7 +16,7 @@ from fluidsr.preview import camera as cameras
 from fluidsr.preview import flames, lighting
 from fluidsr.preview.camera import Camera
 from fluidsr.preview.style import RenderStyle
-from fluidsr.preview.tonemap import tonemap
+from fluidsr.preview.tonemap import premultiplied, tonemap
 
 STEP = 1.0  # cells between samples, or
 STEP_DEPTH = (
@@ -76,6 +76,40 @@ def render(
     if look is not None:
         warnings.warn("render's `look` is now `style`", DeprecationWarning, stacklevel=2)
     style = style or look or RenderStyle()
+    light, glow = _light(frame, width, height, camera, style, device, solid, flame)
+    return tonemap(light, style, glow)
+
+
+def render_linear(
+    frame: Frame,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    camera: Camera | None = None,
+    style: RenderStyle | None = None,
+    device: str | None = None,
+    solid: Array | None = None,
+    flame: Array | None = None,
+) -> np.ndarray:
+    """As `render`, without background and tone curve, for compositing: float32 linear RGBA `[height, width, 4]`, RGB
+    multiplied by alpha; flames add light, and no alpha. `write_exr` and `straight` take it.
+    """
+    style = style or RenderStyle()
+    light, glow = _light(frame, width, height, camera or Camera(), style, device, solid, flame)
+    return premultiplied(light, style, glow)
+
+
+def _light(
+    frame: Frame,
+    width: int | None,
+    height: int | None,
+    camera: Camera,
+    style: RenderStyle,
+    device: str | None,
+    solid: Array | None,
+    flame: Array | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `Marched` holds, as pictures `[h, w, 3]`: the light, and the glow where there are flames."""
     box = tuple(n * frame.cell_size for n in frame.shape)
     width, height = cameras.picture_size(box, camera, width, height)
     density = _density(frame, device)
@@ -85,7 +119,7 @@ def render(
     marched = march(density, frame, camera, style, width, height, body, fire)
     rows = (height, width, 3)
     shining = None if fire is None else marched.glow.cpu().numpy().reshape(rows)
-    return tonemap(marched.light.cpu().numpy().reshape(rows), style, shining)
+    return marched.light.cpu().numpy().reshape(rows), shining
 
 
 def picture_size(

@@ -10,15 +10,14 @@ from fluidsr.preview.style import RenderStyle
 
 _SHADES = 1 << 13  # of the table of the tone curve: a sixth of a step of the picture, or less
 _BRIGHTEST = 16.0  # what is brighter is white
+_BRIGHTEST_SMOKE = 4.0  # linear light that smoke scatters, relative to its alpha; what is brighter burns
 
 
 def tonemap(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = None) -> np.ndarray:
     """`light [h, w, 3]` = (key, soft, transmittance) as uint8 sRGB `[h, w, 3]` over the background, with the linear RGB
     `glow [h, w, 3]` of flames."""
     height, width, _ = light.shape
-    key = np.multiply(style.albedo, style.key) * style.key_strength
-    soft = np.multiply(style.albedo, style.ambient)
-    linear = light[..., :2] @ np.stack([key, soft]).astype(np.float32)
+    linear = _scattered(light, style)
     linear += light[..., 2:] * background(width, height, style)
     if glow is not None:
         linear += glow
@@ -27,6 +26,35 @@ def tonemap(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = Non
     display = _curve().take(linear.astype(np.int32), mode="clip")
     display += _dither(width, height)
     return display.astype(np.uint8)
+
+
+def premultiplied(light: np.ndarray, style: RenderStyle, glow: np.ndarray | None = None) -> np.ndarray:
+    """The same without background and tone curve: float32 linear RGBA `[h, w, 4]`, RGB multiplied by alpha. Flames add
+    light, and no alpha."""
+    linear = _scattered(light, style)
+    if glow is not None:
+        linear += glow
+    return np.concatenate([np.float32(style.exposure) * linear, 1.0 - light[..., 2:]], axis=2)
+
+
+def straight(rgba: np.ndarray) -> np.ndarray:
+    """What `premultiplied` gives as uint8 sRGB with straight alpha, `[h, w, 4]`, as game engines read it.
+
+    The light of flames, which has no alpha of its own, gets as much as it is bright.
+    """
+    light, alpha = rgba[..., :3], rgba[..., 3:]
+    excess = np.maximum(light.max(axis=2, keepdims=True) - _BRIGHTEST_SMOKE * alpha, 0.0)
+    alpha = np.clip(np.maximum(alpha, tone_curve(excess)), 0.0, 1.0)
+    colour = encode_srgb(tone_curve(light / np.maximum(alpha, np.float32(1e-6))))
+    return np.rint(255.0 * np.concatenate([colour, alpha], axis=2)).astype(np.uint8)
+
+
+def _scattered(light: np.ndarray, style: RenderStyle) -> np.ndarray:
+    """The linear RGB `[h, w, 3]` that smoke and solids scatter to the camera."""
+    key = np.multiply(style.albedo, style.key) * style.key_strength
+    soft = np.multiply(style.albedo, style.ambient)
+    scattered: np.ndarray = light[..., :2] @ np.stack([key, soft]).astype(np.float32)
+    return scattered
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,11 @@
 """Volumes as pictures, and as facts."""
 
+import re
+import subprocess
 from pathlib import Path
 
+import imageio.v3 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import yaml
@@ -9,7 +13,8 @@ import yaml
 from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
-from fluidsr.preview import read_png
+from fluidsr.preview import RenderStyle, read_png
+from fluidsr.preview.tonemap import background, encode_srgb, tone_curve
 
 
 def call(*arguments: str) -> int:
@@ -128,3 +133,97 @@ def test_info_of_a_shipped_scene_is_an_error_that_names_the_models(
 ) -> None:
     assert call("info", "plume") == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def decoded(path: Path) -> np.ndarray:
+    """An EXR as ffmpeg reads it: float32 RGBA `[h, w, 4]`."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    # Versions differ in what they make of halves.
+    kind, width, height = re.search(rb"exr, gbrap(f\d\d)le\S*, (\d+)x(\d+)", done.stderr).groups()  # type: ignore[union-attr]
+    dtype = {b"f16": "<f2", b"f32": "<f4"}[kind]
+    planes = np.frombuffer(done.stdout, dtype).reshape(4, int(height), int(width))
+    return planes[[2, 0, 1, 3]].transpose(1, 2, 0).astype(np.float32)
+
+
+def test_an_exr_is_linear_and_premultiplied_and_composes_to_the_picture(cache: Path, tmp_path: Path) -> None:
+    size = ["--width", "60", "--height", "75", "--device", "cpu"]
+    for suffix in ("exr", "png"):
+        assert call("render", str(cache / "puff_0002.vdb"), *size, "-o", str(tmp_path / f"a.{suffix}")) == 0
+    rgba = decoded(tmp_path / "a.exr")
+    assert rgba.shape == (75, 60, 4) and rgba[0, 0].max() < 1e-3 and rgba[..., 3].max() > 0.99
+    assert rgba.min() >= 0 and rgba[..., 3].max() <= 1
+    style = RenderStyle()
+    behind = background(60, 75, style)
+    over = encode_srgb(tone_curve(rgba[..., :3] + (1 - rgba[..., 3:]) * behind)) * 255
+    # A step of dither, one of the table, and the rounding of halves.
+    np.testing.assert_allclose(over, read_png(tmp_path / "a.png").astype(float), atol=2)
+
+
+def test_a_pattern_gets_a_picture_of_each_frame_by_its_number(cache: Path, tmp_path: Path) -> None:
+    frames, size = str(cache / "puff_####.vti"), ["--width", "32", "--device", "cpu"]
+    assert call("render", frames, *size, "-o", str(tmp_path / "a" / "s_####.exr")) == 0
+    assert call("render", frames, *size, "--frames", "2-3", "-o", str(tmp_path / "b" / "s%03d.png")) == 0
+    turn = ["--turntable", "2", "-o", str(tmp_path / "c" / "t.#.exr")]
+    assert call("render", str(cache / "puff_0001.vti"), *size, *turn) == 0
+    names = {folder: sorted(f.name for f in (tmp_path / folder).iterdir()) for folder in "abc"}
+    assert names == {
+        "a": ["s_0001.exr", "s_0002.exr", "s_0003.exr"],
+        "b": ["s002.png", "s003.png"],
+        "c": ["t.1.exr", "t.2.exr"],
+    }
+    assert np.abs(decoded(tmp_path / "a" / "s_0001.exr") - decoded(tmp_path / "a" / "s_0003.exr")).max() > 0.5
+
+
+def test_a_flipbook_holds_the_frames_row_by_row(cache: Path, tmp_path: Path) -> None:
+    size = ["--width", "32", "--height", "40", "--device", "cpu"]
+    turn = ["--turntable", "7", "--flipbook", "2x2", "-o", str(tmp_path / "sheet.png")]
+    assert call("render", str(cache / "puff_0001.vdb"), *size, *turn) == 0
+    assert call("render", str(cache / "puff_0001.vdb"), *size, "-o", str(tmp_path / "a.exr")) == 0
+    sheet = imageio.imread(tmp_path / "sheet.png")
+    assert sheet.shape == (80, 64, 4) and sheet.dtype == np.uint8
+    cells = [sheet[y : y + 40, x : x + 32] for y in (0, 40) for x in (0, 32)]
+    rgba = decoded(tmp_path / "a.exr")  # the first picture of the turn
+    np.testing.assert_allclose(cells[0][..., 3] / 255, rgba[..., 3], atol=1 / 255)
+    assert (cells[0][..., 3] == 0).any() and (cells[0][..., 3] > 250).any()
+    # Straight: the color of the smoke stays where it is thin, and does not darken with alpha.
+    rim = (cells[0][..., 3] > 20) & (cells[0][..., 3] < 60)
+    assert rim.any() and (cells[0][rim][:, 0] > cells[0][rim][:, 3]).all()
+    assert all(np.abs(cells[0].astype(int) - cell).max() > 5 for cell in cells[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            ["-o", "a.exr"],
+            "a.exr: is one picture for 3 volumes; give .mp4, a folder, or a pattern such as a_####.exr",
+        ),
+        (["-o", "a.tif"], "a.tif: '.tif' is not a picture or a movie; give .png, .exr, .mp4 or a folder"),
+        (["--flipbook", "2x1", "-o", "a.exr"], "a.exr: is not one picture; give .png for a flipbook"),
+        (["--flipbook", "2x1", "-o", "a_##.png"], "a_##.png: is not one picture; give .png for a flipbook"),
+        (["--flipbook", "2x2"], "--flipbook: needs 4 frames, and there are 3; give fewer columns or rows"),
+        (["--flipbook", "2"], "--flipbook: '2' is not COLUMNSxROWS; give a grid such as 8x8"),
+        (
+            ["-o", "a_##.exr", "--fps", "9"],
+            "--fps: is of movies alone; leave it out, or give .mp4 as --output",
+        ),
+        (
+            ["--flipbook", "3x1", "--width", "6000", "--height", "16"],
+            "--flipbook: a sheet of 18000 x 16 pixels is larger than 16384; give a smaller --width, or fewer columns "
+            "or rows",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_a_line(
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("render", str(cache / "puff_####.vti"), *options) == 2
+    assert f"Error: {line}\n" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,10 @@ from fluidsr.preview import (
     MovieWriter,
     contact_sheet,
     files,
+    flipbook,
     read_png,
     side_by_side,
+    write_exr,
     write_filmstrip,
     write_png,
 )
@@ -201,3 +203,45 @@ def test_a_broken_pipe_to_the_encoder_is_one_line(tmp_path, monkeypatch, capfd, 
         movie.add(picture(1))
     assert "\n" not in str(caught.value) and "FFMPEG" not in str(caught.value)
     assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 8), (37, 23)])
+def test_an_exr_holds_the_halves_of_its_picture(tmp_path, shape):
+    values = np.random.default_rng(0).random((*shape, 4), np.float32) * 3
+    values[shape[0] // 2 :] = values[0, 0]  # blocks that compress, and some that do not
+    values[0, 0, 0] = 1e9
+    write_exr(tmp_path / "a.exr", values)
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        str(tmp_path / "a.exr"),
+        "-f",
+        "rawvideo",
+        "-",
+    ]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stderr == b""
+    dtype = (
+        "<f2" if len(done.stdout) == values.size * 2 else "<f4"
+    )  # versions differ in what they make of halves
+    planes = np.frombuffer(done.stdout, dtype).reshape(4, *shape)
+    expected = np.minimum(values, 65504).astype(np.float16)
+    np.testing.assert_array_equal(planes[[2, 0, 1, 3]].transpose(1, 2, 0).astype(np.float16), expected)
+
+
+def test_what_is_no_linear_picture_is_told(tmp_path):
+    for wrong in (np.zeros((4, 4, 3), np.float32), picture(1), np.zeros((0, 4, 4), np.float32)):
+        with pytest.raises(InputError):
+            write_exr(tmp_path / "a.exr", wrong)
+
+
+def test_a_flipbook_that_is_not_full_is_refused():
+    sheet = flipbook([picture(n, 2, 3) for n in range(6)], 3)
+    assert sheet.shape == (4, 9, 3)
+    np.testing.assert_array_equal(sheet[::2, ::3, 0], [[0, 1, 2], [3, 4, 5]])
+    with pytest.raises(InputError):
+        flipbook([picture(n, 2, 3) for n in range(5)], 3)
+    with pytest.raises(InputError):
+        flipbook([picture(1, 2, 3), picture(1, 2, 4)], 2)

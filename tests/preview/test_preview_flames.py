@@ -10,7 +10,7 @@ import torch
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.preview import DownsampledDensity, RenderStyle, flames, render
+from fluidsr.preview import DownsampledDensity, RenderStyle, flames, render, straight
 
 SHAPE = (24, 24, 24)
 
@@ -98,3 +98,10 @@ def test_flames_are_gathered_beside_the_density() -> None:
 def test_a_flame_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="flame: is no field"):
         render(burning().replace(others={}), flame=np.full((3, 3), np.nan))
+
+
+def test_the_light_of_a_flame_has_alpha_on_a_sheet_and_smoke_keeps_its_own():
+    smoke, fire, nothing = [0.5, 0.5, 0.5, 0.25], [0.8, 0.4, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0]
+    picture = straight(np.array([[smoke, fire, nothing]], np.float32))[0]
+    assert picture[0, 3] == 64 and picture[1, 3] > 128 and not picture[2].any()
+    assert picture[1, 0] > picture[1, 1] > picture[1, 2] > 0

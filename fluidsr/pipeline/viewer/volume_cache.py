@@ -1,0 +1,114 @@
+"""Frames as a browser draws them: downsampled, one byte a cell, the last used ones kept."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import FrameRef, ReadOptions
+
+EDGES = (16, 256)  # of a volume, in cells; every WebGL 2 takes 256
+PLANE = 8  # times as long an edge has a 2-D frame: an image of 8 x 128 cells is smaller than a volume of 128 a side
+CACHE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`cells` (uint8, as the frame's axes are) are 255 * sqrt(density / scale), where `scale` is the largest density.
+
+    They fill the box of `size` (m) whose lower corner is at `origin` (m); `time` in s. `source` are the cells of the
+    frame itself.
+    """
+
+    cells: np.ndarray
+    scale: float
+    origin: tuple[float, ...]
+    size: tuple[float, ...]
+    time: float
+    source: tuple[int, ...]
+
+    def header(self) -> dict[str, Any]:
+        """What a reader of the bytes has to know, as plain values."""
+        return {
+            "shape": list(self.cells.shape),
+            "scale": self.scale,
+            "origin": list(self.origin),
+            "size": list(self.size),
+            "time": self.time,
+            "source": list(self.source),
+        }
+
+
+def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
+    """The density of `frame`, averaged over cubes of the fewest cells that leave `edge` or fewer along each axis (in
+    2-D, `PLANE` times as many).
+
+    The square root spends more of the 256 values on thin smoke. Cubes that extend beyond the last cell are the mean of
+    the cells that they have. Negative density counts as none. Raises InputError, about `where`, for a density that is
+    not finite.
+    """
+    density = torch.as_tensor(frame.density, dtype=torch.float32, device="cpu")
+    if not bool(torch.isfinite(density).all()):
+        raise InputError(where, "has values that are not finite", "view a frame from before the run diverged")
+    most = edge if frame.dim == 3 else PLANE * edge
+    factor = -(-max(frame.shape) // most)
+    pool = F.avg_pool3d if frame.dim == 3 else F.avg_pool2d
+    small = pool(density.clamp(min=0.0)[None, None], factor, ceil_mode=True)[0, 0]
+    scale = float(small.max())
+    cells = (small / scale if scale > 0 else small).sqrt().mul(255).round().to(torch.uint8).numpy()
+    size = tuple(n * factor * frame.cell_size for n in cells.shape)
+    return Volume(cells, scale, frame.origin, size, frame.time, frame.shape)
+
+
+class VolumeCache:
+    """Volumes read when they are asked for; those used last are kept, in at most `most_bytes`. Safe for threads.
+
+    A file that has been written anew is read anew.
+    """
+
+    def __init__(
+        self, edge: int, read_options: ReadOptions | None = None, most_bytes: int = CACHE_BYTES
+    ) -> None:
+        if not EDGES[0] <= edge <= EDGES[1]:
+            what = f"{edge} cells is out of range"
+            raise InputError("edge", what, f"give {EDGES[0]} to {EDGES[1]}")
+        self.edge, self._read_options, self._most = edge, read_options or ReadOptions(), most_bytes
+        self._kept: OrderedDict[tuple[object, ...], Volume] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept now."""
+        return sum(volume.cells.nbytes for volume in self._kept.values())
+
+    def get(self, item: FrameRef) -> Volume:
+        """The volume of a frame. Raises InputError for a file that cannot be read."""
+        with self._lock:  # one frame is read at a time, which bounds the memory
+            key = (item.source, item.step, *map(_state, (item.source, *item.parts)))
+            if key not in self._kept:
+                frame = frame_sequence.read(item, self._read_options, ["density"])[0]
+                self._kept[key] = volume_of(frame, self.edge, str(item.source))
+            self._kept.move_to_end(key)
+            volume = self._kept[key]
+            while self.kept_bytes > self._most:
+                self._kept.popitem(last=False)
+            return volume
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes when a file is written anew."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "reload the page") from None
+    return status.st_mtime_ns, status.st_size
