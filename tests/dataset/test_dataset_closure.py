@@ -15,6 +15,7 @@ from fluidsr.dataset.store import ConcatStore
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models import Card, Closure, ClosureModel, properties_of
 from fluidsr.models.closure import ClosureSample
+from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("closure") / "pairs.zarr"
     config = DatasetConfig(
         dim=2, resolution=16, factor=4, simulations=3, frames=4, pairs="closure", seed=3, resync=(1, 1),
-        fine_fields=("density",),
+        fine_fields=("density",), distribution=load_distribution(overrides=["warm_up.frames=4"]),
     )  # fmt: skip
     generate(config, path)
     return Store.open(path)

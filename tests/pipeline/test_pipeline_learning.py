@@ -27,7 +27,20 @@ def call(*arguments: str) -> int:
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Three simulations, so that every split has one."""
     store = tmp_path_factory.mktemp("data") / "tiny.zarr"
-    size = ["--dim", "2", "--resolution", "16", "--factor", "4", "--simulations", "3", "--frames", "6"]
+    size = [
+        "--dim",
+        "2",
+        "--resolution",
+        "16",
+        "--factor",
+        "4",
+        "--simulations",
+        "3",
+        "--frames",
+        "6",
+        "--set",
+        "warm_up.frames=2",
+    ]
     assert call("generate-dataset", *size, "--device", "cpu", "-o", str(store)) == 0
     return str(store)
 

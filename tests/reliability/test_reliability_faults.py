@@ -218,11 +218,11 @@ def test_an_error_inside_a_network(
     assert call(*upsample, "-o", str(tmp_path / "whole")) == (0, "")
     generate, calls = Upscaler._generate, [0]
 
-    def failing(upscaler: Upscaler, *inputs: object) -> object:
+    def failing(upscaler: Upscaler, *inputs: object, **more: object) -> object:
         calls[0] += 1
         if calls[0] == 3:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied\nException raised from addmm")
-        return generate(upscaler, *inputs)  # type: ignore[arg-type]
+        return generate(upscaler, *inputs, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Upscaler, "_generate", failing)
     code, line = call(*upsample, "-o", str(tmp_path / "run"))
