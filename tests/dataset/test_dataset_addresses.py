@@ -161,6 +161,7 @@ def _cut_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int
     return lambda: done[0]
 
 
+@pytest.mark.slow
 def test_cut_off_at_any_object_an_import_leaves_whole_simulations_and_goes_on(
     memory: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:

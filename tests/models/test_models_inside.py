@@ -25,7 +25,7 @@ KINDS = [
 SIDES = list(itertools.product([False, True], repeat=2))
 
 
-@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("factor", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("architecture", "options"), KINDS)
 def test_the_inside_is_that_of_the_whole_with_any_sides_cut(architecture, options, factor):
     torch.manual_seed(2)

@@ -46,6 +46,7 @@ def test_any_cfl_number_runs(cfl: float, obstacles: tuple[Obstacle, ...]) -> Non
     assert float(solver.density.sum()) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advection", ["maccormack", "reflection"])
 @pytest.mark.parametrize("obstacles", [(), (SPHERE,)])
 def test_a_frame_of_ten_seconds(advection: str, obstacles: tuple[Obstacle, ...]) -> None:

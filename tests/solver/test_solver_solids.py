@@ -147,7 +147,7 @@ def test_a_ball_takes_little_of_the_smoke_that_it_meets() -> None:
 
 
 @pytest.mark.parametrize("advection", ["maccormack", "semi-lagrangian", "reflection"])
-@pytest.mark.parametrize("n", [32, 48])
+@pytest.mark.parametrize("n", [32, pytest.param(48, marks=pytest.mark.slow)])
 def test_a_plate_that_sweeps_a_closed_box_makes_no_smoke_and_eats_none(n: int, advection: str) -> None:
     """It goes through a wall of smoke: 11 % more of it once came out of this."""
     plate = Obstacle(Shape("box", (0.2, 0.5), size=(0.06, 0.7)), path((0.1, 0, 0), (1.0, 0.5, 0)))
