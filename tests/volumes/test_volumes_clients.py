@@ -137,7 +137,7 @@ def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     if taken:
         expected = taken.frame.velocity * per_frame
         np.testing.assert_allclose(coarse.velocity_in_cells(), expected, rtol=2e-4, atol=1e-6)
-    settings = UpsampleSettings("smoke3d-x4", device="cpu", formats=("vdb",), naming="blender")
+    settings = UpsampleSettings(("smoke3d-x4",), device="cpu", formats=("vdb",), naming="blender")
     fine = upsample([str(tmp_path / "data")], tmp_path / "fine", settings, quiet=True) / "frames"
     file = next(fine.glob(f"*_{number:04d}.vdb"))
     ours = read(file)
@@ -210,7 +210,7 @@ def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
     options = json.dumps({"fire": True, "adaptive": True, "scale": 2.0})
     run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), options])
     (source,) = (tmp_path / "data").glob("*_0008.vdb")
-    settings = UpsampleSettings("smoke3d-x4", device="cpu", formats=("vdb",))
+    settings = UpsampleSettings(("smoke3d-x4",), device="cpu", formats=("vdb",))
     file = upsample([str(source)], tmp_path / "fine", settings, quiet=True) / "frames" / source.name
     with vdb.open(source) as theirs, vdb.open(file) as ours:
         names = {grid.name for grid in theirs.grids if grid.bounds is not None}
