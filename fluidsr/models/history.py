@@ -76,7 +76,7 @@ class History:
         """What carried smoke has that the coarse grid cannot show, of the frame's cells from `low` to below `high`:
         `[A, *((high - low) * factor)]`. Added to a coarse density's interpolation it leaves the coarse density as it
         is, nearly. 0 where the past is unknown, and little where what was carried is not what is there now: beside
-        sources, and where air has come in from outside, which brings no smoke."""
+        sources, and where air has come in from outside without smoke."""
         shape = self.earlier.shape[1:]
         low, high = ([n + shift for n, shift in zip(ends, self.offset, strict=True)] for ends in (low, high))
         start = [max(0, a - _FILTERED) for a in low]
@@ -107,7 +107,8 @@ def _carried(
     density: Tensor, displacement: Tensor, start: Sequence[int], end: Sequence[int], factor: int
 ) -> Tensor:
     """`density [*S]`, interpolated, where the cells from `start` to below `end` come from, at `factor` times
-    the resolution: `[*((end - start) * factor)]`. 0 from outside of the domain."""
+    the resolution: `[*((end - start) * factor)]`. From outside of the domain comes what is at its border: a flow that
+    is known at cells' centres seems to come through a closed floor."""
     shape = density.shape
     near = [max(0, a - _INTERPOLATED) for a in start]
     every = slice(None)
@@ -134,4 +135,4 @@ def _carried(
         own = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
         grid[-1 - axis] += own.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
-    return grid_sample(fine, grid, "zeros")[0]
+    return grid_sample(fine, grid, "border")[0]
