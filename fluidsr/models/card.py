@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fluidsr.errors import InputError
+
 UNITS = {
     "density": "1 where a source with density 1 emits; not negative",
     "velocity": "coarse cells per frame (velocity in m/s * dt / cell_size)",
@@ -58,6 +60,13 @@ class Card(BaseModel):
     def has_mask(self) -> bool:
         """Whether its generator can tell which share of its correction it adds (the field `confidence`)."""
         return bool(self.hyperparameters.get("mask", False))
+
+    def require_mask(self, where: str) -> None:
+        """Raise InputError where it cannot, and the field is asked for at `where`."""
+        if not self.has_mask:
+            problem = f"'{self.name}' has no mask that would tell confidence"
+            remedy = "leave it out, or choose a model that was trained with generator.mask"
+            raise InputError(where, problem, remedy)
 
     def to_markdown(self) -> str:
         """The card as a page to read."""

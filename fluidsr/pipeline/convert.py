@@ -19,6 +19,7 @@ from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.volumes import npz, sequence, uni
 from fluidsr.volumes.grid_names import safe
 from fluidsr.volumes.staggered import FACES, written_fields
@@ -98,13 +99,10 @@ def convert(
         if todo and len(failures) == len(todo):
             raise failures[0]
     folder.refresh()
-    if "vti" in single:
-        write_pvd(root, cache, folder)
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
         _write_series(root, items, folder, settings)
-    if "vdb" in single:
-        usd.write_for_run(root, cache, folder.complete)
+    write_series_files(root, cache.all_frames, folder.complete, single)
     return root
 
 
@@ -218,16 +216,6 @@ def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
         return []
     new = {name: safe(name, npz.PLACE) for name in fields}
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
-
-
-def write_pvd(root: Path, cache: FrameSequence, folder: RunFolder) -> None:
-    """`root/NAME.pvd` of the frames of `cache` that are complete."""
-    entries = [
-        (float(folder.complete[item.number]["time"]), file)
-        for item in cache.all_frames
-        if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
-    ]
-    volumes.write_pvd(root / f"{root.name}.pvd", entries)
 
 
 def _write_series(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from fluidsr import volumes
-from fluidsr.choices import Axes
+from fluidsr.choices import Axes, Format
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, joined, padded, turned
@@ -94,6 +94,11 @@ class FrameRef:
         """The files that a run in `root` makes of it."""
         return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
 
+    def absolute(self) -> FrameRef:
+        """The same with absolute paths, for processes that work in another folder."""
+        parts = tuple(file.resolve() for file in self.parts)
+        return replace(self, source=self.source.resolve(), parts=parts)
+
 
 @dataclass(frozen=True)
 class FrameSequence:
@@ -156,6 +161,18 @@ class FrameSequence:
         """All files, each once."""
         files = [file for item in self.all_frames for file in (item.source, *item.parts)]
         return list(dict.fromkeys(str(file.resolve()) for file in files))
+
+    @property
+    def own_format(self) -> str:
+        """The format of the files if it is one that can be written, else vdb."""
+        suffix = self.items[0].source.suffix.lower().lstrip(".")
+        return suffix if suffix in get_args(Format) else "vdb"
+
+
+def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
+    """What to ask of a file for density and `fields`: with velocity, and, should it have none, without."""
+    others = [name for name in fields if name not in ("density", "velocity")]
+    return [["density", "velocity", *others], ["density", *others]]
 
 
 def _has_no_byte(path: Path) -> bool:

@@ -11,12 +11,12 @@ from typing import Any
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import convert, frame_sequence, usd
+from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.checkpoint import Checkpoint, state_of
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
-from fluidsr.pipeline.retime import own_format
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.upscaling.rest_coordinates import PERIOD, REST_FIELDS, RestCoordinates
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES, written_fields
@@ -56,7 +56,7 @@ def restcoords(
         raise InputError(
             str(cache.items[0].source.parent), what, "give all frames: the flow is followed through them"
         )
-    formats = settings.formats or (own_format(cache),)
+    formats = settings.formats or (cache.own_format,)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_rest"
     folder = RunFolder.open(
         root,
@@ -79,10 +79,7 @@ def restcoords(
             _write_frames(cache, todo, root, settings, formats, folder, saved, progress)
         saved.remove()
     folder.refresh()
-    if "vti" in formats:
-        convert.write_pvd(root, cache, folder)
-    if "vdb" in formats:
-        usd.write_for_run(root, cache, folder.complete)
+    write_series_files(root, cache.all_frames, folder.complete, formats)
     return root
 
 
@@ -130,13 +127,7 @@ def _read(
     item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
 ) -> tuple[volumes.Taken, Frame]:
     """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
-    with_velocity = [
-        "density",
-        "velocity",
-        *(name for name in fields or () if name not in ("density", "velocity")),
-    ]
-    without = [name for name in with_velocity if name != "velocity"]
-    asked = [None] if fields is None else [with_velocity, without]
+    asked = [None] if fields is None else frame_sequence.with_velocity_if_any(fields)
     taken, _ = frame_sequence.take(item, settings.intake, *asked)
     return taken, frame_sequence.in_its_place(taken, item, settings.intake)
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fluidsr import device as devices
 from fluidsr import memory, volumes
 from fluidsr.atomic import replacing
-from fluidsr.choices import Format
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.retiming import between, rate_of, step_of
 from fluidsr.volumes import sequence, siblings
 from fluidsr.volumes.staggered import FACES, written_fields
@@ -52,6 +52,11 @@ class RetimedFrame:
     after: FrameRef | None = None
     share: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def frame(self) -> float:
+        """The number in the names of its files."""
+        return self.number
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
         """The files that a run in `root` makes of it."""
@@ -90,7 +95,7 @@ def retime(
     settings = replace(settings, device=devices.resolve(settings.device))
     cache = FrameSequence.of(inputs)
     plan = _plan(cache, settings, frames_wanted)
-    settings = replace(settings, formats=settings.formats or (own_format(cache),))
+    settings = replace(settings, formats=settings.formats or (cache.own_format,))
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_retimed"
     rates = {"input_frame_rate": plan.input_rate, "frame_rate": plan.rate}
     configuration = {**asdict(settings), **rates, "inputs": cache.sources}
@@ -120,7 +125,8 @@ def retime(
             note = f"{1 / plan.dt:.10g} frames show a second of the simulation: say so where velocity counts"
             progress.note(f"{note} (upsample --frame-rate {1 / plan.dt:.10g})")
     folder.refresh()
-    _write_series(root, plan, folder, settings)
+    # Played at the rate asked for.
+    write_series_files(root, plan.frames, folder.complete, settings.formats, plan.rate)
     return root
 
 
@@ -140,7 +146,7 @@ def describe(
         "input_frame_rate": plan.input_rate,
         "frame_rate": plan.rate,
         "speed": settings.speed,
-        "formats": list(settings.formats or (own_format(cache),)),
+        "formats": list(settings.formats or (cache.own_format,)),
         "device": device,
         "cost": {
             "frames_kept": len(plan.items) - blended,
@@ -196,12 +202,6 @@ def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettin
     if settings.intake.frame_rate is None and start is not None and end is not None and end > start:
         return (inputs[-1].frame - inputs[0].frame) / (end - start)
     return 1.0 / first.dt
-
-
-def own_format(cache: FrameSequence) -> str:
-    """The format of the files of `cache` if it is one that can be written, else vdb."""
-    suffix = cache.items[0].source.suffix.lower().lstrip(".")
-    return suffix if suffix in get_args(Format) else "vdb"
 
 
 def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: float) -> dict[str, Any]:
@@ -282,12 +282,7 @@ def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: Retim
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
     """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
     global _recent
-    names = [
-        "density",
-        "velocity",
-        *(name for name in settings.fields if name not in ("density", "velocity")),
-    ]
-    asked = [names, [name for name in names if name != "velocity"]] if settings.fields else [None]
+    asked = frame_sequence.with_velocity_if_any(settings.fields) if settings.fields else [None]
     key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
     recent = _recent  # another thread may take its turn
     if key not in recent:
@@ -315,7 +310,7 @@ def _results(
 
     with connect(scheduler, note) as client:
         absolute = [
-            replace(item, before=_absolute(item.before), after=item.after and _absolute(item.after))
+            replace(item, before=item.before.absolute(), after=item.after and item.after.absolute())
             for item in items
         ]
         futures = client.map(retime_frame, absolute, root=root, settings=settings, dt=dt, pure=False)
@@ -323,32 +318,6 @@ def _results(
             with as_run_errors(item.name):
                 record = future.result()
             yield item, record
-
-
-def _absolute(item: FrameRef) -> FrameRef:
-    return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
-
-
-def _write_series(root: Path, plan: _Plan, folder: RunFolder, settings: RetimeSettings) -> None:
-    """`NAME.pvd` of the .vti frames with their times, and `NAME.usda` of the .vdb frames, played at the rate asked
-    for."""
-    complete = [frame for frame in plan.frames if frame.number in folder.complete]
-    if "vti" in settings.formats:
-        entries = [
-            (float(folder.complete[frame.number]["time"]), file)
-            for frame in complete
-            if (file := frame.targets(root, ["vti"])[0]).exists()
-        ]
-        volumes.write_pvd(root / f"{root.name}.pvd", entries)
-    if "vdb" in settings.formats:
-        samples = [
-            usd.Sample(frame.number, file, folder.complete[frame.number].get("grids", {}))
-            for frame in complete
-            if (file := frame.targets(root, ["vdb"])[0]).exists()
-        ]
-        if samples:
-            up = str(folder.complete[complete[0].number].get("up", "y"))
-            usd.write_usda(root / f"{root.name}.usda", samples, frame_rate=round(plan.rate, 6), up=up)
 
 
 _recent: dict[tuple[Any, ...], tuple[volumes.Taken, Frame]] = {}  # the frames that were read last

@@ -22,8 +22,8 @@ from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
+from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.pipeline.shaping import Shaping
-from fluidsr.pipeline.upscale_methods import check_mask
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES
 
@@ -123,15 +123,7 @@ def upsample(
         if todo and len(failures) == len(todo):
             raise failures[0]
     folder.refresh()
-    if "vti" in settings.formats:
-        entries = [
-            (float(folder.complete[item.number]["time"]), file)
-            for item in everything
-            if item.number in folder.complete and (file := item.targets(root, ["vti"])[0]).exists()
-        ]
-        volumes.write_pvd(root / f"{root.name}.pvd", entries)
-    if "vdb" in settings.formats:
-        usd.write_for_run(root, cache, folder.complete)
+    write_series_files(root, everything, folder.complete, settings.formats)
     return root
 
 
@@ -268,7 +260,7 @@ def _cards(settings: UpsampleSettings) -> list[Any]:
             problem = f"'{cards[0].name}' is {cards[0].dim}-D and '{card.name}' {card.dim}-D"
             raise InputError("model", problem, "give models of the same dimension")
     if CONFIDENCE in settings.fields:
-        check_mask("fields", cards[-1])
+        cards[-1].require_mask("fields")
     settings.shaping.check(cards[0].dim)
     return cards
 
@@ -399,7 +391,7 @@ def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     if not settings.fields:
         return frame_sequence.take(item, settings.intake, None)[0]
     fields = [name for name in settings.fields if name not in ("velocity", CONFIDENCE)]
-    with_velocity, without = ["density", "velocity", *fields], ["density", *fields]
+    with_velocity, without = frame_sequence.with_velocity_if_any(fields)
     if "velocity" in settings.fields:
         return frame_sequence.take(item, settings.intake, with_velocity)[0]
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
@@ -474,17 +466,13 @@ def _results(
     from fluidsr.cluster import as_run_errors, connect
 
     with connect(scheduler, note) as client:
-        items = [_absolute(item) for item, _ in jobs]
-        pasts = [tuple(map(_absolute, earlier)) for _, earlier in jobs]
+        items = [item.absolute() for item, _ in jobs]
+        pasts = [tuple(each.absolute() for each in earlier) for _, earlier in jobs]
         futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
         for (item, _), future in zip(jobs, futures, strict=True):
             with as_run_errors(item.name):
                 record = result(future.result)
             yield item, record
-
-
-def _absolute(item: FrameRef) -> FrameRef:
-    return replace(item, source=item.source.resolve(), parts=tuple(file.resolve() for file in item.parts))
 
 
 _recent: dict[tuple[Any, ...], Frame] = {}  # what was read as history last

@@ -17,7 +17,6 @@ from fluidsr.scenes.upscale import CarryUpscale, ModelUpscale, WaveletUpscale
 if TYPE_CHECKING:
     import torch
 
-    from fluidsr.models import Card
     from fluidsr.solver import Solver
     from fluidsr.upscaling import FieldBlock, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
@@ -77,7 +76,7 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     if isinstance(scene.upscale, ModelUpscale):
         method = GeneratorMethod.of_model(scene.upscale, scene.domain.periodic, device, settings)
         if CONFIDENCE in scene.output.fields:
-            check_mask("output.fields", method.upscaler.card)
+            method.upscaler.card.require_mask("output.fields")
         return method
     if isinstance(scene.upscale, CarryUpscale):
         return GeneratorMethod.of_carry(scene.upscale, scene.domain.periodic, device, settings)
@@ -87,15 +86,6 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
             "`tile`, `max_memory` and `precision`", problem, "leave them out, or choose a `model`"
         )
     return WaveletMethod(scene.upscale, device) if isinstance(scene.upscale, WaveletUpscale) else None
-
-
-def check_mask(where: str, card: Card) -> None:
-    """Raise InputError where the generator cannot give the field `confidence`, which is asked for at `where`."""
-    if not card.has_mask:
-        problem = f"'{card.name}' has no mask that would tell {CONFIDENCE}"
-        raise InputError(
-            where, problem, "leave it out, or choose a model that was trained with generator.mask"
-        )
 
 
 class GeneratorMethod:

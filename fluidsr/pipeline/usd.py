@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fluidsr import volumes
 from fluidsr.atomic import replacing
@@ -15,7 +15,7 @@ from fluidsr.volumes.grid_names import grid_name
 from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import FrameSequence
+    pass
 
 
 @dataclass(frozen=True)
@@ -79,26 +79,6 @@ def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) ->
     return {
         name: kept[name].name if name in kept else grid_name(name, naming) for name in fields if name != FACES
     }
-
-
-def write_for_run(root: Path, cache: FrameSequence, records: Mapping[int, Mapping[str, Any]]) -> None:
-    """`root/NAME.usda` of the frames of `cache` that are complete."""
-    samples = []
-    for item in cache.all_frames:
-        file = item.targets(root, ["vdb"])[0]
-        if item.number in records and file.exists():
-            samples.append(
-                (Sample(item.frame, file, records[item.number].get("grids", {})), records[item.number])
-            )
-    if not samples:
-        return
-    times = [(sample.code, float(record["time"])) for sample, record in samples]
-    (first, start), (last, end) = times[0], times[-1]
-    rate = (last - first) / (end - start) if end > start and last > first else 24.0
-    up = str(samples[0][1].get("up", "y"))
-    write_usda(
-        root / f"{root.name}.usda", [sample for sample, _ in samples], frame_rate=round(rate, 6), up=up
-    )
 
 
 def _identifier(name: str) -> str:

@@ -312,13 +312,9 @@ class Upscaler:
 
     def _gives_confidence(self, frame: Frame) -> bool:
         """Whether the field of that name is made here; else the frame brings it. Raises InputError where neither is."""
-        if self.generator.has_mask or CONFIDENCE in frame.fields():
-            return bool(self.generator.has_mask)
-        raise InputError(
-            f"fields: {CONFIDENCE}",
-            f"'{self.card.name}' has no mask that would tell it",
-            "leave it out, or choose a model that was trained with generator.mask",
-        )
+        if not self.generator.has_mask and CONFIDENCE not in frame.fields():
+            self.card.require_mask(f"fields: {CONFIDENCE}")
+        return bool(self.generator.has_mask)
 
     def _checked_detail(self, detail: Detail, shape: tuple[int, ...]) -> float | Tensor | None:
         """The factor on the detail: None where it is 1, a number where it is the same everywhere, else `[*S]`."""
