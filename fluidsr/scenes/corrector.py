@@ -1,4 +1,4 @@
-"""The learned corrector of a coarse run: after each frame it gives back the velocity that the coarse grid has lost."""
+"""The learned corrector of a coarse run: after each frame it gives back what the coarse grid has lost."""
 
 from __future__ import annotations
 
@@ -43,21 +43,31 @@ class Corrector:
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength}
 
     def correct(self, solver: Solver) -> None:
-        """Add what the velocity of the solver's present state lacks; on return it is divergence-free.
+        """Add what the solver's present state lacks. On return velocity is divergence-free, and each scalar's total is
+        as before.
 
         Raises SolverError where the projection fails.
         """
         import torch
 
+        from fluidsr.models.exchange import exchange
         from fluidsr.scenes.build import frame_of
 
         seconds = self._scene.frame_seconds
         frame = frame_of(solver, self._scene, seconds)
         state = closure_state(frame, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
-            change = self.network(state.to(solver.device), self._periodic)[0]
+            change = self.network(state.to(solver.device), self._periodic)
+            if change.exchange is not None:
+                share, open_faces = self._strength * change.exchange, solver.open_faces()[None]
+                solver.add_scalars(
+                    {
+                        name: exchange(values[None, None], share, open_faces, self._periodic)[0, 0]
+                        for name, values in solver.scalars().items()
+                    }
+                )
         scale = self._strength * frame.cell_size / seconds
-        solver.add_velocity(change * scale, seconds)
+        solver.add_velocity(change.velocity[0] * scale, seconds)
 
 
 def corrector_for(scene: Scene, device: str) -> Corrector | None:
