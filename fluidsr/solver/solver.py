@@ -533,7 +533,7 @@ class Solver:
         grid = self.setup.grid
         shares = []
         for axis in range(grid.dim):
-            faces = torch.from_numpy(self.geometry.weights[axis]).view(grid.faces(axis))
+            faces = torch.tensor(self.geometry.weights[axis]).view(grid.faces(axis))
             shares.append(faces.narrow(axis, 1, grid.cells[axis]).reshape(grid.shape))
         return torch.stack(shares).to(self.device)
 
