@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-OVERSHOOT = 0.1  # of the range of a cell's neighborhood, by which an exchange may leave it
 _TINY = 1e-12
 
 
@@ -25,7 +24,7 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
         periodic: for each axis.
 
     Invariants: the sum of each channel's change is zero; a constant scalar does not change; no value leaves the
-    range of its 3^dim neighborhood by more than a tenth of that range, nor the range of the whole channel.
+    range of its 3^dim neighborhood.
     """
     dim = share.shape[1]
     fluxes = []
@@ -69,10 +68,7 @@ def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor,
     for axis, halo in enumerate(halos, start=2):
         high = high.narrow(axis, halo, scalar.shape[axis])
         low = low.narrow(axis, halo, scalar.shape[axis])
-    margin = OVERSHOOT * (high - low)
-    axes = tuple(range(2, scalar.dim()))
-    least, most = scalar.amin(axes, keepdim=True), scalar.amax(axes, keepdim=True)
-    return torch.maximum(low - margin, least), torch.minimum(high + margin, most)
+    return low, high
 
 
 def open_between(air: Tensor, periodic: Sequence[bool]) -> Tensor:
