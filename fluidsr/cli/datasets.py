@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from fluidsr.choices import Pairs
-from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 from fluidsr.errors import InputError
 
 
@@ -71,20 +71,13 @@ from fluidsr.errors import InputError
     help="Distribution that scenes are drawn from: a built-in one or a YAML file.",
 )
 @click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
-)
-@click.option(
     "--workers",
     type=click.IntRange(1, 4096),
     default=1,
     show_default=True,
     help="Processes on this machine, one simulation each at a time.",
 )
-@options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
+@options("fine-field", "store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
 def generate_dataset(
     dim: str,
     resolution: int,
@@ -137,20 +130,11 @@ def generate_dataset(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    echo_result({"output": target}, f"{target}: inspect it with 'fluidsr info {target}'", as_json, quiet)
 
 
 @click.command("import-dataset")
 @click.argument("pairs", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--high",
-    multiple=True,
-    metavar="FILES",
-    help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
-)
 @click.option(
     "--low",
     multiple=True,
@@ -161,13 +145,6 @@ def generate_dataset(
     "--factor",
     type=click.Choice(["2", "4", "8"]),
     help="Fine cells per coarse cell; without --low, coarse sides are filtered from the fine ones by it.",
-)
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
 )
 @click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, as zero.")
 @click.option(
@@ -180,7 +157,8 @@ def generate_dataset(
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
 )
-@options(*READ_OPTIONS, "store", "frames", "overwrite", "dry-run", "json")
+@options("high", "fine-field", *READ_OPTIONS, "store", "frames", "overwrite", "dry-run", "json")
+@given_read_options
 def import_dataset(
     pairs: Path | None,
     high: tuple[str, ...],
@@ -190,10 +168,7 @@ def import_dataset(
     zero_velocity: bool,
     cells_at: str,
     layout: str | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    frame_rate: float | None,
+    read: dict[str, Any],
     output: str | None,
     frames: str | None,
     overwrite: bool,
@@ -210,16 +185,12 @@ def import_dataset(
     from fluidsr.pipeline import import_manifest
 
     given = {
-        "density_grid": density_grid,
-        "velocity_grid": velocity_grid,
-        "velocity_unit": None if velocity_unit == "auto" else velocity_unit,
-        "frame_rate": frame_rate,
         "factor": int(factor) if factor else None,
         "frames": frames,
         "zero_velocity": zero_velocity or None,
         "cells_at": None if cells_at == "centre" else cells_at,
     }
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    options = read | {key: value for key, value in given.items() if value is not None}
     if pairs is not None and (high or low):
         raise InputError("`high` and `low`", f"{pairs} already names the files", "give one or the other")
     if layout:
@@ -233,7 +204,4 @@ def import_dataset(
         return
     target = output or "data/imported.zarr"
     command.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    echo_result({"output": target}, f"{target}: inspect it with 'fluidsr info {target}'", as_json, quiet)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import echo_document, echo_result, options
 
 
 @click.command()
@@ -138,10 +138,7 @@ def render(
         density_grid=density_grid,
         device=device,
     )
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(str(target), quiet)
+    echo_result({"output": target}, str(target), as_json, quiet)
 
 
 @click.command()
