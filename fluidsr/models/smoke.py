@@ -19,7 +19,7 @@ from fluidsr.models.blocks import (
     memory_format,
     trim,
 )
-from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, vorticity
+from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, ages_of, vorticity
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
@@ -67,7 +67,7 @@ class SmokeArchitecture(ArchitectureOptions):
     @property
     def ages(self) -> tuple[int, ...]:
         """How many frames ago the smoke was that the network reads beside the present."""
-        return tuple(int(age) for age in self.history.split())
+        return ages_of(self.history)
 
     @model_validator(mode="after")
     def _history_enters_at_the_finest_grid(self) -> SmokeArchitecture:
@@ -105,6 +105,7 @@ class SmokeGenerator(Generator):
 
     architecture = "SmokeGenerator"
     schema = SmokeOptions
+    scales_detail = True
     options: SmokeOptions
 
     def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:

@@ -60,6 +60,7 @@ class TempoGAN(Generator):
 
     architecture = "TempoGAN"
     schema = TempoGANOptions
+    scales_detail = True
     options: TempoGANOptions
 
     def __init__(self, dim: int, factor: int = 4, **choices: Any) -> None:

@@ -60,6 +60,7 @@ class UNet(Generator):
 
     architecture = "UNet"
     schema = UNetOptions
+    scales_detail = True
     options: UNetOptions
 
     def __init__(self, dim: int, factor: int = 4, **choices: Any) -> None:

@@ -167,18 +167,14 @@ class RestCoordinates:
 
 def _velocity_of(frame: Frame, grid: FrameGrid | None = None) -> Tensor:
     """The velocity (m/s) of a frame in the box of `grid`, where its own is: on its own device."""
+    frame.check_flow()
     if frame.velocity is None:
-        if bool((frame.density != 0).any()):
-            remedy = "give frames with velocity, or name its grid with `velocity_grid`"
-            raise InputError("velocity", f"the frame at {frame.time:g} s has smoke and no velocity", remedy)
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     device = str(frame.density.device) if hasattr(frame.density, "detach") else "cpu"
     moving = frame.with_fields({"density": frame.density, "velocity": frame.velocity})
     if grid is not None and grid != FrameGrid.of(frame):
         moving = extended(moving.numpy(), grid, ("velocity",))
     velocity: Tensor = moving.torch(device).fields()["velocity"]
-    if not bool(velocity.isfinite().all()):
-        raise InputError("velocity", "it holds NaN or infinite values", "write finite values only")
     return velocity
 
 
