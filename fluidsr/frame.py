@@ -65,7 +65,7 @@ class Frame:
             )
         origin = tuple(float(x) for x in self.origin) or (0.0,) * dim
         if len(origin) != dim:
-            raise InputError("origin", f"{origin} has not {dim} numbers", "give one number per axis")
+            raise InputError("origin", f"{origin} does not have {dim} numbers", "give one number per axis")
         object.__setattr__(self, "origin", origin)
         object.__setattr__(self, "others", MappingProxyType(dict(self.others)))
         for name, array in self.fields().items():

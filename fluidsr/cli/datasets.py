@@ -35,7 +35,7 @@ from fluidsr.errors import InputError
     type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
-    help="Number of simulations, each of another random scene.",
+    help="Number of simulations, each with a different random scene.",
 )
 @click.option(
     "--frames",
@@ -49,8 +49,8 @@ from fluidsr.errors import InputError
     type=click.Choice(get_args(Pairs)),
     default="filtered",
     show_default=True,
-    help="Where the coarse side comes from: the fine one filtered, a coarse simulation synchronised with it, or one "
-    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence, and filtered.",
+    help="Source of the coarse side: the filtered fine side, a coarse simulation synchronised with it, or one "
+    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence.",
 )
 @click.option(
     "--strength",
@@ -60,7 +60,7 @@ from fluidsr.errors import InputError
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Frames between two synchronisations of the coarse simulation with the fine one, or a range to draw from  "
+    help="Frames between synchronisations of the coarse simulation with the fine one, or a range to draw from  "
     "[default: 1-16 for coupled pairs, 1 for closure pairs]",
 )
 @click.option(
@@ -146,7 +146,7 @@ def generate_dataset(
     type=click.Choice(["2", "4", "8"]),
     help="Fine cells per coarse cell; without --low, coarse sides are filtered from the fine ones by it.",
 )
-@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, as zero.")
+@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity and use zero.")
 @click.option(
     "--cells-at",
     type=click.Choice(["centre", "corner"]),

@@ -36,7 +36,7 @@ _OWN_FORMAT = click.option(
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Speed at which the result plays: 0.5 is half as fast.",
+    help="Playback speed of the result: 0.5 is half as fast.",
 )
 @click.option(
     "--input-frame-rate",
@@ -78,7 +78,7 @@ def retime(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Change the frame rate of a volume cache, or slow it down, along the flow."""
+    """Change the frame rate or the speed of a volume cache by following the flow."""
     from fluidsr.pipeline import retime as command
 
     settings = command.RetimeSettings(
@@ -113,7 +113,7 @@ def retime(
     type=click.IntRange(2, 10_000),
     default=24,
     show_default=True,
-    help="Frames after which a set of coordinates is reset; the two sets take turns.",
+    help="Frames after which a set of coordinates is reset; the two sets alternate.",
 )
 @_OWN_FORMAT
 @options(
@@ -144,7 +144,7 @@ def restcoords(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Add rest coordinates to a volume cache: shader noise on them moves with the smoke."""
+    """Add rest coordinates to a volume cache, so that shader noise moves with the smoke."""
     from fluidsr.pipeline import restcoords as command
 
     settings = command.RestSettings(

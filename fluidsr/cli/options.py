@@ -54,7 +54,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
-        help="Seed of all random numbers.",
+        help="Seed of the random numbers.",
     ),
     "format": click.option(
         "--format",
@@ -116,12 +116,12 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         default="auto",
         show_default=True,
         metavar="CELLS|auto",
-        help="Largest edge of a tile, in coarse cells.",
+        help="Maximum edge of a tile, in coarse cells.",
     ),
     "max-memory": click.option(
         "--max-memory",
         metavar="SIZE",
-        help="Bound on the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
+        help="Limit for the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
     ),
     "precision": click.option(
         "--precision",
@@ -154,7 +154,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         is_flag=False,
         flag_value="auto",
         metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
-        help="Read only a box (m); auto: that of the smoke, without stray voxels far from it.",
+        help="Read only a box (m); auto: the box of the smoke, ignoring stray voxels far from it.",
     ),
     "axes": click.option(
         "--axes",
@@ -191,7 +191,7 @@ _EVERY_COMMAND: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         expose_value=False,
         callback=Session.show_log,
-        help="Show on stderr what is done, in detail.",
+        help="Print detailed messages on stderr.",
     ),
     click.option(
         "--log-file",

@@ -81,7 +81,7 @@ def simulate(
 ) -> None:
     """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume.
 
-    Of several scenes, or of a folder of them, each goes to OUTPUT/NAME; one that fails does not stop the others.
+    Several scenes, or a folder of scenes, are written to OUTPUT/NAME each; one that fails does not stop the others.
     """
     from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command

@@ -74,7 +74,7 @@ def train(
     metavar="NAME|PATH",
     required=True,
     shell_complete=completion.MODELS,
-    help="Model to go on from: a shipped name, a file or the folder of a training.",
+    help="Model to finetune: a shipped name, a file or the folder of a training.",
 )
 @click.option(
     "--low",
@@ -93,7 +93,11 @@ def train(
     help="Number of frame pairs to train on, spread evenly over the frames  [default: all that are not held out]",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=400, show_default=True, help="Training steps at most."
+    "--steps",
+    type=click.IntRange(1),
+    default=400,
+    show_default=True,
+    help="Maximum number of training steps.",
 )
 @options(
     "high",
@@ -130,8 +134,8 @@ def finetune(
 ) -> None:
     """Finetune a trained model on a few pairs of your own. Rerun the same command to resume.
 
-    Without --low and --high, --data names a dataset. Some frames are held out: training stops when they get no better,
-    and keeps the best weights.
+    Without --low and --high, --data names a dataset. Some frames are held out: training stops when their error
+    no longer falls, and keeps the best weights.
     """
     from fluidsr.pipeline import finetune as command
 
@@ -175,7 +179,7 @@ def finetune(
     required=True,
     multiple=True,
     shell_complete=completion.MODELS,
-    help="Model to evaluate: a shipped name or a file; repeatable: the others are shown beside the first.",
+    help="Model to evaluate: a shipped name or a file; repeatable, for comparison with the first.",
 )
 @click.option(
     "--split",
@@ -211,7 +215,7 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a model on held-out simulations, beside interpolation, carried smoke and other models."""
+    """Evaluate a model on held-out simulations and compare it with interpolation, carried smoke and other models."""
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(

@@ -28,7 +28,7 @@ from fluidsr.cli.options import echo_document, echo_result, options
     show_default=True,
     help="Port of 127.0.0.1 to serve on; 0: any that is free.",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@click.option("--no-browser", is_flag=True, help="Print the address only; do not open a browser.")
 @options("density-grid", "frames")
 def view(
     folder: Path,
@@ -43,7 +43,7 @@ def view(
     """Show the frames of a run or a folder in the browser, in 3-D, until Ctrl-C.
 
     A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
-    page is served to this machine alone, at the address on stdout.
+    page is served only to this machine, at the address on stdout.
     """
     from fluidsr.pipeline.viewer import view as command
 
@@ -76,12 +76,12 @@ def view(
     "--turntable",
     type=click.IntRange(2, 3600),
     metavar="PICTURES",
-    help="Carry the camera once around in so many pictures; of one volume, all of them are rendered  [default: still]",
+    help="Move the camera once around in this many pictures; a single volume is rendered in all  [default: still]",
 )
 @click.option(
     "--flipbook",
     metavar="COLUMNSxROWS",
-    help="One PNG sheet with alpha of so many frames, evenly chosen, as game engines read it  [default: none]",
+    help="Write one PNG sheet with alpha of this many evenly spaced frames, for game engines  [default: none]",
 )
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(

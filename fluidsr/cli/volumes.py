@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     shell_complete=completion.MODELS,
     default=("smoke3d-x4",),
     show_default=True,
-    help="Model that upsamples: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
+    help="Model to use: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
 )
 @click.option(
     "--detail",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Factor on the flow that the model is shown; what it does depends on the model.",
+    help="Factor on the velocity that the model sees; the effect depends on the model.",
 )
 @click.option(
     "--passes",
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file of shapes with further factors inside: detail, velocity_scale.",
+    help="YAML file of shapes with local factors: detail, velocity_scale.",
 )
 @click.option(
     "--detail-mask",
@@ -74,11 +74,11 @@ if TYPE_CHECKING:
     "--detail-mask-grid", metavar="NAME", help="Grid to read from --detail-mask  [default: detected]"
 )
 @click.option(
-    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the flow that the model is shown."
+    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the velocity that the model sees."
 )
 @click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask  [default: detected]")
 @click.option(
-    "--zero-velocity", is_flag=True, help="Accept volumes without velocity, as zero; the detail flickers."
+    "--zero-velocity", is_flag=True, help="Accept volumes without velocity and use zero; the detail flickers."
 )
 @click.option(
     "--field",

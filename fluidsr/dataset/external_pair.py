@@ -125,7 +125,7 @@ def survey(external: ExternalPair) -> Survey:
         raise InputError(
             (coarse_side or fine_side).label,
             "there is no velocity, and most generators read it",
-            "name its grid, or accept zeros, for generators that read density alone (zero velocity)",
+            "name its grid, or accept zeros, for generators that read only density (zero velocity)",
         )
     result = Survey(
         coarse_side, fine_side, numbers, left_out, grids, coarse.dt, coarse.time, coarse.fields, fine.fields

@@ -46,7 +46,7 @@ class SmokeArchitecture(ArchitectureOptions):
     rises: Literal["balanced", "resized"] = Field(
         default="balanced",
         description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
-        "interpolation and two convolutions on the finer grid (favours no phase of it)",
+        "interpolation and two convolutions on the finer grid (no phase of the grid is favored)",
     )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",

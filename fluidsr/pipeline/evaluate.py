@@ -53,7 +53,7 @@ def evaluate(
                 "choose a model and a dataset that fit",
             )
         if card.name in upscalers:
-            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
+            raise ModelError(model, f"is called '{card.name}', like another model", "give one of each name")
         upscalers[card.name] = upscaler
     card = next(iter(upscalers.values())).card
     folder = output or Path("runs") / f"evaluate_{card.name}"

@@ -138,8 +138,8 @@ def finetune_recipe(
         if problem := _missing_discriminators(model, card):
             _leave_adversary_out(data)
             notes.append(
-                f"{card.name} was trained with discriminators, and {problem}: it goes on by its other losses, which "
-                "may smooth some of its detail"
+                f"{card.name} was trained with discriminators, and {problem}: it continues with its other losses, "
+                "which may smooth some of its detail"
             )
         else:
             data["discriminators"] |= {"start": 0}

@@ -145,7 +145,9 @@ class FrameSequence:
             )
         left = tuple(item for item in items if item not in damaged)
         if not left:
-            raise InputError(str(damaged[0].source), "is empty (0 bytes), as all others", "write them again")
+            raise InputError(
+                str(damaged[0].source), "is empty (0 bytes), like all others", "write them again"
+            )
         return cls(all_frames, left, files.gaps, damaged)
 
     def notes(self) -> Iterator[str]:

@@ -44,7 +44,9 @@ class Scene(Sections):
     def with_detail(self, detail: float) -> Scene:
         """The same scene with another amount of detail. Raises InputError where no generator adds any."""
         if isinstance(self.upscale, WaveletUpscale):
-            raise InputError("detail", "is of generators", "set upscale.strength for wavelet turbulence")
+            raise InputError(
+                "detail", "applies to generators only", "set upscale.strength for wavelet turbulence"
+            )
         if self.upscale is None:
             raise InputError("detail", "the coarse frames are the output", "leave it out, or give a `model`")
         return self.with_changes(upscale={"detail": detail})

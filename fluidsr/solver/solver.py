@@ -156,9 +156,7 @@ class Solver:
         simulation diverges, density runs away, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
-            raise InputError(
-                "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
-            )
+            raise InputError("advance", f"{seconds} s is not a duration", "give 0 or more seconds")
         self._stages.clear()
         densest = float(self._state.density.max())
         if densest > self._densest_left:

@@ -151,7 +151,7 @@ def test_a_scene_and_its_option_are_one(
     [
         (
             ["--set", "upscale={method: wavelet}"],
-            "--detail: is of generators; set upscale.strength for wavelet",
+            "--detail: applies to generators only; set upscale.strength for wavelet",
         ),
         (["--model", "none"], "--detail: the coarse frames are the output; leave it out, or give a --model"),
     ],

@@ -80,7 +80,7 @@ def test_frames_without_a_log_are_not_removed_unasked(tmp_path: Path) -> None:
 def test_a_second_start_is_refused_and_touches_nothing(tmp_path: Path, other: subprocess.Popen) -> None:
     run = tmp_path / "run"
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
-    who = rf"process {other.pid} on .* is at work on it \('simulate'\); wait for it, or stop it"
+    who = rf"process {other.pid} on .* is working on it \('simulate'\); wait for it, or stop it"
     for change in (
         {},
         {"frames": [5, 6]},

@@ -126,7 +126,7 @@ def corrupt(head: str, rest: str = "") -> str:
 
 HOSTILE = {
     "gone.obj": (None, "cannot be read .No such file"),
-    "thing.gltf": ("", "'.gltf' is no mesh format"),
+    "thing.gltf": ("", "'.gltf' is not a mesh format"),
     "empty.obj": ("", "has no faces"),
     "points.obj": ("v 0 0 0\nv 1 0 0\n", "has no faces"),
     "hole.obj": (obj(BOX, faces=5), "4 of its 1. edges are open; fill its holes"),

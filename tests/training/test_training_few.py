@@ -130,7 +130,7 @@ def test_discriminators_go_on_with_their_model(recipe, sampler, tmp_path):
     wider = {**ADVERSARY, "temporal": {"width": 16}}
     kept, told = started(tmp_path / "first", discriminators=wider)
     assert all(torch.equal(t, trained[name]) for name, t in kept.items() if name.startswith("spatial"))
-    assert "start anew (temporal): they were of another kind" in told[0]
+    assert "start from scratch (temporal): they were of another kind" in told[0]
     # Beside another model, damaged, or gone, they are left.
     second = train(recipe(steps=1), Sources(sampler(recipe())), tmp_path / "second")
     whole = (tmp_path / "first" / DISCRIMINATORS).read_bytes()
