@@ -114,18 +114,19 @@ class Disturbance(Strict):
     )
     size: Positive = Field(description="Size of the largest swirls", json_schema_extra=unit("m"))
     lifetime: Positive = Field(
-        default=0.5, description="How long the largest swirls push one way", json_schema_extra=unit("s")
+        default=0.5,
+        description="How long the largest swirls push in one direction",
+        json_schema_extra=unit("s"),
     )
     control: Control = Field(
         default="density",
-        description="What must be there: density; temperature, K above or below ambient; shear of the flow, 1/s",
+        description="What the force acts on: density; temperature, K above or below ambient; shear of the flow, 1/s",
     )
     threshold: NotNegative = Field(
-        default=0.02, description="Of the control: no force up to it, all of it from twice as much on"
+        default=0.02,
+        description="Threshold of the control: no force below it, the full force from twice the threshold",
     )
-    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
-        default=0, description="Another number, another pattern"
-    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
 
 
 class Turbulence(Disturbance):
@@ -144,13 +145,13 @@ class Combustion(Strict):
 
     burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
         default=1.0,
-        description="Fuel that burns in a second; the flame is as high as gas rises until its fuel is gone",
+        description="Fuel burnt per second; the flame is as high as gas rises until its fuel is gone",
         json_schema_extra=unit("1/s"),
     )
     ignition: NotNegative | None = Field(
         default=None,
-        description="Temperature from which on fuel burns: cold fuel drifts until hot gas lights it; absent: it burns"
-        " as soon as it is there",
+        description="Lowest temperature at which fuel burns: cold fuel drifts until hot gas lights it; absent: it burns"
+        " as soon as it is emitted",
         json_schema_extra=unit("K"),
     )
     heat: NotNegative = Field(
@@ -188,7 +189,7 @@ class Physics(Strict):
     dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
     wind: Vector | None = Field(
         default=None,
-        description="How the air moves at the start, and comes in through open sides; absent: at rest",
+        description="Velocity of the air at the start and of air that enters through open sides; absent: at rest",
         json_schema_extra=unit("m/s"),
     )
     viscosity: Annotated[Number, Field(ge=0, le=1e6)] = Field(
@@ -207,7 +208,7 @@ class Pressure(Strict):
         description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
     )
     tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
-        default=1e-4, description="The solve ends when the residual is smaller by this factor"
+        default=1e-4, description="The solve ends when the residual has fallen by this factor"
     )
     max_iterations: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
         default=100, description="The run stops with an error when a solve needs more"
@@ -248,12 +249,12 @@ class Start(Strict):
         description="Its velocity; absent: found by the usual names, or air at rest (or in the wind)",
     )
     velocity_unit: VelocityUnit = Field(
-        default="auto", description="What its velocity is in; auto: what files of its kind have"
+        default="auto", description="Unit of its velocity; auto: the usual one for files of its kind"
     )
     frame_rate: Annotated[Number, Field(gt=0, le=10_000)] | None = Field(
         default=None,
-        description="How many frames a second its cache has, where velocity is counted in frames; absent: as the "
-        "file says, or 24",
+        description="Frames per second of its cache, for velocity per frame; absent: as stored in the "
+        "file, else 24",
         json_schema_extra=unit("1/s"),
     )
     temperature_grid: GridName | None = Field(
