@@ -120,7 +120,7 @@ class Disturbance(Strict):
     )
     control: Control = Field(
         default="density",
-        description="What the force acts on: density; temperature, K above or below ambient; shear of the flow, 1/s",
+        description="What controls the force: density; temperature, K above or below ambient; shear of the flow, 1/s",
     )
     threshold: NotNegative = Field(
         default=0.02,
