@@ -106,7 +106,7 @@ class Disturbance(Strict):
     """Random swirls of one size, a force without divergence where there is smoke, heat or shear.
 
     It depends on place, time and the air alone, so it is the same for every resolution, frame rate and substep. Air
-    where the control does not exceed the threshold is left as it is.
+    where the control does not exceed the threshold is not affected.
     """
 
     strength: Annotated[Number, Field(ge=0, le=10_000)] = Field(
@@ -138,9 +138,9 @@ class Turbulence(Disturbance):
 
 
 class Combustion(Strict):
-    """How the fuel of sources burns: as soon as it is there, or as hot as `ignition`, and into heat, smoke and gas.
+    """How the fuel of sources burns, at once or where it is as hot as `ignition`, into heat, smoke and gas.
 
-    Fuel and what it makes add up: the heat and smoke of a whole flame are those of all its fuel.
+    Products are proportional to the fuel: the heat and smoke of a whole flame are those of all its fuel.
     """
 
     burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
