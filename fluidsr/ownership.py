@@ -177,7 +177,9 @@ def _look(folder: Path) -> tuple[list[_Owner], list[str]]:
         except OSError as error:
             raise write_error(path, error) from error
         _remove(folder, token, lock)
-        notes.append(f"{folder}: {owner} ended in the middle of its work ({owner.work}); it is recovered")
+        notes.append(
+            f"{folder}: {owner} ended in the middle of its work ({owner.work}); the folder has been recovered"
+        )
     for path in folder.glob(".owner-*.json"):
         if not path.with_suffix(".lock").exists():
             path.unlink(missing_ok=True)

@@ -232,7 +232,7 @@ def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: 
     try:
         return on_grid(_cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place)
     except InputError as error:
-        problem = "its box is not that of the other frames"
+        problem = "its box differs from that of the other frames"
         raise InputError(location, problem, "take a range of frames with one box") from error
 
 

@@ -65,7 +65,7 @@ class Card(BaseModel):
     def require_mask(self, where: str) -> None:
         """Raise InputError where it cannot, and the field is asked for at `where`."""
         if not self.has_mask:
-            problem = f"'{self.name}' has no mask that would tell confidence"
+            problem = f"'{self.name}' has no mask, which confidence requires"
             remedy = "leave it out, or choose a model that was trained with generator.mask"
             raise InputError(where, problem, remedy)
 

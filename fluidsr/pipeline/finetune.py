@@ -99,7 +99,7 @@ def generator_card(model: str) -> Card:
 
     card = models.read_card(model)
     if card.architecture == Closure.architecture:
-        problem = "corrects coarse runs, and finetuning is of generators"
+        problem = "corrects coarse runs; only generators can be finetuned"
         raise ModelError(model, problem, f"give one of: {', '.join(models.shipped())}")
     return card
 

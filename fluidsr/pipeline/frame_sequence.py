@@ -139,7 +139,7 @@ class FrameSequence:
         items = choose(all_frames, frames_wanted)
         damaged = tuple(item for item in items if _has_no_byte(item.source))
         if damaged and not skip_damaged:
-            what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
+            what = f"is empty (0 bytes), like {len(damaged)} of {len(items)} frames"
             raise InputError(
                 str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
             )

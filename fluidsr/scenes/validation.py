@@ -103,14 +103,14 @@ def _combustion(scene: Sections) -> list[Problem]:
             return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
         return []
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
-        what = "no side of the domain is open, and the gas that burning makes could not leave"
+        what = "no side of the domain is open, and the gas that burning creates could not leave"
         return [Problem((*where, "expansion"), what, "open a side (domain.boundary), or give 0")]
     ignition = scene.physics.combustion.ignition
     if ignition and scene.start is None and _hottest(scene) < ignition:
         what = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
         return [Problem((*where, "ignition"), what, "give a source that temperature, or remove it")]
     if isinstance(scene.upscale, WaveletUpscale):
-        what = "the wavelet method knows the smoke of sources alone, not that of a fire"
+        what = "the wavelet method supports smoke from sources only, not from a fire"
         return [Problem(("upscale", "method"), what, "use a model")]
     return []
 
@@ -354,7 +354,7 @@ def _motion(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
 
 def _mesh(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
     if dim == 2:
-        what = "a mesh is a body in space, and the scene is 2-D"
+        what = "a mesh is 3-D, and the scene is 2-D"
         return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
     try:
         mesh.read(body.path)

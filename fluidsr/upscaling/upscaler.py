@@ -323,7 +323,7 @@ class Upscaler:
         if isinstance(factor, float) and factor == 1.0:
             return None
         if not self.generator.scales_detail:
-            problem = f"the architecture of '{self.card.name}' has no control of it"
+            problem = f"the architecture of '{self.card.name}' does not support it"
             raise InputError("detail", problem, "leave it at 1, or choose another model")
         return factor
 

@@ -101,7 +101,7 @@ def test_what_few_shot_training_needs(recipe, sampler, tmp_path):
     with pytest.raises(ValidationError, match=r"losses\.anchor is a distance from the weights of init"):
         recipe(losses={"absolute": 1.0, "anchor": 1e-3})
     plan = recipe(patience=1)
-    with pytest.raises(InputError, match="patience: stops by held-out smoke, and there is none"):
+    with pytest.raises(InputError, match="patience: needs held-out smoke, and there is none"):
         train(plan, Sources(sampler(plan)), tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -41,7 +41,7 @@ def test_checkpoints_notice_a_changed_number_and_fall_back(tmp_path):
     flipped(path, "w")
     saved = checkpoints.newest(path, lambda saved: saved, told.append)
     assert saved.record == {"step": 2} and saved.tensors["w"][0] == 2
-    assert told == [f"{path}: cannot be used (its checksum does not match); going on from the one before"]
+    assert told == [f"{path}: cannot be used (its checksum does not match); resuming from the one before"]
     path.unlink()  # killed between two renamings
     assert checkpoints.newest(path, lambda saved: saved.record, told.append) == {"step": 2}
     checkpoints.previous(path).write_bytes(b"")
@@ -164,7 +164,7 @@ def test_a_training_has_one_owner_and_clears_up_after_a_killed_one(tmp_path):
         os.kill(other.pid, signal.SIGKILL)
         other.communicate()
     with own(tmp_path, "tiny", overwrite=False) as owner:
-        assert "it is recovered" in owner.notes[0]
+        assert "has been recovered" in owner.notes[0]
     assert not list(tmp_path.iterdir())
 
 
