@@ -100,7 +100,10 @@ def generate_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Generate a dataset: pairs of coarse and fine smoke from random scenes. Rerun the same command to resume."""
+    """Generate pairs of coarse and fine smoke.
+
+    Scenes are random. Rerun the same command to resume.
+    """
     from fluidsr.pipeline import generate_dataset as command
 
     config = command.configure(
@@ -176,7 +179,7 @@ def import_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Import pairs of coarse and fine smoke that other programs computed.
+    """Import pairs of coarse and fine smoke.
 
     PAIRS is a YAML list of simulations, or with --layout the folder of a published dataset; without PAIRS, --high and
     --low name their files.

@@ -78,7 +78,7 @@ def retime(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Change the frame rate or the speed of a volume cache by following the flow."""
+    """Change the frame rate or speed of a volume cache. Frames in between follow the flow."""
     from fluidsr.pipeline import retime as command
 
     settings = command.RetimeSettings(
@@ -144,7 +144,7 @@ def restcoords(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Add rest coordinates to a volume cache, so that shader noise moves with the smoke."""
+    """Add rest coordinates to a volume cache. Shader noise evaluated on them moves with the smoke."""
     from fluidsr.pipeline import restcoords as command
 
     settings = command.RestSettings(

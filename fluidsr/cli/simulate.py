@@ -79,9 +79,10 @@ def simulate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume.
+    """Simulate a scene and upsample its frames. Rerun the same command to resume.
 
-    Several scenes, or a folder of scenes, are written to OUTPUT/NAME each; one that fails does not stop the others.
+    SCENE is a built-in name, a YAML file or a folder of them. Several scenes are written to OUTPUT/NAME each; one that
+    fails does not stop the others.
     """
     from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command

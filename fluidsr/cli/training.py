@@ -215,7 +215,10 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a model on held-out simulations and compare it with interpolation, carried smoke and other models."""
+    """Evaluate a model on held-out simulations.
+
+    The report compares it with interpolation, carried smoke and other models.
+    """
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(

@@ -40,9 +40,9 @@ def view(
     frames: str | None,
     quiet: bool,
 ) -> None:
-    """Show the frames of a run or a folder in the browser, in 3-D, until Ctrl-C.
+    """Show the frames of a run or folder in the browser.
 
-    A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
+    They are shown in 3-D until Ctrl-C. A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
     page is served only to this machine, at the address on stdout.
     """
     from fluidsr.pipeline.viewer import view as command
@@ -115,10 +115,10 @@ def render(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Render volumes: one to a PNG, several to an MP4, or to what -o names.
+    """Render volumes as a picture, a sequence or a movie.
 
-    -o: a .png, .exr or .mp4; a pattern such as smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are
-    linear, with premultiplied alpha.
+    One volume gives a PNG, several give an MP4, unless -o names something else: a .png, .exr or .mp4; a pattern such as
+    smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are linear, with premultiplied alpha.
     """
     from fluidsr.pipeline import render as command
 
@@ -151,7 +151,7 @@ def render(
 )
 @options("json")
 def info(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Show the contents of volumes, datasets, models or runs; plot dataset statistics."""
+    """Show what is in volumes, datasets, models or runs. Statistics of datasets are also plotted."""
     from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml
 

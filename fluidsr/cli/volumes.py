@@ -129,7 +129,7 @@ def upsample(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
+    """Upsample a volume cache. INPUTS are files, folders or patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.shaping import Shaping
     from fluidsr.scenes.region_file import load_regions
@@ -201,7 +201,7 @@ def convert(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Convert a volume cache to other formats, with velocity in m/s."""
+    """Convert a volume cache to other formats. Velocity is written in m/s."""
     from fluidsr.pipeline import convert as command
 
     settings = command.ConvertSettings(
