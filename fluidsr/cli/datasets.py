@@ -100,7 +100,7 @@ def generate_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Generate pairs of coarse and fine smoke.
+    """Generate training pairs of coarse and fine smoke.
 
     Scenes are random. Rerun the same command to resume.
     """
@@ -179,7 +179,7 @@ def import_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Import pairs of coarse and fine smoke.
+    """Import training pairs made by other programs.
 
     PAIRS is a YAML list of simulations, or with --layout the folder of a published dataset; without PAIRS, --high and
     --low name their files.

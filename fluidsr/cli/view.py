@@ -42,8 +42,8 @@ def view(
 ) -> None:
     """Show the frames of a run or folder in the browser.
 
-    They are shown in 3-D until Ctrl-C. A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
-    page is served only to this machine, at the address on stdout.
+    They are shown in 3-D until Ctrl-C. A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as
+    the difference, side by side. The page is served only to this machine, at the address on stdout.
     """
     from fluidsr.pipeline.viewer import view as command
 
