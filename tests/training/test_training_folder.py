@@ -116,7 +116,7 @@ def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp
     train(plan, Sources(sampler(plan)), tmp_path)
     train(plan.model_copy(update={"steps": 8}), Sources(sampler(plan)), tmp_path, on_note=told.append)
     (line,) = told
-    assert "was planned for 4 steps and goes on to 8" in line
+    assert "was planned for 4 steps and continues to 8" in line
     # Half a wave from 1e-3 down: at its end after 4 steps, and at the middle of one of 8.
     before, after = (float(word) for word in (line.split()[-6], line.split()[-4]))
     assert before < 0.5e-3 < after < 1e-3
