@@ -96,7 +96,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError("tile, batch", f"{tile} and {batch} are not both positive", "give 1 or more")
         if seed < 0 or workers < 0:
             raise InputError(
-                "seed, workers", f"{seed} and {workers} are not both from 0 up", "give 0 or more"
+                "seed, workers", f"{seed} and {workers} are not both 0 or more", "give 0 or more"
             )
         if augment not in AUGMENTATIONS:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")

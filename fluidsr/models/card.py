@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fluidsr.errors import InputError
+from fluidsr.models.fields import ages_of
 
 UNITS = {
     "density": "1 where a source with density 1 emits; not negative",
@@ -54,7 +55,7 @@ class Card(BaseModel):
     @property
     def past(self) -> int:
         """How many frames before a frame its generator reads, where it is given them."""
-        return max((int(age) for age in str(self.hyperparameters.get("history", "")).split()), default=0)
+        return max(ages_of(str(self.hyperparameters.get("history", ""))), default=0)
 
     @property
     def has_mask(self) -> bool:
@@ -64,7 +65,7 @@ class Card(BaseModel):
     def require_mask(self, where: str) -> None:
         """Raise InputError where it cannot, and the field is asked for at `where`."""
         if not self.has_mask:
-            problem = f"'{self.name}' has no mask that would tell confidence"
+            problem = f"'{self.name}' has no mask, which confidence requires"
             remedy = "leave it out, or choose a model that was trained with generator.mask"
             raise InputError(where, problem, remedy)
 

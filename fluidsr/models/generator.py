@@ -67,6 +67,7 @@ class Generator(nn.Module):
 
     architecture: ClassVar[str]
     schema: ClassVar[type[Options]]
+    scales_detail: ClassVar[bool] = False  # whether `forward` takes `detail`
 
     def __init__(self, options: Options) -> None:
         super().__init__()

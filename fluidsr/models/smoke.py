@@ -19,7 +19,7 @@ from fluidsr.models.blocks import (
     memory_format,
     trim,
 )
-from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, vorticity
+from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, ages_of, vorticity
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
@@ -46,7 +46,7 @@ class SmokeArchitecture(ArchitectureOptions):
     rises: Literal["balanced", "resized"] = Field(
         default="balanced",
         description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
-        "interpolation and two convolutions on the finer grid (favours no phase of it)",
+        "interpolation and two convolutions on the finer grid (no phase of the grid is favored)",
     )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",
@@ -67,7 +67,7 @@ class SmokeArchitecture(ArchitectureOptions):
     @property
     def ages(self) -> tuple[int, ...]:
         """How many frames ago the smoke was that the network reads beside the present."""
-        return tuple(int(age) for age in self.history.split())
+        return ages_of(self.history)
 
     @model_validator(mode="after")
     def _history_enters_at_the_finest_grid(self) -> SmokeArchitecture:
@@ -105,6 +105,7 @@ class SmokeGenerator(Generator):
 
     architecture = "SmokeGenerator"
     schema = SmokeOptions
+    scales_detail = True
     options: SmokeOptions
 
     def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:

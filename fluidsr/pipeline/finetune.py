@@ -99,7 +99,7 @@ def generator_card(model: str) -> Card:
 
     card = models.read_card(model)
     if card.architecture == Closure.architecture:
-        problem = "corrects coarse runs, and finetuning is of generators"
+        problem = "corrects coarse runs; only generators can be finetuned"
         raise ModelError(model, problem, f"give one of: {', '.join(models.shipped())}")
     return card
 
@@ -138,8 +138,8 @@ def finetune_recipe(
         if problem := _missing_discriminators(model, card):
             _leave_adversary_out(data)
             notes.append(
-                f"{card.name} was trained with discriminators, and {problem}: it goes on by its other losses, which "
-                "may smooth some of its detail"
+                f"{card.name} was trained with discriminators, and {problem}: it continues with its other losses, "
+                "which may smooth some of its detail"
             )
         else:
             data["discriminators"] |= {"start": 0}

@@ -139,13 +139,15 @@ class FrameSequence:
         items = choose(all_frames, frames_wanted)
         damaged = tuple(item for item in items if _has_no_byte(item.source))
         if damaged and not skip_damaged:
-            what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
+            what = f"is empty (0 bytes), like {len(damaged)} of {len(items)} frames"
             raise InputError(
                 str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
             )
         left = tuple(item for item in items if item not in damaged)
         if not left:
-            raise InputError(str(damaged[0].source), "is empty (0 bytes), as all others", "write them again")
+            raise InputError(
+                str(damaged[0].source), "is empty (0 bytes), like all others", "write them again"
+            )
         return cls(all_frames, left, files.gaps, damaged)
 
     def notes(self) -> Iterator[str]:

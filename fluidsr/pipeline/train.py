@@ -98,7 +98,7 @@ class TrainJob:
                     held_out = sources(store, "validation", self, stack, progress.note, middles)
                 except InputError as error:
                     progress.note(
-                        f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
+                        f"{error.where}: {error.what}; the discriminators are not evaluated on held-out smoke"
                     )
 
             def show(now: TrainingProgress) -> None:

@@ -185,7 +185,7 @@ class _GeneratorRun:
         for place in range(int(state["past"])):
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
             if fields.shape != (1 + first.dim, *first.shape):
-                raise InputError(f"past_{place}", "does not fit the scene", "start the run anew")
+                raise InputError(f"past_{place}", "does not fit the scene", "start a new run")
             self._past.append(_moving(first).replace(density=fields[0], velocity=fields[1:], time=time))
 
 

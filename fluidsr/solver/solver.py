@@ -156,9 +156,7 @@ class Solver:
         simulation diverges, density runs away, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
-            raise InputError(
-                "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
-            )
+            raise InputError("advance", f"{seconds} s is not a duration", "give 0 or more seconds")
         self._stages.clear()
         densest = float(self._state.density.max())
         if densest > self._densest_left:
@@ -266,7 +264,7 @@ class Solver:
                 parts = (self._balance.part,) if self._balance is not None else ()
                 geometry = self._solids.move(time, (*self._state.scalars.values(), *parts))
             except InputError as error:  # of the terrain: solids have closed in on all air
-                remedy = "let them move less, or end before"
+                remedy = "reduce their motion, or end the scene earlier"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry

@@ -90,7 +90,7 @@ class TrainingState:
             anew = load_discriminators(self.discriminators, tensors)
             if anew:
                 reason = problem or "they were of another kind"
-                note(f"{self.recipe.init}: discriminators start anew ({', '.join(anew)}): {reason}")
+                note(f"{self.recipe.init}: discriminators start from scratch ({', '.join(anew)}): {reason}")
 
     @property
     def start(self) -> list[Tensor]:

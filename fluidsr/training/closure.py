@@ -57,13 +57,13 @@ class ClosureNetwork(Section):
     width: int = Field(default=32, ge=1, le=256, description="Channels")
     blocks: int = Field(default=2, ge=0, le=32, description="Residual blocks")
     bound: float = Field(
-        default=1.0, gt=0, le=4, description="Greatest change of velocity, as a share of the local speed"
+        default=1.0, gt=0, le=4, description="Largest change of velocity, as a fraction of the local speed"
     )
     exchange: float = Field(
         default=0.0,
         ge=0,
         le=0.25,
-        description="Greatest share of the difference between neighboring cells that a frame moves; 0: velocity alone",
+        description="Largest fraction of the difference between neighboring cells moved per frame; 0: velocity alone",
     )
 
 
@@ -88,40 +88,36 @@ class ClosureRecipe(Section):
 
     kind: Literal["closure"] = Field(description="What is trained")
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the model and of its file"
     )
-    summary: str = Field(default="", description="One line for the model's card")
+    summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
     factor: Literal[2, 4, 8] = Field(
-        default=4, description="How many times finer the simulations learnt from are"
+        default=4, description="How many times finer the simulations of the training data are"
     )
     network: ClosureNetwork = ClosureNetwork()
     init: str | None = Field(
         default=None,
-        description="The corrector to begin with, also one of velocity alone: a name or a file; absent: random weights",
+        description="Corrector to start from, also one of velocity alone: a name or a file; absent: random weights",
     )
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
-        default=0.05, description="Noise on the input, as a share of each channel's deviation"
+        default=0.05, description="Noise on the input, as a fraction of each channel's standard deviation"
     )
     reached: ReachedStates | None = Field(
-        default=None, description="A second round: what runs come to; absent: single frames alone"
+        default=None, description="A second round, on states that runs reach; absent: single frames only"
     )
     strength: float = Field(
-        default=1.0, gt=0, le=2, description="What a run takes of the change, for the model's card"
+        default=1.0, gt=0, le=2, description="Factor on the change in a run, for the model's card"
     )
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="Of the convolutions")
     steps: int = Field(ge=1, description="How many; the learning rate's schedule stretches to it")
-    validate_every: int = Field(
-        default=250, ge=1, description="Steps between examinations on held-out frames"
-    )
+    validate_every: int = Field(default=250, ge=1, description="Steps between evaluations on held-out frames")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
         default=250, description="Steps between checkpoints"
     )
-    limits: tuple[str, ...] = Field(
-        default=(), description="Lines for the model's card: what it is not good for"
-    )
+    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
 
 
 def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClosureRecipe:

@@ -48,7 +48,7 @@ class SliceDiscriminator(Section):
         default=7,
         ge=1,
         le=64,
-        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
+        description="Fine cells between slices, along every axis; odd numbers sample every phase of a coarse cell",
     )
 
 
@@ -70,7 +70,7 @@ class Updates(Section):
     Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
     """
 
-    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
+    spatial: int = Field(default=1, ge=1, le=256, description="Updates of Ds and of D on slices")
     temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
     generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
 
@@ -94,7 +94,7 @@ class Discriminators(Section):
 
     network: DiscriminatorName = Field(
         default="convolutional",
-        description="Class of all of them: its name, or `module:Class` of another package",
+        description="Class of all discriminators: its name, or `module:Class` of another package",
     )
     spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
     slices: SliceDiscriminator | None = Field(
@@ -110,17 +110,17 @@ class Discriminators(Section):
     )
     thin: Weight = Field(
         default=0.0,
-        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
-        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
+        description="With `residual`: coarse density below which their input fades to 0; they then demand "
+        "nothing in the air next to smoke, where the smallest speck would give it away; 0: no fading",
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
         default="none",
         description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
-        "detail is, and that is what tells real from generated",
+        "detail is, which is what distinguishes real from generated",
     )
     head: Literal["pooled", "full"] = Field(
         default="pooled",
-        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
+        description="The last layer: applied to the mean over the patch, or, as published, to all positions",
     )
     epsilon: Positive = Field(
         default=EPSILON, description="Added to the variance by `norm: batch` and `group`; published: 1e-3"
@@ -133,13 +133,13 @@ class Discriminators(Section):
         default=1.0,
         ge=0.5,
         le=1,
-        description="Probability that `non-saturating` asks of real samples; below 1, one-sided label smoothing "
+        description="Target probability of `non-saturating` for real samples; below 1, one-sided label smoothing "
         "(Salimans et al. 2016); published: 0.9",
     )
     mismatched: Weight = Field(
         default=0.0,
         description="Weight of a third loss of Ds: real frames beside the coarse frame of another sample of the batch "
-        "are to count as generated (Reed et al. 2016)",
+        "count as generated (Reed et al. 2016)",
     )
     penalty: GradientPenalty | None = Field(
         default=None,
@@ -151,7 +151,7 @@ class Discriminators(Section):
         description="Gradient penalty R1 at real samples; null: none, or for `relativistic` weight 0.01, every update",
     )
     constraint: Constraint | None = Field(
-        default=None, description="What the weights are held to after updates; null: nothing"
+        default=None, description="Constraint on the weights after updates; null: none"
     )
     updates: Updates = Updates()
     gate: Gate = Gate()

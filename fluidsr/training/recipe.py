@@ -33,9 +33,9 @@ class Recipe(Section):
     """How to train one generator."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the model and of its file"
     )
-    summary: str = Field(default="", description="One line for the model's card")
+    summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
     factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells per coarse cell, along each axis")
     init: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
@@ -56,12 +56,12 @@ class Recipe(Section):
     )
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
-        description="Stop where the running absolute difference is so many times its best; null: never",
+        description="Stop when the running absolute difference is this many times its best; null: never",
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Stop after so many validations in a row without a smaller held-out `absolute`, and keep the best "
-        "weights, those of `init` among them; null: never, and keep the last",
+        description="Stop after this many validations in a row without a smaller held-out `absolute`, and keep the "
+        "best weights, those of `init` among them; null: never, and keep the last",
     )
     log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
     validate_every: int = Field(
@@ -72,15 +72,14 @@ class Recipe(Section):
     singular_values: bool = Field(
         default=False,
         description="At validations, write the three largest singular values of each layer to `metrics.jsonl`, and "
-        "warn of a layer whose first one leaves the second behind, a sign of collapse (BigGAN, section 4)",
+        "warn of layers whose first one outgrows the second, a sign of collapse (BigGAN, section 4)",
     )
     loggers: tuple[LoggerName, ...] = Field(
         default=(),
-        description="Where curves and samples go beside `metrics.jsonl` and TensorBoard: `wandb`, or another package's",
+        description="Further destinations of curves and samples besides `metrics.jsonl` and TensorBoard: `wandb`, or "
+        "another package's",
     )
-    limits: tuple[str, ...] = Field(
-        default=(), description="Lines for the model's card: what it is not good for"
-    )
+    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections import deque
@@ -323,8 +322,8 @@ class Upscaler:
             factor = float(factor.flatten()[0])
         if isinstance(factor, float) and factor == 1.0:
             return None
-        if "detail" not in inspect.signature(self.generator.forward).parameters:
-            problem = f"the architecture of '{self.card.name}' has no control of it"
+        if not self.generator.scales_detail:
+            problem = f"the architecture of '{self.card.name}' does not support it"
             raise InputError("detail", problem, "leave it at 1, or choose another model")
         return factor
 

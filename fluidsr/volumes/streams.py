@@ -72,7 +72,7 @@ def stream(
         raise InputError("cell_size", f"{cell_size} m is not a size", "give a positive number of metres")
     place = tuple(origin) or (0.0,) * len(shape)
     if len(place) != len(shape):
-        raise InputError("origin", f"{place} has not {len(shape)} numbers", "give one number per axis")
+        raise InputError("origin", f"{place} does not have {len(shape)} numbers", "give one number per axis")
     if not fields:
         raise InputError("fields", "no field is named", "name some, density first")
     options: dict[str, Any] = {
