@@ -32,7 +32,7 @@ class ClosureOptions(BaseModel):
     width: int = Field(default=32, ge=1, le=256)
     blocks: int = Field(default=2, ge=0, le=32)
     bound: float = Field(default=1.0, gt=0, le=4)
-    exchange: float = Field(default=0.0, ge=0, le=0.25)
+    exchange: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class Correction(NamedTuple):
@@ -94,6 +94,29 @@ class Closure(nn.Module):
         for axis, halo in enumerate(halos, start=2):
             given = [each.narrow(axis, halo, state.shape[axis]) for each in given]
         return Correction(given[0], given[1] if self.options.exchange else None)
+
+    def around_smoke(self, state: Tensor, periodic: tuple[bool, ...]) -> Correction:
+        """As `forward`, computed in the box that holds all smoke and what its correction depends on; the same but for
+        rounding, since it is zero elsewhere."""
+        smoky = (state[:, :1] > 0).amax((0, 1))
+        if not smoky.any():
+            nothing = torch.zeros_like(state[:, 2 : 2 + self.dim])
+            return Correction(nothing, nothing if self.options.exchange else None)
+        reach = self.support_radius + self.receptive_radius
+        window: list[Any] = [...]
+        for axis, count in enumerate(smoky.shape):
+            places = smoky.nonzero()[:, axis]
+            first, last = int(places.min()) - reach, int(places.max()) + reach
+            window.append(slice(None) if periodic[axis] else slice(max(first, 0), min(last + 1, count)))
+        box = tuple(window)
+
+        def whole(part: Tensor) -> Tensor:
+            placed = torch.zeros_like(state[:, 2 : 2 + self.dim])
+            placed[box] = part
+            return placed
+
+        velocity, share = self(state[box], periodic)
+        return Correction(whole(velocity), None if share is None else whole(share))
 
     def fold(self) -> Closure:
         """Make ready for inference: eval mode. Returns itself."""

@@ -57,7 +57,7 @@ class Corrector:
         frame = frame_of(solver, self._scene, seconds)
         state = closure_state(frame, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
-            change = self.network(state.to(solver.device), self._periodic)
+            change = self.network.around_smoke(state.to(solver.device), self._periodic)
             if change.exchange is not None:
                 share, open_faces = self._strength * change.exchange, solver.open_faces()[None]
                 solver.add_scalars(

@@ -62,7 +62,7 @@ class ClosureNetwork(Section):
     exchange: float = Field(
         default=0.0,
         ge=0,
-        le=0.25,
+        le=0.5,
         description="Largest fraction of the difference between neighboring cells moved per frame; 0: velocity alone",
     )
 

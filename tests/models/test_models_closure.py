@@ -81,6 +81,21 @@ def test_a_change_depends_on_nothing_beyond_the_receptive_radius(dim: int) -> No
     assert not torch.equal(corrected(closure, near)[:, :, 10], corrected(closure, given)[:, :, 10])
 
 
+@pytest.mark.parametrize("periodic", [(False, False), (True, False)])
+@torch.no_grad()
+def test_what_is_computed_around_the_smoke_is_what_is_computed_everywhere(periodic: tuple[bool, ...]) -> None:
+    closure, given = network(2), state(2, 40)
+    given[:, 0] = 0.0
+    assert not any(each.any() for each in closure.around_smoke(given, periodic))
+    given[:, 0, 12:15, 20:26] = 0.7
+    shapes = []
+    closure.head.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape[2:].numel()))
+    whole, part = closure(given, periodic), closure.around_smoke(given, periodic)
+    for one, other in zip(whole, part, strict=True):
+        assert one.any() and torch.allclose(one, other, atol=1e-5)
+    assert shapes[1] < 0.7 * shapes[0]
+
+
 def test_size_is_counted() -> None:
     closure = Closure(3)
     assert closure.macs_per_voxel == 27 * (8 * 32 + 4 * 32 * 32 + 32 * 3)
