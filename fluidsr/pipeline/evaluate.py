@@ -67,12 +67,18 @@ def evaluate(
 
     carry = upscaling.Upscaler(carry_model(card.dim, card.factor, _CARRIED), device=device)
     past = max(each.past for each in (carry, *upscalers.values()))
-    beside = {name: upscalers[name].upsample for name in others}
+    if any(each.reads_previous for each in upscalers.values()):
+        past = max(past, stride)  # so that those of the frames in between are known
+    methods = {
+        name: upscaling.InOrder(each) if each.reads_previous else each.upsample
+        for name, each in upscalers.items()
+    }
     total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
     with Progress(total, stage="evaluate", quiet=quiet) as progress:
         report = evaluation.evaluate(
-            upscalers[judged].upsample,
-            {**evaluation.baselines(card.factor), "carry": carry.upsample, **beside},
+            methods[judged],
+            {**evaluation.baselines(card.factor), "carry": carry.upsample}
+            | {name: methods[name] for name in others},
             evaluation.pairs_of(simulations, stride, past),
             name=card.name,
             added=added,

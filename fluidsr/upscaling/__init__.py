@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fluidsr.deprecation import renamed
+from fluidsr.upscaling.last_frame import InOrder, LastFrameStore
 from fluidsr.upscaling.network_input import Detail, VelocityScale
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, plan
@@ -14,6 +15,8 @@ __all__ = [
     "Cost",
     "Detail",
     "FieldBlock",
+    "InOrder",
+    "LastFrameStore",
     "Statistics",
     "Tile",
     "Upscaler",
