@@ -17,7 +17,7 @@ from fluidsr.training import Sources, load_recipe, train
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import ProcessGroup
-from fluidsr.training.monitors import UpdateGate, DivergenceMonitor
+from fluidsr.training.monitors import DivergenceMonitor, UpdateGate
 from fluidsr.training.trainer import CHECKPOINT
 
 ADVERSARY = {"view": "residual", "norm": "group", "spatial": {"width": 8}, "temporal": {"width": 8}}
@@ -77,8 +77,14 @@ def running(folder):
             "losses": {"features": [-1, 1, 0, 2]},
         },
         {"generator": {"architecture": "tempogan"}, "losses": {"l2_t": 0.1}},
+        {
+            "generator": {"width": 16, "blocks": 1, "rise_width": 16, "previous": True},
+            "patches": {"tile": 8, "batch": 1, "frames": 9},
+            "losses": {"ping_pong": 0.5},
+            "discriminators": {"temporal": {"width": 8, "levels": 2}, "gate": {"kind": "balance"}},
+        },
     ],
-    ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan"],
+    ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan", "recurrent"],
 )
 def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
     plan = duel(log_every=1, checkpoint_every=1, **changes)
