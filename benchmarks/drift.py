@@ -3,8 +3,8 @@
     python benchmarks/drift.py --data data/smoke2d.zarr --seeds 3 --steps 300
 
 Each arm is a `fluidsr train` in runs/drift/ARM-seedN: what was stopped goes on, what is finished is kept. Then one
-coarse frame of each held-out simulation is repeated 120 times with no flow. Nothing changes, so nothing should in the fine
-frames: the drift is mean |g_120 - g_10| / mean |g_10|.
+coarse frame of each held-out simulation is repeated 120 times with no flow. Nothing changes, so nothing should in the
+fine frames: the drift is mean |g_120 - g_10| / mean |g_10|.
 """
 
 from __future__ import annotations

@@ -162,15 +162,7 @@ def upsample_file(
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken = _taken(item, settings)
     frame = frame_sequence.in_its_place(taken, item, settings.intake, _margin(first.card), first.card.dim)
-    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
-    if frame.velocity is None and (settings.zero_velocity or still):
-        frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-    elif frame.velocity is None and any(each.reads_velocity for each in upscalers):
-        raise InputError(
-            str(item.source),
-            "has no velocity: without it the detail does not move with the smoke, and flickers",
-            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
-        )
+    frame = _moving(frame, item, settings, any(each.reads_velocity for each in upscalers))
     history = _history(frame, earlier, settings, _margin(first.card))
     _check_memory(item, frame, upscalers, settings.device)
     finer = 1
@@ -230,6 +222,20 @@ def upsample_file(
         "grids": usd.grids_of(fields, style, how["naming"]),
         "notes": [*notes, *upscaler.statistics.notes, *([told] if told else [])],
     }
+
+
+def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
+    """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
+    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    if frame.velocity is None and (settings.zero_velocity or still):
+        return frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
+    if frame.velocity is None and needed:
+        raise InputError(
+            str(item.source),
+            "has no velocity: without it the detail does not move with the smoke, and flickers",
+            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
+        )
+    return frame
 
 
 def describe(

@@ -1,4 +1,4 @@
-"""Commands with a model that reads its own last fine frame: in order, resumed to the bit, and refused where it cannot be."""
+"""Commands with a model that reads its own last fine frame: in order, resumed to the bit, or refused."""
 
 import shutil
 from pathlib import Path
