@@ -65,10 +65,11 @@ def in_order(
     """
     from fluidsr.upscaling import LastFrameStore
 
+    saved = Checkpoint(folder / STATE, note)
     if not any(wanted):
+        saved.remove()  # a stop may have come right before
         return
     parts: dict[str, Any] = {"last": (last := LastFrameStore())}
-    saved = Checkpoint(folder / STATE, note)
     first = wanted.index(True) + 1
     done = saved.restore(parts, before=first)
     if again := first - 1 - done:

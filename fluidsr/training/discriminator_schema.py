@@ -214,7 +214,7 @@ def pyramid_contradictions(
     if levels == 1:
         return
     if dim == 3:
-        yield "discriminators.temporal.levels", "above 1 is for 2-D; give 1"
+        yield "discriminators.temporal.levels", f"is {levels}, and more than one is for 2-D; give 1"
     if temporal.align:
         yield (
             "discriminators.temporal.align",
@@ -223,8 +223,8 @@ def pyramid_contradictions(
     if frames // stride ** (levels - 1) < 2:
         yield (
             "discriminators.temporal.levels",
-            f"{levels} leave one frame or none of {frames} on the last level; give fewer, a smaller stride, or more "
-            "patches.frames",
+            f"is {levels}, which leaves one frame or none of {frames} on the last level; give fewer, a smaller "
+            "stride, or more patches.frames",
         )
     if tile % (SHRINK << (levels - 1)):
         yield (
