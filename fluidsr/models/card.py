@@ -58,6 +58,11 @@ class Card(BaseModel):
         return max(ages_of(str(self.hyperparameters.get("history", ""))), default=0)
 
     @property
+    def reads_previous(self) -> bool:
+        """Whether its generator reads its own last fine frame, so that frames are made one after the other."""
+        return bool(self.hyperparameters.get("previous", False))
+
+    @property
     def has_mask(self) -> bool:
         """Whether its generator can tell which share of its correction it adds (the field `confidence`)."""
         return bool(self.hyperparameters.get("mask", False))
@@ -92,6 +97,11 @@ class Card(BaseModel):
             f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
             f"- **Receptive field**: {reach}",
             *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
+            *(
+                ["- **Recurrence**: reads its own last fine frame; frames are made in order"]
+                if self.reads_previous
+                else []
+            ),
             *(["- **Mask**: gives the field `confidence`"] if self.has_mask else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),

@@ -97,16 +97,20 @@ def compare(
     from fluidsr import evaluation, upscaling
     from fluidsr.models.carry import carry_model
 
-    judged, *others = upscalers
-    carry = upscaling.Upscaler(carry_model(judged.card.dim, judged.factor, _CARRIED), device=device)
+    judged = upscalers[0].card
+    carry = upscaling.Upscaler(carry_model(judged.dim, upscalers[0].factor, _CARRIED), device=device)
+    past = max(each.past for each in (carry, *upscalers))
+    if any(each.reads_previous for each in upscalers):
+        past = max(past, stride)  # so that those of the frames in between are known
+    methods = {
+        each.card.name: upscaling.InOrder(each) if each.reads_previous else each.upsample
+        for each in (carry, *upscalers)
+    }
     return evaluation.evaluate(
-        judged.upsample,
-        {
-            **evaluation.baselines(judged.factor),
-            **{each.card.name: each.upsample for each in (carry, *others)},
-        },
-        evaluation.pairs_of(simulations, stride, max(each.past for each in (carry, *upscalers))),
-        name=judged.card.name,
+        methods.pop(judged.name),
+        {**evaluation.baselines(upscalers[0].factor), **methods},
+        evaluation.pairs_of(simulations, stride, past),
+        name=judged.name,
         added=added,
         about=about,
         on_progress=on_progress,

@@ -132,6 +132,12 @@ def finetune_recipe(
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
         notes.append(f"patches have {patches['tile']} coarse cells along each edge: the frames are small")
+    if patches["frames"] > 3:  # pairs have one neighbour on either side
+        patches["frames"] = 3
+        temporal = (data["discriminators"] or {}).get("temporal")
+        if temporal and temporal["levels"] > 1:
+            temporal |= {"levels": 1, "stride": 4}
+            notes.append("Dt sees three frames, and begins anew: pairs have no more neighbours")
     losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
     optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fluidsr.models.discriminators import EPSILON
+from fluidsr.models.discriminators import EPSILON, SHRINK
 from fluidsr.models.initialization import INIT_DESCRIPTION, Init
 from fluidsr.training.recipe_schema import DiscriminatorName, Rate
 from fluidsr.training.regularization import (
@@ -53,15 +53,35 @@ class SliceDiscriminator(Section):
 
 
 class TemporalDiscriminator(Section):
-    """Dt: three consecutive fine frames; are they real?"""
+    """Dt: consecutive fine frames, three of them, or with `levels` all of a sample; are they real?"""
 
     width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+        default=32,
+        description="Channels of the first layer; 2, 4 and 8 times as many in the next. Of further `levels`, for three "
+        "frames",
     )
     align: bool = Field(
         default=True,
-        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5)",
+        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5); with `levels` "
+        "above 1 false, where left out",
     )
+    levels: int = Field(
+        default=1,
+        ge=1,
+        le=3,
+        description="Scales (Saito et al. 2020, TGANv2): the first sees all frames of a sample at low resolution, each "
+        "further one fewer at twice the resolution; 2-D only; 1: three frames at full resolution",
+    )
+    stride: Literal[2, 4, 8] = Field(
+        default=4, description="With `levels` above 1: of so many frames of a level the next one sees one"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _levels_are_not_aligned(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("levels", 1) != 1 and "align" not in data:
+            return {**data, "align": False}
+        return data
 
 
 class Updates(Section):
@@ -83,10 +103,26 @@ class Updates(Section):
 class Gate(Section):
     """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
 
+    kind: Literal["accuracy"] = Field(
+        default="accuracy", description="What the bounds are on; `accuracy` where left out"
+    )
     spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
     slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
     temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
+
+
+class BalanceGate(Section):
+    """Balance as of TecoGAN (Chu et al. 2020): an update is left out while the running mean of log D of real samples
+    less that of generated ones is above the bound."""
+
+    kind: Literal["balance"] = Field(description="What the bounds are on")
+    spatial: Positive | None = Field(
+        default=0.4, description="Bound for Ds; null: always update; published: 0.4"
+    )
+    slices: Positive | None = Field(default=0.4, description="Bound for D on slices; null: always update")
+    temporal: Positive | None = Field(default=0.4, description="Bound for Dt; null: always update")
+    memory: Share = Field(default=0.99, description="Decay of the running means, per update; published: 0.99")
 
 
 class Discriminators(Section):
@@ -154,11 +190,48 @@ class Discriminators(Section):
         default=None, description="Constraint on the weights after updates; null: none"
     )
     updates: Updates = Updates()
-    gate: Gate = Gate()
+    gate: Annotated[Gate | BalanceGate, Field(discriminator="kind")] = Gate()
     optimizer: DiscriminatorRate = DiscriminatorRate()
     start: int = Field(
         default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gate_is_by_accuracy(cls, data: Any) -> Any:
+        gate = data.get("gate") if isinstance(data, dict) else None
+        return {**data, "gate": {"kind": "accuracy", **gate}} if isinstance(gate, dict) else data
+
+
+def pyramid_contradictions(
+    temporal: TemporalDiscriminator, dim: int, frames: int, tile: int
+) -> Iterator[tuple[str, str]]:
+    """Keys of `discriminators.temporal` that would have no effect, or that contradict each other, for samples of
+    `frames` frames of `tile` fine cells along each edge."""
+    levels, stride = temporal.levels, temporal.stride
+    if levels == 1 and stride != 4:
+        yield "discriminators.temporal.stride", "is for levels above 1, and there is one; leave it out"
+    if levels == 1:
+        return
+    if dim == 3:
+        yield "discriminators.temporal.levels", f"is {levels}, and more than one is for 2-D; give 1"
+    if temporal.align:
+        yield (
+            "discriminators.temporal.align",
+            "carries two frames onto a third, and levels see other ones; give false",
+        )
+    if frames // stride ** (levels - 1) < 2:
+        yield (
+            "discriminators.temporal.levels",
+            f"is {levels}, which leaves one frame or none of {frames} on the last level; give fewer, a smaller "
+            "stride, or more patches.frames",
+        )
+    if tile % (SHRINK << (levels - 1)):
+        yield (
+            "patches.tile",
+            f"has {tile} fine cells along each edge, and {levels} levels need a multiple of "
+            f"{SHRINK << (levels - 1)}; give another tile",
+        )
 
 
 def discriminator_contradictions(adversary: Discriminators, batch: int) -> Iterator[tuple[str, str]]:
@@ -208,5 +281,11 @@ def discriminator_contradictions(adversary: Discriminators, batch: int) -> Itera
         )
     if adversary.mismatched > 0 and batch < 2:
         yield "discriminators.mismatched", "shuffles a batch, and patches.batch is 1; use 2 or more"
+    if isinstance(adversary.gate, BalanceGate) and objective != "non-saturating":
+        yield (
+            "discriminators.gate",
+            f"of kind balance is on probabilities, and {objective} has none; use kind: accuracy, or objective: "
+            "non-saturating",
+        )
     if adversary.real_target != 1 and objective != "non-saturating":
         yield "discriminators.real_target", f"is for objective: non-saturating, not {objective}; leave it out"

@@ -13,7 +13,11 @@ from fluidsr.errors import InputError
 from fluidsr.models import SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
-from fluidsr.training.discriminator_schema import Discriminators, discriminator_contradictions
+from fluidsr.training.discriminator_schema import (
+    Discriminators,
+    discriminator_contradictions,
+    pyramid_contradictions,
+)
 from fluidsr.training.recipe_schema import (
     IMPORTS,
     GeneratorOptimizer,
@@ -94,11 +98,12 @@ class Recipe(Section):
 
     @property
     def learns_from_time(self) -> bool:
-        """Whether anything here looks at three consecutive frames."""
+        """Whether anything here looks at consecutive frames."""
         discriminators = self.discriminators
         return (
             self.losses.temporal > 0
             or self.losses.l2_t > 0
+            or self.losses.ping_pong > 0
             or any(extra.term.over_time for extra in self.losses.extra)
             or bool(discriminators and discriminators.temporal)
         )
@@ -111,6 +116,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     slices = discriminators.slices if discriminators else None
     temporal = discriminators.temporal if discriminators else None
     plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
+    previous = getattr(recipe.generator, "previous", False)
     if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
     if discriminators and not (spatial or slices or temporal):
@@ -146,7 +152,19 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "losses.mask", "is above 0, and the generator has no mask; set generator.mask"
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
-    if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
+    if previous and patches.frames == 1 and patches.triplets == 0:
+        yield "generator.previous", "is read from a sample's second frame on; give patches.frames 3, 5 or 10"
+    if losses.ping_pong > 0 and not previous:
+        yield (
+            "losses.ping_pong",
+            "is always 0 for a generator that does not read its own last frame; set generator.previous",
+        )
+    if patches.pairs is not None and patches.frames > 3:
+        yield "patches.pairs", f"are of three frames at most, and patches.frames is {patches.frames}; give 3"
+    if temporal:
+        frames = 3 if patches.triplets else patches.frames
+        yield from pyramid_contradictions(temporal, recipe.dim, frames, patches.tile * recipe.factor)
+    if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
     if discriminators:
         yield from discriminator_contradictions(discriminators, patches.batch)

@@ -158,7 +158,10 @@ class Patches(Section):
 
     tile: int = Field(default=16, ge=4, le=512, description="Edge of a patch, in coarse cells")
     batch: int = Field(default=2, ge=1, le=1024, description="Samples in a batch, per process")
-    frames: Literal[1, 3] = Field(default=3, description="Consecutive frames of each sample")
+    frames: Literal[1, 3, 5, 9, 10] = Field(
+        default=3,
+        description="Consecutive frames of each sample; of more than three Dt and `l2_t` see those in the middle",
+    )
     triplets: Count = Field(
         default=0,
         description="With `frames: 1`: additional samples of three frames for the losses over time",
@@ -218,6 +221,11 @@ class Losses(Section):
         default=0.0,
         description="Mean of the generator's mask where detail may appear (0.1 in Vondrick et al. 2016); needs "
         "`generator.mask`",
+    )
+    ping_pong: Weight = Field(
+        default=0.0,
+        description="Difference of the frames made forward in time from those made on the way back (TecoGAN; 0.5 "
+        "there): against detail that piles up; doubles the generator's passes; needs `generator.previous`",
     )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
