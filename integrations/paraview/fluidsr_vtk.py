@@ -46,7 +46,7 @@ def client():
 
 
 def image_of(fields, cell_size, origin):
-    """An image whose points are the cells' centres; `origin` is the lower corner of the box."""
+    """An image whose points are the cells' centers; `origin` is the lower corner of the box."""
     image = vtkImageData()
     image.SetDimensions(fields["density"].shape)
     image.SetSpacing([cell_size] * 3)
