@@ -240,9 +240,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
 class FLUIDSR_OT_import_result(bpy.types.Operator):
     bl_idname = "fluidsr.import_result"
     bl_label = "Import Result"
-    bl_description = (
-        "Import the frames of the last run as a volume in the domain's place, with a material"
-    )
+    bl_description = "Import the frames of the last run as a volume in the domain's place, with a material"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
