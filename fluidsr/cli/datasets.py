@@ -49,7 +49,7 @@ from fluidsr.errors import InputError
     type=click.Choice(get_args(Pairs)),
     default="filtered",
     show_default=True,
-    help="Source of the coarse side: the filtered fine side, a coarse simulation synchronised with it, or one "
+    help="Source of the coarse side: the filtered fine side, a coarse simulation synchronized with it, or one "
     "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence.",
 )
 @click.option(
@@ -60,7 +60,7 @@ from fluidsr.errors import InputError
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Frames between synchronisations of the coarse simulation with the fine one, or a range to draw from  "
+    help="Frames between synchronizations of the coarse simulation with the fine one, or a range to draw from  "
     "[default: 1-16 for coupled pairs, 1 for closure pairs]",
 )
 @click.option(
@@ -155,7 +155,7 @@ def generate_dataset(
     type=click.Choice(["centre", "corner"]),
     default="centre",
     show_default=True,
-    help="Whether positions in the files refer to cell centres or corners.",
+    help="Whether positions in the files refer to cell centers or corners.",
 )
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."

@@ -36,7 +36,7 @@ class UNetArchitecture(ArchitectureOptions):
     gated: bool = Field(default=False, description="Output exactly 0 far from any smoke")
     norm: Literal["batch", "none"] = Field(
         default="batch",
-        description="Normalisation; use `none` with few tiles in a batch, where batch norms blur the density's level",
+        description="Normalization; use `none` with few tiles in a batch, where batch norms blur the density's level",
     )
 
 

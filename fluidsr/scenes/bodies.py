@@ -41,7 +41,7 @@ class Sphere(Strict):
     """A sphere; in 2-D a disc."""
 
     shape: Literal["sphere"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
 
 
@@ -49,7 +49,7 @@ class Box(Strict):
     """A box along the axes; in 2-D a rectangle."""
 
     shape: Literal["box"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     size: Lengths = Field(description="Edge lengths, one number per axis", json_schema_extra=unit("m"))
 
 
@@ -57,7 +57,7 @@ class Cylinder(Strict):
     """A solid cylinder with flat ends; in 2-D a rectangle."""
 
     shape: Literal["cylinder"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(description="Length between the flat ends", json_schema_extra=unit("m"))
     axis: Axis = Field(default="y", description="The direction of its length")
@@ -67,10 +67,10 @@ class Capsule(Strict):
     """A cylinder with half-spheres on its ends."""
 
     shape: Literal["capsule"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(
-        description="Length of the straight part, between the centres of the two half-spheres",
+        description="Length of the straight part, between the centers of the two half-spheres",
         json_schema_extra=unit("m"),
     )
     axis: Axis = Field(default="y", description="The direction of its length")
@@ -86,7 +86,7 @@ class Mesh(Strict):
         json_schema_extra=unit("m"),
     )
     scale: Positive = Field(
-        default=1.0, description="Metres per unit of the file", json_schema_extra=unit("m")
+        default=1.0, description="Meters per unit of the file", json_schema_extra=unit("m")
     )
 
 
@@ -127,7 +127,7 @@ class Emission(Moving):
     )
     color: tuple[Share, Share, Share] | None = Field(
         default=None,
-        description="Red, green and blue of the smoke, linear, 0 to 1; absent: grey (0.7) where another source has a"
+        description="Red, green and blue of the smoke, linear, 0 to 1; absent: gray (0.7) where another source has a"
         " color",
     )
     velocity: Vector | None = Field(

@@ -236,7 +236,7 @@ class Numerics(Strict):
 class Start(Strict):
     """What the air holds at the beginning: a frame of any volume file, resampled onto the domain (trilinear).
 
-    What lies outside of the domain is dropped. Velocity goes from centres to faces, and is made divergence-free
+    What lies outside of the domain is dropped. Velocity goes from centers to faces, and is made divergence-free
     before the first step.
     """
 

@@ -151,7 +151,7 @@ class Discriminators(Section):
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
         default="none",
-        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
+        description="Normalization inside the discriminators; published: batch. `group` and `batch` hide how strong "
         "detail is, which is what distinguishes real from generated",
     )
     head: Literal["pooled", "full"] = Field(

@@ -171,7 +171,7 @@ class Patches(Section):
     )
     pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Train on only this many frames, evenly spaced, each with its neighbours where samples have three; "
+        description="Train on only this many frames, evenly spaced, each with its neighbors where samples have three; "
         "of a single simulation the last third is then held out; null: on all",
     )
     minimum_density: Weight = Field(

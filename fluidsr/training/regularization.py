@@ -43,7 +43,7 @@ class GradientPenalty(Section):
         "density held; `all` of them",
     )
     one_sided: bool = Field(
-        default=False, description="Penalise a length above 1 only, not one below (their section 4)"
+        default=False, description="Penalize a length above 1 only, not one below (their section 4)"
     )
 
 

@@ -180,7 +180,7 @@ def _cropped(taken: Taken, crop: Crop) -> Taken:
         high = tuple(o + b * size for o, (_, b) in zip(frame.origin, ends, strict=True))
         return replace(taken, frame=cropped(frame, low, high), tight=True)
     if isinstance(crop, str):
-        raise InputError("crop", f"{crop!r} is not a box", "give two corners in metres, or auto")
+        raise InputError("crop", f"{crop!r} is not a box", "give two corners in meters, or auto")
     return replace(taken, frame=cropped(frame, *crop))
 
 
