@@ -214,7 +214,7 @@ def finetune(
     metavar="NAME|MODULE:CLASS",
     help="Measure this metric of another package too; repeatable.",
 )
-@options("data", "output", "device", "overwrite", "json")
+@options("data", "output", "device", "scheduler", "overwrite", "json")
 def evaluate(
     models: tuple[str, ...],
     data: str,
@@ -223,6 +223,7 @@ def evaluate(
     metrics: tuple[str, ...],
     output: Path | None,
     device: str,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -238,6 +239,7 @@ def evaluate(
         device=device,
         stride=stride,
         metrics=metrics,
+        scheduler=scheduler,
         overwrite=overwrite,
         quiet=quiet,
     )

@@ -200,7 +200,7 @@ def upsample(
     type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options(*SEQUENCE, "threshold", "output", "frames", "overwrite", "json")
+@options(*SEQUENCE, "threshold", "output", "frames", "scheduler", "overwrite", "json")
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
@@ -217,6 +217,7 @@ def convert(
     skip_damaged: bool,
     output: Path | None,
     frames: str | None,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -234,7 +235,15 @@ def convert(
         naming=naming,
         threshold=threshold,
     )
-    folder = command.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
+    folder = command.convert(
+        inputs,
+        output,
+        settings,
+        frames_wanted=frames,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
     if as_json:
         echo_document({"output": folder}, as_json)
     else:

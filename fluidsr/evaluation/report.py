@@ -91,6 +91,15 @@ class Report:
         for method, energies in spectra.items():
             sums[method] = sums.get(method, 0.0) + energies
 
+    def merge(self, other: Report) -> None:
+        """Add what `other` says of the same methods on other simulations."""
+        self.frames += other.frames
+        for method, seconds in other.seconds.items():
+            self.seconds[method] = self.seconds.get(method, 0.0) + seconds
+        self.slices |= other.slices
+        self.detail |= other.detail
+        self._spectra |= other._spectra
+
     @property
     def simulations(self) -> list[str]:
         """Names, in the order they were judged."""

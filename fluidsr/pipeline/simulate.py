@@ -5,17 +5,23 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluidsr import cluster, memory, metrics, scenes, volumes
 from fluidsr import device as devices
-from fluidsr import memory, metrics, scenes, volumes
 from fluidsr.errors import InputError, SolverError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, crash, frame_sequence, memory_need, upscale_methods, usd
+from fluidsr.pipeline.frame_makers import (
+    FrameMaker,
+    FramesHere,
+    FramesOnCluster,
+    PendingFrame,
+    outputs_of,
+)
 from fluidsr.pipeline.frame_writer import RunOutputs
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
@@ -32,9 +38,6 @@ from fluidsr.signals import StopRequest
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
     from fluidsr.upscaling.rest_coordinates import RestCoordinates
-
-# Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
-_IN_FLIGHT = 3
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,18 @@ def _with_bar(frames: Iterator[Frame], total: int) -> Iterator[Frame]:
             yield frame
 
 
-def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
+def simulate(
+    job: SimulateJob,
+    output: Path,
+    *,
+    preview: bool,
+    scheduler: str | None = None,
+    overwrite: bool,
+    quiet: bool,
+) -> Path:
     """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
+
+    With a dask `scheduler` its workers upsample, write and draw the frames, beside the coarse run, which goes on here.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
@@ -183,6 +196,8 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
+    if scheduler is not None:
+        FramesOnCluster.check(method)
     memory_need.check_scene(scene, method, job.device)
     corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
@@ -196,7 +211,9 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         needed=("time",),
     )
     with folder:
-        _simulate_into(folder, job, method, corrector, start, notes, preview=preview, quiet=quiet)
+        _simulate_into(
+            folder, job, method, corrector, start, notes, preview=preview, scheduler=scheduler, quiet=quiet
+        )
     return folder.path
 
 
@@ -209,11 +226,11 @@ def _simulate_into(
     notes: Sequence[str],
     *,
     preview: bool,
+    scheduler: str | None,
     quiet: bool,
 ) -> None:
-    scene = job.scene
-    run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
-    outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
+    scene, factor = job.scene, method.factor if method else 1
+    outputs = outputs_of(job, folder.path, preview)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     done = len(job.frames) - len(todo)
     with Progress(len(job.frames), stage="simulate", quiet=quiet, done=done) as progress:
@@ -233,16 +250,25 @@ def _simulate_into(
                 progress.note(
                     f"{folder.path}: resuming at frame {job.start_frame - 1 + todo[0]}; {done} frames are complete"
                 )
-            _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
+            with ExitStack() as stack:
+                maker: FrameMaker = FramesHere(outputs, factor)
+                if scheduler is not None:
+                    workers = stack.enter_context(cluster.use(scheduler, progress.note))
+                    maker = stack.enter_context(closing(FramesOnCluster(workers, job, folder.path, preview)))
+                frames = _simulated_frames(
+                    job, method, corrector, start, set(todo), saved=saved, folder=folder.path
+                )
+                _produce(job, frames, maker, folder, outputs, saved, progress)
         # Also after a run that was stopped in between.
         saved.remove()
         crash.remove_if_passed(folder.path, max(job.frames) + job.start_frame - 1)
     folder.refresh()
     _write_series(job, folder)
-    if run_preview:
+    if preview:
         # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
+        run_preview = RunPreview(folder.path, scene.domain.up)
         rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
-        run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
+        run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, factor)
 
 
 def describe(job: SimulateJob) -> dict[str, Any]:
@@ -276,50 +302,42 @@ def describe(job: SimulateJob) -> dict[str, Any]:
 
 def _produce(
     job: SimulateJob,
-    method: UpscaleMethod | None,
-    corrector: Corrector | None,
-    start: Frame | None,
+    frames: Iterator[tuple[SimulatedFrame, dict[str, Any] | None]],
+    maker: FrameMaker,
     folder: RunFolder,
     outputs: RunOutputs,
-    todo: set[int],
     saved: checkpoint.Checkpoint,
     progress: Progress,
 ) -> None:
-    pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, list[Future[float]]]] = deque()
+    """Have `maker` make the `frames` of a run, and record them."""
+    pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, PendingFrame]] = deque()
     notes: set[str] = set()
-    factor = method.factor if method else 1
 
-    def record_finished(limit: int) -> None:
+    def record_finished(limit: int, *, only_done: bool = False) -> None:
         # In order, so that the log is in the order of the frames and the saved state is never ahead of the files.
-        while len(pending) > limit:
-            frame, state, writes = pending.popleft()
-            write_seconds = sum(write.result() for write in writes)
-            folder.record(frame.number, _record(frame, write_seconds), outputs.files(frame.number))
-            if state is not None:
-                saved.save(frame.number, state)
-            progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
-
-    try:
-        for frame, state in _simulated_frames(
-            job, method, corrector, start, todo, saved=saved, folder=folder.path
-        ):
-            writes = outputs.write(frame.number, frame.coarse, frame.fine, factor, frame.seconds)
-            pending.append((frame, state, writes))
-            for note in frame.fine.notes if frame.fine else ():
+        while len(pending) > limit and not (only_done and not pending[0][2].done()):
+            frame, state, made = pending.popleft()
+            finished = made.finished()
+            for note in finished.notes:
                 if note not in notes:
                     notes.add(note)
                     progress.note(f"frame {job.start_frame - 1 + frame.number}: {note}")
-            record_finished(_IN_FLIGHT - 1)
+            folder.record(frame.number, _record(frame, finished.seconds), outputs.files(frame.number))
+            if state is not None:
+                saved.save(frame.number, state)
+            maker.recorded(frame.number)
+            progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
+
+    try:
+        for frame, state in frames:
+            pending.append((frame, state, maker.make(frame)))
+            record_finished(maker.in_flight - 1)
         record_finished(0)
     except BaseException:
-        with (
-            StopRequest() as stop,
-            stop.uninterrupted(),
-        ):  # a second Ctrl-C shall not lose what the first kept
-            for _, _, writes in pending:
-                wait(writes)  # all their blocks have been queued
-            with suppress(BaseException):
-                record_finished(0)  # complete frames are kept
+        with StopRequest() as stop:
+            maker.settle([made for _, _, made in pending], stop)
+            with stop.uninterrupted(), suppress(BaseException):
+                record_finished(0, only_done=True)  # complete frames are kept
         raise
 
 
@@ -388,7 +406,8 @@ def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
     return RestCoordinates(first, periodic=scene.domain.periodic)
 
 
-def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
+def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
+    """What is told of a frame in the log, with the `seconds` of its stages beside those of the frame itself."""
     report = frame.report
     return {
         "time": frame.coarse.time,
@@ -399,7 +418,7 @@ def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
         "max_divergence": report.max_divergence,
         "total_density": report.total_density,
         "zigzag": metrics.zigzag(frame.coarse.numpy().density),
-        "seconds": {**frame.seconds, "write": write_seconds, "solver": dict(report.seconds)},
+        "seconds": {**frame.seconds, **seconds, "solver": dict(report.seconds)},
     }
 
 

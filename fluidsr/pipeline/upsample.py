@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 
 from fluidsr import device as devices
 from fluidsr import memory, volumes
-from fluidsr.errors import InputError, VolumeError
+from fluidsr.errors import InputError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_sequence, memory_need, usd
+from fluidsr.pipeline.frame_jobs import make_frames
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -50,6 +51,29 @@ class UpsampleSettings:
     naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A frame, and those before it."""
+
+    item: FrameRef
+    earlier: tuple[FrameRef, ...]
+
+    @property
+    def number(self) -> int:
+        return self.item.number
+
+    @property
+    def name(self) -> str:
+        return self.item.name
+
+    @property
+    def source(self) -> Path:
+        return self.item.source
+
+    def absolute(self) -> _Job:
+        return _Job(self.item.absolute(), tuple(each.absolute() for each in self.earlier))
 
 
 def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
@@ -104,24 +128,17 @@ def upsample(
         item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
     ]
     with folder, Progress(len(items), stage="upsample", quiet=quiet, done=len(items) - len(todo)) as progress:
-        notes: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
-        failures: list[VolumeError] = []
-        jobs = _with_earlier(todo, everything, cards[0].past)
-        for item, record in _results(jobs, root.resolve(), settings, scheduler, progress.note):
-            if isinstance(record, VolumeError):
-                failures.append(record)
-                progress.note(f"{item.source}: left out: {record.what}")
-                continue
-            for note in record.pop("notes"):
-                if note not in notes:
-                    notes.add(note)
-                    progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record, item.targets(root, settings.formats))
-            progress.advance(item.name)
-        if todo and len(failures) == len(todo):
-            raise failures[0]
+        make_frames(
+            partial(_upsample_job, root=root.resolve(), settings=_anywhere(settings)),
+            _with_earlier(todo, everything, cards[0].past),
+            folder,
+            progress,
+            files=lambda job, record: job.item.targets(root, settings.formats),
+            scheduler=scheduler,
+            skip_damaged=settings.skip_damaged,
+        )
     folder.refresh()
     write_series_files(root, everything, folder.complete, settings.formats)
     return root
@@ -397,12 +414,21 @@ def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
 
 
-def _with_earlier(
-    todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int
-) -> list[tuple[FrameRef, tuple[FrameRef, ...]]]:
+def _anywhere(settings: UpsampleSettings) -> UpsampleSettings:
+    """The same for processes that work in another folder."""
+    from fluidsr import models
+
+    return replace(settings, models=tuple(models.portable_name(model) for model in settings.models))
+
+
+def _upsample_job(job: _Job, root: Path, settings: UpsampleSettings) -> dict[str, Any]:
+    return upsample_file(job.item, job.earlier, root, settings)
+
+
+def _with_earlier(todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int) -> list[_Job]:
     """Each frame with up to `count` frames of the sequence before it."""
     places = {item: place for place, item in enumerate(all_frames)}
-    return [(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
+    return [_Job(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
 
 
 def _history(
@@ -440,39 +466,6 @@ def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
 def _margin(card: Any) -> int:
     """Coarse cells beyond the smoke that the generator may put smoke into."""
     return min(card.support_radius or _MOST_MARGIN, _MOST_MARGIN)
-
-
-def _results(
-    jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
-    root: Path,
-    settings: UpsampleSettings,
-    scheduler: str | None,
-    note: Callable[[str], None],
-) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
-    """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
-
-    def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
-        try:
-            return made()
-        except VolumeError as error:
-            if not settings.skip_damaged:
-                raise
-            return error
-
-    if scheduler is None:
-        for item, earlier in jobs:
-            yield item, result(partial(upsample_file, item, earlier, root, settings))
-        return
-    from fluidsr.cluster import as_run_errors, connect
-
-    with connect(scheduler, note) as client:
-        items = [item.absolute() for item, _ in jobs]
-        pasts = [tuple(each.absolute() for each in earlier) for _, earlier in jobs]
-        futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
-        for (item, _), future in zip(jobs, futures, strict=True):
-            with as_run_errors(item.name):
-                record = result(future.result)
-            yield item, record
 
 
 _recent: dict[tuple[Any, ...], Frame] = {}  # what was read as history last

@@ -61,6 +61,10 @@ class FineFrame(Protocol):
     def notes(self) -> Sequence[str]:
         """Notes for the user about the frame, complete once it has been computed."""
 
+    @property
+    def history(self) -> Sequence[Frame]:
+        """The coarse frames before it that it is made of, too, the last one last."""
+
     def whole(self, fields: Sequence[str]) -> Frame:
         """The fine frame with density and `fields`."""
 
@@ -154,20 +158,24 @@ class GeneratorMethod:
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        return _GeneratorRun(self.upscaler, self._shaping, first)
+        return _GeneratorRun(self, first)
+
+    def frame(self, coarse: Frame, number: int, history: Sequence[Frame]) -> FineFrame:
+        """The fine frame of the coarse one `number` of a run, given those before it (see `moving`)."""
+        return _GeneratorFrame(self.upscaler, coarse, self._shaping, number, tuple(history))
 
 
 class _GeneratorRun:
     """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not."""
 
-    def __init__(self, upscaler: Upscaler, shaping: Shaping, first: Frame) -> None:
-        self._upscaler, self._shaping, self._first = upscaler, shaping, first
-        self._past: deque[Frame] = deque(maxlen=upscaler.past)
+    def __init__(self, method: GeneratorMethod, first: Frame) -> None:
+        self._method, self._first = method, first
+        self._past: deque[Frame] = deque(maxlen=method.upscaler.past)
 
     def step(self, coarse: Frame) -> FineFrame:
         number = round((coarse.time - self._first.time) / coarse.dt)
-        fine = _GeneratorFrame(self._upscaler, coarse, self._shaping, number, tuple(self._past))
-        self._past.append(_moving(coarse))
+        fine = self._method.frame(coarse, number, self._past)
+        self._past.append(moving(coarse))
         return fine
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -186,11 +194,11 @@ class _GeneratorRun:
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
             if fields.shape != (1 + first.dim, *first.shape):
                 raise InputError(f"past_{place}", "does not fit the scene", "start the run anew")
-            self._past.append(_moving(first).replace(density=fields[0], velocity=fields[1:], time=time))
+            self._past.append(moving(first).replace(density=fields[0], velocity=fields[1:], time=time))
 
 
-def _moving(frame: Frame) -> Frame:
-    """The frame with its density and velocity alone."""
+def moving(frame: Frame) -> Frame:
+    """The frame with its density and velocity alone: what a later one looks back on."""
     return frame.with_fields({"density": frame.density, "velocity": frame.velocity})
 
 
@@ -204,12 +212,12 @@ class _GeneratorFrame:
         history: Sequence[Frame],
     ) -> None:
         self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number
-        self._history = history
+        self.history = history
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
         shaping = self._shaping.of(self._coarse, self._number)
-        fine = self._upscaler.upsample(self._coarse, **shaping, fields=fields, history=self._history)
+        fine = self._upscaler.upsample(self._coarse, **shaping, fields=fields, history=self.history)
         self.notes = self._upscaler.statistics.notes
         return fine
 
@@ -217,7 +225,7 @@ class _GeneratorFrame:
         # What is wrong with the frame is raised here, before the first block.
         shaping = self._shaping.of(self._coarse, self._number)
         return self._noting(
-            self._upscaler.pieces(self._coarse, **shaping, fields=fields, history=self._history)
+            self._upscaler.pieces(self._coarse, **shaping, fields=fields, history=self.history)
         )
 
     def _noting(self, pieces: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
@@ -288,6 +296,7 @@ class _WaveletRun:
 
 class _WaveletFrame:
     notes: Sequence[str] = ()
+    history: Sequence[Frame] = ()
 
     def __init__(self, turbulence: WaveletTurbulence, coarse: Frame) -> None:
         self._turbulence, self._coarse = turbulence, coarse
