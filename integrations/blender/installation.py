@@ -53,8 +53,8 @@ def _problem(program):
         )
     except (OSError, subprocess.TimeoutExpired):
         return "is not a Python that can be run"
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    lines = done.stderr.strip().splitlines()
+    if done.returncode and lines:
         return f"cannot make environments ({lines[-1]})"
     words = done.stdout.split()
     if len(words) != 2 or not all(word.isdigit() for word in words):

@@ -5,6 +5,7 @@
 FILE.vdb is any of a sequence. The variable FLUIDSR names the program.
 """
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from paraview import servermanager, simple
 from vtkmodules.vtkCommonCore import vtkFileOutputWindow, vtkOutputWindow
 
 plugin, source, output, picture = sys.argv[1:5]
+if not hasattr(inspect, "getargspec"):  # ParaView 5.11 with Python 3.11, as Debian 12 has it, loads no plugin without
+    inspect.getargspec = inspect.getfullargspec
 told = {}
 errors = Path(output).with_suffix(".errors")
 window = vtkFileOutputWindow()
@@ -40,7 +43,9 @@ reader = simple.OpenDataFile(source)  # as File > Open does
 told["reader"] = reader.GetXMLName()
 told["times"] = list(reader.TimestepValues)
 fine = simple.FluidsrUpsample(Input=reader)
-told["properties"] = {name: fine.GetPropertyValue(name) for name in ("Model", "Detail", "Precision", "FrameRate")}
+told["properties"] = {
+    name: fine.GetPropertyValue(name) for name in ("Model", "Detail", "Precision", "FrameRate")
+}
 for name, proxy in (("coarse", reader), ("fine", fine)):
     told[name] = [described(proxy, time) for time in reader.TimestepValues[:2]]
 told["errors"] = errors.read_text() if errors.exists() else ""

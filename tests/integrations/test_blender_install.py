@@ -82,13 +82,13 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """What clients_blender_install.py says."""
     folder = tmp_path_factory.mktemp("install")
     more = (str(ADDON.parents[1]), sysconfig.get_paths()["purelib"])
-    run(COMMANDS[request.param], "clients_blender_install.py", folder, *more, seconds=1500)
+    run(COMMANDS[request.param], "clients_blender_install.py", folder, *more, seconds=3000)
     result: dict = json.loads((folder / "told.json").read_text())
     return result
 
 
 @pytest.mark.clients
-@pytest.mark.timeout(1600)
+@pytest.mark.timeout(3100)
 def test_install_in_blender(told: dict) -> None:
     needles = {
         "wrong python": "/bin/false: is not a Python that can be run; give a Python 3.10 to 3.13",
@@ -102,9 +102,8 @@ def test_install_in_blender(told: dict) -> None:
         assert needle in told[case] and "\n" not in told[case] and "Traceback" not in told[case], case
     assert told["cancelled"] == [True, "", False, "Install: stopped; all is as it was before"]
     assert told["left"] == ["install.log"]
-    assert told["installed"] == told["again"] == ["FINISHED"]
+    assert told["before"] and told["installed"] == ["FINISHED"]
     assert told["state"].startswith("fluidsr 0.") and "smoke3d-x4" in told["models"]
     assert told["program"].startswith(told["place"])
-    assert told["moved"] == [True, False, True]
-    environment = Path(told["found"]).parents[1].name
-    assert told["entries"] == [environment, "install.log"]
+    assert told["found"] == told["program"]
+    assert told["entries"] == [Path(told["found"]).parents[1].name, "install.log"]  # the one before is gone

@@ -16,7 +16,7 @@ from fluidsr.cli import main
 
 
 def in_minutes(test: Any) -> Any:
-    return pytest.mark.slow(pytest.mark.timeout(1200)(test))
+    return pytest.mark.slow(pytest.mark.timeout(1800)(test))
 
 
 def call(*arguments: str) -> int:
@@ -27,16 +27,10 @@ def call(*arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def there() -> Iterator[list[str]]:
-    """The option that names a scheduler with two workers. They are threads, which start at once; what is sent to them
-    goes through a socket as it does to another machine."""
+    """The option that names a scheduler with two workers, each a process of its own."""
     distributed = pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
     with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp://",
-        dashboard_address=None,
-        silence_logs=50,
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
     ) as cluster:
         yield ["--scheduler", cluster.scheduler_address]
 
