@@ -14,7 +14,9 @@ from paraview import servermanager, simple
 from vtkmodules.vtkCommonCore import vtkFileOutputWindow, vtkOutputWindow
 
 plugin, source, output, picture = sys.argv[1:5]
-if not hasattr(inspect, "getargspec"):  # ParaView 5.11 with Python 3.11, as Debian 12 has it, loads no plugin without
+if not hasattr(
+    inspect, "getargspec"
+):  # ParaView 5.11 with Python 3.11, as Debian 12 has it, loads no plugin without
     inspect.getargspec = inspect.getfullargspec
 told = {}
 errors = Path(output).with_suffix(".errors")

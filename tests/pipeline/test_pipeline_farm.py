@@ -30,7 +30,7 @@ def there() -> Iterator[list[str]]:
     """The option that names a scheduler with two workers, each a process of its own."""
     distributed = pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
         yield ["--scheduler", cluster.scheduler_address]
 
