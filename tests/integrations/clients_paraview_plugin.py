@@ -44,7 +44,7 @@ simple.LoadPlugin(plugin, remote=False, ns=globals())
 reader = simple.OpenDataFile(source)  # as File > Open does
 told["reader"] = reader.GetXMLName()
 told["times"] = list(reader.TimestepValues)
-fine = FluidsrUpsample(Input=reader)  # noqa: F821 - LoadPlugin brings it
+fine = UpsampleSmoke(Input=reader)  # noqa: F821 - LoadPlugin brings it
 told["properties"] = {
     name: fine.GetPropertyValue(name) for name in ("Model", "Detail", "Precision", "FrameRate")
 }

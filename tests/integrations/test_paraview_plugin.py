@@ -1,4 +1,4 @@
-"""The ParaView plugin: its algorithms, run by VTK without ParaView (reader, filter, time steps, places), and in ParaView."""
+"""The ParaView plugin: its algorithms, run by VTK alone (reader, filter, time steps, places), and in ParaView."""
 
 import json
 import os
