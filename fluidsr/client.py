@@ -16,6 +16,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -271,9 +272,10 @@ class _Shared:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for block in self._blocks.values():
-            block.close()
-            block.unlink()
+        with _untracked():
+            for block in self._blocks.values():
+                block.close()
+                block.unlink()
 
     def add(self, shape: Sequence[int], values: Any = None) -> dict[str, Any]:
         """A float32 array, with `values`; described as the worker wants it."""
@@ -284,7 +286,8 @@ class _Shared:
         size = 4
         for length in shape:
             size *= int(length)
-        block = SharedMemory(create=True, size=size)
+        with _untracked():
+            block = SharedMemory(create=True, size=size)
         self._blocks[block.name] = block
         if values is not None:
             self._view(block, shape)[...] = values
@@ -299,3 +302,24 @@ class _Shared:
         import numpy as np
 
         return np.ndarray(shape, np.float32, block.buf)
+
+
+@contextmanager
+def _untracked() -> Iterator[None]:
+    """Within, Python does not start its process that removes the shared memory of programs that die: it would be
+    `sys.executable`, which in ParaView is no Python."""
+    from multiprocessing import resource_tracker
+
+    with _tracking:
+        names = ("register", "unregister")
+        before = {name: getattr(resource_tracker, name) for name in names}
+        for name in names:
+            setattr(resource_tracker, name, lambda *_: None)
+        try:
+            yield
+        finally:
+            for name, function in before.items():
+                setattr(resource_tracker, name, function)
+
+
+_tracking = threading.Lock()

@@ -72,3 +72,39 @@ def test_a_tutorial_runs(notebook: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_the_scripts_for_farms_run(tmp_path: Path) -> None:
+    """With programs that stand for those of a cluster; each command of ours has the options that it is given."""
+    import fluidsr.cli
+
+    stubs = {
+        "srun": '"$@"',
+        "scontrol": "echo node1",
+        "torchrun": 'while [ "$1" != -m ]; do shift; done; shift 2',
+    }
+    told = "printf '%s\\n' \"$*\" >> $COMMANDS"
+    for name in ("srun", "scontrol", "torchrun", "fluidsr", "dask"):
+        then = told if name in ("fluidsr", "torchrun") else ""
+        stub = tmp_path / name
+        stub.write_text(f"#!/bin/sh\n{stubs.get(name, '')}\n{then}\n")
+        stub.chmod(0o755)
+    job = {
+        "ARRAY_TASK_ID": "3",
+        "ARRAY_TASK_COUNT": "10",
+        "CPUS_PER_TASK": "2",
+        "JOB_NUM_NODES": "2",
+        "JOB_ID": "7",
+    }
+    job["JOB_NODELIST"] = "node[1-2]"
+    environment = {f"SLURM_{key}": value for key, value in job.items()}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "COMMANDS": str(tmp_path / "commands")}
+    scripts = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "docs" / "farm.md").read_text(), re.DOTALL)
+    for script in scripts:
+        subprocess.run(["bash", "-eum"], input=script, text=True, check=True, env=environment, timeout=20)
+    commands = (tmp_path / "commands").read_text().splitlines()
+    assert len(commands) == len(scripts) == 4
+    assert "--frames 4-240x10" in commands[0]
+    for command in commands:
+        name, *arguments = command.split()
+        fluidsr.cli.cli.get_command(None, name).make_context(name, arguments, obj=fluidsr.cli.Session())

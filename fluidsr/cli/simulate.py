@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,7 +55,18 @@ if TYPE_CHECKING:
     help="Number of the first frame, in file names and in --frames.",
 )
 @options(
-    "axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run", "json"
+    "axes",
+    "output",
+    "frames",
+    "format",
+    "set",
+    "seed",
+    *INFERENCE,
+    "device",
+    "scheduler",
+    "overwrite",
+    "dry-run",
+    "json",
 )
 @inference_options
 def simulate(
@@ -74,6 +85,7 @@ def simulate(
     overrides: tuple[str, ...],
     seed: int,
     device: str,
+    scheduler: str | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -111,7 +123,12 @@ def simulate(
     if dry_run:
         _describe(jobs, as_json)
         return
-    how = {"preview": preview, "overwrite": overwrite, "quiet": quiet}
+    how: dict[str, Any] = {
+        "preview": preview,
+        "scheduler": scheduler,
+        "overwrite": overwrite,
+        "quiet": quiet,
+    }
     if len(jobs) > 1:
         results = batch.simulate_batch(jobs, output or Path("runs"), **how)
         echo_result(results, f"{output or Path('runs')}: {len(results)} scenes", as_json, quiet)

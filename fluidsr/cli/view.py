@@ -94,7 +94,7 @@ def view(
     type=click.FloatRange(0, min_open=True),
     help="Frames per second of a movie  [default: the cache's]",
 )
-@options("density-grid", "output", "frames", "device", "overwrite", "json")
+@options("density-grid", "output", "frames", "device", "scheduler", "overwrite", "json")
 def render(
     inputs: tuple[str, ...],
     width: int | None,
@@ -111,6 +111,7 @@ def render(
     output: Path | None,
     frames: str | None,
     device: str,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -127,6 +128,7 @@ def render(
         output,
         frames_wanted=frames,
         fps=fps,
+        scheduler=scheduler,
         overwrite=overwrite,
         quiet=quiet,
         width=width,

@@ -184,7 +184,9 @@ def upsample(
     type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options("field", "stored-precision", *SEQUENCE, "threshold", "output", "frames", "overwrite", "json")
+@options(
+    "field", "stored-precision", *SEQUENCE, "threshold", "output", "frames", "scheduler", "overwrite", "json"
+)
 @sequence_options()
 def convert(
     inputs: tuple[str, ...],
@@ -197,6 +199,7 @@ def convert(
     skip_damaged: bool,
     output: Path | None,
     frames: str | None,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -213,5 +216,13 @@ def convert(
         naming=naming,
         threshold=threshold,
     )
-    folder = command.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
+    folder = command.convert(
+        inputs,
+        output,
+        settings,
+        frames_wanted=frames,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
     echo_result({"output": folder}, f"{folder}: done", as_json, quiet)

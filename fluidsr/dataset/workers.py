@@ -11,10 +11,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from queue import Empty
 from typing import Any
 
-from fluidsr.cluster import as_run_errors
+from fluidsr.cluster import alone, as_run_errors, limit_threads
 from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simulate
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
@@ -24,9 +25,6 @@ Report = Callable[[str, str], None]
 
 RETRIES = 2
 _AGAIN = "run it again; `debug` shows more"
-
-# A process has one solver backend, and dask may run several tasks in one process.
-_one_at_a_time = threading.Lock()
 
 
 def in_this_process(jobs: Sequence[SimulationJob], report: Report) -> Generator[Outcome, None, None]:
@@ -90,7 +88,7 @@ def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome,
     over a job again and again, where one fails on all of them, or where the scheduler is gone."""
     from distributed import as_completed
 
-    futures = client.map(_simulate_on_cluster, jobs, pure=False, retries=RETRIES)
+    futures = client.map(partial(alone, _simulate_on_cluster), jobs, pure=False, retries=RETRIES)
     names = {future.key: job.name for future, job in zip(futures, jobs, strict=True)}
     try:
         for future in as_completed(futures):
@@ -124,16 +122,6 @@ def _persistently(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
 def _failed(name: str, error: Exception) -> RunError:
     message = (str(error).strip() or "no message").splitlines()[0][:200]
     return RunError(name, f"failed {1 + RETRIES} times ({type(error).__name__}: {message})", _AGAIN)
-
-
-def limit_threads(count: int) -> None:
-    """Let torch, Taichi and the numeric libraries of this process use `count` threads; call it before they
-    start."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(count)
-    import torch
-
-    torch.set_num_threads(count)
 
 
 _reports: Any = None  # of a worker process: where it reports, and whether it is to stop
@@ -171,11 +159,7 @@ def _simulate_in_worker(job: SimulationJob) -> Outcome:
 
 
 def _simulate_on_cluster(job: SimulationJob) -> Outcome:
-    from distributed import get_worker
-
-    with _one_at_a_time:
-        limit_threads(get_worker().state.nthreads)
-        return simulate(job, lambda event: None)
+    return simulate(job, lambda event: None)
 
 
 def _drain(reports: Any) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,13 @@ def locate(name_or_path: str | Path) -> Path:
     raise ModelError(text, "is neither a shipped model nor a file", known)
 
 
+def portable_name(name_or_path: str | Path) -> str:
+    """The same model for processes that work in another folder: a shipped model's name, or an absolute path. Raises as
+    `locate` does."""
+    text, path = str(name_or_path), locate(name_or_path)
+    return text if text in (*shipped(), *shipped_closures()) else str(path.resolve())
+
+
 def _only_model(folder: Path) -> Path:
     """The model in a folder: its page lies beside it, and beside no checkpoint."""
     found = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())

@@ -34,7 +34,13 @@ def scene_files(scenes: Sequence[str]) -> list[str]:
 
 
 def simulate_batch(
-    jobs: Sequence[SimulateJob], parent: Path, *, preview: bool, overwrite: bool, quiet: bool
+    jobs: Sequence[SimulateJob],
+    parent: Path,
+    *,
+    preview: bool,
+    scheduler: str | None = None,
+    overwrite: bool,
+    quiet: bool,
 ) -> list[dict[str, Any]]:
     """Run each of `jobs` into `parent/NAME`; those of an interrupted batch are resumed. Returns what became of each:
     `scene`, `output`, `frames` and `seconds`, or `error` where it failed.
@@ -54,7 +60,9 @@ def simulate_batch(
         progress.note(f"scene {number} of {len(jobs)}: {job.scene.name}")
         result: dict[str, Any] = {"scene": job.scene.name, "output": str(output), "frames": len(job.frames)}
         try:
-            command.simulate(job, output, preview=preview, overwrite=overwrite, quiet=quiet)
+            command.simulate(
+                job, output, preview=preview, scheduler=scheduler, overwrite=overwrite, quiet=quiet
+            )
         except FluidsrError as error:
             result["error"] = str(error)
             progress.note(f"{job.scene.name} failed: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from fluidsr import volumes
-from fluidsr.errors import InputError, VolumeError
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around
 from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline.frame_jobs import make_frames
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
@@ -47,11 +49,13 @@ def convert(
     settings: ConvertSettings,
     *,
     frames_wanted: str | None = None,
+    scheduler: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
     """Write every frame of `inputs` into `output/frames/` in each of the formats. Returns the folder.
 
+    The work is done here, or by the workers of the dask `scheduler`; the files are the same.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
     `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
     goes on where it stopped. Raises InputError for inputs that are not there or lack a field, and for frames that the
@@ -77,27 +81,17 @@ def convert(
             len(cache.items), stage="convert", quiet=quiet, done=len(cache.items) - len(todo)
         ) as progress,
     ):
-        said: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
-        failures: list[VolumeError] = []
-        for item in todo:
-            try:
-                record, notes = _convert_one(item, root, settings, single)
-            except VolumeError as error:
-                if not settings.skip_damaged:
-                    raise
-                failures.append(error)
-                progress.note(f"{item.source}: left out: {error.what}")
-                continue
-            for note in notes:
-                if note not in said:
-                    said.add(note)
-                    progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record, _files(item, root, single, record["fields"]))
-            progress.advance(item.name)
-        if todo and len(failures) == len(todo):
-            raise failures[0]
+        make_frames(
+            partial(_convert_one, root=root.resolve(), settings=settings, formats=single),
+            todo,
+            folder,
+            progress,
+            files=lambda item, record: _files(item, root, single, record["fields"]),
+            scheduler=scheduler,
+            skip_damaged=settings.skip_damaged,
+        )
     folder.refresh()
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
@@ -115,14 +109,13 @@ def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[
 
 def _convert_one(
     item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Write one frame; returns its record, and sentences for the user."""
+) -> dict[str, Any]:
+    """Write one frame; returns its record, with sentences for the user."""
     started = time.perf_counter()
     asked = ["density", *settings.fields] if settings.fields else None
     by_windows = _by_windows(item, root, settings, formats, asked)
     if by_windows is not None:
-        notes = tuple(by_windows.pop("notes"))
-        return {**by_windows, "seconds": time.perf_counter() - started}, notes
+        return {**by_windows, "seconds": time.perf_counter() - started}
     taken, _ = frame_sequence.take(item, settings.intake, asked)
     frame = frame_sequence.in_its_place(taken, item, settings.intake)
     said = [*taken.notes]
@@ -140,7 +133,7 @@ def _convert_one(
         )
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
-    record = {
+    return {
         "source": str(item.source),
         "time": frame.time,
         "shape": list(frame.shape),
@@ -154,8 +147,8 @@ def _convert_one(
         "up": settings.intake.up(taken),
         "grids": usd.grids_of(fields, style, how["naming"]),
         "seconds": time.perf_counter() - started,
+        "notes": list(dict.fromkeys(said)),
     }
-    return record, tuple(dict.fromkeys(said))
 
 
 def _by_windows(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluidsr import cluster
 from fluidsr import device as devices
 from fluidsr.atomic import remove_unfinished
 from fluidsr.errors import InputError
@@ -22,6 +25,9 @@ from fluidsr.volumes import sequence
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from fluidsr.frame import Frame
+    from fluidsr.preview import Camera, RenderStyle
 
 MOST_OF_A_TURN = 3600
 
@@ -40,6 +46,7 @@ def render(
     extinction: float | None = None,
     density_grid: str | None = None,
     device: str = "auto",
+    scheduler: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
@@ -52,7 +59,8 @@ def render(
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
     `preview.RenderStyle`. `turntable` carries the camera once around in so many pictures: of one volume all of them are
-    made, of several each has one, a step further than the one before. Raises InputError for bad input and for an output
+    made, of several each has one, a step further than the one before. The pictures are drawn here, or by the workers of
+    the dask `scheduler`; they are the same. Raises InputError for bad input and for an output
     that exists, unless `overwrite`, RunError where another process is drawing the same.
     """
     from fluidsr import preview
@@ -86,34 +94,121 @@ def render(
     with ExitStack() as stack, Progress(len(shots), stage="render", quiet=quiet) as progress:
         _own(target, cache.items, overwrite, stack, progress)
         # Of the whole cache, so that any split of its frames gives the same pictures.
-        stage = around(_place(item, read_options) for item in cache.all_frames)
-        sheet: list[np.ndarray] = []
-        movie = None
-        drawn, frame = None, None
-        for place, (item, shot) in enumerate(shots):
-            if frame is None or item is not drawn:
-                read = frame_sequence.read(item, read_options, ["density", "flame"])[0]
-                drawn, frame = item, resampled(read, stage)
-            if width is None or height is None:
-                # Fixed by the first frame: the pictures of a movie or a sheet are all of one size.
-                width, height = preview.picture_size(frame, camera=view, width=width, height=height)
-            target.check_size(width, height)
-            turn = dataclasses.replace(view, yaw=view.yaw + shot.step * step)
-            draw = preview.render_linear if target.has_alpha else preview.render
-            picture = draw(frame, width=width, height=height, camera=turn, style=style, device=device)
-            if target.suffix == ".mp4":
-                movie = movie or stack.enter_context(preview.MovieWriter(target.path, fps or 1.0 / frame.dt))
-                movie.add(picture)
-            elif target.grid is not None:
-                sheet.append(preview.straight(picture))
-            elif target.suffix == ".exr":
-                preview.write_exr(target.files[place], picture)
-            else:
-                preview.write_png(target.files[place], picture)
-            progress.advance(shot.name)
-        if target.grid is not None:
-            preview.write_png(target.path, preview.flipbook(sheet, target.grid[0]))
+        place = partial(_place, read_options=read_options)
+        places = cluster.results(
+            place,
+            cache.all_frames,
+            scheduler,
+            progress.note,
+            name=lambda item: item.name,
+            sent=FrameRef.absolute,
+        )
+        with closing(places):
+            stage = around(each for _, each in places)
+        # The pictures of a movie or a sheet are all of one size.
+        width, height = preview.picture_size(stage, camera=view, width=width, height=height)
+        target.check_size(width, height)
+        draw = partial(
+            _draw, how=_Drawing(stage, width, height, style, device, read_options, target.has_alpha)
+        )
+        wanted = [
+            _Picture(
+                item,
+                shot.name,
+                dataclasses.replace(view, yaw=view.yaw + shot.step * step),
+                None if target.is_gathered else target.files[number],
+            )
+            for number, (item, shot) in enumerate(shots)
+        ]
+        drawn = stack.enter_context(
+            closing(
+                cluster.results(
+                    draw,
+                    wanted,
+                    scheduler,
+                    progress.note,
+                    name=lambda picture: picture.name,
+                    sent=_Picture.absolute,
+                )
+            )
+        )
+        if target.is_gathered:
+            _gather(drawn, target, fps, stack, progress)
+        else:
+            for picture, _ in drawn:
+                progress.advance(picture.name)
     return target.path
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What is the same for all pictures."""
+
+    stage: FrameGrid
+    width: int
+    height: int
+    style: RenderStyle
+    device: str
+    read_options: ReadOptions
+    has_alpha: bool
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture that is wanted: of which frame, from where, and its own file, if it has one."""
+
+    item: FrameRef
+    name: str
+    camera: Camera
+    file: Path | None
+
+    def absolute(self) -> _Picture:
+        """The same with absolute paths, for processes that work in another folder."""
+        file = None if self.file is None else self.file.resolve()
+        return dataclasses.replace(self, item=self.item.absolute(), file=file)
+
+
+def _draw(picture: _Picture, how: _Drawing) -> tuple[np.ndarray, float]:
+    """Draw a picture into its file; the pixels of one without a file (else none), and the frame's `dt`."""
+    from fluidsr import preview
+
+    frame = _frame(picture.item, how.read_options, how.stage, picture.item.source.stat().st_mtime_ns)
+    render = preview.render_linear if how.has_alpha else preview.render
+    pixels = render(
+        frame, width=how.width, height=how.height, camera=picture.camera, style=how.style, device=how.device
+    )
+    if picture.file is None:
+        return pixels, frame.dt
+    write = preview.write_exr if picture.file.suffix.lower() == ".exr" else preview.write_png
+    write(picture.file, pixels)
+    return pixels[:0], frame.dt
+
+
+@lru_cache(maxsize=1)  # all pictures of a turn are of one frame
+def _frame(item: FrameRef, read_options: ReadOptions, stage: FrameGrid, changed: int) -> Frame:
+    return resampled(frame_sequence.read(item, read_options, ["density", "flame"])[0], stage)
+
+
+def _gather(
+    drawn: Iterable[tuple[_Picture, tuple[np.ndarray, float]]],
+    target: RenderTarget,
+    fps: float | None,
+    stack: ExitStack,
+    progress: Progress,
+) -> None:
+    """Write the pictures into the one file that they share."""
+    from fluidsr import preview
+
+    movie, sheet = None, []
+    for picture, (pixels, dt) in drawn:
+        if target.grid is not None:
+            sheet.append(preview.straight(pixels))
+        else:
+            movie = movie or stack.enter_context(preview.MovieWriter(target.path, fps or 1.0 / dt))
+            movie.add(pixels)
+        progress.advance(picture.name)
+    if target.grid is not None:
+        preview.write_png(target.path, preview.flipbook(sheet, target.grid[0]))
 
 
 def _shots(items: Sequence[FrameRef], turntable: int | None) -> list[tuple[FrameRef, Shot]]:

@@ -77,6 +77,11 @@ class RenderTarget:
         return self.suffix == ".exr" or self.grid is not None
 
     @property
+    def is_gathered(self) -> bool:
+        """Whether all pictures go into one file, a movie or a sheet."""
+        return self.suffix == ".mp4" or self.grid is not None
+
+    @property
     def is_one_file(self) -> bool:
         """Whether there is one file, whose name the user has given."""
         return self.files == (self.path,)

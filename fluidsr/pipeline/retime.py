@@ -6,9 +6,10 @@ import math
 import shutil
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline.frame_jobs import make_frames
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
@@ -58,9 +60,18 @@ class RetimedFrame:
         """The number in the names of its files."""
         return self.number
 
+    @property
+    def source(self) -> Path:
+        """The file of the frame before it."""
+        return self.before.source
+
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
         """The files that a run in `root` makes of it."""
         return [root / "frames" / f"{self.name}.{suffix}" for suffix in formats]
+
+    def absolute(self) -> RetimedFrame:
+        """The same with absolute paths, for processes that work in another folder."""
+        return replace(self, before=self.before.absolute(), after=self.after and self.after.absolute())
 
 
 @dataclass(frozen=True)
@@ -111,16 +122,16 @@ def retime(
     todo = [i for i in plan.items if not folder.is_complete(i.number, i.targets(root, settings.formats))]
     done = len(plan.items) - len(todo)
     with folder, Progress(len(plan.items), stage="retime", quiet=quiet, done=done) as progress:
-        told: set[str] = set()
         for note in folder.notes:
             progress.note(note)
-        for item, record in _results(todo, root.resolve(), settings, plan.dt, scheduler, progress.note):
-            for note in record.pop("notes"):
-                if note not in told:
-                    told.add(note)
-                    progress.note(f"{item.before.source}: {note}")
-            folder.record(item.number, record, item.targets(root, settings.formats))
-            progress.advance(item.name)
+        make_frames(
+            partial(retime_frame, root=root.resolve(), settings=settings, dt=plan.dt),
+            todo,
+            folder,
+            progress,
+            files=lambda item, record: item.targets(root, settings.formats),
+            scheduler=scheduler,
+        )
         if not math.isclose(plan.dt * plan.input_rate, 1):
             rate = f"{1 / plan.dt:.10g}"
             note = f"the result has {rate} frames per second of the simulation: pass this rate where velocity matters"
@@ -292,33 +303,6 @@ def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Fram
         recent = dict([*recent.items(), (key, loaded)][-2:])
         _recent = recent
     return recent[key]
-
-
-def _results(
-    items: Sequence[RetimedFrame],
-    root: Path,
-    settings: RetimeSettings,
-    dt: float,
-    scheduler: str | None,
-    note: Callable[[str], None],
-) -> Iterator[tuple[RetimedFrame, dict[str, Any]]]:
-    """The record of each frame, made here or by the workers of `scheduler`."""
-    if scheduler is None:
-        for item in items:
-            yield item, retime_frame(item, root, settings, dt)
-        return
-    from fluidsr.cluster import as_run_errors, connect
-
-    with connect(scheduler, note) as client:
-        absolute = [
-            replace(item, before=item.before.absolute(), after=item.after and item.after.absolute())
-            for item in items
-        ]
-        futures = client.map(retime_frame, absolute, root=root, settings=settings, dt=dt, pure=False)
-        for item, future in zip(items, futures, strict=True):
-            with as_run_errors(item.name):
-                record = future.result()
-            yield item, record
 
 
 _recent: dict[tuple[Any, ...], tuple[volumes.Taken, Frame]] = {}  # the frames that were read last

@@ -21,9 +21,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, RunError
 from fluidsr.ownership import Ownership, exclusively, is_lock
-from fluidsr.pipeline import crash, provenance
+from fluidsr.pipeline import coarse_exchange, crash, provenance
 from fluidsr.pipeline.provenance import to_yaml
 
 _SPEC = "run.yaml"
@@ -189,7 +189,7 @@ class RunFolder:
 
     def record(self, number: int, record: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
         """Append one frame's line to `run.jsonl`, with the sizes and checksums of its `files`. On return it is on the
-        disk.
+        disk. Raises RunError for a file that is not there.
         """
         try:
             sums = {self._name(file): _describe(file) for file in files}
@@ -200,6 +200,10 @@ class RunFolder:
                     log.write(json.dumps(line).encode() + b"\n")
                     log.flush()
                     os.fsync(log.fileno())
+        except FileNotFoundError as error:
+            what = "is not there, although it has been written"
+            remedy = "give a folder as `output` that the workers share with this machine"
+            raise RunError(str(error.filename), what, remedy) from error
         except OSError as error:
             raise write_error(self.path / _LOG, error) from error
         self._records[number] = line
@@ -308,6 +312,7 @@ def _remove_run(path: Path) -> None:
         with suppress(OSError):
             (path / side).rmdir()
     crash.remove(path)
+    coarse_exchange.remove_all(path)
     for pattern in (_LOG, "preview.png", "preview.mp4", ".state_*.safetensors", _SPEC):
         for file in path.glob(pattern):
             file.unlink()

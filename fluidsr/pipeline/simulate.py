@@ -5,128 +5,35 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluidsr import device as devices
-from fluidsr import memory, metrics, scenes, volumes
-from fluidsr.errors import InputError, SolverError
+from fluidsr import cluster, memory, metrics, volumes
+from fluidsr.errors import SolverError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import checkpoint, crash, frame_sequence, memory_need, upscale_methods, usd
+from fluidsr.pipeline import checkpoint, crash, memory_need, upscale_methods, usd
+from fluidsr.pipeline.frame_makers import (
+    FrameMaker,
+    FramesHere,
+    FramesOnCluster,
+    PendingFrame,
+    outputs_of,
+)
 from fluidsr.pipeline.frame_writer import RunOutputs
-from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.initial_state import read_start
 from fluidsr.pipeline.preview import RunPreview, present
 from fluidsr.pipeline.progress import Progress, in_notebook
-from fluidsr.pipeline.provenance import digest
 from fluidsr.pipeline.run_folder import RunFolder
-from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
+from fluidsr.pipeline.simulate_job import SimulatedFrame, SimulateJob
+from fluidsr.pipeline.upscale_methods import UpscaleMethod
 from fluidsr.scenes import Scene
 from fluidsr.scenes.corrector import Corrector, corrector_for
-from fluidsr.scenes.upscale import ModelUpscale
 from fluidsr.signals import StopRequest
 
 if TYPE_CHECKING:
     from fluidsr.solver import AdvanceReport
     from fluidsr.upscaling.rest_coordinates import RestCoordinates
-
-# Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
-_IN_FLIGHT = 3
-
-
-@dataclass(frozen=True)
-class SimulateJob:
-    """Everything that determines the result of a run; the same job gives the same bytes."""
-
-    scene: Scene
-    frames: Sequence[int]
-    device: str
-    seed: int
-    inference: InferenceSettings = DEFAULT
-    start_frame: int = 1
-    axes: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        scene: str | Path | Scene,
-        *,
-        frames_wanted: str | int | None = None,
-        model: str | None = None,
-        detail: float | None = None,
-        device: str = "auto",
-        seed: int = 0,
-        overrides: Sequence[str] = (),
-        formats: Sequence[str] = (),
-        inference: InferenceSettings = DEFAULT,
-        resolution_scale: float = 1.0,
-        name: str | None = None,
-        start_frame: int = 1,
-        axes: str | None = None,
-    ) -> SimulateJob:
-        """Resolve the user's options; `model`, `detail`, `formats` and `name` take precedence over the scene's own.
-        `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
-        from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
-        if not isinstance(scene, Scene):
-            path = Path(scene)
-            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
-                raise InputError(
-                    str(scene), "is not a regular file", "give a scene in YAML, or a scene's name"
-                )
-            scene = scenes.load(str(scene), overrides)
-        elif overrides:
-            raise InputError("overrides", "a Scene object takes none", "load the scene with its overrides")
-        scene = scene.rescaled(resolution_scale)
-        if model == "none":
-            scene = scene.with_changes(upscale=None)
-        elif model is not None:
-            scene = scene.with_model(model)
-        if detail is not None:
-            scene = scene.with_detail(detail)
-        if formats:
-            scene = scene.with_formats(formats)
-        if name is not None:
-            scene = scene.with_changes(name=name)
-        numbers = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
-        frames = [number - start_frame + 1 for number in numbers]
-        device = devices.resolve(device)
-        settings = inference.on(device if isinstance(scene.upscale, ModelUpscale) else None)
-        return cls(scene.with_seed(seed), frames, device, seed, settings, start_frame, axes)
-
-    def configuration(self, method: UpscaleMethod | None, corrector: Corrector | None) -> dict[str, Any]:
-        """What must be equal for a run to be resumed; the number of frames is not part of it."""
-        named: dict[str, Any] = {} if self.start_frame == 1 else {"start_frame": self.start_frame}
-        named |= {} if self.axes is None else {"axes": self.axes}
-        scene = self.scene.model_dump(mode="json")
-        scene["time"].pop("frames")
-        if self.scene.start is not None:  # what is in the file counts, not where it lies
-            path = Path(self.scene.start.path)
-            scene["start"] |= {"path": path.name, "sha256": digest([path])}
-        if scene["upscale"] is not None:
-            for key in ("mask", "detail_mask"):  # their contents are in `method.identity()`
-                scene["upscale"].pop(key, None)
-        return {
-            "scene": scene,
-            "model": method.identity() if method else None,
-            "closure": corrector.identity() if corrector else None,
-            "seed": self.seed,
-            "device": self.device,
-            **named,
-        }
-
-
-@dataclass(frozen=True)
-class SimulatedFrame:
-    """One frame of a run: the coarse frame, its fine frame (None: the coarse one is the output), and the report."""
-
-    number: int
-    coarse: Frame
-    fine: FineFrame | None
-    report: AdvanceReport
-    seconds: dict[str, float]
 
 
 def simulate_frames(
@@ -174,8 +81,18 @@ def _with_bar(frames: Iterator[Frame], total: int) -> Iterator[Frame]:
             yield frame
 
 
-def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, quiet: bool) -> Path:
+def simulate(
+    job: SimulateJob,
+    output: Path,
+    *,
+    preview: bool,
+    scheduler: str | None = None,
+    overwrite: bool,
+    quiet: bool,
+) -> Path:
     """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
+
+    With a dask `scheduler` its workers upsample, write and draw the frames, beside the coarse run, which goes on here.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
@@ -183,6 +100,8 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
     """
     scene = job.scene
     method = upscale_methods.method_for(scene, job.device, job.inference)
+    if scheduler is not None:
+        FramesOnCluster.check(method)
     memory_need.check_scene(scene, method, job.device)
     corrector = corrector_for(scene, job.device)
     start, notes = read_start(scene)
@@ -196,7 +115,9 @@ def simulate(job: SimulateJob, output: Path, *, preview: bool, overwrite: bool, 
         needed=("time",),
     )
     with folder:
-        _simulate_into(folder, job, method, corrector, start, notes, preview=preview, quiet=quiet)
+        _simulate_into(
+            folder, job, method, corrector, start, notes, preview=preview, scheduler=scheduler, quiet=quiet
+        )
     return folder.path
 
 
@@ -209,11 +130,11 @@ def _simulate_into(
     notes: Sequence[str],
     *,
     preview: bool,
+    scheduler: str | None,
     quiet: bool,
 ) -> None:
-    scene = job.scene
-    run_preview = RunPreview(folder.path, scene.domain.up) if preview else None
-    outputs = RunOutputs(scene, folder.path, run_preview, job.start_frame, job.axes)
+    scene, factor = job.scene, method.factor if method else 1
+    outputs = outputs_of(job, folder.path, preview)
     todo = [n for n in job.frames if not folder.is_complete(n, outputs.files(n))]
     done = len(job.frames) - len(todo)
     with Progress(len(job.frames), stage="simulate", quiet=quiet, done=done) as progress:
@@ -237,16 +158,25 @@ def _simulate_into(
                 progress.note(
                     f"{method.name} reads its own last fine frame: those of the frames before are made, too"
                 )
-            _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
+            with ExitStack() as stack:
+                maker: FrameMaker = FramesHere(outputs, factor)
+                if scheduler is not None:
+                    workers = stack.enter_context(cluster.use(scheduler, progress.note))
+                    maker = stack.enter_context(closing(FramesOnCluster(workers, job, folder.path, preview)))
+                frames = _simulated_frames(
+                    job, method, corrector, start, set(todo), saved=saved, folder=folder.path
+                )
+                _produce(job, frames, maker, folder, outputs, saved, progress)
         # Also after a run that was stopped in between.
         saved.remove()
         crash.remove_if_passed(folder.path, max(job.frames) + job.start_frame - 1)
     folder.refresh()
     _write_series(job, folder)
-    if run_preview:
+    if preview:
         # With a range of frames, too, the preview shows all that are complete: the last machine of a farm completes it.
+        run_preview = RunPreview(folder.path, scene.domain.up)
         rendered = [number for number in sorted(folder.complete) if run_preview.image_path(number).exists()]
-        run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, method.factor if method else 1)
+        run_preview.encode(rendered, scene.time.fps, scene.domain.resolution, factor)
 
 
 def describe(job: SimulateJob) -> dict[str, Any]:
@@ -280,50 +210,42 @@ def describe(job: SimulateJob) -> dict[str, Any]:
 
 def _produce(
     job: SimulateJob,
-    method: UpscaleMethod | None,
-    corrector: Corrector | None,
-    start: Frame | None,
+    frames: Iterator[tuple[SimulatedFrame, dict[str, Any] | None]],
+    maker: FrameMaker,
     folder: RunFolder,
     outputs: RunOutputs,
-    todo: set[int],
     saved: checkpoint.Checkpoint,
     progress: Progress,
 ) -> None:
-    pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, list[Future[float]]]] = deque()
+    """Have `maker` make the `frames` of a run, and record them."""
+    pending: deque[tuple[SimulatedFrame, dict[str, Any] | None, PendingFrame]] = deque()
     notes: set[str] = set()
-    factor = method.factor if method else 1
 
-    def record_finished(limit: int) -> None:
+    def record_finished(limit: int, *, only_done: bool = False) -> None:
         # In order, so that the log is in the order of the frames and the saved state is never ahead of the files.
-        while len(pending) > limit:
-            frame, state, writes = pending.popleft()
-            write_seconds = sum(write.result() for write in writes)
-            folder.record(frame.number, _record(frame, write_seconds), outputs.files(frame.number))
-            if state is not None:
-                saved.save(frame.number, state)
-            progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
-
-    try:
-        for frame, state in _simulated_frames(
-            job, method, corrector, start, todo, saved=saved, folder=folder.path
-        ):
-            writes = outputs.write(frame.number, frame.coarse, frame.fine, factor, frame.seconds)
-            pending.append((frame, state, writes))
-            for note in frame.fine.notes if frame.fine else ():
+        while len(pending) > limit and not (only_done and not pending[0][2].done()):
+            frame, state, made = pending.popleft()
+            finished = made.finished()
+            for note in finished.notes:
                 if note not in notes:
                     notes.add(note)
                     progress.note(f"frame {job.start_frame - 1 + frame.number}: {note}")
-            record_finished(_IN_FLIGHT - 1)
+            folder.record(frame.number, _record(frame, finished.seconds), outputs.files(frame.number))
+            if state is not None:
+                saved.save(frame.number, state)
+            maker.recorded(frame.number)
+            progress.advance(f"t = {frame.coarse.time:.2f} s, {frame.report.substeps} substeps")
+
+    try:
+        for frame, state in frames:
+            pending.append((frame, state, maker.make(frame)))
+            record_finished(maker.in_flight - 1)
         record_finished(0)
     except BaseException:
-        with (
-            StopRequest() as stop,
-            stop.uninterrupted(),
-        ):  # a second Ctrl-C shall not lose what the first kept
-            for _, _, writes in pending:
-                wait(writes)  # all their blocks have been queued
-            with suppress(BaseException):
-                record_finished(0)  # complete frames are kept
+        with StopRequest() as stop:
+            maker.settle([made for _, _, made in pending], stop)
+            with stop.uninterrupted(), suppress(BaseException):
+                record_finished(0, only_done=True)  # complete frames are kept
         raise
 
 
@@ -392,7 +314,8 @@ def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
     return RestCoordinates(first, periodic=scene.domain.periodic)
 
 
-def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
+def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
+    """What is told of a frame in the log, with the `seconds` of its stages beside those of the frame itself."""
     report = frame.report
     return {
         "time": frame.coarse.time,
@@ -403,7 +326,7 @@ def _record(frame: SimulatedFrame, write_seconds: float) -> dict[str, Any]:
         "max_divergence": report.max_divergence,
         "total_density": report.total_density,
         "zigzag": metrics.zigzag(frame.coarse.numpy().density),
-        "seconds": {**frame.seconds, "write": write_seconds, "solver": dict(report.seconds)},
+        "seconds": {**frame.seconds, **seconds, "solver": dict(report.seconds)},
     }
 
 

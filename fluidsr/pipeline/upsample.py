@@ -18,6 +18,7 @@ from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_sequence, memory_need, recurrent_order, usd
+from fluidsr.pipeline.frame_jobs import make_frames, record_frames, unless_damaged
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -54,6 +55,29 @@ class UpsampleSettings:
     naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A frame, and those before it."""
+
+    item: FrameRef
+    earlier: tuple[FrameRef, ...]
+
+    @property
+    def number(self) -> int:
+        return self.item.number
+
+    @property
+    def name(self) -> str:
+        return self.item.name
+
+    @property
+    def source(self) -> Path:
+        return self.item.source
+
+    def absolute(self) -> _Job:
+        return _Job(self.item.absolute(), tuple(each.absolute() for each in self.earlier))
 
 
 def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
@@ -110,30 +134,26 @@ def upsample(
         item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
     ]
     with folder, Progress(len(items), stage="upsample", quiet=quiet, done=len(items) - len(todo)) as progress:
-        notes: set[str] = set()
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
-        failures: list[VolumeError] = []
-        target = root.resolve()
+
+        def files(job: _Job, record: dict[str, Any]) -> Sequence[Path]:
+            return job.item.targets(root, settings.formats)
+
         if cards[0].reads_previous:
             jobs = _with_earlier(items, everything, cards[0].past)
-            results = _in_order(jobs, [item in todo for item in items], target, settings, progress.note)
+            made = _in_order(jobs, [item in todo for item in items], root.resolve(), settings, progress.note)
+            record_frames(made, len(todo), folder, progress, files)
         else:
-            jobs = _with_earlier(todo, everything, cards[0].past)
-            results = _results(jobs, target, settings, scheduler, progress.note)
-        for item, record in results:
-            if isinstance(record, VolumeError):
-                failures.append(record)
-                progress.note(f"{item.source}: left out: {record.what}")
-                continue
-            for note in record.pop("notes"):
-                if note not in notes:
-                    notes.add(note)
-                    progress.note(f"{item.source}: {note}")
-            folder.record(item.number, record, item.targets(root, settings.formats))
-            progress.advance(item.name)
-        if todo and len(failures) == len(todo):
-            raise failures[0]
+            make_frames(
+                partial(_upsample_job, root=root.resolve(), settings=_anywhere(settings)),
+                _with_earlier(todo, everything, cards[0].past),
+                folder,
+                progress,
+                files=files,
+                scheduler=scheduler,
+                skip_damaged=settings.skip_damaged,
+            )
     folder.refresh()
     write_series_files(root, everything, folder.complete, settings.formats)
     return root
@@ -433,12 +453,21 @@ def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
     return frame_sequence.take(item, settings.intake, with_velocity, without)[0]
 
 
-def _with_earlier(
-    todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int
-) -> list[tuple[FrameRef, tuple[FrameRef, ...]]]:
+def _anywhere(settings: UpsampleSettings) -> UpsampleSettings:
+    """The same for processes that work in another folder."""
+    from fluidsr import models
+
+    return replace(settings, models=tuple(models.portable_name(model) for model in settings.models))
+
+
+def _upsample_job(job: _Job, root: Path, settings: UpsampleSettings) -> dict[str, Any]:
+    return upsample_file(job.item, job.earlier, root, settings)
+
+
+def _with_earlier(todo: Sequence[FrameRef], all_frames: Sequence[FrameRef], count: int) -> list[_Job]:
     """Each frame with up to `count` frames of the sequence before it."""
     places = {item: place for place, item in enumerate(all_frames)}
-    return [(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
+    return [_Job(item, tuple(all_frames[max(0, places[item] - count) : places[item]])) for item in todo]
 
 
 def _history(
@@ -479,57 +508,19 @@ def _margin(card: Any) -> int:
 
 
 def _in_order(
-    jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
+    jobs: Sequence[_Job],
     wanted: Sequence[bool],
     root: Path,
     settings: UpsampleSettings,
     note: Callable[[str], None],
-) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
-    """`_results` of the `wanted` jobs of a model that reads its own last fine frame."""
+) -> Iterator[tuple[_Job, dict[str, Any] | VolumeError]]:
+    """The records of the `wanted` jobs of a model that reads its own last fine frame."""
 
-    def make(
-        job: tuple[FrameRef, tuple[FrameRef, ...]], last: LastFrameStore, write: bool
-    ) -> dict[str, Any] | VolumeError:
-        return _unless_damaged(lambda: upsample_file(*job, root, settings, last, write), settings)
+    def make(job: _Job, last: LastFrameStore, write: bool) -> dict[str, Any] | VolumeError:
+        work = partial(upsample_file, root=root, settings=settings, last=last, write=write)
+        return unless_damaged(lambda each: work(each.item, each.earlier), settings.skip_damaged, job)
 
-    for (item, _), record in recurrent_order.in_order(jobs, wanted, make, root, note):
-        yield item, record
-
-
-def _unless_damaged(
-    made: Callable[[], dict[str, Any]], settings: UpsampleSettings
-) -> dict[str, Any] | VolumeError:
-    """A record, or why there is none, where damaged frames are left out."""
-    try:
-        return made()
-    except VolumeError as error:
-        if not settings.skip_damaged:
-            raise
-        return error
-
-
-def _results(
-    jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
-    root: Path,
-    settings: UpsampleSettings,
-    scheduler: str | None,
-    note: Callable[[str], None],
-) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
-    """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
-    if scheduler is None:
-        for item, earlier in jobs:
-            yield item, _unless_damaged(partial(upsample_file, item, earlier, root, settings), settings)
-        return
-    from fluidsr.cluster import as_run_errors, connect
-
-    with connect(scheduler, note) as client:
-        items = [item.absolute() for item, _ in jobs]
-        pasts = [tuple(each.absolute() for each in earlier) for _, earlier in jobs]
-        futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
-        for (item, _), future in zip(jobs, futures, strict=True):
-            with as_run_errors(item.name):
-                record = _unless_damaged(future.result, settings)
-            yield item, record
+    yield from recurrent_order.in_order(jobs, wanted, make, root, note)
 
 
 _recent: dict[tuple[Any, ...], Frame] = {}  # what was read as history last

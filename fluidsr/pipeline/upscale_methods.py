@@ -66,6 +66,10 @@ class FineFrame(Protocol):
     def notes(self) -> Sequence[str]:
         """Notes for the user about the frame, complete once it has been computed."""
 
+    @property
+    def history(self) -> Sequence[Frame]:
+        """The coarse frames before it that it is made of, too, the last one last."""
+
     def whole(self, fields: Sequence[str]) -> Frame:
         """The fine frame with density and `fields`."""
 
@@ -165,7 +169,14 @@ class GeneratorMethod:
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
-        return _GeneratorRun(self.upscaler, self._shaping, first)
+        return _GeneratorRun(self, first)
+
+    def frame(
+        self, coarse: Frame, number: int, history: Sequence[Frame], last: LastFrameStore | None = None
+    ) -> _GeneratorFrame:
+        """The fine frame of the coarse one `number` of a run, given those before it (see `moving`), and the `last` fine
+        one for a generator that reads it."""
+        return _GeneratorFrame(self.upscaler, coarse, self._shaping, number, tuple(history), last)
 
 
 class _GeneratorRun:
@@ -175,10 +186,11 @@ class _GeneratorRun:
     has the fine frame before the present one, which may not be made yet.
     """
 
-    def __init__(self, upscaler: Upscaler, shaping: Shaping, first: Frame) -> None:
+    def __init__(self, method: GeneratorMethod, first: Frame) -> None:
         from fluidsr.upscaling import LastFrameStore
 
-        self._upscaler, self._shaping, self._first = upscaler, shaping, first
+        upscaler = method.upscaler
+        self._method, self._first = method, first
         self._last = LastFrameStore() if upscaler.reads_previous else None
         self._past: deque[Frame] = deque(maxlen=max(upscaler.past, int(upscaler.reads_previous)))
         self._pending: _GeneratorFrame | None = None
@@ -187,12 +199,12 @@ class _GeneratorRun:
         if self._last is not None and self._pending is not None and not self._pending.made:
             self._pending.whole(())
         self._pending = self._frame(coarse)
-        self._past.append(_moving(coarse))
+        self._past.append(moving(coarse))
         return self._pending
 
     def _frame(self, coarse: Frame) -> _GeneratorFrame:
         number = round((coarse.time - self._first.time) / coarse.dt)
-        return _GeneratorFrame(self._upscaler, coarse, self._shaping, number, tuple(self._past), self._last)
+        return self._method.frame(coarse, number, self._past, self._last)
 
     def state(self) -> dict[str, torch.Tensor]:
         import torch
@@ -215,7 +227,7 @@ class _GeneratorRun:
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
             if fields.shape != (1 + first.dim, *first.shape):
                 raise InputError(f"past_{place}", "does not fit the scene", "start a new run")
-            earlier = _moving(first).replace(density=fields[0], velocity=fields[1:], time=time)
+            earlier = moving(first).replace(density=fields[0], velocity=fields[1:], time=time)
             self._pending = self._frame(earlier)
             self._past.append(earlier)
         if self._last is not None:
@@ -226,8 +238,8 @@ class _GeneratorRun:
                 self._pending.made = bool(state["made"])
 
 
-def _moving(frame: Frame) -> Frame:
-    """The frame with its density and velocity alone."""
+def moving(frame: Frame) -> Frame:
+    """The frame with its density and velocity alone: what a later one looks back on."""
     return frame.with_fields({"density": frame.density, "velocity": frame.velocity})
 
 
@@ -242,7 +254,7 @@ class _GeneratorFrame:
         last: LastFrameStore | None,
     ) -> None:
         self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number
-        self._history, self._last, self.made = history, last, False
+        self.history, self._last, self.made = history, last, False
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
@@ -267,7 +279,7 @@ class _GeneratorFrame:
         self.made = True
 
     def _options(self) -> dict[str, Any]:
-        options = {**self._shaping.of(self._coarse, self._number), "history": self._history}
+        options = {**self._shaping.of(self._coarse, self._number), "history": self.history}
         if self._last is not None:
             options["previous"] = self._last.before(self._coarse, self._upscaler.factor)
         return options
@@ -337,6 +349,7 @@ class _WaveletRun:
 
 class _WaveletFrame:
     notes: Sequence[str] = ()
+    history: Sequence[Frame] = ()
 
     def __init__(self, turbulence: WaveletTurbulence, coarse: Frame) -> None:
         self._turbulence, self._coarse = turbulence, coarse

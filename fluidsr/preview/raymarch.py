@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from fluidsr.preview import flames, lighting
 from fluidsr.preview.camera import Camera
 from fluidsr.preview.style import RenderStyle
 from fluidsr.preview.tonemap import premultiplied, tonemap
+
+if TYPE_CHECKING:
+    from fluidsr.frame_grid import FrameGrid
 
 STEP = 1.0  # cells between samples, or
 STEP_DEPTH = (
@@ -123,9 +126,13 @@ def _light(
 
 
 def picture_size(
-    frame: Frame, *, camera: Camera | None = None, width: int | None = None, height: int | None = None
+    frame: Frame | FrameGrid,
+    *,
+    camera: Camera | None = None,
+    width: int | None = None,
+    height: int | None = None,
 ) -> tuple[int, int]:
-    """Width and height in pixels that `render` gives this frame; the same for the frame at another
+    """Width and height in pixels that `render` gives this frame, or one on this grid; the same for the frame at another
     resolution.
     """
     return cameras.picture_size(

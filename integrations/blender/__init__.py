@@ -28,6 +28,7 @@ def register():
 
 
 def unregister():
+    preferences.stop()
     worker.stop()
     del bpy.types.Object.fluidsr
     for each in reversed(CLASSES):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import bpy
 
-from . import fluid_objects, scene_file, volume, worker
+from . import fluid_objects, preferences, scene_file, volume, worker
 from .client import WorkerError
 from .panel import domain_of
-from .preferences import command
 from .worker import Run
 
 current = None  # the Run that goes on
@@ -118,7 +117,15 @@ class WorkerOperator:
 
     @classmethod
     def poll(cls, context):
-        return domain_of(context.object) is not None and current is None
+        if current is not None:
+            cls.poll_message_set("fluidsr is at work; wait for its end, or stop it with Esc")
+        elif preferences.current is not None:
+            cls.poll_message_set("fluidsr is being installed; wait for the end")
+        elif domain_of(context.object) is None:
+            cls.poll_message_set("no gas domain is selected; select the domain of the smoke")
+        else:
+            return True
+        return False
 
     def _start(self, context):
         global current
@@ -205,7 +212,7 @@ class FLUIDSR_OT_upsample(WorkerOperator, bpy.types.Operator):
     kind = "UPSAMPLE"
 
     def _run(self, context, thing):
-        return Run(command(context), "upsample", **upsample_arguments(thing))
+        return Run(preferences.command(context), "upsample", **upsample_arguments(thing))
 
     def _finished(self, context, domain, frames):
         self.report({"INFO"}, f"{frames}: done; click Import Result to import them")
@@ -223,7 +230,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
     kind = "SIMULATE"
 
     def _run(self, context, thing):
-        program = command(context)
+        program = preferences.command(context)
         worker.client(program)  # a wrong path is told before anything is written
         arguments, notes, self._names = simulate_arguments(context, thing)
         for note in notes:

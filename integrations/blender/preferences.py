@@ -2,16 +2,17 @@
 """Preferences: where fluidsr is, whether it works, and its installation."""
 
 import json
+import os
 import shutil
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import bpy
 
-from . import worker
+from . import installation, worker
 from .client import WorkerError
+
+SOURCE = "FLUIDSR_PACKAGE"  # the environment variable with the default of Install From
+current = None  # the Installation that goes on
 
 
 def preferences(context):
@@ -20,19 +21,16 @@ def preferences(context):
 
 
 def command(context):
-    """The program of fluidsr: as set, else that on the search path, else that of Install."""
+    """The program of fluidsr: as set, else that of Install, else that on the search path."""
     given = bpy.path.abspath(preferences(context).executable)
-    if given:
-        return given
-    own = environment() / ("Scripts/fluidsr.exe" if sys.platform == "win32" else "bin/fluidsr")
-    return str(own) if own.exists() else shutil.which("fluidsr") or ""
+    return given or str(installation.newest_program(environments()) or shutil.which("fluidsr") or "")
 
 
-def environment():
-    """The folder of the Python environment that Install makes."""
+def environments():
+    """The folder of the Python environments that Install makes."""
     if hasattr(bpy.utils, "extension_path_user") and __package__.startswith("bl_ext."):
-        return Path(bpy.utils.extension_path_user(__package__, path="environment"))
-    return Path(bpy.utils.user_resource("DATAFILES", path="fluidsr_environment"))
+        return Path(bpy.utils.extension_path_user(__package__))
+    return Path(bpy.utils.user_resource("DATAFILES", path="fluidsr"))
 
 
 def online():
@@ -50,9 +48,14 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
     )
     source: bpy.props.StringProperty(
         name="Install From",
-        default="fluidsr",
+        default=os.environ.get(SOURCE, "fluidsr"),
+        description="What pip installs: a folder with fluidsr's source, a wheel, an address, or a package's name."
+        f" The environment variable {SOURCE} sets the default",
+    )
+    python: bpy.props.StringProperty(
+        name="Python",
         subtype="FILE_PATH",
-        description="What pip installs: a folder with fluidsr's source, a wheel, or a package's name",
+        description=f"Python {installation.VERSIONS} for Install. Empty: Blender's own, or one on the search path",
     )
     models: bpy.props.StringProperty(options={"HIDDEN"})  # JSON: names, as of the last test
     state: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
@@ -62,6 +65,12 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "executable")
         layout.operator("fluidsr.test", icon="CHECKMARK")
         layout.prop(self, "source")
+        layout.prop(self, "python")
+        if current is not None:
+            row = layout.row()
+            row.label(text=f"{current.text} ({round(current.seconds)} s)", icon="SORTTIME")
+            row.operator("fluidsr.cancel_install", icon="CANCEL")
+            return
         row = layout.row()
         row.enabled = online()
         row.operator("fluidsr.install", icon="IMPORT")
@@ -98,64 +107,139 @@ class FLUIDSR_OT_install(bpy.types.Operator):
     bl_label = "Install"
     bl_description = "Install fluidsr and PyTorch into a Python environment of their own"
 
-    _thread = _timer = None
-
     def invoke(self, context, event):
-        return context.window_manager.invoke_props_dialog(self, width=480)
+        problem = self._prepare(context)
+        if problem:
+            self.report({"ERROR"}, problem)
+            return {"CANCELLED"}
+        return context.window_manager.invoke_props_dialog(self, width=560)
 
     def draw(self, context):
-        self.layout.label(text="Download fluidsr and PyTorch (several hundred MB, with CUDA several GB) into")
-        self.layout.label(text=f"{environment()} ?")
+        self.layout.label(
+            text=f"Download {self._source} and PyTorch: several hundred MB, with CUDA several GB."
+        )
+        self.layout.label(text=f"They go into {environments()}")
+        self.layout.label(text=f"and nowhere else, by {self._python}")
 
     def execute(self, context):
-        if not online():
-            self.report(
-                {"ERROR"}, "Install: online access is off; allow it in Preferences > System > Network"
-            )
+        global current
+        problem = self._prepare(context)
+        if problem:
+            self.report({"ERROR"}, problem)
             return {"CANCELLED"}
-        source = preferences(context).source
-        source = bpy.path.abspath(source) if source.startswith("//") else source
-        self._problem = None
-        self._thread = threading.Thread(target=self._install, args=(source, environment()), daemon=True)
-        self._thread.start()
+        current = installation.Installation(self._python, self._source, environments())
+        preferences(context).state = ""
         if bpy.app.background:
-            self._thread.join()
-            return self._finish(context)
-        preferences(context).state = "installing ..."
+            current.wait()
+            return self._end(context)
         self._timer = context.window_manager.event_timer_add(0.5, window=context.window)
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
-        if event.type != "TIMER" or self._thread.is_alive():
+        if event.type == "ESC" and event.value == "PRESS":
+            current.cancel()
+            return {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        redraw(context)
+        if not current.done:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
-        return self._finish(context)
+        return self._end(context)
 
-    def _install(self, source, folder):
+    def cancel(self, context):
+        """Blender ends the operator itself, when its window is closed or another file is loaded; the installation goes
+        on."""
+        bpy.app.timers.register(_conclude_later)
+
+    def _prepare(self, context):
+        """Choose what is installed by what; what prevents it, in one line."""
+        from . import operators  # which has it as it is now
+
+        if current is not None:
+            return "Install: is running; wait for its end, or stop it with Cancel"
+        if operators.current is not None:
+            return "Install: fluidsr is at work; wait for its end, or stop it with Esc"
+        if not online():
+            return "Install: online access is off; allow it in Preferences > System > Network"
+        found = preferences(context)
+        source = found.source.strip() or "fluidsr"
+        self._source = bpy.path.abspath(source) if source.startswith("//") else source
         try:
-            for arguments in install_commands(source, folder):
-                done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-                    self._problem = f"{Path(arguments[0]).name}: {lines[-1]}"
-                    return
-        except OSError as error:
-            self._problem = f"{arguments[0]}: cannot be run ({error.strerror})"
+            self._python = installation.find_python(bpy.path.abspath(found.python))
+        except installation.Failed as error:
+            return f"Install: {error}"
+        return ""
 
-    def _finish(self, context):
-        if self._problem:
-            preferences(context).state = f"Install failed: {self._problem}"
-            self.report({"ERROR"}, preferences(context).state)
+    def _end(self, context):
+        cancelled = current.cancelled
+        if not conclude(context):
+            self.report({"WARNING" if cancelled else "ERROR"}, preferences(context).state)
             return {"CANCELLED"}
-        return bpy.ops.fluidsr.test()
+        try:
+            return bpy.ops.fluidsr.test()
+        except RuntimeError as error:  # what Test has reported
+            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            return {"CANCELLED"}
 
 
-def install_commands(source, folder):
-    """The commands that install `source` into a new Python environment in `folder`."""
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    yield [sys.executable, "-m", "venv", "--clear", str(folder)]
-    yield [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--", source]
+class FLUIDSR_OT_cancel_install(bpy.types.Operator):
+    bl_idname = "fluidsr.cancel_install"
+    bl_label = "Cancel"
+    bl_description = "Stop the installation, and remove what it has begun"
+
+    @classmethod
+    def poll(cls, context):
+        return current is not None
+
+    def execute(self, context):
+        current.cancel()
+        return {"FINISHED"}
 
 
-CLASSES = (FluidsrPreferences, FLUIDSR_OT_test, FLUIDSR_OT_install)
+def conclude(context):
+    """Use what the installation has made, in place of those before it; whether it has made anything."""
+    global current
+    ended, current = current, None
+    found = preferences(context)
+    if ended.program is None:
+        found.state = f"Install failed: {ended.error}"
+        if ended.cancelled:
+            found.state = "Install: stopped; all is as it was before"
+        return False
+    worker.stop()
+    found.executable = str(ended.program)
+    context.preferences.is_dirty = True
+    installation.remove_others(ended.program)
+    found.state = f"installed: {ended.program}"
+    return True
+
+
+def _conclude_later():
+    if current is None:
+        return None
+    redraw(bpy.context)
+    if not current.done:
+        return 0.5
+    conclude(bpy.context)
+    redraw(bpy.context)
+    return None
+
+
+def redraw(context):
+    """Show the preferences as they are now."""
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+
+
+def stop():
+    """End an installation that goes on."""
+    if current is not None:
+        current.cancel()
+        current.wait()
+
+
+CLASSES = (FluidsrPreferences, FLUIDSR_OT_test, FLUIDSR_OT_install, FLUIDSR_OT_cancel_install)

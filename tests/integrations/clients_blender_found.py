@@ -38,7 +38,8 @@ def run(command: Sequence[str], script: str, folder: Path, *more: str, seconds: 
         f'#!/bin/sh\nPYTHONPATH="{ADDON.parents[1]}" exec "{sys.executable}" -m fluidsr.cli "$@"\n'
     )
     program.chmod(0o755)
-    environment = {**os.environ, "BLENDER_USER_SCRIPTS": str(folder / "scripts")}
+    own = {"BLENDER_USER_SCRIPTS": str(folder / "scripts"), "XDG_CONFIG_HOME": str(folder / "config")}
+    environment = {**os.environ, **own}
     environment.pop("PYTHONPATH", None)  # of this interpreter, not of Blender's
     arguments = [*command, str(Path(__file__).parent / script), "--", str(program), str(folder), *more]
     done = subprocess.run(

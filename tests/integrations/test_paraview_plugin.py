@@ -1,5 +1,9 @@
-"""The ParaView plugin's algorithms, run by VTK without ParaView: reader, filter, time steps and places."""
+"""The ParaView plugin: its algorithms, run by VTK alone (reader, filter, time steps, places), and in ParaView."""
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +93,50 @@ def test_what_is_wrong_is_one_line(plugin, files: Path, tmp_path: Path) -> None:
         plugin.fields_of(image, ["velocity"])
     assert list(plugin.siblings(files / "s_0001.vdb")) == [1, 2, 4]
     assert plugin.siblings(tmp_path / "plain.vdb") == {0: tmp_path / "plain.vdb"}
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(1300)
+def test_it_works_in_paraview(files: Path, tmp_path: Path) -> None:
+    """FLUIDSR_CLIENT_PICTURES names a folder that keeps the picture."""
+    if not (shutil.which("pvpython") and shutil.which("xvfb-run")):
+        pytest.skip("needs pvpython and xvfb-run")
+    program = tmp_path / "fluidsr"
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{PLUGIN.parents[1]}" exec "{sys.executable}" -m fluidsr.cli "$@"\n'
+    )
+    program.chmod(0o755)
+    environment = {**os.environ, "FLUIDSR": str(program)}
+    environment.pop("PYTHONPATH", None)  # of this interpreter, not of ParaView's
+    script, picture = Path(__file__).parent / "clients_paraview_plugin.py", tmp_path / "picture.png"
+    inputs = [PLUGIN / "fluidsr_paraview.py", files / "s_0002.vdb", tmp_path / "told.json", picture]
+    command = ["xvfb-run", "-a", "pvpython", str(script), *map(str, inputs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
+        shutil.copy(picture, Path(keep) / "paraview_plugin.png")
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["reader"] == "FluidsrVDBReader"
+    np.testing.assert_allclose(told["times"], [1 / 24, 2 / 24, 4 / 24])
+    assert told["properties"] == {
+        "Model": "smoke3d-x4",
+        "Detail": 1.0,
+        "Precision": "float32",
+        "FrameRate": 24.0,
+    }
+    for coarse, fine, number in zip(told["coarse"], told["fine"], (1, 2), strict=True):
+        frame = puff(number)
+        assert coarse["shape"] == list(frame.shape) and fine["shape"] == [4 * n for n in frame.shape]
+        expected = [float(frame.density.min()), float(frame.density.max())]
+        np.testing.assert_allclose(coarse["ranges"]["density"], expected, rtol=1e-6)
+        half = (
+            np.array([0.05, -0.05] * 3),
+            np.array([0.0125, -0.0125] * 3),
+        )  # points are at the cells' centres
+        np.testing.assert_allclose(
+            np.subtract(coarse["bounds"], half[0]), np.subtract(fine["bounds"], half[1]), atol=1e-5
+        )
+        assert set(fine["ranges"]) == {"density", "velocity"}
+    assert told["errors"] == ""
+    assert "fluidsr: no-such-model: is neither a shipped model nor a file" in told["wrong model"]
+    assert "Traceback" not in told["wrong model"]

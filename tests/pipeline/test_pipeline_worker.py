@@ -147,6 +147,19 @@ def test_shared_memory_is_checked(client: Client, tiny_model: str, arrays: dict,
     assert needle in str(caught.value)
 
 
+def test_the_client_needs_no_second_process_for_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's watchman over shared memory is started as `sys.executable`, which in ParaView is no Python."""
+    from multiprocessing import resource_tracker
+
+    def broken() -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(resource_tracker._resource_tracker, "ensure_running", broken)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with _Shared() as shared:
+        np.testing.assert_array_equal(shared.copy(shared.add(values.shape, values)), values)
+
+
 def test_a_result_without_its_field_is_refused(client: Client, tiny_model: str) -> None:
     with pytest.raises(WorkerError, match="result: heat: is not among `arrays`"), _Shared() as shared:
         arrays = {"density": shared.add((4, 4), 1.0)}

@@ -1,0 +1,190 @@
+"""Who upsamples, writes and draws the frames of a coarse run: this process, or the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fluidsr.cluster import Cluster
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.pipeline import upscale_methods
+from fluidsr.pipeline.coarse_exchange import CoarseExchange
+from fluidsr.pipeline.frame_writer import RunOutputs
+from fluidsr.pipeline.preview import RunPreview
+from fluidsr.pipeline.upscale_methods import FineFrame, GeneratorMethod, UpscaleMethod, moving
+from fluidsr.scenes.upscale import ModelUpscale
+from fluidsr.signals import StopRequest
+
+if TYPE_CHECKING:
+    from fluidsr.pipeline.simulate_job import SimulatedFrame, SimulateJob
+
+# Frames that may wait for their files at once: bounds memory, and is enough to keep the writers busy.
+_IN_FLIGHT = 3
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What there is to say of a frame whose files are complete: the seconds of its stages, and notes for the user."""
+
+    seconds: dict[str, float]
+    notes: Sequence[str]
+
+
+class PendingFrame(Protocol):
+    """A frame that is being made."""
+
+    def done(self) -> bool:
+        """Whether `finished` would not wait."""
+
+    def finished(self) -> Finished:
+        """Wait until the files are complete under their final names. Raises what prevented that."""
+
+
+class FrameMaker(Protocol):
+    """Makes the frames of a run from its coarse ones, which come in order."""
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that may be pending at once."""
+
+    def make(self, frame: SimulatedFrame) -> PendingFrame:
+        """Begin with a frame; its fine frame is not used after that."""
+
+    def recorded(self, number: int) -> None:
+        """Frame `number`, and all before it, need not be made again."""
+
+    def settle(self, pending: Sequence[PendingFrame], stop: StopRequest) -> None:
+        """Wait for those that can still be finished; nobody writes any more after it."""
+
+
+def outputs_of(job: SimulateJob, root: Path, preview: bool) -> RunOutputs:
+    """The files that the frames of `job` leave in the folder `root`."""
+    run_preview = RunPreview(root, job.scene.domain.up) if preview else None
+    return RunOutputs(job.scene, root, run_preview, job.start_frame, job.axes)
+
+
+class FramesHere:
+    """Frames are upsampled here, one after the other, and written by threads."""
+
+    in_flight = _IN_FLIGHT
+
+    def __init__(self, outputs: RunOutputs, factor: int) -> None:
+        self._outputs, self._factor = outputs, factor
+
+    def make(self, frame: SimulatedFrame) -> _Writing:
+        writes = self._outputs.write(frame.number, frame.coarse, frame.fine, self._factor, frame.seconds)
+        return _Writing(writes, frame.fine.notes if frame.fine else ())
+
+    def recorded(self, number: int) -> None:
+        pass
+
+    def settle(self, pending: Sequence[Any], stop: StopRequest) -> None:
+        with stop.uninterrupted():  # a second Ctrl-C shall not lose what the first kept
+            for each in pending:
+                wait(each.writes)  # all their blocks have been queued
+
+
+@dataclass(frozen=True)
+class _Writing:
+    writes: Sequence[Future[float]]
+    notes: Sequence[str]
+
+    def done(self) -> bool:
+        return all(write.done() for write in self.writes)
+
+    def finished(self) -> Finished:
+        return Finished({"write": sum(write.result() for write in self.writes)}, self.notes)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is the same for all frames that workers make of a run."""
+
+    job: SimulateJob
+    root: Path
+    exchange: CoarseExchange
+    preview: bool
+
+
+class FramesOnCluster:
+    """Frames are made by workers, which read the coarse ones in a hidden folder of the run."""
+
+    def __init__(self, cluster: Cluster, job: SimulateJob, root: Path, preview: bool) -> None:
+        root = root.resolve()
+        self._exchange = CoarseExchange(root, job.frames[0], job.frames[-1])
+        if isinstance(job.scene.upscale, ModelUpscale):
+            from fluidsr import models
+
+            model = models.portable_name(job.scene.upscale.model)
+            job = replace(job, scene=job.scene.with_model(model))
+        self._work = partial(_make, order=_Order(job, root, self._exchange, preview))
+        self._cluster, self._written, self._depth = cluster, set[int](), 0
+
+    @staticmethod
+    def check(method: UpscaleMethod | None) -> None:
+        """Raise InputError for a method whose frames are not independent of one another."""
+        if method is not None and not isinstance(method, GeneratorMethod):
+            problem = f"{method.name} goes from one frame to the next"
+            raise InputError("scheduler", problem, "leave it out, or choose a `model`")
+        if method is not None and method.reads_previous:
+            problem = f"'{method.name}' reads its own last fine frame: frames cannot be made at the same time"
+            raise InputError("scheduler", problem, "leave it out, or choose another `model`")
+
+    @property
+    def in_flight(self) -> int:
+        return self._cluster.capacity
+
+    def make(self, frame: SimulatedFrame) -> _Ordered:
+        history: Sequence[Frame] = frame.fine.history if frame.fine else ()
+        self._depth = max(self._depth, len(history))
+        first = frame.number - len(history)
+        for number, coarse in enumerate((*history, frame.coarse), start=first):
+            if number not in self._written or number == frame.number:
+                self._exchange.write(number, coarse)
+                self._written.add(number)
+        task = self._cluster.submit(self._work, (frame.number, len(history)))
+        return _Ordered(task, partial(self._cluster.result, task, f"frame {frame.number}"))
+
+    def recorded(self, number: int) -> None:
+        old = {each for each in self._written if each <= number - self._depth}
+        self._exchange.remove(old)
+        self._written -= old
+
+    def settle(self, pending: Sequence[PendingFrame], stop: StopRequest) -> None:
+        self._cluster.settle()
+
+    def close(self) -> None:
+        """Remove the coarse frames that workers have read."""
+        self._exchange.close()
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    task: Any
+    result: Callable[[], Finished]
+
+    def done(self) -> bool:
+        return bool(self.task.done())
+
+    def finished(self) -> Finished:
+        return self.result()
+
+
+def _make(wanted: tuple[int, int], order: _Order) -> Finished:
+    """On a worker: upsample, write and draw a frame, given its number and how many before it are read."""
+    (number, past), job = wanted, order.job
+    method = upscale_methods.method_for(job.scene, job.device, job.inference)
+    *history, coarse = (order.exchange.read(each, job.device) for each in range(number - past, number + 1))
+    fine: FineFrame | None = None
+    if isinstance(method, GeneratorMethod):
+        fine = method.frame(coarse, number, [moving(each) for each in history])
+    seconds: dict[str, float] = {}
+    outputs = outputs_of(job, order.root, order.preview)
+    writes = outputs.write(number, coarse, fine, method.factor if method else 1, seconds)
+    seconds["write"] = sum(write.result() for write in writes)
+    return Finished(seconds, list(fine.notes) if fine else [])
