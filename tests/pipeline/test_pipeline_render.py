@@ -197,7 +197,7 @@ def test_a_flipbook_holds_the_frames_row_by_row(cache: Path, tmp_path: Path) -> 
     [
         (
             ["-o", "a.exr"],
-            "a.exr: is one picture for 3 volumes; give .mp4, a folder, or a pattern such as a_####.exr",
+            "a.exr: is a single picture, not 3 volumes; give .mp4, a folder, or a pattern such as a_####.exr",
         ),
         (["-o", "a.tif"], "a.tif: '.tif' is not a picture or a movie; give .png, .exr, .mp4 or a folder"),
         (["--flipbook", "2x1", "-o", "a.exr"], "a.exr: is not one picture; give .png for a flipbook"),
