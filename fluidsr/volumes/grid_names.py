@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
@@ -17,6 +17,12 @@ _ALIASES = {
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
+# What the name of a field may not have in a file of this suffix.
+_UNSAFE = {
+    ".npz": re.compile(r"[/\\\x00-\x1f\x7f-\x9f]+"),
+    ".vtkhdf": re.compile(r"[/.\x00-\x1f\x7f-\x9f]"),
+    ".vti": re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"),
+}
 _SEPARATORS = (".", "_", "", ":")
 _COMPONENT = re.compile(r"(.+?)[._:]?[xyz0]")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
@@ -105,11 +111,32 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
     return None
 
 
-def safe(name: str, taken: Sequence[str] = ()) -> str:
-    """A field's `name` as a word that may stand in file names and archives, and is none of `taken`: `fire/heat`
-    becomes `fire_heat`, and `origin`, where that is taken, `field_origin`."""
-    word = re.sub(r"[/\\\0]+", "_", name.strip()) or "field"
-    return f"field_{word}" if word in taken else word
+def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:
+    """What each of `fields` is called in a file of this suffix, where not all names are allowed; none of `taken`.
+
+    Control characters, and what has a meaning of its own there (a slash in an archive), become underscores; a .uni
+    file's name keeps the letters alone. No two have the same name: `fire/heat` and `fire_heat` become `fire_heat` and
+    `fire_heat_2`.
+    """
+    found: dict[str, str] = {}
+    for name in fields:
+        word = name
+        if suffix == ".uni":
+            word = "".join(letter for letter in name if letter.isascii() and letter.isalpha())
+        elif suffix in _UNSAFE:
+            word = _UNSAFE[suffix].sub("_", name.strip())
+        word = word or "field"
+        found[name] = _unlike(f"field_{word}" if word in taken else word, found.values(), suffix == ".uni")
+    return found
+
+
+def _unlike(word: str, others: Collection[str], letters_alone: bool) -> str:
+    """`word`, with a number behind it, or letters, where it is one of `others`."""
+    new, number = word, 1
+    while new in others:
+        number += 1
+        new = word + ("x" * (number - 1) if letters_alone else f"_{number}")
+    return new
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,7 @@ def write_frame(
     """
     present = frame.fields()
     entries: dict[str, np.ndarray] = {}
-    for name in fields:
-        word = grid_names.safe(name, PLACE)
-        if word in entries:
-            raise InputError(name, "an npz file has a field of this name already", "rename the field")
+    for name, word in grid_names.stored_names(fields, ".npz", PLACE).items():
         how = {"vector": name in frame.vectors, "whole": name in whole}
         entries[word] = rounded(name, present[name], half, threshold, **how)
     entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in PLACE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origi
 _TIME_OF_VISIT = "TIME"
 _UNNAMED = ("data", "scalars", "field", "values", "array")  # what an array is called that nobody named
 
+_OF_VTK = re.compile("vtk[A-Z]")  # vtkGhostType, vtkValidPointMask, ...
 _IDENTITY = np.eye(3).reshape(-1)
 
 
@@ -172,7 +174,7 @@ def _is_field(image: Image, array: DataArray) -> bool:
     return (
         bool(array.type)
         and array.components in ((1, 2, 3) if flat else (1, 3))
-        and not array.name.startswith("vtk")
+        and not _OF_VTK.match(array.name)
     )
 
 
