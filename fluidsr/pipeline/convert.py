@@ -132,15 +132,20 @@ def _convert_one(
     fields = tuple(name for name in frame.fields())
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
-        volumes.write(
-            target,
-            frame,
-            fields=written_fields(fields, target.suffix),
-            threshold=settings.threshold,
-            style=style,
-            up=settings.intake.up(taken),
-            **how,
-        )
+        try:
+            volumes.write(
+                target,
+                frame,
+                fields=written_fields(fields, target.suffix),
+                threshold=settings.threshold,
+                style=style,
+                up=settings.intake.up(taken),
+                **how,
+            )
+        except InputError as error:
+            if error.where not in fields:
+                raise
+            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
     record = {

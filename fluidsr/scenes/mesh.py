@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from fluidsr.atomic import check_regular
 from fluidsr.errors import InputError
 
 SUFFIXES = (".stl", ".obj", ".ply")
@@ -123,6 +124,7 @@ def _read(path: Path, changed: int, size: int) -> Surface:
 
 def _check_counts(path: Path, size: int) -> None:
     """Refuse a header that announces more than the file can hold, before a reader believes it."""
+    check_regular(path)
     with path.open("rb") as file:
         head = file.read(1 << 16)
     counts = [int(n) for n in re.findall(rb"element\s+\w+\s+(\d+)", head)] if head.startswith(b"ply") else []

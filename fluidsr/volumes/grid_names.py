@@ -91,8 +91,8 @@ def rank(grid: str) -> int:
     return len(_FIELD) + (field_of(grid) is None)
 
 
-def components(available: Iterable[str], base: str | None = None) -> list[str] | None:
-    """The three scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
+def components(available: Iterable[str], base: str | None = None, count: int = 3) -> list[str] | None:
+    """The `count` scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
     `base` (`vel`) restricts the search to that name; the axis may follow a dot, a colon, an underscore or
     nothing, and may be counted from 0.
@@ -103,11 +103,11 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
     for stem in (base.strip().lower(),) if base else (*_ALIASES["velocity"], *further):
         for separator in _SEPARATORS:
             for axes in ("xyz", "012"):
-                found = [present.get(f"{stem}{separator}{axis}") for axis in axes]
+                found = [present.get(f"{stem}{separator}{axis}") for axis in axes[:count]]
                 if None not in found:
                     return [name for name in found if name is not None]
-    if base is None and all(name in present for name in "uvw"):
-        return [present[name] for name in "uvw"]
+    if base is None and all(name in present for name in "uvw"[:count]):
+        return [present[name] for name in "uvw"[:count]]
     return None
 
 
@@ -177,16 +177,18 @@ def choose(
     velocity: str | None = None,
     fields: Sequence[str] | None = None,
     unfit: Mapping[str, str] | None = None,
+    dim: int = 3,
 ) -> Roles:
     """Give each grid its role, by the names that programs use; `density` and `velocity` name others.
 
     Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better
     known counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further
-    grids that cannot be a density, each with the reason: told where none can. Raises VolumeError where there is no
+    grids that cannot be a density, each with the reason: told where none can. Of a frame with `dim` 2, two scalar grids
+    are a velocity, too. Raises VolumeError where there is no
     density or not the grid that was named, MissingFieldError where one of `fields` is not there.
     """
     of_density = _density(where, scalars, vectors, density, unfit or {})
-    of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity)
+    of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)
     others: dict[str, str] = {}
     taken = {"density", "velocity", FACES, ""}
     for name in sorted(scalars, key=rank):
@@ -247,7 +249,7 @@ def _density(
 
 
 def _velocity(
-    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None
+    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None, dim: int
 ) -> tuple[str, ...]:
     if asked is not None:
         same = [name for name in vectors if name == asked] or [
@@ -259,12 +261,12 @@ def _velocity(
         named = [name for name in vectors if field_of(name) == "velocity"]
         if named:
             return (min(named, key=rank),)
-    three = components(scalars, asked)
-    if asked is not None and not three:
+    parts = components(scalars, asked) or (components(scalars, asked, 2) if dim == 2 else None)
+    if asked is not None and not parts:
         raise VolumeError(
             where, f"there is no vector grid {asked!r}, nor three of its components", _name_one(vectors)
         )
-    return tuple(three or ())
+    return tuple(parts or ())
 
 
 def _name_one(candidates: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ _VERSION = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
 # A time in place of a number: `out_4.1667e-02`.
 _TIME = re.compile(r"\d+(\.\d*[eE][+-]?|[eE][+-])\d+$")
 _SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
+_MOST_SUBFRAMES = 64  # of a frame
 
 
 @dataclass(frozen=True)
@@ -223,9 +224,22 @@ def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
         decimal = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
         differ = len({len(fraction) for fraction in fractions}) > 1 or all(len(f) == 1 for f in fractions)
         many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
-        if head in whole or (decimal and differ and many):
+        if head in whole or (decimal and differ and many) or _divide_frames(pairs):
             heads.add(head)
     return heads
+
+
+def _divide_frames(pairs: set[tuple[str, str]]) -> bool:
+    """Whether numbers and fractions are those of frames divided evenly, with as many digits each: 1.000, 1.250, 1.500,
+    1.750, 2.000."""
+    fractions = sorted({fraction for _, fraction in pairs})
+    numbers = sorted({number for number, _ in pairs}, key=int)
+    parts = len(fractions)
+    digits = len(fractions[0])
+    even = [f"{round(n * 10**digits / parts):0{digits}d}" for n in range(parts)]
+    if not (1 < parts <= _MOST_SUBFRAMES and digits > 1 and fractions == even and len(numbers) > 1):
+        return False
+    return all((number, fraction) in pairs for number in numbers[:-1] for fraction in fractions)
 
 
 def _series(path: Path) -> list[FrameFile]:
@@ -286,7 +300,12 @@ def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:
         return _TIME.sub("#", stem) + file.path.suffix.lower()
     if span is not None:
         return stem[: span[0]] + "#" + stem[span[1] :] + file.path.suffix.lower()
-    if file.subframe:
+    fraction = _SUBFRAME.fullmatch(stem)
+    if (
+        fraction
+        and file.number == int(fraction["number"])
+        and float(f"0.{fraction['fraction']}") == file.subframe
+    ):
         stem = stem.rpartition(".")[0]
     return _LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
 

@@ -195,6 +195,7 @@ class HdfFile:
 
     def _ask(self, step: int) -> tuple[dict[str, Any], memoryview]:
         try:
+            atomic.check_regular(self.where)
             with Path(self.where).open("rb") as file:
                 if file.read(len(_MAGIC)) != _MAGIC:
                     raise VolumeError(self.where, "not an HDF5 file", "give a .vtkhdf file")
