@@ -87,10 +87,9 @@ class History:
         fine = [(b - a) * factor for a, b in zip(low, high, strict=True)]
         detail = torch.zeros(len(self.earlier), *fine, device=self.earlier.device)
         for a, b in self._parts(low, high, factor, max_bytes):
-            window = tuple(
-                slice((x - n) * factor, (y - n) * factor) for x, y, n in zip(a, b, low, strict=True)
-            )
-            self._add_detail(detail[(slice(None), *window)], a, b, factor)
+            inside = (slice((x - n) * factor, (y - n) * factor) for x, y, n in zip(a, b, low, strict=True))
+            window = slice(None), *inside
+            self._add_detail(detail[window], a, b, factor)
         return detail
 
     def _parts(
@@ -179,8 +178,9 @@ def _source(displacement: Tensor, start: Sequence[int], end: Sequence[int]) -> t
     around it: its first cells, and those behind its last."""
     shape = displacement.shape[1:]
     near = [max(0, a - _INTERPOLATED) for a in start]
-    window = tuple(slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
-    moved = displacement[(slice(None), *window)]
+    inside = (slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
+    window = slice(None), *inside
+    moved = displacement[window]
     # Interpolation may overshoot its displacements by less than a cell.
     places = (
         moved + centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
