@@ -24,7 +24,7 @@ WORKSPACE = 2.0
 
 _MAX_CACHED = 10_000  # tile shapes whose peaks are kept
 
-_PROBED = 0.5  # of the bytes per cell of a small frame that a tile takes at least for each cell that it writes
+_PROBED = 0.5  # of a small frame's bytes per cell, what a tile takes at least for each cell that it writes
 _PROBE_EDGE = {2: 64, 3: 16}  # coarse cells; bytes per cell no longer depend on it
 
 
