@@ -65,9 +65,7 @@ def test_the_only_grid_is_the_density_unless_it_is_a_level_set(tmp_path):
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7))
     assert read(tmp_path / "a.vdb").shape == (9, 8, 7)
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7), classes={"cloud": "level set"})
-    with pytest.raises(
-        VolumeError, match="'cloud' is a level set; take it all the same with `density_grid` cloud"
-    ):
+    with pytest.raises(VolumeError, match="'cloud' is a level set; use it anyway with `density_grid` cloud"):
         read(tmp_path / "a.vdb")
     assert read(tmp_path / "a.vdb", density_grid="cloud").shape == (9, 8, 7)
 
@@ -257,7 +255,7 @@ def test_cell_data_of_an_image_are_cells(tmp_path):
     ("change", "message"),
     [
         (("Spacing='1 1 1'", "Spacing='1 2 1'"), "not cubes"),
-        (("Spacing='1 1 1'", "Spacing='1 1 1' Direction='0 1 0 1 0 0 0 0 1'"), "rotated"),
+        (("Spacing='1 1 1'", "Spacing='1 1 1' Direction='0.8 -0.6 0 0.6 0.8 0 0 0 1'"), "rotated"),
         (("ImageData' ", "PolyData' "), "of type PolyData"),
         (("format='ascii'", "format='appended' offset='99'"), "broken|bytes instead"),
         (("<VTKFile", "<!DOCTYPE a><VTKFile"), "document type"),
