@@ -108,9 +108,9 @@ def test_the_cost_of_a_large_frame_is_known_from_few_tiles(monkeypatch):
     upscaler = upscaling.load("smoke3d-x4", device="cpu", max_memory=1 << 30)
     counted, asked = memory.peak_bytes, []
 
-    def counting(*arguments):
+    def counting(*arguments, **named):
         asked.append(arguments[2])
-        return counted(*arguments)
+        return counted(*arguments, **named)
 
     monkeypatch.setattr(memory, "peak_bytes", counting)
     cost = upscaler.cost((72, 72, 72))
