@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -126,3 +127,11 @@ def write_error(path: str | os.PathLike[str], error: OSError) -> FluidsrError:
     if error.errno in _BAD_PATH:
         return InputError(label, *_BAD_PATH[error.errno])
     return RunError(label, f"cannot be written ({error.strerror or error})", "check the disk")
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise OSError where there is no file, or one that is neither a file nor a folder: to open a named pipe is to wait
+    for its other end, and a device may never end."""
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is not a regular file")

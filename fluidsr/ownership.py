@@ -30,6 +30,7 @@ _OWNERS = ".owner-*.lock"
 _PATIENCE = 300.0  # s that a folder may be looked through or a log be written by others
 _MOST_ATTEMPTS = 20
 _MOST_BYTES = 1 << 20  # of an owner's description
+_MOST_PIECES = 10**6
 
 
 def is_lock(name: str) -> bool:
@@ -210,9 +211,9 @@ def _described(path: Path) -> _Owner:
             said = json.loads(file.read(_MOST_BYTES))
         pieces = said["pieces"]
         if pieces is not None:
-            pieces = frozenset(
-                number for first, last in pieces for number in range(int(first), min(int(last), 10**6) + 1)
-            )
+            ranges = [range(int(first), int(last) + 1) for first, last in pieces]
+            several = sum(map(len, ranges)) <= _MOST_PIECES
+            pieces = frozenset(number for each in ranges for number in each) if several else None
         return _Owner(str(said["host"])[:80], int(said["process"]), str(said["work"])[:80], pieces)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return _Owner("an unknown host", None, "unknown", None)

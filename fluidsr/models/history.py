@@ -7,7 +7,8 @@ ago, read through it, has the sheets and rolls that the flow has made of it sinc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ _MARGIN = (
     _INTERPOLATED + 2
 )  # beyond the displaced cells' centres: half a cell more, and what displacements overshoot
 _TOLERANCE, _LITTLE = 0.4, 0.02  # of the density, and density: how far carried smoke may be off
+_PER_READ = 3  # numbers that one read by interpolation takes
+_LEAST_PART = 4  # coarse cells: what is made beyond a smaller part costs more than it spares
 _FILTERED = _INTERPOLATED + 1  # and what interpolates a downsampled field
 HISTORY_REACH = _FILTERED + _MARGIN  # coarse cells beyond where smoke came from that its detail depends on
 
@@ -72,21 +75,61 @@ class History:
             displacement = trace_back([frame[1:] for frame in frames], ages)
         return cls(frames[0][0], torch.stack(earlier), displacement, offset or (0,) * (frames[0].dim() - 1))
 
-    def detail(self, low: Sequence[int], high: Sequence[int], factor: int) -> Tensor:
+    def detail(
+        self, low: Sequence[int], high: Sequence[int], factor: int, max_bytes: float = math.inf
+    ) -> Tensor:
         """What carried smoke has that the coarse grid cannot show, of the frame's cells from `low` to below `high`:
         `[A, *((high - low) * factor)]`. Added to a coarse density's interpolation it leaves the coarse density as it
         is, nearly. 0 where the past is unknown, and little where what was carried is not what is there now: beside
-        sources, and where air has come in from outside without smoke."""
-        shape = self.earlier.shape[1:]
+        sources, and where air has come in from outside without smoke. Made in parts where it would take more than
+        `max_bytes` beside the result, as far as parts of a few cells allow."""
         low, high = ([n + shift for n, shift in zip(ends, self.offset, strict=True)] for ends in (low, high))
+        fine = [(b - a) * factor for a, b in zip(low, high, strict=True)]
+        detail = torch.zeros(len(self.earlier), *fine, device=self.earlier.device)
+        for a, b in self._parts(low, high, factor, max_bytes):
+            inside = (slice((x - n) * factor, (y - n) * factor) for x, y, n in zip(a, b, low, strict=True))
+            window = slice(None), *inside
+            self._add_detail(detail[window], a, b, factor)
+        return detail
+
+    def _parts(
+        self, low: Sequence[int], high: Sequence[int], factor: int, max_bytes: float
+    ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+        """Boxes that together are that from `low` to below `high`, small enough for `max_bytes`."""
+        if max_bytes == math.inf or self._bytes_made(low, high, factor) <= max_bytes:
+            yield low, high
+            return
+        axis = max(range(len(low)), key=lambda n: high[n] - low[n])
+        middle = (low[axis] + high[axis]) // 2
+        if high[axis] - low[axis] < 2 * _LEAST_PART:
+            yield low, high
+            return
+        yield from self._parts(low, [*high[:axis], middle, *high[axis + 1 :]], factor, max_bytes)
+        yield from self._parts([*low[:axis], middle, *low[axis + 1 :]], high, factor, max_bytes)
+
+    def _bytes_made(self, low: Sequence[int], high: Sequence[int], factor: int) -> int:
+        """Bytes that `_add_detail` takes for one age at its peak."""
+        shape = self.earlier.shape[1:]
+        start = [max(0, a - _FILTERED) for a in low]
+        end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
+        made = math.prod(b - a + 2 * _INTERPOLATED for a, b in zip(start, end, strict=True))
+        read = [
+            math.prod(b - a for a, b in zip(*_source(displacement, start, end), strict=True))
+            for displacement in self.displacement
+            if not displacement.isnan().any()
+        ]
+        numbers = (2 * len(shape) + 2) * made + _PER_READ * max(read, default=0)
+        return 4 * factor ** len(shape) * numbers
+
+    def _add_detail(self, detail: Tensor, low: Sequence[int], high: Sequence[int], factor: int) -> None:
+        """Fill `detail` of the cells from `low` to below `high` of the earlier frames' grid."""
+        shape = self.earlier.shape[1:]
         start = [max(0, a - _FILTERED) for a in low]
         end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
         inner = tuple(
             slice((a - s) * factor, (b - s) * factor) for a, b, s in zip(low, high, start, strict=True)
         )
         box = tuple(slice(a, b) for a, b in zip(start, end, strict=True))
-        fine = [(b - a) * factor for a, b in zip(low, high, strict=True)]
-        detail = torch.zeros(len(self.earlier), *fine, device=self.earlier.device)
         for values, earlier, displacement in zip(detail, self.earlier, self.displacement, strict=True):
             if displacement.isnan().any():
                 continue
@@ -94,7 +137,6 @@ class History:
             shown = downsample(carried, factor)
             trust = upsample(_trust(shown, self.present[box][None, None]), factor, "linear")
             values.copy_((trust * (carried - upsample(shown, factor, "cubic")))[0, 0][inner])
-        return detail
 
 
 def _trust(carried: Tensor, present: Tensor) -> Tensor:
@@ -118,14 +160,7 @@ def _carried(
         *(slice((a - n) * factor, (b - n) * factor) for a, b, n in zip(start, end, near, strict=True)),
     )
     moved = displacement[window]
-    # The part of the old density that is read: interpolation may overshoot its displacements by less than a cell.
-    places = (
-        moved + centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
-    )
-    lowest = (places.flatten(1).amin(1).floor().int() - _MARGIN).tolist()
-    highest = (places.flatten(1).amax(1).ceil().int() + _MARGIN + 1).tolist()
-    first = [min(max(0, a), n - 1) for a, n in zip(lowest, shape, strict=True)]
-    last = [max(min(n, b), a + 1) for b, n, a in zip(highest, shape, first, strict=True)]
+    first, last = _source(displacement, start, end)
     part = density[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
     # In torch's coordinates, -1 to 1 over that part, the contiguous axis first: scaled while it is small.
     scale = torch.tensor([2 / n for n in part.shape]).view(-1, *(1,) * len(shape)).to(moved)
@@ -136,3 +171,22 @@ def _carried(
         grid[-1 - axis] += own.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
     return grid_sample(fine, grid, "border")[0]
+
+
+def _source(displacement: Tensor, start: Sequence[int], end: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The part of the old density that the cells from `start` to below `end` come from, and what interpolation reads
+    around it: its first cells, and those behind its last."""
+    shape = displacement.shape[1:]
+    near = [max(0, a - _INTERPOLATED) for a in start]
+    inside = (slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
+    window = slice(None), *inside
+    moved = displacement[window]
+    # Interpolation may overshoot its displacements by less than a cell.
+    places = (
+        moved + centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
+    )
+    lowest = (places.flatten(1).amin(1).floor().int() - _MARGIN).tolist()
+    highest = (places.flatten(1).amax(1).ceil().int() + _MARGIN + 1).tolist()
+    first = [min(max(0, a), n - 1) for a, n in zip(lowest, shape, strict=True)]
+    last = [max(min(n, b), a + 1) for b, n, a in zip(highest, shape, first, strict=True)]
+    return first, last

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from fluidsr.atomic import replacing, write_error
+from fluidsr.atomic import check_regular, replacing, write_error
 from fluidsr.errors import ModelError
 from fluidsr.models.card import Card
 from fluidsr.models.closure import Closure
@@ -201,6 +201,7 @@ class _open:
 
     def __enter__(self) -> Any:
         try:
+            check_regular(self.path)
             if self.path.stat().st_size > MAX_FILE_BYTES:
                 raise _damaged(self.path, f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
             with self.path.open("rb") as raw:

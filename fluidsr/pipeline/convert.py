@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,8 +23,8 @@ from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
-from fluidsr.volumes import npz, sequence, uni
-from fluidsr.volumes.grid_names import safe
+from fluidsr.volumes import memory, npz, sequence, uni
+from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.staggered import FACES, written_fields
 
 _BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
@@ -103,7 +104,9 @@ def convert(
 def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
     """All that was written of a frame: a .uni file holds one field, and has siblings."""
     files = item.targets(root, formats)
-    siblings = [Path(uni.sibling(file, name)) for file in files if file.suffix == ".uni" for name in fields]
+    siblings = [
+        beside for file in files if file.suffix == ".uni" for beside in uni.siblings_of(file, fields).values()
+    ]
     return list(dict.fromkeys([*files, *(file for file in siblings if file.exists())]))
 
 
@@ -122,15 +125,20 @@ def _convert_one(
     fields = tuple(name for name in frame.fields())
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
-        volumes.write(
-            target,
-            frame,
-            fields=written_fields(fields, target.suffix),
-            threshold=settings.threshold,
-            style=style,
-            up=settings.intake.up(taken),
-            **how,
-        )
+        try:
+            volumes.write(
+                target,
+                frame,
+                fields=written_fields(fields, target.suffix),
+                threshold=settings.threshold,
+                style=style,
+                up=settings.intake.up(taken),
+                **how,
+            )
+        except InputError as error:
+            if error.where not in fields:
+                raise
+            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
     return {
@@ -205,9 +213,8 @@ def _by_windows(
 
 def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
     """What to say of fields whose names a format cannot have."""
-    if suffix != ".npz":
-        return []
-    new = {name: safe(name, npz.PLACE) for name in fields}
+    taken = npz.PLACE if suffix == ".npz" else ()
+    new = stored_names([name for name in fields if name != FACES], suffix, taken)
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]
 
 
@@ -230,8 +237,11 @@ def _write_series(
     )
     common = [name for name in filled[0]["fields"] if all(name in record["fields"] for record in filled)]
 
-    vectors = {"velocity", *(name for record in filled for name in record.get("vectors", ()))}
-    whole = {name for record in filled for name in record.get("whole", ())}
+    vectors = {"velocity", *(name for record in filled for name in record.get("vectors") or ())}
+    whole = {name for record in filled for name in record.get("whole") or ()}
+    target = root / f"{root.name}.{_SERIES}"
+    components = sum(3 if name in vectors else 1 for name in common)
+    memory.check(str(target), 4 * components * math.prod(place.shape), None)
 
     def load(step: int) -> Frame:
         if records[step] in filled:
@@ -244,7 +254,7 @@ def _write_series(
         return Frame(nothing, cell_size=place.cell_size, origin=place.origin).with_fields(fields)
 
     vtkhdf.write_series(
-        root / f"{root.name}.vtkhdf",
+        target,
         times,
         load,
         place,

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
 from fluidsr.errors import InputError, RunError
@@ -34,9 +34,10 @@ _FRAME = re.compile(r".+_\d+\.(vdb|vti|npz|uni)")
 _PICTURE = re.compile(r"\d{4,}_(coarse|fine)\.png")
 _MOST_SPEC, _MOST_LINE = 16 << 20, 1 << 20  # bytes
 _MOST_DEPTH = 32
+_MOST_FRAME = 10**18  # pre-roll frames are negative, and some names have a date as their number
 _MOST_TOLD = 60  # characters of a value in a message
 
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
 
 
 class _File(BaseModel):
@@ -53,13 +54,26 @@ class _Record(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    frame: int = Field(ge=0, le=10**9)
+    frame: int = Field(ge=-_MOST_FRAME, le=_MOST_FRAME)
     time: _Finite | None = None
-    shape: list[Annotated[int, Field(ge=1, le=2**31)]] | None = None
+    shape: (
+        Annotated[list[Annotated[int, Field(ge=1, le=2**31)]], Field(min_length=2, max_length=3)] | None
+    ) = None
     cell_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    origin: list[_Finite] | None = None
-    fields: list[str] | None = None
+    origin: Annotated[list[_Finite], Field(min_length=2, max_length=3)] | None = None
+    fields: Annotated[list[str], Field(min_length=1)] | None = None
+    vectors: list[str] | None = None
+    whole: list[str] | None = None
+    empty: bool | None = None
+    up: Literal["x", "y", "z"] | None = None
+    grids: dict[str, str] | None = None
     files: dict[str, _File] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_dimension(self) -> _Record:
+        if self.shape and self.origin and len(self.shape) != len(self.origin):
+            raise ValueError("shape and origin differ in length")
+        return self
 
 
 class RunFolder:
@@ -267,7 +281,7 @@ def first_difference(old: Any, new: Any, key: str = "") -> str:
         return ""
     if old == new:
         return ""
-    return f"{key} is {_told(old)} there and {_told(new)} here"
+    return f"{key or 'all of it'} is {_told(old)} there and {_told(new)} here"
 
 
 def _told(value: Any) -> str:

@@ -46,11 +46,11 @@ def write_series_files(
         if shown:
             records = [complete[frame.number] for frame, _ in shown]
             samples = [
-                usd.Sample(frame.frame, file, record.get("grids", {}))
+                usd.Sample(frame.frame, file, record.get("grids") or {})
                 for (frame, file), record in zip(shown, records, strict=True)
             ]
             rate = _rate(samples, records) if frame_rate is None else frame_rate
-            up = str(records[0].get("up", "y"))
+            up = str(records[0].get("up") or "y")
             usd.write_usda(root / f"{root.name}.usda", samples, frame_rate=round(rate, 6), up=up)
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fluidsr import volumes
 from fluidsr.atomic import replacing
 from fluidsr.volumes.grid_names import grid_name
 from fluidsr.volumes.staggered import FACES
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -35,19 +30,19 @@ def write_usda(path: Path, samples: Sequence[Sample], *, frame_rate: float, up: 
         grids = dict(sample.grids) | grids
     folder = path.absolute().parent
     files = [Path(os.path.relpath(sample.file.absolute(), folder)).as_posix() for sample in samples]
+    assets_of_frames = [_asset(file) for file in files]
     times = "".join(
-        f"                {sample.code:g}: @./{file}@,\n" for sample, file in zip(samples, files, strict=True)
+        f"                {sample.code:.15g}: {asset},\n"
+        for sample, asset in zip(samples, assets_of_frames, strict=True)
     )
-    words = {field: _identifier(field) for field in grids}
-    relations = "".join(
-        f"        rel field:{word} = </volume/{word}>\n" for word in dict.fromkeys(words.values())
-    )
+    words = _identifiers(grids)
+    relations = "".join(f"        rel field:{word} = </volume/{word}>\n" for word in words.values())
     assets = "".join(
         f'''
         def OpenVDBAsset "{words[field]}"
         {{
-            token fieldName = {json.dumps(grid)}
-            asset filePath = @./{files[0]}@
+            token fieldName = {_string(grid)}
+            asset filePath = {assets_of_frames[0]}
             asset filePath.timeSamples = {{
 {times}            }}
         }}
@@ -57,11 +52,11 @@ def write_usda(path: Path, samples: Sequence[Sample], *, frame_rate: float, up: 
     text = f'''#usda 1.0
 (
     defaultPrim = "volume"
-    endTimeCode = {samples[-1].code:g}
-    framesPerSecond = {frame_rate:g}
+    endTimeCode = {samples[-1].code:.15g}
+    framesPerSecond = {frame_rate:.9g}
     metersPerUnit = 1
-    startTimeCode = {samples[0].code:g}
-    timeCodesPerSecond = {frame_rate:g}
+    startTimeCode = {samples[0].code:.15g}
+    timeCodesPerSecond = {frame_rate:.9g}
     upAxis = "{up.upper()}"
 )
 
@@ -81,7 +76,25 @@ def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) ->
     }
 
 
-def _identifier(name: str) -> str:
-    """A name that USD allows for a prim."""
-    word = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
-    return word if word[:1].isalpha() or word[:1] == "_" else f"_{word}"
+def _identifiers(names: Iterable[str]) -> dict[str, str]:
+    """For each name one that USD allows for a prim; no two are the same."""
+    found: dict[str, str] = {}
+    for name in names:
+        word = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+        word = word if word[:1].isalpha() or word[:1] == "_" else f"_{word}"
+        number = 1
+        while word in found.values():
+            number += 1
+            word = f"{word.removesuffix(f'_{number - 1}')}_{number}"
+        found[name] = word
+    return found
+
+
+def _asset(file: str) -> str:
+    """A path between as many at signs as it takes."""
+    return f"@@@./{file}@@@" if "@" in file else f"@./{file}@"
+
+
+def _string(text: str) -> str:
+    """In quotes; USD reads UTF-8, and control characters as `\\x1b`."""
+    return '"' + "".join(f"\\x{ord(c):02x}" if c < " " or c in '"\\\x7f' else c for c in text) + '"'

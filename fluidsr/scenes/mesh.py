@@ -91,8 +91,10 @@ def distance(path: str | Path, scale: float, places: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> Surface:
     label = str(path)
-    if path.is_dir():
-        raise InputError(label, "is a folder", "give a mesh file")
+    if not path.is_file():
+        raise InputError(
+            label, f"is {'a folder' if path.is_dir() else 'not a regular file'}", "give a mesh file"
+        )
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
             label, f"'{path.suffix}' is not a mesh format", f"give a file in {', '.join(SUFFIXES)}"

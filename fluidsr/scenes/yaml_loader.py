@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fluidsr.atomic import check_regular
 from fluidsr.errors import SceneError
 from fluidsr.scenes.error_messages import explain
 
@@ -115,6 +116,7 @@ def dotted(path: Sequence[Any]) -> str:
 def read_text(path: Path, label: str) -> str:
     """The text of a small UTF-8 file. Raises SceneError where it cannot be read, or is too large."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -24,6 +24,7 @@ WORKSPACE = 2.0
 
 _MAX_CACHED = 10_000  # tile shapes whose peaks are kept
 
+_PROBED = 0.5  # of a small frame's bytes per cell, what a tile takes at least for each cell that it writes
 _PROBE_EDGE = {2: 64, 3: 16}  # coarse cells; bytes per cell no longer depend on it
 
 
@@ -88,9 +89,16 @@ class MemoryModel:
         """
         return math.ceil(self._max_per_cell * math.prod(shape))
 
+    def at_least(self, shape: Sequence[int]) -> int:
+        """A lower bound for any tile that writes `shape` coarse cells: as if none of its halo were computed."""
+        return math.floor(_PROBED * self._max_per_cell * math.prod(shape))
+
     def of(self, shape: Sequence[int], cropped: CroppedSides) -> int:
         """For a tile that reads `shape` coarse cells of a volume that continues at the `cropped` sides."""
-        key = tuple(shape), tuple(cropped)
+        cropped = tuple(
+            (low and high, low or high) for low, high in cropped
+        )  # a mirrored tile takes the same
+        key = tuple(shape), cropped
         if key not in self._cache:
             if len(self._cache) > _MAX_CACHED:
                 self._cache.clear()

@@ -120,9 +120,13 @@ class TilePlanner:
         return boxes, len(regular) - len(boxes)
 
     def _bytes_or_bound(self, tile: Tile) -> int:
-        """`bytes_of`, or an upper bound of it where that is within the memory, too, and known at once."""
+        """`bytes_of`; or a bound of it, known at once, where that tells whether it is within the memory, too."""
         bound = self._memory.at_most(tile.read.shape)
-        return bound if bound <= self.max_memory else self.bytes_of(tile)
+        if bound <= self.max_memory:
+            return bound
+        written = tile.write.divided(self.factor)
+        least = self._memory.at_least(written.shape)
+        return least if least > self.max_memory and written.cells > 1 else self.bytes_of(tile)
 
 
 def _layout(tile: Tile) -> tuple[tuple[int, ...], tuple[tuple[bool, bool], ...]]:

@@ -27,7 +27,7 @@ from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import furthest_way, history_of
 from fluidsr.upscaling.last_frame import last_frame_of
-from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
+from fluidsr.upscaling.memory import WORKSPACE, MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import (
     Detail,
     NetworkInput,
@@ -521,7 +521,7 @@ class Upscaler:
         unread = self.halo - self.generator.history_radius
         low = [a + unread * cut for a, (cut, _) in zip(tile.read.lo, tile.cropped, strict=True)]
         high = [b - unread * cut for b, (_, cut) in zip(tile.read.hi, tile.cropped, strict=True)]
-        return history.detail(low, high, self.factor)
+        return history.detail(low, high, self.factor, max_bytes=self.memory_bound / WORKSPACE)
 
     def _multiply_adds(self, cells: int) -> float:
         return self.generator.macs_per_voxel * cells * self.factor**self.generator.dim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
@@ -17,6 +17,12 @@ _ALIASES = {
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
+# What the name of a field may not have in a file of this suffix.
+_UNSAFE = {
+    ".npz": re.compile(r"[/\\\x00-\x1f\x7f-\x9f]+"),
+    ".vtkhdf": re.compile(r"[/.\x00-\x1f\x7f-\x9f]"),
+    ".vti": re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"),
+}
 _SEPARATORS = (".", "_", "", ":")
 _COMPONENT = re.compile(r"(.+?)[._:]?[xyz0]")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
@@ -85,8 +91,8 @@ def rank(grid: str) -> int:
     return len(_FIELD) + (field_of(grid) is None)
 
 
-def components(available: Iterable[str], base: str | None = None) -> list[str] | None:
-    """The three scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
+def components(available: Iterable[str], base: str | None = None, count: int = 3) -> list[str] | None:
+    """The `count` scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
     `base` (`vel`) restricts the search to that name; the axis may follow a dot, a colon, an underscore or
     nothing, and may be counted from 0.
@@ -97,19 +103,40 @@ def components(available: Iterable[str], base: str | None = None) -> list[str] |
     for stem in (base.strip().lower(),) if base else (*_ALIASES["velocity"], *further):
         for separator in _SEPARATORS:
             for axes in ("xyz", "012"):
-                found = [present.get(f"{stem}{separator}{axis}") for axis in axes]
+                found = [present.get(f"{stem}{separator}{axis}") for axis in axes[:count]]
                 if None not in found:
                     return [name for name in found if name is not None]
-    if base is None and all(name in present for name in "uvw"):
-        return [present[name] for name in "uvw"]
+    if base is None and all(name in present for name in "uvw"[:count]):
+        return [present[name] for name in "uvw"[:count]]
     return None
 
 
-def safe(name: str, taken: Sequence[str] = ()) -> str:
-    """A field's `name` as a word that may stand in file names and archives, and is none of `taken`: `fire/heat`
-    becomes `fire_heat`, and `origin`, where that is taken, `field_origin`."""
-    word = re.sub(r"[/\\\0]+", "_", name.strip()) or "field"
-    return f"field_{word}" if word in taken else word
+def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:
+    """What each of `fields` is called in a file of this suffix, where not all names are allowed; none of `taken`.
+
+    Control characters, and what has a meaning of its own there (a slash in an archive), become underscores; a .uni
+    file's name keeps the letters alone. No two have the same name: `fire/heat` and `fire_heat` become `fire_heat` and
+    `fire_heat_2`.
+    """
+    found: dict[str, str] = {}
+    for name in fields:
+        word = name
+        if suffix == ".uni":
+            word = "".join(letter for letter in name if letter.isascii() and letter.isalpha())
+        elif suffix in _UNSAFE:
+            word = _UNSAFE[suffix].sub("_", name.strip())
+        word = word or "field"
+        found[name] = _unlike(f"field_{word}" if word in taken else word, found.values(), suffix == ".uni")
+    return found
+
+
+def _unlike(word: str, others: Collection[str], letters_alone: bool) -> str:
+    """`word`, with a number behind it, or letters, where it is one of `others`."""
+    new, number = word, 1
+    while new in others:
+        number += 1
+        new = word + ("x" * (number - 1) if letters_alone else f"_{number}")
+    return new
 
 
 @dataclass(frozen=True)
@@ -150,16 +177,18 @@ def choose(
     velocity: str | None = None,
     fields: Sequence[str] | None = None,
     unfit: Mapping[str, str] | None = None,
+    dim: int = 3,
 ) -> Roles:
     """Give each grid its role, by the names that programs use; `density` and `velocity` name others.
 
     Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better
     known counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further
-    grids that cannot be a density, each with the reason: told where none can. Raises VolumeError where there is no
+    grids that cannot be a density, each with the reason: told where none can. Of a frame with `dim` 2, two scalar grids
+    are a velocity, too. Raises VolumeError where there is no
     density or not the grid that was named, MissingFieldError where one of `fields` is not there.
     """
     of_density = _density(where, scalars, vectors, density, unfit or {})
-    of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity)
+    of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)
     others: dict[str, str] = {}
     taken = {"density", "velocity", FACES, ""}
     for name in sorted(scalars, key=rank):
@@ -220,7 +249,7 @@ def _density(
 
 
 def _velocity(
-    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None
+    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None, dim: int
 ) -> tuple[str, ...]:
     if asked is not None:
         same = [name for name in vectors if name == asked] or [
@@ -232,12 +261,12 @@ def _velocity(
         named = [name for name in vectors if field_of(name) == "velocity"]
         if named:
             return (min(named, key=rank),)
-    three = components(scalars, asked)
-    if asked is not None and not three:
+    parts = components(scalars, asked) or (components(scalars, asked, 2) if dim == 2 else None)
+    if asked is not None and not parts:
         raise VolumeError(
             where, f"there is no vector grid {asked!r}, nor three of its components", _name_one(vectors)
         )
-    return tuple(three or ())
+    return tuple(parts or ())
 
 
 def _name_one(candidates: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from fluidsr import atomic
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory, vtk_image
 from fluidsr.volumes.info import VolumeInfo
@@ -39,6 +40,7 @@ _COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
 _COORDINATES = ("X_COORDINATES", "Y_COORDINATES", "Z_COORDINATES")
 _LINE = re.compile(rb"[^\n]*")
 _MAX_ARRAYS = 1000
+_MAX_TEXTS = 1_000_000
 _MAX_LINE = 4096
 _ASCII_BYTES = 100  # of memory that one number of text takes while it is parsed
 
@@ -74,6 +76,7 @@ class LegacyFile:
         self.origin: tuple[float, ...] = (0.0,) * 3
         self._values: dict[int, np.ndarray] = {}
         try:
+            atomic.check_regular(path)
             memory.check(self.where, Path(path).stat().st_size, max_bytes)
             self._data = Path(path).read_bytes()
         except OSError as error:
@@ -179,9 +182,15 @@ class LegacyFile:
     def _add(self, section: str, name: str, kind: str, components: int, tuples: int) -> None:
         if not 1 <= components <= 1000:
             self._fail(f"array {name[:40]!r} is absurd")
-        values = self._take(components * tuples, kind.lower())
+        if kind.lower() == "string":  # no field, and nothing that is asked for
+            self._skip_strings(components * tuples)
+            return
+        if kind.lower() == "bit":
+            values = self._take_bits(components * tuples)
+        else:
+            values = self._take(components * tuples, kind.lower())
         self._values[len(self.arrays)] = values
-        shown = _TYPES[kind.lower()][0] if kind.lower() in _TYPES else ""
+        shown = _TYPES[kind.lower()][0] if kind.lower() in _TYPES else "UInt8"
         self.arrays.append(
             DataArray(section, unquote(name), shown, components, tuples, "raw", len(self.arrays))
         )
@@ -215,6 +224,27 @@ class LegacyFile:
                 return numbers.astype(dtype.newbyteorder("="))
         except (ValueError, OverflowError) as error:
             self._fail(f"it holds text that is not a number ({error})")
+
+    def _take_bits(self, count: int) -> np.ndarray:
+        """The next `count` numbers of one bit each, from the highest of each byte."""
+        if not self._binary:
+            return self._take(count, "unsigned_char")
+        packed = self._take(-(-count // 8), "unsigned_char")
+        memory.check(self.where, count, self.max_bytes)
+        return np.unpackbits(packed.view(np.uint8), count=count)
+
+    def _skip_strings(self, count: int) -> None:
+        """Step over `count` texts: a line each, or, in a binary file, their lengths and bytes. The highest two bits of
+        a length tell how many bytes it has."""
+        for number in range(count):
+            if self._at >= len(self._data) or number >= _MAX_TEXTS:
+                self._fail("its texts end early, or are too many")
+            if not self._binary:
+                self._line()
+                continue
+            width = {3: 1, 2: 2, 1: 4, 0: 8}[self._data[self._at] >> 6]
+            length = int.from_bytes(self._data[self._at : self._at + width], "big")
+            self._at += width + (length & ((1 << (8 * width - 2)) - 1))
 
     def _skip_metadata(self) -> None:
         while self._at < len(self._data) and self._line().strip():

@@ -50,10 +50,7 @@ def write_frame(
     """
     present = frame.fields()
     entries: dict[str, np.ndarray] = {}
-    for name in fields:
-        word = grid_names.safe(name, PLACE)
-        if word in entries:
-            raise InputError(name, "an npz file has a field of this name already", "rename the field")
+    for name, word in grid_names.stored_names(fields, ".npz", PLACE).items():
         how = {"vector": name in frame.vectors, "whole": name in whole}
         entries[word] = rounded(name, present[name], half, threshold, **how)
     entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in PLACE}
@@ -89,7 +86,13 @@ def _taken(
     scalars = [name for name, array in found.grids.items() if array.ndim == found.dim]
     vectors = [name for name, array in found.grids.items() if array.ndim == found.dim + 1]
     chosen = grid_names.choose(
-        where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
+        where,
+        scalars,
+        vectors,
+        density=density_grid,
+        velocity=velocity_grid,
+        fields=fields,
+        dim=found.dim,
     )
     grids = {"density": found.grids[chosen.density]}
     if chosen.velocity:
@@ -138,19 +141,18 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
     archive = read_archive(path, max_bytes)
     place, notes = _place(where, archive)
     grids = _named(path, archive, place)
-    if len(grids) == 1:  # a file for each field
-        for word, file in siblings.beside(path).items():
-            other = read_archive(file, max_bytes)
-            for name, array in _named(file, other, {}).items():
-                grids.setdefault(name if name not in grids else word, array)
+    for word, file in siblings.beside(path, grids).items():
+        other = read_archive(file, max_bytes)
+        for name, array in _named(file, other, {}).items():
+            grids.setdefault(name if name not in grids else word, array)
     for name in archive.objects:
         if grid_names.field_of(name) == "density" or not grids:
             raise VolumeError(where, f"{name}.npy is not an array of numbers", "write it again")
     shape = _shape(where, grids, density)
     coordinates = _lattice_of_coordinates(archive, shape)
-    if "cell_size" not in place and coordinates is not None:
-        size, corner = coordinates
-        place = {"origin": corner, **place, "cell_size": size}
+    if coordinates is not None and abs(place.get("cell_size", coordinates[0]) / coordinates[0] - 1) < 1e-3:
+        grids = {name: array for name, array in grids.items() if name not in tuple("xyz")}
+        place = {"cell_size": coordinates[0], "origin": coordinates[1], **place}
         notes = [note for note in notes if note != NO_CELL_SIZE]
     if len(shape) > 3:
         what = f"its density has the shape {shape}: several frames, or channels, in one array"
@@ -267,9 +269,9 @@ def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | 
 def _lattice_of_coordinates(
     archive: Archive, shape: tuple[int, ...]
 ) -> tuple[float, tuple[float, ...]] | None:
-    """The cell size and the lower corner (m) of `shape` cells whose centers, or edges, are the arrays `x`, `y`, `z`;
-    None where there are none, or cells are no cubes."""
-    axes = [archive.arrays.get(name) for name in "xyz"[: len(shape)]]
+    """The cell size and the lower corner (m) of `shape` cells whose centers, or edges, are the arrays `x`, `y`, `z`, of
+    one axis each or of a mesh; None where there are none, or cells are no cubes."""
+    axes = [_along(archive.arrays.get(name), shape, axis) for axis, name in enumerate("xyz"[: len(shape)])]
     steps: list[float] = []
     corner: list[float] = []
     for values, n in zip(axes, shape, strict=True):
@@ -291,6 +293,15 @@ def _lattice_of_coordinates(
     return float(f"{steps[0]:.7g}"), tuple(corner)
 
 
+def _along(coordinates: np.ndarray | None, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
+    """Coordinates along `axis`; those of a mesh of `shape` cells, or of its corners, if they change along it alone."""
+    if coordinates is None or coordinates.ndim != len(shape) or coordinates.shape[axis] < 2:
+        return coordinates
+    first = tuple(slice(None) if a == axis else slice(0, 1) for a in range(len(shape)))
+    same = all(n in (m, m + 1) for n, m in zip(coordinates.shape, shape, strict=True))
+    return coordinates[first].ravel() if same and (coordinates == coordinates[first]).all() else None
+
+
 def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
     """The mean of the two faces of each cell along `axis`."""
     lower, upper = [slice(None)] * faces.ndim, [slice(None)] * faces.ndim
@@ -304,10 +315,17 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
     """What the archive says of its place and time, and what it leaves open."""
     place: dict[str, Any] = {}
     numbers = {name.lower(): array for name, array in archive.arrays.items() if array.ndim < 2}
-    for name in ("origin", "time", "dt"):
-        if name in numbers:
-            values = [float(value) for value in numbers[name].ravel()]
-            place[name] = tuple(values) if name == "origin" else _one(where, name, values)
+    for name, key in (("origin", "origin"), ("time", "t"), ("time", "time"), ("dt", "dt")):
+        if key not in numbers:
+            continue
+        values = [float(value) for value in numbers[key].ravel()]
+        finite = np.isfinite(values).all()
+        if name == "origin" and not finite:
+            raise VolumeError(where, f"its origin is not finite ({values})", "write finite numbers")
+        if name == "origin":
+            place[name] = tuple(values)
+        elif len(values) == 1 and finite:  # or it is that of all frames, or of none
+            place[name] = values[0]
     for name in _SIZES:
         if name in numbers:
             values = [float(value) for value in numbers[name].ravel()]

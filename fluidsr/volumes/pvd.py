@@ -56,6 +56,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
     file that is not one."""
     where = str(path)
     try:
+        atomic.check_regular(path)
         if Path(path).stat().st_size > _MAX_BYTES:
             raise VolumeError(where, "too large for a series", "give a .pvd file")
         text = Path(path).read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fluidsr.errors import InputError
 from fluidsr.volumes import siblings
+from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 from fluidsr.volumes.uni import is_density as uni_is_density
 
@@ -20,12 +21,8 @@ SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", 
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
-# The last number of a name. A minus belongs to it where a separator stands before it: `s.-0001`, but not `s-0001`.
-_LAST_NUMBER = re.compile(r"((?:(?<=[._ ])|^)-\d+|\d+)(?=\D*$)")
-_VERSION = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
-# A time in place of a number: `out_4.1667e-02`.
-_TIME = re.compile(r"\d+(\.\d*[eE][+-]?|[eE][+-])\d+$")
 _SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
+_MOST_SUBFRAMES = 64  # of a frame
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,6 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     return FrameFiles(tuple(unique))
 
 
-def frame_number(path: str | os.PathLike[str]) -> int | None:
-    """The last number in a file's name (without its suffix), or None: `smoke.v2_0012.vdb` is 12. A version at the end
-    is none where another number stands before: `shot_f012v2.vdb` is 12, too. Nor is a time (`out_4.2e-02`)."""
-    stem = Path(path).stem
-    if _TIME.search(stem):
-        return None
-    found = _LAST_NUMBER.search(stem)
-    version = _VERSION.search(stem)
-    before = _LAST_NUMBER.search(stem[: version.start()]) if version else None
-    found = before or found
-    return int(found[1]) if found else None
-
-
 def series_name(path: str | os.PathLike[str]) -> str:
     """What the frames of one sequence share of their names: `smoke` for `smoke_0001.vdb`; `volumes` for
     none."""
@@ -170,7 +154,7 @@ def _numbered(files: Sequence[Path]) -> list[FrameFile]:
     """`files` with the numbers in their names: of several numbers in a name that which differs from file to file;
     subframes where the names together show that they have them; times where they have those."""
     stems = [file.stem for file in files]
-    times = [_TIME.search(stem) for stem in stems]
+    times = [TIME.search(stem) for stem in stems]
     if len(files) > 1 and all(times):
         timed = [FrameFile(f, None, float(t[0])) for f, t in zip(files, times, strict=True) if t]
         return sorted(timed, key=lambda file: file.time or 0.0)
@@ -212,7 +196,7 @@ def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
     found: dict[str, set[tuple[str, str]]] = {}
     whole = set()
     for stem in stems:
-        match, last = _SUBFRAME.fullmatch(stem), _LAST_NUMBER.search(stem)
+        match, last = _SUBFRAME.fullmatch(stem), LAST_NUMBER.search(stem)
         if match:
             found.setdefault(match["head"], set()).add((match["number"], match["fraction"]))
         if last and last.end() == len(stem):
@@ -223,9 +207,22 @@ def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
         decimal = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
         differ = len({len(fraction) for fraction in fractions}) > 1 or all(len(f) == 1 for f in fractions)
         many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
-        if head in whole or (decimal and differ and many):
+        if head in whole or (decimal and differ and many) or _divide_frames(pairs):
             heads.add(head)
     return heads
+
+
+def _divide_frames(pairs: set[tuple[str, str]]) -> bool:
+    """Whether numbers and fractions are those of frames divided evenly, with as many digits each: 1.000, 1.250, 1.500,
+    1.750, 2.000."""
+    fractions = sorted({fraction for _, fraction in pairs})
+    numbers = sorted({number for number, _ in pairs}, key=int)
+    parts = len(fractions)
+    digits = len(fractions[0])
+    even = [f"{round(n * 10**digits / parts):0{digits}d}" for n in range(parts)]
+    if not (1 < parts <= _MOST_SUBFRAMES and digits > 1 and fractions == even and len(numbers) > 1):
+        return False
+    return all((number, fraction) in pairs for number in numbers[:-1] for fraction in fractions)
 
 
 def _series(path: Path) -> list[FrameFile]:
@@ -283,12 +280,17 @@ def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:
     """The file's name with its number, at `span` or the last one, as `#`."""
     stem = file.path.stem
     if file.number is None and file.time is not None:
-        return _TIME.sub("#", stem) + file.path.suffix.lower()
+        return TIME.sub("#", stem) + file.path.suffix.lower()
     if span is not None:
         return stem[: span[0]] + "#" + stem[span[1] :] + file.path.suffix.lower()
-    if file.subframe:
+    fraction = _SUBFRAME.fullmatch(stem)
+    if (
+        fraction
+        and file.number == int(fraction["number"])
+        and float(f"0.{fraction['fraction']}") == file.subframe
+    ):
         stem = stem.rpartition(".")[0]
-    return _LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
+    return LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
 
 
 def _of_density(files: list[FrameFile]) -> list[FrameFile]:

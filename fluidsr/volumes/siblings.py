@@ -46,26 +46,29 @@ def word_of_density(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def beside(path: str | os.PathLike[str]) -> dict[str, Path]:
-    """The files beside that of a density that hold further fields of the same frame, by the word that says which."""
+def beside(path: str | os.PathLike[str], present: Iterable[str] = ()) -> dict[str, Path]:
+    """The files beside that of a density that hold further fields of the same frame, by the word that says which. Those
+    of fields that the file has itself, in grids called `present`, are left out."""
     given = Path(path)
     parts = _PARTS.findall(given.stem)
-    places = [at for at, word in enumerate(parts) if _field(word) == "density"]
-    if not places:
+    ends = [
+        ("".join(parts[:at]), "".join(parts[at + 1 :]) + given.suffix)
+        for at, word in enumerate(parts)
+        if _field(word) == "density"
+    ]
+    if not ends:
         return {}
+    known = {_meaning(name) for name in present}
     found: dict[str, Path] = {}
     for count, file in enumerate(sorted(given.absolute().parent.iterdir())):
         if count > _MOST_FILES:
             break
-        if file.suffix.lower() != given.suffix.lower() or file.name == given.name:
-            continue
-        other = _PARTS.findall(file.stem)
-        for at in places:
-            same = (
-                len(other) == len(parts) and other[:at] == parts[:at] and other[at + 1 :] == parts[at + 1 :]
-            )
-            if same and _field(other[at]) not in (None, "density"):
-                found.setdefault(other[at], file)
+        name = file.name
+        for head, tail in ends:
+            word = name[len(head) : len(name) - len(tail)]
+            same = name.startswith(head) and name.lower().endswith(tail.lower()) and word.isalpha()
+            if same and _field(word) not in (None, "density") and _meaning(word) not in known:
+                found.setdefault(word, given.with_name(name))
     return found
 
 
@@ -91,3 +94,8 @@ def leaders(files: Iterable[Path]) -> set[Path]:
 def _field(word: str) -> str | None:
     known = grid_names.field_of(word)
     return known or ("other" if word.lower() in _SIDE else None)
+
+
+def _meaning(name: str) -> str:
+    """The same for all names of a field."""
+    return grid_names.field_of(name) or name.strip().lower()

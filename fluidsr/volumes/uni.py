@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +57,7 @@ def write_frame(
     fields = list(dict.fromkeys(["density", *fields]))
     note = _note(frame)
     present = frame.fields()
-    targets: list[str | os.PathLike[str]] = []
+    files = siblings_of(path, fields)
     with ExitStack() as stack:
         # Leaving the stack renames the last first: the density is the last to be renamed.
         for field in fields:
@@ -68,14 +68,7 @@ def write_frame(
                 values = values[None]
             elif len(values) == 2:
                 values = np.concatenate([values, np.zeros((1, *frame.shape), np.float32)])
-            word = "velocity" if field == FACES else field
-            target = path if field == "density" else sibling(path, word)
-            if target in targets:
-                raise InputError(
-                    field, f"its file would be {target}, which is another field's", "rename the field"
-                )
-            targets.append(target)
-            file = stack.enter_context(atomic.replacing(target))
+            file = stack.enter_context(atomic.replacing(files[field]))
             with file.open("wb") as opened:
                 kind = VECTOR | STAGGERED if field == FACES else VECTOR if vector else REAL
                 grid = values.reshape(len(values), *(*frame.shape, 1)[:3])
@@ -169,10 +162,18 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     return VolumeInfo.of_frame(path, "uni", taken.frame, grids)
 
 
+def siblings_of(path: str | os.PathLike[str], fields: Iterable[str]) -> dict[str, Path]:
+    """The file of each of `fields` of the frame whose density is `path`; no two have the same."""
+    names = {field: "velocity" if field == FACES else field for field in fields}
+    words = grid_names.stored_names(names.values(), _SUFFIX)
+    return {
+        field: Path(path) if field == "density" else sibling(path, words[name])
+        for field, name in names.items()
+    }
+
+
 def sibling(path: str | os.PathLike[str], field: str) -> Path:
-    """Where the grid `field` of the frame whose density is `path` is written; of a name like `fire/heat` the letters
-    alone."""
-    field = "".join(filter(str.isascii, filter(str.isalpha, field))) or "field"
+    """Where the grid `field`, a word of letters, of the frame whose density is `path` is written."""
     words = _WORDS.findall(Path(path).stem)
     at = _word_of_density(words)
     if at is not None:

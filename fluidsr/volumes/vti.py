@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from fluidsr import atomic
 from fluidsr.frame import Frame
 from fluidsr.volumes import vtk_image
+from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import VtiFile
@@ -40,7 +42,9 @@ def write_frame(
     from vtkmodules.vtkIOCore import vtkLZ4DataCompressor
     from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
 
-    image = make_image(frame, fields, half=half, threshold=threshold, whole=whole)
+    # VTK writes names as they are, and XML knows some characters by other names.
+    names = {name: escape(word, {'"': "&quot;"}) for name, word in stored_names(fields, ".vti").items()}
+    image = make_image(frame, names, half=half, threshold=threshold, whole=whole)
     compressor = vtkLZ4DataCompressor()
     compressor.SetCompressionLevel(_LEVEL)
     writer = vtkXMLImageDataWriter()

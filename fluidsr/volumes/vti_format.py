@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fluidsr import atomic
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
 
@@ -130,6 +131,7 @@ class VtiFile(ImageHeader):
         self._order = "<"
         self._compressor = ""
         try:
+            atomic.check_regular(path)
             data = Path(path).read_bytes()
         except OSError as error:
             raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fluidsr import atomic
 from fluidsr.errors import VolumeError
 from fluidsr.volumes import memory
 from fluidsr.volumes.vti_format import DataArray, ImageHeader, VtiFile, assembled, cells_of
@@ -59,6 +60,7 @@ class ParallelFile(ImageHeader):
     def _parse(self) -> list[str]:
         """The files that the header names."""
         try:
+            atomic.check_regular(self.where)
             if Path(self.where).stat().st_size > _MAX_BYTES:
                 self._fail("its header is too large")
             text = Path(self.where).read_bytes()

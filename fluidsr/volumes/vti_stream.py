@@ -19,6 +19,7 @@ import numpy as np
 
 from fluidsr import atomic
 from fluidsr.errors import InputError
+from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
@@ -120,9 +121,10 @@ class ImageStream:
         text("</FieldData>")
         vectors = ' Vectors="velocity"' if "velocity" in self._arrays else ""
         text(f'<Piece Extent="{extent}">')
-        text(f"<PointData Scalars={quoteattr(next(iter(self._arrays)))}{vectors}>")
+        words = stored_names(self._arrays, ".vti")
+        text(f"<PointData Scalars={quoteattr(next(iter(words.values())))}{vectors}>")
         for name, array in self._arrays.items():
-            data_array(name, array.vtk_type, array.components, None)
+            data_array(words[name], array.vtk_type, array.components, None)
         text("</PointData>\n<CellData/>\n</Piece>\n</ImageData>")
         file.write(b'<AppendedData encoding="raw">\n_')
         start = file.tell()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from fluidsr.frame import Frame
 from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.info import VolumeInfo, describe_array
 from fluidsr.volumes.units import Taken, style_of_whole
+from fluidsr.volumes.vdb.transform import Axes, Transform
 from fluidsr.volumes.vti_format import DataArray
 
 # What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
@@ -21,7 +23,7 @@ TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origi
 _TIME_OF_VISIT = "TIME"
 _UNNAMED = ("data", "scalars", "field", "values", "array")  # what an array is called that nobody named
 
-_IDENTITY = np.eye(3).reshape(-1)
+_OF_VTK = re.compile("vtk[A-Z]")  # vtkGhostType, vtkValidPointMask, ...
 
 
 class Image(Protocol):
@@ -66,19 +68,25 @@ def frame_of(
     """The frame that `image` holds; see `fluidsr.volumes.read`.
 
     Points are cell centres; where the density lies in the cells, the cells are. A field of the other kind is
-    averaged to where the density is. An image one point thick in z, or one that says so, is a 2-D frame. Of a file
-    with a single array the other fields may stand in files beside it, which `open_image` opens.
+    averaged to where the density is; quarter turns and mirrors of its axes are undone. An image one point thick in z,
+    or one that says so, is a 2-D frame. Further fields may stand in files beside it, which `open_image` opens.
     """
     found = _fields(image, density_grid)
     notes: list[str] = []
-    if len(found) == 1 and open_image is not None:
+    if open_image is not None:
         found = _with_siblings(image, found, open_image, notes)
     scalars = [name for name, part in found.items() if part.array.components == 1]
     vectors = [name for name, part in found.items() if part.array.components > 1]
     odd = [array for array in image.arrays if array.section != "FieldData" and not _is_field(image, array)]
     notes += [f"{a.name!r} has {a.components} components: it is left out" for a in odd if a.components > 1]
     chosen = grid_names.choose(
-        image.where, scalars, vectors, density=density_grid, velocity=velocity_grid, fields=fields
+        image.where,
+        scalars,
+        vectors,
+        density=density_grid,
+        velocity=velocity_grid,
+        fields=fields,
+        dim=2 if image.points()[2] == 1 else 3,
     )
     section = found[chosen.density].array.section
     shape = _shape(image, section)
@@ -102,7 +110,7 @@ def frame_of(
             notes.append(f"{name!r} is averaged to the {where}, where the density is")
     whole = {field: name for field, name in chosen.others.items() if "Int" in found[name].array.type}
     style = style_of_whole(whole)
-    return Taken(_frame(image, values, shape, section), notes=tuple(dict.fromkeys(notes)), style=style)
+    return Taken(_frame(image, values, section), notes=tuple(dict.fromkeys(notes)), style=style)
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
@@ -112,12 +120,13 @@ def info_of(image: Image, kind: str) -> VolumeInfo:
     shape = _shape(image, section)
     most = max(part.array.components for part in found.values())
     memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
-    place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, shape, section)
+    place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, section)
+    turn = _axes(image).turn
     grids = [
         describe_array(
             place,
             name,
-            _channels(image, part.array, _shape(image, part.array.section)),
+            turn(_channels(image, part.array, _shape(image, part.array.section))),
             dtype=part.array.type.lower(),
             compression=image.compression,
             size=image.stored(part.array),
@@ -172,7 +181,7 @@ def _is_field(image: Image, array: DataArray) -> bool:
     return (
         bool(array.type)
         and array.components in ((1, 2, 3) if flat else (1, 3))
-        and not array.name.startswith("vtk")
+        and not _OF_VTK.match(array.name)
     )
 
 
@@ -183,7 +192,7 @@ def _with_siblings(
     notes: list[str],
 ) -> dict[str, _Part]:
     """`found`, and what the files beside it hold of the same frame."""
-    for word, file in siblings.beside(image.where).items():
+    for word, file in siblings.beside(image.where, found).items():
         other = open_image(file, image.max_bytes)
         if list(other.extent) != list(image.extent) or not np.allclose(other.spacing, image.spacing):
             notes.append(f"{file.name} has other cells: it is left out")
@@ -214,19 +223,24 @@ def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return values
 
 
-def _frame(image: Image, found: dict[str, np.ndarray], shape: tuple[int, int, int], section: str) -> Frame:
-    size = _cell_size(image)
+def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> Frame:
+    axes = _axes(image)
+    found = {name: axes.turn(values) for name, values in found.items()}
+    shape, size = found["density"].shape, axes.cell_size
     notes = _notes(image)
-    points = section == "PointData"
-    first = [corner + low * size for corner, low in zip(image.origin, image.extent[::2], strict=True)]
-    origin = tuple(value - size / 2 for value in first) if points else tuple(first)
+    # The least coordinate of the points along each axis: with a mirror that of the last one.
+    first = [
+        corner + size * min(sign * image.extent[2 * i], sign * image.extent[2 * i + 1])
+        for corner, i, sign in zip(image.origin, axes.order, axes.signs, strict=True)
+    ]
+    origin = tuple(value - size / 2 for value in first) if section == "PointData" else tuple(first)
     # VTK prints places with fewer digits than a float64 has; ours are kept exactly in the field data.
     exact_size, exact_origin = notes.get(CELL_SIZE, (size,))[0], notes.get(ORIGIN, origin)
     if abs(exact_size - size) <= 1e-6 * size:
         size = exact_size
         if np.allclose(exact_origin, origin[: len(exact_origin)], rtol=1e-6, atol=1e-6 * size):
             origin = (*exact_origin, *origin[len(exact_origin) :])
-    dim = int(notes.get(DIM, (2 if shape[2] == 1 else 3,))[0])
+    dim = int(notes.get(DIM, (2 if shape[2] == 1 and min(shape[:2]) > 1 else 3,))[0])
     if dim == 2 and shape[2] == 1:
         found = {
             name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
@@ -258,19 +272,19 @@ def _notes(image: Image) -> dict[str, tuple[float, ...]]:
     return notes
 
 
-def _cell_size(image: Image) -> float:
+def _axes(image: Image) -> Axes:
+    """How the indices of the image run along the world's axes. Raises VolumeError where cells are no cubes, or do not
+    lie along them."""
     # The spacing across a single layer means nothing, and other programs write anything there.
     points = image.points()
     spacing = [s for s, n in zip(image.spacing, points, strict=True) if n > 1] or [image.spacing[0]]
-    size = spacing[0]
-    even = all(abs(s - size) <= 1e-5 * abs(size) for s in spacing)
-    if not even or not size > 0 or not np.allclose(image.direction, _IDENTITY, atol=1e-9):
-        raise VolumeError(
-            image.where,
-            f"its cells are rotated, mirrored or not cubes (spacing {image.spacing})",
-            "resample it to cubic cells along the axes",
-        )
-    return size
+    edges = [s if n > 1 else abs(spacing[0]) for s, n in zip(image.spacing, points, strict=True)]
+    x, y, z = (np.array(image.direction, float).reshape(3, 3) * edges).tolist()
+    try:
+        return Transform((tuple(x), tuple(y), tuple(z)), (0.0, 0.0, 0.0), "AffineMap").axes(image.where)
+    except VolumeError as error:
+        what = f"its cells are rotated by less than a quarter turn, or not cubes (spacing {tuple(image.spacing)})"
+        raise VolumeError(image.where, what, error.remedy) from None
 
 
 def _channels(image: Image, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,15 @@ from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
 
 def make_image(
-    frame: Frame, fields: Sequence[str], *, half: bool, threshold: float, whole: Collection[str] = ()
+    frame: Frame,
+    fields: Mapping[str, str],
+    *,
+    half: bool,
+    threshold: float,
+    whole: Collection[str] = (),
 ) -> Any:
-    """A vtkImageData of `fields` of a NumPy `frame`, as point data at the cell centres; those of `whole` as integers.
+    """A vtkImageData of the fields of a NumPy `frame` that are the keys of `fields`, under the names that are its
+    values, as point data at the cell centres; those of `whole` as integers.
 
     VTK has no halves: with `half`, values are float32 rounded to halves, equal to those of a half-precision
     VDB, and their zero bits compress away. Raises as `rounded` does.
@@ -38,12 +44,12 @@ def make_image(
         made.SetName(name)
         return made
 
-    for name in fields:
+    for name, word in fields.items():
         vector = name in frame.vectors
         values = rounded(name, present[name], half, threshold, vector=vector, whole=name in whole)
         values = values if name in whole else values.astype(np.float32, copy=False)
-        image.GetPointData().AddArray(array(name, _x_fastest(values, vector)))
-    image.GetPointData().SetActiveScalars(fields[0])
+        image.GetPointData().AddArray(array(word, _x_fastest(values, vector)))
+    image.GetPointData().SetActiveScalars(next(iter(fields.values())))
     if "velocity" in fields:
         image.GetPointData().SetActiveVectors("velocity")
     place = {TIME: [frame.time], DT: [frame.dt], DIM: [frame.dim], CELL_SIZE: [frame.cell_size]}

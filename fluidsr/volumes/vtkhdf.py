@@ -29,6 +29,7 @@ from fluidsr.errors import InputError, RunError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, on_grid
 from fluidsr.volumes import memory, vtk_image
+from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.info import VolumeInfo
 from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import DataArray
@@ -69,6 +70,8 @@ def write_series(
     except ImportError as error:
         raise InputError(str(path), "this VTK cannot write VTKHDF", "pip install 'vtk>=9.6'") from error
 
+    names = stored_names(fields, ".vtkhdf")
+
     def image(step: int) -> Any:
         frame = on_grid(load(step).numpy(), place)
         missing = [name for name in fields if name not in frame.fields()]
@@ -76,7 +79,7 @@ def write_series(
             raise InputError(
                 str(path), f"step {step} has no {missing[0]}", "write fields that all frames have"
             )
-        return make_image(frame, fields, half=half, threshold=threshold, whole=whole)
+        return make_image(frame, names, half=half, threshold=threshold, whole=whole)
 
     source = _source(times, image, place)
     writer = vtkHDFWriter()
@@ -192,6 +195,7 @@ class HdfFile:
 
     def _ask(self, step: int) -> tuple[dict[str, Any], memoryview]:
         try:
+            atomic.check_regular(self.where)
             with Path(self.where).open("rb") as file:
                 if file.read(len(_MAGIC)) != _MAGIC:
                     raise VolumeError(self.where, "not an HDF5 file", "give a .vtkhdf file")

@@ -47,6 +47,13 @@ def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
         refuse(f"it holds {'nothing' if image is None else image.GetClassName()}, not an image")
     if reader.GetErrorCode():
         refuse("VTK cannot read it")
+    for data, selection in (
+        (image.GetPointData(), reader.GetPointDataArraySelection()),
+        (image.GetCellData(), reader.GetCellDataArraySelection()),
+    ):
+        for i in range(selection.GetNumberOfArrays()):
+            if data.GetAbstractArray(selection.GetArrayName(i)) is None:
+                refuse(f"damaged: VTK cannot read its array {selection.GetArrayName(i)!r}")
     times = []
     if reader.GetHasTemporalData():
         key = vtkStreamingDemandDrivenPipeline.TIME_STEPS()

@@ -148,3 +148,16 @@ def test_a_generator_reads_its_history_within_its_radius(dim, factor):
 def test_history_needs_a_last_stage_that_reads_it():
     with pytest.raises(ValueError, match="last: resized"):
         SmokeGenerator(2, FACTOR, history="2 6")
+
+
+def test_detail_is_made_in_parts_that_memory_holds():
+    from fluidsr.upscaling.memory import _PeakBytes
+
+    frames = wild_frames((28, 30))
+    history = History.of(frames, (1, 2))
+    whole = history.detail((2, 3), (26, 27), 4)
+    bound = history._bytes_made((2, 3), (26, 27), 4) / 3
+    with _PeakBytes() as count:
+        parts = history.detail((2, 3), (26, 27), 4, max_bytes=bound)
+    assert count.peak - 4 * parts.numel() <= bound
+    torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-4)

@@ -190,3 +190,30 @@ def test_frames_are_chosen_by_number(cache):
     assert [item.number for item in FrameSequence.of([str(cache)], "2").items] == [1, 2]
     with pytest.raises(InputError, match="numbered 1-4"):
         FrameSequence.of([str(cache)], "7-9")
+
+
+def test_frames_before_zero_are_resumed_and_in_the_series(tmp_path):
+    for number in (-1, 0, 1):
+        volumes.write(tmp_path / "in" / f"s.{number:05d}.npz", puff((0, 0, 0), (4, 5, 6)))
+    command = [
+        "convert",
+        str(tmp_path / "in"),
+        "--format",
+        "vdb",
+        "--format",
+        "vti",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert call(*command) == 0
+    first = tmp_path / "out" / "frames" / "s.-0001.vdb"
+    before = first.stat().st_mtime_ns
+    assert call(*command) == 0 and first.stat().st_mtime_ns == before
+    assert next(path.name for _, path in volumes.read_pvd(tmp_path / "out" / "out.pvd")) == "s.-0001.vti"
+    assert "-1: @./frames/s.-0001.vdb@" in (tmp_path / "out" / "out.usda").read_text()
+
+
+def test_a_value_that_no_file_can_have_is_named_with_its_source(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", density=np.full((4, 5), 1e6, np.float32), dx=0.1)
+    assert call("convert", str(tmp_path / "a.npz"), "--format", "vdb", "-o", str(tmp_path / "out")) == 2
+    assert f"{tmp_path / 'a.npz'}: density: " in capsys.readouterr().err

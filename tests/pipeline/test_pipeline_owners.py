@@ -156,10 +156,13 @@ def test_a_log_from_elsewhere_is_read_with_care(tmp_path: Path) -> None:
     open_run(tmp_path).close()
     good = {"frame": 7, "time": 0.5, "files": {"frames/a.vdb": {"bytes": 5, "sha256": "0" * 64}}}
     bad = [
-        "{}", "[]", "7", "null", '"frame"', '{"frame": "1"}', '{"frame": true}', '{"frame": -1}', '{"frame": 1e999}',
+        "{}", "[]", "7", "null", '"frame"', '{"frame": "1"}', '{"frame": true}', '{"frame": -1e9}', '{"frame": 1e999}',
         '{"frame": Infinity}', '{"frame": 1.5}', '{"frame": 1, "time": NaN}', '{"frame": 1, "time": "soon"}',
         '{"frame": 1, "time": 0, "files": []}', '{"frame": 1, "time": 0, "files": {"a": {"bytes": 1}}}',
-        '{"frame": 1, "time": 0, "shape": [0]}', '{"frame": ' + "1" * 5000 + "}", "[" * 100_000, '{"a":' * 50_000,
+        '{"frame": 1, "time": 0, "grids": "density"}', '{"frame": 1, "time": 0, "vectors": 7}',
+        '{"frame": 1, "time": 0, "shape": [4, 4], "origin": [0, 0, 0]}', '{"frame": 1, "time": 0, "fields": []}',
+        '{"frame": 1, "time": 0, "up": "q"}', '{"frame": 1, "time": 0, "shape": [0]}',
+        '{"frame": ' + "1" * 5000 + "}", "[" * 100_000, '{"a":' * 50_000,
         '{"frame": 1, "time": 0, "x": "' + "x" * (3 << 20) + '"}', '{"frame": 2}',
     ]  # fmt: skip
     (tmp_path / "run.jsonl").write_text("\n".join([*bad, json.dumps(good), '{"frame": 8, "ti']))
@@ -212,3 +215,13 @@ def test_a_difference_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a is .* there and 2 here") as caught:
         open_run(tmp_path, a=2)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("number", [-3, 1_234_567, 20_240_131_093_000])
+def test_frames_of_any_number_are_owned_and_recorded(tmp_path: Path, number: int) -> None:
+    with open_run(tmp_path, frames=[number], needed=("time",)) as folder:
+        folder.record(number, {"time": 0.5})
+        with pytest.raises(RunError, match="is at work on it"):
+            open_run(tmp_path, frames=[number])
+    with open_run(tmp_path, needed=("time",)) as folder:
+        assert set(folder.complete) == {number}

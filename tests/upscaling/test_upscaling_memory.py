@@ -99,3 +99,30 @@ def test_resident_memory_keeps_within_the_bound_and_uses_it(model, edge, most):
     told = json.loads(ran.stdout)
     assert told["tiles"] > 1
     assert 0.35 * most < told["held"] / 2**20 < 1.15 * most, told
+
+
+def test_the_cost_of_a_large_frame_is_known_from_few_tiles(monkeypatch):
+    from fluidsr import upscaling
+    from fluidsr.upscaling import memory
+
+    upscaler = upscaling.load("smoke3d-x4", device="cpu", max_memory=1 << 30)
+    counted, asked = memory.peak_bytes, []
+
+    def counting(*arguments, **named):
+        asked.append(arguments[2])
+        return counted(*arguments, **named)
+
+    monkeypatch.setattr(memory, "peak_bytes", counting)
+    cost = upscaler.cost((72, 72, 72))
+    assert cost.tiles >= 8 and len(asked) <= 4  # corners are alike
+    assert cost.memory <= 1 << 30
+
+
+def test_the_lower_bound_and_mirrored_tiles():
+    footprint = MemoryModel(generator := build("SmokeGenerator", dim=3, factor=4))
+    halo = generator.receptive_radius
+    for cropped in (((False, False),) * 3, ((True, True), (False, True), (True, False))):
+        read = [8 + halo * (low + high) for low, high in cropped]
+        exact = footprint.of(read, cropped)
+        assert footprint.at_least((8, 8, 8)) <= exact
+        assert exact == footprint.of(read, [(high, low) for low, high in cropped])

@@ -255,7 +255,7 @@ def test_cell_data_of_an_image_are_cells(tmp_path):
     ("change", "message"),
     [
         (("Spacing='1 1 1'", "Spacing='1 2 1'"), "not cubes"),
-        (("Spacing='1 1 1'", "Spacing='1 1 1' Direction='0 1 0 1 0 0 0 0 1'"), "rotated"),
+        (("Spacing='1 1 1'", "Spacing='1 1 1' Direction='0.8 -0.6 0 0.6 0.8 0 0 0 1'"), "rotated"),
         (("ImageData' ", "PolyData' "), "of type PolyData"),
         (("format='ascii'", "format='appended' offset='99'"), "broken|bytes instead"),
         (("<VTKFile", "<!DOCTYPE a><VTKFile"), "document type"),

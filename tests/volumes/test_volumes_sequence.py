@@ -7,7 +7,8 @@ import pytest
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes import read_pvd, write_pvd
-from fluidsr.volumes.sequence import expand, frame_number, series_name
+from fluidsr.volumes.frame_number import frame_number
+from fluidsr.volumes.sequence import expand, series_name
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def read(
     """A volume file's frame, velocity in m/s: `shape`, `fields`, `shapes` (of each field), `cell_size`, `origin`,
     `time` and `dt`. With `result` the fields that it names are written there."""
     from fluidsr.pipeline import frame_sequence
-    from fluidsr.volumes.sequence import frame_number
+    from fluidsr.volumes.frame_number import frame_number
 
     item = frame_sequence.FrameRef(frame_number(path) or 0, Path(path))
     read_options = frame_sequence.ReadOptions(density_grid, velocity_grid)

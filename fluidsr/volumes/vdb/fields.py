@@ -275,7 +275,8 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
 
 def asides(file: VdbFile, density: str | None = None) -> list[Grid]:
     """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
-    return [grid for grid in file.grids if grid.supported and _unfit(grid, density)]
+    own = [grid for grid in file.grids if grid.where == str(file.path)]
+    return [grid for grid in own if grid.supported and _unfit(grid, density)]
 
 
 def _unfit(grid: Grid, density: str | None) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame, rides_with_smoke
 from fluidsr.frame_grid import FrameGrid
-from fluidsr.volumes import memory
+from fluidsr.volumes import memory, siblings
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
@@ -27,6 +29,21 @@ from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 _SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float")
 _FILE_TIME = "time"  # what the file itself may say, s
 NO_GRIDS = "it holds no grids: an empty frame"
+
+
+@contextmanager
+def open_frame(path: str | os.PathLike[str], max_bytes: int | None = None) -> Iterator[VdbFile]:
+    """Open the file of a frame, with the grids of those beside it that hold further fields of it."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open_file(path, max_bytes))
+        names = {grid.name for grid in file.grids}
+        grids = list(file.grids)
+        for word, other in siblings.beside(path, names).items():
+            for grid in stack.enter_context(open_file(other, max_bytes)).grids:
+                name = word if grid.name in names else grid.name
+                names.add(name)
+                grids.append(replace(grid, name=name))
+        yield replace(file, grids=tuple(grids))
 
 
 def read_frame(path: str | os.PathLike[str], **options: Any) -> Frame:
@@ -45,7 +62,7 @@ def take_frame(
     faces: bool = False,
 ) -> Taken:
     """Read a Frame, and what is to be said about it; see `fluidsr.volumes.take`."""
-    with open_file(path, max_bytes) as file:
+    with open_frame(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return _nothing(file, fields)
         return _read(file, density_grid, velocity_grid, fields, max_bytes, crop, faces)
@@ -61,7 +78,7 @@ def read_box(
 ) -> FrameGrid | None:
     """The box of the frame that `read_frame` would give, from the grids' topology, without their values; None where
     no voxel is active."""
-    with open_file(path, max_bytes) as file:
+    with open_frame(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return None
         layout = find(file, density_grid, velocity_grid, fields)

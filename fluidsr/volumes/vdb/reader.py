@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fluidsr.atomic import check_regular
 from fluidsr.errors import VolumeError
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.binary import Cursor, Data
@@ -104,6 +105,7 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
 
 def _map(path: Path) -> Data:
     try:
+        check_regular(path)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return b""  # which cannot be mapped

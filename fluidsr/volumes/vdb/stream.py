@@ -15,8 +15,8 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
+from fluidsr.volumes.frame_number import frame_number
 from fluidsr.volumes.quantize import POSITIONS
-from fluidsr.volumes.sequence import frame_number
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style
 from fluidsr.volumes.vdb import compression, writer

@@ -17,10 +17,10 @@ from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vdb.fields import Joined, Layout, Part, Placed
 from fluidsr.volumes.vdb.fields import find as find_fields
 from fluidsr.volumes.vdb.fields import place as place_of
-from fluidsr.volumes.vdb.frames import box_of, take_window
+from fluidsr.volumes.vdb.frames import box_of, open_frame, take_window
 from fluidsr.volumes.vdb.inspect import value_range
 from fluidsr.volumes.vdb.metadata import SHAPE, triple
-from fluidsr.volumes.vdb.reader import VdbFile, open_file
+from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, NODE, Index
 
@@ -108,7 +108,7 @@ def open_windows(
 ) -> Iterator[Windows | None]:
     """Open a file to read it block by block; None for one that only makes sense as a whole: empty, flat, turned,
     Blender's. `margin` as in `frame_sequence.read`."""
-    with open_file(path, max_bytes) as file:
+    with open_frame(path, max_bytes) as file:
         if not file.grids:
             yield None
             return

@@ -1,0 +1,29 @@
+"""The number of a frame in the name of its file.
+
+A module of its own: `sequence` uses the readers of files, and the readers use this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+# The last number of a name. A minus belongs to it where a separator stands before it: `s.-0001`, but not `s-0001`.
+LAST_NUMBER = re.compile(r"((?:(?<=[._ ])|^)-\d+|\d+)(?=\D*$)")
+_VERSION = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
+# A time in place of a number: `out_4.1667e-02`.
+TIME = re.compile(r"\d+(\.\d*[eE][+-]?|[eE][+-])\d+$")
+
+
+def frame_number(path: str | os.PathLike[str]) -> int | None:
+    """The last number in a file's name (without its suffix), or None: `smoke.v2_0012.vdb` is 12. A version at the end
+    is none where another number stands before: `shot_f012v2.vdb` is 12, too. Nor is a time (`out_4.2e-02`)."""
+    stem = Path(path).stem
+    if TIME.search(stem):
+        return None
+    found = LAST_NUMBER.search(stem)
+    version = _VERSION.search(stem)
+    before = LAST_NUMBER.search(stem[: version.start()]) if version else None
+    found = before or found
+    return int(found[1]) if found else None
