@@ -193,6 +193,7 @@ def test_frames_are_chosen_by_number(cache):
 
 
 def test_frames_before_zero_are_resumed_and_in_the_series(tmp_path):
+    (tmp_path / "in").mkdir()
     for number in (-1, 0, 1):
         volumes.write(tmp_path / "in" / f"s.{number:05d}.npz", puff((0, 0, 0), (4, 5, 6)))
     command = [

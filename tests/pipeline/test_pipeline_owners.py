@@ -221,7 +221,7 @@ def test_a_difference_is_told_in_a_line(tmp_path: Path) -> None:
 def test_frames_of_any_number_are_owned_and_recorded(tmp_path: Path, number: int) -> None:
     with open_run(tmp_path, frames=[number], needed=("time",)) as folder:
         folder.record(number, {"time": 0.5})
-        with pytest.raises(RunError, match="is at work on it"):
+        with pytest.raises(RunError, match="is working on it"):
             open_run(tmp_path, frames=[number])
     with open_run(tmp_path, needed=("time",)) as folder:
         assert set(folder.complete) == {number}

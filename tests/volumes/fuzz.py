@@ -237,7 +237,7 @@ def sources_of_vtk(folder):
     rng = np.random.default_rng(0)
     density = rng.random((7, 6, 5), np.float32)
     frame = Frame(density, velocity=np.stack([density] * 3), others={"heat haze": density})
-    image = make_image(frame, list(frame.fields()), half=False, threshold=0.0)
+    image = make_image(frame, {name: name for name in frame.fields()}, half=False, threshold=0.0)
     more = numpy_to_vtk(np.arange(210), deep=True)
     more.SetName("whole")
     image.GetPointData().AddArray(more)

@@ -90,7 +90,7 @@ def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFix
         scalarflow.read(place / "density_000001.npz")
     for options, message in (
         (["--factor", "4"], "there is no folder"),
-        ([str(tmp_path)], "no coarse sides to tell the factor"),
+        ([str(tmp_path)], "no coarse sides to determine the factor"),
         ([str(tmp_path), "--factor", "4", "--density-grid", "a"], "--density-grid: the ScalarFlow layout"),
     ):
         with pytest.raises(SystemExit) as stop:
