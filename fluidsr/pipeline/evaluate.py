@@ -1,20 +1,31 @@
-"""`fluidsr evaluate`: a model against held-out simulations, with the baselines beside it."""
+"""`fluidsr evaluate`: models against held-out simulations, with the baselines beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluidsr.errors import InputError, ModelError
+import numpy as np
+
+from fluidsr import device as devices
+from fluidsr.choices import PairKind
+from fluidsr.errors import InputError, SolverError
 from fluidsr.pipeline import provenance
+from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
 from fluidsr.pipeline.progress import Progress
+from fluidsr.scenes.corrector import AUTOMATIC, NONE
 
 if TYPE_CHECKING:
-    from fluidsr.evaluation import Report
+    from fluidsr.dataset import PairedSimulation
+    from fluidsr.evaluation import Recording, Rendered, Report
+    from fluidsr.frame import Frame
+    from fluidsr.models import ClosureModel
 
-
-_CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
+RUNS = {"coupled", "free"}  # kinds of pairs that are coarse runs
+WARM_UP = 1 / 3  # share of the frames of pairs that are made anew, before the first is judged
+_PICTURE = 270  # pixels along the longer side of a rendering
 
 
 def evaluate(
@@ -23,65 +34,170 @@ def evaluate(
     output: Path | None,
     *,
     split: str = "test",
+    pairs: Sequence[PairKind] = ("recorded",),
+    closure: str = AUTOMATIC,
     device: str = "auto",
     stride: int = 1,
+    pictures: int = 1,
     metrics: Sequence[str] = (),
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
-    """Judge the first of `models` on every `stride`-th frame of a split, beside the others, linear and cubic
-    interpolation and carried smoke.
+    """Judge the first of `models` on every `stride`-th frame of a split (or of `all`), beside the others,
+    interpolation, carried smoke, and wavelet turbulence where the simulations hold their scenes.
 
-    `metrics` of other packages, by name or as `module:Class`, are measured too.
+    Of each kind of `pairs` (`dataset.CoarseSide`) there is one report, the first with the others in it. `closure`
+    corrects coarse runs: a name, a path, none, or `auto`, the shipped one of that dimension and factor. `pictures`
+    simulations of each kind are rendered, too. `metrics` of other packages, by name or as `module:Class`, are measured.
 
-    On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots and `index.html`.
+    On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots, movies and `index.html`.
     Raises InputError for a split without simulations and for a folder with another report unless
-    `overwrite`, ModelError where model and data do not fit.
+    `overwrite`, DatasetError where other than recorded pairs cannot be made, ModelError where model and data do not
+    fit.
     """
-    from fluidsr import dataset, evaluation, upscaling
-    from fluidsr.models.carry import carry_model
+    from fluidsr import dataset, evaluation
 
     added = [evaluation.METRICS.resolve(reference)() for reference in metrics]
+    device = devices.resolve(device)
     store = dataset.open_source(data)
-    upscalers = {}
-    for model in models:
-        upscaler = upscaling.load(model, device=device)
-        card = upscaler.card
-        if (card.dim, card.factor) != (store.dim, store.factor):
-            raise ModelError(
-                model,
-                f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x",
-                "choose a model and a dataset that fit",
-            )
-        if card.name in upscalers:
-            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
-        upscalers[card.name] = upscaler
-    judged, *others = upscalers
-    card = upscalers[judged].card
-    folder = output or Path("runs") / f"evaluate_{card.name}"
+    upscalers = load_models(models, store.dim, store.factor, str(data), device)
+    judged = next(iter(upscalers))
+    folder = output or Path("runs") / f"evaluate_{judged}"
     if (folder / "report.json").exists() and not overwrite:
         raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
-    simulations = store.simulations(split)
+    simulations = store.simulations(None if split == "all" else split)
     if not simulations:
         raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
-
-    carry = upscaling.Upscaler(carry_model(card.dim, card.factor, _CARRIED), device=device)
-    past = max(each.past for each in (carry, *upscalers.values()))
-    beside = {name: upscalers[name].upsample for name in others}
-    total = sum(index % stride in (0, 1) for s in simulations for index in range(s.frames))
-    with Progress(total, stage="evaluate", quiet=quiet) as progress:
-        report = evaluation.evaluate(
-            upscalers[judged].upsample,
-            {**evaluation.baselines(card.factor), "carry": carry.upsample, **beside},
-            evaluation.pairs_of(simulations, stride, past),
-            name=card.name,
-            added=added,
-            about={
-                "models": {name: each.card.sha256 for name, each in upscalers.items()},
-                "data": {"name": store.path.name, "split": split, "stride": stride},
-                "environment": provenance.environment(),
-            },
-            on_progress=progress.advance,
-        )
-    evaluation.write(report, folder)
+    corrector = closure_for(closure, store.dim, store.factor, device) if set(pairs) & RUNS else None
+    kinds = {kind: sides(simulations, kind, corrector, device) for kind in dict.fromkeys(pairs)}
+    wavelet = all(hasattr(each, "scene") for each in next(iter(kinds.values())))
+    methods = EvaluatedMethods.of(upscalers, store.dim, store.factor, device, wavelet=wavelet)
+    about = {
+        "models": {name: each.card.sha256 for name, each in upscalers.items()},
+        "data": {"name": store.path.name, "split": split, "stride": stride},
+        **({"closure": corrector.card.name if corrector else NONE} if set(pairs) & RUNS else {}),
+        "environment": provenance.environment(),
+    }
+    reports = []
+    for kind, recordings in kinds.items():
+        with Progress(_count(recordings, kind, stride), stage=f"evaluate {kind}", quiet=quiet) as progress:
+            sound = finished(recordings, progress)
+            reports.append(
+                evaluation.evaluate(
+                    methods.functions[judged],
+                    {name: f for name, f in methods.functions.items() if name != judged},
+                    evaluation.pairs_of(sound, stride, methods.past, first=_first(kind), runs=methods.runs),
+                    name=judged,
+                    kind=kind,
+                    added=added,
+                    about=about,
+                    runs=tuple(methods.runs),
+                    multiply_adds=methods.multiply_adds,
+                    on_progress=progress.advance,
+                )
+            )
+            reports[-1].rendered = _rendered(sound[:pictures], methods, _first(kind), progress)
+    report = replace(reports[0], others={each.kind: each for each in reports[1:]})
+    evaluation.write(report, folder, write_movie)
     return report
+
+
+def closure_for(name: str, dim: int, factor: int, device: str) -> ClosureModel | None:
+    """The corrector of coarse runs that `name` means. Raises ModelError for one that is missing."""
+    from fluidsr import models
+
+    if name == AUTOMATIC:
+        name = f"closure{dim}d-x{factor}"
+        name = name if name in models.shipped_closures() else NONE
+    return None if name == NONE else models.load_closure(name, device)
+
+
+def sides(
+    simulations: Sequence[PairedSimulation], kind: PairKind, closure: ClosureModel | None, device: str
+) -> Sequence[Recording]:
+    """The simulations with coarse frames of that kind; those of other packages, which have recorded ones alone, as they
+    are. Raises DatasetError where there is no making them."""
+    from fluidsr.dataset import CoarseSide, Simulation
+
+    if kind == "recorded" and not all(isinstance(each, Simulation) for each in simulations):
+        return simulations
+    return [CoarseSide.of(each, kind, closure, device) for each in simulations]
+
+
+def finished(recordings: Sequence[Recording], progress: Progress) -> list[Recording]:
+    """Those whose coarse run does not diverge; the others are told. Raises SolverError where none is left."""
+    sound: list[Recording] = []
+    failure: SolverError | None = None
+    for each in recordings:
+        try:
+            each.coarse(each.frames - 1)
+            sound.append(each)
+        except SolverError as error:
+            failure = error
+            progress.note(f"{each.name} is left out: {error}")
+    if failure is not None and not sound:
+        raise failure
+    return sound
+
+
+def _first(kind: PairKind) -> float:
+    """The share of the frames before the first that is judged: recorded pairs are judged from their first frame on."""
+    return 0.0 if kind == "recorded" else WARM_UP
+
+
+def _count(recordings: Sequence[Recording], kind: PairKind, stride: int) -> int:
+    from fluidsr.evaluation import judged
+
+    return sum(
+        judged(index, int(_first(kind) * each.frames), stride)
+        for each in recordings
+        for index in range(each.frames)
+    )
+
+
+def _rendered(
+    recordings: Sequence[Recording], methods: EvaluatedMethods, first: float, progress: Progress
+) -> list[Rendered]:
+    """Renderings of all frames from the first that is judged on."""
+    from fluidsr import evaluation
+
+    perceptual, missing = evaluation.lpips_distance()
+    if recordings and perceptual is None:
+        progress.note(f"LPIPS is not measured: {missing}")
+    return [
+        evaluation.rendered(
+            each.name, frames_of(each, methods, first), evaluation.REFERENCE, picture, perceptual
+        )
+        for each in recordings
+    ]
+
+
+def frames_of(recording: Recording, methods: EvaluatedMethods, first: float) -> Iterator[Mapping[str, Frame]]:
+    """For each frame of a simulation from that share of them on: the coarse frame, each method's, the reference."""
+    from fluidsr import evaluation
+
+    pairs = evaluation.pairs_of([recording], 1, methods.past, first=first, runs=methods.runs)
+    for pair in pairs:
+        made = {
+            name: evaluation.made_of(pair, name, methods.functions.get(name))[0] for name in methods.order
+        }
+        yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
+
+
+def picture(frame: Frame) -> np.ndarray:
+    """The rendering of a frame under the camera that previews have."""
+    from fluidsr import preview
+
+    width, height = preview.picture_size(frame)
+    scale = _PICTURE / max(width, height)
+    size = {"width": max(2, round(scale * width)), "height": max(2, round(scale * height))}
+    return preview.render(frame, **size)
+
+
+def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
+    """Write pictures of one size as an MP4."""
+    from fluidsr import preview
+
+    with preview.MovieWriter(path, fps) as movie:
+        for each in pictures:
+            movie.add(each)

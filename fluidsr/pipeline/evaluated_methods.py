@@ -1,0 +1,118 @@
+"""The methods that an evaluation compares: trained models, interpolation, carried smoke and wavelet turbulence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluidsr.errors import ModelError
+from fluidsr.frame import Frame
+from fluidsr.pipeline.upscale_methods import turbulence_of
+from fluidsr.scenes.upscale import WaveletUpscale
+
+if TYPE_CHECKING:
+    from fluidsr.evaluation import Run
+    from fluidsr.upscaling import Upscaler
+
+_CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
+
+
+@dataclass(frozen=True)
+class EvaluatedMethods:
+    """The first of the models is `name`; `functions` upsample a frame with its history, `runs` go along with a
+    simulation that holds its scene. `multiply_adds` per fine voxel, of those that are known."""
+
+    name: str
+    functions: Mapping[str, Callable[..., Frame]]
+    runs: Mapping[str, Callable[[Any, Frame], Run]]
+    multiply_adds: Mapping[str, float]
+    past: int
+
+    @classmethod
+    def of(
+        cls, upscalers: Mapping[str, Upscaler], dim: int, factor: int, device: str, *, wavelet: bool
+    ) -> EvaluatedMethods:
+        """With the models in `upscalers`, by name, the first the evaluated one."""
+        from fluidsr import evaluation, upscaling
+        from fluidsr.models.carry import carry_model
+
+        carry = upscaling.Upscaler(carry_model(dim, factor, _CARRIED), device=device)
+        judged, *others = upscalers
+        loaded = {"carry": carry, **{name: upscalers[name] for name in (*others, judged)}}
+        operations = evaluation.multiply_adds(dim, factor)
+        operations |= {name: each.card.multiply_adds for name, each in loaded.items()}
+
+        def start(simulation: Any, first: Frame) -> WaveletRun:
+            return WaveletRun(simulation.scene, first, factor, device)
+
+        functions = {name: _upsampling(each) for name, each in loaded.items()}
+        past = max(each.past for each in loaded.values())
+        runs = {"wavelet": start} if wavelet else {}
+        return cls(judged, {**evaluation.baselines(factor), **functions}, runs, operations, past)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """All names, in the order of the report."""
+        return (*(name for name in self.functions if name != self.name), *self.runs, self.name)
+
+
+def load_models(
+    models: Sequence[str | Path], dim: int, factor: int, data: str, device: str
+) -> dict[str, Upscaler]:
+    """The models by the names on their cards. Raises ModelError where one does not fit `data`, or two have one name."""
+    from fluidsr import upscaling
+
+    upscalers: dict[str, Upscaler] = {}
+    for model in map(str, models):
+        upscaler = upscaling.load(model, device=device)
+        card = upscaler.card
+        if (card.dim, card.factor) != (dim, factor):
+            raise ModelError(
+                model,
+                f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {dim}-D, {factor}x",
+                "choose a model and a dataset that fit",
+            )
+        if card.name in upscalers:
+            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
+        upscalers[card.name] = upscaler
+    return upscalers
+
+
+def _upsampling(upscaler: Upscaler) -> Callable[..., Frame]:
+    """Density and velocity alone: other fields are not judged."""
+
+    def upsampled(frame: Frame, *, history: Sequence[Frame] = ()) -> Frame:
+        fields = () if frame.velocity is None else ("velocity",)
+        return upscaler.upsample(frame, history=history, fields=fields)
+
+    return upsampled
+
+
+class WaveletRun:
+    """Wavelet turbulence along with recorded coarse frames of `scene`, from `first` on; a solver that is set to each
+    of them says where solids are."""
+
+    def __init__(self, scene: Any, first: Frame, factor: int, device: str) -> None:
+        from fluidsr.scenes.build import build
+
+        self._scene, self._solver = scene, build(scene, device)
+        self._set(first)
+        settings = WaveletUpscale(method="wavelet", factor=factor)
+        self._turbulence = turbulence_of(self._solver, scene, first, settings)
+
+    def advance(self, coarse: Frame) -> None:
+        """Go on to the next coarse frame."""
+        if self._scene.obstacles:
+            self._set(coarse)
+        self._turbulence.advance(coarse)
+
+    def frame(self, coarse: Frame) -> Frame:
+        """The fine frame, with the velocity of flow and eddies."""
+        return self._turbulence.frame(coarse, ("velocity",))
+
+    def _set(self, coarse: Frame) -> None:
+        fields = coarse.torch(self._solver.device)
+        state = (fields.density, fields.velocity, fields.temperature)
+        self._solver.start_from(*state, self._scene.frame_seconds, coarse.time)
