@@ -84,8 +84,13 @@ def write_card(name: str, report: Report) -> None:
         for method in (*each.methods, REFERENCE):
             known = each.figures(method)
             figures[f"{method}, {kind}"] = {k: known[k] for k in ON_CARD if math.isfinite(known[k])}
+    rewrite_card(name, metrics=figures)
+
+
+def rewrite_card(name: str, **changes: Any) -> None:
+    """Change keys of the card of the model `name`, in its file and in the page beside it; the weights stay."""
     model, path = models.load(name), models.locate(name)
-    card: Card = model.card.model_copy(update={"metrics": figures})
+    card: Card = model.card.model_copy(update=changes)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         kept = Path(folder) / path.name
         models.save(kept, model.generator, card)

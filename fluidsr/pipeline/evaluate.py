@@ -184,12 +184,12 @@ def frames_of(recording: Recording, methods: EvaluatedMethods, first: float) -> 
         yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
 
 
-def picture(frame: Frame) -> np.ndarray:
-    """The rendering of a frame under the camera that previews have."""
+def picture(frame: Frame, edge: int = _PICTURE) -> np.ndarray:
+    """The rendering of a frame under the camera that previews have, `edge` pixels along its longer side."""
     from fluidsr import preview
 
     width, height = preview.picture_size(frame)
-    scale = _PICTURE / max(width, height)
+    scale = edge / max(width, height)
     size = {"width": max(2, round(scale * width)), "height": max(2, round(scale * height))}
     return preview.render(frame, **size)
 
