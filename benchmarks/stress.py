@@ -86,7 +86,7 @@ def coarse_scene(case: Case, dim: int, factor: int, cells: int) -> scenes.Scene:
     """The case's scene, `cells` along its shortest edge, with the shipped closure."""
     scene = scenes.load(case.scenes[dim])
     scene = scene.rescaled(cells / min(scene.domain.resolution))
-    sources = scene.model_dump(exclude_none=True)["sources"]
+    sources = list(scene.model_dump(exclude_none=True)["sources"])
     speed = case.source.get("speed", 1.0)
     sources[0] |= {key: value for key, value in case.source.items() if key != "speed"}
     sources[0]["velocity"] = [speed * part for part in sources[0]["velocity"]]
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument(
         "--case", action="append", choices=[*CASES, "blender"], help="repeatable; all if left out"
     )
-    parser.add_argument("--cells", type=int, default=24, help="coarse cells along the shortest edge")
+    parser.add_argument("--cells", type=int, default=20, help="coarse cells along the shortest edge")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each case")
     parser.add_argument("--stride", type=int, default=6)
     parser.add_argument("--no-pictures", action="store_true", help="no movies")

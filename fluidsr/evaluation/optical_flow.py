@@ -23,7 +23,7 @@ def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         raise ValueError(f"shapes {first.shape} and {second.shape} differ")
     levels = [(np.asarray(first, np.float64), np.asarray(second, np.float64))]
     while min(levels[-1][0].shape) >= 2 * _LEAST:
-        levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
+        levels.append((halved(levels[-1][0]), halved(levels[-1][1])))
     flow = np.zeros((2, *levels[-1][0].shape))
     for a, b in reversed(levels):
         flow = _enlarged(flow, a.shape)
@@ -53,7 +53,8 @@ def _warped(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _halved(picture: np.ndarray) -> np.ndarray:
+def halved(picture: np.ndarray) -> np.ndarray:
+    """The picture, blurred, at half its size: pixel `i` is at `2 i` of the whole."""
     blurred: np.ndarray = ndimage.gaussian_filter(picture, 1.0, mode="nearest")[::2, ::2]
     return blurred
 

@@ -43,11 +43,9 @@ def write(report: Report, folder: str | Path, movie: WriteMovie | None = None) -
             movie(place / name, shown.pictures, shown.fps)
             media[kind][name] = (place / name).read_bytes()
             written.append(place / name)
-    written.append(
-        _put(folder / "report.json", json.dumps(report.as_dict(), indent=1, allow_nan=False).encode())
-    )
+    numbers = json.dumps(report.as_dict(), indent=1, allow_nan=False).encode()
     text = page(report, media).encode("utf-8", "backslashreplace")  # names of files
-    return [*written, _put(folder / "index.html", text)]
+    return [_put(folder / "report.json", numbers), *written, _put(folder / "index.html", text)]
 
 
 def _pictures(report: Report) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,8 @@ def evaluate(
         raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
     corrector = closure_for(closure, store.dim, store.factor, device) if set(pairs) & RUNS else None
     kinds = {kind: sides(simulations, kind, corrector, device) for kind in dict.fromkeys(pairs)}
-    wavelet = all(hasattr(each, "scene") for each in next(iter(kinds.values())))
+    drawn_on = device if device in ("cpu", "cuda:0") else "cpu"  # where Taichi can run
+    wavelet = drawn_on == device and all(hasattr(s, "scene") for each in kinds.values() for s in each)
     methods = EvaluatedMethods.of(upscalers, store.dim, store.factor, device, wavelet=wavelet)
     about = {
         "models": {name: each.card.sha256 for name, each in upscalers.items()},
@@ -96,7 +98,7 @@ def evaluate(
                     on_progress=progress.advance,
                 )
             )
-            reports[-1].rendered = _rendered(sound[:pictures], methods, _first(kind), progress)
+            reports[-1].rendered = _rendered(sound[:pictures], methods, _first(kind), drawn_on, progress)
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
@@ -156,7 +158,11 @@ def _count(recordings: Sequence[Recording], kind: PairKind, stride: int) -> int:
 
 
 def _rendered(
-    recordings: Sequence[Recording], methods: EvaluatedMethods, first: float, progress: Progress
+    recordings: Sequence[Recording],
+    methods: EvaluatedMethods,
+    first: float,
+    device: str,
+    progress: Progress,
 ) -> list[Rendered]:
     """Renderings of all frames from the first that is judged on."""
     from fluidsr import evaluation
@@ -164,9 +170,10 @@ def _rendered(
     perceptual, missing = evaluation.lpips_distance()
     if recordings and perceptual is None:
         progress.note(f"LPIPS is not measured: {missing}")
+    render = partial(picture, device=device)
     return [
         evaluation.rendered(
-            each.name, frames_of(each, methods, first), evaluation.REFERENCE, picture, perceptual
+            each.name, frames_of(each, methods, first), evaluation.REFERENCE, render, perceptual
         )
         for each in recordings
     ]
@@ -184,14 +191,14 @@ def frames_of(recording: Recording, methods: EvaluatedMethods, first: float) -> 
         yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
 
 
-def picture(frame: Frame, edge: int = _PICTURE) -> np.ndarray:
+def picture(frame: Frame, edge: int = _PICTURE, device: str = "cpu") -> np.ndarray:
     """The rendering of a frame under the camera that previews have, `edge` pixels along its longer side."""
     from fluidsr import preview
 
     width, height = preview.picture_size(frame)
     scale = edge / max(width, height)
     size = {"width": max(2, round(scale * width)), "height": max(2, round(scale * height))}
-    return preview.render(frame, **size)
+    return preview.render(frame, **size, device=device)
 
 
 def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
