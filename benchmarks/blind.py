@@ -25,7 +25,7 @@ from quality import unseen
 from fluidsr import dataset, models
 from fluidsr.atomic import replacing
 from fluidsr.evaluation import REFERENCE
-from fluidsr.pipeline.evaluate import WARM_UP, closure_for, finished, frames_of, picture, sides, write_movie
+from fluidsr.pipeline.evaluate import WARM_UP, closure_for, finished, picture, sides, write_movie
 from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
 from fluidsr.pipeline.progress import Progress
 
@@ -61,7 +61,7 @@ def main() -> None:
         for each in finished(sides(simulations[: options.scenes], "free", closure, "cpu"), progress):
             frames = [
                 {name: picture(made[name], options.edge) for name in (*shown, REFERENCE)}
-                for made in frames_of(each, methods, WARM_UP)
+                for made in methods.frames_of(each, WARM_UP)
             ]
             scenes.append({"name": each.name, "movies": movies(frames, 1 / each.fine(0).dt)})
             progress.advance(each.name, 1)

@@ -29,7 +29,7 @@ import fluidsr
 from fluidsr import dataset, evaluation, models, scenes
 from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
-from fluidsr.pipeline.evaluate import WARM_UP, frames_of, picture, write_movie
+from fluidsr.pipeline.evaluate import WARM_UP, rendered, write_movie
 from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
 
 BAKE = Path(__file__).parents[1] / "tests" / "volumes" / "clients_blender_bake.py"
@@ -124,29 +124,6 @@ def baked(folder: Path, factor: int, cells: int, frames: int) -> Any:
     return run
 
 
-def judge(
-    runs: Sequence[Any], methods: EvaluatedMethods, stride: int, about: dict[str, Any], pictures: bool
-) -> Report:
-    """The report on `runs`, each of them one of its simulations."""
-    name = methods.name
-    report = evaluation.evaluate(
-        methods.functions[name],
-        {key: function for key, function in methods.functions.items() if key != name},
-        evaluation.pairs_of(runs, stride, methods.past, first=WARM_UP, runs=methods.runs),
-        name=name,
-        kind="free",
-        about=about,
-        runs=tuple(methods.runs),
-        multiply_adds=methods.multiply_adds,
-    )
-    if pictures:
-        report.rendered = [
-            evaluation.rendered(run.name, frames_of(run, methods, WARM_UP), evaluation.REFERENCE, picture)
-            for run in runs
-        ]
-    return report
-
-
 def table(report: Report) -> str:
     """A row for each case and method, as Markdown."""
     columns = [report.columns[key].heading for key in SHOWN]
@@ -205,7 +182,9 @@ def main() -> None:
         if runs:
             methods = EvaluatedMethods.of(upscalers, card.dim, card.factor, "cpu", wavelet=wavelet)
             about = {"stress": [run.name for run in runs], "cells": options.cells, "seconds": options.seconds}
-            reports.append(judge(runs, methods, options.stride, about, not options.no_pictures))
+            report = methods.judge(runs, "free", options.stride, first=WARM_UP, about=about)
+            report.rendered = [] if options.no_pictures else rendered(runs, methods, WARM_UP)
+            reports.append(report)
             place = folder if wavelet else folder / "alone"
             evaluation.write(reports[-1], place, write_movie)
             print(f"\n{place}\n{table(reports[-1])}", flush=True)

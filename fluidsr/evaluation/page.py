@@ -135,7 +135,10 @@ def _meanings(report: Report) -> str:
 
 def _medium(report: Report, name: str, content: bytes) -> str:
     """A picture or a movie, under its caption."""
-    text = _CAPTIONS.get(name, f"Renderings, {name.rpartition('.')[0].partition('_')[2]}")
+    text = _CAPTIONS.get(name)
+    if text is None:
+        shown = "a movie" if name.endswith(".mp4") else "a frame in the middle"
+        text = f"Renderings of {name.rpartition('.')[0].partition('_')[2]}: {shown}"
     if name in ("slices.png", "worst.png") and report.kind in ALIGNED:
         text += _DIFFERENCES
     caption = html.escape(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ def write(report: Report, folder: str | Path, movie: WriteMovie | None = None) -
         media[kind] = _pictures(each)
         written += [_put(place / name, content) for name, content in media[kind].items()]
         for number, shown in enumerate(each.rendered if movie else ()):
-            name = f"movie{number}_{re.sub(r'[^A-Za-z0-9.-]', '-', shown.simulation)[:60]}.mp4"
+            name = f"movie{number}_{_file_name(shown.simulation)}.mp4"
             assert movie is not None
             movie(place / name, shown.pictures, shown.fps)
             media[kind][name] = (place / name).read_bytes()
@@ -49,12 +50,22 @@ def write(report: Report, folder: str | Path, movie: WriteMovie | None = None) -
 
 
 def _pictures(report: Report) -> dict[str, bytes]:
+    from PIL import Image
+
     pictures = {"spectra.png": plot_spectra(report)}
     if report.kind in ALIGNED:
         pictures["psnr.png"] = plot_psnr(report)
     pictures["slices.png"] = plot_slices(report)
     pictures["worst.png"] = plot_planes(report, {name: shown for name, (_, shown) in report.worst.items()})
+    for number, shown in enumerate(report.rendered):
+        middle = io.BytesIO()
+        Image.fromarray(shown.pictures[len(shown.pictures) // 2]).save(middle, format="PNG")
+        pictures[f"renderings{number}_{_file_name(shown.simulation)}.png"] = middle.getvalue()
     return pictures
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "-", name)[:60]
 
 
 def _put(path: Path, content: bytes) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,23 +82,15 @@ def evaluate(
     }
     reports = []
     for kind, recordings in kinds.items():
-        with Progress(_count(recordings, kind, stride), stage=f"evaluate {kind}", quiet=quiet) as progress:
+        total = sum(_count(each, kind, stride) for each in recordings)
+        with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:
             sound = finished(recordings, progress)
-            reports.append(
-                evaluation.evaluate(
-                    methods.functions[judged],
-                    {name: f for name, f in methods.functions.items() if name != judged},
-                    evaluation.pairs_of(sound, stride, methods.past, first=_first(kind), runs=methods.runs),
-                    name=judged,
-                    kind=kind,
-                    added=added,
-                    about=about,
-                    runs=tuple(methods.runs),
-                    multiply_adds=methods.multiply_adds,
-                    on_progress=progress.advance,
-                )
+            first = 0.0 if kind == "recorded" else WARM_UP
+            report = methods.judge(
+                sound, kind, stride, first=first, about=about, added=added, on_progress=progress.advance
             )
-            reports[-1].rendered = _rendered(sound[:pictures], methods, _first(kind), drawn_on, progress)
+            report.rendered = rendered(sound[:pictures], methods, first, drawn_on, progress)
+            reports.append(report)
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
@@ -142,53 +134,34 @@ def finished(recordings: Sequence[Recording], progress: Progress) -> list[Record
     return sound
 
 
-def _first(kind: PairKind) -> float:
-    """The share of the frames before the first that is judged: recorded pairs are judged from their first frame on."""
-    return 0.0 if kind == "recorded" else WARM_UP
-
-
-def _count(recordings: Sequence[Recording], kind: PairKind, stride: int) -> int:
+def _count(recording: Recording, kind: PairKind, stride: int) -> int:
+    """How many frames of it are judged."""
     from fluidsr.evaluation import judged
 
-    return sum(
-        judged(index, int(_first(kind) * each.frames), stride)
-        for each in recordings
-        for index in range(each.frames)
-    )
+    beginning = 0 if kind == "recorded" else int(WARM_UP * recording.frames)
+    return sum(judged(index, beginning, stride) for index in range(recording.frames))
 
 
-def _rendered(
+def rendered(
     recordings: Sequence[Recording],
     methods: EvaluatedMethods,
     first: float,
-    device: str,
-    progress: Progress,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> list[Rendered]:
-    """Renderings of all frames from the first that is judged on."""
+    """Renderings of consecutive frames of each, from the share `first` of them on."""
     from fluidsr import evaluation
 
     perceptual, missing = evaluation.lpips_distance()
-    if recordings and perceptual is None:
+    if recordings and perceptual is None and progress is not None:
         progress.note(f"LPIPS is not measured: {missing}")
     render = partial(picture, device=device)
     return [
         evaluation.rendered(
-            each.name, frames_of(each, methods, first), evaluation.REFERENCE, render, perceptual
+            each.name, methods.frames_of(each, first), evaluation.REFERENCE, render, perceptual
         )
         for each in recordings
     ]
-
-
-def frames_of(recording: Recording, methods: EvaluatedMethods, first: float) -> Iterator[Mapping[str, Frame]]:
-    """For each frame of a simulation from that share of them on: the coarse frame, each method's, the reference."""
-    from fluidsr import evaluation
-
-    pairs = evaluation.pairs_of([recording], 1, methods.past, first=first, runs=methods.runs)
-    for pair in pairs:
-        made = {
-            name: evaluation.made_of(pair, name, methods.functions.get(name))[0] for name in methods.order
-        }
-        yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
 
 
 def picture(frame: Frame, edge: int = _PICTURE, device: str = "cpu") -> np.ndarray:

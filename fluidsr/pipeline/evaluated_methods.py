@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluidsr.choices import PairKind
 from fluidsr.errors import ModelError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.upscale_methods import turbulence_of
 from fluidsr.scenes.upscale import WaveletUpscale
 
 if TYPE_CHECKING:
-    from fluidsr.evaluation import Run
+    from fluidsr.evaluation import Metric, Recording, Report, Run
     from fluidsr.upscaling import Upscaler
 
+_MOST_RENDERED = 72  # frames of a simulation
 _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 
 
@@ -56,6 +59,43 @@ class EvaluatedMethods:
     def order(self) -> tuple[str, ...]:
         """All names, in the order of the report."""
         return (*(name for name in self.functions if name != self.name), *self.runs, self.name)
+
+    def judge(
+        self,
+        recordings: Sequence[Recording],
+        kind: PairKind,
+        stride: int,
+        *,
+        first: float,
+        about: Mapping[str, Any],
+        added: Sequence[Metric] = (),
+        on_progress: Callable[[str, int], None] | None = None,
+    ) -> Report:
+        """The report on `recordings`, whose pairs are of that `kind`, from the share `first` of their frames on."""
+        from fluidsr import evaluation
+
+        return evaluation.evaluate(
+            self.functions[self.name],
+            {name: function for name, function in self.functions.items() if name != self.name},
+            evaluation.pairs_of(recordings, stride, self.past, first=first, runs=self.runs),
+            name=self.name,
+            kind=kind,
+            about=about,
+            added=added,
+            runs=tuple(self.runs),
+            multiply_adds=self.multiply_adds,
+            on_progress=on_progress,
+        )
+
+    def frames_of(self, recording: Recording, first: float) -> Iterator[Mapping[str, Frame]]:
+        """For each frame of a simulation from that share of them on, at most `_MOST_RENDERED`: the coarse frame, each
+        method's, the reference."""
+        from fluidsr import evaluation
+
+        pairs = evaluation.pairs_of([recording], 1, self.past, first=first, runs=self.runs)
+        for pair in islice(pairs, _MOST_RENDERED):
+            made = {name: evaluation.made_of(pair, name, self.functions.get(name))[0] for name in self.order}
+            yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
 
 
 def load_models(
