@@ -170,8 +170,8 @@ def picture(frame: Frame, edge: int = _PICTURE, device: str = "cpu") -> np.ndarr
 
     width, height = preview.picture_size(frame)
     scale = edge / max(width, height)
-    size = {"width": max(2, round(scale * width)), "height": max(2, round(scale * height))}
-    return preview.render(frame, **size, device=device)
+    width, height = (max(2, round(scale * n)) for n in (width, height))
+    return preview.render(frame, width=width, height=height, device=device)
 
 
 def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
