@@ -253,8 +253,7 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a model on held-out simulations, beside interpolation, carried smoke, wavelet turbulence and other
-    models."""
+    """Evaluate a model on held-out simulations, beside interpolation, wavelet turbulence and other models."""
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(
