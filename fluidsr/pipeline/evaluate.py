@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,8 @@ def evaluate(
         **({"closure": corrector.card.name if corrector else NONE} if set(pairs) & RUNS else {}),
         "environment": provenance.environment(),
     }
-    reports = []
+    perceptual, missing = evaluation.lpips_distance() if pictures else (None, "")
+    reports: list[Report] = []
     for kind, recordings in kinds.items():
         total = sum(_count(each, kind, stride) for each in recordings)
         with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:
@@ -89,7 +90,9 @@ def evaluate(
             report = methods.judge(
                 sound, kind, stride, first=first, about=about, added=added, on_progress=progress.advance
             )
-            report.rendered = rendered(sound[:pictures], methods, first, drawn_on, progress)
+            report.rendered = rendered(sound[:pictures], methods, first, drawn_on, perceptual)
+            if missing and not reports:
+                progress.note(f"LPIPS is not measured: {missing}")
             reports.append(report)
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
@@ -147,14 +150,11 @@ def rendered(
     methods: EvaluatedMethods,
     first: float,
     device: str = "cpu",
-    progress: Progress | None = None,
+    perceptual: Callable[[np.ndarray, np.ndarray], float] | None = None,
 ) -> list[Rendered]:
-    """Renderings of consecutive frames of each, from the share `first` of them on."""
+    """Renderings of consecutive frames of each, from the share `first` of them on, with LPIPS by `perceptual`."""
     from fluidsr import evaluation
 
-    perceptual, missing = evaluation.lpips_distance()
-    if recordings and perceptual is None and progress is not None:
-        progress.note(f"LPIPS is not measured: {missing}")
     render = partial(picture, device=device)
     return [
         evaluation.rendered(
