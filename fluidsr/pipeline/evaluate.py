@@ -19,7 +19,7 @@ from fluidsr.pipeline.progress import Progress
 from fluidsr.scenes.corrector import AUTOMATIC, NONE
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import PairedSimulation
+    from fluidsr.dataset import DataSource, PairedSimulation, Store
     from fluidsr.evaluation import Recording, Rendered, Report
     from fluidsr.frame import Frame
     from fluidsr.models import ClosureModel
@@ -62,13 +62,10 @@ def evaluate(
     device = devices.resolve(device)
     store = dataset.open_source(data)
     upscalers = load_models(models, store.dim, store.factor, str(data), device)
-    judged = next(iter(upscalers))
-    folder = output or Path("runs") / f"evaluate_{judged}"
+    folder = output or Path("runs") / f"evaluate_{next(iter(upscalers))}"
     if (folder / "report.json").exists() and not overwrite:
         raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
-    simulations = store.simulations(None if split == "all" else split)
-    if not simulations:
-        raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
+    simulations = _simulations(store, split)
     corrector = closure_for(closure, store.dim, store.factor, device) if set(pairs) & RUNS else None
     kinds = {kind: sides(simulations, kind, corrector, device) for kind in dict.fromkeys(pairs)}
     drawn_on = device if device in ("cpu", "cuda:0") else "cpu"  # where Taichi can run
@@ -97,6 +94,14 @@ def evaluate(
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
+
+
+def _simulations(store: Store | DataSource, split: str) -> Sequence[PairedSimulation]:
+    """Those of the split, or `all`. Raises InputError where there are none."""
+    simulations = store.simulations(None if split == "all" else split)
+    if not simulations:
+        raise InputError(str(store), f"has no simulations in the split '{split}'", "choose another `split`")
+    return simulations
 
 
 def closure_for(name: str, dim: int, factor: int, device: str) -> ClosureModel | None:
