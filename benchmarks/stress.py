@@ -159,7 +159,7 @@ def main() -> None:
         "--case", action="append", choices=[*CASES, "blender"], help="repeatable; all if left out"
     )
     parser.add_argument("--cells", type=int, default=20, help="coarse cells along the shortest edge")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each case")
+    parser.add_argument("--seconds", type=float, default=3, help="of each case")
     parser.add_argument("--stride", type=int, default=6)
     parser.add_argument("--no-pictures", action="store_true", help="no movies")
     parser.add_argument("--card", action="store_true", help="tell the results on the first model's card")
