@@ -67,8 +67,8 @@ def _section(report: Report, media: Mapping[str, bytes]) -> str:
     pictures = "".join(_medium(report, name, content) for name, content in media.items())
     kind, count = f"{report.kind.capitalize()} pairs", len(report.simulations)
     return (
-        f"<h2>{kind}</h2><p>{KINDS[report.kind]} Means over {count} simulation{'s' if count > 1 else ''}; in bold what comes"
-        f" nearest to the right value.</p>{_table(report)}<h3>Each simulation</h3>{each}{pictures}"
+        f"<h2>{kind}</h2><p>{KINDS[report.kind]} Means over {count} simulation{'s' if count > 1 else ''}; in bold what"
+        f" comes nearest to the right value.</p>{_table(report)}<h3>Each simulation</h3>{each}{pictures}"
     )
 
 
