@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from fluidsr.cli import completion
-from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inference_settings, options
+from fluidsr.cli.options import INFERENCE, echo_document, echo_result, inference_options, options
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
+    from fluidsr.pipeline.inference_settings import InferenceSettings
     from fluidsr.pipeline.simulate import SimulateJob
 
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @options(
     "axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run", "json"
 )
+@inference_options
 def simulate(
     scenes: tuple[str, ...],
     model: str | None,
@@ -65,9 +67,7 @@ def simulate(
     name: str | None,
     start_frame: int,
     axes: str | None,
-    tile: str,
-    max_memory: str | None,
-    precision: str,
+    inference: InferenceSettings,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -79,9 +79,10 @@ def simulate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume.
+    """Simulate a scene and upsample its frames. Rerun the same command to resume.
 
-    Of several scenes, or of a folder of them, each goes to OUTPUT/NAME; one that fails does not stop the others.
+    SCENE is a built-in name, a YAML file or a folder of them. Several scenes are written to OUTPUT/NAME each; one that
+    fails does not stop the others.
     """
     from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command
@@ -99,7 +100,7 @@ def simulate(
             seed=seed,
             overrides=overrides,
             formats=formats,
-            inference=inference_settings(tile, max_memory, precision),
+            inference=inference,
             resolution_scale=resolution_scale,
             name=name,
             start_frame=start_frame,
@@ -113,17 +114,12 @@ def simulate(
     how = {"preview": preview, "overwrite": overwrite, "quiet": quiet}
     if len(jobs) > 1:
         results = batch.simulate_batch(jobs, output or Path("runs"), **how)
-        if as_json:
-            echo_document(results, as_json)
-        else:
-            echo_unless_quiet(f"{output or Path('runs')}: {len(results)} scenes", quiet)
+        echo_result(results, f"{output or Path('runs')}: {len(results)} scenes", as_json, quiet)
         return
     (job,) = jobs
     folder = command.simulate(job, output or Path("runs") / job.scene.name, **how)
-    if as_json:
-        echo_document({"output": folder, "frames": len(job.frames)}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: {len(job.frames)} frames", quiet)
+    line = f"{folder}: {len(job.frames)} frames"
+    echo_result({"output": folder, "frames": len(job.frames)}, line, as_json, quiet)
 
 
 def _describe(jobs: Sequence[SimulateJob], as_json: bool) -> None:

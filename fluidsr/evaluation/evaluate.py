@@ -21,7 +21,7 @@ _WORST = 3  # frames that are shown
 
 
 def evaluate(
-    upsample: Method,
+    upsample: Method | None,
     baselines: Mapping[str, Method],
     pairs: Iterable[Pair],
     *,
@@ -34,6 +34,7 @@ def evaluate(
     on_progress: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Measure `upsample` (called `name` in the report), the `baselines` and the `runs` that go along on `pairs`.
+    Without `upsample` the evaluated method is the one of the runs that is called `name`.
 
     Pairs of one simulation come together and in order; `kind` is theirs: PSNR and SSIM are measured where both sides
     show the same smoke. `added` are measured beside the metrics that every report has; `about` and `multiply_adds` (per
@@ -44,8 +45,8 @@ def evaluate(
     """
     if name in baselines or REFERENCE in (name, *baselines):
         raise InputError("model", f"'{name}' is the name of another method", "rename it in its card")
-    methods = {**baselines, name: upsample}
-    order = (*baselines, *runs, name)
+    methods: dict[str, Method | None] = {**baselines, name: upsample}
+    order = (*baselines, *(run for run in runs if run != name), name)
     report = Report(
         name=name,
         methods=order,

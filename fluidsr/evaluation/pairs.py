@@ -56,24 +56,26 @@ class Pair:
 
 
 class TimedRun:
-    """A run, and the seconds that it took since they were last asked for."""
+    """A run, and the seconds that a frame took it since they were last asked for."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._seconds = run, 0.0
+        self._run, self._seconds, self._frames = run, 0.0, 0
 
     def advance(self, coarse: Frame) -> None:
         """As `Run.advance`."""
         started = time.perf_counter()
         self._run.advance(coarse)
         self._seconds += time.perf_counter() - started
+        self._frames += 1
 
     def frame(self, coarse: Frame) -> Frame:
         """As `Run.frame`."""
         return self._run.frame(coarse)
 
     def spent(self) -> float:
-        """Seconds since the last call."""
-        seconds, self._seconds = self._seconds, 0.0
+        """Mean seconds of the frames since the last call, so that a stride does not count."""
+        seconds = self._seconds / max(1, self._frames)
+        self._seconds, self._frames = 0.0, 0
         return seconds
 
 

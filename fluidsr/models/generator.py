@@ -62,11 +62,14 @@ class Generator(nn.Module):
     One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
     it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
     `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
-    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`.
+    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One
+    that `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
+    cells of `coarse`; without it, and where it is zero, it makes do with the present frame.
     """
 
     architecture: ClassVar[str]
     schema: ClassVar[type[Options]]
+    scales_detail: ClassVar[bool] = False  # whether `forward` takes `detail`
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -96,6 +99,11 @@ class Generator(nn.Module):
     @property
     def has_mask(self) -> bool:
         """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        return False
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether it reads its own last fine frame (`recurrence.LastFrame`)."""
         return False
 
     @property

@@ -15,11 +15,12 @@ from fluidsr.models.blocks import (
     CroppedSides,
     ResidualBlock,
     ResizeConvUpsample,
+    UnbiasedConvolution,
     activate,
     memory_format,
     trim,
 )
-from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, vorticity
+from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, ages_of, vorticity
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
@@ -28,6 +29,7 @@ from fluidsr.models.generator import (
     detail_mask,
     detail_mask_macs,
 )
+from fluidsr.models.recurrence import space_to_depth
 from fluidsr.models.resample import upsample
 
 
@@ -46,7 +48,7 @@ class SmokeArchitecture(ArchitectureOptions):
     rises: Literal["balanced", "resized"] = Field(
         default="balanced",
         description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
-        "interpolation and two convolutions on the finer grid (favours no phase of it)",
+        "interpolation and two convolutions on the finer grid (no phase of the grid is favored)",
     )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",
@@ -64,15 +66,27 @@ class SmokeArchitecture(ArchitectureOptions):
         "be written as the field `confidence`; see `losses.mask`",
     )
 
+    previous: bool = Field(
+        default=False,
+        description="Whether the network reads its own last fine frame, carried along the flow (recurrence): detail "
+        "that once appeared stays, and frames can only be made one after the other; see `losses.ping_pong`",
+    )
+
     @property
     def ages(self) -> tuple[int, ...]:
         """How many frames ago the smoke was that the network reads beside the present."""
-        return tuple(int(age) for age in self.history.split())
+        return ages_of(self.history)
 
     @model_validator(mode="after")
     def _history_enters_at_the_finest_grid(self) -> SmokeArchitecture:
         if self.history and self.last != "resized":
             raise ValueError(f"history '{self.history}' needs `last: resized`")
+        return self
+
+    @model_validator(mode="after")
+    def _previous_is_carried_along_velocity(self) -> SmokeArchitecture:
+        if self.previous and self.inputs == "density":
+            raise ValueError("previous is carried along the velocity, and `inputs` has none")
         return self
 
 
@@ -92,7 +106,9 @@ class SmokeGenerator(Generator):
         gate = linear(min(1, maxpool3(density) / 0.02))
 
     `history` (`Options.history`; zero where not given) is read at every resolution above the coarse one, too; what the
-    network makes of it are the residual and one weight a voxel and age. With `Options.mask` the gate is multiplied by a
+    network makes of it are the residual and one weight a voxel and age. `previous` (`Options.previous`; its own last
+    output, carried to the present; zero where not given) is read at coarse resolution, `factor**dim` channels of a
+    convolution without bias beside the first one. With `Options.mask` the gate is multiplied by a
     mask, `m = sigmoid(one more channel of the last stage)` (Vondrick et al. 2016, equation 2, with cubic upsampling as
     the background).
 
@@ -105,6 +121,7 @@ class SmokeGenerator(Generator):
 
     architecture = "SmokeGenerator"
     schema = SmokeOptions
+    scales_detail = True
     options: SmokeOptions
 
     def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:
@@ -133,6 +150,8 @@ class SmokeGenerator(Generator):
         self.refinements = nn.ModuleList(
             Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)
         )
+        # The last one that draws random weights: the others start as those of a network without it.
+        self.previous_head = UnbiasedConvolution(dim, factor**dim, width) if options.previous else None
 
     def forward(
         self,
@@ -140,8 +159,9 @@ class SmokeGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
         with_mask: bool = False,
+        previous: Tensor | None = None,
     ) -> Tensor:
-        return self._forward(coarse, None, history, detail, with_mask)
+        return self._forward(coarse, None, history, detail, with_mask, previous)
 
     def forward_cropped(
         self,
@@ -150,9 +170,10 @@ class SmokeGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
         with_mask: bool = False,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, history, detail, with_mask)
+        return self._forward(coarse, cropped, history, detail, with_mask, previous)
 
     def _forward(
         self,
@@ -161,6 +182,7 @@ class SmokeGenerator(Generator):
         history: Tensor | None,
         detail: Tensor | float | None,
         with_mask: bool,
+        previous: Tensor | None,
     ) -> Tensor:
         # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
         # `finish` reads remain.
@@ -168,7 +190,7 @@ class SmokeGenerator(Generator):
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
         gate = trim(detail_mask(density, self.factor), cropped, border)
-        residual, mask = self._correction(coarse, cropped, history)
+        residual, mask = self._correction(coarse, cropped, history, previous)
         change = gate * residual if mask is None else gate * (mask * residual)
         fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + change)
         fine = self.finish(fine, coarse, detail, cropped)
@@ -179,7 +201,11 @@ class SmokeGenerator(Generator):
         return torch.cat([fine, trim(shown, cropped, self.consistency_radius * self.factor)], 1)
 
     def _correction(
-        self, coarse: Tensor, cropped: CroppedSides | None, history: Tensor | None
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides | None,
+        history: Tensor | None,
+        previous: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each.
 
@@ -192,6 +218,10 @@ class SmokeGenerator(Generator):
         reach = REACH[self.options.inputs]
         x = trim(self.read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
         x = self.head(x, cropped)
+        if previous is not None:
+            assert self.previous_head is not None, "a generator that does not read its last frame"
+            cells = trim(space_to_depth(previous, self.factor), cropped, reach)
+            x = x + self.previous_head(cells.contiguous(memory_format=memory_format(self.dim)), cropped)
         halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
         for block in self.trunk:
             x = block(x, cropped)
@@ -254,6 +284,11 @@ class SmokeGenerator(Generator):
         return self.options.mask
 
     @property
+    def reads_previous(self) -> bool:
+        """Whether it reads its own last fine frame."""
+        return self.options.previous
+
+    @property
     def history_radius(self) -> int:
         """Coarse cells beyond those that are kept of which `forward_cropped` reads the history: it is first read on the
         grid behind the trunk, a coarse cell of which the first doubling has taken, or half of one if it is the last.
@@ -299,6 +334,7 @@ class SmokeGenerator(Generator):
             kernel * _channels(dim, options.inputs) * options.width
             + 2 * options.blocks * kernel * options.width**2
         )
+        total += kernel * fine * options.width if options.previous else 0
         for stage, rise in enumerate(self.rises):
             assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample))
             macs = rise.macs_per_cell

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,8 @@ _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 @dataclass(frozen=True)
 class EvaluatedMethods:
     """The first of the models is `name`; `functions` upsample a frame with its history, `runs` go along with a
-    simulation that holds its scene. `multiply_adds` per fine voxel, of those that are known."""
+    simulation: wavelet turbulence where that holds its scene, and generators that read their own last fine frame.
+    `multiply_adds` per fine voxel, of those that are known."""
 
     name: str
     functions: Mapping[str, Callable[..., Frame]]
@@ -50,15 +53,18 @@ class EvaluatedMethods:
         def start(simulation: Any, first: Frame) -> WaveletRun:
             return WaveletRun(simulation.scene, first, factor, device)
 
-        functions = {name: _upsampling(each) for name, each in loaded.items()}
-        past = max(each.past for each in loaded.values())
-        runs = {"wavelet": start} if wavelet else {}
+        recurrent = {name: each for name, each in loaded.items() if each.reads_previous}
+        single = {name: each for name, each in loaded.items() if name not in recurrent}
+        functions = {name: partial(_upsampled, each) for name, each in single.items()}
+        past = max(each.past for each in single.values())
+        runs: dict[str, Callable[[Any, Frame], Run]] = {"wavelet": start} if wavelet else {}
+        runs |= {name: partial(RecurrentRun.start, each) for name, each in recurrent.items()}
         return cls(judged, {**evaluation.baselines(factor), **functions}, runs, operations, past)
 
     @property
     def order(self) -> tuple[str, ...]:
         """All names, in the order of the report."""
-        return (*(name for name in self.functions if name != self.name), *self.runs, self.name)
+        return (*(name for name in (*self.functions, *self.runs) if name != self.name), self.name)
 
     def judge(
         self,
@@ -75,7 +81,7 @@ class EvaluatedMethods:
         from fluidsr import evaluation
 
         return evaluation.evaluate(
-            self.functions[self.name],
+            self.functions.get(self.name),
             {name: function for name, function in self.functions.items() if name != self.name},
             evaluation.pairs_of(recordings, stride, self.past, first=first, runs=self.runs),
             name=self.name,
@@ -120,14 +126,32 @@ def load_models(
     return upscalers
 
 
-def _upsampling(upscaler: Upscaler) -> Callable[..., Frame]:
+def _upsampled(upscaler: Upscaler, frame: Frame, *, history: Sequence[Frame] = (), **options: Any) -> Frame:
     """Density and velocity alone: other fields are not judged."""
+    fields = () if frame.velocity is None else ("velocity",)
+    return upscaler.upsample(frame, history=history, fields=fields, **options)
 
-    def upsampled(frame: Frame, *, history: Sequence[Frame] = ()) -> Frame:
-        fields = () if frame.velocity is None else ("velocity",)
-        return upscaler.upsample(frame, history=history, fields=fields)
 
-    return upsampled
+class RecurrentRun:
+    """A generator that reads its own last fine frame: makes every frame from `first` on, each after the one before."""
+
+    def __init__(self, upscaler: Upscaler, first: Frame) -> None:
+        self._upscaler, self._fine = upscaler, _upsampled(upscaler, first)
+        self._past: deque[Frame] = deque([first], maxlen=upscaler.past)
+
+    @classmethod
+    def start(cls, upscaler: Upscaler, simulation: object, first: Frame) -> RecurrentRun:
+        """Begin in the first coarse frame of any simulation."""
+        return cls(upscaler, first)
+
+    def advance(self, coarse: Frame) -> None:
+        """Make the next frame."""
+        self._fine = _upsampled(self._upscaler, coarse, history=tuple(self._past), previous=self._fine)
+        self._past.append(coarse)
+
+    def frame(self, coarse: Frame) -> Frame:
+        """The fine frame that was made last, with the velocity."""
+        return self._fine
 
 
 class WaveletRun:
