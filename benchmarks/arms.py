@@ -149,6 +149,7 @@ class Runner:
             folder / "report",
             device=self.device,
             stride=4,
+            pictures=0,
             quiet=True,
             overwrite=True,
         )

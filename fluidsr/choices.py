@@ -13,6 +13,7 @@ ConvertedFormat = Literal["vdb", "vti", "npz", "uni", "vtkhdf"]
 Naming = Literal["houdini", "blender"]
 NetworkPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 Pairs = Literal["filtered", "coupled", "closure", "wavelet"]  # of generated datasets
+PairKind = Literal["recorded", "filtered", "coupled", "free"]  # that models are evaluated on
 Preconditioner = Literal["auto", "box", "none"]
 StoredPrecision = Literal["half", "float"]
 VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]

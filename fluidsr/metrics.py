@@ -69,13 +69,55 @@ def log_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
     return log_spectrum_distance(frequencies, spectrum(prediction)[1], wanted)
 
 
-def log_spectrum_distance(frequencies: np.ndarray, prediction: np.ndarray, reference: np.ndarray) -> float:
-    """`log_spectrum_error` of two spectra that are known already."""
+def log_spectrum_distance(
+    frequencies: np.ndarray,
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    low: float = 1 / 8,
+    high: float = math.inf,
+) -> float:
+    """`log_spectrum_error` of two spectra that are known already, over the frequencies from `low` to below `high`."""
     floor = _EMPTY * float(reference.sum())
-    used = (frequencies >= 1 / 8) & (reference > floor)
+    used = (frequencies >= low) & (frequencies < high) & (reference > floor)
     if not used.any():
         return 0.0
     return float(np.abs(np.log10(np.maximum(prediction[used], floor)) - np.log10(reference[used])).mean())
+
+
+def structural_similarity(prediction: np.ndarray, reference: np.ndarray, peak: float | None = None) -> float:
+    """SSIM, the mean over all cells under a Gaussian window with a deviation of 1.5 cells: 1 for equal fields.
+
+    `K1 = 0.01`, `K2 = 0.03`; `peak` is the reference's maximum unless given, and 1 where the reference is zero
+    everywhere. Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
+    """
+    _difference(prediction, reference)
+    x, y = (np.asarray(field, dtype=np.float64) for field in (prediction, reference))
+    peak = peak or float(y.max()) or 1.0
+
+    def mean(field: np.ndarray) -> np.ndarray:
+        blurred: np.ndarray = ndimage.gaussian_filter(field, 1.5, mode="nearest", truncate=3.5)
+        return blurred
+
+    own, wanted = mean(x), mean(y)
+    own_variance, wanted_variance = mean(x * x) - own**2, mean(y * y) - wanted**2
+    covariance = mean(x * y) - own * wanted
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    luminance = (2 * own * wanted + c1) / (own**2 + wanted**2 + c1)
+    structure = (2 * covariance + c2) / (own_variance + wanted_variance + c2)
+    return float((luminance * structure).mean())
+
+
+def consistency_error(prediction: np.ndarray, coarse: np.ndarray) -> float:
+    """How far `prediction [*(S * factor)]` is from the coarse density `[*S]` that it was made of, where it is
+    downsampled (`models.resample.downsample`): the mean absolute difference over the coarse mean. 0 is consistent."""
+    import torch
+
+    from fluidsr.models.resample import downsample
+
+    fine = torch.from_numpy(np.asarray(prediction, np.float32))[None, None]
+    difference = np.abs(downsample(fine, prediction.shape[0] // coarse.shape[0])[0, 0].numpy() - coarse)
+    mean = float(np.abs(coarse).mean(dtype=np.float64))
+    return 0.0 if not difference.any() else _ratio(float(difference.mean(dtype=np.float64)), mean)
 
 
 def temporal_difference(
@@ -106,14 +148,20 @@ def coherence(
     Where the reference changes by its flow alone, 1 if the prediction does too, else infinite. Raises ValueError where
     shapes do not fit.
     """
+    own = flow_difference(previous, current, velocity)
+    return _ratio(own, flow_difference(reference_previous, reference_current, velocity))
+
+
+def flow_difference(previous: np.ndarray, current: np.ndarray, velocity: np.ndarray) -> float:
+    """`mean|current - A(previous)|`: the change from frame to frame that the flow does not explain; as in `coherence`.
+
+    Lai et al., ECCV 2018, measure it in videos by optical flow; here the velocity is known. Raises ValueError where
+    shapes do not fit.
+    """
     factor = current.shape[0] // velocity.shape[1]
     if current.shape != tuple(factor * n for n in velocity.shape[1:]):
         raise ValueError(f"velocity {velocity.shape} does not fit fields of shape {current.shape}")
-    own, wanted = (
-        float(np.abs(_difference(after, _carried(before, velocity))).mean())
-        for before, after in ((previous, current), (reference_previous, reference_current))
-    )
-    return _ratio(own, wanted)
+    return float(np.abs(_difference(current, _carried(previous, velocity))).mean())
 
 
 def _carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
@@ -148,6 +196,20 @@ def phase_score(field: np.ndarray, factor: int) -> float:
     means = blocks.mean(axis=tuple(range(0, 2 * field.ndim, 2)))
     rms = math.sqrt(_mean_square(cut))
     return float(means.std() / rms) if rms else 0.0
+
+
+def border_share(field: np.ndarray, factor: int) -> float:
+    """Share of the differences between neighbours that lies across the borders of blocks of `factor` cells: seams.
+
+    Of the sums of absolute differences along all axes. Even detail has `1 / factor`, up to what lies beside the
+    domain's borders; nearest upsampling has 1. 0 for a field without changes.
+    """
+    across = whole = 0.0
+    for axis in range(field.ndim):
+        steps = np.moveaxis(np.abs(np.diff(np.asarray(field, dtype=np.float64), axis=axis)), axis, 0)
+        across += float(steps[factor - 1 :: factor].sum())
+        whole += float(steps.sum())
+    return across / whole if whole else 0.0
 
 
 def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:

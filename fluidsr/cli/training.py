@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from fluidsr.choices import PairKind
 from fluidsr.cli import completion
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 
@@ -183,10 +184,31 @@ def finetune(
 )
 @click.option(
     "--split",
-    type=click.Choice(["test", "validation", "train"]),
+    type=click.Choice(["test", "validation", "train", "all"]),
     default="test",
     show_default=True,
     help="Simulations to evaluate on.",
+)
+@click.option(
+    "--pairs",
+    multiple=True,
+    type=click.Choice(get_args(PairKind)),
+    help="Coarse side of the pairs: as recorded, or made anew: the fine side filtered, a coarse run set to it every 8 "
+    "frames, a free coarse run; repeatable  [default: recorded]",
+)
+@click.option(
+    "--closure",
+    metavar="NAME|PATH|none",
+    default="auto",
+    show_default=True,
+    help="Corrector of those coarse runs; auto: the shipped one, where there is one.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Simulations of each kind of pairs to render, for movies and for figures of the pictures.",
 )
 @click.option(
     "--stride",
@@ -207,6 +229,9 @@ def evaluate(
     models: tuple[str, ...],
     data: str,
     split: str,
+    pairs: tuple[PairKind, ...],
+    closure: str,
+    pictures: int,
     stride: int,
     metrics: tuple[str, ...],
     output: Path | None,
@@ -217,7 +242,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on held-out simulations.
 
-    The report compares it with interpolation, carried smoke and other models.
+    The report compares it with interpolation, carried smoke, wavelet turbulence and other models.
     """
     from fluidsr.pipeline import evaluate as command
 
@@ -226,8 +251,11 @@ def evaluate(
         data,
         output,
         split=split,
+        pairs=pairs or ("recorded",),
+        closure=closure,
         device=device,
         stride=stride,
+        pictures=pictures,
         metrics=metrics,
         overwrite=overwrite,
         quiet=quiet,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fluidsr.dataset.coarse_sides import CoarseSide
 from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.external_pair import ExternalPair, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
@@ -18,6 +19,7 @@ from fluidsr.deprecation import renamed
 __all__ = [
     "AUGMENTATIONS",
     "DATA_SOURCES",
+    "CoarseSide",
     "ConcatStore",
     "DataSource",
     "DatasetConfig",

@@ -31,12 +31,27 @@ def coarse_scene(simulation: Simulation) -> Scene:
     return scene.coarsened(simulation.factor)
 
 
+def fine_state(simulation: Simulation, index: int) -> Frame:
+    """The recorded fine state on coarse cells; NumPy. Raises DatasetError where it cannot be had of what was kept."""
+    if simulation.has_reference:
+        return simulation.reference(index)
+    if simulation.attrs.get("pairs") == "filtered":
+        return simulation.coarse(index)
+    from fluidsr.dataset.pairs import filtered
+
+    fine = simulation.fine(index, fields=("velocity", "temperature", "solid"))
+    if fine.velocity is None:
+        problem, remedy = "does not hold the fine velocity", "generate it with `fields` velocity"
+        raise DatasetError(str(simulation.path), problem, remedy)
+    return filtered(fine.torch(), simulation.factor).numpy()
+
+
 def coarse_run(
     solver: Solver, simulation: Simulation, scene: Scene, corrector: Corrector | None, first: int, last: int
 ) -> Iterator[tuple[int, Frame, Frame]]:
     """A run of `solver`, one of `scene`, from the fine state of recorded frame `first` to frame `last`: for each frame
     its index, the state before and that after the corrector; torch. Raises SolverError where it diverges."""
-    reference, seconds = simulation.reference(first).torch(), scene.frame_seconds
+    reference, seconds = fine_state(simulation, first).torch(), scene.frame_seconds
     solver.start_from(reference.density, reference.velocity, reference.temperature, seconds, reference.time)
     for index in range(first + 1, last + 1):
         solver.advance(seconds)

@@ -1,21 +1,36 @@
-"""Evaluation of a generator on held-out simulations, against interpolation."""
+"""Evaluation of generators on held-out simulations, against interpolation and what goes along with a run."""
 
 from __future__ import annotations
 
-from fluidsr.evaluation.baselines import baselines, interpolation
-from fluidsr.evaluation.evaluate import Pair, evaluate, pairs_of
+from fluidsr.evaluation.baselines import baselines, interpolation, multiply_adds
+from fluidsr.evaluation.evaluate import evaluate, made_of
+from fluidsr.evaluation.figures import FIGURES, Figure
 from fluidsr.evaluation.metric import METRICS, Metric
-from fluidsr.evaluation.report import Report
+from fluidsr.evaluation.pairs import Pair, Recording, Run, judged, pairs_of
+from fluidsr.evaluation.perceptual import lpips_distance
+from fluidsr.evaluation.rendered import Rendered, rendered
+from fluidsr.evaluation.report import REFERENCE, Report
 from fluidsr.evaluation.report_files import write
 
 __all__ = [
+    "FIGURES",
     "METRICS",
+    "REFERENCE",
+    "Figure",
     "Metric",
     "Pair",
+    "Recording",
+    "Rendered",
     "Report",
+    "Run",
     "baselines",
     "evaluate",
     "interpolation",
+    "judged",
+    "lpips_distance",
+    "made_of",
+    "multiply_adds",
     "pairs_of",
+    "rendered",
     "write",
 ]

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from fluidsr.frame import Frame
 
+_TAPS = {"nearest": 0, "linear": 2, "cubic": 4}  # by order, along each axis
+
 
 def interpolation(factor: int, order: str) -> Callable[..., Frame]:
-    """A function that upsamples a frame's density `factor` times by `models.resample.upsample`, `linear` or
+    """A function that upsamples a frame's density `factor` times by `models.resample.upsample`, `nearest`, `linear` or
     `cubic`.
 
     Other fields are dropped; the result is never negative (cubic interpolation may undershoot). NumPy out.
@@ -24,5 +26,11 @@ def interpolation(factor: int, order: str) -> Callable[..., Frame]:
 
 
 def baselines(factor: int) -> dict[str, Callable[..., Frame]]:
-    """Linear and cubic interpolation, by name."""
-    return {order: interpolation(factor, order) for order in ("linear", "cubic")}
+    """Nearest, linear and cubic interpolation, by name."""
+    return {order: interpolation(factor, order) for order in _TAPS}
+
+
+def multiply_adds(dim: int, factor: int) -> dict[str, float]:
+    """Those of the baselines, per fine voxel: each axis in turn, on what the ones before have upsampled."""
+    passes = sum(1 / factor**axis for axis in range(dim))
+    return {order: taps * passes for order, taps in _TAPS.items()}

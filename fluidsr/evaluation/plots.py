@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluidsr.errors import escaped
+from fluidsr.evaluation.figures import ALIGNED
 from fluidsr.evaluation.report import REFERENCE
 
 if TYPE_CHECKING:
-    from fluidsr.evaluation.report import Report
+    from collections.abc import Mapping
+
+    from fluidsr.evaluation.report import Report, Slices
 
 _MOST = 6  # simulations shown; the report says all figures
-_COLOURS = ("#7a7a7a", "#c98a1b", "#1b6ac9", "#2a9d5c", "#a03ab0")
+_COLOURS = ("#b0b0b0", "#7a7a7a", "#c98a1b", "#2a9d5c", "#a03ab0", "#c0392b", "#16a2a8")
+_OURS = "#1b6ac9"
 
 
 def plot_spectra(report: Report) -> bytes:
@@ -67,44 +71,51 @@ def plot_psnr(report: Report) -> bytes:
 
 
 def plot_slices(report: Report) -> bytes:
-    """One plane of each simulation's most detailed frame: coarse, the best baseline, the model, the
+    """One plane of each simulation's most detailed frame: coarse, all methods, the reference, as `plot_planes`."""
+    names = report.simulations[:_MOST]
+    return plot_planes(report, {name: report.slices[name] for name in names})
+
+
+def plot_planes(report: Report, planes: Mapping[str, Slices]) -> bytes:
+    """Planes by simulation, a row each; where both sides show the same smoke a second row has the differences from the
     reference.
 
     Fine cells are shown one to one or larger, so that blocks and grain can be seen.
     """
     from matplotlib.figure import Figure
 
-    names = report.simulations[:_MOST]
-    rivals = [method for method in report.methods if method != report.name]
-    columns = ["coarse", *rivals[-1:], report.name, REFERENCE]
-    shape = np.max([report.slices[name].fields[REFERENCE].shape for name in names], axis=0)
-    width = max(2.4, float(shape[0]) * 1.5 / 100)
+    columns = ["coarse", *report.methods, REFERENCE]
+    each = 2 if report.kind in ALIGNED else 1
+    shape = np.max([plane.fields[REFERENCE].shape for plane in planes.values()], axis=0)
+    width = max(2.0, float(shape[0]) * 1.3 / 100)
     height = width * float(shape[1] / shape[0]) + 0.35
-    figure = Figure(figsize=(width * len(columns), height * len(names)), dpi=100, layout="constrained")
-    grid = figure.subplots(len(names), len(columns), squeeze=False)
-    for row, name in zip(grid, names, strict=True):
-        slices = report.slices[name]
-        brightest = float(slices.fields[REFERENCE].max()) or 1.0
-        for axes, column in zip(row, columns, strict=True):
-            # [x, y] with y up
-            axes.imshow(
-                slices.fields[column].T,
-                origin="lower",
-                cmap="gray",
-                vmin=0,
-                vmax=brightest,
-                interpolation="nearest",
-            )
+    rows = each * len(planes)
+    figure = Figure(figsize=(width * len(columns), height * rows), dpi=100, layout="constrained")
+    grid = figure.subplots(rows, len(columns), squeeze=False)
+    for place, (name, plane) in enumerate(planes.items()):
+        reference = plane.fields[REFERENCE]
+        brightest = float(reference.max()) or 1.0
+        for axes in grid[each * place : each * (place + 1)].reshape(-1):
             axes.set_axis_off()
-            axes.set_title(_literal(f"{column}  ({name}, frame {slices.index})"), fontsize=7)
+        for axes, column in zip(grid[each * place], columns, strict=True):
+            _show(axes, plane.fields[column], cmap="gray", vmin=0, vmax=brightest)
+            axes.set_title(f"{_literal(column)}\n{_literal(name)}, frame {plane.index}", fontsize=7)
+        if each == 2:
+            for axes, method in zip(grid[each * place + 1][1:-1], report.methods, strict=True):
+                bound = brightest / 4
+                _show(axes, plane.fields[method] - reference, cmap="RdBu_r", vmin=-bound, vmax=bound)
     return _png(figure)
+
+
+def _show(axes: Any, plane: np.ndarray, **how: Any) -> None:
+    """`[x, y]` with y up."""
+    axes.imshow(plane.T, origin="lower", interpolation="nearest", **how)
 
 
 def _colours(report: Report) -> dict[str, str]:
     """The model in the strongest colour, whatever it is called."""
     rivals = [method for method in report.methods if method != report.name]
-    others = [colour for i, colour in enumerate(_COLOURS) if i != 2]
-    return {method: others[i % len(others)] for i, method in enumerate(rivals)} | {report.name: _COLOURS[2]}
+    return {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(rivals)} | {report.name: _OURS}
 
 
 def _literal(name: str) -> str:

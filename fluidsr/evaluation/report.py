@@ -9,46 +9,12 @@ from typing import Any
 import numpy as np
 
 from fluidsr import json_values
+from fluidsr.choices import PairKind
+from fluidsr.evaluation.figures import FIGURES, Figure
 from fluidsr.evaluation.metric import Metric
+from fluidsr.evaluation.rendered import Rendered
 
 REFERENCE = "reference"
-# name -> (heading, digits, what it is)
-FIGURES: dict[str, tuple[str, int, str]] = {
-    "psnr": ("PSNR dB", 2, "peak signal-to-noise ratio against the reference's maximum; more is better"),
-    "spectrum": (
-        "log-spectrum",
-        3,
-        "mean |log10 E - log10 E_reference| over the upper two octaves, Hann window; 0 is right",
-    ),
-    "temporal": ("T-diff", 3, "change from frame to frame over the reference's; 1 is right"),
-    "coherence": (
-        "flicker",
-        3,
-        "change from frame to frame beside what the coarse flow carries, over the reference's; 1 is right",
-    ),
-    "mass": ("mass drift", 4, "relative error of the total density; 0 is right"),
-    "area": (
-        "area",
-        2,
-        "isosurface (2-D: line) at a twentieth of the reference's maximum, its area over the reference's; 1 is right",
-    ),
-    "wrinkling": (
-        "wrinkling",
-        2,
-        "of that surface's wrinkles below two coarse cells, over the reference's; 1 is right",
-    ),
-    "gradients": (
-        "gradients",
-        3,
-        "Wasserstein distance of the gradients' magnitudes, over the reference's mean; 0 is right",
-    ),
-    "zigzag": (
-        "zigzag",
-        3,
-        "share of differences that alternate from voxel to voxel; the reference's own is right",
-    ),
-    "phase": ("phase", 4, "std over the means of the factor^d phases / rms: checkerboards; 0 is right"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,25 +27,37 @@ class Slices:
 
 @dataclass
 class Report:
-    """Figures of all methods; the evaluated model is `name`.
+    """Figures of all methods on pairs of one `kind`; the evaluated model is `name`.
 
-    `frames`: one record per frame and method. `seconds`: per method, of all frames together.
+    `frames`: one record per frame and method. `seconds`: per method, of all frames together; `multiply_adds` per fine
+    voxel. `worst`: of the simulations that came out worst, the log-spectrum error of `name` in their worst frame, and
+    that frame. `rendered`: the simulations that were rendered. `others`: the same on pairs of other kinds.
     """
 
     name: str
     methods: tuple[str, ...]
+    kind: PairKind = "recorded"
     about: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()  # beside FIGURES
     frames: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    multiply_adds: dict[str, float] = field(default_factory=dict)
     slices: dict[str, Slices] = field(default_factory=dict)
     detail: dict[str, float] = field(default_factory=dict)
+    worst: dict[str, tuple[float, Slices]] = field(default_factory=dict)
+    rendered: list[Rendered] = field(default_factory=list)
+    others: dict[str, Report] = field(default_factory=dict)
     _spectra: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
-    def columns(self) -> dict[str, tuple[str, int, str]]:
-        """`FIGURES` and the added metrics: name to heading, digits, meaning."""
-        return FIGURES | {m.name: (m.heading, m.digits, m.meaning) for m in self.metrics}
+    def columns(self) -> dict[str, Figure]:
+        """`FIGURES` and those of the added metrics, by key."""
+        return FIGURES | {m.name: Figure.of(m) for m in self.metrics}
+
+    @property
+    def kinds(self) -> dict[str, Report]:
+        """This report and `others`, by the kind of their pairs."""
+        return {self.kind: self, **self.others}
 
     def add(self, simulation: str, index: int, method: str, figures: dict[str, float]) -> None:
         """Record the figures of one frame and method."""
@@ -111,6 +89,9 @@ class Report:
             each = [self.figures(method, name) for name in self.simulations]
             return {key: _mean([figures[key] for figures in each]) for key in self.columns}
         records = [r for r in self.frames if (r["simulation"], r["method"]) == (simulation, method)]
+        records += [
+            r.figures[method] for r in self.rendered if r.simulation == simulation and method in r.figures
+        ]
         return {key: _mean([r[key] for r in records if key in r]) for key in self.columns}
 
     def rows(self) -> list[tuple[str, str, dict[str, float]]]:
@@ -124,11 +105,17 @@ class Report:
         ]
 
     def table(self) -> str:
-        """The figures as text: the methods on average, then on each simulation."""
-        heads = ["simulation", "method", *(heading for heading, _, _ in self.columns.values())]
+        """The main figures as text: the methods on average, then on each simulation; pairs of one kind after the
+        other."""
+        tables = [f"{report.kind} pairs\n{report._own_table()}" for report in self.kinds.values()]
+        return "\n\n".join(tables) if self.others else self._own_table()
+
+    def _own_table(self) -> str:
+        shown = {key: figure for key, figure in self.columns.items() if figure.short}
+        heads = ["simulation", "method", *(figure.heading for figure in shown.values())]
         lines = [heads]
         for simulation, method, figures in self.rows():
-            lines.append([simulation, method, *(self.shown(key, figures[key]) for key in self.columns)])
+            lines.append([simulation, method, *(self.shown(key, figures[key]) for key in shown)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
 
         def joined(line: list[str]) -> str:
@@ -144,32 +131,47 @@ class Report:
 
     def shown(self, key: str, value: float) -> str:
         """A figure with its digits; `-` where there is none."""
-        return f"{value:.{self.columns[key][1]}f}" if math.isfinite(value) else "-"
+        return f"{value:.{self.columns[key].digits}f}" if math.isfinite(value) else "-"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain values; what is not finite is None."""
+        """Everything but the pictures, as plain values; what is not finite is None. The reports on pairs of other kinds
+        are under `others`."""
         document = {
             "about": self.about,
             "model": self.name,
+            "pairs": self.kind,
             "methods": list(self.methods),
-            "figures": {key: meaning for key, (_, _, meaning) in self.columns.items()},
+            "figures": {key: figure.meaning for key, figure in self.columns.items()},
+            "sources": {key: figure.source for key, figure in self.columns.items() if figure.source},
             "mean": {method: self.figures(method) for method in (*self.methods, REFERENCE)},
             "simulations": {
                 name: {method: self.figures(method, name) for method in (*self.methods, REFERENCE)}
                 for name in self.simulations
             },
-            "seconds_per_frame": {method: total / self._count() for method, total in self.seconds.items()},
+            "seconds_per_frame": self.seconds_per_frame,
+            "multiply_adds_per_voxel": self.multiply_adds,
             "spectra": {
                 name: {key: value.tolist() for key, value in self.spectra(name).items()}
                 for name in self.simulations
             },
+            "worst": {
+                name: {"frame": shown.index, "spectrum": error} for name, (error, shown) in self.worst.items()
+            },
             "frames": self.frames,
+            **(
+                {"others": {kind: each.as_dict() for kind, each in self.others.items()}}
+                if self.others
+                else {}
+            ),
         }
         plain: dict[str, Any] = json_values.plain(document)
         return plain
 
-    def _count(self) -> int:
-        return len({(record["simulation"], record["frame"]) for record in self.frames})
+    @property
+    def seconds_per_frame(self) -> dict[str, float]:
+        """By method."""
+        count = len({(record["simulation"], record["frame"]) for record in self.frames})
+        return {method: total / count for method, total in self.seconds.items()}
 
 
 def _mean(values: list[float]) -> float:

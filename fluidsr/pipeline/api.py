@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fluidsr.choices import PairKind
+
 if TYPE_CHECKING:
     from fluidsr.evaluation import Report
 
@@ -144,18 +146,22 @@ def evaluate(
     output: PathLike | None = None,
     *,
     split: str = "test",
+    pairs: PairKind | Sequence[PairKind] = "recorded",
+    closure: PathLike = "auto",
     stride: int = 1,
+    pictures: int = 1,
     metrics: Sequence[str] = (),
     device: str = "auto",
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Report:
     """Evaluate a model on the held-out simulations of a dataset, as `fluidsr evaluate` does; of several the first,
-    beside the others. Returns the report.
+    beside the others. Returns the report; of several kinds of `pairs` that of the first, with the others in it.
 
-    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots and `index.html`; `metrics` of
-    other packages, by name or as `module:Class`, are measured too. Raises InputError for a split without simulations,
-    ModelError where model and dataset do not fit.
+    The folder `output` (`runs/evaluate_MODEL` unless given) gets `report.json`, plots, movies and `index.html`;
+    `metrics` of other packages, by name or as `module:Class`, are measured too. Raises InputError for a split without
+    simulations, DatasetError for pairs that cannot be made of the dataset, ModelError where model and dataset do not
+    fit.
     """
     from fluidsr.pipeline import evaluate as command
 
@@ -164,7 +170,10 @@ def evaluate(
         os.fspath(data),
         _path(output),
         split=split,
+        pairs=(pairs,) if isinstance(pairs, str) else pairs,
+        closure=os.fspath(closure),
         stride=stride,
+        pictures=pictures,
         metrics=metrics,
         device=device,
         overwrite=overwrite,

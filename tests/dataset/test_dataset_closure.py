@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.dataset import DatasetConfig, Store, generate
+from fluidsr.dataset import CoarseSide, DatasetConfig, Store, coarse_sides, generate
 from fluidsr.dataset.closure_runs import CorrectedRuns
 from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
 from fluidsr.dataset.store import ConcatStore
 from fluidsr.errors import DatasetError, InputError
 from fluidsr.models import Card, Closure, ClosureModel, properties_of
 from fluidsr.models.closure import ClosureSample
+from fluidsr.models.resample import downsample
 from fluidsr.scenes.random_scenes.distribution import load_distribution
 
 
@@ -35,6 +36,32 @@ def test_the_coarse_run_is_near_the_fine_state_and_not_equal_to_it(pairs: Store)
         assert low.shape == reference.shape and low.time == reference.time
         off = np.abs(low.velocity_in_cells() - reference.velocity_in_cells()).max()
         assert 0 < off < 0.5 * np.abs(reference.velocity_in_cells()).max()
+
+
+def test_coarse_sides_are_made_anew(pairs: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coarse_sides, "PERIOD", 2)
+    simulation = pairs.simulations("test")[0]
+    kinds = {kind: CoarseSide(simulation, kind) for kind in ("recorded", "filtered", "coupled", "free")}
+    frames = {kind: [side.coarse(index) for index in range(4)] for kind, side in kinds.items()}
+    for index in range(4):
+        recorded, reference = simulation.coarse(index), simulation.reference(index)
+        np.testing.assert_array_equal(frames["recorded"][index].density, recorded.density)
+        np.testing.assert_array_equal(frames["filtered"][index].density, reference.density)
+        fine = torch.from_numpy(simulation.fine(index).density)[None, None]
+        off = np.abs(frames["filtered"][index].density - downsample(fine, 4)[0, 0].numpy()).max()
+        assert off < 2e-3  # the fine side is kept as float16
+        assert frames["free"][index].time == pytest.approx(reference.time)
+    away = {
+        kind: [np.abs(each.density - simulation.reference(i).density).mean() for i, each in enumerate(made)]
+        for kind, made in frames.items()
+    }
+    assert away["free"][0] == away["coupled"][0] == 0 and away["free"][1] > 0
+    assert away["coupled"][2] == away["free"][2] and 0 < away["coupled"][3] < away["free"][3]
+
+
+def test_other_coarse_sides_need_a_simulation_of_a_dataset() -> None:
+    with pytest.raises(DatasetError, match="another package"):
+        CoarseSide.of(object(), "free")
 
 
 def test_samples_hold_what_the_coarse_velocity_lacks(pairs: Store) -> None:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from fluidsr.errors import InputError
-from fluidsr.evaluation import Metric, Pair, Report, baselines, evaluate, pairs_of, write
+from fluidsr.evaluation import (
+    Metric,
+    Pair,
+    Report,
+    baselines,
+    evaluate,
+    pairs_of,
+    perceptual,
+    rendered,
+    write,
+)
+from fluidsr.evaluation.optical_flow import optical_flow
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample
 
@@ -93,10 +105,10 @@ def test_means_are_over_simulations_and_leave_out_what_is_not_finite() -> None:
 def test_the_table_names_all_methods_and_simulations(report: Report) -> None:
     lines = report.table().splitlines()
     assert [line.split()[:2] for line in lines[1:5]] == [
+        ["mean", "nearest"],
         ["mean", "linear"],
         ["mean", "cubic"],
         ["mean", "good"],
-        ["mean", "reference"],
     ]
     assert {line.split()[0] for line in lines if line} == {"simulation", "mean", "cloud", "CLOUD"}
 
@@ -106,10 +118,10 @@ def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in files)
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert document["mean"]["good"]["psnr"] == pytest.approx(report.figures("good")["psnr"])
-    assert len(document["frames"]) == 2 * 6 * 4  # simulations, frames, methods and the reference
+    assert len(document["frames"]) == 2 * 6 * 5  # simulations, frames, methods and the reference
     assert document["frames"][0].keys() >= {"simulation", "frame", "method", "phase"}
     page = (tmp_path / "out" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "&lt;synthetic&gt;" in page
     for name in ("spectra.png", "psnr.png", "slices.png"):
@@ -138,10 +150,11 @@ def test_hostile_names_are_only_names(tmp_path: Path) -> None:
     text = files["index.html"].read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "&lt;/pre&gt;" in text
     pictures = re.sub(r'<img alt="[^"<>]*" src="data:image/png;base64,[A-Za-z0-9+/=]*">', "", text)
+    assert len(pictures) < len(text)
     tags = set(re.findall(r"<[^>]*>", pictures))
     assert {re.match(r"</?!?(\w+)", tag)[1] for tag in tags} == {  # type: ignore[index]
         "DOCTYPE", "html", "head", "meta", "title", "style", "body", "h1", "table", "thead", "tr", "th", "tbody", "td",
-        "dl", "dt", "dd", "h2", "pre",
+        "dl", "dt", "dd", "h2", "h3", "pre", "p", "div", "details", "summary",
     }  # fmt: skip
     assert not any("onerror" in tag or "onclick" in tag for tag in tags)
     assert sorted(json.loads(files["report.json"].read_text())["simulations"]) == sorted(names)
@@ -195,6 +208,103 @@ def test_progress_and_time_are_told() -> None:
     )
     assert told == ["cloud frame 0", "cloud frame 1"]
     assert set(report.seconds) == {"model"}
+
+
+class Fading:
+    """A run that knows the answer of the frames that it has come to, and gives half of it."""
+
+    def __init__(self, simulation: Recorded, first: Frame) -> None:
+        self.simulation, self.come_to = simulation, [round(first.time * 24)]
+
+    def advance(self, coarse: Frame) -> None:
+        self.come_to.append(round(coarse.time * 24))
+
+    def frame(self, coarse: Frame) -> Frame:
+        assert self.come_to == list(range(round(coarse.time * 24) + 1))  # every frame, once, in order
+        fine = self.simulation.fine(self.come_to[-1])
+        return fine.with_fields({"density": fine.density / 2})
+
+
+def test_a_run_goes_along_with_every_frame_and_is_judged_beside_the_others() -> None:
+    simulations = [Recorded("cloud", frames=9), Recorded("again", frames=9)]
+    pairs = pairs_of(simulations, stride=4, first=1 / 3, runs={"fading": Fading})
+    report = evaluate(_oracle(simulations), baselines(FACTOR), pairs, name="good", runs=("fading",))
+    assert report.methods == ("nearest", "linear", "cubic", "fading", "good")
+    assert sorted({record["frame"] for record in report.frames}) == [3, 4, 7, 8]
+    assert report.figures("fading")["mass"] == pytest.approx(0.5, rel=1e-5)
+    assert report.seconds["fading"] > 0
+
+
+def test_free_pairs_are_not_compared_voxel_by_voxel() -> None:
+    simulations = [Recorded("cloud", frames=2)]
+    report = evaluate(_oracle(simulations), {}, pairs_of(simulations), kind="free")
+    assert np.isnan([report.figures("model")[key] for key in ("psnr", "ssim")]).all()
+    assert report.figures("model")["gradients"] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_reports_on_several_kinds_of_pairs_are_one_document(report: Report, tmp_path: Path) -> None:
+    simulations = [Recorded("cloud", frames=3)]
+    free = evaluate(_oracle(simulations), baselines(FACTOR), pairs_of(simulations), name="good", kind="free")
+    frames = [
+        {"coarse": s.coarse(i), "good": s.fine(i), "reference": s.fine(i)}
+        for s in simulations
+        for i in (0, 1)
+    ]
+    free.rendered = [rendered("cloud", frames, "reference", _grey)]
+    both = replace(report, others={"free": free})
+    assert re.findall(r"^(\w+) pairs$", both.table(), re.M) == ["recorded", "free"]
+    movies: list[Path] = []
+
+    def movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
+        assert len(pictures) == 2 and fps == pytest.approx(24)
+        path.write_bytes(b"movie")
+        movies.append(path)
+
+    write(both, tmp_path, movie)
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["pairs"] == "recorded" and document["others"]["free"]["mean"]["good"]["render_ssim"] == 1
+    page = (tmp_path / "index.html").read_text()
+    assert [path.parent.name for path in movies] == ["free"]
+    assert "Recorded pairs" in page and "Free pairs" in page and "data:video/mp4;base64,bW92aWU=" in page
+
+
+def _grey(frame: Frame) -> np.ndarray:
+    """The density itself as a picture, coarse cells as large as fine ones."""
+    large = np.kron(frame.density, np.ones([48 // frame.shape[0]] * 2))
+    return np.repeat((255 * np.clip(large, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_renderings_tell_what_is_right_from_what_lags() -> None:
+    def moved(by: float) -> Frame:
+        smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((48, 48)), 3)
+        smooth = (smooth - smooth.min()) / np.ptp(smooth)
+        density = ndimage.shift(smooth, (by, 0), order=3, mode="nearest").astype(np.float32)
+        return Frame(density=density, cell_size=0.01, dt=1 / 24)
+
+    frames = [{"reference": moved(step), "right": moved(step), "slow": moved(step / 2)} for step in range(4)]
+    found = rendered("cloud", frames, "reference", _grey).figures
+    assert found["right"]["tof"] == 0 and found["right"]["render_ssim"] == pytest.approx(1)
+    assert found["slow"]["tof"] == pytest.approx(0.5, abs=0.1) and found["slow"]["render_ssim"] < 0.99
+
+
+def test_optical_flow_finds_a_shift_and_none_where_nothing_moves() -> None:
+    picture = ndimage.gaussian_filter(np.random.default_rng(3).random((80, 96)), 2) * 8
+    moved = ndimage.shift(picture, (2.5, -4.0), order=3, mode="nearest")
+    inner = optical_flow(picture, moved)[:, 16:-16, 16:-16]
+    np.testing.assert_allclose(inner.mean(axis=(1, 2)), [2.5, -4.0], atol=0.1)
+    assert not optical_flow(picture, picture).any() and not optical_flow(0 * picture, 0 * picture).any()
+
+
+def test_lpips_is_measured_only_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
+    assert perceptual.lpips_distance() == (None, "the package lpips is not installed")
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    found, missing = perceptual.lpips_distance()
+    assert found is None and "alexnet" in missing and str(tmp_path) in missing
 
 
 class Peak(Metric):

@@ -193,3 +193,38 @@ def test_coherence_tells_flicker_from_motion(factor: int) -> None:
     assert all(a - 1 > 3 * (b - 1) for a, b in found), found
     with pytest.raises(ValueError, match="does not fit"):
         metrics.coherence(before, after, before, after, flow[:, :-1])
+
+
+def test_ssim_is_one_for_equal_fields_and_knows_contrast_from_structure() -> None:
+    field = ndimage.gaussian_filter(np.random.default_rng(0).random((48, 40)), 1.0)
+    assert metrics.structural_similarity(field, field) == pytest.approx(1.0)
+    turned = metrics.structural_similarity(2 * field.mean() - field, field)
+    noisy = metrics.structural_similarity(field + 0.02, field)
+    assert turned < 0 < noisy < 1
+    # Two constants: (2 a b + c1) / (a² + b² + c1), c1 = (0.01 peak)².
+    expected = (2 * 0.5 * 1.0 + 1e-4) / (0.25 + 1.0 + 1e-4)
+    found = metrics.structural_similarity(np.full((8, 8, 8), 0.5), np.ones((8, 8, 8)))
+    assert found == pytest.approx(expected)
+
+
+def test_consistency_is_relative_to_the_coarse_smoke() -> None:
+    coarse = np.ones((4, 5), np.float32)
+    assert metrics.consistency_error(np.full((16, 20), 1.1), coarse) == pytest.approx(0.1, rel=1e-5)
+    assert metrics.consistency_error(np.zeros((16, 20)), np.zeros((4, 5))) == 0.0
+
+
+def test_seams_are_differences_across_borders_of_blocks() -> None:
+    noise = np.random.default_rng(1).random((16, 16))
+    assert metrics.border_share(np.kron(noise, np.ones((4, 4))), 4) == 1.0
+    assert metrics.border_share(np.random.default_rng(1).random((128, 128)), 4) == pytest.approx(
+        0.25, abs=0.01
+    )
+    assert metrics.border_share(np.zeros((8, 8)), 4) == 0.0
+
+
+def test_the_distance_of_spectra_is_that_of_the_octave() -> None:
+    frequencies = np.arange(33) / 64
+    wanted = np.ones(33)
+    blurred = np.where(frequencies < 1 / 4, 1.0, 0.01)
+    assert metrics.log_spectrum_distance(frequencies, blurred, wanted, 1 / 8, 1 / 4) == 0.0
+    assert metrics.log_spectrum_distance(frequencies, blurred, wanted, 1 / 4, 1 / 2) == pytest.approx(2.0)

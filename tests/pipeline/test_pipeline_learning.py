@@ -112,13 +112,19 @@ def test_a_model_is_judged_beside_its_baselines(
         data,
         "--stride",
         "3",
+        "--pairs",
+        "filtered",
+        "--pairs",
+        "free",
         "--device",
         "cpu",
         "-o",
         str(folder),
     ]
     assert call(*command) == 0
-    assert "cubic" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cubic" in told and "wavelet" in told and "free pairs" in told
+    assert list((folder / "free").glob("movie0_*.mp4"))
     report = json.loads((folder / "report.json").read_text())
     assert {"cubic", "linear", "smoke2d-x4"} <= set(report["mean"] if "mean" in report else report["methods"])
     page = (folder / "index.html").read_text()

@@ -9,12 +9,13 @@ import torch
 from pipeline_helpers import SMALL
 
 import fluidsr
-from fluidsr import upscaling, volumes
+from fluidsr import metrics, upscaling, volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models import Card, SmokeGenerator, save
 from fluidsr.models.store import properties_of
 from fluidsr.pipeline import recurrent_order
+from fluidsr.pipeline.evaluated_methods import EvaluatedMethods
 from fluidsr.pipeline.inference_settings import DEFAULT
 from fluidsr.pipeline.shaping import Shaping
 from fluidsr.pipeline.simulate import SimulateJob, simulate
@@ -152,3 +153,33 @@ def test_a_run_s_state_has_the_last_frame(model: str) -> None:
         ends = [each.step(all_frames[3]).whole(()).density for each in (run, again)]
         assert torch.equal(*ends)
         assert (ends[0] - upscaler.upsample(all_frames[3]).density).abs().max() > 1e-3
+
+
+def test_evaluate_makes_every_frame_in_order(model: str) -> None:
+    """Whatever the stride, whichever frame is the first to be judged, and after another simulation."""
+
+    noise = frames(9)
+
+    class Recorded:
+        name, frames = "noise", len(noise)
+        coarse = staticmethod(noise.__getitem__)
+
+        def fine(self, index: int) -> Frame:
+            density = np.kron(noise[index].density, np.ones((4, 4), np.float32))
+            return noise[index].replace(density=density, velocity=None, cell_size=0.025)
+
+    simulations, upscaler = [Recorded(), Recorded()], upscaling.load(model, device="cpu")
+    expected: list[Frame] = []
+    for frame in noise:
+        expected.append(upscaler.upsample(frame, previous=expected[-1] if expected else None, fields=()))
+    methods = EvaluatedMethods.of({"recurrent": upscaler}, 2, 4, "cpu", wavelet=False)
+    for number, made in enumerate(methods.frames_of(simulations[0], 1 / 3)):
+        np.testing.assert_array_equal(made["recurrent"].density, expected[3 + number].density)
+    report = methods.judge(simulations, "recorded", 4, first=1 / 3, about={})
+    assert report.methods == ("nearest", "linear", "cubic", "carry", "recurrent")
+    told = [record for record in report.frames if record["method"] == "recurrent"]
+    assert [record["frame"] for record in told] == [3, 4, 7, 8] * 2
+    for record in told:
+        index = record["frame"]
+        error = metrics.consistency_error(expected[index].density, noise[index].density)
+        assert record["consistency"] == pytest.approx(error, rel=1e-6)

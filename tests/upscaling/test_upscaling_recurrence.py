@@ -100,7 +100,7 @@ def test_others_do_not_read_it(small) -> None:
 
 
 def test_frames_left_out_are_made_all_the_same(model) -> None:
-    """What `evaluate` with a stride measures is what all frames in order come to."""
+    """What a stride leaves out is made from the history: the result is what all frames in order come to."""
 
     class Recorded:
         name, frames = "puffs", 7

@@ -1,0 +1,134 @@
+"""The figures of one pair: each method's fine fields against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr import metrics
+from fluidsr.evaluation.figures import OCTAVES, SCALES, STILL, SURFACE
+from fluidsr.evaluation.metric import Metric
+
+Spectrum = tuple[np.ndarray, np.ndarray]  # frequencies and energies
+
+
+@dataclass(frozen=True)
+class FineFields:
+    """Density `[*S]`, and velocity `[d, *S]` where a method gives one; NumPy."""
+
+    density: np.ndarray
+    velocity: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Before:
+    """The frame before: its fine densities by method, its coarse density, its coarse velocity in cells per frame."""
+
+    densities: Mapping[str, np.ndarray]
+    coarse: np.ndarray
+    flow: np.ndarray | None
+
+
+class Reference:
+    """The reference of a pair, and what every method is compared with, computed once."""
+
+    def __init__(self, fields: FineFields, coarse: np.ndarray) -> None:
+        self.density, self.coarse = fields.density, coarse
+        self.factor = fields.density.shape[0] // coarse.shape[0]
+        self.spectrum = metrics.spectrum(fields.density)
+        self.velocity_spectrum = None if fields.velocity is None else velocity_spectrum(fields.velocity)
+        self.peak = float(self.density.max())
+        self.level = SURFACE * self.peak
+        self.area = metrics.isosurface_area(self.density, self.level) if self.level > 0 else 0.0
+        self.wrinkling = self._wrinkling(self.density) if self.area else {}
+
+    def spectrum_of(self, field: np.ndarray) -> np.ndarray:
+        """The energies of a density by frequency; those of the reference are known."""
+        return self.spectrum[1] if field is self.density else metrics.spectrum(field)[1]
+
+    def absolute(self, field: np.ndarray) -> dict[str, float]:
+        """Figures that the reference has, too."""
+        return {
+            "phase": metrics.phase_score(field, self.factor),
+            "zigzag": metrics.zigzag(field),
+            "seams": metrics.border_share(field, self.factor),
+            "consistency": metrics.consistency_error(field, self.coarse),
+        }
+
+    def relative(self, field: np.ndarray, energies: np.ndarray, *, aligned: bool) -> dict[str, float]:
+        """Figures of a method's density, whose spectrum is `energies`; `aligned`: it shows the same smoke, voxel by
+        voxel."""
+        reference = self.density
+        frequencies, expected = self.spectrum
+        figures = {"spectrum": metrics.log_spectrum_distance(frequencies, energies, expected)}
+        for key, (low, high) in OCTAVES.items():
+            figures[key] = metrics.log_spectrum_distance(frequencies, energies, expected, low, high)
+        if aligned:
+            figures["psnr"] = metrics.psnr(field, reference)
+            figures["ssim"] = metrics.structural_similarity(field, reference)
+        return figures | {
+            "mass": metrics.mass_drift(field, reference),
+            "gradients": metrics.gradient_distance(field, reference),
+            "densities": metrics.density_distance(field, reference),
+            **self._surface(field),
+        }
+
+    def velocity_error(self, velocity: np.ndarray | None) -> dict[str, float]:
+        """The figure of the velocity, where both have one."""
+        if velocity is None or self.velocity_spectrum is None:
+            return {}
+        frequencies, expected = self.velocity_spectrum
+        energies = velocity_spectrum(velocity)[1]
+        return {"velocity": metrics.log_spectrum_distance(frequencies, energies, expected)}
+
+    def change(self, field: np.ndarray, before: Before, method: str, reference: str) -> dict[str, float]:
+        """Figures of the change from the frame before."""
+        frames = before.densities[method], field
+        expected = before.densities[reference], self.density
+        figures = {"temporal": metrics.temporal_difference(*frames, *expected)}
+        still = self._still(before, expected[0])
+        if np.count_nonzero(still) >= 64:
+            moved = (frames[1].astype(np.float64) - frames[0])[still]
+            figures["still"] = float(np.sqrt(np.mean(np.square(moved)))) / self.peak
+        if before.flow is not None:
+            mean = float(self.density.mean(dtype=np.float64))
+            own = metrics.flow_difference(*frames, before.flow)
+            figures["warped"] = own / mean if mean else math.nan
+            figures["coherence"] = metrics.coherence(*frames, *expected, before.flow)
+        return figures
+
+    def added(self, extra: Sequence[Metric], field: np.ndarray) -> dict[str, float]:
+        """The figures of other packages."""
+        return {metric.name: metric.value(field, self.density, self.coarse) for metric in extra}
+
+    def _surface(self, field: np.ndarray) -> dict[str, float]:
+        if not self.area:
+            return {}
+        own = self._wrinkling(field)
+        ratios = {key: own[key] / self.wrinkling[key] if self.wrinkling[key] else math.nan for key in own}
+        return {"area": metrics.isosurface_area(field, self.level) / self.area, **ratios}
+
+    def _wrinkling(self, field: np.ndarray) -> dict[str, float]:
+        return {
+            key: metrics.wrinkling(field, self.level, scale * self.factor) for key, scale in SCALES.items()
+        }
+
+    def _still(self, before: Before, previous: np.ndarray) -> np.ndarray:
+        """Voxels with smoke around which neither the reference nor the coarse frame changes."""
+        moved = np.abs(self.coarse - before.coarse)
+        for axis in range(moved.ndim):
+            moved = np.repeat(moved, self.factor, axis=axis)
+        bound = STILL * self.peak
+        still: np.ndarray = (
+            (moved < bound) & (np.abs(self.density - previous) < bound) & (self.density > self.level)
+        )
+        return still
+
+
+def velocity_spectrum(velocity: np.ndarray) -> Spectrum:
+    """The spectra of all components of `velocity [d, *S]`, added."""
+    each = [metrics.spectrum(component) for component in velocity]
+    return each[0][0], np.sum([energies for _, energies in each], axis=0)

@@ -1,0 +1,182 @@
+"""The methods that an evaluation compares: trained models, interpolation, carried smoke and wavelet turbulence."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluidsr.choices import PairKind
+from fluidsr.errors import ModelError
+from fluidsr.frame import Frame
+from fluidsr.pipeline.upscale_methods import turbulence_of
+from fluidsr.scenes.upscale import WaveletUpscale
+
+if TYPE_CHECKING:
+    from fluidsr.evaluation import Metric, Recording, Report, Run
+    from fluidsr.upscaling import Upscaler
+
+_MOST_RENDERED = 72  # frames of a simulation
+_CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
+
+
+@dataclass(frozen=True)
+class EvaluatedMethods:
+    """The first of the models is `name`; `functions` upsample a frame with its history, `runs` go along with a
+    simulation: wavelet turbulence where that holds its scene, and generators that read their own last fine frame.
+    `multiply_adds` per fine voxel, of those that are known."""
+
+    name: str
+    functions: Mapping[str, Callable[..., Frame]]
+    runs: Mapping[str, Callable[[Any, Frame], Run]]
+    multiply_adds: Mapping[str, float]
+    past: int
+
+    @classmethod
+    def of(
+        cls, upscalers: Mapping[str, Upscaler], dim: int, factor: int, device: str, *, wavelet: bool
+    ) -> EvaluatedMethods:
+        """With the models in `upscalers`, by name, the first the evaluated one."""
+        from fluidsr import evaluation, upscaling
+        from fluidsr.models.carry import carry_model
+
+        carry = upscaling.Upscaler(carry_model(dim, factor, _CARRIED), device=device)
+        judged, *others = upscalers
+        loaded = {"carry": carry, **{name: upscalers[name] for name in (*others, judged)}}
+        operations = evaluation.multiply_adds(dim, factor)
+        operations |= {name: each.card.multiply_adds for name, each in loaded.items()}
+
+        def start(simulation: Any, first: Frame) -> WaveletRun:
+            return WaveletRun(simulation.scene, first, factor, device)
+
+        recurrent = {name: each for name, each in loaded.items() if each.reads_previous}
+        single = {name: each for name, each in loaded.items() if name not in recurrent}
+        functions = {name: partial(_upsampled, each) for name, each in single.items()}
+        past = max(each.past for each in single.values())
+        runs: dict[str, Callable[[Any, Frame], Run]] = {"wavelet": start} if wavelet else {}
+        runs |= {name: partial(RecurrentRun.start, each) for name, each in recurrent.items()}
+        return cls(judged, {**evaluation.baselines(factor), **functions}, runs, operations, past)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """All names, in the order of the report."""
+        return (*(name for name in (*self.functions, *self.runs) if name != self.name), self.name)
+
+    def judge(
+        self,
+        recordings: Sequence[Recording],
+        kind: PairKind,
+        stride: int,
+        *,
+        first: float,
+        about: Mapping[str, Any],
+        added: Sequence[Metric] = (),
+        on_progress: Callable[[str, int], None] | None = None,
+    ) -> Report:
+        """The report on `recordings`, whose pairs are of that `kind`, from the share `first` of their frames on."""
+        from fluidsr import evaluation
+
+        return evaluation.evaluate(
+            self.functions.get(self.name),
+            {name: function for name, function in self.functions.items() if name != self.name},
+            evaluation.pairs_of(recordings, stride, self.past, first=first, runs=self.runs),
+            name=self.name,
+            kind=kind,
+            about=about,
+            added=added,
+            runs=tuple(self.runs),
+            multiply_adds=self.multiply_adds,
+            on_progress=on_progress,
+        )
+
+    def frames_of(self, recording: Recording, first: float) -> Iterator[Mapping[str, Frame]]:
+        """For each frame of a simulation from that share of them on, at most `_MOST_RENDERED`: the coarse frame, each
+        method's, the reference."""
+        from fluidsr import evaluation
+
+        pairs = evaluation.pairs_of([recording], 1, self.past, first=first, runs=self.runs)
+        for pair in islice(pairs, _MOST_RENDERED):
+            made = {name: evaluation.made_of(pair, name, self.functions.get(name))[0] for name in self.order}
+            yield {"coarse": pair.coarse, **made, evaluation.REFERENCE: pair.fine}
+
+
+def load_models(
+    models: Sequence[str | Path], dim: int, factor: int, data: str, device: str
+) -> dict[str, Upscaler]:
+    """The models by the names on their cards. Raises ModelError where one does not fit `data`, or two have one name."""
+    from fluidsr import upscaling
+
+    upscalers: dict[str, Upscaler] = {}
+    for model in map(str, models):
+        upscaler = upscaling.load(model, device=device)
+        card = upscaler.card
+        if (card.dim, card.factor) != (dim, factor):
+            raise ModelError(
+                model,
+                f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {dim}-D, {factor}x",
+                "choose a model and a dataset that fit",
+            )
+        if card.name in upscalers:
+            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
+        upscalers[card.name] = upscaler
+    return upscalers
+
+
+def _upsampled(upscaler: Upscaler, frame: Frame, *, history: Sequence[Frame] = (), **options: Any) -> Frame:
+    """Density and velocity alone: other fields are not judged."""
+    fields = () if frame.velocity is None else ("velocity",)
+    return upscaler.upsample(frame, history=history, fields=fields, **options)
+
+
+class RecurrentRun:
+    """A generator that reads its own last fine frame: makes every frame from `first` on, each after the one before."""
+
+    def __init__(self, upscaler: Upscaler, first: Frame) -> None:
+        self._upscaler, self._fine = upscaler, _upsampled(upscaler, first)
+        self._past: deque[Frame] = deque([first], maxlen=upscaler.past)
+
+    @classmethod
+    def start(cls, upscaler: Upscaler, simulation: object, first: Frame) -> RecurrentRun:
+        """Begin in the first coarse frame of any simulation."""
+        return cls(upscaler, first)
+
+    def advance(self, coarse: Frame) -> None:
+        """Make the next frame."""
+        self._fine = _upsampled(self._upscaler, coarse, history=tuple(self._past), previous=self._fine)
+        self._past.append(coarse)
+
+    def frame(self, coarse: Frame) -> Frame:
+        """The fine frame that was made last, with the velocity."""
+        return self._fine
+
+
+class WaveletRun:
+    """Wavelet turbulence along with recorded coarse frames of `scene`, from `first` on; a solver that is set to each
+    of them says where solids are."""
+
+    def __init__(self, scene: Any, first: Frame, factor: int, device: str) -> None:
+        from fluidsr.scenes.build import build
+
+        self._scene, self._solver = scene, build(scene, device)
+        self._set(first)
+        settings = WaveletUpscale(method="wavelet", factor=factor)
+        self._turbulence = turbulence_of(self._solver, scene, first, settings)
+
+    def advance(self, coarse: Frame) -> None:
+        """Go on to the next coarse frame."""
+        if self._scene.obstacles:
+            self._set(coarse)
+        self._turbulence.advance(coarse)
+
+    def frame(self, coarse: Frame) -> Frame:
+        """The fine frame, with the velocity of flow and eddies."""
+        return self._turbulence.frame(coarse, ("velocity",))
+
+    def _set(self, coarse: Frame) -> None:
+        fields = coarse.torch(self._solver.device)
+        state = (fields.density, fields.velocity, fields.temperature)
+        self._solver.start_from(*state, self._scene.frame_seconds, coarse.time)
