@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,8 +109,9 @@ def has_running_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Recompute running means and variances as plain means over `batches` with the present weights.
+def recalibrate(network: nn.Module, passes: Iterable[Callable[[nn.Module], object]]) -> None:
+    """Recompute running means and variances as plain means over `passes`, each a batch through the network, with the
+    present weights.
 
     Averaged weights have never processed a batch, and the running statistics of the weights they are made from do
     not fit them (Izmailov et al. 2018, section 3.3). The network ends in the mode it was in.
@@ -121,8 +122,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
     network.train()
-    for batch in batches:
-        network(batch)
+    for run in passes:
+        run(network)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.train(was)

@@ -219,6 +219,11 @@ class Losses(Section):
         description="Mean of the generator's mask where detail may appear (0.1 in Vondrick et al. 2016); needs "
         "`generator.mask`",
     )
+    diversity: Weight = Field(
+        default=0.0,
+        description="How little two contents of `generator.latent` make of the same smoke, 0 to 1; without it the "
+        "generator ignores them",
+    )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
     temporal_adversarial: Weight = Field(
