@@ -15,4 +15,5 @@ NetworkPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 Pairs = Literal["filtered", "coupled", "closure", "wavelet"]  # of generated datasets
 Preconditioner = Literal["auto", "box", "none"]
 StoredPrecision = Literal["half", "float"]
+StyleScore = Literal["enstrophy", "mass", "height", "divergence"]  # of smoke, that a direction is found for
 VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]

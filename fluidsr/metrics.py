@@ -110,13 +110,13 @@ def coherence(
     if current.shape != tuple(factor * n for n in velocity.shape[1:]):
         raise ValueError(f"velocity {velocity.shape} does not fit fields of shape {current.shape}")
     own, wanted = (
-        float(np.abs(_difference(after, _carried(before, velocity))).mean())
+        float(np.abs(_difference(after, carried(before, velocity))).mean())
         for before, after in ((previous, current), (reference_previous, reference_current))
     )
     return _ratio(own, wanted)
 
 
-def _carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """`field [*(s * factor)]` one frame later, along `velocity [d, *s]` in cells per frame of the grid `s`."""
     import torch
 

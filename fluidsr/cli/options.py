@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 READ_OPTIONS = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
 SEQUENCE = (*READ_OPTIONS, "crop", "axes", "skip-damaged")
 INFERENCE = ("tile", "max-memory", "precision")
+STYLE = ("style-seed", "style", "styles")
 
 
 _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
@@ -97,6 +98,24 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         show_default=True,
         help="Precision of the network: bfloat16 and float16 are faster on hardware that supports them; auto is "
         "bfloat16 there, else float32.",
+    ),
+    "style-seed": click.option(
+        "--style-seed",
+        type=click.IntRange(0, 2**31 - 1),
+        metavar="N",
+        help="Which of its ways a model with a latent code upsamples in  [default: 0]",
+    ),
+    "style": click.option(
+        "--style",
+        "style",
+        multiple=True,
+        metavar="NAME=AMOUNT",
+        help="Amount along a direction that 'fluidsr styles' has found, e.g. enstrophy=+1.5; repeatable.",
+    ),
+    "styles": click.option(
+        "--styles",
+        metavar="FILE",
+        help="File of those directions  [default: the one beside the model]",
     ),
     "density-grid": click.option(
         "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"
@@ -228,7 +247,13 @@ _OPTIONS_OF_PARAMETERS = {
     "speed": "--speed",
     "split": "--split",
     "strength": "--strength",
+    "score": "--score",
+    "hold": "--hold",
+    "samples": "--samples",
     "stride": "--stride",
+    "style": "--style",
+    "style_seed": "--style-seed",
+    "styles": "--styles",
     "threshold": "--threshold",
     "tile": "--tile",
     "turntable": "--turntable",

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from fluidsr.cli import completion
-from fluidsr.cli.options import INFERENCE, echo_document, echo_unless_quiet, inference_settings, options
+from fluidsr.cli.options import (
+    INFERENCE,
+    STYLE,
+    echo_document,
+    echo_unless_quiet,
+    inference_settings,
+    options,
+)
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +61,18 @@ if TYPE_CHECKING:
     help="Number of the first frame, in file names and in --frames.",
 )
 @options(
-    "axes", "output", "frames", "format", "set", "seed", *INFERENCE, "device", "overwrite", "dry-run", "json"
+    *STYLE,
+    "axes",
+    "output",
+    "frames",
+    "format",
+    "set",
+    "seed",
+    *INFERENCE,
+    "device",
+    "overwrite",
+    "dry-run",
+    "json",
 )
 def simulate(
     scenes: tuple[str, ...],
@@ -64,6 +82,9 @@ def simulate(
     resolution_scale: float,
     name: str | None,
     start_frame: int,
+    style_seed: int | None,
+    style: tuple[str, ...],
+    styles: str | None,
     axes: str | None,
     tile: str,
     max_memory: str | None,
@@ -85,6 +106,7 @@ def simulate(
     """
     from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command
+    from fluidsr.pipeline.style_choice import amounts_of
 
     files = batch.scene_files(scenes)
     if name is not None and len(files) > 1:
@@ -95,6 +117,9 @@ def simulate(
             frames_wanted=frames,
             model=model,
             detail=detail,
+            style_seed=style_seed,
+            style=amounts_of(style),
+            styles=None if styles is None else str(Path(styles).absolute()),
             device=device,
             seed=seed,
             overrides=overrides,

@@ -1,11 +1,13 @@
-"""`fluidsr train`, `fluidsr finetune` and `fluidsr evaluate`."""
+"""`fluidsr train`, `fluidsr finetune`, `fluidsr evaluate` and `fluidsr styles`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from fluidsr.choices import StyleScore
 from fluidsr.cli import completion
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
 
@@ -245,3 +247,70 @@ def evaluate(
         echo_document(report.as_dict(), as_json)
     else:
         echo_unless_quiet(report.table(), quiet)
+
+
+@click.command()
+@click.argument("model", shell_complete=completion.MODELS)
+@click.option(
+    "--score",
+    "scores",
+    type=click.Choice(get_args(StyleScore)),
+    multiple=True,
+    required=True,
+    help="What shall grow along the direction; repeatable.",
+)
+@click.option(
+    "--hold",
+    type=click.Choice(get_args(StyleScore)),
+    multiple=True,
+    help="What shall stay as it is along it; repeatable.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Simulations whose frames are used.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(64, 100_000),
+    default=512,
+    show_default=True,
+    help="Number of seeds that are measured.",
+)
+@options("data", "output", "device", "overwrite", "json")
+def styles(
+    model: str,
+    scores: tuple[StyleScore, ...],
+    hold: tuple[StyleScore, ...],
+    split: str,
+    samples: int,
+    data: str,
+    output: Path | None,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Find directions in the latent code of MODEL along which a score of its smoke grows, for --style."""
+    from fluidsr.pipeline.styles import find_styles
+
+    path, found = find_styles(
+        model,
+        data,
+        tuple(dict.fromkeys(scores)),
+        output,
+        hold=tuple(dict.fromkeys(hold)),
+        split=split,
+        samples=samples,
+        device=device,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if as_json:
+        echo_document({"output": path, **found.model_dump(mode="json")}, as_json)
+        return
+    for name, direction in found.directions.items():
+        change = f"{name} changes by {100 * direction.slope:.2g} % per unit"
+        echo_unless_quiet(f"{path}: {change}, R² {direction.r2:.2f}; use it with '--style {name}=+1'", quiet)

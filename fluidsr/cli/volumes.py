@@ -12,6 +12,7 @@ from fluidsr.cli import completion
 from fluidsr.cli.options import (
     INFERENCE,
     SEQUENCE,
+    STYLE,
     echo_document,
     echo_unless_quiet,
     inference_settings,
@@ -83,6 +84,7 @@ from fluidsr.cli.options import (
     help="Field to write beside density, or confidence of a model with a mask; repeatable  [default: all]",
 )
 @options(
+    *STYLE,
     *INFERENCE,
     *SEQUENCE,
     "threshold",
@@ -107,6 +109,9 @@ def upsample(
     mask: str | None,
     mask_grid: str | None,
     fields: tuple[str, ...],
+    style_seed: int | None,
+    style: tuple[str, ...],
+    styles: str | None,
     tile: str,
     max_memory: str | None,
     precision: str,
@@ -133,6 +138,7 @@ def upsample(
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.shaping import Shaping
+    from fluidsr.pipeline.style_choice import amounts_of
     from fluidsr.scenes.region_file import load_regions
 
     settings = command.UpsampleSettings(
@@ -146,6 +152,9 @@ def upsample(
             mask=None if mask is None else str(Path(mask).absolute()),
             mask_grid=mask_grid,
             regions=load_regions(regions) if regions else (),
+            style_seed=style_seed,
+            style=amounts_of(style),
+            styles=None if styles is None else str(Path(styles).absolute()),
         ),
         tiling=inference_settings(tile, max_memory, precision),
         intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,6 +57,9 @@ class SimulateJob:
         frames_wanted: str | int | None = None,
         model: str | None = None,
         detail: float | None = None,
+        style_seed: int | None = None,
+        style: Mapping[str, float] | None = None,
+        styles: str | None = None,
         device: str = "auto",
         seed: int = 0,
         overrides: Sequence[str] = (),
@@ -67,7 +70,8 @@ class SimulateJob:
         start_frame: int = 1,
         axes: str | None = None,
     ) -> SimulateJob:
-        """Resolve the user's options; `model`, `detail`, `formats` and `name` take precedence over the scene's own.
+        """Resolve the user's options; `model`, `detail`, those of the style, `formats` and `name` take precedence over
+        the scene's own.
         `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
         from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
@@ -86,6 +90,8 @@ class SimulateJob:
             scene = scene.with_model(model)
         if detail is not None:
             scene = scene.with_detail(detail)
+        chosen = {"style_seed": style_seed, "style": dict(style) if style else None, "styles": styles}
+        scene = scene.with_style({key: value for key, value in chosen.items() if value is not None})
         if formats:
             scene = scene.with_formats(formats)
         if name is not None:
@@ -106,7 +112,8 @@ class SimulateJob:
             path = Path(self.scene.start.path)
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
-            for key in ("mask", "detail_mask"):  # their contents are in `method.identity()`
+            # Their contents are in `method.identity()`.
+            for key in ("mask", "detail_mask", "style_seed", "style", "styles"):
                 scene["upscale"].pop(key, None)
         return {
             "scene": scene,

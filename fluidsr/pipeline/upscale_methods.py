@@ -108,7 +108,10 @@ class GeneratorMethod:
             mask=config.mask,
             mask_grid=config.mask_grid,
             regions=config.regions,
-        )
+            style_seed=config.style_seed,
+            style=config.style,
+            styles=config.styles,
+        ).for_models([config.model])
         shaping.check(dim)
         upscaler = settings.load(config.model, device, periodic)
         card = upscaler.card
@@ -141,7 +144,8 @@ class GeneratorMethod:
     def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
         model = {"name": card.name, "sha256": card.sha256}
-        return {**model, **asdict(self._settings), **self._shaping.mask_identity()}
+        shaping = self._shaping
+        return {**model, **asdict(self._settings), **shaping.mask_identity(), **shaping.style.identity()}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         largest = self.upscaler.cost(scene.domain.resolution)
@@ -208,14 +212,14 @@ class _GeneratorFrame:
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
-        shaping = self._shaping.of(self._coarse, self._number)
+        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
         fine = self._upscaler.upsample(self._coarse, **shaping, fields=fields, history=self._history)
         self.notes = self._upscaler.statistics.notes
         return fine
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
         # What is wrong with the frame is raised here, before the first block.
-        shaping = self._shaping.of(self._coarse, self._number)
+        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
         return self._noting(
             self._upscaler.pieces(self._coarse, **shaping, fields=fields, history=self._history)
         )

@@ -45,6 +45,7 @@ def upsample_arrays(
     dt: float = 1.0 / 24.0,
     detail: float = 1.0,
     velocity_scale: float = 1.0,
+    style_seed: int | None = None,
     tile: int | str = "auto",
     max_memory: int | None = None,
     precision: str = "float32",
@@ -73,7 +74,11 @@ def upsample_arrays(
                 raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
             fine.put(name, 0.0)  # where no block lies
         for name, box, values in upscaler.pieces(
-            frame, detail=detail, velocity_scale=velocity_scale, fields=list(result)
+            frame,
+            detail=detail,
+            velocity_scale=velocity_scale,
+            fields=list(result),
+            style_seed=style_seed,
         ):
             if name in result:
                 fine.put(name, values.cpu().numpy(), (..., *box.slices))
@@ -123,6 +128,9 @@ def simulate(
     frames: str | int | None = None,
     model: str | None = None,
     detail: float | None = None,
+    style_seed: int | None = None,
+    style: Mapping[str, float] | None = None,
+    styles: str | None = None,
     formats: Sequence[str] = (),
     overrides: Sequence[str] = (),
     resolution_scale: float = 1.0,
@@ -146,6 +154,9 @@ def simulate(
         frames_wanted=frames,
         model=model,
         detail=detail,
+        style_seed=style_seed,
+        style=style,
+        styles=styles,
         device=device,
         seed=seed,
         overrides=overrides,
