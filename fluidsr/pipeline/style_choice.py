@@ -87,7 +87,7 @@ class StyleChoice:
 
     def of(self, card: Card) -> dict[str, Any]:
         """The arguments of `Upscaler.upsample` and `.pieces` for the model of `card`; of a resolved choice."""
-        if not card.has_latent:
+        if (self.seed is None and self.shift is None) or not card.has_latent:
             return {}
         return {
             "style_seed": self.seed,

@@ -22,7 +22,7 @@ class SyncBatchNorm(_BatchNorm):
     """
 
     def __init__(self, norm: _BatchNorm, processes: ProcessGroup) -> None:
-        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
@@ -42,8 +42,10 @@ class SyncBatchNorm(_BatchNorm):
         variance = _Mean.apply(centred.square().mean(space), self.processes.size)
         with torch.no_grad():
             self._update_running_statistics(mean, variance, self.processes.size * values[:, 0].numel())
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return (centred * scale.view(shape)).to(x.dtype)
+        return (centred * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running statistics, as torch does: the variance without bias."""

@@ -26,14 +26,17 @@ def call(*arguments: object) -> int:
 
 
 def model_of(path: Path, gain: float) -> Path:
-    """A generator whose last layer adds `gain` times what it starts with: a style that is seen, or is not."""
+    """A generator that adds smoke in proportion to its first number of content, or with a `gain` of 0 nothing."""
     torch.manual_seed(3)
     generator = SmokeGenerator(2, 4, width=8, blocks=1, rise_width=4, last="resized", latent=LATENT)
     with torch.no_grad():
-        generator.rises[-1].inner.gather.weight.mul_(gain)
         for module in generator.modules():
             if isinstance(module, Factors):
-                module.weight.mul_(0.3)  # so that smoke follows the content nearly linearly
+                module.weight.zero_()
+        last = generator.rises[-1]
+        last.factors.weight[:, 0] = 0.2
+        last.inner.spread.weight[:, last.inner.inputs :] = 0  # no noise
+        last.inner.gather.weight.abs_().mul_(gain)
     card = Card(name=path.stem, **properties_of(generator), density_range=(0, 2), velocity_range=(-9, 9))
     save(path, generator, card)
     return path
@@ -76,7 +79,7 @@ def test_frames_have_the_same_bytes_however_they_are_split(folder: Path, tmp_pat
         volumes.read(tmp_path / name / "frames" / "smoke_0001.npz").density for name in ("whole", "tiled", "other")
     )
     np.testing.assert_allclose(tiled, whole, atol=1e-3)  # halves
-    assert np.abs(whole - other).max() > 0.02
+    assert np.abs(whole - other).max() > 0.01
 
 
 def test_another_style_is_another_run(
@@ -110,7 +113,7 @@ def test_directions_are_found_and_followed(
     few = ["--samples", 96, "--device", "cpu"]
     assert call(*command, "--score", "mass", *few, "-q") == 0
     found = json.loads((folder / "strong.styles.json").read_text())
-    assert found["directions"]["mass"]["r2"] > 0.3
+    assert found["directions"]["mass"]["r2"] > 0.9 and abs(found["directions"]["mass"]["vector"][0]) > 0.95
     assert call(*command, "--score", "mass", *few) == 2  # is there already
     masses = []
     for amount in (-2, 0, 2):
