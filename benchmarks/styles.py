@@ -2,8 +2,8 @@
 
     python benchmarks/styles.py MODEL --data STORE [--split test] [--directions FILE] [-o seeds.png]
 
-Of late frames of a split: how far two seeds are apart, and how far one is with only the other's content, motion or noise
-(root mean square, over that of what is added to cubic interpolation); how far they are apart on the coarse grid;
+Of late frames of a split: how far two seeds are apart, and how far one is with only the other's content, motion or
+noise (root mean square, over that of what is added to cubic interpolation); how far they are apart on the coarse grid;
 coherence, log-spectrum error and PSNR of each seed and of cubic interpolation. With a file of `fluidsr styles`:
 Spearman's correlation of each score with the amount, -2 to 2, and by how much each score changes from one end to the
 other. The picture has, for each frame, the coarse smoke, the two seeds, the reference, and three times the difference.
@@ -31,7 +31,9 @@ AMOUNTS = np.linspace(-2, 2, 9)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", default="test")
@@ -64,19 +66,29 @@ def compare(upscaler, frames, output) -> None:
             ]
             for seed in SEEDS
         }
-        cubic = [resampled(upsample, each.numpy().density, upscaler.factor, "cubic") for each in (before, coarse)]
+        cubic = [
+            resampled(upsample, each.numpy().density, upscaler.factor, "cubic") for each in (before, coarse)
+        ]
         one, two = (made[seed][1] for seed in SEEDS)
         first, second = (resampled(downsample, each, upscaler.factor) for each in (one, two))
         added = rms(one - cubic[1])
-        row = {"seeds apart": rms(one - two) / added, "coarse apart": abs(first - second).mean() / first.mean()}
+        row = {
+            "seeds apart": rms(one - two) / added,
+            "coarse apart": abs(first - second).mean() / first.mean(),
+        }
         row |= {f"{part} apart": value / added for part, value in parts(upscaler, coarse, one).items()}
-        for name, pair in ((*((f"seed {seed}", made[seed]) for seed in SEEDS), ("cubic", cubic))):
+        for name, pair in (*((f"seed {seed}", made[seed]) for seed in SEEDS), ("cubic", cubic)):
             row[f"coherence, {name}"] = metrics.coherence(*pair, fine_before.numpy().density, truth, flow)
             row[f"spectrum, {name}"] = metrics.log_spectrum_error(pair[1], truth)
             row[f"psnr, {name}"] = metrics.psnr(pair[1], truth)
         for name, value in row.items():
             figures.setdefault(name, []).append(float(value))
-        panels = [coarse.numpy().density.repeat(upscaler.factor, 0).repeat(upscaler.factor, 1), one, two, truth]
+        panels = [
+            coarse.numpy().density.repeat(upscaler.factor, 0).repeat(upscaler.factor, 1),
+            one,
+            two,
+            truth,
+        ]
         rows.append([*map(opacity, panels), (3 * np.abs(one - two)).clip(0, 1)])
     for name, values in figures.items():
         print(f"{name:24s} mean {np.mean(values):8.4f}   {min(values):8.4f} to {max(values):8.4f}")
@@ -113,11 +125,15 @@ def follow(upscaler, frames, path: Path) -> None:
             before, coarse = simulation.coarse(index - 1), simulation.coarse(index)
             for column, amount in enumerate(AMOUNTS):
                 previous, current = (
-                    upscaler.upsample(each, style_shift=amount * np.array(found.vector), fields=()).numpy().density
+                    upscaler.upsample(each, style_shift=amount * np.array(found.vector), fields=())
+                    .numpy()
+                    .density
                     for each in (before, coarse)
                 )
                 for score, of_score in values.items():
-                    of_score[row, column] = SCORES[score](current, previous, before.numpy().velocity_in_cells())
+                    of_score[row, column] = SCORES[score](
+                        current, previous, before.numpy().velocity_in_cells()
+                    )
         for score, of_score in values.items():
             spearman = np.mean([stats.spearmanr(AMOUNTS, row).statistic for row in of_score])
             change = np.mean(of_score[:, -1] / of_score[:, 0]) - 1

@@ -73,14 +73,15 @@ class Direction:
 def direction(contents: np.ndarray, values: np.ndarray, frames: np.ndarray) -> Direction:
     """The direction of a score: `values [n]` of the contents `[n, c]`, each measured in one of some `frames [n]`.
 
-    Values are taken relative to their frame's mean; every fourth frame is held out. A score that is the same for all
-    contents has r2 0 and no slope.
+    Values and contents are taken relative to their frame's mean; every fourth frame is held out. A score that is the
+    same for all contents has r2 0 and no slope.
     """
-    relative = np.empty(len(values))
+    relative, contents = np.empty(len(values)), contents.copy()
     for frame in np.unique(frames):
         of_frame = frames == frame
         mean = values[of_frame].mean()
         relative[of_frame] = (values[of_frame] - mean) / max(abs(mean), 1e-12)
+        contents[of_frame] -= contents[of_frame].mean(0)  # as the values: few contents have a mean, too
     seen = frames % _HELD_OUT != _HELD_OUT - 1
     weights, spread = _ridge(contents[seen], relative[seen])
     length = float(np.linalg.norm(weights))

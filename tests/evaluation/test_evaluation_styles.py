@@ -41,7 +41,7 @@ def test_a_direction_is_found_in_spite_of_the_frames_with_its_slope():
 
 def test_what_does_not_follow_the_content_explains_nothing():
     assert direction(*samples(10.0)).r2 < 0.1
-    contents, values, frames = samples(0.0)
+    contents, _values, frames = samples(0.0)
     assert direction(contents, 1.0 + frames, frames).r2 == 0
     assert direction(contents, np.zeros(512), frames).slope == 0
 

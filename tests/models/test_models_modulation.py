@@ -23,7 +23,9 @@ CARD = {"name": "small", "density_range": (0.0, 2.0), "velocity_range": (-3.0, 3
 def generator_of(dim: int, factor: int, kind: str, **more) -> SmokeGenerator:
     """With weights and statistics far from their start, in float64."""
     torch.manual_seed(1)
-    generator = SmokeGenerator(dim, factor, **{"width": 4, "blocks": 1, "rise_width": 4, **KINDS[kind], **more})
+    generator = SmokeGenerator(
+        dim, factor, **{"width": 4, "blocks": 1, "rise_width": 4, **KINDS[kind], **more}
+    )
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.normal_(0.0, 0.3)

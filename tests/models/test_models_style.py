@@ -1,5 +1,6 @@
 """Styles: functions of a seed, a frame's number and a place alone."""
 
+import itertools
 import math
 
 import pytest
@@ -42,7 +43,7 @@ def test_noise_is_independent_and_of_deviation_one():
 
 def test_content_is_the_seeds_and_motion_can_be_replayed_from_any_frame():
     frames = [style_of(OPTIONS, 3, frame, cells((0, 4), (0, 4))) for frame in range(-2, 40)]
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         assert torch.equal(before.content, after.content)
         assert torch.equal(before.motion[:, 1:], after.motion[:, :-1])
         assert not torch.equal(before.motion, after.motion)

@@ -46,7 +46,10 @@ def test_diversity_teaches_the_factors_and_without_it_there_is_no_such_recipe(re
     assert 0 < metrics["diversity"] <= 1
     moved = dict(state.generator.network.named_parameters())
     assert all(moved[name].grad.any() for name in moved if "factors.weight" in name or "recurrence" in name)
-    for losses, words in (({"absolute": 1.0}, "ignore its latent"), ({"diversity": 0.1, "reverse": 0.1}, "reverse")):
+    for losses, words in (
+        ({"absolute": 1.0}, "ignore its latent"),
+        ({"diversity": 0.1, "reverse": 0.1}, "reverse"),
+    ):
         with pytest.raises((SceneError, ValueError), match=words):
             recipe(generator=STYLED["generator"], losses={**losses, "absolute": 1.0})
     with pytest.raises((SceneError, ValueError), match="no latent code"):

@@ -19,7 +19,9 @@ LATENT = {"content": 4, "motion": 2}
 def model() -> Model:
     """A generator with weights far from its start, which a code and noise change much."""
     torch.manual_seed(2)
-    generator = SmokeGenerator(2, 4, width=6, blocks=1, rise_width=4, last="resized", latent=LATENT, consistent=True)
+    generator = SmokeGenerator(
+        2, 4, width=6, blocks=1, rise_width=4, last="resized", latent=LATENT, consistent=True
+    )
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     generator.rises[-1].inner.gather.weight.data *= 0.02
