@@ -95,7 +95,9 @@ def compare(upscaler, frames, output) -> None:
     if output:
         from PIL import Image
 
-        picture = np.concatenate([np.concatenate(row).T[::-1] for row in rows])
+        strips = [np.concatenate(row).T[::-1] for row in rows]
+        wide = max(strip.shape[1] for strip in strips)
+        picture = np.concatenate([np.pad(strip, ((0, 4), (0, wide - strip.shape[1]))) for strip in strips])
         Image.fromarray(np.rint(255 * picture.clip(0, 1)).astype(np.uint8)).save(output)
 
 

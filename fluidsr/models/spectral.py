@@ -45,6 +45,12 @@ class SpectralNorm(nn.Module):
             self.left = F.normalize((matrix * self.right).sum(1), dim=0, eps=_TINY)
             self.right = F.normalize((matrix * self.left[:, None]).sum(0), dim=0, eps=_TINY)
 
+    @torch.no_grad()
+    def settle(self, weight: Tensor) -> None:
+        """Take the singular vectors of `weight`, exactly."""
+        left, _, right = torch.linalg.svd(self.matrix(weight), full_matrices=False)
+        self.left, self.right = left[:, 0].contiguous(), right[0].contiguous()
+
     def forward(self, weight: Tensor) -> Tensor:
         if self.training:
             self.iterate(weight, 1)
@@ -82,7 +88,7 @@ def load_folded(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         if ".parametrizations.weight.0." not in name:
             tensor.copy_(weights[name.replace(_ORIGINAL, "weight")])
     for module, norm in _normalised(network):
-        norm.iterate(module.parametrizations["weight"].original, _AT_FIRST)  # type: ignore[index, union-attr]
+        norm.settle(module.parametrizations["weight"].original)  # type: ignore[index, union-attr]
 
 
 def _normalised(network: nn.Module) -> Iterator[tuple[nn.Module, SpectralNorm]]:

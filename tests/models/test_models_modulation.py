@@ -125,7 +125,8 @@ def test_a_spectral_norm_is_folded_into_weights_of_norm_one(rises, tmp_path):
     assert all(value == pytest.approx(1, abs=1e-5) for name, value in norms.items() if name not in last)
     assert len(norms) > 4 and all(abs(value - 1) > 0.1 for value in last.values())
     save(tmp_path / "small.safetensors", generator, Card(**CARD, **properties_of(generator)))
-    torch.testing.assert_close(load(tmp_path / "small.safetensors").generator(coarse), generator(coarse))
+    loaded = load(tmp_path / "small.safetensors").generator
+    torch.testing.assert_close(loaded(coarse), generator(coarse), rtol=1e-4, atol=1e-4)
     again = SmokeGenerator(2, 4, width=6, blocks=1, rise_width=4, norm="spectral", rises=rises)
     again.load_folded(generator.state_dict())
     torch.testing.assert_close(again.eval()(coarse), generator(coarse), rtol=1e-3, atol=1e-4)
