@@ -24,7 +24,7 @@ if compgen -G '.whl/*.whl' >/dev/null; then
   export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-fluidsr() { python3 -m fluidsr.cli "$@"; }
+fluidsr() { python3 -m fluidsr "$@"; }
 
 case $recipe in *2d*) dim=2 coarse=64 simulations=20 frames=120 ;; *) dim=3 coarse=32 simulations=20 frames=60 ;; esac
 if [ -n "${SMALL:-}" ]; then coarse=16 simulations=3 frames=4; fi

@@ -22,7 +22,7 @@ def main(scene: str = "plume", frames: str = "48") -> None:
         command = [
             sys.executable,
             "-m",
-            "fluidsr.cli",
+            "fluidsr",
             "simulate",
             scene,
             "--frames",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ from closure import free_run
 
 from fluidsr import evaluation, models, upscaling
 from fluidsr.dataset import Simulation, Store
-from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
 from fluidsr.models.card import Card
-from fluidsr.models.carry import carry_model
+from fluidsr.pipeline.evaluate import compare
 from fluidsr.pipeline.generate_dataset import configure, generate_dataset
 
 # The shipped models were trained on other seeds.
@@ -34,7 +32,6 @@ UNSEEN: dict[int, dict[str, Any]] = {
     2: {"dim": 2, "resolution": 64, "simulations": 12, "frames": 40, "pairs": "closure", "seed": 777},
     3: {"dim": 3, "resolution": 24, "simulations": 8, "frames": 24, "pairs": "closure", "seed": 777},
 }
-CARRIED = 4  # frames ago
 
 
 class FreeRun:
@@ -74,7 +71,8 @@ def main() -> None:
     kinds = {"set": simulations, "free": [FreeRun(simulation, closure) for simulation in simulations]}
     figures: dict[str, dict[str, float]] = {}
     for kind, judged in kinds.items():
-        report = judge(upscalers, judged, options.stride, {"data": data.name, "pairs": kind})
+        about = {"data": data.name, "pairs": kind, "stride": options.stride}
+        report = compare(upscalers, judged, options.stride, about=about)
         evaluation.write(report, Path("runs") / f"quality_{report.name}_{kind}")
         print(f"\n{kind}\n{report.table()}")
         for method in report.methods:
@@ -82,22 +80,6 @@ def main() -> None:
             figures[f"{method}, {kind}"] = finite
     if options.card:
         write_card(options.models[0], figures)
-
-
-def judge(
-    upscalers: Sequence[upscaling.Upscaler], simulations: Sequence[Any], stride: int, about: dict[str, Any]
-) -> Report:
-    judged, *others = upscalers
-    carry = upscaling.Upscaler(carry_model(judged.card.dim, judged.factor, CARRIED))
-    beside = {each.card.name: each.upsample for each in (carry, *others)}
-    past = max(each.past for each in (carry, *upscalers))
-    return evaluation.evaluate(
-        judged.upsample,
-        {**evaluation.baselines(judged.factor), **beside},
-        evaluation.pairs_of(simulations, stride, past),
-        name=judged.card.name,
-        about={**about, "stride": stride},
-    )
 
 
 def write_card(name: str, figures: dict[str, dict[str, float]]) -> None:

@@ -3,7 +3,7 @@
     python examples/embed_numpy_solver.py            # writes embedded_0001.vdb ... and embedded.png
     python examples/embed_numpy_solver.py --frames 12 --cells 48 -o /tmp
 
-What a simulator has to give is a `Frame`: density and velocity (m/s) at cell centres, axis 0 is x, with the cells'
+What a simulator has to give is a `Frame`: density and velocity (m/s) at cell centers, axis 0 is x, with the cells'
 size (m) and the time to the next frame (s). What it gets back is a frame at four times the resolution. NumPy
 arrays are used in place; so are torch tensors, on the device where they are.
 """

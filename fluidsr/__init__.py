@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fluidsr.upscaling import load as load_model
     from fluidsr.volumes import inspect, read, stream, write
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Client",
     "DatasetError",

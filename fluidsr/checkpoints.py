@@ -93,7 +93,7 @@ def newest(
             problems.append(f"cannot be used ({damage})")
             continue
         for problem in problems:
-            note(f"{path}: {problem}; going on from the one before")
+            note(f"{path}: {problem}; resuming from the one before")
         return result
     if problems:
         raise InputError(str(path), problems[0], "train into another folder, or use `overwrite`")

@@ -170,13 +170,18 @@ class Client:
         return self.submit(request, **arguments).wait(on_event)
 
     def upsample_arrays(
-        self, arrays: Mapping[str, Any], *, model: str = "smoke3d-x4", **arguments: Any
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        model: str = "smoke3d-x4",
+        previous: Any = None,
+        **arguments: Any,
     ) -> dict[str, Any]:
         """Upsample the fields of one frame (NumPy arrays by name: `density [x, y, z]`, `velocity [3, x, y, z]` in m/s,
         ...) through shared memory. Returns those fields, `factor` times as long along each axis of the grid.
 
-        `arguments` are those of the request: `cell_size` (m), `dt` (s), `detail`, `precision`, ...
-        Raises WorkerError.
+        `previous` is the fine density of the frame before, for a model that reads its own last one. `arguments` are
+        those of the request: `cell_size` (m), `dt` (s), `detail`, `precision`, ... Raises WorkerError.
         """
         import numpy as np
 
@@ -191,6 +196,8 @@ class Client:
         with _Shared() as shared:
             coarse = {name: shared.add(np.shape(values), values) for name, values in arrays.items()}
             fine = {name: shared.add(shape) for name, shape in shapes.items()}
+            if previous is not None:
+                arguments["previous"] = shared.add(np.shape(previous), previous)
             self.call("upsample_arrays", arrays=coarse, result=fine, model=model, **arguments)
             return {name: shared.copy(description) for name, description in fine.items()}
 

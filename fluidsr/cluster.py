@@ -54,10 +54,8 @@ def as_run_errors(task: str) -> Iterator[None]:
     try:
         yield
     except KilledWorker as error:
-        problem = f"workers of the cluster die over {task} (killed, or out of memory)"
-        raise RunError(
-            "scheduler", problem, "give them more memory and run the same command again"
-        ) from error
+        problem = f"workers of the cluster keep dying on {task} (killed, or out of memory)"
+        raise RunError("scheduler", problem, "give them more memory and rerun the same command") from error
     except (CancelledError, asyncio.CancelledError) as error:
         problem = "the scheduler is gone, or dropped the work"
-        raise RunError("scheduler", problem, "start it again and run the same command again") from error
+        raise RunError("scheduler", problem, "restart it and rerun the same command") from error

@@ -65,7 +65,7 @@ class Frame:
             )
         origin = tuple(float(x) for x in self.origin) or (0.0,) * dim
         if len(origin) != dim:
-            raise InputError("origin", f"{origin} has not {dim} numbers", "give one number per axis")
+            raise InputError("origin", f"{origin} does not have {dim} numbers", "give one number per axis")
         object.__setattr__(self, "origin", origin)
         object.__setattr__(self, "others", MappingProxyType(dict(self.others)))
         for name, array in self.fields().items():
@@ -143,6 +143,14 @@ class Frame:
     def torch(self, device: str = "cpu") -> Frame:
         """The same frame with contiguous float32 torch fields on `device`; nothing is copied that already is."""
         return self.with_fields({name: _as_torch(array, device) for name, array in self.fields().items()})
+
+    def check_flow(self) -> None:
+        """Raise InputError where the frame has smoke and no velocity, or a velocity that is not finite."""
+        if self.velocity is None and bool((self.density != 0).any()):
+            remedy = "give frames with velocity, or name its grid with `velocity_grid`"
+            raise InputError("velocity", f"the frame at {self.time:g} s has smoke and no velocity", remedy)
+        if self.velocity is not None and not bool((abs(self.velocity) < math.inf).all()):
+            raise InputError("velocity", "it holds NaN or infinite values", "write finite values only")
 
     def velocity_in_cells(self) -> Array:
         """Velocity in *cells per frame*, `[d, ...]`: what the networks see. The only conversion from m/s.

@@ -40,9 +40,7 @@ def is_lock(name: str) -> bool:
 @contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
     """Hold the folder's mutex. Raises RunError where others hold it for five minutes."""
-    busy = RunError(
-        str(folder), "is in use by another process that does not go on", "look for it, and stop it"
-    )
+    busy = RunError(str(folder), "is in use by another process that makes no progress", "find it and stop it")
     with _held(folder / _MUTEX, _PATIENCE, busy):
         yield
 
@@ -133,7 +131,7 @@ class Ownership:
             for owner in living:
                 if owner.overlaps(wanted):
                     raise RunError(
-                        str(folder), f"{owner} is at work on it ({owner.work})", "wait for it, or stop it"
+                        str(folder), f"{owner} is working on it ({owner.work})", "wait for it, or stop it"
                     )
             token = secrets.token_hex(4)
             lock = FileLock(folder / f".owner-{token}.lock", thread_local=False)
@@ -179,7 +177,9 @@ def _look(folder: Path) -> tuple[list[_Owner], list[str]]:
         except OSError as error:
             raise write_error(path, error) from error
         _remove(folder, token, lock)
-        notes.append(f"{folder}: {owner} ended in the middle of its work ({owner.work}); it is recovered")
+        notes.append(
+            f"{folder}: {owner} ended in the middle of its work ({owner.work}); the folder has been recovered"
+        )
     for path in folder.glob(".owner-*.json"):
         if not path.with_suffix(".lock").exists():
             path.unlink(missing_ok=True)

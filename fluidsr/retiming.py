@@ -189,14 +189,9 @@ def _flow_in_cells(first: Frame, last: Frame, seconds: float) -> tuple[Tensor, T
     """The velocities of two torch frames in cells per interval."""
     flows = []
     for here, there in ((first, last), (last, first)):
-        flow = here.velocity
-        if flow is None and bool(here.density.any()):
-            remedy = "retime frames with velocity, or name its grid with `velocity_grid`"
-            raise InputError("velocity", f"the frame at {here.time:g} s has smoke and no velocity", remedy)
-        flow = there.velocity if flow is None else flow
+        here.check_flow()
+        flow = there.velocity if here.velocity is None else here.velocity
         flow = torch.zeros(here.dim, *here.shape).to(here.density) if flow is None else flow
-        if not bool(flow.isfinite().all()):
-            raise InputError("velocity", "it holds NaN or infinite values", "write finite values only")
         flows.append(flow * (seconds / here.cell_size))
     return flows[0], flows[1]
 

@@ -31,6 +31,14 @@ def test_help_loads_nothing_heavy() -> None:
     assert "simulate" in finished.stdout
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "fluidsr", "simulate", "no-such-scene"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("Error: no-such-scene: ")
+    assert finished.stdout == ""
+
+
 @pytest.mark.parametrize(
     "command",
     ["simulate", "generate-dataset", "train", "upsample", "evaluate", "render", "info", "scenes", "models"],

@@ -47,7 +47,8 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_results_are_one_document(capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path) -> None:
-    assert document(capsys, "--version")["version"] == __version__
+    versions = document(capsys, "--version")
+    assert versions["version"] == versions["fluidsr"] == __version__
     assert list(document(capsys, "models", "list")) == models.shipped()
     assert document(capsys, "models", "show", "smoke2d-x4")["factor"] == 4
     assert document(capsys, "scenes", "list") == {name: scenes.describe(name) for name in scenes.names()}

@@ -40,13 +40,13 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.group(context_settings=_HELP, invoke_without_command=True)
-@click.option("--version", is_flag=True, help="Print the version; with --json, those of the libraries, too.")
+@click.option("--version", is_flag=True, help="Print the version; with --json, also those of the libraries.")
 @click.option("--json", "as_json", is_flag=True, help="Print the version as one JSON document.")
 @click.pass_context
 def cli(context: click.Context, version: bool, as_json: bool) -> None:
     """Turn coarse smoke simulations into render-ready detail."""
     if as_json and not version:
-        raise click.UsageError("--json belongs to --version, or behind a command", context)
+        raise click.UsageError("use --json with --version, or after a command", context)
     if version and as_json:
         from fluidsr.pipeline.provenance import environment
 

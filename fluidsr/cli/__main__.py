@@ -1,4 +1,4 @@
-"""`python -m fluidsr.cli`, which torchrun needs."""
+"""`python -m fluidsr.cli`: what scripts written for 0.1 start; `python -m fluidsr` is the same."""
 
 from fluidsr.cli import main
 

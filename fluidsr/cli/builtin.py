@@ -90,7 +90,7 @@ def models_list(as_json: bool, quiet: bool) -> None:
 @click.argument("name", shell_complete=completion.ANY_MODELS)
 @options("json")
 def models_show(name: str, as_json: bool, quiet: bool) -> None:
-    """Print the model card of a model, by its name or file."""
+    """Print the card of a model (a name or a file)."""
     from fluidsr import models
 
     if as_json:
@@ -101,12 +101,12 @@ def models_show(name: str, as_json: bool, quiet: bool) -> None:
 
 @models.command("export")
 @click.argument("name", shell_complete=completion.MODELS)
-@click.option("--onnx", is_flag=True, required=True, help="Write an ONNX file, the one format that there is.")
+@click.option("--onnx", is_flag=True, required=True, help="Write an ONNX file, the only available format.")
 @options("output", "overwrite", "json")
 def models_export(
     name: str, onnx: bool, output: Path | None, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Export a model, by its name or file, for programs that run networks without PyTorch."""
+    """Export a model (a name or a file) for programs that run networks without PyTorch."""
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx
 

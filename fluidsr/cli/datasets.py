@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from fluidsr.choices import Pairs
-from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 from fluidsr.errors import InputError
 
 
@@ -35,7 +35,7 @@ from fluidsr.errors import InputError
     type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
-    help="Number of simulations, each of another random scene.",
+    help="Number of simulations, each with a different random scene.",
 )
 @click.option(
     "--frames",
@@ -49,8 +49,8 @@ from fluidsr.errors import InputError
     type=click.Choice(get_args(Pairs)),
     default="filtered",
     show_default=True,
-    help="Where the coarse side comes from: the fine one filtered, a coarse simulation synchronised with it, or one "
-    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence, and filtered.",
+    help="Source of the coarse side: the filtered fine side, a coarse simulation synchronized with it, or one "
+    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence.",
 )
 @click.option(
     "--strength",
@@ -60,7 +60,7 @@ from fluidsr.errors import InputError
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Frames between two synchronisations of the coarse simulation with the fine one, or a range to draw from  "
+    help="Frames between synchronizations of the coarse simulation with the fine one, or a range to draw from  "
     "[default: 1-16 for coupled pairs, 1 for closure pairs]",
 )
 @click.option(
@@ -71,20 +71,13 @@ from fluidsr.errors import InputError
     help="Distribution that scenes are drawn from: a built-in one or a YAML file.",
 )
 @click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
-)
-@click.option(
     "--workers",
     type=click.IntRange(1, 4096),
     default=1,
     show_default=True,
     help="Processes on this machine, one simulation each at a time.",
 )
-@options("store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
+@options("fine-field", "store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
 def generate_dataset(
     dim: str,
     resolution: int,
@@ -107,7 +100,10 @@ def generate_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Generate a dataset: pairs of coarse and fine smoke from random scenes. Rerun the same command to resume."""
+    """Generate training pairs of coarse and fine smoke.
+
+    Scenes are random. Rerun the same command to resume.
+    """
     from fluidsr.pipeline import generate_dataset as command
 
     config = command.configure(
@@ -137,20 +133,11 @@ def generate_dataset(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    echo_result({"output": target}, f"{target}: inspect it with 'fluidsr info {target}'", as_json, quiet)
 
 
 @click.command("import-dataset")
 @click.argument("pairs", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--high",
-    multiple=True,
-    metavar="FILES",
-    help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
-)
 @click.option(
     "--low",
     multiple=True,
@@ -162,25 +149,19 @@ def generate_dataset(
     type=click.Choice(["2", "4", "8"]),
     help="Fine cells per coarse cell; without --low, coarse sides are filtered from the fine ones by it.",
 )
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  [default: all]",
-)
-@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, as zero.")
+@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity and use zero.")
 @click.option(
     "--cells-at",
     type=click.Choice(["centre", "corner"]),
     default="centre",
     show_default=True,
-    help="Whether positions in the files refer to cell centres or corners.",
+    help="Whether positions in the files refer to cell centers or corners.",
 )
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
 )
-@options(*READ_OPTIONS, "store", "frames", "overwrite", "dry-run", "json")
+@options("high", "fine-field", *READ_OPTIONS, "store", "frames", "overwrite", "dry-run", "json")
+@given_read_options
 def import_dataset(
     pairs: Path | None,
     high: tuple[str, ...],
@@ -190,10 +171,7 @@ def import_dataset(
     zero_velocity: bool,
     cells_at: str,
     layout: str | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    frame_rate: float | None,
+    read: dict[str, Any],
     output: str | None,
     frames: str | None,
     overwrite: bool,
@@ -201,7 +179,7 @@ def import_dataset(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Import pairs of coarse and fine smoke that other programs computed.
+    """Import training pairs made by other programs.
 
     PAIRS is a YAML list of simulations, or with --layout the folder of a published dataset; without PAIRS, --high and
     --low name their files.
@@ -210,16 +188,12 @@ def import_dataset(
     from fluidsr.pipeline import import_manifest
 
     given = {
-        "density_grid": density_grid,
-        "velocity_grid": velocity_grid,
-        "velocity_unit": None if velocity_unit == "auto" else velocity_unit,
-        "frame_rate": frame_rate,
         "factor": int(factor) if factor else None,
         "frames": frames,
         "zero_velocity": zero_velocity or None,
         "cells_at": None if cells_at == "centre" else cells_at,
     }
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    options = read | {key: value for key, value in given.items() if value is not None}
     if pairs is not None and (high or low):
         raise InputError("`high` and `low`", f"{pairs} already names the files", "give one or the other")
     if layout:
@@ -233,7 +207,4 @@ def import_dataset(
         return
     target = output or "data/imported.zarr"
     command.import_dataset(simulations, target, fields=fields, overwrite=overwrite, quiet=quiet)
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(f"{target}: inspect it with 'fluidsr info {target}'", quiet)
+    echo_result({"output": target}, f"{target}: inspect it with 'fluidsr info {target}'", as_json, quiet)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from fluidsr.choices import Format, StoredPrecision
-from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+from fluidsr.choices import Format
+from fluidsr.cli.options import echo_document, echo_result, options, sequence_options
+
+if TYPE_CHECKING:
+    from fluidsr.pipeline.frame_sequence import ReadOptions
 
 _READ = ("density-grid", "velocity-grid", "velocity-unit")
 
@@ -18,18 +21,6 @@ _OWN_FORMAT = click.option(
     multiple=True,
     type=click.Choice(get_args(Format)),
     help="Format of the volumes; repeatable  [default: that of the input, or vdb]",
-)
-_FIELDS = click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field to write beside density; repeatable  [default: all]",
-)
-_PRECISION = click.option(
-    "--precision",
-    type=click.Choice(get_args(StoredPrecision)),
-    help="Precision of the values in the files  [default: as read from a VDB, else half]",
 )
 
 
@@ -45,7 +36,7 @@ _PRECISION = click.option(
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Speed at which the result plays: 0.5 is half as fast.",
+    help="Playback speed of the result: 0.5 is half as fast.",
 )
 @click.option(
     "--input-frame-rate",
@@ -53,9 +44,9 @@ _PRECISION = click.option(
     help="Frames per second of the input  [default: as stored, else 24]",
 )
 @_OWN_FORMAT
-@_FIELDS
-@_PRECISION
 @options(
+    "field",
+    "stored-precision",
     *_READ,
     "crop",
     "axes",
@@ -68,19 +59,15 @@ _PRECISION = click.option(
     "dry-run",
     "json",
 )
+@sequence_options(frame_rate="input_frame_rate")
 def retime(
     inputs: tuple[str, ...],
     frame_rate: float | None,
     speed: float,
-    input_frame_rate: float | None,
     formats: tuple[str, ...],
     fields: tuple[str, ...],
     precision: str | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    crop: str | None,
-    axes: str | None,
+    read_options: ReadOptions,
     threshold: float,
     output: Path | None,
     frames: str | None,
@@ -91,15 +78,14 @@ def retime(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Change the frame rate of a volume cache, or slow it down, along the flow."""
+    """Change the frame rate or speed of a volume cache. Frames in between follow the flow."""
     from fluidsr.pipeline import retime as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
 
     settings = command.RetimeSettings(
         frame_rate=frame_rate,
         speed=speed,
         device=device,
-        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, input_frame_rate, crop, axes),
+        intake=read_options,
         formats=tuple(dict.fromkeys(formats)),
         fields=fields,
         precision=precision,
@@ -117,10 +103,7 @@ def retime(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document({"output": folder}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: done", quiet)
+    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)
 
 
 @click.command()
@@ -130,24 +113,30 @@ def retime(
     type=click.IntRange(2, 10_000),
     default=24,
     show_default=True,
-    help="Frames after which a set of coordinates is reset; the two sets take turns.",
+    help="Frames after which a set of coordinates is reset; the two sets alternate.",
 )
 @_OWN_FORMAT
-@_FIELDS
-@_PRECISION
-@options(*_READ, "frame-rate", "crop", "axes", "threshold", "output", "frames", "overwrite", "json")
+@options(
+    "field",
+    "stored-precision",
+    *_READ,
+    "frame-rate",
+    "crop",
+    "axes",
+    "threshold",
+    "output",
+    "frames",
+    "overwrite",
+    "json",
+)
+@sequence_options()
 def restcoords(
     inputs: tuple[str, ...],
     period: int,
     formats: tuple[str, ...],
     fields: tuple[str, ...],
     precision: str | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    frame_rate: float | None,
-    crop: str | None,
-    axes: str | None,
+    read_options: ReadOptions,
     threshold: float,
     output: Path | None,
     frames: str | None,
@@ -155,13 +144,12 @@ def restcoords(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Add rest coordinates to a volume cache: shader noise on them moves with the smoke."""
+    """Add rest coordinates to a volume cache. Shader noise evaluated on them moves with the smoke."""
     from fluidsr.pipeline import restcoords as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
 
     settings = command.RestSettings(
         period=period,
-        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=read_options,
         formats=tuple(dict.fromkeys(formats)),
         fields=fields,
         precision=precision,
@@ -170,7 +158,4 @@ def restcoords(
     folder = command.restcoords(
         inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet
     )
-    if as_json:
-        echo_document({"output": folder}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: done", quiet)
+    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import click
 
-from fluidsr.choices import Axes, Format, NetworkPrecision, VelocityUnit
+from fluidsr.choices import Axes, Format, NetworkPrecision, StoredPrecision, VelocityUnit
 from fluidsr.cli.session import Session
 from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
+    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +55,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
-        help="Seed of all random numbers.",
+        help="Seed of the random numbers.",
     ),
     "format": click.option(
         "--format",
@@ -74,6 +76,37 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="N|A-B|A-BxS|A,B",
         help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list  [default: all]",
     ),
+    "field": click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        metavar="NAME",
+        help="Field to write beside density; repeatable  [default: all]",
+    ),
+    "fine-field": click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        metavar="NAME",
+        help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  "
+        "[default: all]",
+    ),
+    "stored-precision": click.option(
+        "--precision",
+        type=click.Choice(get_args(StoredPrecision)),
+        help="Precision of the values in the files  [default: as read from a VDB, else half]",
+    ),
+    "high": click.option(
+        "--high",
+        multiple=True,
+        metavar="FILES",
+        help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
+    ),
+    "minutes": click.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        help="Stop after this many minutes; rerun to resume.",
+    ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing result."),
     "dry-run": click.option(
@@ -84,12 +117,12 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         default="auto",
         show_default=True,
         metavar="CELLS|auto",
-        help="Largest edge of a tile, in coarse cells.",
+        help="Maximum edge of a tile, in coarse cells.",
     ),
     "max-memory": click.option(
         "--max-memory",
         metavar="SIZE",
-        help="Bound on the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
+        help="Limit for the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
     ),
     "precision": click.option(
         "--precision",
@@ -103,19 +136,19 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--style-seed",
         type=click.IntRange(0, 2**31 - 1),
         metavar="N",
-        help="Which of its ways a model with a latent code upsamples in  [default: 0]",
+        help="Seed of the style of a model with a latent code  [default: 0]",
     ),
     "style": click.option(
         "--style",
         "style",
         multiple=True,
         metavar="NAME=AMOUNT",
-        help="Amount along a direction that 'fluidsr styles' has found, e.g. enstrophy=+1.5; repeatable.",
+        help="Amount along a direction found by 'fluidsr styles', e.g. enstrophy=+1.5; repeatable.",
     ),
     "styles": click.option(
         "--styles",
         metavar="FILE",
-        help="File of those directions  [default: the one beside the model]",
+        help="File of directions for --style  [default: the one beside the model]",
     ),
     "density-grid": click.option(
         "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"
@@ -140,7 +173,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         is_flag=False,
         flag_value="auto",
         metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
-        help="Read only a box (m); auto: that of the smoke, without stray voxels far from it.",
+        help="Read only a box (m); auto: the box of the smoke, ignoring stray voxels far from it.",
     ),
     "axes": click.option(
         "--axes",
@@ -177,7 +210,7 @@ _EVERY_COMMAND: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         expose_value=False,
         callback=Session.show_log,
-        help="Show on stderr what is done, in detail.",
+        help="Print detailed messages on stderr.",
     ),
     click.option(
         "--log-file",
@@ -297,6 +330,57 @@ def options(*names: str) -> Callable[[F], F]:
     return attach
 
 
+def gathered(argument: str, names: Mapping[str, str], make: Callable[..., Any]) -> Callable[[F], F]:
+    """Hand a command several options as one `argument`: `make` of their values, called as `names` has it."""
+
+    def attach(function: F) -> F:
+        @functools.wraps(function)
+        def command(*arguments: Any, **values: Any) -> Any:
+            made = make(**{parameter: values.pop(option) for option, parameter in names.items()})
+            return function(*arguments, **{argument: made}, **values)
+
+        return cast(F, command)
+
+    return attach
+
+
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_READ = _same("density_grid", "velocity_grid", "velocity_unit")
+
+
+def _read_options(**values: Any) -> ReadOptions:
+    from fluidsr.pipeline.frame_sequence import ReadOptions
+
+    return ReadOptions(**values)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "auto")}
+
+
+def sequence_options(frame_rate: str = "frame_rate") -> Callable[[F], F]:
+    """Hand a command its options of SEQUENCE, but skip-damaged, as `read_options`; `frame_rate` is what it calls the
+    rate of its input."""
+    return gathered(
+        "read_options", {**_READ, frame_rate: "frame_rate", **_same("crop", "axes")}, _read_options
+    )
+
+
+# Hands a command those of READ_OPTIONS that are given, by the names of their parameters, as `read`.
+given_read_options = gathered("read", {**_READ, **_same("frame_rate")}, _given)
+
+
+def echo_result(document: Any, line: str, as_json: bool, quiet: bool) -> None:
+    """Print what a command has made: the `document` with --json, else the `line`, unless -q was given."""
+    if as_json:
+        echo_document(document, as_json)
+    else:
+        echo_unless_quiet(line, quiet)
+
+
 def echo_unless_quiet(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:
@@ -328,10 +412,26 @@ def _bytes_of(text: str) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def inference_settings(tile: str, max_memory: str | None, precision: str) -> InferenceSettings:
+def _inference_settings(tile: str, max_memory: str | None, precision: str) -> InferenceSettings:
     """The settings that the options of INFERENCE give. Raises InputError for an invalid size."""
     from fluidsr.pipeline.inference_settings import InferenceSettings
 
     return InferenceSettings(
         _tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision
     )
+
+
+def _style(style_seed: int | None, style: Sequence[str], styles: str | None) -> dict[str, Any]:
+    """The values of the options of STYLE, by the names of the keys of `upscale`. Raises InputError for an amount that
+    is no number."""
+    from fluidsr.pipeline.style_choice import amounts_of
+
+    path = None if styles is None else str(Path(styles).absolute())
+    return {"style_seed": style_seed, "style": amounts_of(style), "styles": path}
+
+
+# Hands a command its options of STYLE as `style`.
+style_options = gathered("style", _same("style_seed", "style", "styles"), _style)
+
+# Hands a command its options of INFERENCE as `inference`.
+inference_options = gathered("inference", _same("tile", "max_memory", "precision"), _inference_settings)

@@ -16,7 +16,7 @@ from fluidsr.cli.options import echo_document, options
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the requests, and stop.")
 @options()
 def serve(port: int | None, schema: bool, quiet: bool) -> None:
-    """Do what other programs ask for, with libraries and models kept loaded.
+    """Process requests from other programs. Libraries and models stay loaded.
 
     Requests are lines of JSON on stdin, events lines of JSON on stdout; docs/worker.md explains them. The worker ends
     when stdin does.

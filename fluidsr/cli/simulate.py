@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,13 +13,15 @@ from fluidsr.cli.options import (
     INFERENCE,
     STYLE,
     echo_document,
-    echo_unless_quiet,
-    inference_settings,
+    echo_result,
+    inference_options,
     options,
+    style_options,
 )
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
+    from fluidsr.pipeline.inference_settings import InferenceSettings
     from fluidsr.pipeline.simulate import SimulateJob
 
 
@@ -74,6 +76,8 @@ if TYPE_CHECKING:
     "dry-run",
     "json",
 )
+@inference_options
+@style_options
 def simulate(
     scenes: tuple[str, ...],
     model: str | None,
@@ -82,13 +86,9 @@ def simulate(
     resolution_scale: float,
     name: str | None,
     start_frame: int,
-    style_seed: int | None,
-    style: tuple[str, ...],
-    styles: str | None,
+    style: dict[str, Any],
     axes: str | None,
-    tile: str,
-    max_memory: str | None,
-    precision: str,
+    inference: InferenceSettings,
     output: Path | None,
     frames: str | None,
     formats: tuple[str, ...],
@@ -100,13 +100,13 @@ def simulate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Simulate SCENE (a built-in name or a YAML file) and upsample its frames. Rerun the same command to resume.
+    """Simulate a scene and upsample its frames. Rerun the same command to resume.
 
-    Of several scenes, or of a folder of them, each goes to OUTPUT/NAME; one that fails does not stop the others.
+    SCENE is a built-in name, a YAML file or a folder of them. Several scenes are written to OUTPUT/NAME each; one that
+    fails does not stop the others.
     """
     from fluidsr.pipeline import batch
     from fluidsr.pipeline import simulate as command
-    from fluidsr.pipeline.style_choice import amounts_of
 
     files = batch.scene_files(scenes)
     if name is not None and len(files) > 1:
@@ -117,14 +117,12 @@ def simulate(
             frames_wanted=frames,
             model=model,
             detail=detail,
-            style_seed=style_seed,
-            style=amounts_of(style),
-            styles=None if styles is None else str(Path(styles).absolute()),
+            **style,
             device=device,
             seed=seed,
             overrides=overrides,
             formats=formats,
-            inference=inference_settings(tile, max_memory, precision),
+            inference=inference,
             resolution_scale=resolution_scale,
             name=name,
             start_frame=start_frame,
@@ -138,17 +136,12 @@ def simulate(
     how = {"preview": preview, "overwrite": overwrite, "quiet": quiet}
     if len(jobs) > 1:
         results = batch.simulate_batch(jobs, output or Path("runs"), **how)
-        if as_json:
-            echo_document(results, as_json)
-        else:
-            echo_unless_quiet(f"{output or Path('runs')}: {len(results)} scenes", quiet)
+        echo_result(results, f"{output or Path('runs')}: {len(results)} scenes", as_json, quiet)
         return
     (job,) = jobs
     folder = command.simulate(job, output or Path("runs") / job.scene.name, **how)
-    if as_json:
-        echo_document({"output": folder, "frames": len(job.frames)}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: {len(job.frames)} frames", quiet)
+    line = f"{folder}: {len(job.frames)} frames"
+    echo_result({"output": folder, "frames": len(job.frames)}, line, as_json, quiet)
 
 
 def _describe(jobs: Sequence[SimulateJob], as_json: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from fluidsr.choices import StyleScore
 from fluidsr.cli import completion
-from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 
 RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
 
@@ -36,12 +36,7 @@ RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
     help="Start from the weights of this model  [default: the recipe's]",
 )
 @click.option("--steps", type=click.IntRange(1), help="Number of training steps  [default: the recipe's]")
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0, min_open=True),
-    help="Stop after this many minutes; rerun to resume.",
-)
-@options("output", "set", "seed", "device", "overwrite", "dry-run", "json")
+@options("minutes", "output", "set", "seed", "device", "overwrite", "dry-run", "json")
 def train(
     data: tuple[str, ...],
     recipe: str,
@@ -67,14 +62,11 @@ def train(
         return
     folder = output or Path("runs") / job.recipe.name
     model = job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet)
-    if as_json:
-        echo_document({"output": model}, as_json)
-        return
     if isinstance(job, TrainJob):
         use = f"evaluate it with 'fluidsr evaluate --model {model} --data {data[0]}'"
     else:
         use = f"use it with 'fluidsr simulate SCENE --set numerics.closure={model}'"
-    echo_unless_quiet(f"{model}: {use}", quiet)
+    echo_result({"output": model}, f"{model}: {use}", as_json, quiet)
 
 
 @click.command()
@@ -83,13 +75,7 @@ def train(
     metavar="NAME|PATH",
     required=True,
     shell_complete=completion.MODELS,
-    help="Model to go on from: a shipped name, a file or the folder of a training.",
-)
-@click.option(
-    "--high",
-    multiple=True,
-    metavar="FILES",
-    help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
+    help="Model to finetune: a shipped name, a file or the folder of a training.",
 )
 @click.option(
     "--low",
@@ -108,14 +94,26 @@ def train(
     help="Number of frame pairs to train on, spread evenly over the frames  [default: all that are not held out]",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=400, show_default=True, help="Training steps at most."
+    "--steps",
+    type=click.IntRange(1),
+    default=400,
+    show_default=True,
+    help="Maximum number of training steps.",
 )
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0, min_open=True),
-    help="Stop after this many minutes; rerun to resume.",
+@options(
+    "high",
+    "minutes",
+    *READ_OPTIONS,
+    "frames",
+    "output",
+    "set",
+    "seed",
+    "device",
+    "overwrite",
+    "dry-run",
+    "json",
 )
-@options(*READ_OPTIONS, "frames", "output", "set", "seed", "device", "overwrite", "dry-run", "json")
+@given_read_options
 def finetune(
     model: str,
     high: tuple[str, ...],
@@ -124,10 +122,7 @@ def finetune(
     pairs: int | None,
     steps: int,
     minutes: float | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    frame_rate: float | None,
+    read: dict[str, Any],
     frames: str | None,
     output: Path | None,
     overrides: tuple[str, ...],
@@ -140,19 +135,14 @@ def finetune(
 ) -> None:
     """Finetune a trained model on a few pairs of your own. Rerun the same command to resume.
 
-    Without --low and --high, --data names a dataset. Some frames are held out: training stops when they get no better,
-    and keeps the best weights.
+    Without --low and --high, --data names a dataset. Some frames are held out: training stops when their error
+    no longer falls, and keeps the best weights.
     """
     from fluidsr.pipeline import finetune as command
 
-    read = {
-        "density_grid": density_grid,
-        "velocity_grid": velocity_grid,
-        "velocity_unit": None if velocity_unit == "auto" else velocity_unit,
-        "frame_rate": frame_rate,
-        "frames": frames,
-    }
-    own = command.OwnPairs(data, low, high, {key: value for key, value in read.items() if value is not None})
+    if frames is not None:
+        read["frames"] = frames
+    own = command.OwnPairs(data, low, high, read)
     if dry_run and data is None:
         echo_document(command.describe_files(model, own), as_json)
         return
@@ -173,16 +163,13 @@ def finetune(
         echo_document(job.describe(), as_json)
         return
     told = command.result(job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet))
-    if as_json:
-        echo_document(told, as_json)
-        return
     change = f"held-out mean absolute difference {told['after']['absolute']:.4g} after {told['steps']} steps"
     if told["before"]:
         change += f", {told['before']['absolute']:.4g} before"
     if not told["steps"]:
         change += "; no step improved on the weights, which are as before"
     use = f"use it with 'fluidsr simulate SCENE --model {folder}'"
-    echo_unless_quiet(f"{told['output']}: {change}; {use}", quiet)
+    echo_result(told, f"{told['output']}: {change}; {use}", as_json, quiet)
 
 
 @click.command()
@@ -193,7 +180,7 @@ def finetune(
     required=True,
     multiple=True,
     shell_complete=completion.MODELS,
-    help="Model to evaluate: a shipped name or a file; repeatable: the others are shown beside the first.",
+    help="Model to evaluate: a shipped name or a file; repeatable, for comparison with the first.",
 )
 @click.option(
     "--split",
@@ -229,7 +216,10 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a model on held-out simulations, beside interpolation, carried smoke and other models."""
+    """Evaluate a model on held-out simulations.
+
+    The report compares it with interpolation, carried smoke and other models.
+    """
     from fluidsr.pipeline import evaluate as command
 
     report = command.evaluate(
@@ -243,10 +233,7 @@ def evaluate(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document(report.as_dict(), as_json)
-    else:
-        echo_unless_quiet(report.table(), quiet)
+    echo_result(report.as_dict(), report.table(), as_json, quiet)
 
 
 @click.command()
@@ -257,13 +244,13 @@ def evaluate(
     type=click.Choice(get_args(StyleScore)),
     multiple=True,
     required=True,
-    help="What shall grow along the direction; repeatable.",
+    help="Score that increases along the direction; repeatable.",
 )
 @click.option(
     "--hold",
     type=click.Choice(get_args(StyleScore)),
     multiple=True,
-    help="What shall stay as it is along it; repeatable.",
+    help="Score that stays constant along the direction; repeatable.",
 )
 @click.option(
     "--split",
@@ -277,7 +264,7 @@ def evaluate(
     type=click.IntRange(64, 100_000),
     default=512,
     show_default=True,
-    help="Number of seeds that are measured.",
+    help="Number of seeds to measure.",
 )
 @options("data", "output", "device", "overwrite", "json")
 def styles(
@@ -293,7 +280,7 @@ def styles(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Find directions in the latent code of MODEL along which a score of its smoke grows, for --style."""
+    """Find directions in the latent code of MODEL along which a score of its smoke increases, for --style."""
     from fluidsr.pipeline.styles import find_styles
 
     path, found = find_styles(
@@ -308,9 +295,9 @@ def styles(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document({"output": path, **found.model_dump(mode="json")}, as_json)
-        return
-    for name, direction in found.directions.items():
-        change = f"{name} changes by {100 * direction.slope:.2g} % per unit"
-        echo_unless_quiet(f"{path}: {change}, R² {direction.r2:.2f}; use it with '--style {name}=+1'", quiet)
+    lines = [
+        f"{path}: {name} changes by {100 * direction.slope:.2g} % per unit, R² {direction.r2:.2f}; use it with "
+        f"'--style {name}=+1'"
+        for name, direction in found.directions.items()
+    ]
+    echo_result({"output": path, **found.model_dump(mode="json")}, "\n".join(lines), as_json, quiet)

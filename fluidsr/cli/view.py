@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import echo_document, echo_unless_quiet, options
+from fluidsr.cli.options import echo_document, echo_result, options
 
 
 @click.command()
@@ -28,7 +28,7 @@ from fluidsr.cli.options import echo_document, echo_unless_quiet, options
     show_default=True,
     help="Port of 127.0.0.1 to serve on; 0: any that is free.",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@click.option("--no-browser", is_flag=True, help="Print the address only; do not open a browser.")
 @options("density-grid", "frames")
 def view(
     folder: Path,
@@ -40,10 +40,10 @@ def view(
     frames: str | None,
     quiet: bool,
 ) -> None:
-    """Show the frames of a run or a folder in the browser, in 3-D, until Ctrl-C.
+    """Show the frames of a run or folder in the browser.
 
-    A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as the difference, side by side. The
-    page is served to this machine alone, at the address on stdout.
+    They are shown in 3-D until Ctrl-C. A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as
+    the difference, side by side. The page is served only to this machine, at the address on stdout.
     """
     from fluidsr.pipeline.viewer import view as command
 
@@ -76,12 +76,12 @@ def view(
     "--turntable",
     type=click.IntRange(2, 3600),
     metavar="PICTURES",
-    help="Carry the camera once around in so many pictures; of one volume, all of them are rendered  [default: still]",
+    help="Move the camera once around in this many pictures; a single volume is rendered in all  [default: still]",
 )
 @click.option(
     "--flipbook",
     metavar="COLUMNSxROWS",
-    help="One PNG sheet with alpha of so many frames, evenly chosen, as game engines read it  [default: none]",
+    help="Write one PNG sheet with alpha of this many evenly spaced frames, for game engines  [default: none]",
 )
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(
@@ -115,10 +115,10 @@ def render(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Render volumes: one to a PNG, several to an MP4, or to what -o names.
+    """Render volumes as a picture, a sequence or a movie.
 
-    -o: a .png, .exr or .mp4; a pattern such as smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are
-    linear, with premultiplied alpha.
+    One volume gives a PNG, several give an MP4, unless -o names something else: a .png, .exr or .mp4; a pattern such as
+    smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are linear, with premultiplied alpha.
     """
     from fluidsr.pipeline import render as command
 
@@ -138,10 +138,7 @@ def render(
         density_grid=density_grid,
         device=device,
     )
-    if as_json:
-        echo_document({"output": target}, as_json)
-    else:
-        echo_unless_quiet(str(target), quiet)
+    echo_result({"output": target}, str(target), as_json, quiet)
 
 
 @click.command()
@@ -154,7 +151,7 @@ def render(
 )
 @options("json")
 def info(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Show the contents of volumes, datasets, models or runs; plot dataset statistics."""
+    """Show what is in volumes, datasets, models or runs. Statistics of datasets are also plotted."""
     from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fluidsr.choices import ConvertedFormat, Naming, StoredPrecision
+from fluidsr.choices import ConvertedFormat, Naming
 from fluidsr.cli import completion
 from fluidsr.cli.options import (
     INFERENCE,
     SEQUENCE,
     STYLE,
     echo_document,
-    echo_unless_quiet,
-    inference_settings,
+    echo_result,
+    inference_options,
     options,
+    sequence_options,
+    style_options,
 )
+
+if TYPE_CHECKING:
+    from fluidsr.pipeline.frame_sequence import ReadOptions
+    from fluidsr.pipeline.inference_settings import InferenceSettings
 
 
 @click.command()
@@ -30,7 +36,7 @@ from fluidsr.cli.options import (
     shell_complete=completion.MODELS,
     default=("smoke3d-x4",),
     show_default=True,
-    help="Model that upsamples: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
+    help="Model to use: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
 )
 @click.option(
     "--detail",
@@ -45,7 +51,7 @@ from fluidsr.cli.options import (
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Factor on the flow that the model is shown; what it does depends on the model.",
+    help="Factor on the velocity that the model sees; the effect depends on the model.",
 )
 @click.option(
     "--passes",
@@ -59,7 +65,7 @@ from fluidsr.cli.options import (
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file of shapes with further factors inside: detail, velocity_scale.",
+    help="YAML file of shapes with local factors: detail, velocity_scale.",
 )
 @click.option(
     "--detail-mask",
@@ -70,11 +76,11 @@ from fluidsr.cli.options import (
     "--detail-mask-grid", metavar="NAME", help="Grid to read from --detail-mask  [default: detected]"
 )
 @click.option(
-    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the flow that the model is shown."
+    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the velocity that the model sees."
 )
 @click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask  [default: detected]")
 @click.option(
-    "--zero-velocity", is_flag=True, help="Accept volumes without velocity, as zero; the detail flickers."
+    "--zero-velocity", is_flag=True, help="Accept volumes without velocity and use zero; the detail flickers."
 )
 @click.option(
     "--field",
@@ -97,6 +103,9 @@ from fluidsr.cli.options import (
     "dry-run",
     "json",
 )
+@inference_options
+@style_options
+@sequence_options()
 def upsample(
     inputs: tuple[str, ...],
     models: tuple[str, ...],
@@ -109,20 +118,11 @@ def upsample(
     mask: str | None,
     mask_grid: str | None,
     fields: tuple[str, ...],
-    style_seed: int | None,
-    style: tuple[str, ...],
-    styles: str | None,
-    tile: str,
-    max_memory: str | None,
-    precision: str,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
+    style: dict[str, Any],
+    inference: InferenceSettings,
+    read_options: ReadOptions,
     threshold: float,
     zero_velocity: bool,
-    frame_rate: float | None,
-    crop: str | None,
-    axes: str | None,
     skip_damaged: bool,
     output: Path | None,
     frames: str | None,
@@ -134,11 +134,9 @@ def upsample(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Upsample a volume cache (files, folders or patterns such as smoke_####.vdb)."""
+    """Upsample a volume cache. INPUTS are files, folders or patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.shaping import Shaping
-    from fluidsr.pipeline.style_choice import amounts_of
     from fluidsr.scenes.region_file import load_regions
 
     settings = command.UpsampleSettings(
@@ -152,12 +150,10 @@ def upsample(
             mask=None if mask is None else str(Path(mask).absolute()),
             mask_grid=mask_grid,
             regions=load_regions(regions) if regions else (),
-            style_seed=style_seed,
-            style=amounts_of(style),
-            styles=None if styles is None else str(Path(styles).absolute()),
+            **style,
         ),
-        tiling=inference_settings(tile, max_memory, precision),
-        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        tiling=inference,
+        intake=read_options,
         skip_damaged=skip_damaged,
         zero_velocity=zero_velocity,
         fields=fields,
@@ -176,10 +172,7 @@ def upsample(
         overwrite=overwrite,
         quiet=quiet,
     )
-    if as_json:
-        echo_document({"output": folder, "models": list(settings.models)}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: done", quiet)
+    echo_result({"output": folder, "models": list(settings.models)}, f"{folder}: done", as_json, quiet)
 
 
 @click.command()
@@ -193,23 +186,12 @@ def upsample(
     help="Format to write; repeatable. vtkhdf is one file for all frames.",
 )
 @click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME",
-    help="Field to write beside density; repeatable  [default: all]",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(get_args(StoredPrecision)),
-    help="Precision of the values in the files  [default: as read from a VDB, else half]",
-)
-@click.option(
     "--naming",
     type=click.Choice(get_args(Naming)),
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
-@options(*SEQUENCE, "threshold", "output", "frames", "overwrite", "json")
+@options("field", "stored-precision", *SEQUENCE, "threshold", "output", "frames", "overwrite", "json")
+@sequence_options()
 def convert(
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
@@ -217,12 +199,7 @@ def convert(
     precision: str | None,
     threshold: float,
     naming: str | None,
-    density_grid: str | None,
-    velocity_grid: str | None,
-    velocity_unit: str,
-    frame_rate: float | None,
-    crop: str | None,
-    axes: str | None,
+    read_options: ReadOptions,
     skip_damaged: bool,
     output: Path | None,
     frames: str | None,
@@ -230,13 +207,12 @@ def convert(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Convert a volume cache to other formats, with velocity in m/s."""
+    """Convert a volume cache to other formats. Velocity is written in m/s."""
     from fluidsr.pipeline import convert as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
 
     settings = command.ConvertSettings(
         formats=tuple(dict.fromkeys(formats)),
-        intake=ReadOptions(density_grid, velocity_grid, velocity_unit, frame_rate, crop, axes),
+        intake=read_options,
         skip_damaged=skip_damaged,
         fields=fields,
         precision=precision,
@@ -244,7 +220,4 @@ def convert(
         threshold=threshold,
     )
     folder = command.convert(inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet)
-    if as_json:
-        echo_document({"output": folder}, as_json)
-    else:
-        echo_unless_quiet(f"{folder}: done", quiet)
+    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)

@@ -169,7 +169,7 @@ def address_errors(address: Address) -> Iterator[None]:
             raise
         if isinstance(error, ValueError) and "rotocol" in str(error):
             known = "use s3://, gs://, az://, ... as fsspec spells them, or a folder"
-            raise InputError(str(address), f"is no address ({_first_line(error)})", known) from error
+            raise InputError(str(address), f"is not an address ({_first_line(error)})", known) from error
         # Drivers raise what their services do: there is no common base.
         problem = f"cannot be used ({_first_line(error)})"
         raise RunError(

@@ -1,4 +1,4 @@
-"""What a corrector of coarse runs learns from: states of coarse simulations, and what their velocity lacks."""
+"""What a corrector of coarse runs learns from: states of coarse simulations, and what they lack."""
 
 from __future__ import annotations
 
@@ -93,12 +93,16 @@ class ClosureSamples:
             self._cache.move_to_end(key)
             return self._cache[key]
         sample = sample_of(simulation, simulation.coarse(frame), simulation.reference(frame))
-        size = sum(t.numel() * t.element_size() for t in (sample.state, sample.change, sample.air))
-        self._cache[key], self._held = sample, self._held + size
+        self._cache[key], self._held = sample, self._held + _bytes(sample)
         while self._held > CACHE_BYTES and len(self._cache) > 1:
             _, old = self._cache.popitem(last=False)
-            self._held -= sum(t.numel() * t.element_size() for t in (old.state, old.change, old.air))
+            self._held -= _bytes(old)
         return sample
+
+
+def _bytes(sample: ClosureSample) -> int:
+    tensors = (sample.state, sample.change, sample.density_change, sample.air)
+    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 def sample_of(simulation: Simulation, coarse: Frame, reference: Frame) -> ClosureSample:
@@ -107,9 +111,10 @@ def sample_of(simulation: Simulation, coarse: Frame, reference: Frame) -> Closur
     buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
     state = closure_state(coarse, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
     change = (reference.velocity_in_cells() - coarse.velocity_in_cells())[None]
+    density_change = (reference.density - coarse.density)[None, None]
     solid = state[:, 1:2]
     periodic = tuple(simulation.attrs.get("periodic", [False] * simulation.dim))
-    return ClosureSample(state, change, (solid == 0).float(), periodic)
+    return ClosureSample(state, change, density_change, (solid == 0).float(), periodic)
 
 
 def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
@@ -123,6 +128,7 @@ def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> Closu
     return ClosureSample(
         state=torch.from_numpy(state),
         change=torch.from_numpy(symmetry.vector(sample.change.numpy())),
+        density_change=torch.from_numpy(np.ascontiguousarray(symmetry.scalar(sample.density_change.numpy()))),
         air=torch.from_numpy(np.ascontiguousarray(symmetry.scalar(sample.air.numpy()))),
         periodic=tuple(sample.periodic[axis] for axis in axes),
     )

@@ -72,7 +72,7 @@ class DatasetConfig:
             problem = f"{shortest}-{longest} is not a number or range of frames"
             raise InputError("resync", problem, "give N, or a range such as 1-16")
         if self.pairs in ("filtered", "wavelet") and self.resync != (1, 16):
-            problem = f"{self.pairs} pairs have no coarse simulation to synchronise"
+            problem = f"{self.pairs} pairs have no coarse simulation to synchronize"
             raise InputError("resync", problem, "use coupled or closure `pairs`, or leave it out")
         if self.pairs == "wavelet":
             strength = 1.0 if self.strength is None else float(self.strength)

@@ -125,7 +125,7 @@ def survey(external: ExternalPair) -> Survey:
         raise InputError(
             (coarse_side or fine_side).label,
             "there is no velocity, and most generators read it",
-            "name its grid, or accept zeros, for generators that read density alone (zero velocity)",
+            "name its grid, or accept zeros, for generators that read only density (zero velocity)",
         )
     result = Survey(
         coarse_side, fine_side, numbers, left_out, grids, coarse.dt, coarse.time, coarse.fields, fine.fields
@@ -232,7 +232,7 @@ def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: 
     try:
         return on_grid(_cut(frame, place, 1 if side is surveyed.coarse else surveyed.grids.factor - 1), place)
     except InputError as error:
-        problem = "its box is not that of the other frames"
+        problem = "its box differs from that of the other frames"
         raise InputError(location, problem, "take a range of frames with one box") from error
 
 

@@ -73,7 +73,7 @@ def generate(
             "workers", "a scheduler chooses its own workers", "leave `workers` or `scheduler` out"
         )
     if isinstance(path, Remote) and path.private and (client is not None or workers > 1):
-        raise InputError(str(path), "is seen by one process alone", "use one worker and no scheduler")
+        raise InputError(str(path), "exists in one process only", "use one worker and no scheduler")
     if config.pairs == "wavelet" and turbulence_of is None:
         raise InputError("turbulence_of", "wavelet pairs have no turbulence without it", "give a function")
     started = time.monotonic()
@@ -143,9 +143,7 @@ def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: 
 def _compare(path: Address, stored: dict[str, Any], config: DatasetConfig) -> None:
     for key, value in config.as_dict().items():
         if key not in stored and stored.get("pairs") in PAIRS:
-            problem = (
-                f"was made by an older version, which did not record its {key}: it can be used, but not go on"
-            )
+            problem = f"was made by an older version, which did not record its {key}: it can be used but not extended"
             raise DatasetError(str(path), problem, "use `overwrite`, or another folder")
         if key != "simulations" and stored.get(key) != value:
             problem = f"holds a dataset of another configuration: {_difference(key, stored.get(key), value)}"

@@ -94,8 +94,8 @@ def choose_pairs(
     candidates = [(s, index) for s, span in spans for index in span[reach : max(reach, len(span) - reach)]]
     if len(candidates) < (count or 1):
         each = " with a frame before and after" if neighbours else ""
-        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count or 1} are asked for"
-        raise InputError(str(store), problem, "ask for fewer `pairs`, or give more frames")
+        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count or 1} were requested"
+        raise InputError(str(store), problem, "request fewer `pairs`, or give more frames")
     return PairChoice(_by_simulation(evenly(candidates, count or len(candidates))), kept, neighbours, by_time)
 
 

@@ -56,11 +56,12 @@ class PatchSampler(IterableDataset[PatchBatch]):
     """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames
     that it names by their simulation's path, whatever the split (the middle ones of samples of three frames).
 
-    `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` 1 or 3 consecutive
-    frames of each. A patch's coarse density (of its middle frame) has a mean of at least `minimum_density`:
-    frames are drawn until one has such places, one of which is drawn; after 16 rejected draws the densest
-    place found is taken. `augment`: `symmetries` turns each patch by a random exact symmetry of the grid
-    (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it is.
+    `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` the count of
+    consecutive frames of each (1 or 3 where `middles` is given). A patch's coarse density (of its middle frame) has a
+    mean of at least `minimum_density`: frames are drawn until one has such places, one of which is drawn; after 16
+    rejected draws the densest place found is taken. `augment`: `symmetries` turns each patch by a random exact symmetry
+    of the grid (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it
+    is.
 
     `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
     the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
@@ -90,13 +91,13 @@ class PatchSampler(IterableDataset[PatchBatch]):
         cache_bytes: int = 4 << 30,
         workers: int = 2,
     ) -> None:
-        if frames not in (1, 3):
-            raise InputError("frames", f"{frames} consecutive frames are not supported", "give 1 or 3")
+        if frames < 1 or (middles is not None and frames > 3):
+            raise InputError("frames", f"samples of {frames} frames cannot be drawn", "give 1 or 3")
         if tile < 1 or batch < 1:
             raise InputError("tile, batch", f"{tile} and {batch} are not both positive", "give 1 or more")
         if seed < 0 or workers < 0:
             raise InputError(
-                "seed, workers", f"{seed} and {workers} are not both from 0 up", "give 0 or more"
+                "seed, workers", f"{seed} and {workers} are not both 0 or more", "give 0 or more"
             )
         if augment not in AUGMENTATIONS:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")

@@ -151,7 +151,7 @@ class Simulation:
             problem = f"grids {self.coarse_shape} and {self.fine_shape} are not {self.factor} apart"
             raise DatasetError(str(self.path), problem, REGENERATE)
         if len(self._known.origin) != dim:
-            raise DatasetError(str(self.path), f"origin has not {dim} numbers", REGENERATE)
+            raise DatasetError(str(self.path), f"origin does not have {dim} numbers", REGENERATE)
         if np.prod(self.fine_shape, dtype=float) > _MOST_CELLS:
             raise DatasetError(
                 str(self.path), f"grid {self.fine_shape} is too large", "check where it is from"

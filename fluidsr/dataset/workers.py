@@ -57,9 +57,7 @@ def in_processes(
             deaths += 1
             if deaths > RETRIES:
                 problem = f"worker processes died {deaths} times (killed, or out of memory)"
-                raise RunError(
-                    "workers", problem, "use fewer workers and run the same command again"
-                ) from error
+                raise RunError("workers", problem, "use fewer workers and rerun the same command") from error
             for name in remaining:
                 report(name, "again")
 

@@ -132,8 +132,8 @@ class SimulationWriter:
         written = place.files()
         for name in self._arrays:
             if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
-                problem = f"frames of {name} have vanished while it was written: is another command at work?"
-                raise RunError(str(place), problem, "run one command at a time, and this one again")
+                problem = f"frames of {name} vanished while it was written: is another command running?"
+                raise RunError(str(place), problem, "run one command at a time, and rerun this one")
 
     def _create(self, name: str, values: np.ndarray) -> Any:
         from zarr.codecs import BloscCodec, Crc32cCodec

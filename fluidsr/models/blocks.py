@@ -94,6 +94,18 @@ class Convolution(nn.Module):
         return convolve(x, self.weight, self.bias, cropped)
 
 
+class UnbiasedConvolution(nn.Module):
+    """`Convolution` without a bias: of zeros it makes zeros."""
+
+    def __init__(self, dim: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *(3,) * dim))
+        _he_normal(self.weight, inputs * 3**dim, 1.0)
+
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
+        return convolve(x, self.weight, None, cropped)
+
+
 class ResidualBlock(nn.Module):
     """`x + conv(act(conv(act(x))))`: two convolutions, pre-activated (He et al. 2016), no normalisation.
 

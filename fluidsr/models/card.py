@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from fluidsr.errors import InputError
+from fluidsr.models.fields import ages_of
 
 UNITS = {
     "density": "1 where a source with density 1 emits; not negative",
@@ -58,7 +59,12 @@ class Card(BaseModel):
     @property
     def past(self) -> int:
         """How many frames before a frame its generator reads, where it is given them."""
-        return max((int(age) for age in str(self.hyperparameters.get("history", "")).split()), default=0)
+        return max(ages_of(str(self.hyperparameters.get("history", ""))), default=0)
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether its generator reads its own last fine frame, so that frames are made one after the other."""
+        return bool(self.hyperparameters.get("previous", False))
 
     @property
     def has_mask(self) -> bool:
@@ -68,7 +74,7 @@ class Card(BaseModel):
     def require_mask(self, where: str) -> None:
         """Raise InputError where it cannot, and the field is asked for at `where`."""
         if not self.has_mask:
-            problem = f"'{self.name}' has no mask that would tell confidence"
+            problem = f"'{self.name}' has no mask, which confidence requires"
             remedy = "leave it out, or choose a model that was trained with generator.mask"
             raise InputError(where, problem, remedy)
 
@@ -107,6 +113,11 @@ class Card(BaseModel):
             f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
             f"- **Receptive field**: {reach}",
             *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
+            *(
+                ["- **Recurrence**: reads its own last fine frame; frames are made in order"]
+                if self.reads_previous
+                else []
+            ),
             *(["- **Mask**: gives the field `confidence`"] if self.has_mask else []),
             *(["- **Style**: chosen by `--style-seed`"] if self.has_latent else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),

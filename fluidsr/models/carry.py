@@ -32,6 +32,7 @@ class Carry(Generator):
 
     architecture = "Carry"
     schema = CarryOptions
+    scales_detail = True
     options: CarryOptions
 
     def __init__(self, dim: int, factor: int = 4, **choices: int) -> None:

@@ -1,10 +1,10 @@
-"""Closure: the velocity that a coarse simulation loses in a frame, from its own state. See docs/solver.md."""
+"""Closure: what a coarse simulation loses in a frame, velocity and contrast of smoke, from its own state. See
+docs/solver.md."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import Convolution, ResidualBlock, activate, memory_format
+from fluidsr.models.exchange import wrapped
 
 PRESENT = 0.02  # density at which a corrector acts at full strength
 SPEED_RADIUS = 1  # coarse cells around a cell's own, over which its speed is averaged
@@ -20,7 +21,9 @@ GATE_RADIUS = 1
 
 class ClosureOptions(BaseModel):
     """Channels and residual blocks of a Closure; `bound` is the greatest change of a velocity component, as a share of
-    the local speed. `factor`: the fine simulation that it was trained towards is so many times finer."""
+    the local speed. `exchange` is the greatest share of the difference between two neighboring cells that a frame moves
+    across their face; 0: velocity alone is corrected. `factor`: the fine simulation that it was trained towards is so
+    many times finer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -29,21 +32,31 @@ class ClosureOptions(BaseModel):
     width: int = Field(default=32, ge=1, le=256)
     blocks: int = Field(default=2, ge=0, le=32)
     bound: float = Field(default=1.0, gt=0, le=4)
+    exchange: float = Field(default=0.0, ge=0, le=0.5)
+
+
+class Correction(NamedTuple):
+    """What a Closure gives: a change of velocity, coarse cells per frame, and the share that `models.exchange.exchange`
+    takes, None where the network corrects velocity alone; both `[B, dim, *S]`."""
+
+    velocity: Tensor
+    exchange: Tensor | None
 
 
 class Closure(nn.Module):
-    """`state [B, 2 + 2 dim, *S]` to a change of velocity `[B, dim, *S]`, in coarse cells per frame.
+    """`state [B, 2 + 2 dim, *S]` to a Correction.
 
     Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
     acceleration, coarse cells per frame². All vectors have one component per axis, so the network knows gravity's
     direction from its input alone, and may be turned and mirrored in training.
 
         change = gate * speed * bound * tanh(network(state) / bound)
+        exchange = gate * min(1, speed) * exchange * tanh(network(state))
         speed = sqrt(mean over 3^dim cells of |velocity|²),  gate = min(1, maxpool3(density) / 0.02)
 
-    Invariants: exactly zero in still air and farther than a cell from any density; no component exceeds `bound`
-    times the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends there
-    are zeros, or, along the axes that are `periodic`, the other end.
+    Invariants: exactly zero in still air and farther than a cell from any density; no component of the change exceeds
+    `bound` times the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends
+    there are zeros, or, along the axes that are `periodic`, the other end.
     """
 
     architecture = "Closure"
@@ -55,9 +68,13 @@ class Closure(nn.Module):
         self.dim, self.factor = dim, factor
         self.head = Convolution(dim, 2 + 2 * dim, options.width)
         self.trunk = nn.ModuleList(ResidualBlock(dim, options.width) for _ in range(options.blocks))
-        self.last = Convolution(dim, options.width, dim, gain=0.03)
+        self.last = Convolution(dim, options.width, self._outputs, gain=0.03)
 
-    def forward(self, state: Tensor, periodic: tuple[bool, ...] | None = None) -> Tensor:
+    @property
+    def _outputs(self) -> int:
+        return self.dim * (2 if self.options.exchange else 1)
+
+    def forward(self, state: Tensor, periodic: tuple[bool, ...] | None = None) -> Correction:
         halos = [self.receptive_radius * wraps for wraps in periodic or (False,) * self.dim]
         padded = wrapped(state, halos)
         density, velocity = padded[:, :1], padded[:, 2 : 2 + self.dim]
@@ -70,11 +87,36 @@ class Closure(nn.Module):
         for block in self.trunk:
             x = block(x)
         bound = self.options.bound
-        share = bound * torch.tanh(self.last(activate(x)).float() / bound)
-        change = gate * speed * share
+        out = self.last(activate(x)).float()
+        given = [gate * speed * bound * torch.tanh(out[:, : self.dim] / bound)]
+        if self.options.exchange:
+            given.append(gate * speed.clamp(max=1.0) * self.options.exchange * torch.tanh(out[:, self.dim :]))
         for axis, halo in enumerate(halos, start=2):
-            change = change.narrow(axis, halo, state.shape[axis])
-        return change
+            given = [each.narrow(axis, halo, state.shape[axis]) for each in given]
+        return Correction(given[0], given[1] if self.options.exchange else None)
+
+    def around_smoke(self, state: Tensor, periodic: tuple[bool, ...]) -> Correction:
+        """As `forward`, computed in the box that holds all smoke and what its correction depends on; the same but for
+        rounding, since it is zero elsewhere."""
+        smoky = (state[:, :1] > 0).amax((0, 1))
+        if not smoky.any():
+            nothing = torch.zeros_like(state[:, 2 : 2 + self.dim])
+            return Correction(nothing, nothing if self.options.exchange else None)
+        reach = self.support_radius + self.receptive_radius
+        window: list[Any] = [...]
+        for axis, count in enumerate(smoky.shape):
+            places = smoky.nonzero()[:, axis]
+            first, last = int(places.min()) - reach, int(places.max()) + reach
+            window.append(slice(None) if periodic[axis] else slice(max(first, 0), min(last + 1, count)))
+        box = tuple(window)
+
+        def whole(part: Tensor) -> Tensor:
+            placed = torch.zeros_like(state[:, 2 : 2 + self.dim])
+            placed[box] = part
+            return placed
+
+        velocity, share = self(state[box], periodic)
+        return Correction(whole(velocity), None if share is None else whole(share))
 
     def fold(self) -> Closure:
         """Make ready for inference: eval mode. Returns itself."""
@@ -105,17 +147,7 @@ class Closure(nn.Module):
     def macs_per_voxel(self) -> float:
         """Multiply-adds of its convolutions per voxel of the grid that it works on, the coarse one."""
         width, kernel = self.options.width, 3**self.dim
-        return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self.dim))
-
-
-def wrapped(x: Tensor, halos: Sequence[int]) -> Tensor:
-    """`x [B, C, *S]` with so many cells of the other end beside either end of each axis."""
-    for axis, halo in enumerate(halos, start=2):
-        if halo:
-            count = x.shape[axis]
-            index = torch.arange(-halo, count + halo, device=x.device) % count
-            x = x.index_select(axis, index)
-    return x
+        return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self._outputs))
 
 
 def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, acceleration: Tensor) -> Tensor:
@@ -127,11 +159,12 @@ def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, accelerati
 
 @dataclass(frozen=True)
 class ClosureSample:
-    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; `change [1, dim, *S]`, coarse cells per
-    frame, what the coarse velocity lacks of the fine one; `air [1, 1, *S]`, 0 in cells that are solid in part;
-    `periodic` axes."""
+    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; what the coarse state lacks of the fine
+    one, `change [1, dim, *S]` of velocity, coarse cells per frame, and `density_change [1, 1, *S]`; `air [1, 1, *S]`, 0
+    in cells that are solid in part; `periodic` axes."""
 
     state: torch.Tensor
     change: torch.Tensor
+    density_change: torch.Tensor
     air: torch.Tensor
     periodic: tuple[bool, ...]

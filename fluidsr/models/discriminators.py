@@ -172,9 +172,9 @@ def temporal_input(
 ) -> Tensor:
     """The input of Dt for three frames: `[B, 3, *(S * factor)]`, the outer ones advected onto the middle one.
 
-    `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames where they
-    are (equation 3.6), else it is that of equation 3.5. With `residual` the frames are `20 (fine - upsampled density)`,
-    subtracted first, then advected. The coarse frame is no input of Dt.
+    `fine [B, 3, 1, *(S * factor)]`, `density [B, 3, 1, *S]`. `alignment` None leaves the frames, then of any number,
+    where they are (equation 3.6), else it is that of equation 3.5. With `residual` the frames are
+    `20 (fine - upsampled density)`, subtracted first, then advected. The coarse frame is no input of Dt.
     """
     if view == "residual":
         residual = _residual(density.flatten(0, 1), fine.flatten(0, 1), factor, thin)[1]

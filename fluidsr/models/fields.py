@@ -15,6 +15,11 @@ CHANNELS: dict[str, int] = {"density": 1, "density velocity": 4, "density veloci
 REACH: dict[str, int] = {"density": 0, "density velocity": 0, "density velocity vorticity": 1}
 
 
+def ages_of(history: str) -> tuple[int, ...]:
+    """How many frames ago the smoke was that a generator reads beside the present: the numbers of `2 6`."""
+    return tuple(int(age) for age in history.split())
+
+
 def vorticity(velocity: Tensor) -> Tensor:
     """Curl of `velocity [B, d, *S]` (cells per frame), `[B, 3, *S]`, per frame; in 2-D only z is not zero.
 

@@ -64,12 +64,15 @@ class Generator(nn.Module):
     One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
     it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
     `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
-    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`; one
-    that has `latent` takes a `style` (`style.Style`), and has a mean one without.
+    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One
+    that `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
+    cells of `coarse`; without it, and where it is zero, it makes do with the present frame. One that has `latent` takes
+    a `style` (`style.Style`), and has a mean one without.
     """
 
     architecture: ClassVar[str]
     schema: ClassVar[type[Options]]
+    scales_detail: ClassVar[bool] = False  # whether `forward` takes `detail`
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -99,6 +102,11 @@ class Generator(nn.Module):
     @property
     def has_mask(self) -> bool:
         """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        return False
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether it reads its own last fine frame (`recurrence.LastFrame`)."""
         return False
 
     @property

@@ -19,6 +19,7 @@ __all__ = [
     "gradient",
     "mask",
     "orthogonal",
+    "ping_pong",
     "temporal",
     "temporal_l2",
 ]
@@ -113,6 +114,17 @@ def temporal_l2(frames: Tensor) -> Tensor:
     """
     before, middle, after = frames.unbind(1)
     return (middle - before).square().mean() + (middle - after).square().mean()
+
+
+def ping_pong(forward: Tensor, backward: Tensor) -> Tensor:
+    """Mean absolute difference of what a recurrent generator makes of the same frames on the way forward in time and on
+    the way back, `[B, T - 1, 1, *S]` both, without the last frame, where it turns round.
+
+    `L_pp` of Chu et al. 2020 (equation 3; their code has this norm, their weight is 0.5): detail that piles up from
+    frame to frame differs most from the first to the last. A generator that does not read its last frame makes the
+    same both times.
+    """
+    return (forward - backward).abs().mean()
 
 
 def feature(

@@ -16,11 +16,12 @@ from fluidsr.models.blocks import (
     CroppedSides,
     ResidualBlock,
     ResizeConvUpsample,
+    UnbiasedConvolution,
     activate,
     memory_format,
     trim,
 )
-from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, vorticity
+from fluidsr.models.fields import INPUTS_DESCRIPTION, REACH, Inputs, ages_of, vorticity
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
@@ -35,6 +36,7 @@ from fluidsr.models.modulation import (
     ModulatedUpsample,
     Spade,
 )
+from fluidsr.models.recurrence import space_to_depth
 from fluidsr.models.resample import upsample
 from fluidsr.models.spectral import fold_spectral_norm, load_folded, normalise_spectrally
 from fluidsr.models.style import LatentCode, LatentOptions, Style
@@ -55,7 +57,7 @@ class SmokeArchitecture(ArchitectureOptions):
     rises: Literal["balanced", "resized"] = Field(
         default="balanced",
         description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
-        "interpolation and two convolutions on the finer grid (favours no phase of it)",
+        "interpolation and two convolutions on the finer grid (no phase of the grid is favored)",
     )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",
@@ -73,9 +75,14 @@ class SmokeArchitecture(ArchitectureOptions):
         "be written as the field `confidence`; see `losses.mask`",
     )
 
+    previous: bool = Field(
+        default=False,
+        description="Whether the network reads its own last fine frame, carried along the flow (recurrence): detail "
+        "that once appeared stays, and frames can only be made one after the other; see `losses.ping_pong`",
+    )
     modulation: Literal["none", "spade"] = Field(
         default="none",
-        description="`spade`: between the doublings of resolution the coarse fields normalise and rescale the features "
+        description="`spade`: between the doublings of resolution the coarse fields normalize and rescale the features "
         "(Park et al. 2019)",
     )
     latent: LatentOptions | None = Field(
@@ -92,7 +99,7 @@ class SmokeArchitecture(ArchitectureOptions):
     @property
     def ages(self) -> tuple[int, ...]:
         """How many frames ago the smoke was that the network reads beside the present."""
-        return tuple(int(age) for age in self.history.split())
+        return ages_of(self.history)
 
     @model_validator(mode="after")
     def _history_enters_at_the_finest_grid(self) -> SmokeArchitecture:
@@ -101,11 +108,21 @@ class SmokeArchitecture(ArchitectureOptions):
         return self
 
     @model_validator(mode="after")
+    def _previous_is_carried_along_velocity(self) -> SmokeArchitecture:
+        if self.previous and self.inputs == "density":
+            raise ValueError("previous is carried along the velocity, and `inputs` has none")
+        return self
+
+    @model_validator(mode="after")
     def _latent_fits(self) -> SmokeArchitecture:
         if self.latent and self.latent.noise and self.last != "resized":
             raise ValueError("latent.noise needs `last: resized`; set that, or noise: false")
         if self.latent and self.norm == "spectral":
             raise ValueError("norm is spectral, and latent rescales the same kernels; choose one of them")
+        if self.latent and self.previous:
+            raise ValueError(
+                "previous repeats the last frame's detail, and latent varies it; choose one of them"
+            )
         return self
 
 
@@ -125,7 +142,9 @@ class SmokeGenerator(Generator):
         gate = linear(min(1, maxpool3(density) / 0.02))
 
     `history` (`Options.history`; zero where not given) is read at every resolution above the coarse one, too; what the
-    network makes of it are the residual and one weight a voxel and age. With `Options.mask` the gate is multiplied by a
+    network makes of it are the residual and one weight a voxel and age. `previous` (`Options.previous`; its own last
+    output, carried to the present; zero where not given) is read at coarse resolution, `factor**dim` channels of a
+    convolution without bias beside the first one. With `Options.mask` the gate is multiplied by a
     mask, `m = sigmoid(one more channel of the last stage)` (Vondrick et al. 2016, equation 2, with cubic upsampling as
     the background). With `Options.latent` its layers depend on a `style`, too (`style.style_of`); without one, on the
     mean style.
@@ -139,6 +158,7 @@ class SmokeGenerator(Generator):
 
     architecture = "SmokeGenerator"
     schema = SmokeOptions
+    scales_detail = True
     options: SmokeOptions
 
     def __init__(self, dim: int, factor: int = 4, **sizes: Any) -> None:
@@ -184,8 +204,11 @@ class SmokeGenerator(Generator):
             )
         spades = stages - 1 if options.modulation == "spade" else 0
         self.spades = nn.ModuleList(Spade(dim, fields, rise_width) for _ in range(spades))
+        # The last one that draws random weights: the others start as those of a network without it.
+        self.previous_head = UnbiasedConvolution(dim, factor**dim, width) if options.previous else None
         if options.norm == "spectral":
-            normalise_spectrally(self.head, *self.trunk, *self.rises[:-1], *self.refinements, *self.spades)
+            heads = [self.head] if self.previous_head is None else [self.head, self.previous_head]
+            normalise_spectrally(*heads, *self.trunk, *self.rises[:-1], *self.refinements, *self.spades)
 
     def forward(
         self,
@@ -193,9 +216,10 @@ class SmokeGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
         with_mask: bool = False,
+        previous: Tensor | None = None,
         style: Style | None = None,
     ) -> Tensor:
-        return self._forward(coarse, None, history, detail, with_mask, style)
+        return self._forward(coarse, None, history, detail, with_mask, previous, style)
 
     def forward_cropped(
         self,
@@ -204,10 +228,11 @@ class SmokeGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
         with_mask: bool = False,
+        previous: Tensor | None = None,
         style: Style | None = None,
     ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, history, detail, with_mask, style)
+        return self._forward(coarse, cropped, history, detail, with_mask, previous, style)
 
     def _forward(
         self,
@@ -216,6 +241,7 @@ class SmokeGenerator(Generator):
         history: Tensor | None,
         detail: Tensor | float | None,
         with_mask: bool,
+        previous: Tensor | None,
         style: Style | None,
     ) -> Tensor:
         # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
@@ -224,7 +250,7 @@ class SmokeGenerator(Generator):
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
         gate = trim(detail_mask(density, self.factor), cropped, border)
-        residual, mask = self._correction(coarse, cropped, history, style)
+        residual, mask = self._correction(coarse, cropped, history, previous, style)
         change = gate * residual if mask is None else gate * (mask * residual)
         fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + change)
         fine = self.finish(fine, coarse, detail, cropped)
@@ -235,7 +261,12 @@ class SmokeGenerator(Generator):
         return torch.cat([fine, trim(shown, cropped, self.consistency_radius * self.factor)], 1)
 
     def _correction(
-        self, coarse: Tensor, cropped: CroppedSides | None, history: Tensor | None, style: Style | None
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides | None,
+        history: Tensor | None,
+        previous: Tensor | None,
+        style: Style | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each.
 
@@ -253,6 +284,10 @@ class SmokeGenerator(Generator):
         fields = trim(self.read(coarse), cropped, reach)
         x = fields.contiguous(memory_format=memory_format(self.dim))
         x = self.head(x, cropped)
+        if previous is not None:
+            assert self.previous_head is not None, "a generator that does not read its last frame"
+            cells = trim(space_to_depth(previous, self.factor), cropped, reach)
+            x = x + self.previous_head(cells.contiguous(memory_format=memory_format(self.dim)), cropped)
         halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
         for block in self.trunk:
             x = block(x, cropped, **coded)
@@ -356,6 +391,11 @@ class SmokeGenerator(Generator):
         return self.options.mask
 
     @property
+    def reads_previous(self) -> bool:
+        """Whether it reads its own last fine frame."""
+        return self.options.previous
+
+    @property
     def latent(self) -> LatentOptions | None:
         """What of its output is a matter of style; None: it has one output for an input."""
         return self.options.latent
@@ -411,6 +451,7 @@ class SmokeGenerator(Generator):
             kernel * _channels(dim, options.inputs) * options.width
             + 2 * options.blocks * kernel * options.width**2
         )
+        total += kernel * fine * options.width if options.previous else 0
         for stage, rise in enumerate(self.rises):
             assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample, ModulatedUpsample))
             macs = rise.macs_per_cell

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fluidsr.models.blocks import BalancedSubpixelUpsample, Convolution, balanced
+from fluidsr.models.blocks import BalancedSubpixelUpsample, Convolution, UnbiasedConvolution, balanced
 
 _AT_FIRST = 15  # power iterations
 _TINY = 1e-12
@@ -65,7 +65,7 @@ def normalise_spectrally(*networks: nn.Module) -> None:
     """Normalise the kernels of all convolutions in `networks`."""
     for network in networks:
         for module in list(network.modules()):
-            if isinstance(module, (Convolution, BalancedSubpixelUpsample)):
+            if isinstance(module, (Convolution, UnbiasedConvolution, BalancedSubpixelUpsample)):
                 norm = SpectralNorm(module.weight, isinstance(module, BalancedSubpixelUpsample))
                 parametrize.register_parametrization(module, "weight", norm, unsafe=True)
 

@@ -30,18 +30,18 @@ class LatentOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    content: int = Field(default=16, ge=1, le=256, description="Numbers that stay for a clip")
-    motion: int = Field(default=4, ge=0, le=64, description="Numbers of each frame")
+    content: int = Field(default=16, ge=1, le=256, description="Numbers that are constant for a clip")
+    motion: int = Field(default=4, ge=0, le=64, description="Numbers per frame")
     kind: Literal["gaussian", "sphere"] = Field(
         default="gaussian",
-        description="Where the content is drawn: from a normal distribution, or uniformly on a sphere",
+        description="How the content is drawn: from a normal distribution, or uniformly on a sphere",
     )
     noise: bool = Field(
         default=True,
-        description="Whether each grid above the coarse one has a channel of noise, too; needs `last: resized`",
+        description="Whether each grid finer than the coarse one also has a channel of noise; needs `last: resized`",
     )
     hold: int = Field(
-        default=0, ge=0, description="Frames after which that noise is another; 0: it stays for a clip"
+        default=0, ge=0, description="Frames after which that noise changes; 0: it is constant for a clip"
     )
 
     @property

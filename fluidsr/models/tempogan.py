@@ -32,7 +32,7 @@ class TempoGANArchitecture(ArchitectureOptions):
 
     inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
     gated: bool = Field(
-        default=False, description="Exactly no smoke far from any smoke; the published generator is not gated"
+        default=False, description="Output exactly 0 far from any smoke; the published generator is not gated"
     )
     init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
 
@@ -60,6 +60,7 @@ class TempoGAN(Generator):
 
     architecture = "TempoGAN"
     schema = TempoGANOptions
+    scales_detail = True
     options: TempoGANOptions
 
     def __init__(self, dim: int, factor: int = 4, **choices: Any) -> None:

@@ -30,13 +30,13 @@ class UNetArchitecture(ArchitectureOptions):
 
     inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
     width: int = Field(
-        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many a level below"
+        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many on each coarser level"
     )
     depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
-    gated: bool = Field(default=False, description="Exactly no smoke far from any smoke")
+    gated: bool = Field(default=False, description="Output exactly 0 far from any smoke")
     norm: Literal["batch", "none"] = Field(
         default="batch",
-        description="Normalisation; use `none` with few tiles in a batch, where batch norms blur the density's level",
+        description="Normalization; use `none` with few tiles in a batch, where batch norms blur the density's level",
     )
 
 
@@ -60,6 +60,7 @@ class UNet(Generator):
 
     architecture = "UNet"
     schema = UNetOptions
+    scales_detail = True
     options: UNetOptions
 
     def __init__(self, dim: int, factor: int = 4, **choices: Any) -> None:

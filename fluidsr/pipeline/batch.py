@@ -67,6 +67,6 @@ def simulate_batch(
         raise RunError(
             str(parent / LOG_FILE),
             f"{len(failed)} of {len(jobs)} scenes failed: {', '.join(failed)}",
-            "see why there; the same command again goes on with them",
+            "the errors are there; rerun the same command to resume these scenes",
         )
     return results

@@ -14,7 +14,7 @@ from fluidsr.errors import FluidsrError, SolverError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.provenance import environment, to_yaml
 from fluidsr.scenes import Scene
-from fluidsr.scenes.schema import Start
+from fluidsr.scenes.sections import Start
 from fluidsr.scenes.yaml_loader import parse, read_text
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def generator_card(model: str) -> Card:
 
     card = models.read_card(model)
     if card.architecture == Closure.architecture:
-        problem = "corrects coarse runs, and finetuning is of generators"
+        problem = "corrects coarse runs; only generators can be finetuned"
         raise ModelError(model, problem, f"give one of: {', '.join(models.shipped())}")
     return card
 
@@ -132,14 +132,20 @@ def finetune_recipe(
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
         notes.append(f"patches have {patches['tile']} coarse cells along each edge: the frames are small")
+    if patches["frames"] > 3:  # pairs have one neighbour on either side
+        patches["frames"] = 3
+        temporal = (data["discriminators"] or {}).get("temporal")
+        if temporal and temporal["levels"] > 1:
+            temporal |= {"levels": 1, "stride": 4}
+            notes.append("Dt sees three frames, and begins anew: pairs have no more neighbours")
     losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
     optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:
         if problem := _missing_discriminators(model, card):
             _leave_adversary_out(data)
             notes.append(
-                f"{card.name} was trained with discriminators, and {problem}: it goes on by its other losses, which "
-                "may smooth some of its detail"
+                f"{card.name} was trained with discriminators, and {problem}: it continues with its other losses, "
+                "which may smooth some of its detail"
             )
         else:
             data["discriminators"] |= {"start": 0}

@@ -61,7 +61,7 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
     half = len(numbers) // 2
     if len(numbers) not in (4, 6) or not all(a < b for a, b in zip(numbers, numbers[half:], strict=False)):
         what = f"'{crop}' is not a box"
-        raise InputError("crop", what, "give auto, or the corners in metres: x0,y0,z0,x1,y1,z1")
+        raise InputError("crop", what, "give auto, or the corners in meters: x0,y0,z0,x1,y1,z1")
     return tuple(numbers[:half]), tuple(numbers[half:])
 
 
@@ -69,7 +69,8 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
 class FrameRef:
     """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells.
 
-    `number` is its own among those of the cache. `parts` are further files of the same frame.
+    `number` is its own among those of the cache. `parts` are further files of the same frame. `second`: of the first
+    frame, the file of the next one.
     """
 
     number: int
@@ -79,6 +80,7 @@ class FrameRef:
     one_of_many: bool = False
     frame_number: float | None = None
     parts: tuple[Path, ...] = ()
+    second: Path | None = None
 
     @property
     def frame(self) -> float:
@@ -97,7 +99,8 @@ class FrameRef:
     def absolute(self) -> FrameRef:
         """The same with absolute paths, for processes that work in another folder."""
         parts = tuple(file.resolve() for file in self.parts)
-        return replace(self, source=self.source.resolve(), parts=parts)
+        second = self.second and self.second.resolve()
+        return replace(self, source=self.source.resolve(), parts=parts, second=second)
 
 
 @dataclass(frozen=True)
@@ -136,16 +139,20 @@ class FrameSequence:
             )
             for place, file in enumerate(files, start=1)
         )
+        if len(all_frames) > 1:
+            all_frames = (replace(all_frames[0], second=all_frames[1].source), *all_frames[1:])
         items = choose(all_frames, frames_wanted)
         damaged = tuple(item for item in items if _has_no_byte(item.source))
         if damaged and not skip_damaged:
-            what = f"is empty (0 bytes); of {len(items)} frames {len(damaged)} such"
+            what = f"is empty (0 bytes), like {len(damaged)} of {len(items)} frames"
             raise InputError(
                 str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
             )
         left = tuple(item for item in items if item not in damaged)
         if not left:
-            raise InputError(str(damaged[0].source), "is empty (0 bytes), as all others", "write them again")
+            raise InputError(
+                str(damaged[0].source), "is empty (0 bytes), like all others", "write them again"
+            )
         return cls(all_frames, left, files.gaps, damaged)
 
     def notes(self) -> Iterator[str]:
@@ -212,9 +219,19 @@ def in_its_place(
         # Turned, a lower face may be an upper one: velocity goes on at the centres.
         fields = {name: values for name, values in frame.fields().items() if name != FACES}
         frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
-    if frame.time == 0.0:
+    if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
     return padded(frame, margin) if taken.tight and margin else frame
+
+
+def _begins_at_zero(item: FrameRef) -> bool:
+    """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
+    if item.second is None:
+        return False
+    try:
+        return (volumes.inspect(item.second).time or 0.0) > 0.0
+    except InputError:
+        return False  # a damaged frame is reported when its turn comes
 
 
 def style_of(

@@ -124,6 +124,6 @@ def generate_dataset(
         for note in report.notes:
             progress.note(note)
         for name, problem in report.damaged.items():
-            progress.note(f"{output}: {name} was damaged ({problem}) and has been made again")
+            progress.note(f"{output}: {name} was damaged ({problem}) and has been computed again")
         for name, reason in report.failed.items():
             progress.note(f"{output}: {name} is left out: {reason}")

@@ -49,10 +49,12 @@ def scalarflow(
     Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
     """
     if folder is None or factor is None:
-        problem = "there is no folder" if folder is None else "there are no coarse sides to tell the factor"
+        problem = (
+            "there is no folder" if folder is None else "there are no coarse sides to determine the factor"
+        )
         raise InputError("layout scalarflow", problem, "give a folder and a `factor`, such as 4")
     if more:
-        raise InputError(next(iter(more)), "the layout of ScalarFlow determines it", "leave it out")
+        raise InputError(next(iter(more)), "the ScalarFlow layout determines it", "leave it out")
     from fluidsr.dataset import ExternalPair, Side
     from fluidsr.volumes import scalarflow as layout
 

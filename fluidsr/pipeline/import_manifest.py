@@ -41,7 +41,7 @@ class ReadSection(Strict):
     frame_rate: Positive | None = Field(default=None, description="Frames per second of the files")
     cells_at: Literal["centre", "corner"] | None = Field(
         default=None,
-        description="What the files' positions are of each cell; absent: its centre, as VDB and VTK mean",
+        description="What the files' positions are of each cell; absent: its center, as VDB and VTK mean",
     )
 
 

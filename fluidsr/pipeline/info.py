@@ -171,7 +171,7 @@ def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:
         cost = upscaling.load(name, device="cpu").cost(frame.shape)
         remarks = list(prepared.notes(card))
         if has_no_velocity:
-            remarks.append("there is no velocity: only with zero velocity, and the detail flickers")
+            remarks.append("there is no velocity: usable only with zero velocity, and the detail flickers")
         suitable[name] = {
             "output_shape": cost.fine_shape,
             "output_bytes": cost.result,

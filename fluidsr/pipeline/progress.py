@@ -197,6 +197,7 @@ class Lines:
 
     def __init__(self, progress: Progress) -> None:
         self._printed = time.monotonic()
+        self._last = ""
 
     def open(self) -> None:
         """The first line comes with the first piece."""
@@ -210,7 +211,9 @@ class Lines:
         remaining = "" if left is None else f"  {left:.0f} s left"
         remark = f"  {message}" if message else ""
         line = f"{progress.unit} {progress.done}/{progress.total}  {progress.speed}{remaining}{remark}"
-        print(line, file=sys.stderr, flush=True)
+        if line != self._last:  # substeps of a warm-up repeat theirs for minutes
+            print(line, file=sys.stderr, flush=True)
+        self._last = line
 
     def note(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from fluidsr import __version__
 from fluidsr.errors import VolumeError
 
 
@@ -31,11 +32,12 @@ def commit() -> str | None:
 
 def environment() -> dict[str, str | None]:
     """Versions of everything that shapes a result, and the machine's kind."""
-    packages = ("fluidsr", "numpy", "torch", "taichi", "scipy")
+    packages = ("numpy", "torch", "taichi", "scipy")
     return {
         "commit": commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "fluidsr": __version__,  # the metadata of an editable install may be those of an earlier version
         **{name: _version(name) for name in packages},
     }
 

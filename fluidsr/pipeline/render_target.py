@@ -46,7 +46,7 @@ class RenderTarget:
             what = f"'{suffix}' is not a picture or a movie"
             raise InputError(str(path), what, "give .png, .exr, .mp4 or a folder")
         if fps is not None and suffix != ".mp4":
-            raise InputError("fps", "is of movies alone", "leave it out, or give .mp4 as `output`")
+            raise InputError("fps", "applies to movies only", "leave it out, or give .mp4 as `output`")
         number = _NUMBER.search(path.name)
         if grid is not None:
             if suffix != ".png" or number:
@@ -63,7 +63,7 @@ class RenderTarget:
             return cls(path, suffix, files)
         if len(shots) > 1:
             remedy = f"give .mp4, a folder, or a pattern such as {path.stem}_####{suffix}"
-            raise InputError(str(path), f"is one picture for {kind}", remedy)
+            raise InputError(str(path), f"is a single picture, not {kind}", remedy)
         return cls(path, suffix, (path,))
 
     @property

@@ -122,8 +122,9 @@ def retime(
             folder.record(item.number, record, item.targets(root, settings.formats))
             progress.advance(item.name)
         if not math.isclose(plan.dt * plan.input_rate, 1):
-            note = f"{1 / plan.dt:.10g} frames show a second of the simulation: say so where velocity counts"
-            progress.note(f"{note} (upsample --frame-rate {1 / plan.dt:.10g})")
+            rate = f"{1 / plan.dt:.10g}"
+            note = f"the result has {rate} frames per second of the simulation: pass this rate where velocity matters"
+            progress.note(f"{note} (upsample --frame-rate {rate})")
     folder.refresh()
     # Played at the rate asked for.
     write_series_files(root, plan.frames, folder.complete, settings.formats, plan.rate)

@@ -183,7 +183,7 @@ class RunFolder:
         for file in dict.fromkeys((*files, *volumes)):
             problem = _damage(file, stored.get(self._name(file)))
             if problem:
-                self.notes.append(f"{file}: {problem}; frame {number} is made again")
+                self.notes.append(f"{file}: {problem}; frame {number} is computed again")
                 return False
         return True
 

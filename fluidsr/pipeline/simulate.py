@@ -240,6 +240,10 @@ def _simulate_into(
                 progress.note(
                     f"{folder.path}: resuming at frame {job.start_frame - 1 + todo[0]}; {done} frames are complete"
                 )
+            if method is not None and method.reads_previous and job.frames[0] > 1:
+                progress.note(
+                    f"{method.name} reads its own last fine frame: those of the frames before are made, too"
+                )
             _produce(job, method, corrector, start, folder, outputs, set(todo), saved, progress)
         # Also after a run that was stopped in between.
         saved.remove()

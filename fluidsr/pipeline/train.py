@@ -44,6 +44,8 @@ class TrainJob:
             state = TrainingState(recipe, self.seed, "meta")
         generator = state.ema
         frames = patches.batch * patches.frames + 3 * patches.triplets
+        if recipe.losses.ping_pong > 0:  # the way back
+            frames += patches.batch * (patches.frames - 1) + 2 * patches.triplets
         voxels = patches.accumulate * frames * (patches.tile * recipe.factor) ** recipe.dim
         cost = {
             "weights": generator.num_parameters,
@@ -98,7 +100,7 @@ class TrainJob:
                     held_out = sources(store, "validation", self, stack, progress.note, middles)
                 except InputError as error:
                     progress.note(
-                        f"{error.where}: {error.what}; the discriminators are not examined on held-out smoke"
+                        f"{error.where}: {error.what}; the discriminators are not evaluated on held-out smoke"
                     )
 
             def show(now: TrainingProgress) -> None:

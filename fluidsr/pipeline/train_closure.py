@@ -64,18 +64,15 @@ class ClosureJob:
                 progress.advance(f"unexplained {now.loss:.3f}{held}", now.step - progress.done)
 
             network = training.run(samples, held_out, minutes=minutes, on_progress=show)
-            metrics = (
-                {}
-                if training.validation is None
-                else {"held-out frames": {"unexplained": training.validation}}
-            )
+            left = {f"unexplained {name}": share for name, share in (training.validation or {}).items()}
             card = models.Card(
                 name=recipe.name,
                 summary=recipe.summary,
                 **models.properties_of(network),
                 units={
                     "velocity": "coarse cells per frame",
-                    "output": "change of velocity, coarse cells per frame",
+                    "output": "change of velocity, coarse cells per frame"
+                    + (", and share of smoke exchanged between cells" if recipe.network.exchange else ""),
                 },
                 density_range=samples.density_range,
                 velocity_range=samples.velocity_range,
@@ -84,7 +81,7 @@ class ClosureJob:
                 steps=training.step,
                 strength=recipe.strength,
                 commit=provenance.commit(),
-                metrics=metrics,
+                metrics={"held-out frames": left} if left else {},
                 limits=recipe.limits,
             )
             path = output / f"{recipe.name}.safetensors"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fluidsr import memory, volumes
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
-from fluidsr.pipeline import frame_sequence, memory_need, usd
+from fluidsr.pipeline import frame_sequence, memory_need, recurrent_order, usd
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -26,6 +27,9 @@ from fluidsr.pipeline.series_files import write_series_files
 from fluidsr.pipeline.shaping import Shaping
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES
+
+if TYPE_CHECKING:
+    from fluidsr.upscaling import LastFrameStore
 
 _BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
@@ -76,13 +80,15 @@ def upsample(
 ) -> Path:
     """Upsample every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
 
-    Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes.
+    Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes. Those of a
+    model that reads its own last fine frame are not: they are made in order, from the first one on.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
     Raises InputError for inputs that are not there or do not fit the model.
     """
     settings = _resolved(settings)
     cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
+    recurrent_order.check_order(cards[0], cache, scheduler)
     everything, items = cache.all_frames, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
@@ -108,8 +114,14 @@ def upsample(
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
         failures: list[VolumeError] = []
-        jobs = _with_earlier(todo, everything, cards[0].past)
-        for item, record in _results(jobs, root.resolve(), settings, scheduler, progress.note):
+        target = root.resolve()
+        if cards[0].reads_previous:
+            jobs = _with_earlier(items, everything, cards[0].past)
+            results = _in_order(jobs, [item in todo for item in items], target, settings, progress.note)
+        else:
+            jobs = _with_earlier(todo, everything, cards[0].past)
+            results = _results(jobs, target, settings, scheduler, progress.note)
+        for item, record in results:
             if isinstance(record, VolumeError):
                 failures.append(record)
                 progress.note(f"{item.source}: left out: {record.what}")
@@ -128,10 +140,16 @@ def upsample(
 
 
 def upsample_file(
-    item: FrameRef, earlier: Sequence[FrameRef], root: Path, settings: UpsampleSettings
+    item: FrameRef,
+    earlier: Sequence[FrameRef],
+    root: Path,
+    settings: UpsampleSettings,
+    last: LastFrameStore | None = None,
+    write: bool = True,
 ) -> dict[str, Any]:
     """Upsample one file, which comes after the `earlier` ones, and write its results under their final names; returns
-    its record."""
+    its record. `last` has the fine frame before it, for a model that reads that, and is given its own; without `write`
+    that is all."""
     import time
 
     from fluidsr.upscaling.companions import described, way_of
@@ -144,15 +162,7 @@ def upsample_file(
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken = _taken(item, settings)
     frame = frame_sequence.in_its_place(taken, item, settings.intake, _margin(first.card), first.card.dim)
-    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
-    if frame.velocity is None and (settings.zero_velocity or still):
-        frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-    elif frame.velocity is None and any(each.reads_velocity for each in upscalers):
-        raise InputError(
-            str(item.source),
-            "has no velocity: without it the detail does not move with the smoke, and flickers",
-            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
-        )
+    frame = _moving(frame, item, settings, any(each.reads_velocity for each in upscalers))
     history = _history(frame, earlier, settings, _margin(first.card))
     _check_memory(item, frame, upscalers, settings.device)
     finer = 1
@@ -166,6 +176,16 @@ def upsample_file(
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
     others = {name: frame.fields()[name] for name in fields if name != "density"}
     fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
+    notes = [*taken.notes]
+    pieces = partial(upscaler.pieces, frame, **shaping, history=history)
+    if last is not None:
+        previous = last.before(frame, upscaler.factor)
+        if previous is None and not last.is_empty:
+            notes.append("does not follow the frame before it: its detail begins anew")
+        pieces = partial(last.keeping, frame, upscaler.factor, partial(pieces, previous=previous))
+    if not write:
+        deque(pieces(fields=["density"]), maxlen=0)
+        return {}
     told = described({name: way_of(name, values) for name, values in others.items()})
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
@@ -183,8 +203,7 @@ def upsample_file(
         **how,
     )
     try:
-        pieces = upscaler.pieces(frame, **shaping, fields=fields, history=history)
-        for name, box, values in pieces:
+        for name, box, values in pieces(fields=fields):
             files.put(name, box.lo, values)
         for written in files.close():
             written.result()
@@ -201,8 +220,22 @@ def upsample_file(
         "seconds": time.perf_counter() - started,
         "up": up,
         "grids": usd.grids_of(fields, style, how["naming"]),
-        "notes": [*taken.notes, *upscaler.statistics.notes, *([told] if told else [])],
+        "notes": [*notes, *upscaler.statistics.notes, *([told] if told else [])],
     }
+
+
+def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
+    """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
+    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    if frame.velocity is None and (settings.zero_velocity or still):
+        return frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
+    if frame.velocity is None and needed:
+        raise InputError(
+            str(item.source),
+            "has no velocity: without it the detail does not move with the smoke, and flickers",
+            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
+        )
+    return frame
 
 
 def describe(
@@ -211,8 +244,9 @@ def describe(
     """What would be done, and the cost of a frame that is full of smoke, by the first one; computes and writes nothing.
     Raises as `upsample` does."""
     settings = _resolved(settings)
-    _cards(settings)
+    cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
+    recurrent_order.check_order(cards[0], cache)
     taken = _taken(cache.items[0], settings)
     upscalers = [settings.tiling.load(model, settings.device) for model in settings.models]
     dim = upscalers[0].card.dim
@@ -265,6 +299,7 @@ def _cards(settings: UpsampleSettings) -> list[Any]:
         if card.dim != cards[0].dim:
             problem = f"'{cards[0].name}' is {cards[0].dim}-D and '{card.name}' {card.dim}-D"
             raise InputError("model", problem, "give models of the same dimension")
+    recurrent_order.check_passes(cards)
     if CONFIDENCE in settings.fields:
         cards[-1].require_mask("fields")
     settings.shaping.check(cards[0].dim)
@@ -315,6 +350,7 @@ def _by_windows(
     read_options = settings.intake
     special = (
         len(settings.models) > 1
+        or upscaler.reads_previous
         or read_options.crop
         or read_options.axes
         or item.parts
@@ -448,6 +484,36 @@ def _margin(card: Any) -> int:
     return min(card.support_radius or _MOST_MARGIN, _MOST_MARGIN)
 
 
+def _in_order(
+    jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
+    wanted: Sequence[bool],
+    root: Path,
+    settings: UpsampleSettings,
+    note: Callable[[str], None],
+) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
+    """`_results` of the `wanted` jobs of a model that reads its own last fine frame."""
+
+    def make(
+        job: tuple[FrameRef, tuple[FrameRef, ...]], last: LastFrameStore, write: bool
+    ) -> dict[str, Any] | VolumeError:
+        return _unless_damaged(lambda: upsample_file(*job, root, settings, last, write), settings)
+
+    for (item, _), record in recurrent_order.in_order(jobs, wanted, make, root, note):
+        yield item, record
+
+
+def _unless_damaged(
+    made: Callable[[], dict[str, Any]], settings: UpsampleSettings
+) -> dict[str, Any] | VolumeError:
+    """A record, or why there is none, where damaged frames are left out."""
+    try:
+        return made()
+    except VolumeError as error:
+        if not settings.skip_damaged:
+            raise
+        return error
+
+
 def _results(
     jobs: Sequence[tuple[FrameRef, tuple[FrameRef, ...]]],
     root: Path,
@@ -456,18 +522,9 @@ def _results(
     note: Callable[[str], None],
 ) -> Iterator[tuple[FrameRef, dict[str, Any] | VolumeError]]:
     """The record of each frame, or why it is left out where damaged ones are. A job is a frame and those before it."""
-
-    def result(made: Callable[[], dict[str, Any]]) -> dict[str, Any] | VolumeError:
-        try:
-            return made()
-        except VolumeError as error:
-            if not settings.skip_damaged:
-                raise
-            return error
-
     if scheduler is None:
         for item, earlier in jobs:
-            yield item, result(partial(upsample_file, item, earlier, root, settings))
+            yield item, _unless_damaged(partial(upsample_file, item, earlier, root, settings), settings)
         return
     from fluidsr.cluster import as_run_errors, connect
 
@@ -477,7 +534,7 @@ def _results(
         futures = client.map(upsample_file, items, pasts, root=root, settings=settings, pure=False)
         for (item, _), future in zip(jobs, futures, strict=True):
             with as_run_errors(item.name):
-                record = result(future.result)
+                record = _unless_damaged(future.result, settings)
             yield item, record
 
 

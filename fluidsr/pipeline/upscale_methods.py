@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluidsr.errors import InputError, ModelError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from fluidsr.solver import Solver
-    from fluidsr.upscaling import FieldBlock, Upscaler
+    from fluidsr.upscaling import FieldBlock, LastFrameStore, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -30,6 +31,10 @@ class UpscaleMethod(Protocol):
 
     @property
     def factor(self) -> int: ...
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether the generator reads its own last fine frame."""
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
@@ -141,6 +146,10 @@ class GeneratorMethod:
     def factor(self) -> int:
         return self.upscaler.factor
 
+    @property
+    def reads_previous(self) -> bool:
+        return self.upscaler.reads_previous
+
     def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
         model = {"name": card.name, "sha256": card.sha256}
@@ -153,6 +162,8 @@ class GeneratorMethod:
         whole = largest.result * numbers_per_cell(scene) if "npz" in scene.output.formats else 0
         blocks = min(largest.result, 2 * largest.largest_result)
         memory = {"generator": largest.memory, "fine_fields": whole + blocks}
+        if self.upscaler.reads_previous:  # the last fine frame, and the one that is being made
+            memory["last_frame"] = 2 * largest.result
         if self.upscaler.past:  # the frames before; as input of the network; on a common grid
             memory["history"] = 3 * self.upscaler.past * 4 * (1 + scene.dim) * scene.cells
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
@@ -162,22 +173,39 @@ class GeneratorMethod:
 
 
 class _GeneratorRun:
-    """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not."""
+    """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not.
+
+    A generator that reads its own last fine frame gets it of every frame, also of those that nobody asks for. The state
+    has the fine frame before the present one, which may not be made yet.
+    """
 
     def __init__(self, upscaler: Upscaler, shaping: Shaping, first: Frame) -> None:
+        from fluidsr.upscaling import LastFrameStore
+
         self._upscaler, self._shaping, self._first = upscaler, shaping, first
-        self._past: deque[Frame] = deque(maxlen=upscaler.past)
+        self._last = LastFrameStore() if upscaler.reads_previous else None
+        self._past: deque[Frame] = deque(maxlen=max(upscaler.past, int(upscaler.reads_previous)))
+        self._pending: _GeneratorFrame | None = None
 
     def step(self, coarse: Frame) -> FineFrame:
-        number = round((coarse.time - self._first.time) / coarse.dt)
-        fine = _GeneratorFrame(self._upscaler, coarse, self._shaping, number, tuple(self._past))
+        if self._last is not None and self._pending is not None and not self._pending.made:
+            self._pending.whole(())
+        self._pending = self._frame(coarse)
         self._past.append(_moving(coarse))
-        return fine
+        return self._pending
+
+    def _frame(self, coarse: Frame) -> _GeneratorFrame:
+        number = round((coarse.time - self._first.time) / coarse.dt)
+        return _GeneratorFrame(self._upscaler, coarse, self._shaping, number, tuple(self._past), self._last)
 
     def state(self) -> dict[str, torch.Tensor]:
         import torch
 
         state = {"past": torch.tensor(len(self._past))}
+        if self._last is not None:
+            made = self._pending is None or self._pending.made
+            state |= {f"last_{name}": tensor for name, tensor in self._last.state().items()}
+            state["made"] = torch.tensor(made)
         for place, frame in enumerate(self._past):
             state[f"past_{place}"] = torch.cat([frame.density[None], frame.fields()["velocity"]])
             state[f"time_{place}"] = torch.tensor(frame.time, dtype=torch.float64)
@@ -186,11 +214,20 @@ class _GeneratorRun:
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         first = self._first
         self._past.clear()
+        self._pending = None
         for place in range(int(state["past"])):
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
             if fields.shape != (1 + first.dim, *first.shape):
-                raise InputError(f"past_{place}", "does not fit the scene", "start the run anew")
-            self._past.append(_moving(first).replace(density=fields[0], velocity=fields[1:], time=time))
+                raise InputError(f"past_{place}", "does not fit the scene", "start a new run")
+            earlier = _moving(first).replace(density=fields[0], velocity=fields[1:], time=time)
+            self._pending = self._frame(earlier)
+            self._past.append(earlier)
+        if self._last is not None:
+            prefix = "last_"
+            own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+            self._last.restore(own)
+            if self._pending is not None:
+                self._pending.made = bool(state["made"])
 
 
 def _moving(frame: Frame) -> Frame:
@@ -206,33 +243,46 @@ class _GeneratorFrame:
         shaping: Shaping,
         number: int,
         history: Sequence[Frame],
+        last: LastFrameStore | None,
     ) -> None:
         self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number
-        self._history = history
+        self._history, self._last, self.made = history, last, False
         self.notes: Sequence[str] = ()
 
     def whole(self, fields: Sequence[str]) -> Frame:
-        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
-        fine = self._upscaler.upsample(self._coarse, **shaping, fields=fields, history=self._history)
+        fine = self._upscaler.upsample(self._coarse, **self._options(), fields=fields)
         self.notes = self._upscaler.statistics.notes
+        if self._last is not None:
+            self._last.put(self._coarse, fine)
+        self.made = True
         return fine
 
     def pieces(self, fields: Sequence[str]) -> Iterator[FieldBlock]:
         # What is wrong with the frame is raised here, before the first block.
-        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
-        return self._noting(
-            self._upscaler.pieces(self._coarse, **shaping, fields=fields, history=self._history)
-        )
+        coarse, upscaler = self._coarse, self._upscaler
+        pieces = partial(upscaler.pieces, coarse, **self._options(), fields=fields)
+        if self._last is not None:
+            pieces = partial(self._last.keeping, coarse, upscaler.factor, pieces)
+        return self._noting(pieces())
 
     def _noting(self, pieces: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
         yield from pieces
         self.notes = self._upscaler.statistics.notes
+        self.made = True
+
+    def _options(self) -> dict[str, Any]:
+        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
+        options = {**shaping, "history": self._history}
+        if self._last is not None:
+            options["previous"] = self._last.before(self._coarse, self._upscaler.factor)
+        return options
 
 
 class WaveletMethod:
     """Smoke on a fine grid, advected through all frames by the coarse flow and added eddies."""
 
     name = "wavelet turbulence"
+    reads_previous = False
 
     def __init__(self, config: WaveletUpscale, device: str) -> None:
         self._config, self._device = config, device

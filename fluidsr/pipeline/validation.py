@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PAIRS = 6
 _PICTURES = 3
 _PAST = 99  # frames before each pair at most, as far as a recipe's generator may look back
+_LAST_FRAMES = 8  # made before each pair where the generator reads its own last one
 _GAP = 4  # pixels between the panels of a picture
 
 
@@ -65,10 +66,7 @@ class Validator:
         upscaler = self._upscaler(generator)
         scores: list[dict[str, float]] = []
         for pair in self._pairs:
-            before, after = (
-                upscaler.upsample(frame, history=past).numpy().density
-                for frame, past in zip(pair.coarse, (pair.past, (*pair.past, pair.coarse[0])), strict=True)
-            )
+            before, after = (fine.numpy().density for fine in _upsampled(upscaler, pair))
             reference_before, reference = pair.fine
             scores.append(
                 {
@@ -91,8 +89,7 @@ class Validator:
         images: dict[str, np.ndarray] = {}
         for pair in self._pairs:
             if pair.simulation not in images and len(images) < _PICTURES:
-                past = (*pair.past, pair.coarse[0])
-                fine = upscaler.upsample(pair.coarse[1], history=past).numpy().density
+                fine = _upsampled(upscaler, pair)[1].numpy().density
                 coarse = pair.coarse[1].numpy().density
                 images[pair.simulation] = panels(coarse, fine, pair.fine[1])
         return images
@@ -105,6 +102,16 @@ class Validator:
             name="in-training", density_range=(0, np.inf), velocity_range=(-np.inf, np.inf)
         )
         return Upscaler(Model(generator.eval(), card), device=self._device)
+
+
+def _upsampled(upscaler: Upscaler, pair: _FramePair) -> tuple[Frame, Frame]:
+    """Both fine frames of a pair."""
+    from fluidsr.upscaling import InOrder
+
+    past = pair.past[-_LAST_FRAMES:] if upscaler.reads_previous else pair.past
+    upsample = InOrder(upscaler) if upscaler.reads_previous else upscaler.upsample
+    first, second = pair.coarse
+    return upsample(first, history=past), upsample(second, history=(*past, first))
 
 
 def panels(coarse: np.ndarray, output: np.ndarray, reference: np.ndarray) -> np.ndarray:

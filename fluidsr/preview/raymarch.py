@@ -158,7 +158,7 @@ def _beside(name: str, field: Array | None, dim: int, device: torch.device) -> t
         return None
     values = torch.as_tensor(field, dtype=torch.float32, device=device).contiguous()
     if values.ndim != dim or not bool(torch.isfinite(values).all()):
-        raise InputError(name, "is no field of finite numbers on the frame's box", "leave it out")
+        raise InputError(name, "is not a field of finite numbers on the frame's box", "leave it out")
     return values if bool((values > 0).any()) else None
 
 

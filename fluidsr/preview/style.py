@@ -52,7 +52,7 @@ class RenderStyle:
         if self.extinction is not None and not (0 < self.extinction < math.inf):
             raise InputError("extinction", f"{self.extinction} 1/m is out of range", "give a positive number")
         if not (0 <= self.flame < math.inf):
-            raise InputError("flame", f"{self.flame} is out of range", "give a number from 0 up")
+            raise InputError("flame", f"{self.flame} is out of range", "give 0 or more")
         if not -0.95 <= self.forward_scattering <= 0.95:
             raise InputError(
                 "forward_scattering", f"{self.forward_scattering} is out of range", "give -0.95 to 0.95"

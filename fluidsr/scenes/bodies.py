@@ -29,21 +29,19 @@ class Noise(Strict):
     """
 
     strength: Annotated[Number, Field(ge=0, le=4)] = Field(
-        default=0.5, description="Depth of the modulation; 0 is none, from 1 on the troughs emit nothing"
+        default=0.5, description="Depth of the modulation; 0 is none, at 1 and above the troughs emit nothing"
     )
     scale: Annotated[Number, Field(gt=0, le=4096)] = Field(
         default=8.0, description="Features of the noise across the longest edge of the domain"
     )
-    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(
-        default=0, description="Another number, another pattern"
-    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
 
 
 class Sphere(Strict):
     """A sphere; in 2-D a disc."""
 
     shape: Literal["sphere"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
 
 
@@ -51,7 +49,7 @@ class Box(Strict):
     """A box along the axes; in 2-D a rectangle."""
 
     shape: Literal["box"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     size: Lengths = Field(description="Edge lengths, one number per axis", json_schema_extra=unit("m"))
 
 
@@ -59,7 +57,7 @@ class Cylinder(Strict):
     """A solid cylinder with flat ends; in 2-D a rectangle."""
 
     shape: Literal["cylinder"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(description="Length between the flat ends", json_schema_extra=unit("m"))
     axis: Axis = Field(default="y", description="The direction of its length")
@@ -69,10 +67,10 @@ class Capsule(Strict):
     """A cylinder with half-spheres on its ends."""
 
     shape: Literal["capsule"] = Field(description="The kind of shape")
-    center: Vector = Field(description="Centre, one number per axis", json_schema_extra=unit("m"))
+    center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(
-        description="Length of the straight part, between the centres of the two half-spheres",
+        description="Length of the straight part, between the centers of the two half-spheres",
         json_schema_extra=unit("m"),
     )
     axis: Axis = Field(default="y", description="The direction of its length")
@@ -88,7 +86,7 @@ class Mesh(Strict):
         json_schema_extra=unit("m"),
     )
     scale: Positive = Field(
-        default=1.0, description="Metres per unit of the file", json_schema_extra=unit("m")
+        default=1.0, description="Meters per unit of the file", json_schema_extra=unit("m")
     )
 
 
@@ -100,7 +98,7 @@ class Keyframe(Strict):
 
     time: Number = Field(description="When", json_schema_extra=unit("s"))
     offset: Vector = Field(
-        description="How far from center, one number per axis", json_schema_extra=unit("m")
+        description="Distance from center, one number per axis", json_schema_extra=unit("m")
     )
 
 
@@ -108,7 +106,7 @@ class Moving(Strict):
     """What can move."""
 
     motion: Annotated[tuple[Keyframe, ...], Field(min_length=1, max_length=10_000)] | None = Field(
-        default=None, description="Keyframes, in the order of time; absent: it rests"
+        default=None, description="Keyframes, ordered by time; absent: it is at rest"
     )
 
 
@@ -116,11 +114,11 @@ class Emission(Moving):
     """What a source gives while it is on: to the share of each cell that its shape takes, and to what flows across."""
 
     density: NotNegative | None = Field(
-        default=None, description="Density is raised to this value; absent: density is left alone"
+        default=None, description="Density is raised to this value; absent: density is not changed"
     )
     temperature: Number | None = Field(
         default=None,
-        description="Temperature above ambient is raised to this value; absent: it is left alone",
+        description="Temperature above ambient is raised to this value; absent: it is not changed",
         json_schema_extra=unit("K"),
     )
     fuel: NotNegative | None = Field(
@@ -129,28 +127,28 @@ class Emission(Moving):
     )
     color: tuple[Share, Share, Share] | None = Field(
         default=None,
-        description="Red, green and blue of the smoke, linear, 0 to 1; absent: grey (0.7) where another source has a"
+        description="Red, green and blue of the smoke, linear, 0 to 1; absent: gray (0.7) where another source has a"
         " color",
     )
     velocity: Vector | None = Field(
         default=None,
-        description="What gas is emitted with, one number per axis: slower gas is pushed along it, faster gas is left"
-        " alone; absent: no push",
+        description="Velocity of the emitted gas, one number per axis: slower gas is accelerated to it, faster gas is"
+        " not changed; absent: no push",
         json_schema_extra=unit("m/s"),
     )
     inflow: Flag = Field(
         default=False,
-        description="A nozzle: the surface carries exactly velocity's flux outwards, and nothing comes in elsewhere",
+        description="A nozzle: the surface carries exactly the flux of velocity outwards, and nothing enters elsewhere",
     )
     inherit: Share = Field(
-        default=0.0, description="Share of the shape's own motion that is added to velocity"
+        default=0.0, description="Fraction of the shape's own motion that is added to velocity"
     )
     expansion: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         default=0.0,
-        description="Gas release: volume that each volume of the shape makes per second",
+        description="Gas release: volume created per volume of the shape and second",
         json_schema_extra=unit("1/s"),
     )
-    noise: Noise | None = Field(default=None, description="Breaks up the emission; absent: even")
+    noise: Noise | None = Field(default=None, description="Breaks up the emission; absent: uniform")
     seconds: tuple[NotNegative, NotNegative] | None = Field(
         default=None,
         description="When the source is on, [start, end]; absent: always",

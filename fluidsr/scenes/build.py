@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.scenes import mesh
-from fluidsr.scenes.schema import AXES, Scene
+from fluidsr.scenes.schema import Scene
+from fluidsr.scenes.sections import AXES
 
 if TYPE_CHECKING:
     from fluidsr.solver import Motion, Scenery, Setup, Shape, Solver

@@ -1,7 +1,8 @@
-"""The learned corrector of a coarse run: after each frame it gives back the velocity that the coarse grid has lost."""
+"""The learned corrector of a coarse run: after each frame it gives back what the coarse grid has lost."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import ModelError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from fluidsr.solver import Solver
 
 AUTOMATIC, NONE = "auto", "none"
+# Coarse cells per frame, root mean square over smoke: nine of ten frames that correctors learn from are faster.
+SLOW = 0.5
+LONGEST = 16  # frames that a slow frame counts as, at most
 
 
 class Corrector:
@@ -43,21 +47,47 @@ class Corrector:
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength}
 
     def correct(self, solver: Solver) -> None:
-        """Add what the velocity of the solver's present state lacks; on return it is divergence-free.
+        """Add what the solver's present state lacks. On return velocity is divergence-free, and each scalar's total is
+        as before.
 
         Raises SolverError where the projection fails.
         """
         import torch
 
+        from fluidsr.models.exchange import exchange
         from fluidsr.scenes.build import frame_of
 
         seconds = self._scene.frame_seconds
         frame = frame_of(solver, self._scene, seconds)
-        state = closure_state(frame, self._scene.up_axis, self._per_kelvin, self._per_density)
+        stretch = stretch_of(frame)
+        longer = dataclasses.replace(frame, dt=stretch * seconds)
+        state = closure_state(longer, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
-            change = self.network(state.to(solver.device), self._periodic)[0]
-        scale = self._strength * frame.cell_size / seconds
-        solver.add_velocity(change * scale, seconds)
+            change = self.network.around_smoke(state.to(solver.device), self._periodic)
+            if change.exchange is not None:
+                share, open_faces = self._strength / stretch * change.exchange, solver.open_faces()[None]
+                solver.add_scalars(
+                    {
+                        name: exchange(values[None, None], share, open_faces, self._periodic)[0, 0]
+                        for name, values in solver.scalars().items()
+                    }
+                )
+        scale = self._strength / stretch * frame.cell_size / longer.dt
+        solver.add_velocity(change.velocity[0] * scale, seconds)
+
+
+def stretch_of(frame: Frame) -> float:
+    """How many frames of a slow flow (torch) a corrector sees as one, of which it then makes its share.
+
+    What a coarse grid loses in a second hardly depends on the frame rate, and a corrector learned from frames in which
+    smoke moves by about a cell.
+    """
+    from fluidsr.models.closure import PRESENT
+
+    smoky = frame.density > PRESENT
+    square = frame.velocity_in_cells().square().sum(0)[smoky]
+    speed = float(square.mean().sqrt()) if square.numel() else 0.0
+    return min(max(SLOW / max(speed, SLOW / LONGEST), 1.0), float(LONGEST))
 
 
 def corrector_for(scene: Scene, device: str) -> Corrector | None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fluidsr.scenes import mesh
-
-if TYPE_CHECKING:
-    from fluidsr.scenes.schema import Scene
-
-_MOST_PER_AXIS = 48
 
 
 def bounds(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -72,16 +66,3 @@ def _to_corner(beyond: np.ndarray) -> np.ndarray:
     """The distance to where all of `beyond [n, k]`, distances along k directions, are 0 or less."""
     outside = np.linalg.norm(np.maximum(beyond, 0), axis=1)
     return np.asarray(outside + np.minimum(beyond.max(axis=1), 0))
-
-
-def cell_centres(scene: Scene, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
-    """Cell centres `[n, d]` (metres) of the domain between two corners; of many, an even selection."""
-    h = scene.domain.cell_size
-    axes = []
-    for a, b, n in zip(low, high, scene.domain.resolution, strict=True):
-        first = max(0, int(np.ceil(a / h - 0.5 - 1e-9)))
-        last = min(n - 1, int(np.floor(b / h - 0.5 + 1e-9)))
-        step = max(1, -(-(last - first + 1) // _MOST_PER_AXIS))
-        axes.append((np.arange(first, last + 1, step) + 0.5) * h)
-    grids = np.meshgrid(*axes, indexing="ij")
-    return np.stack([g.ravel() for g in grids], axis=1)

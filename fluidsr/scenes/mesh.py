@@ -94,9 +94,11 @@ def _read(path: Path, changed: int, size: int) -> Surface:
     if path.is_dir():
         raise InputError(label, "is a folder", "give a mesh file")
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(label, f"'{path.suffix}' is no mesh format", f"give a file in {', '.join(SUFFIXES)}")
+        raise InputError(
+            label, f"'{path.suffix}' is not a mesh format", f"give a file in {', '.join(SUFFIXES)}"
+        )
     if size > MOST_BYTES:
-        raise InputError(label, f"has {size / 1e9:.2g} GB", f"give a mesh of at most {MOST_BYTES >> 20} MiB")
+        raise InputError(label, f"is {size / 1e9:.2g} GB", f"give a mesh of at most {MOST_BYTES >> 20} MiB")
     _check_counts(path, size)
     points, triangles = _triangles(path)
     if len(triangles) == 0:

@@ -23,12 +23,12 @@ class ModelUpscale(Strict):
     detail: DetailFactor = Field(default=1.0, description=_DETAIL.format(all="what the generator makes"))
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=1.0,
-        description="Factor on the velocity that the generator is shown; what it does depends on the model"
+        description="Factor on the velocity that the generator sees; the effect depends on the model"
         " (docs/control.md)",
     )
     regions: Regions = Field(
         default=(),
-        description="Shapes in which the detail, and that velocity, are multiplied once more; as sources have them",
+        description="Shapes in which the detail, and that velocity, have additional factors; as for sources",
     )
     detail_mask: FileName | None = Field(
         default=None,
@@ -44,13 +44,13 @@ class ModelUpscale(Strict):
     )
     style_seed: Annotated[Integer, Field(ge=0, lt=2**31)] | None = Field(
         default=None,
-        description="Which of its ways a generator with a latent code upsamples in; absent: 0 (docs/style.md)",
+        description="Seed of the style of a generator with a latent code; absent: 0 (docs/style.md)",
     )
     style: dict[str, Number] = Field(
-        default={}, description="Amounts along directions that `fluidsr styles` has found: `{enstrophy: 1.5}`"
+        default={}, description="Amounts along directions found by `fluidsr styles`: `{enstrophy: 1.5}`"
     )
     styles: FileName | None = Field(
-        default=None, description="The file of those directions; absent: the one beside the model"
+        default=None, description="File of directions for `style`; absent: the one beside the model"
     )
 
 
@@ -60,7 +60,8 @@ class CarryUpscale(Strict):
     method: Literal["carry"] = Field(description="How frames are upsampled")
     factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells along the edge of a coarse one")
     frames: Annotated[Integer, Field(ge=1, le=32)] = Field(
-        default=4, description="How many frames ago; more: finer detail, farther from its right place"
+        default=4,
+        description="Age of the carried smoke in frames; more: finer detail, less accurately placed",
     )
     detail: DetailFactor = Field(default=1.0, description=_DETAIL.format(all="what was carried"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +16,15 @@ from fluidsr.frame import CONFIDENCE
 from fluidsr.scenes import mesh
 from fluidsr.scenes.bodies import Body
 from fluidsr.scenes.error_messages import Problem
-from fluidsr.scenes.geometry import bounds, cell_centres, inside, swept
+from fluidsr.scenes.geometry import bounds, inside, swept
+from fluidsr.scenes.sections import Sections
 from fluidsr.scenes.upscale import ModelUpscale, WaveletUpscale
 
-if TYPE_CHECKING:
-    from fluidsr.scenes.schema import Scene
-
 MAX_CELLS = 2**31 - 1  # cell indices are 32-bit integers
+_MOST_PER_AXIS = 48
 
 
-def problems_of(scene: Scene) -> list[Problem]:
+def problems_of(scene: Sections) -> list[Problem]:
     """Everything that is wrong with a scene whose single values are valid; empty where it is sound."""
     problems = _domain(scene) or _wind(scene)
     if problems:
@@ -42,7 +41,7 @@ def problems_of(scene: Scene) -> list[Problem]:
     return problems + _start(scene) + _upscale(scene) + _output(scene)
 
 
-def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
+def _bodies(scene: Sections) -> list[tuple[tuple[Any, ...], Any]]:
     sources: list[tuple[tuple[Any, ...], Any]] = [
         (("sources", i), body) for i, body in enumerate(scene.sources)
     ]
@@ -50,11 +49,11 @@ def _bodies(scene: Scene) -> list[tuple[tuple[Any, ...], Any]]:
     return sources + obstacles + [(("upscale", "regions", i), body) for i, body in enumerate(_regions(scene))]
 
 
-def _regions(scene: Scene) -> tuple[Any, ...]:
+def _regions(scene: Sections) -> tuple[Any, ...]:
     return scene.upscale.regions if isinstance(scene.upscale, ModelUpscale) else ()
 
 
-def _domain(scene: Scene) -> list[Problem]:
+def _domain(scene: Sections) -> list[Problem]:
     problems = []
     if scene.cells > MAX_CELLS:
         what = f"{list(scene.domain.resolution)} makes {scene.cells / 1e9:.3g} billion cells"
@@ -70,7 +69,7 @@ def _domain(scene: Scene) -> list[Problem]:
     return problems
 
 
-def _wind(scene: Scene) -> list[Problem]:
+def _wind(scene: Sections) -> list[Problem]:
     wind = scene.physics.wind
     if wind is None:
         return []
@@ -87,7 +86,7 @@ def _wind(scene: Scene) -> list[Problem]:
     return problems
 
 
-def _noise_forces(scene: Scene) -> list[Problem]:
+def _noise_forces(scene: Sections) -> list[Problem]:
     problems = []
     for name in ("disturbance", "turbulence"):
         force = getattr(scene.physics, name)
@@ -97,26 +96,26 @@ def _noise_forces(scene: Scene) -> list[Problem]:
     return problems
 
 
-def _combustion(scene: Scene) -> list[Problem]:
+def _combustion(scene: Sections) -> list[Problem]:
     where = ("physics", "combustion")
     if not scene.burns:
         if scene.physics.combustion != type(scene.physics.combustion)():
             return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
         return []
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
-        what = "no side of the domain is open, and the gas that burning makes could not leave"
+        what = "no side of the domain is open, and the gas that burning creates could not leave"
         return [Problem((*where, "expansion"), what, "open a side (domain.boundary), or give 0")]
     ignition = scene.physics.combustion.ignition
     if ignition and scene.start is None and _hottest(scene) < ignition:
         what = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
         return [Problem((*where, "ignition"), what, "give a source that temperature, or remove it")]
     if isinstance(scene.upscale, WaveletUpscale):
-        what = "the wavelet method knows the smoke of sources alone, not that of a fire"
+        what = "the wavelet method supports smoke from sources only, not from a fire"
         return [Problem(("upscale", "method"), what, "use a model")]
     return []
 
 
-def _hottest(scene: Scene) -> float:
+def _hottest(scene: Sections) -> float:
     """The highest temperature that a source can give, K; ambient where none gives any."""
     given = [
         (source.temperature or 0.0) * (1 + (abs(source.noise.strength) if source.noise else 0.0))
@@ -125,7 +124,7 @@ def _hottest(scene: Scene) -> float:
     return max(given, default=0.0)
 
 
-def _start(scene: Scene) -> list[Problem]:
+def _start(scene: Sections) -> list[Problem]:
     if scene.start is None:
         if scene.sources:
             return []
@@ -139,7 +138,7 @@ def _start(scene: Scene) -> list[Problem]:
     return []
 
 
-def _upscale(scene: Scene) -> list[Problem]:
+def _upscale(scene: Sections) -> list[Problem]:
     if not isinstance(scene.upscale, WaveletUpscale):
         return [
             _outside_problem(scene, ("upscale", "regions", i), "region")
@@ -158,19 +157,19 @@ def _upscale(scene: Scene) -> list[Problem]:
     return problems
 
 
-def _obstacles(scene: Scene) -> list[Problem]:
+def _obstacles(scene: Sections) -> list[Problem]:
     problems = []
     for i, body in enumerate(scene.obstacles):
         if _outside(scene, body):
             problems.append(_outside_problem(scene, ("obstacles", i), "obstacle"))
     if scene.obstacles and not problems:
-        points = cell_centres(scene, (0.0,) * scene.dim, scene.extent)
+        points = _cell_centres(scene, (0.0,) * scene.dim, scene.extent)
         if _covered(scene, points).all():
             problems.append(Problem(("obstacles",), "they fill the whole domain", "leave room for air"))
     return problems
 
 
-def _source(scene: Scene, index: int) -> list[Problem]:
+def _source(scene: Sections, index: int) -> list[Problem]:
     body, where = scene.sources[index], ("sources", index)
     problems = []
     emits = (
@@ -209,7 +208,7 @@ def _source(scene: Scene, index: int) -> list[Problem]:
             problems.append(Problem((*where, "motion"), what, "move one of them"))
         return problems
     if scene.obstacles:
-        points = np.vstack([cell_centres(scene, *bounds(body)), [body.center]])
+        points = np.vstack([_cell_centres(scene, *bounds(body)), [body.center]])
         held = points[inside(body, points)]
         held = held[((held >= 0) & (held <= scene.extent)).all(axis=1)]
         if len(held) and _covered(scene, held).all():
@@ -219,7 +218,7 @@ def _source(scene: Scene, index: int) -> list[Problem]:
     return problems
 
 
-def _never_in_the_open(scene: Scene, body: Any) -> bool:
+def _never_in_the_open(scene: Sections, body: Any) -> bool:
     """Whether a source that moves is nowhere on its way (looked at in 32 places between two keyframes; of many
     keyframes, in fewer) outside of what stands still."""
     offsets = np.array([key.offset for key in body.motion])
@@ -228,7 +227,7 @@ def _never_in_the_open(scene: Scene, body: Any) -> bool:
     ways = (a + shares * (b - a) for a, b in pairwise(offsets))
     for offset in np.concatenate([offsets[:1], *ways]):
         there = body.model_copy(update={"center": tuple(np.add(body.center, offset).tolist())})
-        points = cell_centres(scene, *bounds(there))
+        points = _cell_centres(scene, *bounds(there))
         points = np.vstack([points, [there.center]]) if _holds(scene, there.center) else points
         held = points[inside(there, points)]
         if len(held) and not _covered(scene, held).all():
@@ -236,22 +235,22 @@ def _never_in_the_open(scene: Scene, body: Any) -> bool:
     return True
 
 
-def _holds(scene: Scene, point: Sequence[float]) -> bool:
+def _holds(scene: Sections, point: Sequence[float]) -> bool:
     return all(0 <= x <= edge for x, edge in zip(point, scene.extent, strict=True))
 
 
-def _outside(scene: Scene, body: Body, around: float = 0.0) -> bool:
+def _outside(scene: Sections, body: Body, around: float = 0.0) -> bool:
     low, high = swept(body)
     edges = zip(low, high, scene.extent, strict=True)
     return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
 
 
-def _outside_problem(scene: Scene, where: tuple[Any, ...], what: str) -> Problem:
+def _outside_problem(scene: Sections, where: tuple[Any, ...], what: str) -> Problem:
     edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
     return Problem((*where, "center"), f"the {what} lies outside the domain", f"the domain is {edges} m")
 
 
-def _too_wide(scene: Scene, where: tuple[Any, ...], body: Any) -> Problem | None:
+def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | None:
     low, high = bounds(body)
     slack = 1 + 1e-6
     for axis, (a, b, edge) in enumerate(zip(low, high, scene.extent, strict=True)):
@@ -275,7 +274,20 @@ def _wide(path: tuple[Any, ...], value: float, edge: float, most: float) -> Prob
     return Problem(path, f"{value:g} m is wider than the domain ({edge:g} m)", f"give at most {most:g}")
 
 
-def _covered(scene: Scene, points: np.ndarray) -> np.ndarray:
+def _cell_centres(scene: Sections, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+    """Cell centres `[n, d]` (metres) of the domain between two corners; of many, an even selection."""
+    h = scene.domain.cell_size
+    axes = []
+    for a, b, n in zip(low, high, scene.domain.resolution, strict=True):
+        first = max(0, int(np.ceil(a / h - 0.5 - 1e-9)))
+        last = min(n - 1, int(np.floor(b / h - 0.5 + 1e-9)))
+        step = max(1, -(-(last - first + 1) // _MOST_PER_AXIS))
+        axes.append((np.arange(first, last + 1, step) + 0.5) * h)
+    grids = np.meshgrid(*axes, indexing="ij")
+    return np.stack([g.ravel() for g in grids], axis=1)
+
+
+def _covered(scene: Sections, points: np.ndarray) -> np.ndarray:
     covered = np.zeros(len(points), bool)
     for body in scene.obstacles:
         if body.motion is None:
@@ -283,7 +295,7 @@ def _covered(scene: Scene, points: np.ndarray) -> np.ndarray:
     return covered
 
 
-def _output(scene: Scene) -> list[Problem]:
+def _output(scene: Sections) -> list[Problem]:
     problems = []
     for key in ("formats", "fields"):
         words = getattr(scene.output, key)
@@ -342,7 +354,7 @@ def _motion(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
 
 def _mesh(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
     if dim == 2:
-        what = "a mesh is a body in space, and the scene is 2-D"
+        what = "a mesh is 3-D, and the scene is 2-D"
         return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
     try:
         mesh.read(body.path)

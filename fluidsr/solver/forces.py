@@ -55,6 +55,22 @@ def around(i, n, period):
     return lower, upper, 1.0 / span
 
 
+@ti.func
+def slopes(c: ti.template(), i, j, k, n, periods):
+    """Of the centred velocity `c [3, nx, ny, nz]` at a cell: component a's change per cell along axis b, [a, b]."""
+    size = n[0] * n[1] * n[2]
+    i0, i1, per_x = around(i, n[0], periods[0])
+    j0, j1, per_y = around(j, n[1], periods[1])
+    k0, k1, per_z = around(k, n[2], periods[2])
+    result = ti.Matrix.zero(ti.f32, 3, 3)
+    for a in ti.static(range(3)):
+        at = a * size
+        result[a, 0] = (c[at + (i1 * n[1] + j) * n[2] + k] - c[at + (i0 * n[1] + j) * n[2] + k]) * per_x
+        result[a, 1] = (c[at + (i * n[1] + j1) * n[2] + k] - c[at + (i * n[1] + j0) * n[2] + k]) * per_y
+        result[a, 2] = (c[at + (i * n[1] + j) * n[2] + k1] - c[at + (i * n[1] + j) * n[2] + k0]) * per_z
+    return result
+
+
 @ti.kernel
 def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
     """vorticity [3, nx, ny, nz] = curl of the centred velocity `c`, in m/s per cell; and its magnitude. 28 bytes a
@@ -63,21 +79,9 @@ def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
         size = n[0] * n[1] * n[2]
         i = row // n[1]
         j = row - i * n[1]
-        i0, i1, per_x = around(i, n[0], periods[0])
-        j0, j1, per_y = around(j, n[1], periods[1])
         for k in range(n[2]):
-            k0, k1, per_z = around(k, n[2], periods[2])
-            xa, xb = (i0 * n[1] + j) * n[2] + k, (i1 * n[1] + j) * n[2] + k
-            ya, yb = (i * n[1] + j0) * n[2] + k, (i * n[1] + j1) * n[2] + k
-            za, zb = row * n[2] + k0, row * n[2] + k1
-            u, v, w = 0, size, 2 * size
-            omega = ti.Vector(
-                [
-                    (c[w + yb] - c[w + ya]) * per_y - (c[v + zb] - c[v + za]) * per_z,
-                    (c[u + zb] - c[u + za]) * per_z - (c[w + xb] - c[w + xa]) * per_x,
-                    (c[v + xb] - c[v + xa]) * per_x - (c[u + yb] - c[u + ya]) * per_y,
-                ]
-            )
+            s = slopes(c, i, j, k, n, periods)
+            omega = ti.Vector([s[2, 1] - s[1, 2], s[0, 2] - s[2, 0], s[1, 0] - s[0, 1]])
             for a in ti.static(range(3)):
                 vorticity[a * size + row * n[2] + k] = omega[a]
             magnitude[row * n[2] + k] = omega.norm()

@@ -5,7 +5,7 @@ import math
 import taichi as ti
 import torch
 
-from fluidsr.solver.forces import around
+from fluidsr.solver.forces import slopes
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_advection import beside, centre_velocity
 from fluidsr.solver.layout import Layout
@@ -28,27 +28,14 @@ SIZE, LIFETIME, ACCELERATION = 2.0**-1, 2.0 ** (-2 / 3), 2.0 ** (1 / 3)
 def shear(c: F32, magnitude: F32, n: I3, periods: I3, per_cell: ti.f32):
     """magnitude [nx, ny, nz] = sqrt(2 S:S), 1/s, of the strain rate S of the centred velocity `c`. 16 bytes a cell."""
     for row in range(n[0] * n[1]):
-        size = n[0] * n[1] * n[2]
         i = row // n[1]
         j = row - i * n[1]
-        i0, i1, per_x = around(i, n[0], periods[0])
-        j0, j1, per_y = around(j, n[1], periods[1])
         for k in range(n[2]):
-            k0, k1, per_z = around(k, n[2], periods[2])
-            slopes = ti.Matrix.zero(ti.f32, 3, 3)
-            for a in ti.static(range(3)):
-                at = a * size
-                slopes[a, 0] = (
-                    c[at + (i1 * n[1] + j) * n[2] + k] - c[at + (i0 * n[1] + j) * n[2] + k]
-                ) * per_x
-                slopes[a, 1] = (
-                    c[at + (i * n[1] + j1) * n[2] + k] - c[at + (i * n[1] + j0) * n[2] + k]
-                ) * per_y
-                slopes[a, 2] = (c[at + row * n[2] + k1] - c[at + row * n[2] + k0]) * per_z
+            s = slopes(c, i, j, k, n, periods)
             total = 0.0
             for a in ti.static(range(3)):
                 for b in ti.static(range(3)):
-                    strain = 0.5 * (slopes[a, b] + slopes[b, a])
+                    strain = 0.5 * (s[a, b] + s[b, a])
                     total += 2.0 * strain * strain
             magnitude[row * n[2] + k] = ti.sqrt(total) * per_cell
 

@@ -53,7 +53,7 @@ class Combustion:
         for name in ("burn_rate", "heat", "smoke", "expansion", "vorticity", "ignition"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise InputError(f"combustion.{name}", f"{value} is not 0 or more", "give a number from 0 up")
+                raise InputError(f"combustion.{name}", f"{value} is not 0 or more", "give 0 or more")
 
     @property
     def coldest(self) -> float:
@@ -99,13 +99,11 @@ class Source:
         if not 0 <= self.inherit <= 1:
             raise InputError("source", f"inherit is {self.inherit:g}, not a share", "give 0 to 1")
         if self.expansion < 0:
-            raise InputError(
-                "source", f"expansion is negative ({self.expansion:g} 1/s)", "give a rate from 0 up"
-            )
+            raise InputError("source", f"expansion is negative ({self.expansion:g} 1/s)", "give 0 or more")
         if self.density is not None and self.density < 0:
-            raise InputError("source", f"density is negative ({self.density:g})", "give a number from 0 up")
+            raise InputError("source", f"density is negative ({self.density:g})", "give 0 or more")
         if self.fuel is not None and self.fuel < 0:
-            raise InputError("source", f"fuel is negative ({self.fuel:g})", "give a number from 0 up")
+            raise InputError("source", f"fuel is negative ({self.fuel:g})", "give 0 or more")
         if any(map(math.isnan, self.seconds)):
             raise InputError("source", f"seconds are {self.seconds}, not numbers", "give start and end in s")
 
@@ -146,9 +144,13 @@ class NoiseForce:
     def __post_init__(self) -> None:
         _finite("noise force", self.strength, self.size, self.lifetime, self.threshold)
         if min(self.size, self.lifetime) <= 0:
-            raise InputError("noise force", "no swirl has no size or lifetime", "give positive numbers")
+            raise InputError("noise force", "its size or lifetime is not positive", "give positive numbers")
         if self.threshold < 0 or self.octaves < 1:
-            raise InputError("noise force", "its threshold or octaves are too few", "give 0 and 1 at least")
+            raise InputError(
+                "noise force",
+                "its threshold is negative, or it has no octaves",
+                "give a threshold of 0 or more, and 1 octave or more",
+            )
         _one_of("control", self.control, get_args(Control))
 
 
@@ -176,7 +178,7 @@ class Physics:
             raise InputError(
                 "physics.viscosity",
                 f"{self.viscosity} m²/s is negative or not finite",
-                "give a number from 0 up",
+                "give 0 or more",
             )
         if self.wind is not None and not all(map(math.isfinite, self.wind)):
             raise InputError("physics.wind", f"{self.wind} m/s is not finite", "give finite numbers")
@@ -191,7 +193,7 @@ class Physics:
         )
         if min(decay) < 0:
             raise InputError(
-                "physics.dissipation", f"a rate is negative ({min(decay):g} 1/s)", "give rates from 0 up"
+                "physics.dissipation", f"a rate is negative ({min(decay):g} 1/s)", "give rates of 0 or more"
             )
 
 
@@ -250,7 +252,7 @@ class Setup:
         for number, source in enumerate(self.sources):
             if source.velocity is not None and len(source.velocity) != self.grid.dim:
                 raise InputError(
-                    f"sources[{number}].velocity", f"{source.velocity} has not {self.grid.dim} components",
+                    f"sources[{number}].velocity", f"{source.velocity} does not have {self.grid.dim} components",
                     "give one per axis",
                 )  # fmt: skip
         named: dict[str, Sequence[Source | Obstacle]] = {"sources": self.sources, "obstacles": self.obstacles}
@@ -280,7 +282,9 @@ class Setup:
         if wind is None:
             return
         if len(wind) != grid.dim:
-            raise InputError("physics.wind", f"{wind} has not {grid.dim} components", "give one per axis")
+            raise InputError(
+                "physics.wind", f"{wind} does not have {grid.dim} components", "give one per axis"
+            )
         for axis, (speed, faces) in enumerate(zip(wind, grid.boundary, strict=True)):
             if speed != 0 and "closed" in faces:
                 raise InputError(

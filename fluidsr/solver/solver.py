@@ -156,9 +156,7 @@ class Solver:
         simulation diverges, density runs away, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
-            raise InputError(
-                "advance", f"{seconds} s is not a duration", "give a number of seconds from 0 up"
-            )
+            raise InputError("advance", f"{seconds} s is not a duration", "give 0 or more seconds")
         self._stages.clear()
         densest = float(self._state.density.max())
         if densest > self._densest_left:
@@ -266,7 +264,7 @@ class Solver:
                 parts = (self._balance.part,) if self._balance is not None else ()
                 geometry = self._solids.move(time, (*self._state.scalars.values(), *parts))
             except InputError as error:  # of the terrain: solids have closed in on all air
-                remedy = "let them move less, or end before"
+                remedy = "reduce their motion, or end the scene earlier"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
                 self.geometry = geometry
@@ -512,6 +510,30 @@ class Solver:
         for component, added in zip(self._state.velocity[: grid.dim], faces, strict=False):
             component.add_(added)
         return self._project(seconds, self._state.time)
+
+    def scalars(self) -> dict[str, torch.Tensor]:
+        """Density and whatever else is carried in cells, by name, [x, y(, z)]: views of the solver's own arrays."""
+        return {name: field.view(self.setup.grid.shape) for name, field in self._state.scalars.items()}
+
+    def add_scalars(self, changes: Mapping[str, torch.Tensor]) -> None:
+        """Add to the fields that `scalars` names, [x, y(, z)]; what is not negative stays so (rounding is
+        cut off). Raises InputError for another name or shape."""
+        fields = self.scalars()
+        for name, change in changes.items():
+            if name not in fields or change.shape != fields[name].shape:
+                raise InputError("changes", f"'{name}' is no field of this shape", f"give {sorted(fields)}")
+            least = fields[name].amin().clamp(max=0.0)
+            fields[name].add_(change).clamp_(min=least)
+
+    def open_faces(self) -> torch.Tensor:
+        """[d, x, y(, z)]: the open share at present of the upper face of each cell along each axis; solids and closed
+        ends of the domain shut faces."""
+        grid = self.setup.grid
+        shares = []
+        for axis in range(grid.dim):
+            faces = torch.tensor(self.geometry.weights[axis]).view(grid.faces(axis))
+            shares.append(faces.narrow(axis, 1, grid.cells[axis]).reshape(grid.shape))
+        return torch.stack(shares).to(self.device)
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)

@@ -60,7 +60,7 @@ class AdversarialStep:
             temporal = updates.temporal if discriminators.temporal else 0
         self.updates = {"spatial": spatial, "slices": spatial, "temporal": temporal}
         self.generator_updates = 1 if updates is None else updates.generator
-        self.frames_are_triplets = patches.frames == 3
+        self.frames_are_triplets = patches.frames > 1
         draws = spatial + self.generator_updates
         options = (patches.accumulate, processes, state.device)
         self.batches = BatchStream(sampler, draws + temporal if self.frames_are_triplets else draws, *options)
@@ -150,7 +150,7 @@ class AdversarialStep:
                     means["r1"] = self._update_lazily(discriminator, micro_batches)
             else:
                 self._check_finite(f"the loss of discriminator {discriminator.name}", means["critic"], norm)
-            discriminator.gate.update(means["accuracy"])
+            discriminator.gate.update(means[discriminator.gate.figure])
         name = discriminator.name
         for part, value in means.items():
             metrics[f"{part}_{name}"].append(value)
@@ -304,8 +304,8 @@ def objective(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
 
-    Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames; None
-    where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
+    Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames or more;
+    None where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
     `DiscriminatorTrainer.view` makes a discriminator's input. `start` are the generator's parameters before the
     training, which `anchor` needs. Without `discriminators` there are no adversarial
     terms. Losses are computed in float32 whatever the generator's precision.
@@ -327,7 +327,10 @@ def objective(
             value = losses.temporal(sequence, triplets.fine, triplets.velocity)
             terms["temporal"] = weights.temporal, value
         if weights.l2_t > 0:
-            terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence))
+            terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence[triplets.triplet]))
+        if weights.ping_pong > 0:
+            value = losses.ping_pong(sequence[:, :-1], triplets.backward_pass(generator))
+            terms["ping_pong"] = weights.ping_pong, value
     for extra in weights.extra:
         batch = triplets if extra.term.over_time else frames
         assert batch is not None, "a loss over time, and no frames for it"

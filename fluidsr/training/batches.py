@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from fluidsr.models import losses
 from fluidsr.models.batch import PatchBatch
 from fluidsr.models.resample import upsample
 from fluidsr.models.style import LatentOptions, Style, drawn_content, drawn_style, with_content
-from fluidsr.models.warp import Alignment, fine_velocity
+from fluidsr.models.warp import Alignment, advect, fine_velocity
 from fluidsr.training.distributed import ProcessGroup
 
 
@@ -58,7 +58,7 @@ class BatchStream:
         started = time.perf_counter()
         batch = self.sampler.batch(index)
         self.wait_seconds += time.perf_counter() - started
-        return batch.to(self.device)
+        return replace(batch.to(self.device), number=index)
 
 
 FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities are given too
@@ -66,7 +66,8 @@ FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities a
 
 class TrainingBatch:
     """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, maybe `history [B, T, A, *(S * factor)]`, and the
-    generator's output for it; of one with a `latent` code, in a style that `random` draws for each sample."""
+    generator's output for it; of one with a `latent` code, in a style that `random` draws for each sample. A generator
+    that reads its own last frame is unrolled over the `T` frames; it has none before the first one."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class TrainingBatch:
         random: torch.Generator | None = None,
     ) -> None:
         self.coarse, self.fine, self.history, self.factor = batch.coarse, batch.fine, batch.history, factor
+        self.number = batch.number
         self.style: Style | None = None
         if latent is not None:
             assert random is not None, "styles are drawn, and by nothing"
@@ -91,6 +93,11 @@ class TrainingBatch:
         return self.coarse.shape[1] // 2
 
     @property
+    def triplet(self) -> tuple[slice, slice]:
+        """The three frames in the middle, of tensors `[B, T, ...]`, for what looks at three."""
+        return slice(None), slice(self.middle - 1, self.middle + 2)
+
+    @property
     def density(self) -> Tensor:
         """Coarse density, `[B, T, 1, *S]`."""
         return self.coarse[:, :, :1]
@@ -103,8 +110,8 @@ class TrainingBatch:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """Carries the outer frames onto the middle one."""
-        return Alignment(self.coarse[:, :, 1:], self.factor, dt=FRAME_STEP)
+        """Carries the frames before and after the middle one onto it."""
+        return Alignment(self.coarse[self.triplet][:, :, 1:], self.factor, dt=FRAME_STEP)
 
     def output(self, generator: nn.Module, *, cache: bool = False) -> Tensor:
         """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `cache` they are kept for the next call."""
@@ -130,15 +137,33 @@ class TrainingBatch:
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
             return self._output, self._mask
-        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-        styled = {} if self.style is None else {"style": self.style}
-        if getattr(generator, "has_mask", False):
-            frames, mask = generator(*given, with_mask=True, **styled).float().split(1, 1)
+        given = [x for x in (self.coarse, self.history) if x is not None]
+        if getattr(generator, "reads_previous", False):
+            outputs: list[Tensor] = []
+            for at in range(self.coarse.shape[1]):
+                previous = self._carried(outputs[-1], at) if outputs else None
+                outputs.append(_ask(generator, [x[:, at] for x in given], previous))
+            output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            frames, mask = generator(*given, **styled).float(), None
+            output = _ask(generator, [x.flatten(0, 1) for x in given], style=self.style)
+        frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
         return frames, mask
+
+    def backward_pass(self, generator: nn.Module) -> Tensor:
+        """What a generator that reads its own last frame makes of all frames but the last one on the way back from it,
+        `[B, T - 1, 1, *(S * factor)]`. Only what is carried runs backwards; the coarse frames are what they are."""
+        given = [x for x in (self.coarse, self.history) if x is not None]
+        outputs = [self.unflatten(self.output(generator, cache=True))[:, -1]]
+        for at in reversed(range(self.coarse.shape[1] - 1)):
+            previous = self._carried(outputs[-1], at, -FRAME_STEP)
+            outputs.append(_ask(generator, [x[:, at] for x in given], previous)[:, :1])
+        return torch.stack(outputs[:0:-1], 1)
+
+    def _carried(self, output: Tensor, at: int, dt: float = FRAME_STEP) -> Tensor:
+        """The frame `output [B, 1 (+ mask), *(S * factor)]` carried to frame `at` of the sample."""
+        return advect(output[:, :1], self.velocity[:, at], dt)
 
     def unflatten(self, output: Tensor) -> Tensor:
         """Frames of `output` sample by sample: `[B, T, 1, *(S * factor)]`."""
@@ -148,3 +173,16 @@ class TrainingBatch:
     def fake(self, generator: nn.Module) -> Tensor:
         """The generator's frames, `[B, T, 1, *(S * factor)]`, detached."""
         return self.unflatten(self.output(generator)).detach()
+
+
+def _ask(
+    generator: nn.Module, given: list[Tensor], previous: Tensor | None = None, style: Style | None = None
+) -> Tensor:
+    """The generator's frames, float32, and its mask as a second channel, where it has one."""
+    more: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}
+    if previous is not None:
+        more["previous"] = previous
+    if style is not None:
+        more["style"] = style
+    output: Tensor = generator(*given, **more)
+    return output.float()

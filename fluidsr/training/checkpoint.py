@@ -95,7 +95,7 @@ class TrainingState:
             anew = load_discriminators(self.discriminators, tensors)
             if anew:
                 reason = problem or "they were of another kind"
-                note(f"{self.recipe.init}: discriminators start anew ({', '.join(anew)}): {reason}")
+                note(f"{self.recipe.init}: discriminators start from scratch ({', '.join(anew)}): {reason}")
 
     @property
     def start(self) -> list[Tensor]:
@@ -130,8 +130,8 @@ class TrainingState:
             "seconds": self.seconds,
             "density_range": self.density_range,
             "velocity_range": self.velocity_range,
-            "accuracy": {
-                name: discriminator.gate.accuracy for name, discriminator in self.discriminators.items()
+            "accuracy": {  # or the figure that the gate is by
+                name: discriminator.gate.value for name, discriminator in self.discriminators.items()
             },
             "stopping": asdict(self.stopping),
             "watch": [self.divergence.mean, min(self.divergence.lowest, 1e300), self.divergence.count],
@@ -180,7 +180,7 @@ class TrainingState:
         self.density_range = _pair(record["density_range"])
         self.velocity_range = _pair(record["velocity_range"])
         for name, discriminator in self.discriminators.items():
-            discriminator.gate.accuracy = float(record["accuracy"][name])
+            discriminator.gate.value = float(record["accuracy"][name])
         mean, lowest, count = record["watch"]
         monitor = self.divergence
         monitor.mean, monitor.lowest, monitor.count = float(mean), float(lowest), int(count)

@@ -1,9 +1,10 @@
-"""Training a Closure: the change of velocity that a coarse run needs after each frame, learnt from closure pairs."""
+"""Training a Closure: what a coarse run needs after each frame, learned from closure pairs."""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from fluidsr import checkpoints, models
 from fluidsr.errors import ModelError, TrainingError
-from fluidsr.models.closure import Closure, ClosureSample
+from fluidsr.models.closure import Closure, ClosureSample, Correction
+from fluidsr.models.exchange import exchange, open_between
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.signals import StopRequest
@@ -35,7 +37,8 @@ from fluidsr.training.sections import Section, Share
 
 VERSION = 2  # of the checkpoint; before, it had no checksum
 LOG_EVERY = 20
-EMPTY = 1e-4  # mean square of a change, coarse cells per frame, below which a sample counts as having none
+# Mean squares of a change below which a sample counts as having none: coarse cells per frame; density.
+EMPTY, EMPTY_DENSITY = 1e-4, 1e-5
 
 
 class Samples(Protocol):
@@ -54,7 +57,13 @@ class ClosureNetwork(Section):
     width: int = Field(default=32, ge=1, le=256, description="Channels")
     blocks: int = Field(default=2, ge=0, le=32, description="Residual blocks")
     bound: float = Field(
-        default=1.0, gt=0, le=4, description="Greatest change, as a share of the local speed"
+        default=1.0, gt=0, le=4, description="Largest change of velocity, as a fraction of the local speed"
+    )
+    exchange: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Largest fraction of the difference between neighboring cells moved per frame; 0: velocity alone",
     )
 
 
@@ -79,39 +88,36 @@ class ClosureRecipe(Section):
 
     kind: Literal["closure"] = Field(description="What is trained")
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the model and of its file"
     )
-    summary: str = Field(default="", description="One line for the model's card")
+    summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
     factor: Literal[2, 4, 8] = Field(
-        default=4, description="How many times finer the simulations learnt from are"
+        default=4, description="How many times finer the simulations of the training data are"
     )
     network: ClosureNetwork = ClosureNetwork()
     init: str | None = Field(
-        default=None, description="The corrector to begin with: a name or a file; absent: random weights"
+        default=None,
+        description="Corrector to start from, also one of velocity alone: a name or a file; absent: random weights",
     )
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
-        default=0.05, description="Noise on the input, as a share of each channel's deviation"
+        default=0.05, description="Noise on the input, as a fraction of each channel's standard deviation"
     )
     reached: ReachedStates | None = Field(
-        default=None, description="A second round: what runs come to; absent: single frames alone"
+        default=None, description="A second round, on states that runs reach; absent: single frames only"
     )
     strength: float = Field(
-        default=1.0, gt=0, le=2, description="What a run takes of the change, for the model's card"
+        default=1.0, gt=0, le=2, description="Factor on the change in a run, for the model's card"
     )
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="Of the convolutions")
     steps: int = Field(ge=1, description="How many; the learning rate's schedule stretches to it")
-    validate_every: int = Field(
-        default=250, ge=1, description="Steps between examinations on held-out frames"
-    )
+    validate_every: int = Field(default=250, ge=1, description="Steps between evaluations on held-out frames")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
         default=250, description="Steps between checkpoints"
     )
-    limits: tuple[str, ...] = Field(
-        default=(), description="Lines for the model's card: what it is not good for"
-    )
+    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
 
 
 def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClosureRecipe:
@@ -123,8 +129,9 @@ def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ())
 
 @dataclass(frozen=True)
 class ClosureProgress:
-    """Where training stands: `loss` is the mean since the last report, the share of the change left unexplained;
-    `validation` the same on held-out frames, None before the first examination."""
+    """Where training stands: `loss` is the mean since the last report, the share of the changes left unexplained
+    (summed over velocity and density where both are corrected); `validation` the same on held-out frames, None before
+    the first examination."""
 
     step: int
     loss: float
@@ -156,7 +163,7 @@ class ClosureTraining:
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = NetworkOptimizer(network, recipe.optimizer)
         self.step = 0
-        self.validation: float | None = None
+        self.validation: dict[str, float] | None = None
         self.planned_steps = recipe.steps
         self._complete, self._saved_at = True, -1
         self._restore(note)
@@ -199,13 +206,14 @@ class ClosureTraining:
                 due = self.step % recipe.validate_every == 0 or self.step == recipe.steps
                 if due and held_out is not None:
                     self.validation = unexplained(self.average, held_out)
-                    log.write(self.step, "validation", {"unexplained": self.validation})
+                    log.write(self.step, "validation", self.validation)
                 if self.step % LOG_EVERY == 0:
                     loss = sum(losses) / len(losses)
                     losses.clear()
                     log.write(self.step, "training", {"loss": loss})
                     if on_progress is not None:
-                        on_progress(ClosureProgress(self.step, loss, self.validation))
+                        held = None if self.validation is None else sum(self.validation.values())
+                        on_progress(ClosureProgress(self.step, loss, held))
                 if self.step % recipe.checkpoint_every == 0:
                     with stop.uninterrupted():
                         self._save()
@@ -225,7 +233,7 @@ class ClosureTraining:
                 torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
             ):
                 change = self.optimizer.network(state, sample.periodic)
-            loss = unexplained_share(change.float(), sample) / recipe.batch
+            loss = sum(unexplained_shares(change, sample).values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
         if not total < float("inf"):
@@ -273,17 +281,21 @@ class ClosureTraining:
         tensors = {name: tensor.to(self.device) for name, tensor in saved.tensors.items()}
         self.optimizer.load_tensors(tensors_of("network", tensors))
         copy_tensors(self.average, tensors_of("average", tensors))
-        self.step, self.validation = int(record["step"]), record["validation"]
+        self.step, told = int(record["step"]), record["validation"]
+        self.validation = {"velocity": told} if isinstance(told, float) else told  # before, velocity was all
         self._saved_at = self.step
         self.planned_steps = int(record["recipe"]["steps"])
 
 
 def _load_init(network: Closure, name_or_path: str) -> None:
     closure = models.load_closure(name_or_path).closure
-    if closure.options != network.options:
+    wanted = network.options
+    if closure.options not in (wanted, wanted.model_copy(update={"exchange": 0.0})):
         problem = f"is a corrector of {closure.options!r}"
-        raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {network.options!r}")
-    network.load_state_dict(closure.state_dict())
+        raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {wanted!r}")
+    given = closure.state_dict()
+    for name, tensor in network.state_dict().items():  # of one of velocity alone, `last` has fewer outputs
+        tensor[: len(given[name])] = given[name]
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
@@ -300,23 +312,39 @@ def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
     return noisy
 
 
-def unexplained_share(change: Tensor, sample: ClosureSample) -> Tensor:
-    """Mean square of what `change` leaves of the sample's, over the latter's own; in air with smoke about."""
-    smoke = (sample.state[:, :1] > 0).float() * sample.air
-    weight = smoke.to(change.device)
-    target = sample.change.to(change.device)
-    left = ((change - target).square() * weight).sum()
-    whole = (target.square() * weight).sum()
-    return left / (whole + EMPTY * weight.sum() + 1e-12)
+def unexplained_shares(change: Correction, sample: ClosureSample) -> dict[str, Tensor]:
+    """Mean square of what a correction leaves of the sample's changes, over the latter's own, in air with smoke about:
+    `velocity`, and `density` where it corrects that, too."""
+    device = change.velocity.device
+    state, air = sample.state.to(device), sample.air.to(device)
+    weight = (state[:, :1] > 0).float() * air
+
+    def share(given: Tensor, wanted: Tensor, empty: float) -> Tensor:
+        left = ((given - wanted).square() * weight).sum()
+        whole = (wanted.square() * weight).sum()
+        return left / (whole + empty * weight.sum() + 1e-12)
+
+    shares = {"velocity": share(change.velocity.float(), sample.change.to(device), EMPTY)}
+    if change.exchange is not None:
+        moved = exchange(
+            state[:, :1],
+            change.exchange.float(),
+            open_between(air, sample.periodic),
+            sample.periodic,
+        )
+        shares["density"] = share(moved, sample.density_change.to(device), EMPTY_DENSITY)
+    return shares
 
 
 @torch.no_grad()
-def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> float:
-    """Mean of `unexplained_share` over up to `max_frames` of the samples, spread evenly."""
+def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> dict[str, float]:
+    """Means of `unexplained_shares` over up to `max_frames` of the samples, spread evenly."""
     device = next(network.parameters()).device
     count = min(max_frames, len(samples))
-    total = 0.0
+    totals: defaultdict[str, float] = defaultdict(float)
     for n in range(count):
         sample = samples.frame(n * len(samples) // count)
-        total += unexplained_share(network(sample.state.to(device), sample.periodic), sample).item()
-    return total / count
+        change = network(sample.state.to(device), sample.periodic)
+        for name, value in unexplained_shares(change, sample).items():
+            totals[name] += value.item() / count
+    return dict(totals)

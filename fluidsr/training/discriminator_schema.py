@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fluidsr.models.discriminators import EPSILON
+from fluidsr.models.discriminators import EPSILON, SHRINK
 from fluidsr.models.initialization import INIT_DESCRIPTION, Init
 from fluidsr.training.recipe_schema import DiscriminatorName, Rate
 from fluidsr.training.regularization import (
@@ -48,20 +48,40 @@ class SliceDiscriminator(Section):
         default=7,
         ge=1,
         le=64,
-        description="Fine cells between slices, along every axis; odd: every phase of a coarse cell",
+        description="Fine cells between slices, along every axis; odd numbers sample every phase of a coarse cell",
     )
 
 
 class TemporalDiscriminator(Section):
-    """Dt: three consecutive fine frames; are they real?"""
+    """Dt: consecutive fine frames, three of them, or with `levels` all of a sample; are they real?"""
 
     width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+        default=32,
+        description="Channels of the first layer; 2, 4 and 8 times as many in the next. Of further `levels`, for three "
+        "frames",
     )
     align: bool = Field(
         default=True,
-        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5)",
+        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5); with `levels` "
+        "above 1 false, where left out",
     )
+    levels: int = Field(
+        default=1,
+        ge=1,
+        le=3,
+        description="Scales (Saito et al. 2020, TGANv2): the first sees all frames of a sample at low resolution, each "
+        "further one fewer at twice the resolution; 2-D only; 1: three frames at full resolution",
+    )
+    stride: Literal[2, 4, 8] = Field(
+        default=4, description="With `levels` above 1: of so many frames of a level the next one sees one"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _levels_are_not_aligned(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("levels", 1) != 1 and "align" not in data:
+            return {**data, "align": False}
+        return data
 
 
 class Updates(Section):
@@ -70,7 +90,7 @@ class Updates(Section):
     Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
     """
 
-    spatial: int = Field(default=1, ge=1, le=256, description="Of Ds, and of D on slices")
+    spatial: int = Field(default=1, ge=1, le=256, description="Updates of Ds and of D on slices")
     temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
     generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
 
@@ -83,10 +103,26 @@ class Updates(Section):
 class Gate(Section):
     """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
 
+    kind: Literal["accuracy"] = Field(
+        default="accuracy", description="What the bounds are on; `accuracy` where left out"
+    )
     spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
     slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
     temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
+
+
+class BalanceGate(Section):
+    """Balance as of TecoGAN (Chu et al. 2020): an update is left out while the running mean of log D of real samples
+    less that of generated ones is above the bound."""
+
+    kind: Literal["balance"] = Field(description="What the bounds are on")
+    spatial: Positive | None = Field(
+        default=0.4, description="Bound for Ds; null: always update; published: 0.4"
+    )
+    slices: Positive | None = Field(default=0.4, description="Bound for D on slices; null: always update")
+    temporal: Positive | None = Field(default=0.4, description="Bound for Dt; null: always update")
+    memory: Share = Field(default=0.99, description="Decay of the running means, per update; published: 0.99")
 
 
 class Discriminators(Section):
@@ -94,7 +130,7 @@ class Discriminators(Section):
 
     network: DiscriminatorName = Field(
         default="convolutional",
-        description="Class of all of them: its name, or `module:Class` of another package",
+        description="Class of all discriminators: its name, or `module:Class` of another package",
     )
     spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
     slices: SliceDiscriminator | None = Field(
@@ -110,17 +146,17 @@ class Discriminators(Section):
     )
     thin: Weight = Field(
         default=0.0,
-        description="With `residual`: coarse density below which what they see fades to nothing; they then ask for "
-        "nothing in air beside smoke, where the smallest speck would tell; 0: all of it is seen alike",
+        description="With `residual`: coarse density below which their input fades to 0; they then demand "
+        "nothing in the air next to smoke, where the smallest speck would give it away; 0: no fading",
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
         default="none",
-        description="Normalisation inside the discriminators; published: batch. `group` and `batch` hide how strong "
-        "detail is, and that is what tells real from generated",
+        description="Normalization inside the discriminators; published: batch. `group` and `batch` hide how strong "
+        "detail is, which is what distinguishes real from generated",
     )
     head: Literal["pooled", "full"] = Field(
         default="pooled",
-        description="The last layer: of the mean over the patch, or, as published, of every place by itself",
+        description="The last layer: applied to the mean over the patch, or, as published, to all positions",
     )
     epsilon: Positive = Field(
         default=EPSILON, description="Added to the variance by `norm: batch` and `group`; published: 1e-3"
@@ -133,13 +169,13 @@ class Discriminators(Section):
         default=1.0,
         ge=0.5,
         le=1,
-        description="Probability that `non-saturating` asks of real samples; below 1, one-sided label smoothing "
+        description="Target probability of `non-saturating` for real samples; below 1, one-sided label smoothing "
         "(Salimans et al. 2016); published: 0.9",
     )
     mismatched: Weight = Field(
         default=0.0,
         description="Weight of a third loss of Ds: real frames beside the coarse frame of another sample of the batch "
-        "are to count as generated (Reed et al. 2016)",
+        "count as generated (Reed et al. 2016)",
     )
     penalty: GradientPenalty | None = Field(
         default=None,
@@ -151,14 +187,51 @@ class Discriminators(Section):
         description="Gradient penalty R1 at real samples; null: none, or for `relativistic` weight 0.01, every update",
     )
     constraint: Constraint | None = Field(
-        default=None, description="What the weights are held to after updates; null: nothing"
+        default=None, description="Constraint on the weights after updates; null: none"
     )
     updates: Updates = Updates()
-    gate: Gate = Gate()
+    gate: Annotated[Gate | BalanceGate, Field(discriminator="kind")] = Gate()
     optimizer: DiscriminatorRate = DiscriminatorRate()
     start: int = Field(
         default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gate_is_by_accuracy(cls, data: Any) -> Any:
+        gate = data.get("gate") if isinstance(data, dict) else None
+        return {**data, "gate": {"kind": "accuracy", **gate}} if isinstance(gate, dict) else data
+
+
+def pyramid_contradictions(
+    temporal: TemporalDiscriminator, dim: int, frames: int, tile: int
+) -> Iterator[tuple[str, str]]:
+    """Keys of `discriminators.temporal` that would have no effect, or that contradict each other, for samples of
+    `frames` frames of `tile` fine cells along each edge."""
+    levels, stride = temporal.levels, temporal.stride
+    if levels == 1 and stride != 4:
+        yield "discriminators.temporal.stride", "is for levels above 1, and there is one; leave it out"
+    if levels == 1:
+        return
+    if dim == 3:
+        yield "discriminators.temporal.levels", f"is {levels}, and more than one is for 2-D; give 1"
+    if temporal.align:
+        yield (
+            "discriminators.temporal.align",
+            "carries two frames onto a third, and levels see other ones; give false",
+        )
+    if frames // stride ** (levels - 1) < 2:
+        yield (
+            "discriminators.temporal.levels",
+            f"is {levels}, which leaves one frame or none of {frames} on the last level; give fewer, a smaller "
+            "stride, or more patches.frames",
+        )
+    if tile % (SHRINK << (levels - 1)):
+        yield (
+            "patches.tile",
+            f"has {tile} fine cells along each edge, and {levels} levels need a multiple of "
+            f"{SHRINK << (levels - 1)}; give another tile",
+        )
 
 
 def discriminator_contradictions(adversary: Discriminators, batch: int) -> Iterator[tuple[str, str]]:
@@ -208,5 +281,11 @@ def discriminator_contradictions(adversary: Discriminators, batch: int) -> Itera
         )
     if adversary.mismatched > 0 and batch < 2:
         yield "discriminators.mismatched", "shuffles a batch, and patches.batch is 1; use 2 or more"
+    if isinstance(adversary.gate, BalanceGate) and objective != "non-saturating":
+        yield (
+            "discriminators.gate",
+            f"of kind balance is on probabilities, and {objective} has none; use kind: accuracy, or objective: "
+            "non-saturating",
+        )
     if adversary.real_target != 1 and objective != "non-saturating":
         yield "discriminators.real_target", f"is for objective: non-saturating, not {objective}; leave it out"

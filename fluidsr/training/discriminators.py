@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fluidsr import checkpoints
@@ -19,9 +20,11 @@ from fluidsr.models.gradient_penalties import gradient_norms, gradient_penalty, 
 from fluidsr.models.initialization import initialize
 from fluidsr.models.objectives import Objective, objective
 from fluidsr.models.registry import DISCRIMINATORS
+from fluidsr.models.temporal_pyramid import PyramidDiscriminator, TemporalPyramid
 from fluidsr.training.batches import TrainingBatch
+from fluidsr.training.discriminator_schema import BalanceGate, Discriminators, Gate
 from fluidsr.training.folder import DISCRIMINATORS as FILE
-from fluidsr.training.monitors import AccuracyGate
+from fluidsr.training.monitors import UpdateGate
 from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, lazy_rate, named_tensors, tensors_of
 from fluidsr.training.recipe import Recipe
 from fluidsr.training.regularization import (
@@ -44,7 +47,7 @@ class DiscriminatorTrainer:
 
     name: str
     optimizer: NetworkOptimizer
-    gate: AccuracyGate
+    gate: UpdateGate
     objective: Objective
     view: View
     held: int = 0
@@ -54,10 +57,10 @@ class DiscriminatorTrainer:
     constraint: Constraint | None = None
 
     @property
-    def network(self) -> Discriminator:
+    def network(self) -> Discriminator | PyramidDiscriminator:
         """The discriminator."""
         network = self.optimizer.network
-        assert isinstance(network, Discriminator)
+        assert isinstance(network, (Discriminator, PyramidDiscriminator))
         return network
 
     def loss(
@@ -73,6 +76,8 @@ class DiscriminatorTrainer:
         value = total = self.objective.discriminator_loss(real_logits, fake_logits)
         accuracy = self.objective.accuracy(real_logits, fake_logits)
         parts = {"critic": value.item(), "accuracy": accuracy}
+        if self.gate.figure == "balance":
+            parts["balance"] = (F.logsigmoid(real_logits).mean() - F.logsigmoid(fake_logits).mean()).item()
         if self.mismatched:
             mismatched = self.objective.mismatched_loss(real_logits, self.mismatched_logits(batch))
             total = total + self.mismatched * mismatched
@@ -145,9 +150,7 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     if options.objective == "relativistic":
         r1 = r1 or RealGradientPenalty(weight=R1_WEIGHT)
     rate = lazy_rate(options.optimizer, r1.every) if r1 else options.optimizer
-    # Named only where it is set: discriminators of other packages need not know it.
-    epsilon = {} if options.epsilon == discriminators.EPSILON else {"epsilon": options.epsilon}
-    kind = DISCRIMINATORS.resolve(options.network)
+    pyramid = _pyramid(recipe, options)
 
     def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None
@@ -158,10 +161,12 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
 
     def temporal(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None and options.temporal is not None
+        if pyramid is not None:
+            seen = discriminators.temporal_input(batch.density, frames, factor, None, view_name, options.thin)
+            return pyramid.input(seen, batch.number)
         alignment = batch.alignment if options.temporal.align else None
-        return discriminators.temporal_input(
-            batch.density, frames, factor, alignment, view_name, options.thin
-        )
+        density, frames = batch.density[batch.triplet], frames[batch.triplet]
+        return discriminators.temporal_input(density, frames, factor, alignment, view_name, options.thin)
 
     def slices(batch: TrainingBatch, frames: Tensor) -> Tensor:
         assert options is not None and options.slices is not None
@@ -171,29 +176,21 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
         )
 
     trainers = {}
-    for name, section, bound, channels, view in (
-        ("slices", options.slices, options.gate.slices, discriminators.SPATIAL_CHANNELS, slices),
-        ("spatial", options.spatial, options.gate.spatial, discriminators.SPATIAL_CHANNELS, spatial),
-        ("temporal", options.temporal, options.gate.temporal, discriminators.TEMPORAL_CHANNELS, temporal),
+    for name, section, view in (
+        ("slices", options.slices, slices),
+        ("spatial", options.spatial, spatial),
+        ("temporal", options.temporal, temporal),
     ):
         if section is None:
             continue
-        network = kind(
-            2 if name == "slices" else recipe.dim,
-            channels,
-            tile=recipe.patches.tile * factor,
-            norm=options.norm,
-            head=options.head,
-            widths=(section.width, 2 * section.width, 4 * section.width, 8 * section.width),
-            **epsilon,
-        )
+        network = _network(recipe, options, name, section.width, pyramid)
         initialize(network, options.init)
         if isinstance(options.constraint, SingularValueConstraint):
             check_singular_values(network)
         trainers[name] = DiscriminatorTrainer(
             name,
             NetworkOptimizer(network.to(device), rate),
-            AccuracyGate(bound, options.gate.memory),
+            _gate(options.gate, name),
             adversarial,
             view,
             held=0 if name == "temporal" else 1,
@@ -203,6 +200,52 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
             constraint=options.constraint,
         )
     return trainers
+
+
+def _gate(options: Gate | BalanceGate, name: str) -> UpdateGate:
+    """Open at the start: at chance."""
+    start = 0.0 if isinstance(options, BalanceGate) else 0.5
+    return UpdateGate(getattr(options, name), options.memory, start, options.kind)
+
+
+def _pyramid(recipe: Recipe, options: Discriminators) -> TemporalPyramid | None:
+    """How Dt sees a sample; None where it sees three frames at full resolution."""
+    temporal, patches = options.temporal, recipe.patches
+    if temporal is None or temporal.levels == 1:
+        return None
+    return TemporalPyramid(3 if patches.triplets else patches.frames, temporal.levels, temporal.stride)
+
+
+def _network(
+    recipe: Recipe, options: Discriminators, name: str, width: int, pyramid: TemporalPyramid | None
+) -> Discriminator | PyramidDiscriminator:
+    """The discriminator `name` of a recipe, with random weights."""
+    kind = DISCRIMINATORS.resolve(options.network)
+    tile = recipe.patches.tile * recipe.factor
+    # Named only where it is set: discriminators of other packages need not know it.
+    epsilon = {} if options.epsilon == discriminators.EPSILON else {"epsilon": options.epsilon}
+
+    def network(channels: int, tile: int, width: int) -> Discriminator:
+        return kind(
+            2 if name == "slices" else recipe.dim,
+            channels,
+            tile=tile,
+            norm=options.norm,
+            head=options.head,
+            widths=(width, 2 * width, 4 * width, 8 * width),
+            **epsilon,
+        )
+
+    if name != "temporal":
+        return network(discriminators.SPATIAL_CHANNELS, tile, width)
+    if pyramid is None:
+        return network(discriminators.TEMPORAL_CHANNELS, tile, width)
+    return PyramidDiscriminator(
+        [
+            network(pyramid.frames_at(n), tile // pyramid.reduction_at(n), pyramid.width_at(n, width))
+            for n in range(pyramid.levels)
+        ]
+    )
 
 
 def seeded_generator(device: str, *key: object) -> torch.Generator:

@@ -59,7 +59,7 @@ def check_same_training(folder: Path, record: Mapping[str, Any], recipe: BaseMod
         if saved.get(key) != current.get(key):
             raise InputError(
                 str(folder),
-                f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} is asked for",
+                f"holds a training with {key} = {saved.get(key)}, and {current.get(key)} was requested",
                 "use another `output`, or `overwrite`",
             )
 

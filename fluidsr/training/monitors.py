@@ -1,4 +1,4 @@
-"""Monitors of a training: AccuracyGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run,
+"""Monitors of a training: UpdateGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run,
 SingularValueMonitor warns of a collapse, EarlyStopping ends one that gets no better."""
 
 from __future__ import annotations
@@ -8,25 +8,28 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class AccuracyGate:
-    """The running accuracy of one discriminator, and the bound above which its update is skipped.
+class UpdateGate:
+    """The running mean of a figure that tells how far one discriminator is ahead, and the bound above which its update
+    is skipped.
 
-    The accuracy starts at chance, 1/2, and is still measured while the gate is closed, so that it can open again.
+    `figure` is `accuracy`, or `balance`, the mean of log D of real samples less that of generated ones (Chu et al.
+    2020). It starts at chance, 1/2 and 0, and is still measured while the gate is closed, so that it can open again.
     `bound` None: always open. `memory` is the decay of the running mean.
     """
 
     bound: float | None
     memory: float
-    accuracy: float = 0.5
+    value: float = 0.5
+    figure: str = "accuracy"
 
     @property
     def open(self) -> bool:
         """Whether the discriminator may be updated."""
-        return self.bound is None or self.accuracy <= self.bound
+        return self.bound is None or self.value <= self.bound
 
-    def update(self, accuracy: float) -> None:
-        """Include the accuracy on one batch."""
-        self.accuracy += (1 - self.memory) * (accuracy - self.accuracy)
+    def update(self, value: float) -> None:
+        """Include the figure of one batch."""
+        self.value += (1 - self.memory) * (value - self.value)
 
 
 @dataclass

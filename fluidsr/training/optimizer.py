@@ -114,7 +114,7 @@ def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
     if before > 0 and 0.8 < after / before < 1.25:
         return ""
     return (
-        f"was planned for {planned} steps and goes on to {steps}: the schedule stretches to them, "
+        f"was planned for {planned} steps and continues to {steps}: the schedule stretches to them, "
         f"and the learning rate goes from {before:.3g} to {after:.3g} at step {step + 1}"
     )
 

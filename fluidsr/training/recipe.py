@@ -13,7 +13,11 @@ from fluidsr.errors import InputError
 from fluidsr.models import SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
-from fluidsr.training.discriminator_schema import Discriminators, discriminator_contradictions
+from fluidsr.training.discriminator_schema import (
+    Discriminators,
+    discriminator_contradictions,
+    pyramid_contradictions,
+)
 from fluidsr.training.recipe_schema import (
     IMPORTS,
     GeneratorOptimizer,
@@ -33,9 +37,9 @@ class Recipe(Section):
     """How to train one generator."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The model's name, and its file's"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the model and of its file"
     )
-    summary: str = Field(default="", description="One line for the model's card")
+    summary: str = Field(default="", description="One-line summary for the model's card")
     dim: Literal[2, 3] = Field(description="Dimensions of the smoke")
     factor: Literal[2, 4, 8] = Field(default=4, description="Fine cells per coarse cell, along each axis")
     init: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
@@ -56,12 +60,12 @@ class Recipe(Section):
     )
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
-        description="Stop where the running absolute difference is so many times its best; null: never",
+        description="Stop when the running absolute difference is this many times its best; null: never",
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Stop after so many validations in a row without a smaller held-out `absolute`, and keep the best "
-        "weights, those of `init` among them; null: never, and keep the last",
+        description="Stop after this many validations in a row without a smaller held-out `absolute`, and keep the "
+        "best weights, those of `init` among them; null: never, and keep the last",
     )
     log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
     validate_every: int = Field(
@@ -72,15 +76,14 @@ class Recipe(Section):
     singular_values: bool = Field(
         default=False,
         description="At validations, write the three largest singular values of each layer to `metrics.jsonl`, and "
-        "warn of a layer whose first one leaves the second behind, a sign of collapse (BigGAN, section 4)",
+        "warn of layers whose first one outgrows the second, a sign of collapse (BigGAN, section 4)",
     )
     loggers: tuple[LoggerName, ...] = Field(
         default=(),
-        description="Where curves and samples go beside `metrics.jsonl` and TensorBoard: `wandb`, or another package's",
+        description="Further destinations of curves and samples besides `metrics.jsonl` and TensorBoard: `wandb`, or "
+        "another package's",
     )
-    limits: tuple[str, ...] = Field(
-        default=(), description="Lines for the model's card: what it is not good for"
-    )
+    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
 
     @model_validator(mode="before")
     @classmethod
@@ -95,11 +98,12 @@ class Recipe(Section):
 
     @property
     def learns_from_time(self) -> bool:
-        """Whether anything here looks at three consecutive frames."""
+        """Whether anything here looks at consecutive frames."""
         discriminators = self.discriminators
         return (
             self.losses.temporal > 0
             or self.losses.l2_t > 0
+            or self.losses.ping_pong > 0
             or any(extra.term.over_time for extra in self.losses.extra)
             or bool(discriminators and discriminators.temporal)
         )
@@ -112,6 +116,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     slices = discriminators.slices if discriminators else None
     temporal = discriminators.temporal if discriminators else None
     plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
+    previous = getattr(recipe.generator, "previous", False)
     if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
     if discriminators and not (spatial or slices or temporal):
@@ -157,7 +162,19 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
-    if patches.triplets and (patches.frames == 3 or not recipe.learns_from_time):
+    if previous and patches.frames == 1 and patches.triplets == 0:
+        yield "generator.previous", "is read from a sample's second frame on; give patches.frames 3, 5 or 10"
+    if losses.ping_pong > 0 and not previous:
+        yield (
+            "losses.ping_pong",
+            "is always 0 for a generator that does not read its own last frame; set generator.previous",
+        )
+    if patches.pairs is not None and patches.frames > 3:
+        yield "patches.pairs", f"are of three frames at most, and patches.frames is {patches.frames}; give 3"
+    if temporal:
+        frames = 3 if patches.triplets else patches.frames
+        yield from pyramid_contradictions(temporal, recipe.dim, frames, patches.tile * recipe.factor)
+    if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
     if discriminators:
         yield from discriminator_contradictions(discriminators, patches.batch)

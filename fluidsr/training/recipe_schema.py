@@ -158,21 +158,24 @@ class Patches(Section):
 
     tile: int = Field(default=16, ge=4, le=512, description="Edge of a patch, in coarse cells")
     batch: int = Field(default=2, ge=1, le=1024, description="Samples in a batch, per process")
-    frames: Literal[1, 3] = Field(default=3, description="Consecutive frames of each sample")
+    frames: Literal[1, 3, 5, 9, 10] = Field(
+        default=3,
+        description="Consecutive frames of each sample; of more than three Dt and `l2_t` see those in the middle",
+    )
     triplets: Count = Field(
         default=0,
-        description="With `frames: 1`: samples of three frames drawn beside the batch for what looks at time",
+        description="With `frames: 1`: additional samples of three frames for the losses over time",
     )
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients are averaged into one update"
     )
     pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Train on so many frames alone, spread evenly, each with its neighbours where samples have three; "
+        description="Train on only this many frames, evenly spaced, each with its neighbors where samples have three; "
         "of a single simulation the last third is then held out; null: on all",
     )
     minimum_density: Weight = Field(
-        default=0.01, description="Patches of a smaller mean coarse density are not drawn"
+        default=0.01, description="Patches with a smaller mean coarse density are not drawn"
     )
     augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
         default="symmetries",
@@ -204,7 +207,7 @@ class Losses(Section):
     """Weights of the generator's losses (`fluidsr.models.losses`); one of weight 0 is not computed."""
 
     absolute: Weight = Field(
-        default=1.0, description="Mean absolute difference to the reference (the thesis's L1)"
+        default=1.0, description="Mean absolute difference from the reference (the thesis's L1)"
     )
     gradient: Weight = Field(default=0.0, description="Mean absolute difference of the spatial differences")
     temporal: Weight = Field(
@@ -219,10 +222,15 @@ class Losses(Section):
         description="Mean of the generator's mask where detail may appear (0.1 in Vondrick et al. 2016); needs "
         "`generator.mask`",
     )
+    ping_pong: Weight = Field(
+        default=0.0,
+        description="Difference of the frames made forward in time from those made on the way back (TecoGAN; 0.5 "
+        "there): against detail that piles up; doubles the generator's passes; needs `generator.previous`",
+    )
     diversity: Weight = Field(
         default=0.0,
-        description="How little two contents of `generator.latent` make of the same smoke, 0 to 1; without it the "
-        "generator ignores them",
+        description="Similarity of the smoke that two contents of `generator.latent` give, 0 to 1; without this "
+        "loss the generator ignores them",
     )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
@@ -239,7 +247,7 @@ class Losses(Section):
     )
     anchor: Weight = Field(
         default=0.0,
-        description="Mean squared distance of the weights from those of `init`: against forgetting",
+        description="Mean squared distance of the weights from those of `init`; prevents forgetting",
     )
     reverse: Weight = Field(
         default=0.0,
@@ -259,17 +267,17 @@ class Rate(Section):
     )
     learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
     betas: tuple[Share, Share] = Field(
-        default=(0.9, 0.99), description="Decay of the two moments; RMSProp has the second alone"
+        default=(0.9, 0.99), description="Decay of the two moments; RMSProp uses only the second"
     )
     weight_decay: Weight = Field(default=0.0, description="Of AdamW")
     warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
     decay: Literal["cosine", "polynomial", "constant"] = Field(
         default="cosine",
         description="`cosine`: half a wave down to the final fraction; `polynomial`: as published, "
-        "constant for half of the steps, then down with the power 1.1; `constant`: none",
+        "constant for half of the steps, then decreasing with power 1.1; `constant`: no decay",
     )
     final_fraction: float = Field(
-        default=0.01, ge=0, le=1, description="Of the learning rate, at the last step"
+        default=0.01, ge=0, le=1, description="Fraction of the learning rate that remains at the last step"
     )
     clip: Positive = Field(default=1.0, description="Largest norm of the gradient; a longer one is shortened")
 
@@ -295,7 +303,7 @@ class GeneratorOptimizer(Optimizer):
 
     orthogonal: Weight = Field(
         default=0.0,
-        description="Weight of a penalty on filters of one layer that are alike (BigGAN, equation 3); published: 1e-4",
+        description="Weight of a penalty on similar filters of a layer (BigGAN, equation 3); published: 1e-4",
     )
 
 

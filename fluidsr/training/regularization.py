@@ -36,14 +36,14 @@ Constraint = Annotated[ClipConstraint | SingularValueConstraint, Field(discrimin
 class GradientPenalty(Section):
     """Penalty on the length of the gradient between real and generated samples (Gulrajani et al. 2017)."""
 
-    weight: Positive = Field(default=10.0, description="Of the penalty; published: 10")
+    weight: Positive = Field(default=10.0, description="Weight of the penalty; published: 10")
     on: Channels = Field(
         default="fine",
-        description="By what the gradient is taken: `fine`, the fine channels of the input alone, the coarse density "
-        "held; `all` of them",
+        description="Inputs that the gradient is taken with respect to: `fine`, only the fine channels, the coarse "
+        "density held; `all` of them",
     )
     one_sided: bool = Field(
-        default=False, description="Penalise a length above 1 only, not one below (their section 4)"
+        default=False, description="Penalize a length above 1 only, not one below (their section 4)"
     )
 
 
@@ -55,7 +55,9 @@ class RealGradientPenalty(Section):
     )
     every: Every = Field(
         default=1,
-        description="Updates from one to the next. Above 1 it is lazy (Karras et al. 2020, appendix B): an update of "
-        "its own, that many times as strong, with learning rate and moments corrected for it; published: 16",
+        description="Updates between two penalties. Above 1 it is lazy (Karras et al. 2020, appendix B): a separate "
+        "update, that many times as strong, with learning rate and moments corrected for it; published: 16",
     )
-    on: Channels = Field(default="all", description="By what the gradient is taken, as of `penalty`")
+    on: Channels = Field(
+        default="all", description="Inputs that the gradient is taken with respect to, as for `penalty`"
+    )

@@ -142,7 +142,7 @@ class Trainer:
         self.recipe, self.output, self.processes, self.device = recipe, output, processes, device
         self.checkpoint = output / CHECKPOINT
         if recipe.patience is not None and validation is None:
-            problem = "stops by held-out smoke, and there is none"
+            problem = "needs held-out smoke, and there is none"
             raise InputError(
                 "patience", problem, "give data with simulations for validation, or patience=null"
             )

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from fluidsr.deprecation import renamed
+from fluidsr.upscaling.in_order import InOrder
+from fluidsr.upscaling.last_frame import LastFrameStore
 from fluidsr.upscaling.network_input import Detail, VelocityScale
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, plan
@@ -14,6 +16,8 @@ __all__ = [
     "Cost",
     "Detail",
     "FieldBlock",
+    "InOrder",
+    "LastFrameStore",
     "Statistics",
     "Tile",
     "Upscaler",

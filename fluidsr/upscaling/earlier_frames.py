@@ -27,8 +27,8 @@ def history_of(
     """
     frames, corners = [frame], [(0,) * frame.dim]
     for past in reversed(earlier[-max(ages, default=0) :] if ages else ()):
-        corner = _corner(past, frame)
-        if corner is None or abs(frames[-1].time - past.time - past.dt) > _LATE * past.dt:
+        corner = corner_of(past, frame)
+        if corner is None or not follows(frames[-1], past):
             break
         frames.append(past)
         corners.append(corner)
@@ -55,7 +55,12 @@ def _way(inputs: Sequence[NetworkInput]) -> int:
     return math.ceil(sum(each.max_speed for each in inputs))
 
 
-def _corner(past: Frame, frame: Frame) -> tuple[int, ...] | None:
+def follows(frame: Frame, past: Frame) -> bool:
+    """Whether `frame` comes a frame's time after `past`."""
+    return abs(frame.time - past.time - past.dt) <= _LATE * past.dt
+
+
+def corner_of(past: Frame, frame: Frame) -> tuple[int, ...] | None:
     """Cell 0 of `past` in cells of `frame`; None where the cells are not the same."""
     if past.dim != frame.dim or abs(past.cell_size / frame.cell_size - 1) > _OFF / max(frame.shape):
         return None

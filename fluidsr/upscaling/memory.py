@@ -78,7 +78,7 @@ class MemoryModel:
         self._cache: dict[tuple[Any, ...], int] = {}
         edge = _PROBE_EDGE[self._dim]
         shape = (edge,) * self._dim
-        uncut = peak_bytes(self._twin, self._dim, shape, *self._history(shape, None))
+        uncut = peak_bytes(self._twin, self._dim, shape, **self._beside(shape, None))
         self._max_per_cell = WORKSPACE * uncut / edge**self._dim
 
     def at_most(self, shape: Sequence[int]) -> int:
@@ -94,24 +94,30 @@ class MemoryModel:
         if key not in self._cache:
             if len(self._cache) > _MAX_CACHED:
                 self._cache.clear()
-            run, history = self._twin.forward_cropped, self._history(shape, cropped)
-            self._cache[key] = math.ceil(WORKSPACE * peak_bytes(run, self._dim, shape, cropped, *history))
+            run, beside = self._twin.forward_cropped, self._beside(shape, cropped)
+            self._cache[key] = math.ceil(WORKSPACE * peak_bytes(run, self._dim, shape, cropped, **beside))
         return self._cache[key]
 
-    def _history(self, shape: Sequence[int], cropped: CroppedSides | None) -> list[torch.Tensor]:
-        """What a generator with `ages` takes beside the coarse frame."""
-        if not self._twin.ages:
-            return []
-        unread = self._twin.receptive_radius - self._twin.history_radius
-        kept = trim(torch.empty(tuple(shape), device="meta"), cropped, unread).shape
-        fine = (n * self._twin.factor for n in kept)
-        return [torch.empty((1, len(self._twin.ages), *fine), device="meta")]
+    def _beside(self, shape: Sequence[int], cropped: CroppedSides | None) -> dict[str, torch.Tensor]:
+        """What a generator with `ages`, or one that reads its last frame, takes beside the coarse frame."""
+        beside = {}
+        if self._twin.ages:
+            unread = self._twin.receptive_radius - self._twin.history_radius
+            kept = trim(torch.empty(tuple(shape), device="meta"), cropped, unread).shape
+            fine = (n * self._twin.factor for n in kept)
+            beside["history"] = torch.empty((1, len(self._twin.ages), *fine), device="meta")
+        if self._twin.reads_previous:
+            fine = (n * self._twin.factor for n in shape)
+            beside["previous"] = torch.empty((1, 1, *fine), device="meta")
+        return beside
 
 
-def peak_bytes(run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any) -> int:
-    """Most bytes of tensors that `run(coarse [1, 1 + dim, *shape], *more)` on the meta device has at once."""
+def peak_bytes(
+    run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any, **named: Any
+) -> int:
+    """Most bytes of tensors that `run(coarse [1, 1 + dim, *shape], *more, **named)` on the meta device has at once."""
     with torch.no_grad(), _PeakBytes() as count:
-        run(torch.empty((1, 1 + dim, *shape), device="meta"), *more)
+        run(torch.empty((1, 1 + dim, *shape), device="meta"), *more, **named)
     return count.peak
 
 

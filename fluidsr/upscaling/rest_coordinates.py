@@ -44,7 +44,7 @@ class RestCoordinates:
 
     def __init__(self, first: Frame, period: int = PERIOD, periodic: Sequence[bool] = ()) -> None:
         if period < 2:
-            raise InputError("period", f"{period} is no number of frames", "give 2 or more")
+            raise InputError("period", f"{period} is not a number of frames", "give 2 or more")
         self._period, self._periodic = period, tuple(periodic) or (False,) * first.dim
         self._grid, self._count, self._time = FrameGrid.of(first), 0, first.time
         self._velocity = _velocity_of(first)
@@ -107,7 +107,7 @@ class RestCoordinates:
         velocity, sets = state["velocity"], (state["rest"], state["rest2"])
         dim, shape = len(self._grid.shape), tuple(velocity.shape[1:])
         if len(shape) != dim or any(each.shape != (dim + 1, *shape) for each in sets):
-            raise InputError("state", "it does not fit the frames", "start anew")
+            raise InputError("state", "it does not fit the frames", "start again from the first frame")
         size, *origin, self._time, count = state["place"].tolist()
         self._grid, self._count = FrameGrid(shape, size, tuple(origin)), int(count)
         device = self._velocity.device
@@ -167,18 +167,14 @@ class RestCoordinates:
 
 def _velocity_of(frame: Frame, grid: FrameGrid | None = None) -> Tensor:
     """The velocity (m/s) of a frame in the box of `grid`, where its own is: on its own device."""
+    frame.check_flow()
     if frame.velocity is None:
-        if bool((frame.density != 0).any()):
-            remedy = "give frames with velocity, or name its grid with `velocity_grid`"
-            raise InputError("velocity", f"the frame at {frame.time:g} s has smoke and no velocity", remedy)
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     device = str(frame.density.device) if hasattr(frame.density, "detach") else "cpu"
     moving = frame.with_fields({"density": frame.density, "velocity": frame.velocity})
     if grid is not None and grid != FrameGrid.of(frame):
         moving = extended(moving.numpy(), grid, ("velocity",))
     velocity: Tensor = moving.torch(device).fields()["velocity"]
-    if not bool(velocity.isfinite().all()):
-        raise InputError("velocity", "it holds NaN or infinite values", "write finite values only")
     return velocity
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections import deque
@@ -23,10 +22,12 @@ from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.models.blocks import CroppedSides
 from fluidsr.models.generator import CUBIC_RADIUS
 from fluidsr.models.history import HISTORY_REACH, History
+from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import furthest_way, history_of
 from fluidsr.upscaling.frame_style import FrameStyle, frame_style
+from fluidsr.upscaling.last_frame import last_frame_of
 from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import (
     Detail,
@@ -68,6 +69,10 @@ _MOST_PLANNED = 2**21  # coarse cells of a frame whose tiles are laid to know it
 
 SHRUNK = (
     "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
+)
+
+_CARRIED_REACH = (
+    2  # coarse cells: what interpolating a flow and what it carries reads beyond the way of the smoke
 )
 
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
@@ -183,6 +188,11 @@ class Upscaler:
         """Frames before each frame that the generator reads where it is given them; 0: none."""
         return max(self.generator.ages, default=0)
 
+    @property
+    def reads_previous(self) -> bool:
+        """Whether the generator reads its own last fine frame where it is given one."""
+        return self.generator.reads_previous
+
     def upsample(
         self,
         frame: Frame,
@@ -191,6 +201,7 @@ class Upscaler:
         velocity_scale: VelocityScale = 1.0,
         fields: Sequence[str] | None = None,
         history: Sequence[Frame] = (),
+        previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
     ) -> Frame:
@@ -200,7 +211,9 @@ class Upscaler:
         none, 1 what it makes, 2 twice as much; a number, or an array `[*S]` with one for each coarse cell, linear in
         between. `velocity_scale`, likewise, is a factor on the flow that the generator is shown (docs/control.md).
         `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
-        reads up to `past` of them, as far back as one follows the other. Of the other fields those named in `fields`
+        reads up to `past` of them, as far back as one follows the other. `previous` is the fine frame that this
+        upscaler made of the frame before, of any extent on the same voxels, for a generator that `reads_previous`;
+        without one, as at the beginning of a sequence, detail begins anew. Of the other fields those named in `fields`
         (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
         (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
         is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the ways in
@@ -208,8 +221,9 @@ class Upscaler:
         of the seed, as many numbers as it has (docs/style.md). Arrays of NumPy or torch, on any device, come back as
         the same kind on the same device; they are copied only where the generator is elsewhere, or they are not
         contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of another
-        shape, `confidence` is asked of a generator without a mask, or a style of one without a latent code, ModelError
-        where the model is of another dimension, RunError where the generator's output is not finite.
+        shape, `previous` does not fit, `confidence` is asked of a generator without a mask, or a style of one without a
+        latent code, ModelError where the model is of another dimension, RunError where the generator's output is not
+        finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -218,6 +232,7 @@ class Upscaler:
             velocity_scale=velocity_scale,
             fields=names,
             history=history,
+            previous=previous,
             style_seed=style_seed,
             style_shift=style_shift,
         )
@@ -243,6 +258,7 @@ class Upscaler:
         fields: Sequence[str] = ("density",),
         whole: Whole | None = None,
         history: Sequence[Frame] = (),
+        previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
     ) -> Iterator[FieldBlock]:
@@ -266,15 +282,18 @@ class Upscaler:
         reach = max(self.halo, CUBIC_REACH)
         if history and any(self.periodic):  # so far has smoke come
             reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
+        elif previous is not None and any(self.periodic):
+            reach += _CARRIED_REACH + furthest_way((frame,), self.device)
         layout = OpenedFrame.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
         present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
         carried = history_of(present, earlier, self.generator.ages, self.device)
+        last = self._last_frame(frame, previous, layout)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
-        tile_input = _TileInput(network_input.coarse, carried, scaled, with_mask, style)
+        tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
         blocks = self._blocks(
             frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
         )
@@ -324,6 +343,15 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
+    def _last_frame(self, frame: Frame, previous: Frame | None, layout: OpenedFrame) -> LastFrame | None:
+        """The last fine frame beside `frame`. Raises InputError where it does not fit."""
+        if previous is None:
+            return None
+        if not self.reads_previous:
+            problem = f"'{self.card.name}' does not read its last frame"
+            raise InputError("previous", problem, "leave it out, or choose a model with generator.previous")
+        return last_frame_of(frame, previous, self.factor, layout, self.device)
+
     def _gives_confidence(self, frame: Frame) -> bool:
         """Whether the field of that name is made here; else the frame brings it. Raises InputError where neither is."""
         if not self.generator.has_mask and CONFIDENCE not in frame.fields():
@@ -337,8 +365,8 @@ class Upscaler:
             factor = float(factor.flatten()[0])
         if isinstance(factor, float) and factor == 1.0:
             return None
-        if "detail" not in inspect.signature(self.generator.forward).parameters:
-            problem = f"the architecture of '{self.card.name}' has no control of it"
+        if not self.generator.scales_detail:
+            problem = f"the architecture of '{self.card.name}' does not support it"
             raise InputError("detail", problem, "leave it at 1, or choose another model")
         return factor
 
@@ -460,6 +488,10 @@ class Upscaler:
             more: dict[str, Any] = {"with_mask": True} if tile_input.with_mask else {}
             if tile_input.history is not None:
                 more["history"] = torch.stack([self._detail(tile_input.history, tile) for tile in batch])
+            if tile_input.last is not None:
+                last, factor = tile_input.last, self.factor
+                parts = [last.carried(tile.read.lo, tile.read.hi, factor) for tile in batch]
+                more["previous"] = torch.stack(parts)
             if isinstance(tile_input.detail, Tensor):
                 more["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
             elif tile_input.detail is not None:
@@ -524,11 +556,12 @@ class Upscaler:
 
 @dataclass(frozen=True)
 class _TileInput:
-    """What tiles are cut from: `coarse [1 + d, *S]`, the past, the factor on the detail (None: 1; a number; `[*S]`);
-    whether the mask is wanted, too; and the style."""
+    """What tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail (None: 1;
+    a number; `[*S]`); whether the mask is wanted, too; and the style."""
 
     coarse: Tensor
     history: History | None
+    last: LastFrame | None
     detail: float | Tensor | None
     with_mask: bool
     style: FrameStyle | None

@@ -205,17 +205,17 @@ def _density(
         raise VolumeError(where, "it holds no grids", "give a file that has one")
     if not scalars and not unfit:
         raise VolumeError(
-            where, f"it holds vectors alone ({_quoted(vectors)})", "give a file that has a density"
+            where, f"it holds only vectors ({_quoted(vectors)})", "give a file that has a density"
         )
     for name, reason in unfit.items():
         if field_of(name) == "density" or (not scalars and len(unfit) == 1):
-            remedy = f"take it all the same with `density_grid` {name}" if "level set" in reason else ""
+            remedy = f"use it anyway with `density_grid` {name}" if "level set" in reason else ""
             remedy = remedy or (
                 _name_one(scalars) if scalars else "convert it to a float grid of cubic voxels"
             )
             raise VolumeError(where, f"grid {name!r} is {reason}", remedy)
     told = [f"{name!r} is {reason}" for name, reason in unfit.items()]
-    what = "no grid has a name that means density" + "".join(f"; {reason}" for reason in told)
+    what = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in told)
     raise VolumeError(where, what, _name_one(scalars))
 
 

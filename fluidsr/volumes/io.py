@@ -52,7 +52,7 @@ def write(
     """
     suffix = _suffix(path)
     if suffix not in WRITTEN:
-        raise InputError(os.fspath(path), f"{suffix} files are only read", f"write {', '.join(WRITTEN)}")
+        raise InputError(os.fspath(path), f"{suffix} files can only be read", f"write {', '.join(WRITTEN)}")
     if precision not in PRECISIONS:
         raise InputError("precision", f"{precision!r} is not known", f"give one of {', '.join(PRECISIONS)}")
     grid_names.grid_name("velocity", naming)
@@ -144,7 +144,7 @@ def take(
     if suffix == ".vtkhdf":
         options["step"] = step
     elif step:
-        raise InputError("step", f"a {suffix} file holds one frame", "leave step away")
+        raise InputError("step", f"a {suffix} file holds one frame", "leave `step` out")
     if suffix != ".vdb":
         taken: Taken = _room(suffix).read_frame(path, **options)
         return _cropped(taken, crop)
@@ -180,7 +180,7 @@ def _cropped(taken: Taken, crop: Crop) -> Taken:
         high = tuple(o + b * size for o, (_, b) in zip(frame.origin, ends, strict=True))
         return replace(taken, frame=cropped(frame, low, high), tight=True)
     if isinstance(crop, str):
-        raise InputError("crop", f"{crop!r} is no box", "give two corners in metres, or auto")
+        raise InputError("crop", f"{crop!r} is not a box", "give two corners in meters, or auto")
     return replace(taken, frame=cropped(frame, *crop))
 
 

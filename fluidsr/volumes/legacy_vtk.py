@@ -214,7 +214,7 @@ class LegacyFile:
                 numbers = np.array(parts[:count], "S").astype(np.float64) if count else np.zeros(0)
                 return numbers.astype(dtype.newbyteorder("="))
         except (ValueError, OverflowError) as error:
-            self._fail(f"it holds text that is no number ({error})")
+            self._fail(f"it holds text that is not a number ({error})")
 
     def _skip_metadata(self) -> None:
         while self._at < len(self._data) and self._line().strip():

@@ -41,7 +41,7 @@ def simulations(folder: Path) -> list[Path]:
     found = own if own[0].is_dir() else sorted(path / _FOLDER for path in folder.glob("sim_[0-9]*"))
     found = [path for path in found if path.is_dir()]
     if not found:
-        what = f"holds no simulation in the layout of ScalarFlow (sim_000000/{_FOLDER})"
+        what = f"holds no simulation in the ScalarFlow layout (sim_000000/{_FOLDER})"
         raise InputError(str(folder), what, "give the folder that the archives were unpacked into")
     return found
 
@@ -87,5 +87,5 @@ def _array(path: Path, components: int, max_bytes: int | None) -> np.ndarray:
     if data is None or data.ndim != 4 or data.shape[3] != components or 0 in data.shape:
         found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         what = f"holds no data [z, y, x, {components}] (but {found or 'nothing'})"
-        raise VolumeError(str(path), what, "give a reconstruction of ScalarFlow")
+        raise VolumeError(str(path), what, "give a ScalarFlow reconstruction")
     return np.ascontiguousarray(data.transpose(3, 2, 1, 0), np.float32)

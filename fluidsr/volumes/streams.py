@@ -69,10 +69,10 @@ def stream(
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise InputError("shape", f"{tuple(shape)} is not a 2-D or 3-D grid", "give (x, y) or (x, y, z)")
     if not 0 < cell_size < float("inf"):
-        raise InputError("cell_size", f"{cell_size} m is not a size", "give a positive number of metres")
+        raise InputError("cell_size", f"{cell_size} m is not a size", "give a positive number of meters")
     place = tuple(origin) or (0.0,) * len(shape)
     if len(place) != len(shape):
-        raise InputError("origin", f"{place} has not {len(shape)} numbers", "give one number per axis")
+        raise InputError("origin", f"{place} does not have {len(shape)} numbers", "give one number per axis")
     if not fields:
         raise InputError("fields", "no field is named", "name some, density first")
     options: dict[str, Any] = {

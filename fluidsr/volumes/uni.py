@@ -71,7 +71,9 @@ def write_frame(
             word = "velocity" if field == FACES else field
             target = path if field == "density" else sibling(path, word)
             if target in targets:
-                raise InputError(field, f"its file would be {target}, another field's", "rename the field")
+                raise InputError(
+                    field, f"its file would be {target}, which is another field's", "rename the field"
+                )
             targets.append(target)
             file = stack.enter_context(atomic.replacing(target))
             with file.open("wb") as opened:

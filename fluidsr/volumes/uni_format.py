@@ -120,7 +120,9 @@ def _header(where: str, file: BinaryIO) -> Header:
     tag = file.read(4)
     if tag in (b"MNT1", b"DDF2", b"M4T2", b"M4T3"):
         raise VolumeError(
-            where, f"a .uni file of the kind {tag.decode()}", "write it with a Mantaflow since 2014, in 3-D"
+            where,
+            f"a .uni file of the kind {tag.decode()}",
+            "write it with Mantaflow of 2014 or later, in 3-D",
         )
     if tag not in _HEADERS:
         raise VolumeError(where, "not a .uni file", "give a grid that Mantaflow wrote")

@@ -166,7 +166,7 @@ class VtiFile(ImageHeader):
             try:
                 found = np.array("".join(array.text).split(), dtype.newbyteorder("="))
             except (ValueError, OverflowError) as error:
-                self._fail(f"array {array.name!r} holds text that is no number ({error})")
+                self._fail(f"array {array.name!r} holds text that is not a number ({error})")
             if len(found) != tuples * array.components:
                 self._fail(
                     f"array {array.name!r} has {len(found)} values instead of {tuples * array.components}"

@@ -198,7 +198,7 @@ class _Array:
         low, high = np.array(box[:3]), np.array(box[3:])
         if ((others[:, :3] < high) & (others[:, 3:] > low)).all(1).any():
             raise InputError(
-                name, f"the box at {box[:3]} covers cells that have come already", "give each once"
+                name, f"the box at {box[:3]} covers cells that were already written", "give each once"
             )
 
 

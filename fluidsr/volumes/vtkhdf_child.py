@@ -39,7 +39,7 @@ def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
     reader.UpdateInformation()
     steps = reader.GetNumberOfSteps() if reader.GetHasTemporalData() else 1
     if not 0 <= step < max(steps, 1):
-        refuse(f"it has {steps} steps, and step {step} is asked for")
+        refuse(f"it has {steps} steps, and step {step} was requested")
     reader.SetStep(step)
     reader.Update()
     image = reader.GetOutputDataObject(0)

@@ -11,7 +11,7 @@ from . import operators, panel, preferences, worker
 bl_info = {  # for Blender before 4.2; blender_manifest.toml otherwise
     "name": "fluidsr",
     "author": "The fluidsr authors",
-    "version": (0, 1, 0),
+    "version": (0, 2, 0),
     "blender": (3, 4, 0),
     "location": "Properties > Physics > Fluid > fluidsr",
     "description": "Simulate smoke and fire, or upsample a bake, with trained networks",

@@ -182,7 +182,7 @@ class WorkerOperator:
         for note in run.notes:
             self.report({"WARNING"}, note)
         if run.cancelled:
-            self.report({"WARNING"}, "stopped; completed frames were kept. The same again goes on")
+            self.report({"WARNING"}, "stopped; completed frames were kept. The same button resumes")
             return {"CANCELLED"}
         if run.error:
             self.report({"ERROR"}, self._told(run.error))
@@ -201,14 +201,14 @@ class WorkerOperator:
 class FLUIDSR_OT_upsample(WorkerOperator, bpy.types.Operator):
     bl_idname = "fluidsr.upsample"
     bl_label = "Upsample Bake"
-    bl_description = "Upsample the baked frames with the network. Esc stops; the same again goes on"
+    bl_description = "Upsample the baked frames with the network. Esc stops, the same button resumes"
     kind = "UPSAMPLE"
 
     def _run(self, context, thing):
         return Run(command(context), "upsample", **upsample_arguments(thing))
 
     def _finished(self, context, domain, frames):
-        self.report({"INFO"}, f"{frames}: done; Import Result brings them in")
+        self.report({"INFO"}, f"{frames}: done; click Import Result to import them")
         return {"FINISHED"}
 
 
@@ -217,7 +217,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
     bl_label = "Simulate Here"
     bl_description = (
         "Simulate the domain's flow and effector objects with fluidsr instead of a bake, upsample the frames with the"
-        " network, and import them. Esc stops; the same again goes on"
+        " network, and import them. Esc stops, the same button resumes"
     )
     bl_options = {"UNDO"}
     kind = "SIMULATE"
@@ -240,9 +240,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
 class FLUIDSR_OT_import_result(bpy.types.Operator):
     bl_idname = "fluidsr.import_result"
     bl_label = "Import Result"
-    bl_description = (
-        "Bring in the frames of the last run as a volume in the place of the domain, with a material"
-    )
+    bl_description = "Import the frames of the last run as a volume in the domain's place, with a material"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -254,7 +252,7 @@ class FLUIDSR_OT_import_result(bpy.types.Operator):
 
 
 def import_result(operator, context, domain):
-    """Bring in the frames that a domain's last run made, and hide the domain."""
+    """Import the frames of a domain's last run, and hide the domain."""
     kind = domain.fluidsr.made_by
     try:
         frames = numbered(output_folder(domain, kind) / "frames")

@@ -29,14 +29,14 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         min=0.0,
         max=4.0,
         soft_max=2.0,
-        description="Factor on what the network adds to interpolation: 0 adds none, 1 is the model's own",
+        description="Factor on what the network adds to interpolation: 0 none, 1 the model's own, 2 twice as much",
     )
     velocity_scale: bpy.props.FloatProperty(
         name="Velocity Scale",
         default=1.0,
         min=0.0,
         soft_max=2.0,
-        description="Factor on the flow that the network is shown; what it does depends on the model",
+        description="Factor on the velocity that the network sees; the effect depends on the model",
     )
     precision: bpy.props.EnumProperty(
         name="Precision",
@@ -51,9 +51,9 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         default=0.0,
         min=0.0,
         soft_max=64.0,
-        description="Bound on the memory of the network; 0: 2 GB on a CPU, half of a GPU",
+        description="Limit for the network's memory; 0: 2 GB on a CPU, half of a GPU",
     )
-    use_range: bpy.props.BoolProperty(name="Frame Range", description="Make some frames only")
+    use_range: bpy.props.BoolProperty(name="Frame Range", description="Process only these frames")
     first: bpy.props.IntProperty(name="First", default=1, min=0)
     last: bpy.props.IntProperty(name="Last", default=250, min=0)
     output: bpy.props.StringProperty(

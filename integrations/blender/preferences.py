@@ -46,7 +46,7 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
     executable: bpy.props.StringProperty(
         name="fluidsr",
         subtype="FILE_PATH",
-        description="Path of the fluidsr program. Empty: that of Install, or on the search path",
+        description="Path of the fluidsr program. Empty: the one on the search path, or the one that Install made",
     )
     source: bpy.props.StringProperty(
         name="Install From",
@@ -74,7 +74,7 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
 class FLUIDSR_OT_test(bpy.types.Operator):
     bl_idname = "fluidsr.test"
     bl_label = "Test"
-    bl_description = "Start fluidsr, and ask it for its version and its models"
+    bl_description = "Start fluidsr and show its version and models"
 
     def execute(self, context):
         found = preferences(context)

@@ -14,7 +14,7 @@ def sequence(frames, name, before=None, corner=(0.0, 0.0, 0.0), speed=1.0):
 
     `corner` is where the origin of the files lies in the world (m); `speed`: seconds of the files in one of Blender's.
 
-    Blender takes a voxel's index for its lower corner, and OpenVDB for its centre: it draws every file half a voxel too
+    Blender takes a voxel's index for its lower corner, and OpenVDB for its center: it draws every file half a voxel too
     high along each axis. The object is moved back by that. Raises Unreadable.
     """
     first, path = next(iter(frames.items()))

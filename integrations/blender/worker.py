@@ -31,7 +31,7 @@ def stop():
 
 
 class Run:
-    """A request that goes on while Blender does: `step` now and then, until `done`."""
+    """A request that runs while Blender stays responsive: call `step` regularly until `done`."""
 
     def __init__(self, command, request, **arguments):
         self._job = client(command).submit(request, **arguments)
@@ -39,7 +39,7 @@ class Run:
         self.fraction, self.text, self.notes = 0.0, "starting", []
 
     def step(self):
-        """Take what the worker has said."""
+        """Process the events that the worker has sent."""
         for event in self._job.poll():
             if event["event"] == "progress":
                 self.fraction = event["frame"] / event["of"]

@@ -46,7 +46,7 @@ def client():
 
 
 def image_of(fields, cell_size, origin):
-    """An image whose points are the cells' centres; `origin` is the lower corner of the box."""
+    """An image whose points are the cells' centers; `origin` is the lower corner of the box."""
     image = vtkImageData()
     image.SetDimensions(fields["density"].shape)
     image.SetSpacing([cell_size] * 3)
@@ -170,7 +170,7 @@ class Upsample(VTKPythonAlgorithmBase):
         self._set(self._settings, "model", name)
 
     def SetDetail(self, scale):
-        """Factor on what the network adds to interpolation: 0 adds none, 1 is the model's own."""
+        """Factor on what the network adds to interpolation: 0 none, 1 the model's own, 2 twice as much."""
         self._set(self._settings, "detail", scale)
 
     def SetPrecision(self, name):

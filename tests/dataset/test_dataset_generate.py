@@ -218,7 +218,7 @@ def test_another_configuration_is_named_and_a_larger_one_grows(whole: Path, tmp_
 
 def test_two_commands_do_not_work_on_one_folder(tmp_path: Path) -> None:
     def second(message: str, frames: int) -> None:
-        with pytest.raises(RunError, match="is at work on it"):
+        with pytest.raises(RunError, match="is working on it"):
             generate(TINY, tmp_path / "data")
 
     one = DatasetConfig(dim=2, resolution=16, simulations=1, frames=1, distribution=COLD)

@@ -222,7 +222,7 @@ UNFIT = {
     ),
     "the high side: frame 2: it lasts 1 s": lambda: changed(shot(), "high", 2, dt=1.0),
     "frames last 1 s on the coarse side and 0.04 s": lambda: changed(shot(), "low", 1, dt=1.0),
-    "the high side: frame 2: its box is not that of the other frames": lambda: changed(
+    "the high side: frame 2: its box differs from that of the other frames": lambda: changed(
         shot(), "high", 2, origin=(1.3, 2.0)
     ),
     "factor: 8 was given": lambda: dataclasses.replace(shot(), factor=8),

@@ -160,7 +160,7 @@ def test_workers_that_are_killed_again_and_again_end_the_run_in_one_line(whole: 
     assert [entry.name for entry in path.iterdir()] == ["zarr.json"]
     assert told.splitlines() == [
         "Error: --workers: worker processes died 3 times (killed, or out of memory); "
-        "use fewer workers and run the same command again"
+        "use fewer workers and rerun the same command"
     ]
 
 

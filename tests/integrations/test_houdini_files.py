@@ -27,14 +27,15 @@ def test_the_package_names_the_program(top, monkeypatch) -> None:
     package = json.loads((FOLDER / "packages" / "fluidsr.json").read_text())
     ((name, setting),) = package["env"][0].items()
     monkeypatch.setenv(name, setting["value"])
-    assert top.command("c", "o", 1, 2)[0] == setting["value"]
+    assert top.command("c", "o", 1, 2, 24)[0] == setting["value"]
 
 
 def test_the_command_is_one_that_the_command_line_has(top) -> None:
-    words = top.command("/hip/geo/smoke_$F4.vdb", "/hip/geo/fine", 26, 50)[1:]
+    words = top.command("/hip/geo/smoke_$F4.vdb", "/hip/geo/fine", 26, 50, 29.97)[1:]
     context = cli.commands[words[0]].make_context(words[0], list(words[1:]))
     assert context.params["inputs"] == ("/hip/geo/smoke_$F4.vdb",)
     assert (context.params["frames"], context.params["formats"]) == ("26-50", ("vdb",))
+    assert context.params["frame_rate"] == 29.97
 
 
 def test_an_item_runs_and_an_error_is_the_one_line(top, tmp_path) -> None:

@@ -15,10 +15,19 @@ from fluidsr.models.closure import state_of
 
 def network(dim: int, bound: float = 1.0) -> Closure:
     torch.manual_seed(1)
-    closure = Closure(dim, width=8, blocks=1, bound=bound)
+    closure = Closure(dim, width=8, blocks=1, bound=bound, exchange=0.2)
     with torch.no_grad():
         closure.last.weight.mul_(300.0)  # far from its start at almost nothing
     return closure
+
+
+def corrected(
+    closure: Closure, given: torch.Tensor, periodic: tuple[bool, ...] | None = None
+) -> torch.Tensor:
+    """Change of velocity and shares of exchange as one tensor."""
+    velocity, share = closure(given, periodic)
+    assert share is not None
+    return torch.cat([velocity, share], dim=1)
 
 
 def state(dim: int, n: int = 14) -> torch.Tensor:
@@ -33,10 +42,10 @@ def state(dim: int, n: int = 14) -> torch.Tensor:
 def test_still_air_stays_still_and_so_does_air_far_from_smoke(dim: int) -> None:
     closure, still = network(dim), state(dim)
     still[:, 2 : 2 + dim] = 0.0
-    assert not closure(still).any()
+    assert not corrected(closure, still).any()
     away = state(dim)
     away[:, 0, 6:] = 0.0
-    change = closure(away)
+    change = corrected(closure, away)
     assert change[:, :, :6].any() and not change[:, :, 7:].any()
 
 
@@ -45,8 +54,9 @@ def test_still_air_stays_still_and_so_does_air_far_from_smoke(dim: int) -> None:
 def test_no_component_exceeds_its_share_of_the_local_speed(dim: int) -> None:
     closure, given = network(dim, bound=0.25), state(dim)
     speed = given[:, 2 : 2 + dim].square().sum(1).max().sqrt()
-    change = closure(given).abs().max()
-    assert 0.1 * speed < change <= 0.25 * speed
+    velocity, share = closure(given)
+    assert 0.1 * speed < velocity.abs().max() <= 0.25 * speed
+    assert 0.1 < share.abs().max() <= 0.2
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -54,9 +64,10 @@ def test_no_component_exceeds_its_share_of_the_local_speed(dim: int) -> None:
 def test_a_periodic_state_that_is_shifted_gives_the_shifted_change(dim: int) -> None:
     closure, given = network(dim), state(dim)
     periodic = (True,) * dim
-    shifted = closure(given.roll(5, -1), periodic)
-    assert torch.allclose(shifted, closure(given, periodic).roll(5, -1), atol=1e-5)
-    assert not torch.allclose(closure(given.roll(5, -1)), closure(given).roll(5, -1), atol=1e-3)
+    shifted = corrected(closure, given.roll(5, -1), periodic)
+    assert torch.allclose(shifted, corrected(closure, given, periodic).roll(5, -1), atol=1e-5)
+    walled = corrected(closure, given.roll(5, -1))
+    assert not torch.allclose(walled, corrected(closure, given).roll(5, -1), atol=1e-3)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -65,9 +76,24 @@ def test_a_change_depends_on_nothing_beyond_the_receptive_radius(dim: int) -> No
     closure, given = network(dim), state(dim, 20)
     near = given.clone()
     near[:, :, 10 + closure.receptive_radius + 1 :] = 7.0
-    assert torch.equal(closure(near)[:, :, 10], closure(given)[:, :, 10])
+    assert torch.equal(corrected(closure, near)[:, :, 10], corrected(closure, given)[:, :, 10])
     near[:, :, 10 + closure.receptive_radius] = 7.0
-    assert not torch.equal(closure(near)[:, :, 10], closure(given)[:, :, 10])
+    assert not torch.equal(corrected(closure, near)[:, :, 10], corrected(closure, given)[:, :, 10])
+
+
+@pytest.mark.parametrize("periodic", [(False, False), (True, False)])
+@torch.no_grad()
+def test_what_is_computed_around_the_smoke_is_what_is_computed_everywhere(periodic: tuple[bool, ...]) -> None:
+    closure, given = network(2), state(2, 40)
+    given[:, 0] = 0.0
+    assert not any(each.any() for each in closure.around_smoke(given, periodic))
+    given[:, 0, 12:15, 20:26] = 0.7
+    shapes = []
+    closure.head.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape[2:].numel()))
+    whole, part = closure(given, periodic), closure.around_smoke(given, periodic)
+    for one, other in zip(whole, part, strict=True):
+        assert one.any() and torch.allclose(one, other, atol=1e-5)
+    assert shapes[1] < 0.7 * shapes[0]
 
 
 def test_size_is_counted() -> None:
@@ -83,7 +109,7 @@ def test_a_file_holds_a_corrector_or_a_generator_and_each_is_asked_for_by_its_na
     )
     models.save(path, closure, card)
     loaded = models.load_closure(path)
-    assert torch.equal(loaded.closure(state(2)), closure(state(2)))
+    assert torch.equal(corrected(loaded.closure, state(2)), corrected(closure, state(2)))
     with pytest.raises(ModelError, match="upsamples nothing"):
         models.load(path)
     with pytest.raises(ModelError, match="corrects no coarse run"):

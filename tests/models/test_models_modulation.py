@@ -107,29 +107,31 @@ def test_each_sample_has_the_kernel_of_its_own_code():
         torch.testing.assert_close(both[sample], convolve(x[sample : sample + 1], kernel, layer.bias)[0])
 
 
-@pytest.mark.parametrize("rises", ["balanced", "resized"])
-def test_a_spectral_norm_is_folded_into_weights_of_norm_one(rises, tmp_path):
+@pytest.mark.parametrize("more", [{}, {"rises": "resized"}, {"previous": True}])
+def test_a_spectral_norm_is_folded_into_weights_of_norm_one(more, tmp_path):
     torch.manual_seed(0)
-    generator = SmokeGenerator(2, 4, width=6, blocks=1, rise_width=4, norm="spectral", rises=rises)
+    sizes = {"width": 6, "blocks": 1, "rise_width": 4, "norm": "spectral", **more}
+    generator = SmokeGenerator(2, 4, **sizes)
     coarse = smoke(2, 8).float()
+    read = {"previous": torch.rand(len(coarse), 1, 32, 32)} if generator.reads_previous else {}
     with torch.no_grad():
         for _, _, weight in kernel_parameters(generator):
             weight.normal_(0.0, 0.5)
         for _ in range(300):  # each pass of a training follows the singular vectors
-            trained = generator(coarse)
+            trained = generator(coarse, **read)
     generator.fold()
     assert generator.hyperparameters["norm"] == "none"
-    torch.testing.assert_close(generator(coarse), trained, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(generator(coarse, **read), trained, rtol=1e-3, atol=1e-3)
     norms = {name: values[0] for name, values in largest_singular_values(generator).items()}
     last = {name: value for name, value in norms.items() if name.startswith("rises.1")}
     assert all(value == pytest.approx(1, abs=1e-5) for name, value in norms.items() if name not in last)
     assert len(norms) > 4 and all(abs(value - 1) > 0.1 for value in last.values())
     save(tmp_path / "small.safetensors", generator, Card(**CARD, **properties_of(generator)))
     loaded = load(tmp_path / "small.safetensors").generator
-    torch.testing.assert_close(loaded(coarse), generator(coarse), rtol=1e-4, atol=1e-4)
-    again = SmokeGenerator(2, 4, width=6, blocks=1, rise_width=4, norm="spectral", rises=rises)
+    torch.testing.assert_close(loaded(coarse, **read), generator(coarse, **read), rtol=1e-4, atol=1e-4)
+    again = SmokeGenerator(2, 4, **sizes)
     again.load_folded(generator.state_dict())
-    torch.testing.assert_close(again.eval()(coarse), generator(coarse), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(again.eval()(coarse, **read), generator(coarse, **read), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,7 @@ def test_a_spectral_norm_is_folded_into_weights_of_norm_one(rises, tmp_path):
     [
         ({"latent": LATENT}, "last: resized"),
         ({"latent": {**LATENT, "noise": False}, "norm": "spectral"}, "choose one"),
+        ({"latent": LATENT, "last": "resized", "previous": True}, "choose one"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, words):

@@ -179,7 +179,7 @@ def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
     remarks = suitability(tmp_path / "fast.npz")["models"]["smoke2d-x4"]["remarks"]
     assert "density exceeds" in remarks[0] and "moves faster" in remarks[1]
     np.savez(tmp_path / "odd.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
-    assert "name that means density" in suitability(tmp_path / "odd.npz")["as_read"]["unreadable"]
+    assert "name that stands for density" in suitability(tmp_path / "odd.npz")["as_read"]["unreadable"]
     assert call("info", str(cache / "puff_0001.npz")) == 0
 
 

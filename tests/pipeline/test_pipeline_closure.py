@@ -81,6 +81,48 @@ def test_a_run_takes_as_much_of_the_change_as_the_card_says(closure: str, tmp_pa
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
+def exchanging(path: Path) -> str:
+    torch.manual_seed(5)
+    network = Closure(2, width=8, blocks=1, bound=0.5, exchange=0.2)
+    with torch.no_grad():
+        network.last.weight.mul_(30.0)
+    ranges = {"density_range": (0.0, 1.0), "velocity_range": (-4.0, 4.0)}
+    models.save(path, network, Card(name="small", **models.properties_of(network), **ranges))
+    return str(path)
+
+
+def test_exchange_keeps_the_totals_and_the_ranges_of_scalars(tmp_path: Path) -> None:
+    scene = small(f"numerics.closure={exchanging(tmp_path / 'small.safetensors')}")
+    corrector, solver = corrector_for(scene, "cpu"), build(scene)
+    assert corrector is not None
+    for _ in range(4):
+        solver.advance(scene.frame_seconds)
+    before = {name: field.clone() for name, field in solver.scalars().items()}
+    corrector.correct(solver)
+    assert {"density", "temperature"} <= set(before)
+    for name, field in solver.scalars().items():
+        assert float((field - before[name]).abs().max()) > 1e-3, name
+        assert float(field.sum()) == pytest.approx(float(before[name].sum()), rel=1e-5), name
+        assert field.min() >= before[name].min() and field.max() <= before[name].max() + 1e-6, name
+
+
+def test_what_a_slow_flow_is_given_in_a_second_does_not_depend_on_the_frame_rate(tmp_path: Path) -> None:
+    model = models.load_closure(exchanging(tmp_path / "small.safetensors"))
+    changes = []
+    for fps in (24, 48):  # in both, smoke moves by less than half a cell per frame
+        scene = small(f"time.fps={fps}")
+        corrector, solver = Corrector(model, scene, "cpu"), build(scene)
+        x = torch.linspace(0, 6, 24)[:, None].sin() * torch.linspace(0, 9, 36).cos()
+        velocity = 0.2 * torch.stack([x, x.flip(0)])
+        solver.start_from(0.5 + 0.4 * x, velocity, None, scene.frame_seconds)
+        before = (solver.density.clone(), solver.velocity())
+        corrector.correct(solver)
+        changes.append(((solver.density - before[0]) * fps, (solver.velocity() - before[1]) * fps))
+    for one, other in zip(*changes, strict=True):
+        assert one.abs().max() > 0
+        assert float((one - other).abs().max()) < 0.05 * float(one.abs().max())
+
+
 def test_still_air_stays_still_to_the_bit(closure: str) -> None:
     scene = small(f"numerics.closure={closure}", "physics.buoyancy.temperature=0")
     model = models.load_closure(closure)

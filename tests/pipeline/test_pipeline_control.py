@@ -151,7 +151,7 @@ def test_a_scene_and_its_option_are_one(
     [
         (
             ["--set", "upscale={method: wavelet}"],
-            "--detail: is of generators; set upscale.strength for wavelet",
+            "--detail: applies to generators only; set upscale.strength for wavelet",
         ),
         (["--model", "none"], "--detail: the coarse frames are the output; leave it out, or give a --model"),
     ],
@@ -196,7 +196,7 @@ def test_a_model_without_a_mask_refuses_confidence(
     cache: Path, tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     says = (
-        "'tiny' has no mask that would tell confidence; leave it out, or choose a model that was trained with"
+        "'tiny' has no mask, which confidence requires; leave it out, or choose a model that was trained with"
     )
     common = ["--model", tiny_model, "--device", "cpu", "-o", str(tmp_path / "run")]
     assert call("upsample", source(cache), *common, "--field", "confidence") == 2

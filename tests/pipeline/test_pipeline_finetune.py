@@ -181,7 +181,7 @@ def test_discriminators_go_on(
 
     (gan / "discriminators.safetensors").rename(tmp_path / "elsewhere.safetensors")
     assert finetune(gan, puff, tmp_path / "plain", "--steps", "1") == 0
-    assert "discriminators were not kept: it goes on by its other losses" in capsys.readouterr().err
+    assert "discriminators were not kept: it continues with its other losses" in capsys.readouterr().err
     card = models.read_card(tmp_path / "plain")
     assert card.recipe["discriminators"] is None and card.recipe["losses"]["spatial"] == 0
     assert not (tmp_path / "plain" / "discriminators.safetensors").exists()
@@ -205,7 +205,7 @@ def test_discriminators_go_on(
         (["--model", "{empty}"], "is a folder without a model"),
         (
             ["--pairs", "5"],
-            "has 4 frame pairs with a frame before and after to train on, and 5 are asked for",
+            "has 4 frame pairs with a frame before and after to train on, and 5 were requested",
         ),
         (["--data", "{data}"], "a dataset and files are both given"),
         (["--set", "losses.anchr=1"], "losses.anchr"),

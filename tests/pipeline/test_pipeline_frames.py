@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fluidsr import volumes
 from fluidsr.errors import InputError
-from fluidsr.pipeline.frame_sequence import FrameRef, choose, parse
+from fluidsr.frame import Frame
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, choose, parse, read
 
 
 def test_counts_and_ranges() -> None:
@@ -46,3 +49,15 @@ def test_frames_of_a_cache_by_their_numbers(wanted: str, expected: list[float]) 
     assert [item.frame for item in choose(items, wanted)] == expected
     with pytest.raises(InputError, match="numbered -2-2"):
         choose(items, "7-9")
+
+
+@pytest.mark.parametrize("times", [(0.0, 0.5, 1.0), (0.0, 0.0, 0.0)], ids=["stated", "unknown"])
+def test_a_time_of_zero_is_kept_where_the_next_file_has_a_later_one(
+    tmp_path: Path, times: tuple[float, ...]
+) -> None:
+    for number, time in enumerate(times, start=1):
+        frame = Frame(np.ones((4, 4), np.float32), time=time, dt=0.5)
+        volumes.write(tmp_path / f"smoke_{number:04d}.vdb", frame)
+    items = FrameSequence.of([str(tmp_path)], "1,2").items
+    found = [read(item.absolute(), ReadOptions())[0].time for item in items]
+    assert found == ([0.0, 0.5] if any(times) else [0.5, 1.0])

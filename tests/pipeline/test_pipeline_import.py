@@ -197,7 +197,7 @@ def test_all_commands_take_addresses(
     assert call("evaluate", *judged) == 0
     assert '"name": "smoke.zarr"' in (tmp_path / "report" / "report.json").read_text()
     assert call("generate-dataset", "--workers", "2", "--overwrite", "-o", data) == 2
-    assert "is seen by one process alone" in capsys.readouterr().err
+    assert "exists in one process only" in capsys.readouterr().err
 
 
 def test_a_dry_run_tells_what_fits_and_writes_nothing(

@@ -80,7 +80,7 @@ def test_frames_without_a_log_are_not_removed_unasked(tmp_path: Path) -> None:
 def test_a_second_start_is_refused_and_touches_nothing(tmp_path: Path, other: subprocess.Popen) -> None:
     run = tmp_path / "run"
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
-    who = rf"process {other.pid} on .* is at work on it \('simulate'\); wait for it, or stop it"
+    who = rf"process {other.pid} on .* is working on it \('simulate'\); wait for it, or stop it"
     for change in (
         {},
         {"frames": [5, 6]},
@@ -126,7 +126,7 @@ def test_what_a_killed_owner_left_is_recovered_and_said(tmp_path: Path, other: s
     other.wait()
     with open_run(run) as folder:
         (note,) = folder.notes
-    assert f"process {other.pid} on " in note and "it is recovered" in note
+    assert f"process {other.pid} on " in note and "has been recovered" in note
     assert not any(file.exists() for file in unfinished)
     assert hidden(run) == sorted(file.name for file in own)
 
@@ -149,7 +149,7 @@ def test_a_damaged_frame_is_not_complete(tmp_path: Path, damage, said: str) -> N
     damage(frames[1])
     with open_run(tmp_path) as folder:
         assert [folder.is_complete(n, [frame]) for n, frame in enumerate(frames, 1)] == [True, False]
-        assert folder.notes == [f"{frames[1]}: {said}; frame 2 is made again"]
+        assert folder.notes == [f"{frames[1]}: {said}; frame 2 is computed again"]
 
 
 def test_a_log_from_elsewhere_is_read_with_care(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fluidsr.pipeline.progress import Progress, in_notebook
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(3, interval=0.0) as progress:
         progress.advance("warming up", 0)
+        progress.advance("warming up", 0)  # the same line once
         progress.advance("one")
         progress.advance("two", 2)
     lines = capsys.readouterr().err.splitlines()

@@ -206,7 +206,7 @@ def test_a_flipbook_holds_the_frames_row_by_row(cache: Path, tmp_path: Path) -> 
         (["--flipbook", "2"], "--flipbook: '2' is not COLUMNSxROWS; give a grid such as 8x8"),
         (
             ["-o", "a_##.exr", "--fps", "9"],
-            "--fps: is of movies alone; leave it out, or give .mp4 as --output",
+            "--fps: applies to movies only; leave it out, or give .mp4 as --output",
         ),
         (
             ["--flipbook", "3x1", "--width", "6000", "--height", "16"],

@@ -73,9 +73,9 @@ def test_a_scene_without_fuel_says_nothing_of_fire_and_is_read_back() -> None:
                     "boundary": {"x": "closed", "y": "closed"},
                 }
             },
-            "no side of the domain is open, and the gas that burning makes could not leave",
+            "no side of the domain is open, and the gas that burning creates could not leave",
         ),
-        ({"upscale": {"method": "wavelet"}}, "knows the smoke of sources alone"),
+        ({"upscale": {"method": "wavelet"}}, "smoke from sources only"),
         ({"physics": {"combustion": {"burn_rate": 0.0}}}, "greater than 0"),
         ({"physics": {"combustion": {"ignition": 0.5}}}, "is 0.5 K, and no source is as hot"),
     ],

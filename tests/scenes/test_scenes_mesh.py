@@ -126,7 +126,7 @@ def corrupt(head: str, rest: str = "") -> str:
 
 HOSTILE = {
     "gone.obj": (None, "cannot be read .No such file"),
-    "thing.gltf": ("", "'.gltf' is no mesh format"),
+    "thing.gltf": ("", "'.gltf' is not a mesh format"),
     "empty.obj": ("", "has no faces"),
     "points.obj": ("v 0 0 0\nv 1 0 0\n", "has no faces"),
     "hole.obj": (obj(BOX, faces=5), "4 of its 1. edges are open; fill its holes"),
@@ -243,7 +243,7 @@ def test_a_scene_says_what_is_wrong_with_its_mesh(tmp_path: Path, change: tuple[
 def test_a_flat_scene_has_no_meshes(tmp_path: Path) -> None:
     text = "name: flat\ndomain: {resolution: [24, 24], cell_size: 0.05}\nsources:\n" \
            "  - {shape: mesh, path: thing.obj, center: [0.6, 0.6], density: 1}\n"  # fmt: skip
-    with pytest.raises(SceneError, match=r"scene\.yaml:4: sources\[0\]\.shape: a mesh is a body in space"):
+    with pytest.raises(SceneError, match=r"scene\.yaml:4: sources\[0\]\.shape: a mesh is 3-D"):
         scene(tmp_path, text)
 
 

@@ -25,7 +25,7 @@ def test_wind_needs_an_axis_that_it_can_blow_along() -> None:
         Setup(box(4, (axis, CLOSED, FLOOR)), Physics(wind=(1.0, 0.0, 0.0)))
     with pytest.raises(InputError, match=r"physics\.wind: .*along z"):
         Setup(box(4, (OPEN, CLOSED, FLOOR)), Physics(wind=(0.0, 0.0, 1.0)))
-    with pytest.raises(InputError, match=r"physics\.wind: .* has not 2 components"):
+    with pytest.raises(InputError, match=r"physics\.wind: .* does not have 2 components"):
         Setup(box(4, (OPEN, OPEN)), Physics(wind=(1.0, 0.0, 0.0)))
     with pytest.raises(InputError, match=r"physics\.wind: .* is not finite"):
         Physics(wind=(float("nan"), 0.0))

@@ -78,7 +78,7 @@ def test_the_box_of_a_shape_holds_all_of_it(shape: Shape, volume: float) -> None
                 Grid((8, 8), 1.0, (("open", "open"),) * 2),
                 sources=(Source(Shape("sphere", (4.0, 4.0), 1.0), velocity=(0.0, 1.0, 0.0)),),
             ),
-            "has not 2 components",
+            "does not have 2 components",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from fluidsr.training import Sources, load_recipe, train
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.distributed import ProcessGroup
-from fluidsr.training.monitors import AccuracyGate, DivergenceMonitor
+from fluidsr.training.monitors import DivergenceMonitor, UpdateGate
 from fluidsr.training.trainer import CHECKPOINT
 
 ADVERSARY = {"view": "residual", "norm": "group", "spatial": {"width": 8}, "temporal": {"width": 8}}
@@ -77,8 +77,14 @@ def running(folder):
             "losses": {"features": [-1, 1, 0, 2]},
         },
         {"generator": {"architecture": "tempogan"}, "losses": {"l2_t": 0.1}},
+        {
+            "generator": {"width": 16, "blocks": 1, "rise_width": 16, "previous": True},
+            "patches": {"tile": 8, "batch": 1, "frames": 9},
+            "losses": {"ping_pong": 0.5},
+            "discriminators": {"temporal": {"width": 8, "levels": 2}, "gate": {"kind": "balance"}},
+        },
     ],
-    ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan"],
+    ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan", "recurrent"],
 )
 def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
     plan = duel(log_every=1, checkpoint_every=1, **changes)
@@ -160,7 +166,7 @@ def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
     play = game(duel(discriminators={"gate": {"spatial": 0.6, "temporal": None, "memory": 0.5}}), sampler)
     critics = play.state.discriminators
     play.run()
-    critics["spatial"].gate.accuracy = 1.0
+    critics["spatial"].gate.value = 1.0
     before = {name: dict(c.optimizer.tensors()) for name, c in critics.items()}
     before = {name: {k: t.clone() for k, t in tensors.items()} for name, tensors in before.items()}
     told = play.run()
@@ -170,17 +176,17 @@ def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
     assert told["learns_spatial"] == 0 and told["learns_temporal"] == 1
     assert "gradient_norm_spatial" not in told
     # It goes on being measured, and may learn again once the generator has caught up.
-    assert critics["spatial"].gate.accuracy == 0.5 + 0.5 * told["accuracy_spatial"]
+    assert critics["spatial"].gate.value == 0.5 + 0.5 * told["accuracy_spatial"]
 
 
 def test_the_gate_opens_and_shuts_by_the_running_accuracy():
-    gate = AccuracyGate(0.75, memory=0.5)
+    gate = UpdateGate(0.75, memory=0.5)
     seen = []
     for accuracy in (1.0, 1.0, 1.0, 0.5, 0.5, 1.0):
         gate.update(accuracy)
         seen.append(gate.open)
     assert seen == [True, False, False, True, True, False]
-    always = AccuracyGate(None, 0.5, 1.0)
+    always = UpdateGate(None, 0.5, 1.0)
     assert always.open
 
 

@@ -101,7 +101,7 @@ def test_what_few_shot_training_needs(recipe, sampler, tmp_path):
     with pytest.raises(ValidationError, match=r"losses\.anchor is a distance from the weights of init"):
         recipe(losses={"absolute": 1.0, "anchor": 1e-3})
     plan = recipe(patience=1)
-    with pytest.raises(InputError, match="patience: stops by held-out smoke, and there is none"):
+    with pytest.raises(InputError, match="patience: needs held-out smoke, and there is none"):
         train(plan, Sources(sampler(plan)), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -130,7 +130,7 @@ def test_discriminators_go_on_with_their_model(recipe, sampler, tmp_path):
     wider = {**ADVERSARY, "temporal": {"width": 16}}
     kept, told = started(tmp_path / "first", discriminators=wider)
     assert all(torch.equal(t, trained[name]) for name, t in kept.items() if name.startswith("spatial"))
-    assert "start anew (temporal): they were of another kind" in told[0]
+    assert "start from scratch (temporal): they were of another kind" in told[0]
     # Beside another model, damaged, or gone, they are left.
     second = train(recipe(steps=1), Sources(sampler(recipe())), tmp_path / "second")
     whole = (tmp_path / "first" / DISCRIMINATORS).read_bytes()

@@ -41,7 +41,7 @@ def test_checkpoints_notice_a_changed_number_and_fall_back(tmp_path):
     flipped(path, "w")
     saved = checkpoints.newest(path, lambda saved: saved, told.append)
     assert saved.record == {"step": 2} and saved.tensors["w"][0] == 2
-    assert told == [f"{path}: cannot be used (its checksum does not match); going on from the one before"]
+    assert told == [f"{path}: cannot be used (its checksum does not match); resuming from the one before"]
     path.unlink()  # killed between two renamings
     assert checkpoints.newest(path, lambda saved: saved.record, told.append) == {"step": 2}
     checkpoints.previous(path).write_bytes(b"")
@@ -116,7 +116,7 @@ def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp
     train(plan, Sources(sampler(plan)), tmp_path)
     train(plan.model_copy(update={"steps": 8}), Sources(sampler(plan)), tmp_path, on_note=told.append)
     (line,) = told
-    assert "was planned for 4 steps and goes on to 8" in line
+    assert "was planned for 4 steps and continues to 8" in line
     # Half a wave from 1e-3 down: at its end after 4 steps, and at the middle of one of 8.
     before, after = (float(word) for word in (line.split()[-6], line.split()[-4]))
     assert before < 0.5e-3 < after < 1e-3
@@ -164,7 +164,7 @@ def test_a_training_has_one_owner_and_clears_up_after_a_killed_one(tmp_path):
         os.kill(other.pid, signal.SIGKILL)
         other.communicate()
     with own(tmp_path, "tiny", overwrite=False) as owner:
-        assert "it is recovered" in owner.notes[0]
+        assert "has been recovered" in owner.notes[0]
     assert not list(tmp_path.iterdir())
 
 

@@ -132,7 +132,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_state(recipe, sampler, tmp_
 def test_another_recipe_or_seed_is_refused_by_name(recipe, sampler, tmp_path):
     plan = recipe()
     train(plan, Sources(sampler(plan)), tmp_path, steps=2)
-    with pytest.raises(InputError, match=r"losses\.gradient = 1\.0, and 2\.0 is asked for"):
+    with pytest.raises(InputError, match=r"losses\.gradient = 1\.0, and 2\.0 was requested"):
         other = recipe(losses={"absolute": 1.0, "gradient": 2.0, "temporal": 0.5})
         train(other, Sources(sampler(other)), tmp_path)
     with pytest.raises(InputError, match="seed"):
@@ -157,7 +157,7 @@ def test_a_training_that_said_augment_true_goes_on_as_symmetries(recipe, sampler
         save_file(load_file(path), path, metadata={"state": json.dumps(record)})
 
     said(False)
-    with pytest.raises(InputError, match=r"patches.augment = none, and symmetries is asked for"):
+    with pytest.raises(InputError, match=r"patches.augment = none, and symmetries was requested"):
         train(plan, Sources(sampler(plan)), tmp_path / "old")
     said(True)
     assert train(plan, Sources(sampler(plan)), tmp_path / "old").finished

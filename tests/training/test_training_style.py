@@ -21,10 +21,15 @@ STYLED = {
     },
     "losses": {"absolute": 1.0, "temporal": 0.5, "diversity": 0.1},
 }
+RECURRENT = {
+    "generator": {"width": 4, "blocks": 1, "rise_width": 4, "modulation": "spade", "previous": True},
+    "losses": {"absolute": 1.0, "temporal": 0.5, "ping_pong": 0.1},
+}
 
 
-def test_a_training_that_was_stopped_ends_in_the_same_weights(recipe, sampler, tmp_path):
-    plan = recipe(**STYLED, steps=4, log_every=1, checkpoint_every=1)
+@pytest.mark.parametrize("settings", [STYLED, RECURRENT])
+def test_a_training_that_was_stopped_ends_in_the_same_weights(settings, recipe, sampler, tmp_path):
+    plan = recipe(**settings, steps=4, log_every=1, checkpoint_every=1)
 
     def stop(progress):
         if progress.step == 2:
@@ -36,7 +41,8 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(recipe, sampler, t
     whole = train(plan, Sources(sampler(plan)), tmp_path / "whole")
     assert parts.steps == 4 and parts.card.sha256 == whole.card.sha256
     generator = models.load(parts.model).generator
-    assert generator.latent == plan.generator.latent and generator.spades[0].norm.running_var.min() > 0
+    assert generator.options.previous == plan.generator.previous and generator.latent == plan.generator.latent
+    assert generator.spades[0].norm.running_var.min() > 0
 
 
 def test_diversity_teaches_the_factors_and_without_it_there_is_no_such_recipe(recipe, sampler):

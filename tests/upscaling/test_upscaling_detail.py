@@ -161,7 +161,5 @@ def test_what_is_no_factor_is_refused(detail, says):
 def test_an_architecture_without_it_refuses_it():
     upscaler = Upscaler(model_of(StandIn(2, factor=2, layers=2, support=1)))
     upscaler.upsample(smoke((12, 9)), detail=1.0)
-    with pytest.raises(
-        InputError, match="detail: the architecture of 'stand-in' has no control of it; leave"
-    ):
+    with pytest.raises(InputError, match="detail: the architecture of 'stand-in' does not support it; leave"):
         upscaler.upsample(smoke((12, 9)), detail=0.5)

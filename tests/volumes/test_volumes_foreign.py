@@ -65,9 +65,7 @@ def test_the_only_grid_is_the_density_unless_it_is_a_level_set(tmp_path):
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7))
     assert read(tmp_path / "a.vdb").shape == (9, 8, 7)
     write_vdb(tmp_path / "a.vdb", cloud=full(9, 8, 7), classes={"cloud": "level set"})
-    with pytest.raises(
-        VolumeError, match="'cloud' is a level set; take it all the same with `density_grid` cloud"
-    ):
+    with pytest.raises(VolumeError, match="'cloud' is a level set; use it anyway with `density_grid` cloud"):
         read(tmp_path / "a.vdb")
     assert read(tmp_path / "a.vdb", density_grid="cloud").shape == (9, 8, 7)
 

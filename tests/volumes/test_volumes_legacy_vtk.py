@@ -113,5 +113,5 @@ def test_many_small_tables_do_not_stop_the_reader(tmp_path):
 
 
 def test_they_are_only_read(tmp_path):
-    with pytest.raises(InputError, match="only read"):
+    with pytest.raises(InputError, match="only be read"):
         write(tmp_path / "a.vtk", Frame(np.zeros((3, 3, 3), np.float32)))

@@ -387,9 +387,9 @@ def test_each_reason_has_its_own_words(tmp_path):
     )
     refused(bools, because="'density' is a grid of bools")
     dense = vdb.DenseGrid("density", DENSITY, vdb.Transform.uniform(CELL), {"class": "level set"})
-    refused(dense, because="'density' is a level set; take it all the same with `density_grid` density")
+    refused(dense, because="'density' is a level set; use it anyway with `density_grid` density")
     assert read(path, density_grid="density").shape == SHAPE
-    refused(vdb.DenseGrid("vel", VELOCITY), because=r"vectors alone \('vel'\)")
+    refused(vdb.DenseGrid("vel", VELOCITY), because=r"only vectors \('vel'\)")
     path.write_bytes(b"")
     with pytest.raises(VolumeError, match=r"is empty \(0 bytes\)"):
         read(path)

@@ -74,7 +74,7 @@ def test_a_folder_of_simulations_becomes_a_data_set(
 def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="no such folder"):
         scalarflow.simulations(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds no simulation in the layout of ScalarFlow"):
+    with pytest.raises(InputError, match="holds no simulation in the ScalarFlow layout"):
         scalarflow.simulations(tmp_path)
     place = reconstruct(tmp_path, "sim_000007")
     assert scalarflow.simulations(tmp_path) == scalarflow.simulations(place.parent) == [place]
@@ -91,7 +91,7 @@ def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     for options, message in (
         (["--factor", "4"], "there is no folder"),
         ([str(tmp_path)], "no coarse sides to tell the factor"),
-        ([str(tmp_path), "--factor", "4", "--density-grid", "a"], "--density-grid: the layout of ScalarFlow"),
+        ([str(tmp_path), "--factor", "4", "--density-grid", "a"], "--density-grid: the ScalarFlow layout"),
     ):
         with pytest.raises(SystemExit) as stop:
             main(["import-dataset", *options, "--layout", "scalarflow"])

@@ -73,7 +73,7 @@ def test_wrong_boxes_are_refused_and_leave_nothing(tmp_path):
     for low, values, message in (
         ((6, 0, 0), box, "reaches out"),
         ((-1, 0, 0), box, "reaches out"),
-        ((2, 2, 2), box, "come already"),
+        ((2, 2, 2), box, "already written"),
         ((0, 0), box, "3 dimensions"),
         ((4, 4, 4), box * np.nan, "NaN"),
         ((4, 4, 4), box * 1e9, "half precision"),

@@ -52,7 +52,7 @@ def test_a_series_goes_round(tmp_path):
     assert read(tmp_path / "a.vtkhdf", step=2).dt == pytest.approx(2 / 30)
     info = inspect(tmp_path / "a.vtkhdf")
     assert info.format == "vtkhdf" and len(info.metadata["times"]) == 3
-    with pytest.raises(VolumeError, match="step 3 is asked for"):
+    with pytest.raises(VolumeError, match="step 3 was requested"):
         read(tmp_path / "a.vtkhdf", step=3)
 
 

@@ -25,6 +25,7 @@ class Multiplier(Generator):
 
     architecture = "Multiplier"
     schema = MultiplierOptions
+    scales_detail = True
     options: MultiplierOptions
 
     def __init__(self, dim: int, factor: int = 4, **options: Any) -> None:

@@ -31,7 +31,7 @@ def sides_of(folder: Path, frames_wanted: str | None = None) -> list[Side]:
     Raises InputError where there is no folder, no frame in it, or several sequences.
     """
     if not folder.is_dir():
-        raise InputError(str(folder), "is no folder", "give a run, or a folder of one sequence")
+        raise InputError(str(folder), "is not a folder", "give a run, or a folder of one sequence")
     paired = all((folder / path).is_dir() and any((folder / path).iterdir()) for path in SIDES.values())
     sources = (
         {name: folder / path for name, path in SIDES.items()} if paired else {folder.resolve().name: folder}

@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -14,6 +14,9 @@ from fluidsr.errors import InputError
 from fluidsr.pipeline import api
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.worker.shared_arrays import SharedArray, SharedArrays
+
+if TYPE_CHECKING:
+    from fluidsr.frame import Frame
 
 PROTOCOL = 1  # counts up when a client of before would be misunderstood
 
@@ -46,6 +49,7 @@ def upsample_arrays(
     detail: float = 1.0,
     velocity_scale: float = 1.0,
     style_seed: int | None = None,
+    previous: SharedArray | None = None,
     tile: int | str = "auto",
     max_memory: int | None = None,
     precision: str = "float32",
@@ -55,7 +59,8 @@ def upsample_arrays(
 
     `arrays` holds `density [x, y, z]`, `velocity [3, x, y, z]` in m/s, and others; `result` names those that are
     wanted, `factor` times as long along each axis of the grid, and maybe `confidence` of a model with a mask.
-    `cell_size` in m, `dt` in s.
+    `cell_size` in m, `dt` in s. `previous` is the fine density of the frame before, for a model that reads its own
+    last one.
     """
     from fluidsr.frame import CONFIDENCE, Frame
 
@@ -79,10 +84,24 @@ def upsample_arrays(
             velocity_scale=velocity_scale,
             fields=list(result),
             style_seed=style_seed,
+            previous=_previous(previous, frame, fine_shape),
         ):
             if name in result:
                 fine.put(name, values.cpu().numpy(), (..., *box.slices))
     return {"shape": list(fine_shape), "seconds": upscaler.statistics.seconds}
+
+
+def _previous(array: SharedArray | None, coarse: Frame, fine_shape: Sequence[int]) -> Frame | None:
+    """The fine frame in shared memory that was made before the one of `coarse`. Raises InputError for another shape."""
+    from fluidsr.frame import Frame
+
+    if array is None:
+        return None
+    if list(array.shape) != list(fine_shape):
+        raise InputError("previous", f"shape {array.shape} does not fit", f"give {list(fine_shape)}")
+    factor = fine_shape[0] // coarse.shape[0]
+    with SharedArrays({"density": array}) as shared:
+        return Frame(shared.copy("density"), cell_size=coarse.cell_size / factor, dt=coarse.dt)
 
 
 def read(

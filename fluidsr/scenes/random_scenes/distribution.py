@@ -36,7 +36,7 @@ from fluidsr.scenes.random_scenes.ranges import (
     Weight,
     WithProbability,
 )
-from fluidsr.scenes.schema import Numerics
+from fluidsr.scenes.sections import Numerics
 from fluidsr.scenes.yaml_loader import load_yaml_model
 
 

@@ -61,7 +61,7 @@ class BlobsRange(Strict):
     radius: Uniform = Field(default=(0.06, 0.16), description="Over the shortest edge")
     sideways: Uniform = Field(default=(0.25, 0.75), description="Where, over the sideways edges")
     upwards: Uniform = Field(default=(0.15, 0.65), description="Where, over the upright edge")
-    inflow: Probability = Field(default=0.5, description="How many go on emitting")
+    inflow: Probability = Field(default=0.5, description="Fraction that keep emitting")
     pushed: Probability = Field(default=0.7, description="How many have a velocity")
     direction: Literal["any", "down"] = Field(default="any", description="Of that velocity")
     speed: LogUniform = Field(default=(0.3, 1.5), description="Of that velocity")

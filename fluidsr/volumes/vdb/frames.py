@@ -212,7 +212,7 @@ def _cut(
     last = np.ceil((np.array(three(crop[1], np.inf)) - translation) / size + 0.5 - 1e-3)
     a, b = np.maximum(first, low), np.minimum(last, high)
     if (a >= b).any():
-        raise InputError("crop", "no voxel lies in this box", "give a box in metres that meets the smoke")
+        raise InputError("crop", "no voxel lies in this box", "give a box in meters that meets the smoke")
     return three([int(n) for n in a], 0), three([int(n) for n in b], 0)
 
 

@@ -70,7 +70,7 @@ class _TreeParser:
     def root(self) -> None:
         cursor, kind = self.cursor, self.kind
         if cursor.one("i") != 1:
-            cursor.fail("the tree has not one buffer")
+            cursor.fail("the tree does not have exactly one buffer")
         self.background = kind.decode(cursor.take(kind.full_size), full=True)[0]
         tiles, children = cursor.unpack("2I")
         layout = np.dtype([("at", "<i4", 3), ("value", "u1", kind.full_size), ("active", "u1")])

@@ -1,0 +1,87 @@
+"""Frames one after the other, for a generator that reads its own last fine frame: what does not go with that, and how
+such a run goes on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fluidsr.errors import InputError
+from fluidsr.pipeline.checkpoint import Checkpoint, state_of
+from fluidsr.pipeline.frame_sequence import FrameSequence
+
+if TYPE_CHECKING:
+    from fluidsr.models import Card
+    from fluidsr.upscaling import LastFrameStore
+
+Job = TypeVar("Job")
+Record = TypeVar("Record")
+
+STATE = ".state_last.safetensors"  # in the folder of the run
+
+
+def check_passes(cards: Sequence[Card]) -> None:
+    """Raise InputError for several passes of which one reads its own last fine frame."""
+    for card in cards if len(cards) > 1 else ():
+        if card.reads_previous:
+            raise InputError(
+                "model",
+                f"'{card.name}' reads its own last fine frame, and makes no pass of several",
+                "give it alone, or other models",
+            )
+
+
+def check_order(card: Card, cache: FrameSequence, scheduler: str | None = None) -> None:
+    """Raise InputError where frames would not be made in order from the first one, and the generator needs that."""
+    if not card.reads_previous:
+        return
+    reads = f"'{card.name}' reads its own last fine frame"
+    if scheduler is not None:
+        raise InputError(
+            "scheduler", f"{reads}: frames cannot be made at the same time", "leave it out, or choose a model"
+        )
+    usable = [item for item in cache.all_frames if item not in cache.damaged]
+    if list(cache.items) != usable[: len(cache.items)]:
+        first = cache.all_frames[0].frame
+        raise InputError(
+            "frames",
+            f"{reads}: they are made in order, from the first one on",
+            f"give a count, or a range from {first:g} on",
+        )
+
+
+def in_order(
+    jobs: Sequence[Job],
+    wanted: Sequence[bool],
+    make: Callable[[Job, LastFrameStore, bool], Record],
+    folder: Path,
+    note: Callable[[str], None],
+) -> Iterator[tuple[Job, Record]]:
+    """The records of the `wanted` jobs, in order, each made from the fine frame of the one before.
+
+    `make(job, last, write)` makes one. What is needed from before the first wanted one is taken from the state that an
+    interrupted run left in `folder`, or made again and not written; the result is the same to the bit.
+    """
+    from fluidsr.upscaling import LastFrameStore
+
+    saved = Checkpoint(folder / STATE, note)
+    if not any(wanted):
+        saved.remove()  # a stop may have come right before
+        return
+    parts: dict[str, Any] = {"last": (last := LastFrameStore())}
+    first = wanted.index(True) + 1
+    done = saved.restore(parts, before=first)
+    if again := first - 1 - done:
+        note(f"{again} frames are made again, and not written: the generator reads its own last one")
+    for place, (job, write) in enumerate(zip(jobs, wanted, strict=True), start=1):
+        if place <= done:
+            continue
+        record = make(job, last, write)
+        if write:
+            yield job, record  # the file is recorded before the state is saved
+        if saved.is_due():
+            saved.save(place, state_of(parts))
+        if not any(wanted[place:]):
+            break
+    saved.remove()

@@ -1,0 +1,390 @@
+"""The sections of a scene, and what follows from them: kinds, units, defaults and bounds of every key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fluidsr.choices import Advection, Control, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
+from fluidsr.scenes.bodies import Obstacle, Source
+from fluidsr.scenes.fields import (
+    Axis,
+    FileName,
+    Flag,
+    GridName,
+    Integer,
+    NotNegative,
+    Number,
+    Positive,
+    Sides,
+    Strict,
+    Vector,
+    unit,
+)
+from fluidsr.scenes.upscale import Upscale
+
+AXES = "xyz"
+
+
+class Boundary(Strict):
+    """The sides of the box, per axis: one word for both, or [low, high].
+
+    closed is a wall, open lets air flow in and out, periodic joins both ends of an axis.
+    """
+
+    x: Sides = Field(default=("open", "open"), description="closed, open or periodic")
+    y: Sides = Field(default=("open", "open"), description="closed, open or periodic")
+    z: Sides | None = Field(
+        default=None, description="closed, open or periodic; absent: open; not in a 2-D scene"
+    )
+
+
+class Domain(Strict):
+    """The box that is simulated; its lower corner is the origin."""
+
+    resolution: Annotated[
+        tuple[Annotated[Integer, Field(ge=4, le=2**15)], ...], Field(min_length=2, max_length=3)
+    ] = Field(
+        description="Cells along x, y, z; two numbers make a 2-D scene", json_schema_extra=unit("cells")
+    )
+    cell_size: Annotated[Number, Field(ge=1e-5, le=1e4)] = Field(
+        description="Edge of a cell", json_schema_extra=unit("m")
+    )
+    up: Axis = Field(default="y", description="The direction against gravity")
+    boundary: Boundary = Field(default=Boundary(), description="The sides of the box")
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], ...]:
+        """`(low, high)` per axis, each `closed`, `open` or `periodic`."""
+        both = (self.boundary.x, self.boundary.y, self.boundary.z or ("open", "open"))
+        return both[: len(self.resolution)]
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether both ends of each axis are joined."""
+        return tuple(low == "periodic" for low, _ in self.sides)
+
+
+class Time(Strict):
+    """How long, and in what steps."""
+
+    frames: Annotated[Integer, Field(ge=1, le=10**6)] = Field(default=120, description="Number of frames")
+    fps: Annotated[Number, Field(gt=0, le=10_000)] = Field(
+        default=24.0, description="Frames per second", json_schema_extra=unit("1/s")
+    )
+    cfl: Annotated[Number, Field(gt=0, le=20)] = Field(
+        default=3.0,
+        description="Cells that the fastest air may cross in one substep; it sets the number of substeps",
+    )
+    max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
+        default=16, description="Most substeps in a frame"
+    )
+
+
+class Buoyancy(Strict):
+    """Acceleration against gravity: gravity * (temperature * T - density * density)."""
+
+    density: Number = Field(default=0.0, description="Weight of the smoke, per unit of density")
+    temperature: Number = Field(
+        default=0.5, description="Lift of the heat, per kelvin", json_schema_extra=unit("1/K")
+    )
+
+
+class Dissipation(Strict):
+    """Decay rates: a value shrinks by exp(-rate * t)."""
+
+    density: NotNegative = Field(
+        default=0.0, description="How fast smoke fades", json_schema_extra=unit("1/s")
+    )
+    temperature: NotNegative = Field(
+        default=0.0, description="How fast heat fades", json_schema_extra=unit("1/s")
+    )
+
+
+class Disturbance(Strict):
+    """Random swirls of one size, a force without divergence where there is smoke, heat or shear.
+
+    It depends on place, time and the air alone, so it is the same for every resolution, frame rate and substep. Air
+    where the control does not exceed the threshold is not affected.
+    """
+
+    strength: Annotated[Number, Field(ge=0, le=10_000)] = Field(
+        description="Root mean square of the acceleration", json_schema_extra=unit("m/s²")
+    )
+    size: Positive = Field(description="Size of the largest swirls", json_schema_extra=unit("m"))
+    lifetime: Positive = Field(
+        default=0.5,
+        description="How long the largest swirls push in one direction",
+        json_schema_extra=unit("s"),
+    )
+    control: Control = Field(
+        default="density",
+        description="What controls the force: density; temperature, K above or below ambient; shear of the flow, 1/s",
+    )
+    threshold: NotNegative = Field(
+        default=0.02,
+        description="Threshold of the control: no force below it, the full force from twice the threshold",
+    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
+
+
+class Turbulence(Disturbance):
+    """Random swirls of several sizes, like those of turbulent air (Kolmogorov 1941); otherwise as disturbance."""
+
+    octaves: Annotated[Integer, Field(ge=1, le=8)] = Field(
+        default=3, description="Sizes of swirls, each half as large as the one before"
+    )
+
+
+class Combustion(Strict):
+    """How the fuel of sources burns, at once or where it is as hot as `ignition`, into heat, smoke and gas.
+
+    Products are proportional to the fuel: the heat and smoke of a whole flame are those of all its fuel.
+    """
+
+    burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1.0,
+        description="Fuel burnt per second; the flame is as high as gas rises until its fuel is gone",
+        json_schema_extra=unit("1/s"),
+    )
+    ignition: NotNegative | None = Field(
+        default=None,
+        description="Lowest temperature at which fuel burns: cold fuel drifts until hot gas lights it; absent: it burns"
+        " as soon as it is emitted",
+        json_schema_extra=unit("K"),
+    )
+    heat: NotNegative = Field(
+        default=1.0,
+        description="Temperature that a unit of fuel gives when it burns",
+        json_schema_extra=unit("K"),
+    )
+    smoke: NotNegative = Field(default=0.5, description="Density that a unit of fuel gives when it burns")
+    expansion: Annotated[Number, Field(ge=0, le=1000)] = Field(
+        default=0.0, description="Volume of gas that a volume of fuel 1 makes when it burns"
+    )
+    vorticity: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Added to vorticity_confinement in the flame: its flicker"
+    )
+
+
+class Physics(Strict):
+    """The forces."""
+
+    gravity: Annotated[Number, Field(ge=0, le=1000)] = Field(
+        default=9.81,
+        description="Acceleration of gravity, which buoyancy scales",
+        json_schema_extra=unit("m/s²"),
+    )
+    buoyancy: Buoyancy = Field(default=Buoyancy(), description="Lift and weight")
+    vorticity_confinement: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Strength of the force that feeds small vortices (Fedkiw et al. 2001)"
+    )
+    disturbance: Disturbance | None = Field(
+        default=None, description="Random swirls of one size that break smoke up; absent: none"
+    )
+    turbulence: Turbulence | None = Field(
+        default=None, description="Random swirls of several sizes that churn smoke; absent: none"
+    )
+    dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
+    wind: Vector | None = Field(
+        default=None,
+        description="Velocity of the air at the start and of air that enters through open sides; absent: at rest",
+        json_schema_extra=unit("m/s"),
+    )
+    viscosity: Annotated[Number, Field(ge=0, le=1e6)] = Field(
+        default=0.0,
+        description="Kinematic viscosity; above 0, air clings to walls and obstacles",
+        json_schema_extra=unit("m²/s"),
+    )
+    combustion: Combustion = Field(default=Combustion(), description="How fuel burns")
+
+
+class Pressure(Strict):
+    """The projection onto divergence-free velocity."""
+
+    preconditioner: Preconditioner = Field(
+        default="auto",
+        description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
+    )
+    tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
+        default=1e-4, description="The solve ends when the residual has fallen by this factor"
+    )
+    max_iterations: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
+        default=100, description="The run stops with an error when a solve needs more"
+    )
+
+
+class Numerics(Strict):
+    """How the equations are solved."""
+
+    advection: Advection = Field(
+        default="maccormack",
+        description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
+        " eddies longest (Zehnder et al. 2018), at about twice the cost",
+    )
+    closure: str = Field(
+        default="auto",
+        min_length=1,
+        max_length=1000,
+        description="The learned corrector of the coarse run: a name, a file, none; auto: the shipped one for the"
+        " generator's factor, where a generator runs",
+    )
+    pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
+
+
+class Start(Strict):
+    """What the air holds at the beginning: a frame of any volume file, resampled onto the domain (trilinear).
+
+    What lies outside of the domain is dropped. Velocity goes from centers to faces, and is made divergence-free
+    before the first step.
+    """
+
+    path: FileName = Field(description="A volume file, relative to the scene's file")
+    density_grid: GridName | None = Field(
+        default=None, description="Its density; absent: found by the usual names"
+    )
+    velocity_grid: GridName | None = Field(
+        default=None,
+        description="Its velocity; absent: found by the usual names, or air at rest (or in the wind)",
+    )
+    velocity_unit: VelocityUnit = Field(
+        default="auto", description="Unit of its velocity; auto: the usual one for files of its kind"
+    )
+    frame_rate: Annotated[Number, Field(gt=0, le=10_000)] | None = Field(
+        default=None,
+        description="Frames per second of its cache, for velocity per frame; absent: as stored in the "
+        "file, else 24",
+        json_schema_extra=unit("1/s"),
+    )
+    temperature_grid: GridName | None = Field(
+        default=None, description="Its temperature; absent: found by the usual names, or ambient"
+    )
+    fuel_grid: GridName | None = Field(
+        default=None,
+        description="Its fuel, where a source gives fuel; absent: fuel, or the square of flame (or flames), or none",
+    )
+    time: NotNegative | None = Field(
+        default=None,
+        description="When the scene begins, for its sources and their noise; absent: the file's own time",
+        json_schema_extra=unit("s"),
+    )
+
+
+OutputField = Literal[
+    "density",
+    "velocity",
+    "temperature",
+    "flame",
+    "fuel",
+    "color",
+    "solid",
+    "rest",
+    "rest2",
+    "rest_ratio",
+    "confidence",
+]
+
+
+class Output(Strict):
+    """The files that are written."""
+
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = Field(
+        default=("vdb", "vti"), description="File formats: vdb, vti, npz"
+    )
+    fields: Annotated[
+        tuple[OutputField, ...],
+        Field(min_length=1),
+    ] = Field(
+        default=("density",),
+        description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
+        " left of it), color, solid (the share that obstacles fill); rest, rest2 and rest_ratio (coordinates for the"
+        " noise of shaders, which move with the smoke); confidence (of a generator with a mask: the share of its"
+        " correction that it has added)",
+    )
+    precision: StoredPrecision = Field(
+        default="half", description="Stored numbers: half (16 bits) or float (32)"
+    )
+    naming: Naming = Field(
+        default="houdini",
+        description="Name of the velocity grid: houdini writes vel, blender writes velocity",
+    )
+    threshold: NotNegative = Field(
+        default=0.0,
+        description="Values up to it in magnitude are written as zero, and take no space in a .vdb",
+    )
+    coarse: Flag = Field(default=False, description="Write the coarse frames too")
+
+
+class Sections(Strict):
+    """All keys of a scene, each valid by itself; `Scene` adds what they must satisfy together."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description="Letters, digits, '_', '-' and '.'; files carry it; absent: the name of the scene's file"
+    )
+    domain: Domain = Field(description="The box that is simulated")
+    time: Time = Field(default=Time(), description="How long, and in what steps")
+    physics: Physics = Field(default=Physics(), description="The forces")
+    numerics: Numerics = Field(default=Numerics(), description="How the equations are solved")
+    start: Start | None = Field(
+        default=None, description="A volume file that the scene begins from; absent: empty air"
+    )
+    sources: Annotated[tuple[Source, ...], Field(max_length=1000)] = Field(
+        default=(), description="Where smoke, heat and motion come from; required where there is no start"
+    )
+    obstacles: Annotated[tuple[Obstacle, ...], Field(max_length=1000)] = Field(
+        default=(), description="Solid bodies"
+    )
+    upscale: Upscale | None = Field(
+        default=None, description="Super-resolution; absent: coarse frames are the output"
+    )
+    output: Output = Field(default=Output(), description="The files that are written")
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.domain.resolution)
+
+    @property
+    def up_axis(self) -> int:
+        """Index of the axis that points against gravity."""
+        return AXES.index(self.domain.up)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Edges of the box in metres."""
+        return tuple(cells * self.domain.cell_size for cells in self.domain.resolution)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the box."""
+        product = 1
+        for n in self.domain.resolution:
+            product *= n
+        return product
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return 1.0 / self.time.fps
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the whole scene."""
+        return self.time.frames * self.frame_seconds
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether any source emits heat or cold, or fuel that burns, or a start file may have brought some."""
+        heated = any(source.temperature is not None for source in self.sources)
+        return self.start is not None or heated or self.burns
+
+    @property
+    def burns(self) -> bool:
+        """Whether any source gives fuel."""
+        return any(source.fuel is not None for source in self.sources)
+
+    @property
+    def colored(self) -> bool:
+        """Whether any source gives its smoke a color."""
+        return any(source.color is not None for source in self.sources)
