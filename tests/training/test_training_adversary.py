@@ -295,7 +295,7 @@ def test_training_starts_from_a_model(duel, recipe, sampler, tmp_path):
     first.model.unlink()
     assert train(plan, Sources(sampler(plan)), tmp_path / "second", steps=2).steps == 2  # no longer needed
     other = duel(init="smoke2d-x4")
-    with pytest.raises(ModelError, match=r"width=48.*width=16"):
+    with pytest.raises(ModelError, match=r"width=64.*width=16"):
         train(other, Sources(sampler(other)), tmp_path / "third")
 
 
