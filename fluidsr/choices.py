@@ -16,4 +16,5 @@ Pairs = Literal["filtered", "coupled", "closure", "wavelet"]  # of generated dat
 PairKind = Literal["recorded", "filtered", "coupled", "free"]  # that models are evaluated on
 Preconditioner = Literal["auto", "box", "none"]
 StoredPrecision = Literal["half", "float"]
+StyleScore = Literal["enstrophy", "mass", "height", "divergence"]  # of smoke, that a direction is found for
 VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]

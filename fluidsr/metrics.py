@@ -161,10 +161,10 @@ def flow_difference(previous: np.ndarray, current: np.ndarray, velocity: np.ndar
     factor = current.shape[0] // velocity.shape[1]
     if current.shape != tuple(factor * n for n in velocity.shape[1:]):
         raise ValueError(f"velocity {velocity.shape} does not fit fields of shape {current.shape}")
-    return float(np.abs(_difference(current, _carried(previous, velocity))).mean())
+    return float(np.abs(_difference(current, carried(previous, velocity))).mean())
 
 
-def _carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """`field [*(s * factor)]` one frame later, along `velocity [d, *s]` in cells per frame of the grid `s`."""
     import torch
 

@@ -18,7 +18,7 @@ from fluidsr.cli.options import echo_document, with_option_names
 from fluidsr.cli.serve import serve
 from fluidsr.cli.session import Session
 from fluidsr.cli.simulate import simulate
-from fluidsr.cli.training import evaluate, finetune, train
+from fluidsr.cli.training import evaluate, finetune, styles, train
 from fluidsr.cli.view import info, render, view
 from fluidsr.cli.volumes import convert, upsample
 from fluidsr.device import keep_freed_memory
@@ -67,6 +67,7 @@ _COMMANDS = (
     train,
     finetune,
     evaluate,
+    styles,
     upsample,
     convert,
     retime,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -25,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 READ_OPTIONS = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
 SEQUENCE = (*READ_OPTIONS, "crop", "axes", "skip-damaged")
 INFERENCE = ("tile", "max-memory", "precision")
+STYLE = ("style-seed", "style", "styles")
 
 
 _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
@@ -130,6 +131,24 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         show_default=True,
         help="Precision of the network: bfloat16 and float16 are faster on hardware that supports them; auto is "
         "bfloat16 there, else float32.",
+    ),
+    "style-seed": click.option(
+        "--style-seed",
+        type=click.IntRange(0, 2**31 - 1),
+        metavar="N",
+        help="Seed of the style of a model with a latent code  [default: 0]",
+    ),
+    "style": click.option(
+        "--style",
+        "style",
+        multiple=True,
+        metavar="NAME=AMOUNT",
+        help="Amount along a direction found by 'fluidsr styles', e.g. enstrophy=+1.5; repeatable.",
+    ),
+    "styles": click.option(
+        "--styles",
+        metavar="FILE",
+        help="File of directions for --style  [default: the one beside the model]",
     ),
     "density-grid": click.option(
         "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"
@@ -261,7 +280,13 @@ _OPTIONS_OF_PARAMETERS = {
     "speed": "--speed",
     "split": "--split",
     "strength": "--strength",
+    "score": "--score",
+    "hold": "--hold",
+    "samples": "--samples",
     "stride": "--stride",
+    "style": "--style",
+    "style_seed": "--style-seed",
+    "styles": "--styles",
     "threshold": "--threshold",
     "tile": "--tile",
     "turntable": "--turntable",
@@ -395,6 +420,18 @@ def _inference_settings(tile: str, max_memory: str | None, precision: str) -> In
         _tile_edge(tile), None if max_memory is None else _bytes_of(max_memory), precision
     )
 
+
+def _style(style_seed: int | None, style: Sequence[str], styles: str | None) -> dict[str, Any]:
+    """The values of the options of STYLE, by the names of the keys of `upscale`. Raises InputError for an amount that
+    is no number."""
+    from fluidsr.pipeline.style_choice import amounts_of
+
+    path = None if styles is None else str(Path(styles).absolute())
+    return {"style_seed": style_seed, "style": amounts_of(style), "styles": path}
+
+
+# Hands a command its options of STYLE as `style`.
+style_options = gathered("style", _same("style_seed", "style", "styles"), _style)
 
 # Hands a command its options of INFERENCE as `inference`.
 inference_options = gathered("inference", _same("tile", "max_memory", "precision"), _inference_settings)

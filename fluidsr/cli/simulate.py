@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fluidsr.cli import completion
-from fluidsr.cli.options import INFERENCE, echo_document, echo_result, inference_options, options
+from fluidsr.cli.options import (
+    INFERENCE,
+    STYLE,
+    echo_document,
+    echo_result,
+    inference_options,
+    options,
+    style_options,
+)
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
     help="Number of the first frame, in file names and in --frames.",
 )
 @options(
+    *STYLE,
     "axes",
     "output",
     "frames",
@@ -69,6 +78,7 @@ if TYPE_CHECKING:
     "json",
 )
 @inference_options
+@style_options
 def simulate(
     scenes: tuple[str, ...],
     model: str | None,
@@ -77,6 +87,7 @@ def simulate(
     resolution_scale: float,
     name: str | None,
     start_frame: int,
+    style: dict[str, Any],
     axes: str | None,
     inference: InferenceSettings,
     output: Path | None,
@@ -108,6 +119,7 @@ def simulate(
             frames_wanted=frames,
             model=model,
             detail=detail,
+            **style,
             device=device,
             seed=seed,
             overrides=overrides,

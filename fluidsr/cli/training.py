@@ -1,4 +1,4 @@
-"""`fluidsr train`, `fluidsr finetune` and `fluidsr evaluate`."""
+"""`fluidsr train`, `fluidsr finetune`, `fluidsr evaluate` and `fluidsr styles`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from fluidsr.choices import PairKind
+from fluidsr.choices import PairKind, StyleScore
 from fluidsr.cli import completion
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
 
@@ -261,3 +261,70 @@ def evaluate(
         quiet=quiet,
     )
     echo_result(report.as_dict(), report.table(), as_json, quiet)
+
+
+@click.command()
+@click.argument("model", shell_complete=completion.MODELS)
+@click.option(
+    "--score",
+    "scores",
+    type=click.Choice(get_args(StyleScore)),
+    multiple=True,
+    required=True,
+    help="Score that increases along the direction; repeatable.",
+)
+@click.option(
+    "--hold",
+    type=click.Choice(get_args(StyleScore)),
+    multiple=True,
+    help="Score that stays constant along the direction; repeatable.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Simulations whose frames are used.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(64, 100_000),
+    default=512,
+    show_default=True,
+    help="Number of seeds to measure.",
+)
+@options("data", "output", "device", "overwrite", "json")
+def styles(
+    model: str,
+    scores: tuple[StyleScore, ...],
+    hold: tuple[StyleScore, ...],
+    split: str,
+    samples: int,
+    data: str,
+    output: Path | None,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Find directions in the latent code of MODEL along which a score of its smoke increases, for --style."""
+    from fluidsr.pipeline.styles import find_styles
+
+    path, found = find_styles(
+        model,
+        data,
+        tuple(dict.fromkeys(scores)),
+        output,
+        hold=tuple(dict.fromkeys(hold)),
+        split=split,
+        samples=samples,
+        device=device,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    lines = [
+        f"{path}: {name} changes by {100 * direction.slope:.2g} % per unit, R² {direction.r2:.2f}; use it with "
+        f"'--style {name}=+1'"
+        for name, direction in found.directions.items()
+    ]
+    echo_result({"output": path, **found.model_dump(mode="json")}, "\n".join(lines), as_json, quiet)

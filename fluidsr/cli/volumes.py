@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -12,11 +12,13 @@ from fluidsr.cli import completion
 from fluidsr.cli.options import (
     INFERENCE,
     SEQUENCE,
+    STYLE,
     echo_document,
     echo_result,
     inference_options,
     options,
     sequence_options,
+    style_options,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     help="Field to write beside density, or confidence of a model with a mask; repeatable  [default: all]",
 )
 @options(
+    *STYLE,
     *INFERENCE,
     *SEQUENCE,
     "threshold",
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
     "json",
 )
 @inference_options
+@style_options
 @sequence_options()
 def upsample(
     inputs: tuple[str, ...],
@@ -114,6 +118,7 @@ def upsample(
     mask: str | None,
     mask_grid: str | None,
     fields: tuple[str, ...],
+    style: dict[str, Any],
     inference: InferenceSettings,
     read_options: ReadOptions,
     threshold: float,
@@ -145,6 +150,7 @@ def upsample(
             mask=None if mask is None else str(Path(mask).absolute()),
             mask_grid=mask_grid,
             regions=load_regions(regions) if regions else (),
+            **style,
         ),
         tiling=inference,
         intake=read_options,

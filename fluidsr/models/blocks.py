@@ -146,12 +146,7 @@ class BalancedSubpixelUpsample(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """The balanced kernels, `[phase, out, in, *kernel]`."""
-        if self.folded:
-            return self.weight
-        mean = self.weight.mean(0, keepdim=True)
-        deviation = self.weight - mean
-        space = tuple(range(3, 3 + self.dim))
-        return mean + deviation - deviation.mean(space, keepdim=True)
+        return self.weight if self.folded else balanced(self.weight)
 
     @property
     def macs_per_cell(self) -> float:
@@ -171,6 +166,14 @@ class BalancedSubpixelUpsample(nn.Module):
     def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
         y = convolve(x, self.effective_weight().flatten(0, 1), self.bias.repeat(2**self.dim), cropped)
         return interleave(y, self.dim, self.outputs)
+
+
+def balanced(weight: Tensor) -> Tensor:
+    """The nearest kernels `[phase, out, in, *kernel]` to `weight` that have the same sums over space in all phases."""
+    mean = weight.mean(0, keepdim=True)
+    deviation = weight - mean
+    space = tuple(range(3, weight.dim()))
+    return mean + deviation - deviation.mean(space, keepdim=True)
 
 
 class ResizeConvUpsample(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,10 @@ UNITS = {
     "velocity": "coarse cells per frame (velocity in m/s * dt / cell_size)",
     "output": "density on the fine grid, in the input's unit",
 }
+
+
+_Plain: TypeAlias = bool | int | float | str
+Hyperparameters: TypeAlias = dict[str, _Plain | dict[str, _Plain]]
 
 
 class Card(BaseModel):
@@ -33,7 +37,7 @@ class Card(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     summary: str = ""
     architecture: str
-    hyperparameters: dict[str, bool | int | float | str]
+    hyperparameters: Hyperparameters
     dim: Literal[2, 3]
     factor: Literal[2, 4, 8]
     receptive_radius: int = Field(ge=0)
@@ -74,6 +78,18 @@ class Card(BaseModel):
             remedy = "leave it out, or choose a model that was trained with generator.mask"
             raise InputError(where, problem, remedy)
 
+    @property
+    def has_latent(self) -> bool:
+        """Whether its generator makes the same smoke in several styles."""
+        return "latent" in self.hyperparameters
+
+    def require_latent(self, where: str) -> None:
+        """Raise InputError where it has one style alone, and another is asked for at `where`."""
+        if not self.has_latent:
+            problem = f"'{self.name}' has no latent code, and so one style alone"
+            remedy = "leave it out, or choose a model that was trained with generator.latent"
+            raise InputError(where, problem, remedy)
+
     def to_markdown(self) -> str:
         """The card as a page to read."""
         support = (
@@ -103,6 +119,7 @@ class Card(BaseModel):
                 else []
             ),
             *(["- **Mask**: gives the field `confidence`"] if self.has_mask else []),
+            *(["- **Style**: chosen by `--style-seed`"] if self.has_latent else []),
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),
             f"- **Density seen in training**: {_range(self.density_range)}",
@@ -125,7 +142,7 @@ class Card(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def _pairs(values: Mapping[str, bool | int | float | str]) -> str:
+def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 

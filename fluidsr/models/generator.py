@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,6 +14,7 @@ from fluidsr.deprecation import RenamedAttribute
 from fluidsr.models.blocks import CroppedSides, trim
 from fluidsr.models.fields import Inputs
 from fluidsr.models.resample import BACK_PROJECTION_RADIUS, back_project, back_projection_macs, upsample
+from fluidsr.models.style import LatentOptions
 
 FULL_DETAIL_DENSITY = 0.02  # at which `detail_mask` reaches 1
 CUBIC_RADIUS = 2  # coarse cells that cubic upsampling reads around a voxel's own
@@ -64,7 +66,8 @@ class Generator(nn.Module):
     `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
     beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One
     that `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
-    cells of `coarse`; without it, and where it is zero, it makes do with the present frame.
+    cells of `coarse`; without it, and where it is zero, it makes do with the present frame. One that has `latent` takes
+    a `style` (`style.Style`), and has a mean one without.
     """
 
     architecture: ClassVar[str]
@@ -79,7 +82,7 @@ class Generator(nn.Module):
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """What `build` needs beside the architecture's name."""
-        return self.options.model_dump()
+        return self.options.model_dump(exclude_none=True)
 
     @property
     def inputs(self) -> Inputs:
@@ -105,6 +108,11 @@ class Generator(nn.Module):
     def reads_previous(self) -> bool:
         """Whether it reads its own last fine frame (`recurrence.LastFrame`)."""
         return False
+
+    @property
+    def latent(self) -> LatentOptions | None:
+        """What of its output is a matter of style; None: it has one output for an input."""
+        return None
 
     @property
     def receptive_radius(self) -> int:
@@ -158,6 +166,10 @@ class Generator(nn.Module):
     def fold(self) -> Generator:
         """Prepare for inference: eval mode, constant factors merged into the weights. Returns itself."""
         return self.eval()
+
+    def load_folded(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of a folded generator of the same hyperparameters."""
+        self.load_state_dict(dict(weights))
 
     def finish(
         self,

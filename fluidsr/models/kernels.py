@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from fluidsr.models.blocks import BalancedSubpixelUpsample
+from fluidsr.models.blocks import BalancedSubpixelUpsample, balanced
 
 
 def kernel_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
@@ -28,7 +28,7 @@ def filter_matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Each layer's name and kernel as `[filters, inputs * cells]`, as the layer applies it but for a spectral norm."""
     for name, module, weight in kernel_parameters(network):
         if isinstance(module, BalancedSubpixelUpsample):
-            yield name, module.effective_weight().flatten(0, 1).flatten(1)
+            yield name, balanced(weight).flatten(0, 1).flatten(1)
         elif isinstance(module, _ConvTransposeNd):
             yield name, weight.transpose(0, 1).flatten(1)
         else:

@@ -13,6 +13,7 @@ from fluidsr.models.warp import advect, fine_velocity
 __all__ = [
     "absolute",
     "anchor",
+    "diversity",
     "feature",
     "fine_velocity",
     "gradient",
@@ -42,6 +43,22 @@ def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
         squares.append((now - then.detach()).square().sum())
         count += now.numel()
     return torch.stack(squares).sum() / count
+
+
+def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -> Tensor:
+    """How far two contents are from making as much of a difference as there is detail: 0 to 1.
+
+        mean(1 - min(1, mean|output - other| / (distance mean|detail|)))
+
+    `output`, `other [B, 1, *S]`: what a generator makes of the same frames with two contents, `distance [B]` apart,
+    where 1 is the usual distance of two random ones; `detail`: what the reference has beyond interpolation, of the same
+    shape. Without such a loss a generator learns to ignore its code (Mao et al. 2019, *Mode Seeking Generative
+    Adversarial Networks*); bounded, it is satisfied before smoke comes apart.
+    """
+    axes = tuple(range(1, output.dim()))
+    difference = (output - other).abs().mean(axes)
+    wanted = distance * detail.detach().abs().mean(axes)
+    return (1 - (difference / wanted.clamp(min=1e-6)).clamp(max=1.0)).mean()
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:

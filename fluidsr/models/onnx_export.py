@@ -19,7 +19,8 @@ def export_onnx(model: Model, path: Path) -> None:
     """Write `model` to `path`: input `coarse [batch, 1 + dim, *S]`, output `fine [batch, 1, *(S * factor)]`, both
     float32, with any batch and any length of the axes. The card is in the metadata, as JSON, under `card`.
 
-    Raises InputError where the libraries of the extra `onnx` are missing, or the folder cannot be written.
+    Raises InputError for a model with a latent code, where the libraries of the extra `onnx` are missing, or the folder
+    cannot be written.
     """
     try:
         import onnxscript  # noqa: F401  what torch exports with
@@ -28,6 +29,9 @@ def export_onnx(model: Model, path: Path) -> None:
             "onnx", "the libraries for it are not installed", "pip install 'fluidsr[onnx]'"
         ) from None
     generator, card = model.generator, model.card
+    if card.has_latent:
+        problem = "has a latent code, and an exported network would have one style alone"
+        raise InputError(card.name, problem, "export a model without one")
     example = torch.rand(2, 1 + card.dim, *range(_CELLS, _CELLS + card.dim))
     names = ["batch", *"xyz"[: card.dim]]
     axes = (0, *range(2, 2 + card.dim))

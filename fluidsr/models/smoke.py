@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -29,8 +30,16 @@ from fluidsr.models.generator import (
     detail_mask,
     detail_mask_macs,
 )
+from fluidsr.models.modulation import (
+    ModulatedConvolution,
+    ModulatedResidualBlock,
+    ModulatedUpsample,
+    Spade,
+)
 from fluidsr.models.recurrence import space_to_depth
 from fluidsr.models.resample import upsample
+from fluidsr.models.spectral import fold_spectral_norm, load_folded, normalise_spectrally
+from fluidsr.models.style import LatentCode, LatentOptions, Style
 
 
 class SmokeArchitecture(ArchitectureOptions):
@@ -71,6 +80,21 @@ class SmokeArchitecture(ArchitectureOptions):
         description="Whether the network reads its own last fine frame, carried along the flow (recurrence): detail "
         "that once appeared stays, and frames can only be made one after the other; see `losses.ping_pong`",
     )
+    modulation: Literal["none", "spade"] = Field(
+        default="none",
+        description="`spade`: between the doublings of resolution the coarse fields normalize and rescale the features "
+        "(Park et al. 2019)",
+    )
+    latent: LatentOptions | None = Field(
+        default=None,
+        description="A latent code, so that the same smoke can be upsampled in several ways (docs/style.md); needs "
+        "`losses.diversity`, or the code is ignored; null: none",
+    )
+    norm: Literal["none", "spectral"] = Field(
+        default="none",
+        description="`spectral`: each kernel but that of the last layer, reshaped to a matrix, is divided by its "
+        "largest singular value (Miyato et al. 2018)",
+    )
 
     @property
     def ages(self) -> tuple[int, ...]:
@@ -87,6 +111,18 @@ class SmokeArchitecture(ArchitectureOptions):
     def _previous_is_carried_along_velocity(self) -> SmokeArchitecture:
         if self.previous and self.inputs == "density":
             raise ValueError("previous is carried along the velocity, and `inputs` has none")
+        return self
+
+    @model_validator(mode="after")
+    def _latent_fits(self) -> SmokeArchitecture:
+        if self.latent and self.latent.noise and self.last != "resized":
+            raise ValueError("latent.noise needs `last: resized`; set that, or noise: false")
+        if self.latent and self.norm == "spectral":
+            raise ValueError("norm is spectral, and latent rescales the same kernels; choose one of them")
+        if self.latent and self.previous:
+            raise ValueError(
+                "previous repeats the last frame's detail, and latent varies it; choose one of them"
+            )
         return self
 
 
@@ -110,7 +146,8 @@ class SmokeGenerator(Generator):
     output, carried to the present; zero where not given) is read at coarse resolution, `factor**dim` channels of a
     convolution without bias beside the first one. With `Options.mask` the gate is multiplied by a
     mask, `m = sigmoid(one more channel of the last stage)` (Vondrick et al. 2016, equation 2, with cubic upsampling as
-    the background).
+    the background). With `Options.latent` its layers depend on a `style`, too (`style.style_of`); without one, on the
+    mean style.
 
     Invariants: the output is never negative; it is exactly zero farther than `support_radius` coarse cells
     from any density, whatever the velocity; a voxel depends only on coarse cells within `receptive_radius`;
@@ -128,11 +165,16 @@ class SmokeGenerator(Generator):
         super().__init__(SmokeOptions(dim=dim, factor=factor, **sizes))  # type: ignore[arg-type]
         options = self.options
         width, rise_width = options.width, options.rise_width
-        self.head = Convolution(dim, _channels(dim, options.inputs), width)
-        self.trunk = nn.ModuleList(ResidualBlock(dim, width) for _ in range(options.blocks))
+        fields, code = _channels(dim, options.inputs), options.latent.size if options.latent else None
+        self.head = Convolution(dim, fields, width)
+        self.trunk = nn.ModuleList(
+            ResidualBlock(dim, width) if code is None else ModulatedResidualBlock(dim, width, code)
+            for _ in range(options.blocks)
+        )
         stages = factor.bit_length() - 1
         inputs = [width] + [rise_width] * (stages - 1)
         past, masks = len(self.ages), int(options.mask)
+        beside = past + int(self.has_noise)
         self.rises = nn.ModuleList(
             BalancedSubpixelUpsample(dim, n, rise_width)
             if options.rises == "balanced"
@@ -144,14 +186,29 @@ class SmokeGenerator(Generator):
             BalancedSubpixelUpsample(dim, inputs[-1], 1 + masks, gain=0.01)
             if options.last == "balanced"
             else ResizeConvUpsample(
-                dim, inputs[-1], 1 + past + masks, hidden=max(inputs[-1] // 2, 1), gain=0.01, beside=past
+                dim, inputs[-1], 1 + past + masks, hidden=max(inputs[-1] // 2, 1), gain=0.01, beside=beside
             )
         )
         self.refinements = nn.ModuleList(
-            Convolution(dim, rise_width + past, rise_width, gain=0.3) for _ in range(stages - 1)
+            Convolution(dim, rise_width + beside, rise_width, gain=0.3)
+            if code is None
+            else ModulatedConvolution(dim, rise_width + beside, rise_width, code, gain=0.3)
+            for _ in range(stages - 1)
         )
+        self.code: LatentCode | None = None
+        if options.latent:
+            self.code = LatentCode(options.latent)
+            self.rises = nn.ModuleList(
+                ModulatedUpsample(rise, n, options.latent.size)  # type: ignore[arg-type]
+                for rise, n in zip(self.rises, inputs, strict=True)
+            )
+        spades = stages - 1 if options.modulation == "spade" else 0
+        self.spades = nn.ModuleList(Spade(dim, fields, rise_width) for _ in range(spades))
         # The last one that draws random weights: the others start as those of a network without it.
         self.previous_head = UnbiasedConvolution(dim, factor**dim, width) if options.previous else None
+        if options.norm == "spectral":
+            heads = [self.head] if self.previous_head is None else [self.head, self.previous_head]
+            normalise_spectrally(*heads, *self.trunk, *self.rises[:-1], *self.refinements, *self.spades)
 
     def forward(
         self,
@@ -160,8 +217,9 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None = None,
         with_mask: bool = False,
         previous: Tensor | None = None,
+        style: Style | None = None,
     ) -> Tensor:
-        return self._forward(coarse, None, history, detail, with_mask, previous)
+        return self._forward(coarse, None, history, detail, with_mask, previous, style)
 
     def forward_cropped(
         self,
@@ -171,9 +229,10 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None = None,
         with_mask: bool = False,
         previous: Tensor | None = None,
+        style: Style | None = None,
     ) -> Tensor:
         """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, history, detail, with_mask, previous)
+        return self._forward(coarse, cropped, history, detail, with_mask, previous, style)
 
     def _forward(
         self,
@@ -183,6 +242,7 @@ class SmokeGenerator(Generator):
         detail: Tensor | float | None,
         with_mask: bool,
         previous: Tensor | None,
+        style: Style | None,
     ) -> Tensor:
         # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
         # `finish` reads remain.
@@ -190,7 +250,7 @@ class SmokeGenerator(Generator):
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
         gate = trim(detail_mask(density, self.factor), cropped, border)
-        residual, mask = self._correction(coarse, cropped, history, previous)
+        residual, mask = self._correction(coarse, cropped, history, previous, style)
         change = gate * residual if mask is None else gate * (mask * residual)
         fine = torch.relu(trim(upsample(density, self.factor, "cubic"), cropped, border) + change)
         fine = self.finish(fine, coarse, detail, cropped)
@@ -206,6 +266,7 @@ class SmokeGenerator(Generator):
         cropped: CroppedSides | None,
         history: Tensor | None,
         previous: Tensor | None,
+        style: Style | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each.
 
@@ -215,8 +276,13 @@ class SmokeGenerator(Generator):
             read = trim(coarse, cropped, self.receptive_radius - self.history_radius)
             fine = (self.factor * n for n in read.shape[2:])
             history = coarse.new_zeros(len(coarse), len(self.ages), *fine)
+        coded: dict[str, Tensor] = {}  # what modulated layers take, too
+        if self.code is not None:
+            style = style or self.code.neutral(coarse)
+            coded["code"] = self.code(style)
         reach = REACH[self.options.inputs]
-        x = trim(self.read(coarse), cropped, reach).contiguous(memory_format=memory_format(self.dim))
+        fields = trim(self.read(coarse), cropped, reach)
+        x = fields.contiguous(memory_format=memory_format(self.dim))
         x = self.head(x, cropped)
         if previous is not None:
             assert self.previous_head is not None, "a generator that does not read its last frame"
@@ -224,28 +290,58 @@ class SmokeGenerator(Generator):
             x = x + self.previous_head(cells.contiguous(memory_format=memory_format(self.dim)), cropped)
         halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
         for block in self.trunk:
-            x = block(x, cropped)
+            x = block(x, cropped, **coded)
             halo -= 2
         for stage, (rise, refine) in enumerate(zip(self.rises, self.refinements, strict=False), start=1):
-            x = rise(activate(x, inplace=True), cropped)
+            x = rise(activate(x, inplace=True), cropped, **coded)
             halo = 2 * (halo - 1) - _reach(rise)
-            given = activate(x)
-            if history is not None:
-                given = torch.cat([given, self._history_at(2**stage, history, cropped, halo).to(x.dtype)], 1)
-            x = trim(x, cropped, 1) + refine(given, cropped)
+            given = x
+            if self.spades:
+                shown = self._fields_at(2**stage, fields, cropped, halo)
+                given = self.spades[stage - 1](x, shown, cropped)
+            given = activate(given)
+            beside = self._beside(2**stage, history, style, cropped, halo)
+            if beside is not None:
+                given = torch.cat([given, beside.to(x.dtype).expand(len(x), *beside.shape[1:])], 1)
+            x = trim(x, cropped, 1) + refine(given, cropped, **coded)
             halo -= 1
         last, kept = self.rises[-1], self.consistency_radius * self.factor
         x, halo = activate(x, inplace=True), 2 * (halo - 1)
-        if history is None:
-            x = last(x, cropped)
-        else:
-            x = last(x, cropped, self._history_at(self.factor, history, cropped, halo + 1))
+        beside = self._beside(self.factor, history, style, cropped, halo + 1)
+        x = last(x, cropped, **coded) if beside is None else last(x, cropped, beside, **coded)
         x = trim(x, cropped, halo - _reach(last) - kept)
         mask = x[:, -1:].to(coarse.dtype).sigmoid() if self.options.mask else None
         if history is None:
             return x[:, :1], mask
         weighted = x[:, 1 : 1 + len(self.ages)] * self._history_at(self.factor, history, cropped, kept)
         return x[:, :1] + weighted.sum(1, keepdim=True), mask
+
+    def _beside(
+        self,
+        scale: int,
+        history: Tensor | None,
+        style: Style | None,
+        cropped: CroppedSides | None,
+        halo: int,
+    ) -> Tensor | None:
+        """What layers of the grid `scale` times finer read beside the features, with `halo` of its cells: the history
+        and a channel of noise, where there are any."""
+        parts = [] if history is None else [self._history_at(scale, history, cropped, halo)]
+        if self.has_noise:
+            assert style is not None
+            noise = style.noise(scale, cropped, self.receptive_radius * scale - halo).to(self.head.bias.dtype)
+            parts.append(noise if history is None else noise.expand(len(history), *noise.shape[1:]))
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return torch.cat(parts, 1)
+
+    def _fields_at(self, scale: int, fields: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
+        """The input `fields` on the grid `scale` times finer, with the cells beyond `halo` that a Spade reads."""
+        halo += Spade.reach
+        cells = -(-halo // scale) + 1  # coarse ones that hold them, and that interpolation reads
+        given = self.receptive_radius - REACH[self.options.inputs]
+        fine = upsample(trim(fields, cropped, given - cells), scale, "linear")
+        return trim(fine, cropped, cells * scale - halo)
 
     def _history_at(self, scale: int, history: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
         """`history` on the grid `scale` times finer than the coarse one, `halo` of its cells beyond the kept ones."""
@@ -266,12 +362,23 @@ class SmokeGenerator(Generator):
         return torch.cat(fields, dim=1)
 
     def fold(self) -> SmokeGenerator:
-        """Prepare for inference: eval mode, balanced weights stored as such. Returns itself."""
+        """Prepare for inference: eval mode; balanced weights, and those that a spectral norm divides, stored as such,
+        so that it is a generator with `norm: none` from then on. Returns itself."""
         self.eval()
-        for rise in self.rises:
-            if isinstance(rise, BalancedSubpixelUpsample):
-                rise.fold()
+        if self.options.norm == "spectral":
+            fold_spectral_norm(self)
+            self.options = self.options.model_copy(update={"norm": "none"})
+        for module in (*self.rises, *self.spades):
+            if not isinstance(module, ResizeConvUpsample):
+                module.fold()
         return self
+
+    def load_folded(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of a folded generator of the same hyperparameters, but for `norm`."""
+        if self.options.norm == "spectral":
+            load_folded(self, weights)
+        else:
+            super().load_folded(weights)
 
     @property
     def inputs(self) -> Inputs:
@@ -287,6 +394,16 @@ class SmokeGenerator(Generator):
     def reads_previous(self) -> bool:
         """Whether it reads its own last fine frame."""
         return self.options.previous
+
+    @property
+    def latent(self) -> LatentOptions | None:
+        """What of its output is a matter of style; None: it has one output for an input."""
+        return self.options.latent
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether it reads noise in space."""
+        return self.options.latent is not None and self.options.latent.noise
 
     @property
     def history_radius(self) -> int:
@@ -336,10 +453,15 @@ class SmokeGenerator(Generator):
         )
         total += kernel * fine * options.width if options.previous else 0
         for stage, rise in enumerate(self.rises):
-            assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample))
+            assert isinstance(rise, (BalancedSubpixelUpsample, ResizeConvUpsample, ModulatedUpsample))
             macs = rise.macs_per_cell
             if stage > 0:
-                macs += kernel * options.rise_width * (options.rise_width + len(self.ages))
+                beside = len(self.ages) + int(self.has_noise)
+                macs += kernel * options.rise_width * (options.rise_width + beside)
+            if stage > 0 and self.spades:
+                spade = self.spades[stage - 1]
+                assert isinstance(spade, Spade)
+                macs += spade.macs_per_cell
             total += macs * 2 ** (stage * dim)
         cubic = sum(4 / self.factor**axis for axis in range(dim))
         return total / fine + cubic + detail_mask_macs(dim, self.factor) + self.consistency_macs
@@ -347,7 +469,7 @@ class SmokeGenerator(Generator):
 
 def _reach(rise: nn.Module) -> int:
     """Cells of the finer grid, beyond those of its kernel on the coarser one, that a doubling of resolution reads."""
-    return rise.reach if isinstance(rise, ResizeConvUpsample) else 0
+    return rise.reach if isinstance(rise, (ResizeConvUpsample, ModulatedUpsample)) else 0
 
 
 def _vorticity_components(dim: int) -> int:

@@ -1,14 +1,15 @@
-"""What an artist turns of a generator: how much detail it adds, and the velocity that it is shown.
+"""What an artist turns of a generator: how much detail it adds, the velocity that it is shown, and its style.
 
-Each is a factor for everything, times those of regions, times those in a volume.
+The first two are a factor for everything, times those of regions, times those in a volume.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +19,11 @@ from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, FrameResampler
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.provenance import digest
+from fluidsr.pipeline.style_choice import StyleChoice
 from fluidsr.scenes.regions import factors
+
+if TYPE_CHECKING:
+    from fluidsr.models import Card
 
 _MASK = "mask"  # what the grid may be called beside the names of a density
 
@@ -79,10 +84,11 @@ class ScaleField:
 
 @dataclass(frozen=True)
 class Shaping:
-    """Both: the factors on the velocity that a generator is shown, and those on the detail that it adds."""
+    """The factors on the velocity that a generator is shown, those on the detail that it adds, and the style."""
 
     velocity_scale: ScaleField = field(default_factory=ScaleField)
     detail: ScaleField = field(default_factory=partial(ScaleField, key="detail"))
+    style: StyleChoice = field(default_factory=StyleChoice)
 
     @classmethod
     def given(
@@ -95,24 +101,33 @@ class Shaping:
         mask: str | None = None,
         mask_grid: str | None = None,
         regions: tuple[Any, ...] = (),
+        style_seed: int | None = None,
+        style: Mapping[str, float] | None = None,
+        styles: str | None = None,
     ) -> Shaping:
         """From the keys of a scene's `upscale`, which are the options of the command line too."""
         return cls(
             ScaleField(velocity_scale, regions, mask, mask_grid),
             ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
+            StyleChoice(style_seed, dict(style or {}), styles),
         )
+
+    def for_models(self, models: Sequence[str]) -> Shaping:
+        """With the style of one of `models`. Raises InputError as `StyleChoice.resolved` does."""
+        return replace(self, style=self.style.resolved(models))
 
     def check(self, dim: int) -> None:
         """Raise InputError where a mask is not there, or regions are not of `dim` dimensions."""
         self.velocity_scale.check(dim)
         self.detail.check(dim)
 
-    def of(self, frame: Frame, number: int) -> dict[str, Any]:
-        """The arguments of `Upscaler.upsample` and `.pieces` for `frame`, the frame `number`. Raises as `ScaleField.of`
-        does."""
+    def of(self, frame: Frame, number: int, card: Card) -> dict[str, Any]:
+        """The arguments of `Upscaler.upsample` and `.pieces` for `frame`, the frame `number`, and the model of `card`.
+        Raises as `ScaleField.of` does."""
         return {
             "velocity_scale": self.velocity_scale.of(frame, number),
             "detail": self.detail.of(frame, number),
+            **self.style.of(card),
         }
 
     def identity(self) -> dict[str, Any]:
@@ -123,6 +138,7 @@ class Shaping:
             "velocity_scale": self.velocity_scale.scale,
             "regions": [region.model_dump(mode="json", exclude_none=True) for region in regions],
             **self.mask_identity(),
+            **self.style.identity(),
         }
 
     def mask_identity(self) -> dict[str, Any]:

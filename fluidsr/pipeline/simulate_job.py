@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,9 @@ class SimulateJob:
         frames_wanted: str | int | None = None,
         model: str | None = None,
         detail: float | None = None,
+        style_seed: int | None = None,
+        style: Mapping[str, float] | None = None,
+        styles: str | None = None,
         device: str = "auto",
         seed: int = 0,
         overrides: Sequence[str] = (),
@@ -53,9 +56,9 @@ class SimulateJob:
         start_frame: int = 1,
         axes: str | None = None,
     ) -> SimulateJob:
-        """Resolve the user's options; `model`, `detail`, `formats` and `name` take precedence over the scene's own.
-        `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The job's frames count
-        from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
+        """Resolve the user's options; `model`, `detail`, those of the style, `formats` and `name` take precedence over
+        the scene's own. `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The
+        job's frames count from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
             path = Path(scene)
             if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
@@ -72,6 +75,8 @@ class SimulateJob:
             scene = scene.with_model(model)
         if detail is not None:
             scene = scene.with_detail(detail)
+        chosen = {"style_seed": style_seed, "style": dict(style) if style else None, "styles": styles}
+        scene = scene.with_style({key: value for key, value in chosen.items() if value is not None})
         if formats:
             scene = scene.with_formats(formats)
         if name is not None:
@@ -92,7 +97,8 @@ class SimulateJob:
             path = Path(self.scene.start.path)
             scene["start"] |= {"path": path.name, "sha256": digest([path])}
         if scene["upscale"] is not None:
-            for key in ("mask", "detail_mask"):  # their contents are in `method.identity()`
+            # Their contents are in `method.identity()`.
+            for key in ("mask", "detail_mask", "style_seed", "style", "styles"):
                 scene["upscale"].pop(key, None)
         return {
             "scene": scene,

@@ -291,6 +291,7 @@ def describe(
         "device": settings.device,
         "detail": settings.shaping.detail.scale,
         "velocity_scale": settings.shaping.velocity_scale.scale,
+        **settings.shaping.style.identity(),
         "coarse_shape": list(frame.shape),
         "factor": math.prod(upscaler.factor for upscaler in upscalers),
         "passes": passes,
@@ -299,9 +300,14 @@ def describe(
 
 
 def _resolved(settings: UpsampleSettings) -> UpsampleSettings:
-    """With the device and the precision that `auto` is here."""
+    """With the device and the precision that `auto` is here, and the numbers of the style."""
     device = devices.resolve(settings.device)
-    return replace(settings, device=device, tiling=settings.tiling.on(device))
+    return replace(
+        settings,
+        device=device,
+        tiling=settings.tiling.on(device),
+        shaping=settings.shaping.for_models(settings.models),
+    )
 
 
 def _cards(settings: UpsampleSettings) -> list[Any]:
@@ -323,12 +329,12 @@ def _cards(settings: UpsampleSettings) -> list[Any]:
 def _shaping(
     settings: UpsampleSettings, upscaler: Any, frame: Frame, number: int, finer: int
 ) -> dict[str, Any]:
-    """What a pass is told of detail and velocity; its cells are `finer` times smaller than those of the first.
+    """What a pass is told of detail, velocity and style; its cells are `finer` times smaller than those of the first.
 
     A second pass draws its detail along the same flow on finer cells. Those are crossed that many times as fast, beyond
     all training, and would come out with ripples: it is shown the speed that the first one was shown.
     """
-    shaping = settings.shaping.of(frame, number)
+    shaping = settings.shaping.of(frame, number, upscaler.card)
     if upscaler.reads_velocity:
         shaping["velocity_scale"] /= finer
     return shaping
@@ -417,7 +423,7 @@ def _by_windows(
                 window = frame_sequence.in_its_place(source.take(a, b), item, read_options)
                 if window.velocity is None:
                     window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
-                shaping = settings.shaping.of(window, item.number)
+                shaping = settings.shaping.of(window, item.number, upscaler.card)
                 inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
                 for name, box, values in upscaler.pieces(window, **shaping, fields=fields, whole=whole):
                     both = box.within(inner)

@@ -117,7 +117,10 @@ class GeneratorMethod:
             mask=config.mask,
             mask_grid=config.mask_grid,
             regions=config.regions,
-        )
+            style_seed=config.style_seed,
+            style=config.style,
+            styles=config.styles,
+        ).for_models([config.model])
         shaping.check(dim)
         upscaler = settings.load(config.model, device, periodic)
         card = upscaler.card
@@ -154,7 +157,8 @@ class GeneratorMethod:
     def identity(self) -> dict[str, Any]:
         card = self.upscaler.card
         model = {"name": card.name, "sha256": card.sha256}
-        return {**model, **asdict(self._settings), **self._shaping.mask_identity()}
+        shaping = self._shaping
+        return {**model, **asdict(self._settings), **shaping.mask_identity(), **shaping.style.identity()}
 
     def cost(self, scene: Scene) -> tuple[dict[str, int], dict[str, Any]]:
         largest = self.upscaler.cost(scene.domain.resolution)
@@ -279,7 +283,8 @@ class _GeneratorFrame:
         self.made = True
 
     def _options(self) -> dict[str, Any]:
-        options = {**self._shaping.of(self._coarse, self._number), "history": self.history}
+        shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
+        options = {**shaping, "history": self.history}
         if self._last is not None:
             options["previous"] = self._last.before(self._coarse, self._upscaler.factor)
         return options

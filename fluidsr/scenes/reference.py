@@ -88,7 +88,7 @@ def _default(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if value is None:
         return "absent"
     if isinstance(value, dict):
-        return "see below"
+        return "see below" if value else "none"
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`".replace('"', "")
 
 

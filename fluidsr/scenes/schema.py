@@ -51,6 +51,13 @@ class Scene(Sections):
             raise InputError("detail", "the coarse frames are the output", "leave it out, or give a `model`")
         return self.with_changes(upscale={"detail": detail})
 
+    def with_style(self, style: Mapping[str, Any]) -> Scene:
+        """The same scene with these keys of its upscaling's style, if any. Raises InputError where no trained generator
+        upsamples."""
+        if style and not isinstance(self.upscale, ModelUpscale):
+            raise InputError(next(iter(style)), "is of trained generators", "leave it out, or give a `model`")
+        return self.with_changes(upscale=dict(style)) if style else self
+
     def with_formats(self, formats: Sequence[str]) -> Scene:
         """The same scene written in other file formats."""
         return self.with_changes(output={"formats": tuple(dict.fromkeys(formats))})

@@ -42,6 +42,16 @@ class ModelUpscale(Strict):
     mask_grid: GridName | None = Field(
         default=None, description="Its grid; absent: the one called mask, density, or the only one"
     )
+    style_seed: Annotated[Integer, Field(ge=0, lt=2**31)] | None = Field(
+        default=None,
+        description="Seed of the style of a generator with a latent code; absent: 0 (docs/style.md)",
+    )
+    style: dict[str, Number] = Field(
+        default={}, description="Amounts along directions found by `fluidsr styles`: `{enstrophy: 1.5}`"
+    )
+    styles: FileName | None = Field(
+        default=None, description="File of directions for `style`; absent: the one beside the model"
+    )
 
 
 class CarryUpscale(Strict):

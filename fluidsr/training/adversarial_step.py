@@ -21,7 +21,7 @@ from fluidsr.models.kernels import filter_matrices
 from fluidsr.models.reverse import reverse_error
 from fluidsr.training.batch_norm import convert_sync_batch_norm
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
-from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.checkpoint import TrainingState, training_batch
 from fluidsr.training.discriminators import DiscriminatorTrainer, precision, seeded_generator
 from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
@@ -264,8 +264,9 @@ class AdversarialStep:
             yield from (MicroBatch(None, batch) for batch in self._draw(self.triplets, update))
 
     def _draw(self, batches: BatchStream, draw: int) -> Iterator[TrainingBatch]:
-        for batch in batches.micro_batches(self.state.step, draw):
-            yield TrainingBatch(batch, self.recipe.factor)
+        state, of_time = self.state, batches is self.triplets
+        for part, batch in enumerate(batches.micro_batches(state.step, draw)):
+            yield training_batch(state, batch, of_time, state.step, draw, part, self.processes.rank)
 
     @contextmanager
     def _clock(self, name: str) -> Iterator[None]:
@@ -318,6 +319,8 @@ def objective(
     if weights.mask > 0:
         gate = detail_mask(frames.density.flatten(0, 1), frames.factor)
         terms["mask"] = weights.mask, losses.mask(frames.mask(generator), gate)
+    if weights.diversity > 0:
+        terms["diversity"] = weights.diversity, frames.diversity(generator)
     if triplets is not None:
         sequence = triplets.unflatten(triplets.output(generator, cache=True))
         if weights.temporal > 0:

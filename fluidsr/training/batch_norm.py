@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ class SyncBatchNorm(_BatchNorm):
     """
 
     def __init__(self, norm: _BatchNorm, processes: ProcessGroup) -> None:
-        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
@@ -42,8 +42,10 @@ class SyncBatchNorm(_BatchNorm):
         variance = _Mean.apply(centred.square().mean(space), self.processes.size)
         with torch.no_grad():
             self._update_running_statistics(mean, variance, self.processes.size * values[:, 0].numel())
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return (centred * scale.view(shape)).to(x.dtype)
+        return (centred * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running statistics, as torch does: the variance without bias."""
@@ -109,8 +111,9 @@ def has_running_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Recompute running means and variances as plain means over `batches` with the present weights.
+def recalibrate(network: nn.Module, passes: Iterable[Callable[[nn.Module], object]]) -> None:
+    """Recompute running means and variances as plain means over `passes`, each a batch through the network, with the
+    present weights.
 
     Averaged weights have never processed a batch, and the running statistics of the weights they are made from do
     not fit them (Izmailov et al. 2018, section 3.3). The network ends in the mode it was in.
@@ -121,8 +124,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
     network.train()
-    for batch in batches:
-        network(batch)
+    for run in passes:
+        run(network)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.train(was)

@@ -14,7 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fluidsr.models import losses
 from fluidsr.models.batch import PatchBatch
+from fluidsr.models.resample import upsample
+from fluidsr.models.style import LatentOptions, Style, drawn_content, drawn_style, with_content
 from fluidsr.models.warp import Alignment, advect, fine_velocity
 from fluidsr.training.distributed import ProcessGroup
 
@@ -63,12 +66,24 @@ FRAME_STEP = 1.0  # frames between neighbours of a sample, in which velocities a
 
 class TrainingBatch:
     """`coarse [B, T, 1 + d, *S]`, `fine [B, T, 1, *(S * factor)]`, maybe `history [B, T, A, *(S * factor)]`, and the
-    generator's output for it. A generator that reads its own last frame is unrolled over the `T` frames; it has none
-    before the first one."""
+    generator's output for it; of one with a `latent` code, in a style that `random` draws for each sample. A generator
+    that reads its own last frame is unrolled over the `T` frames; it has none before the first one."""
 
-    def __init__(self, batch: PatchBatch, factor: int) -> None:
+    def __init__(
+        self,
+        batch: PatchBatch,
+        factor: int,
+        latent: LatentOptions | None = None,
+        random: torch.Generator | None = None,
+    ) -> None:
         self.coarse, self.fine, self.history, self.factor = batch.coarse, batch.fine, batch.history, factor
         self.number = batch.number
+        self.style: Style | None = None
+        if latent is not None:
+            assert random is not None, "styles are drawn, and by nothing"
+            samples, frames, _, *shape = self.coarse.shape
+            self.style = drawn_style(latent, samples, frames, shape, random)
+            self._other = drawn_content(latent, samples, frames, random)
         self._output: Tensor | None = None
         self._mask: Tensor | None = None
 
@@ -108,6 +123,17 @@ class TrainingBatch:
         assert mask is not None, "a loss on masks, and a generator without one"
         return mask
 
+    def diversity(self, generator: nn.Module) -> Tensor:
+        """`losses.diversity` of the generator's frames and of those with another content, and as much else as
+        before."""
+        assert self.style is not None, "a loss on styles, and a generator without any"
+        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        other = generator(*given, style=with_content(self.style, self._other)).float()
+        # Two random contents are 2 apart in the mean square of each number.
+        distance = (self._other - self.style.content).square().mean(1).div(2).sqrt()
+        detail = self.fine.flatten(0, 1) - upsample(self.density.flatten(0, 1), self.factor, "cubic")
+        return losses.diversity(self.output(generator, cache=True), other, distance, detail)
+
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
             return self._output, self._mask
@@ -119,7 +145,7 @@ class TrainingBatch:
                 outputs.append(_ask(generator, [x[:, at] for x in given], previous))
             output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            output = _ask(generator, [x.flatten(0, 1) for x in given])
+            output = _ask(generator, [x.flatten(0, 1) for x in given], style=self.style)
         frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
@@ -149,10 +175,14 @@ class TrainingBatch:
         return self.unflatten(self.output(generator)).detach()
 
 
-def _ask(generator: nn.Module, given: list[Tensor], previous: Tensor | None = None) -> Tensor:
+def _ask(
+    generator: nn.Module, given: list[Tensor], previous: Tensor | None = None, style: Style | None = None
+) -> Tensor:
     """The generator's frames, float32, and its mask as a second channel, where it has one."""
     more: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}
     if previous is not None:
         more["previous"] = previous
+    if style is not None:
+        more["style"] = style
     output: Tensor = generator(*given, **more)
     return output.float()

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from fluidsr import checkpoints, models
 from fluidsr.errors import ModelError
 from fluidsr.models import Generator
+from fluidsr.models.batch import PatchBatch
 from fluidsr.training import optimizer
+from fluidsr.training.batches import TrainingBatch
 from fluidsr.training.discriminators import (
     DiscriminatorTrainer,
     build_discriminators,
     load_discriminators,
     saved_discriminators,
+    seeded_generator,
 )
 from fluidsr.training.folder import check_same_training
 from fluidsr.training.monitors import DivergenceMonitor, EarlyStopping
@@ -63,13 +66,14 @@ class TrainingState:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
         Raises ModelError where the generator's do not fit; `note` is told about discriminators that start anew.
 
-        Only `consistent`, a layer without weights, and `init`, from which these had started, may differ.
+        Only `consistent`, a layer without weights, `init`, from which these had started, and `norm`, which a model
+        for use has no longer, may differ.
         """
         if self.recipe.init is None:
             return
         model = models.load(self.recipe.init, self.device)
         network = self.ema
-        free = {k: v for k, v in network.hyperparameters.items() if k in ("consistent", "init")}
+        free = {k: v for k, v in network.hyperparameters.items() if k in ("consistent", "init", "norm")}
         expected, given = (
             (generator.architecture, {**generator.hyperparameters, **free})
             for generator in (network, model.generator)
@@ -81,7 +85,8 @@ class TrainingState:
                 f"the recipe's generator is {_call_text(*expected)}",
             )
         for target in (self.generator.network, self.ema):
-            target.load_state_dict(model.generator.state_dict())
+            assert isinstance(target, Generator)
+            target.load_folded(model.generator.state_dict())
         if self.recipe.losses.anchor > 0:
             weights = self.generator.network.named_parameters()
             self.anchor = {name: parameter.detach().clone() for name, parameter in weights}
@@ -179,6 +184,14 @@ class TrainingState:
         mean, lowest, count = record["watch"]
         monitor = self.divergence
         monitor.mean, monitor.lowest, monitor.count = float(mean), float(lowest), int(count)
+
+
+def training_batch(state: TrainingState, batch: PatchBatch, *key: object) -> TrainingBatch:
+    """`batch` as the state's networks see it, in styles that are a function of `key` where the generator has a latent
+    code."""
+    latent = state.ema.latent
+    random = None if latent is None else seeded_generator(state.device, state.seed, "style", *key)
+    return TrainingBatch(batch, state.recipe.factor, latent, random)
 
 
 def _call_text(architecture: str, hyperparameters: dict[str, Any]) -> str:

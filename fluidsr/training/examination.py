@@ -15,7 +15,7 @@ from torch import nn
 from fluidsr.models.objectives import auc
 from fluidsr.training.batch_norm import local_statistics, preserving_buffers
 from fluidsr.training.batches import BatchStream, TrainingBatch
-from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.checkpoint import TrainingState, training_batch
 from fluidsr.training.discriminators import precision, seeded_generator
 
 MATCHED_PAIRS = 64  # real samples on which `matched_auc` is measured
@@ -27,11 +27,13 @@ def accuracies(
 ) -> dict[str, float]:
     """The discriminators' accuracies on the batches `indices` against the current generator."""
     sums: dict[str, float] = defaultdict(float)
-    generator, factor = state.generator.network, state.recipe.factor
+    generator = state.generator.network
     generator.train()
     for index in indices:
-        frames = TrainingBatch(batches.batch_at(index), factor)
-        sequence = frames if triplets is None else TrainingBatch(triplets.batch_at(index), factor)
+        frames = training_batch(state, batches.batch_at(index), "examined", index)
+        sequence = frames
+        if triplets is not None:
+            sequence = training_batch(state, triplets.batch_at(index), "examined in time", index)
         for name, discriminator in state.discriminators.items():
             batch = sequence if name == "temporal" else frames
             random = seeded_generator(state.device, "accuracy")

@@ -150,6 +150,16 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
     if losses.mask > 0 and not getattr(recipe.generator, "mask", False):
         yield "losses.mask", "is above 0, and the generator has no mask; set generator.mask"
+    latent = getattr(recipe.generator, "latent", None)
+    if losses.diversity > 0 and latent is None:
+        yield "losses.diversity", "is above 0, and the generator has no latent code; set generator.latent"
+    if latent is not None and losses.diversity == 0:
+        yield "losses.diversity", "is 0, and the generator would ignore its latent code; give a weight"
+    if latent is not None and losses.reverse > 0:
+        yield (
+            "losses.reverse",
+            "is of layers that depend on no latent code; give 0, or generator.latent: null",
+        )
     if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
     if previous and patches.frames == 1 and patches.triplets == 0:

@@ -227,6 +227,11 @@ class Losses(Section):
         description="Difference of the frames made forward in time from those made on the way back (TecoGAN; 0.5 "
         "there): against detail that piles up; doubles the generator's passes; needs `generator.previous`",
     )
+    diversity: Weight = Field(
+        default=0.0,
+        description="Similarity of the smoke that two contents of `generator.latent` give, 0 to 1; without this "
+        "loss the generator ignores them",
+    )
     spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
     temporal_adversarial: Weight = Field(

@@ -13,6 +13,7 @@ END = "<!-- End of the tables. -->"
 
 _SECTIONS = {
     "generator: smoke": "SmokeNetwork",
+    "generator: smoke, latent": "LatentOptions",
     "generator: tempogan": "TempoGANNetwork",
     "generator: unet": "UNetNetwork",
     "patches": "Patches",

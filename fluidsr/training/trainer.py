@@ -21,7 +21,7 @@ from fluidsr.signals import StopRequest
 from fluidsr.training import batch_norm, examination
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.batches import BatchStream, Sampler
-from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.checkpoint import TrainingState, training_batch
 from fluidsr.training.discriminators import save_discriminators
 from fluidsr.training.distributed import ProcessGroup, process_group
 from fluidsr.training.folder import CHECKPOINT
@@ -346,7 +346,8 @@ class Trainer:
         if batch_norm.has_running_statistics(model):
             stream = self.adversarial_step.batches
             indices = range(batch_norm.CALIBRATION_BATCHES)
-            batch_norm.recalibrate(model, (stream.batch_at(n).coarse.flatten(0, 1) for n in indices))
+            batches = (training_batch(self.state, stream.batch_at(n), "calibration", n) for n in indices)
+            batch_norm.recalibrate(model, (batch.output for batch in batches))
         return model.fold()
 
     def _export(self, data: dict[str, Any], commit: str | None) -> tuple[Path, Card]:

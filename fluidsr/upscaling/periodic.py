@@ -45,11 +45,16 @@ class OpenedFrame:
         """The cells of the opened array that are to be computed: all of the frame, once."""
         return Box((0,) * len(self.shape), self.shape).moved(self.margin)
 
+    def cells(self, axis: int) -> Tensor:
+        """The number that each cell of the opened array has in the frame, along one axis."""
+        n, start, margin = self.shape[axis], self.start[axis], self.margin[axis]
+        return torch.arange(start - margin, start + n + margin) % n if margin else torch.arange(n)
+
     def opened(self, array: Tensor) -> Tensor:
         """`array [..., *S]` laid out so."""
-        for axis, (n, start, margin) in enumerate(zip(self.shape, self.start, self.margin, strict=True)):
+        for axis, margin in enumerate(self.margin):
             if margin:
-                index = torch.arange(start - margin, start + n + margin, device=array.device) % n
+                index = self.cells(axis).to(array.device)
                 array = array.index_select(axis - len(self.shape), index)
         return array
 

@@ -26,6 +26,7 @@ from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import furthest_way, history_of
+from fluidsr.upscaling.frame_style import FrameStyle, frame_style
 from fluidsr.upscaling.last_frame import last_frame_of
 from fluidsr.upscaling.memory import WORKSPACE, MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import (
@@ -201,6 +202,8 @@ class Upscaler:
         fields: Sequence[str] | None = None,
         history: Sequence[Frame] = (),
         previous: Frame | None = None,
+        style_seed: int | None = None,
+        style_shift: Sequence[float] | None = None,
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
@@ -213,11 +216,14 @@ class Upscaler:
         without one, as at the beginning of a sequence, detail begins anew. Of the other fields those named in `fields`
         (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
         (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
-        is the share of its correction that it has added, 0 to 1, and 0 in air. Arrays of NumPy or torch, on any device,
-        come back as the same kind on the same device; they are copied only where the generator is elsewhere, or they
-        are not contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of
-        another shape, `previous` does not fit, or `confidence` is asked of a generator without a mask, ModelError where
-        the model is of another dimension, RunError where the generator's output is not finite.
+        is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the ways in
+        which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to the content
+        of the seed, as many numbers as it has (docs/style.md). Arrays of NumPy or torch, on any device, come back as
+        the same kind on the same device; they are copied only where the generator is elsewhere, or they are not
+        contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of another
+        shape, `previous` does not fit, `confidence` is asked of a generator without a mask, or a style of one without a
+        latent code, ModelError where the model is of another dimension, RunError where the generator's output is not
+        finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -227,6 +233,8 @@ class Upscaler:
             fields=names,
             history=history,
             previous=previous,
+            style_seed=style_seed,
+            style_shift=style_shift,
         )
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
@@ -251,6 +259,8 @@ class Upscaler:
         whole: Whole | None = None,
         history: Sequence[Frame] = (),
         previous: Frame | None = None,
+        style_seed: int | None = None,
+        style_shift: Sequence[float] | None = None,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
@@ -282,7 +292,8 @@ class Upscaler:
         carried = history_of(present, earlier, self.generator.ages, self.device)
         last = self._last_frame(frame, previous, layout)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
-        tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask)
+        style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
+        tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
         blocks = self._blocks(
             frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
         )
@@ -485,6 +496,8 @@ class Upscaler:
                 more["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
             elif tile_input.detail is not None:
                 more["detail"] = tile_input.detail
+            if tile_input.style is not None:
+                more["style"] = tile_input.style.of([tile.read for tile in batch], self.device)
             output = self._generate(stacked, batch[0].cropped, **more)
         except RuntimeError as error:
             if not is_exhaustion(error):
@@ -544,13 +557,14 @@ class Upscaler:
 @dataclass(frozen=True)
 class _TileInput:
     """What tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail (None: 1;
-    a number; `[*S]`); and whether the mask is wanted, too."""
+    a number; `[*S]`); whether the mask is wanted, too; and the style."""
 
     coarse: Tensor
     history: History | None
     last: LastFrame | None
     detail: float | Tensor | None
     with_mask: bool
+    style: FrameStyle | None
 
 
 def _within(domain: Box, mask: np.ndarray) -> np.ndarray:

@@ -47,5 +47,6 @@ def stir(generator):
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
             torch.nn.init.normal_(module.running_mean, 0.0, 0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+            if module.affine:
+                torch.nn.init.normal_(module.bias, 0.0, 0.2)
     return generator

@@ -14,12 +14,17 @@ from fluidsr.training import Sources, train
 from fluidsr.training.batch_norm import has_running_statistics, preserving_buffers, recalibrate
 
 
+def through(batch):
+    """A pass of `batch`."""
+    return lambda network: network(batch)
+
+
 def test_statistics_are_plain_means_over_the_batches():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
     network[1].running_mean.fill_(100.0)
     batches = [torch.randn(5, 1, 8, 8) for _ in range(3)]
-    recalibrate(network, batches)
+    recalibrate(network, [through(batch) for batch in batches])
     with torch.no_grad():
         seen = [network[0](batch) for batch in batches]
     mean = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
@@ -52,7 +57,7 @@ def test_the_model_kept_has_the_statistics_of_its_weights(recipe, sampler, tmp_p
     expected = models.build("UNet", dim=2, width=4, depth=1)
     expected.load_state_dict(model.state_dict())
     batches = [sampler(plan).batch(n).coarse.flatten(0, 1) for n in range(16)]
-    recalibrate(expected, batches)
+    recalibrate(expected, [through(batch) for batch in batches])
     ours, theirs = model.state_dict(), expected.state_dict()
     running = [name for name in ours if "running" in name]
     assert running

@@ -24,6 +24,7 @@ class StandIn(nn.Module):
         self.receptive_radius = self.effective_halo = max(layers, support)
         self.macs_per_voxel, self.inputs, self.ages, self.has_mask = 1.0, "density velocity", (), False
         self.scales_detail = self.reads_previous = False
+        self.latent = None
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
         self.body = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))

@@ -1,0 +1,111 @@
+"""Scores of fine smoke, and the directions in a latent code along which they grow (Shen et al. 2020, InterFaceGAN)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluidsr import metrics
+from fluidsr.choices import StyleScore
+
+_STIFFNESS = 1.0  # of the ridge regression, for numbers and scores of deviation 1
+_HELD_OUT = 4  # one frame in so many
+_LEFT = 0.1  # of a direction, without which nothing of its own is left
+
+# The fine density `[*S]`, that of the frame before, and the coarse velocity of that one, in cells per frame.
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+_UP = 1  # axis
+
+
+def enstrophy(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
+    """The enstrophy that buoyancy makes of the smoke: the mean square of its slope across gravity, per cell.
+
+    A generator makes no velocity. In air whose buoyancy follows the density, vorticity grows by the horizontal slope of
+    the density (the baroclinic torque), and this is its mean square.
+    """
+    slopes = [np.diff(current, axis=axis) for axis in range(current.ndim) if axis != _UP]
+    return float(sum(np.square(slope, dtype=np.float64).mean() for slope in slopes))
+
+
+def mass(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
+    """The mean density."""
+    return float(current.mean(dtype=np.float64))
+
+
+def height(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
+    """The height of the center of mass, 0 to 1 of the domain."""
+    others = tuple(axis for axis in range(current.ndim) if axis != _UP)
+    profile = current.sum(others, dtype=np.float64)
+    places = (np.arange(len(profile)) + 0.5) / len(profile)
+    return float(profile @ places / max(profile.sum(), 1e-12))
+
+
+def divergence(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
+    """The divergence that the flow would need for the smoke to be carried as it is: the mean of
+    `|current - A(previous)|` over the mean density, per frame, with the coarse flow's advection A."""
+    change = np.abs(current - metrics.carried(previous, velocity)).mean(dtype=np.float64)
+    return float(change / max(mass(current, previous, velocity), 1e-12))
+
+
+SCORES: dict[StyleScore, Score] = {
+    "enstrophy": enstrophy,
+    "mass": mass,
+    "height": height,
+    "divergence": divergence,
+}
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A unit vector of a content along which a score grows.
+
+    `r2`: the share of the score's variance over contents that the regression explains in frames that it has not seen;
+    `slope`: the relative change of the score along it, per unit, there.
+    """
+
+    vector: np.ndarray
+    r2: float
+    slope: float
+
+
+def direction(contents: np.ndarray, values: np.ndarray, frames: np.ndarray) -> Direction:
+    """The direction of a score: `values [n]` of the contents `[n, c]`, each measured in one of some `frames [n]`.
+
+    Values and contents are taken relative to their frame's mean; every fourth frame is held out. A score that is the
+    same for all contents has r2 0 and no slope.
+    """
+    relative, contents = np.empty(len(values)), contents.copy()
+    for frame in np.unique(frames):
+        of_frame = frames == frame
+        mean = values[of_frame].mean()
+        relative[of_frame] = (values[of_frame] - mean) / max(abs(mean), 1e-12)
+        contents[of_frame] -= contents[of_frame].mean(0)  # as the values: few contents have a mean, too
+    seen = frames % _HELD_OUT != _HELD_OUT - 1
+    weights, spread = _ridge(contents[seen], relative[seen])
+    length = float(np.linalg.norm(weights))
+    if spread == 0 or length == 0:
+        return Direction(np.zeros(contents.shape[1]), 0.0, 0.0)
+    errors = relative[~seen] - contents[~seen] @ weights
+    variance = np.square(relative[~seen] - relative[~seen].mean()).sum()
+    r2 = 1 - float(np.square(errors).sum() / variance) if variance > 0 else 0.0
+    return Direction(weights / length, r2, length)
+
+
+def _ridge(contents: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the contents, and the values' deviation."""
+    spread = float(values.std())
+    if spread < 1e-9:  # rounding
+        return np.zeros(contents.shape[1]), 0.0
+    normal = contents.T @ contents + _STIFFNESS * np.eye(contents.shape[1])
+    weights: np.ndarray = spread * np.linalg.solve(normal, contents.T @ ((values - values.mean()) / spread))
+    return weights, spread
+
+
+def without(vector: np.ndarray, held: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The unit vector nearest to `vector` across all of `held`; None where they are nearly all there is of it."""
+    for other in np.linalg.qr(np.stack(held, 1))[0].T if held else ():
+        vector = vector - (vector @ other) * other
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > _LEFT else None

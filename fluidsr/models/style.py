@@ -1,0 +1,195 @@
+"""Style: what a generator makes of the same smoke in more than one way, as a function of a seed and the frame's number.
+
+A style has three parts (Tulyakov et al. 2018, MoCoGAN; Karras et al. 2019, StyleGAN). Content, numbers that stay for a
+whole clip. Motion, numbers of each frame: the state of a recurrent network after the noise of the last frames. And, on
+each grid above the coarse one, a channel of noise that lies still in space. All noise is a hash of the seed and of the
+frame's or the voxel's own number, so that any frame and any part of it can be made alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fluidsr.models.blocks import CroppedSides
+
+WINDOW = 32  # frames whose noise the motion of one depends on: the last is its own
+_CONTENT, _MOTION, _SPACE = 1, 2, 3  # what a hash is for
+_BITS = 0xFFFFFFFF
+_PLACES = 2**24  # of a clip's first cell in training
+
+
+class LatentOptions(BaseModel):
+    """A generator's latent code: the same smoke in as many ways as there are seeds (docs/style.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    content: int = Field(default=16, ge=1, le=256, description="Numbers that are constant for a clip")
+    motion: int = Field(default=4, ge=0, le=64, description="Numbers per frame")
+    kind: Literal["gaussian", "sphere"] = Field(
+        default="gaussian",
+        description="How the content is drawn: from a normal distribution, or uniformly on a sphere",
+    )
+    noise: bool = Field(
+        default=True,
+        description="Whether each grid finer than the coarse one also has a channel of noise; needs `last: resized`",
+    )
+    hold: int = Field(
+        default=0, ge=0, description="Frames after which that noise changes; 0: it is constant for a clip"
+    )
+
+    @property
+    def size(self) -> int:
+        """Numbers that the layers are modulated by."""
+        return self.content + self.motion
+
+
+@dataclass(frozen=True)
+class Style:
+    """The style of each sample of a batch; one where B is 1.
+
+    `content [B, c]`; `motion [B, WINDOW, m]`, the noise of the last frames, the present one last; `key [B]` of the
+    noise in space; `cells`, for each axis `[B, n]`, the numbers of the coarse cells in a space that is the same for all
+    tiles, frames and machines.
+    """
+
+    content: Tensor
+    motion: Tensor
+    key: Tensor
+    cells: tuple[Tensor, ...]
+
+    def noise(self, scale: int, cropped: CroppedSides | None, left: int) -> Tensor:
+        """Noise `[B, 1, *(n * scale)]` on the grid `scale` times finer, less `left` of its cells at `cropped` sides:
+        independent from voxel to voxel, uniform, of mean 0 and deviation 1."""
+        state = _mixed(self.key ^ (scale * 0x85EBCA6B & _BITS))
+        for axis, cells in enumerate(self.cells):
+            fine = (cells[..., None] * scale + torch.arange(scale, device=cells.device)).flatten(1)
+            low, high = cropped[axis] if cropped else (False, False)
+            fine = fine.narrow(1, left * low, fine.shape[1] - left * (low + high))
+            state = _mixed(state[..., None] ^ (fine & _BITS).reshape(len(fine), *(1,) * axis, -1))
+        return _uniform(state)[:, None]
+
+
+def style_of(
+    options: LatentOptions,
+    seed: int,
+    frame: int,
+    cells: Sequence[Tensor],
+    shift: Tensor | None = None,
+) -> Style:
+    """The style of `seed` in the frame number `frame`, for coarse cells of the numbers `cells`, `[B, n]` for each axis.
+    `shift [c]` is added to the content, which on a sphere returns to it."""
+    device = cells[0].device
+    content = seeded_content(options, seed)
+    if shift is not None:
+        content = on_sphere(options, content + shift.to(content))
+    frames = torch.arange(frame - WINDOW + 1, frame + 1)
+    motion = _normal(_hashes((seed, _MOTION), frames[:, None], torch.arange(options.motion)[None]))
+    held = frame // options.hold if options.hold else 0
+    key = _hashes((seed, _SPACE), torch.tensor([held]))
+    return Style(content.to(device)[None], motion.to(device)[None], key.to(device), tuple(cells))
+
+
+def seeded_content(options: LatentOptions, seed: int) -> Tensor:
+    """The content of `seed`, `[c]`."""
+    return on_sphere(options, _normal(_hashes((seed, _CONTENT), torch.arange(options.content))))
+
+
+def on_sphere(options: LatentOptions, content: Tensor) -> Tensor:
+    """`content [..., c]` with the length that content of its kind has: on a sphere the square root of c."""
+    if options.kind == "gaussian":
+        return content
+    return content * (math.sqrt(options.content) / content.norm(dim=-1, keepdim=True))
+
+
+def drawn_style(
+    options: LatentOptions, samples: int, frames: int, shape: Sequence[int], random: torch.Generator
+) -> Style:
+    """Styles of a training batch: a random one for each of its samples, at a random place and time, for all of their
+    `frames` of `shape` coarse cells; B is `samples * frames`."""
+    device = random.device
+    motion = torch.randn(samples, WINDOW + frames - 1, options.motion, generator=random, device=device)
+    windows = torch.stack([motion[:, t : t + WINDOW] for t in range(frames)], 1).flatten(0, 1)
+    key = torch.randint(0, _BITS, (samples,), generator=random, device=device)
+    places = torch.randint(0, _PLACES, (len(shape), samples, 1), generator=random, device=device)
+    cells = tuple(
+        (place + torch.arange(n, device=device)).repeat_interleave(frames, 0)
+        for place, n in zip(places, shape, strict=True)
+    )
+    content = drawn_content(options, samples, frames, random)
+    return Style(content, windows, key.repeat_interleave(frames), cells)
+
+
+def drawn_content(options: LatentOptions, samples: int, frames: int, random: torch.Generator) -> Tensor:
+    """A random content for each of `samples`, the same in all of its `frames`: `[samples * frames, c]`."""
+    content = torch.randn(samples, options.content, generator=random, device=random.device)
+    return on_sphere(options, content).repeat_interleave(frames, 0)
+
+
+def with_content(style: Style, content: Tensor) -> Style:
+    """The same motion and noise with another `content [B, c]`."""
+    return replace(style, content=content)
+
+
+class LatentCode(nn.Module):
+    """A Style to the code `[B, content + motion]` that modulates the layers. The motion is the state of a gated
+    recurrent unit after WINDOW frames' noise, from rest; so it depends on no frame before these."""
+
+    def __init__(self, options: LatentOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.recurrence = nn.GRU(options.motion, options.motion, batch_first=True) if options.motion else None
+
+    def forward(self, style: Style) -> Tensor:
+        if self.recurrence is None:
+            return style.content
+        state = self.recurrence(style.motion)[1][0]
+        return torch.cat([style.content, state.to(style.content.dtype)], 1)
+
+    def neutral(self, coarse: Tensor) -> Style:
+        """The mean content and motion, and the noise of key 0, for `coarse [B, C, *S]`, whose cells count from 0."""
+        options, device = self.options, coarse.device
+        content = torch.zeros(1, options.content, dtype=coarse.dtype, device=device)
+        motion = torch.zeros(1, WINDOW, options.motion, dtype=coarse.dtype, device=device)
+        cells = tuple(torch.arange(n, device=device)[None] for n in coarse.shape[2:])
+        return Style(content, motion, torch.zeros(1, dtype=torch.int64, device=device), cells)
+
+
+def _hashes(words: Sequence[int], *numbers: Tensor) -> Tensor:
+    """32 random bits, in int64, for each of the broadcast `numbers`."""
+    state = torch.zeros((), dtype=torch.int64)
+    for word in words:
+        state = _mixed(state ^ (word & _BITS))
+    for number in numbers:
+        state = _mixed(state ^ (number & _BITS))
+    return state
+
+
+def _mixed(state: Tensor) -> Tensor:
+    """Another 32 bits, which depend on all of `state`: the mixing of Wellons 2018 ("lowbias32"), of 32 bits in
+    int64."""
+    state = (state + 0x9E3779B9) & _BITS  # or 0 would stay 0
+    state ^= state >> 16
+    state *= 0x7FEB352D
+    state &= _BITS
+    state ^= state >> 15
+    state *= 0x846CA68B
+    state &= _BITS
+    state ^= state >> 16
+    return state
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    """Uniform in float32, of mean 0 and deviation 1."""
+    return ((bits >> 8).float() + 0.5) * (math.sqrt(12) / 2**24) - math.sqrt(3)
+
+
+def _normal(bits: Tensor) -> Tensor:
+    """Normally distributed in float32, of mean 0 and deviation 1."""
+    return torch.special.ndtri((bits.double() + 0.5) / 2**32).float()

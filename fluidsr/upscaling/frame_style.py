@@ -1,0 +1,71 @@
+"""The style of a frame: the numbers that a generator's latent code and its noise have there, whatever the tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fluidsr.errors import InputError
+from fluidsr.frame import Frame
+from fluidsr.models.style import LatentOptions, Style, style_of
+from fluidsr.upscaling.periodic import OpenedFrame
+from fluidsr.upscaling.tiles import Box
+
+# Where a cell's number in space changes: at a share of a cell at which no frame begins. At a half, rounding would
+# move the noise of a domain of an odd number of cells from frame to frame.
+_BETWEEN = 0.382
+_MOST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class FrameStyle:
+    """`style` with the numbers of all cells of an opened frame."""
+
+    style: Style
+
+    def of(self, boxes: Sequence[Box], device: torch.device) -> Style:
+        """The style of tiles that read `boxes` of one shape."""
+        cells = tuple(
+            torch.cat([numbers[:, box.lo[axis] : box.hi[axis]] for box in boxes]).to(device)
+            for axis, numbers in enumerate(self.style.cells)
+        )
+        style = self.style
+        content, motion, key = (x.to(device) for x in (style.content, style.motion, style.key))
+        return replace(style, content=content, motion=motion, key=key, cells=cells)
+
+
+def frame_style(
+    latent: LatentOptions | None,
+    card: Any,
+    frame: Frame,
+    layout: OpenedFrame,
+    seed: int | None,
+    shift: Sequence[float] | None,
+) -> FrameStyle | None:
+    """The style of `frame`; None where the generator has no `latent` code.
+
+    The frame's number is its time over dt, and a cell's that of its place over the cell size, both of the frame itself:
+    the same wherever and in whatever order frames are made. Raises InputError where a style is asked of a generator
+    that has none, for a seed out of range, and for a shift of another size.
+    """
+    if latent is None:
+        for name, value in (("style_seed", seed), ("style_shift", shift)):
+            if value is not None:
+                card.require_latent(name)
+        return None
+    if seed is not None and not 0 <= seed <= _MOST_SEED:
+        raise InputError("style_seed", f"{seed} is out of range", f"give 0 to {_MOST_SEED}")
+    moved: Tensor | None = None
+    if shift is not None:
+        moved = torch.as_tensor(shift, dtype=torch.float32)
+        if tuple(moved.shape) != (latent.content,) or not bool(moved.isfinite().all()):
+            problem = f"is no vector of {latent.content} finite numbers"
+            raise InputError("style_shift", problem, "give as many as the content has")
+    corner = [math.floor(edge / frame.cell_size + _BETWEEN) for edge in frame.origin]
+    cells = [(layout.cells(axis) + first)[None] for axis, first in enumerate(corner[: frame.dim])]
+    return FrameStyle(style_of(latent, seed or 0, round(frame.time / frame.dt), cells, moved))

@@ -1,0 +1,75 @@
+"""Training a generator that has a latent code."""
+
+import pytest
+import torch
+
+from fluidsr import models
+from fluidsr.errors import SceneError
+from fluidsr.training import Recipe, Sources, train
+from fluidsr.training.adversarial_step import AdversarialStep
+from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.distributed import ProcessGroup
+
+STYLED = {
+    "generator": {
+        "width": 4,
+        "blocks": 1,
+        "rise_width": 4,
+        "last": "resized",
+        "modulation": "spade",
+        "latent": {"content": 3, "motion": 2},
+    },
+    "losses": {"absolute": 1.0, "temporal": 0.5, "diversity": 0.1},
+}
+RECURRENT = {
+    "generator": {"width": 4, "blocks": 1, "rise_width": 4, "modulation": "spade", "previous": True},
+    "losses": {"absolute": 1.0, "temporal": 0.5, "ping_pong": 0.1},
+}
+
+
+@pytest.mark.parametrize("settings", [STYLED, RECURRENT])
+def test_a_training_that_was_stopped_ends_in_the_same_weights(settings, recipe, sampler, tmp_path):
+    plan = recipe(**settings, steps=4, log_every=1, checkpoint_every=1)
+
+    def stop(progress):
+        if progress.step == 2:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        train(plan, Sources(sampler(plan)), tmp_path / "parts", on_progress=stop)
+    parts = train(plan, Sources(sampler(plan)), tmp_path / "parts")
+    whole = train(plan, Sources(sampler(plan)), tmp_path / "whole")
+    assert parts.steps == 4 and parts.card.sha256 == whole.card.sha256
+    generator = models.load(parts.model).generator
+    assert generator.options.previous == plan.generator.previous and generator.latent == plan.generator.latent
+    assert generator.spades[0].norm.running_var.min() > 0
+
+
+def test_diversity_teaches_the_factors_and_without_it_there_is_no_such_recipe(recipe, sampler):
+    plan = recipe(**STYLED)
+    state = TrainingState(plan, 0, "cpu")
+    metrics = AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
+    assert 0 < metrics["diversity"] <= 1
+    moved = dict(state.generator.network.named_parameters())
+    assert all(moved[name].grad.any() for name in moved if "factors.weight" in name or "recurrence" in name)
+    for losses, words in (
+        ({"absolute": 1.0}, "ignore its latent"),
+        ({"diversity": 0.1, "reverse": 0.1}, "reverse"),
+    ):
+        with pytest.raises((SceneError, ValueError), match=words):
+            recipe(generator=STYLED["generator"], losses={**losses, "absolute": 1.0})
+    with pytest.raises((SceneError, ValueError), match="no latent code"):
+        recipe(losses={"absolute": 1.0, "diversity": 0.1})
+
+
+def test_weights_of_a_spectral_norm_go_on_from_a_folded_model(recipe, sampler, tmp_path):
+    plan = recipe(generator={"width": 4, "blocks": 1, "rise_width": 4, "norm": "spectral"}, steps=2)
+    first = train(plan, Sources(sampler(plan)), tmp_path / "first")
+    assert first.card.hyperparameters["norm"] == "none"
+    second = Recipe.model_validate({**plan.model_dump(), "init": str(first.model)})
+    state = TrainingState(second, 0, "cpu")
+    state.load_init()
+    given = models.load(first.model).generator
+    coarse = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(state.ema.eval()(coarse), given(coarse), rtol=1e-3, atol=1e-5)
