@@ -132,7 +132,7 @@ def test_runs_with_a_corrector_reach_other_states_than_a_frame_does(pairs: Store
 def test_samples_are_mixed_from_frames_and_reached_states(pairs: Store) -> None:
     store = ConcatStore([pairs])
     frame = ClosureSamples(store, "train").frame(0)
-    marked = ClosureSample(frame.state * 0 + 7, frame.change, frame.air, frame.periodic)
+    marked = ClosureSample(frame.state * 0 + 7, frame.change, frame.density_change, frame.air, frame.periodic)
     samples = ClosureSamples(store, "train", reached=[marked], reached_share=0.25)
     count = sum(bool((samples.sample(n).state[:, :2] == 7).all()) for n in range(200))
     assert 30 <= count <= 70
