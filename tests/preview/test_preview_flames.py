@@ -96,7 +96,7 @@ def test_flames_are_gathered_beside_the_density() -> None:
 
 
 def test_a_flame_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="flame: is no field"):
+    with pytest.raises(InputError, match="flame: is not a field"):
         render(burning().replace(others={}), flame=np.full((3, 3), np.nan))
 
 
