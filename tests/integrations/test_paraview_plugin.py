@@ -138,5 +138,5 @@ def test_it_works_in_paraview(files: Path, tmp_path: Path) -> None:
         )
         assert set(fine["ranges"]) == {"density", "velocity"}
     assert told["errors"] == ""
-    assert "fluidsr: no-such-model: is neither a shipped model nor a file" in told["wrong model"]
+    assert "fluidsr: no-such-model: does not exist; give a path" in told["wrong model"]
     assert "Traceback" not in told["wrong model"]
