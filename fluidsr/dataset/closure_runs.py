@@ -54,10 +54,10 @@ def coarse_run(
     reference, seconds = fine_state(simulation, first).torch(), scene.frame_seconds
     solver.start_from(reference.density, reference.velocity, reference.temperature, seconds, reference.time)
     for index in range(first + 1, last + 1):
-        solver.advance(seconds)
+        report = solver.advance(seconds, measure_energy=corrector is not None)
         before = after = frame_of(solver, scene, seconds)
         if corrector is not None:
-            corrector.correct(solver)
+            corrector.correct(solver, report.energy_lost)
             after = frame_of(solver, scene, seconds)
         yield index, before, after
 

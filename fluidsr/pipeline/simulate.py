@@ -281,9 +281,9 @@ def _simulated_frames(
     for number in range(first + 1, max(todo) + 1):
         started = time.perf_counter()
         try:
-            advance = solver.advance(frame_seconds)
+            advance = solver.advance(frame_seconds, measure_energy=corrector is not None)
             if corrector is not None:
-                corrector.correct(solver)
+                corrector.correct(solver, advance.energy_lost)
         except SolverError as error:
             if folder is None:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import ModelError
@@ -20,6 +21,9 @@ AUTOMATIC, NONE = "auto", "none"
 # Coarse cells per frame, root mean square over smoke: nine of ten frames that correctors learn from are faster.
 SLOW = 0.5
 LONGEST = 16  # frames that a slow frame counts as, at most
+# Coarse cells per frame, root mean square over smoke, from which a correction gives back no more energy than advection
+# has lost in that frame: faster flow than correctors learned from could otherwise be driven on without end.
+FAST = 3.0
 
 
 class Corrector:
@@ -46,9 +50,11 @@ class Corrector:
         """What must be the same for a run to be gone on with."""
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength}
 
-    def correct(self, solver: Solver) -> None:
-        """Add what the solver's present state lacks. On return velocity is divergence-free, and each scalar's total is
-        as before.
+    def correct(self, solver: Solver, energy_lost: float | None) -> None:
+        """Add what the solver's present state lacks; `energy_lost`: what advection took in the frame before it, as
+        `Solver.advance(..., measure_energy=True)` reports it, or None: energy is not limited. On return velocity is
+        divergence-free, each scalar's total is as before, and flow that is FAST has gained no more energy than it had
+        lost.
 
         Raises SolverError where the projection fails.
         """
@@ -59,7 +65,8 @@ class Corrector:
 
         seconds = self._scene.frame_seconds
         frame = frame_of(solver, self._scene, seconds)
-        stretch = stretch_of(frame)
+        speed = speed_of(frame)
+        stretch = stretch_of(speed)
         longer = dataclasses.replace(frame, dt=stretch * seconds)
         state = closure_state(longer, self._scene.up_axis, self._per_kelvin, self._per_density)
         with torch.inference_mode():
@@ -73,20 +80,27 @@ class Corrector:
                     }
                 )
         scale = self._strength / stretch * frame.cell_size / longer.dt
-        solver.add_velocity(change.velocity[0] * scale, seconds)
+        most_energy = math.inf
+        if energy_lost is not None:
+            most_energy = max(energy_lost, 0.0) + max(1.0 - speed / FAST, 0.0) * solver.kinetic_energy()
+        solver.add_velocity(change.velocity[0] * scale, seconds, most_energy)
 
 
-def stretch_of(frame: Frame) -> float:
-    """How many frames of a slow flow (torch) a corrector sees as one, of which it then makes its share.
-
-    What a coarse grid loses in a second hardly depends on the frame rate, and a corrector learned from frames in which
-    smoke moves by about a cell.
-    """
+def speed_of(frame: Frame) -> float:
+    """Root mean square of the velocity (torch) over smoke, cells per frame; 0 where there is none."""
     from fluidsr.models.closure import PRESENT
 
     smoky = frame.density > PRESENT
     square = frame.velocity_in_cells().square().sum(0)[smoky]
-    speed = float(square.mean().sqrt()) if square.numel() else 0.0
+    return float(square.mean().sqrt()) if square.numel() else 0.0
+
+
+def stretch_of(speed: float) -> float:
+    """How many frames of a slow flow a corrector sees as one, of which it then makes its share; `speed` as of speed_of.
+
+    What a coarse grid loses in a second hardly depends on the frame rate, and a corrector learned from frames in which
+    smoke moves by about a cell.
+    """
     return min(max(SLOW / max(speed, SLOW / LONGEST), 1.0), float(LONGEST))
 
 

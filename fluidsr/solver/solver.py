@@ -48,7 +48,8 @@ class AdvanceReport:
     """What one `advance` did. `cfl`: the most cells that flow crossed in a substep; `max_speed`: greatest
     velocity component at the end, m/s; `pressure_iterations` of each substep; `residual` and
     `max_divergence`: the worst of all substeps (see SolveReport); `total_density`: density integrated over
-    the domain, m³ (2-D: m²); `seconds` of wall time by stage."""
+    the domain, m³ (2-D: m²); `seconds` of wall time by stage; `energy_lost`: the kinetic energy that advection
+    of the velocity took from the flow, in the unit of `Solver.kinetic_energy`, None where it was not measured."""
 
     substeps: int
     cfl: float
@@ -58,6 +59,7 @@ class AdvanceReport:
     max_divergence: float
     total_density: float
     seconds: dict[str, float]
+    energy_lost: float | None = None
 
 
 class Solver:
@@ -113,6 +115,7 @@ class Solver:
         self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
         self._stages: defaultdict[str, float] = defaultdict(float)
+        self._energy_lost: float | None = None  # so far in this `advance`; None: not asked for
         self._start_wind()
 
     def start_from(
@@ -148,8 +151,9 @@ class Solver:
             self._fire.expand(self._state, seconds)
         self._project(seconds, time)
 
-    def advance(self, seconds: float) -> AdvanceReport:
-        """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows.
+    def advance(self, seconds: float, measure_energy: bool = False) -> AdvanceReport:
+        """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows; with
+        `measure_energy` the report says what energy advection lost, at two more passes over the velocity a substep.
 
         On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
         nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
@@ -158,6 +162,7 @@ class Solver:
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError("advance", f"{seconds} s is not a duration", "give 0 or more seconds")
         self._stages.clear()
+        self._energy_lost = 0.0 if measure_energy else None
         densest = float(self._state.density.max())
         if densest > self._densest_left:
             self._densest = max(self._densest, densest)
@@ -187,6 +192,7 @@ class Solver:
             max_divergence=max((solve.max_divergence for solve in solves), default=0.0),
             total_density=totals["density"] * self.setup.grid.cell_size**self.setup.grid.dim,
             seconds=dict(self._stages),
+            energy_lost=self._energy_lost,
         )
 
     def _step(self, dt: float, until: float) -> SolveReport:
@@ -255,7 +261,11 @@ class Solver:
         with self._timed("advect"):
             if self._reflects:
                 self._solids.continue_into((), self._state.velocity)
+            if self._energy_lost is not None:
+                self._energy_lost += self.kinetic_energy()
             self._advection.velocity(self._state.velocity)
+            if self._energy_lost is not None:
+                self._energy_lost -= self.kinetic_energy()
 
     def _move_to(self, time: float) -> None:
         """Solids and sources to where they are at `time` (s), and everything that depends on it."""
@@ -438,6 +448,14 @@ class Solver:
             centred.append(mean.view(grid.shape))
         return torch.stack(centred)
 
+    def kinetic_energy(self) -> float:
+        """Half the square of the velocity, integrated over the domain from its faces: m⁵/s² (2-D: m⁴/s²)."""
+        grid = self.setup.grid
+        squares = (
+            float(faces.square().sum(dtype=torch.float64)) for faces in self._state.velocity[: grid.dim]
+        )
+        return 0.5 * sum(squares) * grid.cell_size**grid.dim
+
     def state(self) -> dict[str, torch.Tensor]:
         """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays.
         `densest` [2]: the densest smoke that was put in, and that the last `advance` left."""
@@ -494,9 +512,15 @@ class Solver:
         self._move_to(self._state.time)
         self._project(seconds, self._state.time)
 
-    def add_velocity(self, change: torch.Tensor, seconds: float) -> SolveReport:
-        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity; `seconds` is a frame's length: it says
-        how much divergence is none.
+    def add_velocity(
+        self, change: torch.Tensor, seconds: float, most_energy: float = math.inf
+    ) -> SolveReport:
+        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity.
+
+        Args:
+            seconds: a frame's length, of which every substep may be as long: it says how much divergence is none.
+            most_energy: at most so much is added to the kinetic energy, in the unit of `kinetic_energy`; a change that
+                would add more is scaled down.
 
         On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
         SolverError where the projection fails.
@@ -507,8 +531,19 @@ class Solver:
             raise InputError("change", what, f"give {(grid.dim, *grid.shape)}")
         faces = tuple(torch.empty_like(component) for component in self._state.velocity)
         to_faces(change.to(self.device), grid, faces)
-        for component, added in zip(self._state.velocity[: grid.dim], faces, strict=False):
-            component.add_(added)
+        pairs = list(zip(self._state.velocity[: grid.dim], faces, strict=False))
+        share = 1.0
+        if math.isfinite(most_energy):
+            per_energy = 2.0 / grid.cell_size**grid.dim
+            first = sum(float((a * b).sum(dtype=torch.float64)) for a, b in pairs)
+            second = sum(float(b.square().sum(dtype=torch.float64)) for _, b in pairs)
+            # |u + s c|² - |u|² = 2 s u.c + s² c.c, at most `room`, for the greatest s up to 1.
+            room = max(most_energy, 0.0) * per_energy
+            if 2.0 * first + second > room:
+                share = (math.sqrt(first * first + second * room) - first) / second
+        for component, added in pairs:
+            component.add_(added, alpha=share)
+        self._solids.hold_back(self._state.velocity)
         return self._project(seconds, self._state.time)
 
     def scalars(self) -> dict[str, torch.Tensor]:

@@ -57,7 +57,7 @@ def test_a_corrected_state_is_another_and_free_of_divergence(closure: str) -> No
     for _ in range(4):
         solver.advance(scene.frame_seconds)
     before, density = solver.velocity(), solver.density.clone()
-    corrector.correct(solver)
+    corrector.correct(solver, None)
     assert torch.equal(solver.density, density) and not torch.equal(solver.velocity(), before)
     assert solver.time == pytest.approx(4 * scene.frame_seconds)
     again = solver.velocity()
@@ -76,7 +76,7 @@ def test_a_run_takes_as_much_of_the_change_as_the_card_says(closure: str, tmp_pa
     for each in (corrector, Corrector(model, scene, "cpu", 0.5), Corrector(model, scene, "cpu")):
         solver = build(scene)
         solver.advance(scene.frame_seconds)
-        each.correct(solver)
+        each.correct(solver, None)
         results.append(solver.velocity())
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
@@ -98,7 +98,7 @@ def test_exchange_keeps_the_totals_and_the_ranges_of_scalars(tmp_path: Path) -> 
     for _ in range(4):
         solver.advance(scene.frame_seconds)
     before = {name: field.clone() for name, field in solver.scalars().items()}
-    corrector.correct(solver)
+    corrector.correct(solver, None)
     assert {"density", "temperature"} <= set(before)
     for name, field in solver.scalars().items():
         assert float((field - before[name]).abs().max()) > 1e-3, name
@@ -116,7 +116,7 @@ def test_what_a_slow_flow_is_given_in_a_second_does_not_depend_on_the_frame_rate
         velocity = 0.2 * torch.stack([x, x.flip(0)])
         solver.start_from(0.5 + 0.4 * x, velocity, None, scene.frame_seconds)
         before = (solver.density.clone(), solver.velocity())
-        corrector.correct(solver)
+        corrector.correct(solver, None)
         changes.append(((solver.density - before[0]) * fps, (solver.velocity() - before[1]) * fps))
     for one, other in zip(*changes, strict=True):
         assert one.abs().max() > 0
@@ -131,7 +131,7 @@ def test_still_air_stays_still_to_the_bit(closure: str) -> None:
     solver.density[8:12, 8:12] = 1.0
     for _ in range(3):
         solver.advance(scene.frame_seconds)
-        Corrector(model, scene, "cpu").correct(solver)
+        Corrector(model, scene, "cpu").correct(solver, None)
     assert not solver.velocity().any()
 
 
@@ -159,3 +159,37 @@ def test_a_corrected_run_goes_on_to_the_byte(closure: str, tmp_path: Path) -> No
     last = "frames/plume2d_0006.npz"
     one, other = (np.load(tmp_path / name / last)["density"] for name in ("whole", "plain"))
     assert not np.array_equal(one, other)
+
+
+def test_fast_flow_gains_no_more_energy_than_it_lost(tmp_path: Path) -> None:
+    model = models.load_closure(exchanging(tmp_path / "small.safetensors"))
+    scene = small()
+    x = torch.linspace(0, 6, 24)[:, None].sin() * torch.linspace(0, 9, 36).cos()
+    cells_per_second = scene.domain.cell_size / scene.frame_seconds
+    gains = []
+    for speed, lost in ((12.0, None), (12.0, 1e-4), (12.0, -1.0), (1.0, None), (1.0, 0.0)):
+        solver = build(scene)
+        velocity = speed * cells_per_second * torch.stack([x, x.flip(0)])
+        solver.start_from(torch.ones_like(x), velocity, None, scene.frame_seconds)
+        before = solver.kinetic_energy()
+        Corrector(model, scene, "cpu").correct(solver, lost)
+        gains.append(solver.kinetic_energy() - before)
+    assert gains[0] > 2e-4  # what the network alone would give
+    assert gains[1] <= 1.02e-4 and gains[2] <= 1e-6
+    assert gains[3] == gains[4] != 0  # slow flow is free
+
+
+def test_a_run_measures_what_advection_takes() -> None:
+    lost = []
+    for advection in ("maccormack", "semi-lagrangian"):
+        scene = small("physics.buoyancy.temperature=0", f"numerics.advection={advection}")
+        solver = build(scene)
+        x = torch.linspace(0, 6, 24)[:, None].sin() * torch.linspace(0, 9, 36).cos()
+        solver.start_from(torch.ones_like(x), torch.stack([x, x.flip(0)]), None, scene.frame_seconds)
+        assert solver.advance(0.0).energy_lost is None
+        assert solver.advance(0.0, measure_energy=True).energy_lost == 0.0
+        before = solver.kinetic_energy()
+        report = solver.advance(scene.frame_seconds, measure_energy=True)
+        assert report.energy_lost is not None
+        lost.append(report.energy_lost / before)
+    assert 0 < 1.5 * lost[0] < lost[1] < 0.1
