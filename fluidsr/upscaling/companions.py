@@ -95,10 +95,13 @@ class Carried:
         self._slope = _slope(array, density, little)
 
     def of(self, box: Box, fine_density: Tensor | None) -> Tensor:
-        """The coarse cells `box`, where the generator made `fine_density` of them; None where it made nothing."""
+        """The coarse cells `box`, where the generator made `fine_density` of them; None where it made no smoke."""
         values = interpolated(self._array, box, self._factor, "cubic")
-        if fine_density is not None:
-            detail = fine_density.to(values.device) - interpolated(self._density, box, self._factor, "cubic")
+        near = box.grown(CUBIC_REACH, self._density.shape).of(self._density)
+        if bool(near.any()):
+            detail = -interpolated(self._density, box, self._factor, "cubic")
+            if fine_density is not None:
+                detail += fine_density.to(detail.device)
             values = values + interpolated(self._slope, box, self._factor, "linear") * detail
         return torch.minimum(torch.maximum(values, self._least), self._most)
 

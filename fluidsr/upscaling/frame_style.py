@@ -13,7 +13,7 @@ from torch import Tensor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models.style import LatentOptions, Style, style_of
-from fluidsr.upscaling.periodic import OpenedFrame
+from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.tiles import Box
 
 # Where a cell's number in space changes: at a share of a cell at which no frame begins. At a half, rounding would
@@ -43,7 +43,7 @@ def frame_style(
     latent: LatentOptions | None,
     card: Any,
     frame: Frame,
-    layout: OpenedFrame,
+    layout: FrameLayout,
     seed: int | None,
     shift: Sequence[float] | None,
 ) -> FrameStyle | None:
@@ -67,5 +67,5 @@ def frame_style(
             problem = f"is no vector of {latent.content} finite numbers"
             raise InputError("style_shift", problem, "give as many as the content has")
     corner = [math.floor(edge / frame.cell_size + _BETWEEN) for edge in frame.origin]
-    cells = [(layout.cells(axis) + first)[None] for axis, first in enumerate(corner[: frame.dim])]
+    cells = [(layout.numbers(axis) + first)[None] for axis, first in enumerate(corner[: frame.dim])]
     return FrameStyle(style_of(latent, seed or 0, round(frame.time / frame.dt), cells, moved))

@@ -13,13 +13,13 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.earlier_frames import corner_of, follows
+from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.network_input import check_finite, prepare_input
-from fluidsr.upscaling.periodic import OpenedFrame
 from fluidsr.upscaling.tiles import FieldBlock
 
 
 def last_frame_of(
-    frame: Frame, previous: Frame, factor: int, layout: OpenedFrame, device: torch.device
+    frame: Frame, previous: Frame, factor: int, layout: FrameLayout, device: torch.device
 ) -> LastFrame:
     """The fine frame `previous` beside the coarse `frame`, which `layout` lays out.
 
@@ -36,13 +36,13 @@ def last_frame_of(
     # The flow itself, whatever flow the generator is shown.
     velocity = layout.opened(prepare_input(frame, 1.0, device).coarse[1:])
     same = fine.shape == tuple(n * factor for n in frame.shape) and not any(corner)
-    if not any(layout.margin):
+    if not any(layout.periodic):
+        offset = tuple(n - factor * below for n, below in zip(offset, layout.below, strict=True))
         return LastFrame(fine.density, velocity, offset, "border" if same else "zeros")
     if not same:
         problem = f"a frame of {fine.shape} voxels does not fit a domain whose ends are joined"
         raise InputError("previous", problem, "give a frame of the whole domain")
-    scaled = (tuple(n * factor for n in counts) for counts in (layout.shape, layout.start, layout.margin))
-    return LastFrame(OpenedFrame(*scaled).opened(fine.density), velocity, offset)
+    return LastFrame(layout.refined(factor).opened(fine.density), velocity, offset)
 
 
 class LastFrameStore:

@@ -26,6 +26,7 @@ from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
 from fluidsr.upscaling.earlier_frames import furthest_way, history_of
+from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.frame_style import FrameStyle, frame_style
 from fluidsr.upscaling.last_frame import last_frame_of
 from fluidsr.upscaling.memory import WORKSPACE, MemoryModel, is_exhaustion
@@ -37,7 +38,6 @@ from fluidsr.upscaling.network_input import (
     checked_factor,
     prepare_input,
 )
-from fluidsr.upscaling.periodic import OpenedFrame
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
@@ -284,7 +284,7 @@ class Upscaler:
             reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
         elif previous is not None and any(self.periodic):
             reach += _CARRIED_REACH + furthest_way((frame,), self.device)
-        layout = OpenedFrame.of(network_input.density, self.periodic, reach)
+        layout = FrameLayout.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
@@ -309,7 +309,7 @@ class Upscaler:
         if math.prod(shape) > _MOST_PLANNED:
             return self._extrapolated_cost(shape)
         full = torch.ones(1 + len(shape), *shape)
-        layout = OpenedFrame.of(full[0], self.periodic, self.halo)
+        layout = FrameLayout.of(full[0], self.periodic, self.halo)
         tiles = self._plan(layout.opened(full), layout.interior).tiles
         cells, largest = (f(tile.computed_cells for tile in tiles) for f in (sum, max))
         return Cost(
@@ -343,7 +343,7 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
-    def _last_frame(self, frame: Frame, previous: Frame | None, layout: OpenedFrame) -> LastFrame | None:
+    def _last_frame(self, frame: Frame, previous: Frame | None, layout: FrameLayout) -> LastFrame | None:
         """The last fine frame beside `frame`. Raises InputError where it does not fit."""
         if previous is None:
             return None

@@ -22,8 +22,10 @@ def test_a_field_that_is_linear_in_the_density_gets_its_detail(shape: tuple[int,
     found = Carried(field, density, FACTOR).of(box, made)
     for part, coarse, wanted in zip(found, field, (3 - 2 * made, 5 + 0 * made, made), strict=True):
         torch.testing.assert_close(part, wanted.clamp(coarse.min(), coarse.max()), rtol=0, atol=0.02)
-    # Where the generator made nothing, it is cubic interpolation within the range.
-    alone = Carried(field[0], density, FACTOR).of(box, None)
+    # Where the generator made no smoke, it is as if it had made a density of 0; far from any, cubic interpolation.
+    carried = Carried(field[0], density, FACTOR)
+    torch.testing.assert_close(carried.of(box, None), carried.of(box, torch.zeros_like(made)))
+    alone = Carried(field[0], 0 * density, FACTOR).of(box, None)
     expected = upsample(field[:1, None], FACTOR)[0, 0].clamp(field[0].min(), field[0].max())
     torch.testing.assert_close(alone, expected)
     # A part is that part of the whole.

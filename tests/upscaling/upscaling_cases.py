@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides, trim
 from fluidsr.upscaling import Upscaler, plan
+from fluidsr.upscaling.frame_layout import REPEATED
+from fluidsr.upscaling.tiles import Box
 
 
 class StandIn(nn.Module):
@@ -68,24 +70,35 @@ def smoke(shape: tuple[int, ...], seed: int = 0, blobs: int = 2, radius: float =
     )
 
 
+def laid_out(frame: Frame) -> tuple[torch.Tensor, Box]:
+    """What a generator sees of a frame, `[1 + d, *S]`, with its outermost cells repeated where they hold smoke; and the
+    cells of it that are the frame's own."""
+    seen = frame.torch()
+    coarse = torch.cat([seen.density[None], seen.velocity_in_cells()]).numpy()
+    sides = [
+        tuple(REPEATED * bool((frame.density.take(end, axis) > 0).any()) for end in (0, -1))
+        for axis in range(frame.dim)
+    ]
+    wider = torch.from_numpy(np.pad(coarse, [(0, 0), *sides], mode="edge"))
+    return wider, Box((0,) * frame.dim, frame.shape).moved([below for below, _ in sides])
+
+
 def whole(upscaler: Upscaler, frame: Frame) -> np.ndarray:
     """The fine density from one call of the generator on the whole domain."""
-    seen = frame.torch()
+    coarse, own = laid_out(frame)
     with torch.no_grad():
-        return upscaler.generator(torch.cat([seen.density[None], seen.velocity_in_cells()])[None])[
-            0, 0
-        ].numpy()
+        return own.scaled(upscaler.factor).of(upscaler.generator(coarse[None])[0, 0]).numpy()
 
 
 def one_cell_short(upscaler: Upscaler, frame: Frame) -> float:
     """How wrong a frame comes out where tiles read a cell less than their halo."""
-    seen, expected = frame.torch(), whole(upscaler, frame)
-    coarse = torch.cat([seen.density[None], seen.velocity_in_cells()])
+    (coarse, own), expected = laid_out(frame), whole(upscaler, frame)
     worst = 0.0
     for tile in plan(frame.shape, 6 if frame.dim == 2 else 3, 0, 1)[:8]:
-        read = tile.write.grown(upscaler.halo - 1, frame.shape)
+        write = tile.write.moved(own.lo)
+        read = write.grown(upscaler.halo - 1, coarse.shape[1:])
         with torch.no_grad():
             answer = upscaler.generator(read.of(coarse)[None])[0, 0]
-        found = tile.write.relative_to(read).scaled(upscaler.factor).of(answer).numpy()
+        found = write.relative_to(read).scaled(upscaler.factor).of(answer).numpy()
         worst = max(worst, float(np.abs(found - tile.write.scaled(upscaler.factor).of(expected)).max()))
     return worst

@@ -1,4 +1,4 @@
-"""Along a periodic axis a frame has no ends: shifted, it becomes the same voxels, shifted."""
+"""What a generator reads beyond the ends of a frame: the other end of a periodic axis, or its outermost cells again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models import build
 from fluidsr.upscaling import Upscaler
-from fluidsr.upscaling.periodic import _emptiest
+from fluidsr.upscaling.frame_layout import REPEATED, FrameLayout, _emptiest
 
 FIELDS = ("density", "velocity", "temperature")
 CASES = {2: ((20, 17), (True, False)), 3: ((9, 13, 11), (True, False, True))}
@@ -108,3 +108,46 @@ def test_the_cut_goes_with_the_ring():
 def test_periodic_needs_an_answer_for_each_axis(small):
     with pytest.raises(InputError, match="periodic: 3 axes, and the frame is 2-D"):
         Upscaler(small, periodic=(True, False, True)).upsample(smoke((12, 9)))
+
+
+def column(height: int, time: float) -> Frame:
+    """Smoke that fills a domain from below to above and drifts sideways, the same at every height."""
+    x = np.arange(24, dtype=np.float32)
+    across = np.clip(1.5 - np.abs(x - 9 - 10 * time) / 4, 0, 1) * (1 + 0.3 * np.sin(2 * x - 20 * time))
+    density = np.repeat(across[:, None], height, axis=1).astype(np.float32)
+    velocity = np.zeros((2, 24, height), np.float32)
+    velocity[0] = 1.0
+    return Frame(density, velocity, cell_size=0.1, time=time, dt=0.1)
+
+
+@pytest.mark.parametrize("with_history", [False, True])
+def test_smoke_goes_on_beyond_a_floor(with_history):
+    torch.manual_seed(1)
+    history = {"history": "1 2", "last": "resized", "rises": "resized"} if with_history else {}
+    generator = build("SmokeGenerator", dim=2, factor=4, width=8, blocks=0, **history).fold()
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(2.0)
+    upscaler = Upscaler(model_of(generator))
+    frames = {height: [column(height, time) for time in (0.8, 0.9, 1.0)] for height in (16, 64)}
+    low, high = (
+        upscaler.upsample(sequence[-1], history=sequence[:-1]).density for sequence in frames.values()
+    )
+    middle = high[:, 4 * 32 : 4 * 32 + 1]
+    assert (
+        np.abs(high[:, 4 * 30 : 4 * 34] - middle).max() < 1e-5
+    )  # far from both ends it is the same everywhere
+    at_the_ends = np.abs(low - middle).max()
+    alone = np.abs(whole(upscaler, frames[16][-1]) - middle).max()
+    assert at_the_ends < 0.02 * middle.max()
+    assert with_history or alone == pytest.approx(at_the_ends, abs=1e-5)
+
+
+def test_an_end_without_smoke_is_left_alone():
+    frame = smoke((20, 17), 3, 0)
+    frame.density[4:9, :6] = 0.5  # stands on one of four sides
+    layout = FrameLayout.of(torch.from_numpy(frame.density), (False, False), 12)
+    assert (layout.below, layout.above) == ((0, REPEATED), (0, 0))
+    assert layout.opened_frame(frame).shape == (20, 17 + REPEATED)
+    assert layout.opened_frame(frame).origin == pytest.approx((1.0, 1.0 - REPEATED * 0.1))
+    assert layout.numbers(1).tolist() == list(range(-REPEATED, 17))
