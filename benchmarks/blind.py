@@ -25,8 +25,9 @@ from quality import unseen
 from fluidsr import dataset, models
 from fluidsr.atomic import replacing
 from fluidsr.evaluation import REFERENCE
-from fluidsr.pipeline.evaluate import WARM_UP, closure_for, finished, picture, sides, write_movie
+from fluidsr.pipeline.evaluate import write_movie
 from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
+from fluidsr.pipeline.evaluation_job import WARM_UP, closure_for, divergence_of, picture, sides
 from fluidsr.pipeline.progress import Progress
 
 SCENES = 10
@@ -58,7 +59,11 @@ def main() -> None:
     shown = (*upscalers, *BESIDE)
     scenes = []
     with Progress(min(options.scenes, len(simulations)), stage="blind", quiet=False) as progress:
-        for each in finished(sides(simulations[: options.scenes], "free", closure, "cpu"), progress):
+        for each in sides(simulations[: options.scenes], "free", closure, "cpu"):
+            failure = divergence_of(each)
+            if failure is not None:
+                progress.note(f"{each.name} is left out: {failure}")
+                continue
             frames = [
                 {name: picture(made[name], options.edge) for name in (*shown, REFERENCE)}
                 for made in methods.frames_of(each, WARM_UP)

@@ -29,8 +29,9 @@ import fluidsr
 from fluidsr import dataset, evaluation, models, scenes
 from fluidsr.evaluation import Report
 from fluidsr.frame import Frame
-from fluidsr.pipeline.evaluate import WARM_UP, rendered, write_movie
+from fluidsr.pipeline.evaluate import write_movie
 from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
+from fluidsr.pipeline.evaluation_job import WARM_UP, rendered
 
 BAKE = Path(__file__).parents[1] / "tests" / "volumes" / "clients_blender_bake.py"
 NOTE = "Stress set"  # how the line on the card begins
@@ -183,7 +184,7 @@ def main() -> None:
             methods = EvaluatedMethods.of(upscalers, card.dim, card.factor, "cpu", wavelet=wavelet)
             about = {"stress": [run.name for run in runs], "cells": options.cells, "seconds": options.seconds}
             report = methods.judge(runs, "free", options.stride, first=WARM_UP, about=about)
-            report.rendered = [] if options.no_pictures else rendered(runs, methods, WARM_UP)
+            report.rendered = [] if options.no_pictures else [rendered(run, methods, WARM_UP) for run in runs]
             reports.append(report)
             place = folder if wavelet else folder / "alone"
             evaluation.write(reports[-1], place, write_movie)

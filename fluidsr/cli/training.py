@@ -224,7 +224,7 @@ def finetune(
     metavar="NAME|MODULE:CLASS",
     help="Measure this metric of another package too; repeatable.",
 )
-@options("data", "output", "device", "overwrite", "json")
+@options("data", "output", "device", "scheduler", "overwrite", "json")
 def evaluate(
     models: tuple[str, ...],
     data: str,
@@ -236,6 +236,7 @@ def evaluate(
     metrics: tuple[str, ...],
     output: Path | None,
     device: str,
+    scheduler: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -257,6 +258,7 @@ def evaluate(
         stride=stride,
         pictures=pictures,
         metrics=metrics,
+        scheduler=scheduler,
         overwrite=overwrite,
         quiet=quiet,
     )

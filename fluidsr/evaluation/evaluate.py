@@ -17,8 +17,6 @@ from fluidsr.evaluation.pairs import Method, Pair
 from fluidsr.evaluation.report import REFERENCE, Report, Slices
 from fluidsr.frame import Frame
 
-_WORST = 3  # frames that are shown
-
 
 def evaluate(
     upsample: Method | None,
@@ -140,9 +138,7 @@ def _keep_pictures(
     error = next(record["spectrum"] for record in reversed(report.frames) if record["method"] == report.name)
     known = report.worst.get(pair.simulation)
     if known is None or error > known[0]:
-        report.worst[pair.simulation] = (error, _slices(pair, fields, reference.factor))
-        worst = sorted(report.worst, key=lambda each: -report.worst[each][0])
-        report.worst = {each: report.worst[each] for each in worst[:_WORST]}
+        report.add_worst(pair.simulation, error, _slices(pair, fields, reference.factor))
 
 
 def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:

@@ -15,6 +15,7 @@ from fluidsr.evaluation.metric import Metric
 from fluidsr.evaluation.rendered import Rendered
 
 REFERENCE = "reference"
+_WORST = 3  # frames that are shown
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,24 @@ class Report:
         sums = self._spectra.setdefault(simulation, {"frequencies": frequencies})
         for method, energies in spectra.items():
             sums[method] = sums.get(method, 0.0) + energies
+
+    def add_worst(self, simulation: str, error: float, shown: Slices) -> None:
+        """Offer a frame for `worst`, which keeps those of the simulations that came out worst."""
+        self.worst[simulation] = (error, shown)
+        names = sorted(self.worst, key=lambda each: -self.worst[each][0])
+        self.worst = {each: self.worst[each] for each in names[:_WORST]}
+
+    def extend(self, other: Report) -> None:
+        """Add what a report of the same methods, on pairs of the same kind, has on other simulations."""
+        self.frames += other.frames
+        for method, seconds in other.seconds.items():
+            self.seconds[method] = self.seconds.get(method, 0.0) + seconds
+        self.slices |= other.slices
+        self.detail |= other.detail
+        for simulation, (error, shown) in other.worst.items():
+            self.add_worst(simulation, error, shown)
+        self.rendered += other.rendered
+        self._spectra |= other._spectra
 
     @property
     def simulations(self) -> list[str]:

@@ -158,6 +158,7 @@ def evaluate(
     pictures: int = 1,
     metrics: Sequence[str] = (),
     device: str = "auto",
+    scheduler: str | None = None,
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Report:
@@ -182,6 +183,7 @@ def evaluate(
         pictures=pictures,
         metrics=metrics,
         device=device,
+        scheduler=scheduler,
         overwrite=overwrite,
         quiet=_silent(quiet),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,23 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluidsr import cluster
 from fluidsr import device as devices
 from fluidsr.choices import PairKind
 from fluidsr.errors import InputError, SolverError
 from fluidsr.pipeline import provenance
-from fluidsr.pipeline.evaluated_methods import EvaluatedMethods, load_models
+from fluidsr.pipeline.evaluation_job import (
+    EvaluationSettings,
+    SimulationJob,
+    SimulationResult,
+    evaluate_simulation,
+    inputs_of,
+    judged_frames,
+)
 from fluidsr.pipeline.progress import Progress
 from fluidsr.scenes.corrector import AUTOMATIC, NONE
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import DataSource, PairedSimulation, Store
-    from fluidsr.evaluation import Recording, Rendered, Report
-    from fluidsr.frame import Frame
-    from fluidsr.models import ClosureModel
-
-RUNS = {"coupled", "free"}  # kinds of pairs that are coarse runs
-WARM_UP = 1 / 3  # share of the frames of pairs that are made anew, before the first is judged
-_PICTURE = 270  # pixels along the longer side of a rendering
+    from fluidsr.evaluation import Report
 
 
 def evaluate(
@@ -41,6 +43,7 @@ def evaluate(
     stride: int = 1,
     pictures: int = 1,
     metrics: Sequence[str] = (),
+    scheduler: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
@@ -50,133 +53,105 @@ def evaluate(
     Of each kind of `pairs` (`dataset.CoarseSide`) there is one report, the first with the others in it. `closure`
     corrects coarse runs: a name, a path, none, or `auto`, the shipped one of that dimension and factor. `pictures`
     simulations of each kind are rendered, too. `metrics` of other packages, by name or as `module:Class`, are measured.
+    Simulations are judged here, or by the workers of the dask `scheduler`; but for the seconds the report is the same.
 
     On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots, movies and `index.html`.
-    Raises InputError for a split without simulations and for a folder with another report unless
-    `overwrite`, DatasetError where other than recorded pairs cannot be made, ModelError where model and data do not
-    fit.
+    Raises InputError for a split without simulations, for a folder with another report unless `overwrite` and for data
+    that workers cannot see; DatasetError where other than recorded pairs cannot be made, ModelError where model and
+    data do not fit; SolverError where all coarse runs of a kind diverge.
     """
-    from fluidsr import dataset, evaluation
+    from fluidsr import evaluation
 
-    added = [evaluation.METRICS.resolve(reference)() for reference in metrics]
-    device = devices.resolve(device)
-    store = dataset.open_source(data)
-    upscalers = load_models(models, store.dim, store.factor, str(data), device)
-    folder = output or Path("runs") / f"evaluate_{next(iter(upscalers))}"
-    if (folder / "report.json").exists() and not overwrite:
-        raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
-    simulations = _simulations(store, split)
-    corrector = closure_for(closure, store.dim, store.factor, device) if set(pairs) & RUNS else None
-    kinds = {kind: sides(simulations, kind, corrector, device) for kind in dict.fromkeys(pairs)}
-    drawn_on = device if device in ("cpu", "cuda:0") else "cpu"  # where Taichi can run
-    wavelet = drawn_on == device and all(hasattr(s, "scene") for each in kinds.values() for s in each)
-    methods = EvaluatedMethods.of(upscalers, store.dim, store.factor, device, wavelet=wavelet)
-    about = {
-        "models": {name: each.card.sha256 for name, each in upscalers.items()},
-        "data": {"name": store.path.name, "split": split, "stride": stride},
-        **({"closure": corrector.card.name if corrector else NONE} if set(pairs) & RUNS else {}),
-        "environment": provenance.environment(),
-    }
-    perceptual, missing = evaluation.lpips_distance() if pictures else (None, "")
-    reports: list[Report] = []
-    for kind, recordings in kinds.items():
-        total = sum(_count(each, kind, stride) for each in recordings)
-        with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:
-            sound = finished(recordings, progress)
-            first = 0.0 if kind == "recorded" else WARM_UP
-            report = methods.judge(
-                sound, kind, stride, first=first, about=about, added=added, on_progress=progress.advance
-            )
-            report.rendered = rendered(sound[:pictures], methods, first, drawn_on, perceptual)
-            if missing and not reports:
-                progress.note(f"LPIPS is not measured: {missing}")
-            reports.append(report)
+    settings = EvaluationSettings(
+        models=tuple(models),
+        data=str(data),
+        split=split,
+        pairs=tuple(dict.fromkeys(pairs)),
+        closure=closure,
+        device=devices.resolve(device),
+        stride=stride,
+        render=pictures > 0,
+        metrics=tuple(metrics),
+    )
+    if scheduler is not None:
+        settings = settings.anywhere()
+    try:
+        inputs = inputs_of(settings)
+        folder = output or Path("runs") / f"evaluate_{next(iter(inputs.models))}"
+        if (folder / "report.json").exists() and not overwrite:
+            raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
+        about = {
+            "models": inputs.models,
+            "data": {"name": inputs.store.path.name, "split": split, "stride": stride},
+            **(
+                {"closure": inputs.corrector.card.name if inputs.corrector else NONE}
+                if inputs.has_runs
+                else {}
+            ),
+            "environment": provenance.environment(),
+        }
+        reports: list[Report] = []
+        for kind in settings.pairs:
+            jobs = [
+                SimulationJob(
+                    kind, index, each.name, judged_frames(each, kind, stride), render=index < pictures
+                )
+                for index, each in enumerate(inputs.recordings(kind))
+            ]
+            total = sum(job.frames for job in jobs)
+            with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:
+                if inputs.missing and not reports:
+                    progress.note(f"LPIPS is not measured: {inputs.missing}")
+                report = _report(jobs, pictures, settings, scheduler, progress)
+            reports.append(replace(report, about=about))
+    finally:
+        inputs_of.cache_clear()
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
 
 
-def _simulations(store: Store | DataSource, split: str) -> Sequence[PairedSimulation]:
-    """Those of the split, or `all`. Raises InputError where there are none."""
-    simulations = store.simulations(None if split == "all" else split)
-    if not simulations:
-        raise InputError(str(store), f"has no simulations in the split '{split}'", "choose another `split`")
-    return simulations
+def _report(
+    jobs: Sequence[SimulationJob],
+    pictures: int,
+    settings: EvaluationSettings,
+    scheduler: str | None,
+    progress: Progress,
+) -> Report:
+    """The report on all simulations whose coarse run does not diverge, the first `pictures` of them rendered. Raises
+    SolverError where all diverge."""
+    results = _results(jobs, settings, scheduler, progress)
+    missing = pictures - sum(job.render for job in results)  # in place of those that diverge
+    more = [replace(job, judge=False, render=True) for job in results if not job.render][:missing]
+    if more:
+        results |= _results(more, settings, scheduler, progress)
+    report, *others = [result.report for result in results.values() if result.report is not None]
+    for other in others:
+        report.extend(other)
+    report.rendered = [result.rendered for result in results.values() if result.rendered is not None]
+    return report
 
 
-def closure_for(name: str, dim: int, factor: int, device: str) -> ClosureModel | None:
-    """The corrector of coarse runs that `name` means. Raises ModelError for one that is missing."""
-    from fluidsr import models
-
-    if name == AUTOMATIC:
-        name = f"closure{dim}d-x{factor}"
-        name = name if name in models.shipped_closures() else NONE
-    return None if name == NONE else models.load_closure(name, device)
-
-
-def sides(
-    simulations: Sequence[PairedSimulation], kind: PairKind, closure: ClosureModel | None, device: str
-) -> Sequence[Recording]:
-    """The simulations with coarse frames of that kind; those of other packages, which have recorded ones alone, as they
-    are. Raises DatasetError where there is no making them."""
-    from fluidsr.dataset import CoarseSide, Simulation
-
-    if kind == "recorded" and not all(isinstance(each, Simulation) for each in simulations):
-        return simulations
-    return [CoarseSide.of(each, kind, closure, device) for each in simulations]
-
-
-def finished(recordings: Sequence[Recording], progress: Progress) -> list[Recording]:
-    """Those whose coarse run does not diverge; the others are told. Raises SolverError where none is left."""
-    sound: list[Recording] = []
+def _results(
+    jobs: Sequence[SimulationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
+) -> dict[SimulationJob, SimulationResult]:
+    """What the jobs have asked for, in their order, without those whose coarse run diverges, which are told."""
+    on_progress = progress.advance if scheduler is None else None
+    work = partial(evaluate_simulation, settings=settings, on_progress=on_progress)
+    results: dict[SimulationJob, SimulationResult] = {}
     failure: SolverError | None = None
-    for each in recordings:
-        try:
-            each.coarse(each.frames - 1)
-            sound.append(each)
-        except SolverError as error:
-            failure = error
-            progress.note(f"{each.name} is left out: {error}")
-    if failure is not None and not sound:
+    with closing(cluster.results(work, jobs, scheduler, progress.note, name=lambda job: job.name)) as made:
+        for job, result in made:
+            if isinstance(result, SolverError):
+                failure = result
+                progress.note(f"{job.name} is left out: {result}")
+                continue
+            results[job] = result
+            if scheduler is not None and job.judge:
+                progress.advance(job.name, job.frames)
+    if failure is not None and not results:
         raise failure
-    return sound
-
-
-def _count(recording: Recording, kind: PairKind, stride: int) -> int:
-    """How many frames of it are judged."""
-    from fluidsr.evaluation import judged
-
-    beginning = 0 if kind == "recorded" else int(WARM_UP * recording.frames)
-    return sum(judged(index, beginning, stride) for index in range(recording.frames))
-
-
-def rendered(
-    recordings: Sequence[Recording],
-    methods: EvaluatedMethods,
-    first: float,
-    device: str = "cpu",
-    perceptual: Callable[[np.ndarray, np.ndarray], float] | None = None,
-) -> list[Rendered]:
-    """Renderings of consecutive frames of each, from the share `first` of them on, with LPIPS by `perceptual`."""
-    from fluidsr import evaluation
-
-    render = partial(picture, device=device)
-    return [
-        evaluation.rendered(
-            each.name, methods.frames_of(each, first), evaluation.REFERENCE, render, perceptual
-        )
-        for each in recordings
-    ]
-
-
-def picture(frame: Frame, edge: int = _PICTURE, device: str = "cpu") -> np.ndarray:
-    """The rendering of a frame under the camera that previews have, `edge` pixels along its longer side."""
-    from fluidsr import preview
-
-    width, height = preview.picture_size(frame)
-    scale = edge / max(width, height)
-    width, height = (max(2, round(scale * n)) for n in (width, height))
-    return preview.render(frame, width=width, height=height, device=device)
+    return results
 
 
 def write_movie(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:

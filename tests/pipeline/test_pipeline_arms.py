@@ -4,14 +4,9 @@ import json
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fluidsr.dataset.config import DatasetConfig, split_of
-from fluidsr.dataset.layout import simulation_name
-from fluidsr.dataset.writer import SimulationWriter, create_root
 from fluidsr.errors import SceneError
-from fluidsr.frame import Frame
 from fluidsr.pipeline.train import TrainJob
 from fluidsr.training import load_recipe
 
@@ -66,29 +61,6 @@ def test_a_wrong_file_says_where(arms, plan_file, text, words):
     with pytest.raises(SceneError) as caught:
         arms["load_plan"](plan_file(text))
     assert all(word in str(caught.value) for word in words), caught.value
-
-
-@pytest.fixture
-def small_store(tmp_path):
-    """Three simulations, one for each split, of a blob that drifts."""
-    path, cells = tmp_path / "small.zarr", 16
-    config = DatasetConfig(dim=2, resolution=cells, factor=4, simulations=3, frames=6, seed=7)
-    create_root(path, {**config.as_dict(), "software": {}})
-    x, y = (np.indices((4 * cells, 4 * cells)) + 0.5) / (4 * cells)
-    for index in range(3):
-        with SimulationWriter(path, simulation_name(index), 6, 2) as writer:
-            for t in range(6):
-                fine = np.exp(-40 * ((x - 0.3 - 0.03 * t - 0.1 * index) ** 2 + (y - 0.5) ** 2)).astype(
-                    np.float32
-                )
-                coarse = fine.reshape(cells, 4, cells, 4).mean((1, 3))
-                velocity = np.stack([np.full_like(coarse, 0.5), np.zeros_like(coarse)])
-                frame = Frame(density=coarse, velocity=velocity, cell_size=0.05, time=t / 24, dt=1 / 24)
-                writer.add(frame, {"density": fine.astype(np.float16)})
-            about = {"seed": index, "split": split_of(index), "pairs": "filtered", "factor": 4, "dt": 1 / 24}
-            place = {"start_time": 0.0, "origin": [0.0, 0.0], "low_cell_size": 0.05, "high_cell_size": 0.0125}
-            writer.finish(about | place)
-    return path
 
 
 def test_a_finished_arm_is_not_trained_again(arms, plan_file, tmp_path, small_store, monkeypatch):

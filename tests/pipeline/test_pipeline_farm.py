@@ -1,6 +1,7 @@
 """Commands with --scheduler: what the workers of a dask cluster leave is what one process leaves, to the byte."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,39 @@ def test_a_frame_that_a_worker_cannot_read_is_one_line_and_the_others_are_kept(
     for folder, more in (("here", []), ("there", there)):
         assert call(*convert, *more, "-o", str(tmp_path / folder)) == 0
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def seconds_left_out(document: dict) -> dict:
+    """A report without what takes another time in every run."""
+    others = {kind: seconds_left_out(each) for kind, each in document.get("others", {}).items()}
+    return {k: v for k, v in document.items() if k != "seconds_per_frame"} | {"others": others}
+
+
+@in_minutes
+def test_workers_judge_the_same(
+    small_store: Path,
+    tiny_model: str,
+    recalling_model: str,
+    tmp_path: Path,
+    there: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every number and every picture, of models and data that are given by relative paths."""
+    monkeypatch.chdir(small_store.parent)
+    models = [f"--model={os.path.relpath(model)}" for model in (recalling_model, tiny_model)]
+    command = ["evaluate", *models, "--data", small_store.name, "--split", "all", "--device", "cpu", "-q"]
+    command += ["--pairs", "recorded", "--pairs", "filtered", "--pictures", "2"]
+    for folder, more in (("here", []), ("there", there)):
+        assert call(*command, *more, "-o", str(tmp_path / folder)) == 0
+    reports = [json.loads((tmp_path / folder / "report.json").read_text()) for folder in ("here", "there")]
+    assert json.dumps(seconds_left_out(reports[0])) == json.dumps(seconds_left_out(reports[1]))
+    assert len(reports[0]["simulations"]) == 3
+    pictures = {
+        folder: {str(f.relative_to(tmp_path / folder)): f.read_bytes() for f in files}
+        for folder in ("here", "there")
+        if (files := [f for f in (tmp_path / folder).rglob("*") if f.suffix in (".png", ".mp4")])
+    }
+    assert pictures["here"] == pictures["there"] and len(pictures["here"]) == 16
 
 
 def test_wavelet_turbulence_is_of_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
