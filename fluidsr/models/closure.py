@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fluidsr.models.blocks import Convolution, ResidualBlock, activate, memory_format
-from fluidsr.models.exchange import wrapped
+from fluidsr.models.padding import wrap
 
 PRESENT = 0.02  # density at which a corrector acts at full strength
 SPEED_RADIUS = 1  # coarse cells around a cell's own, over which its speed is averaged
@@ -76,7 +76,7 @@ class Closure(nn.Module):
 
     def forward(self, state: Tensor, periodic: tuple[bool, ...] | None = None) -> Correction:
         halos = [self.receptive_radius * wraps for wraps in periodic or (False,) * self.dim]
-        padded = wrapped(state, halos)
+        padded = wrap(state, halos)
         density, velocity = padded[:, :1], padded[:, 2 : 2 + self.dim]
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
         max_pool = F.max_pool2d if self.dim == 2 else F.max_pool3d

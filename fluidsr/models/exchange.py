@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fluidsr.models.padding import wrap
+
 _TINY = 1e-12
 
 
@@ -50,20 +52,10 @@ def exchange(scalar: Tensor, share: Tensor, open_faces: Tensor, periodic: Sequen
     return change
 
 
-def wrapped(x: Tensor, halos: Sequence[int]) -> Tensor:
-    """`x [B, C, *S]` with so many cells of the other end beside either end of each axis."""
-    for axis, halo in enumerate(halos, start=2):
-        if halo:
-            count = x.shape[axis]
-            index = torch.arange(-halo, count + halo, device=x.device) % count
-            x = x.index_select(axis, index)
-    return x
-
-
 def _bounds(scalar: Tensor, dim: int, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
     max_pool = F.max_pool2d if dim == 2 else F.max_pool3d
     halos = [int(wraps) for wraps in periodic]
-    around = wrapped(scalar, halos)
+    around = wrap(scalar, halos)
     high, low = max_pool(around, 3, stride=1, padding=1), -max_pool(-around, 3, stride=1, padding=1)
     for axis, halo in enumerate(halos, start=2):
         high = high.narrow(axis, halo, scalar.shape[axis])

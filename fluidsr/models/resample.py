@@ -15,6 +15,8 @@ import math
 import torch
 from torch import Tensor
 
+from fluidsr.models.padding import replicate
+
 GAUSSIAN_CUTOFF = 4.0  # standard deviations; what lies beyond weighs less than 1e-4 of the whole
 
 
@@ -77,7 +79,7 @@ def downsample(x: Tensor, factor: int) -> Tensor:
     first, taps = _gaussian_taps(factor)
     for axis in range(2, x.dim()):
         count = x.shape[axis] // factor
-        padded = _replicate(x, axis, -first, first + len(taps) - factor)
+        padded = replicate(x, axis, -first, first + len(taps) - factor)
         x = _weighted_sum(padded, axis, taps, count, factor)
     return x
 
@@ -130,17 +132,12 @@ def _gaussian_taps(factor: int) -> tuple[int, tuple[float, ...]]:
 def _upsample_axis(x: Tensor, axis: int, phases: tuple[tuple[int, tuple[float, ...]], ...]) -> Tensor:
     low = -min(first for first, _ in phases)
     high = max(first + len(taps) - 1 for first, taps in phases)
-    padded = _replicate(x, axis, low, high)
+    padded = replicate(x, axis, low, high)
     count = x.shape[axis]
     fine = [
         _weighted_sum(padded.narrow(axis, low + f, count + len(w) - 1), axis, w, count) for f, w in phases
     ]
     return torch.stack(fine, dim=axis + 1).flatten(axis, axis + 1)
-
-
-def _replicate(x: Tensor, axis: int, low: int, high: int) -> Tensor:
-    index = torch.arange(-low, x.shape[axis] + high, device=x.device).clamp_(0, x.shape[axis] - 1)
-    return x.index_select(axis, index)
 
 
 def _weighted_sum(x: Tensor, axis: int, taps: tuple[float, ...], count: int, stride: int = 1) -> Tensor:

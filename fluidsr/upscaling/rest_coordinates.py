@@ -17,6 +17,7 @@ from torch import Tensor
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, extended
+from fluidsr.models.padding import wrap
 from fluidsr.models.trace import centres, sample, trace
 from fluidsr.upscaling.deformation import torn
 
@@ -66,14 +67,15 @@ class RestCoordinates:
         now = _velocity_of(frame, self._grid)
         scale = seconds / self._grid.cell_size
         reach = math.ceil(scale * max(float(v.abs().max()) for v in (self._velocity, now))) + 2
-        flows = [self._wrapped(velocity * scale, reach) for velocity in (self._velocity, now)]
+        halos = [reach * wraps for wraps in self._periodic]
+        flows = [wrap(velocity * scale, halos) for velocity in (self._velocity, now)]
         here = centres(self._grid.shape, now)
-        for axis, wraps in enumerate(self._periodic):
-            here[axis] += reach * wraps
+        for axis, halo in enumerate(halos):
+            here[axis] += halo
         there = trace(flows[0], flows[1], here, 1.0, 0.0)
         self._count += 1
         for number, carried in enumerate(self._sets):
-            new = sample(self._wrapped(carried, reach), there)
+            new = sample(wrap(carried, halos), there)
             new[:-1] += there - here
             if self._age(number) == 0:
                 new[:-1], new[-1] = 0.0, 1.0
@@ -135,15 +137,6 @@ class RestCoordinates:
             gone = bad & (carried[-1] < _GONE) & (share < _HIDDEN)
             back = _with_neighbors(gone) & (carried[-1] < 0.5) & (share < _HIDDEN)
             carried.masked_fill_(back, 0.0)
-
-    def _wrapped(self, field: Tensor, reach: int) -> Tensor:
-        """`field [C, *S]` with `reach` cells more at each end of periodic axes."""
-        for axis, wraps in enumerate(self._periodic, start=1):
-            if wraps:
-                cells = field.shape[axis]
-                index = torch.arange(-reach, cells + reach, device=field.device) % cells
-                field = field.index_select(axis, index)
-        return field
 
     def _move_to(self, grid: FrameGrid) -> None:
         """Go on in another box, which meets the old one; beyond that everything is as at its border."""
