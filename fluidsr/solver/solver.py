@@ -114,6 +114,7 @@ class Solver:
         self._max_speed = 0.0
         self._balance: Balance | None = None  # during a substep in which solids move
         self._unsettled = False  # solids have moved, and projection does not know yet
+        self._open_faces: torch.Tensor | None = None  # of the present geometry, where it has been asked for
         self._stages: defaultdict[str, float] = defaultdict(float)
         self._energy_lost: float | None = None  # so far in this `advance`; None: not asked for
         self._start_wind()
@@ -277,7 +278,7 @@ class Solver:
                 remedy = "reduce their motion, or end the scene earlier"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
-                self.geometry = geometry
+                self.geometry, self._open_faces = geometry, None
             if self._balance is not None:
                 with dyed(self._state, SMOKE_COLOR):
                     self._balance.restore(self._state.density, self.geometry.fluid)
@@ -562,13 +563,15 @@ class Solver:
 
     def open_faces(self) -> torch.Tensor:
         """[d, x, y(, z)]: the open share at present of the upper face of each cell along each axis; solids and closed
-        ends of the domain shut faces."""
-        grid = self.setup.grid
-        shares = []
-        for axis in range(grid.dim):
-            faces = torch.tensor(self.geometry.weights[axis]).view(grid.faces(axis))
-            shares.append(faces.narrow(axis, 1, grid.cells[axis]).reshape(grid.shape))
-        return torch.stack(shares).to(self.device)
+        ends of the domain shut faces. The solver's own array, valid until solids move."""
+        if self._open_faces is None:
+            grid = self.setup.grid
+            shares = []
+            for axis in range(grid.dim):
+                faces = torch.tensor(self.geometry.weights[axis]).view(grid.faces(axis))
+                shares.append(faces.narrow(axis, 1, grid.cells[axis]).reshape(grid.shape))
+            self._open_faces = torch.stack(shares).to(self.device)
+        return self._open_faces
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         faces = zip(("velocity_x", "velocity_y", "velocity_z"), self._state.velocity, strict=True)
