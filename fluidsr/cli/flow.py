@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from fluidsr.choices import Format
-from fluidsr.cli.options import echo_document, echo_result, options, sequence_options
+from fluidsr.cli.options import SEQUENCE, echo_document, echo_result, options, sequence_options
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
-
-_READ = ("density-grid", "velocity-grid", "velocity-unit")
 
 _OWN_FORMAT = click.option(
     "--format",
@@ -47,9 +45,7 @@ _OWN_FORMAT = click.option(
 @options(
     "field",
     "stored-precision",
-    *_READ,
-    "crop",
-    "axes",
+    *(name for name in SEQUENCE if name != "frame-rate"),
     "threshold",
     "output",
     "frames",
@@ -119,10 +115,7 @@ def retime(
 @options(
     "field",
     "stored-precision",
-    *_READ,
-    "frame-rate",
-    "crop",
-    "axes",
+    *SEQUENCE,
     "threshold",
     "output",
     "frames",

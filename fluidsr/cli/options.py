@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that go together.
 READ_OPTIONS = ("density-grid", "velocity-grid", "velocity-unit", "frame-rate")
-SEQUENCE = (*READ_OPTIONS, "crop", "axes", "skip-damaged")
+SEQUENCE = (*READ_OPTIONS, "crop", "axes")
 INFERENCE = ("tile", "max-memory", "precision")
 STYLE = ("style-seed", "style", "styles")
 
@@ -362,8 +362,8 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def sequence_options(frame_rate: str = "frame_rate") -> Callable[[F], F]:
-    """Hand a command its options of SEQUENCE, but skip-damaged, as `read_options`; `frame_rate` is what it calls the
-    rate of its input."""
+    """Hand a command its options of SEQUENCE as `read_options`; `frame_rate` is what it calls the rate of its
+    input."""
     return gathered(
         "read_options", {**_READ, frame_rate: "frame_rate", **_same("crop", "axes")}, _read_options
     )

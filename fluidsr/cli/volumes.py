@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     *STYLE,
     *INFERENCE,
     *SEQUENCE,
+    "skip-damaged",
     "threshold",
     "output",
     "frames",
@@ -191,7 +192,16 @@ def upsample(
     help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
 )
 @options(
-    "field", "stored-precision", *SEQUENCE, "threshold", "output", "frames", "scheduler", "overwrite", "json"
+    "field",
+    "stored-precision",
+    *SEQUENCE,
+    "skip-damaged",
+    "threshold",
+    "output",
+    "frames",
+    "scheduler",
+    "overwrite",
+    "json",
 )
 @sequence_options()
 def convert(
