@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from fluidsr.choices import Format
-from fluidsr.cli.options import SEQUENCE, echo_document, echo_result, options, sequence_options
+from fluidsr.cli.options import SEQUENCE, echo_document, echo_folder, options, sequence_options
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
@@ -99,7 +99,7 @@ def retime(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)
+    echo_folder(folder, as_json, quiet)
 
 
 @click.command()
@@ -151,4 +151,4 @@ def restcoords(
     folder = command.restcoords(
         inputs, output, settings, frames_wanted=frames, overwrite=overwrite, quiet=quiet
     )
-    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)
+    echo_folder(folder, as_json, quiet)

@@ -381,6 +381,11 @@ def echo_result(document: Any, line: str, as_json: bool, quiet: bool) -> None:
         echo_unless_quiet(line, quiet)
 
 
+def echo_folder(folder: Path, as_json: bool, quiet: bool, **more: Any) -> None:
+    """Print where the frames of a run are; with --json `more` beside it."""
+    echo_result({"output": folder, **more}, f"{folder}: done", as_json, quiet)
+
+
 def echo_unless_quiet(line: str, quiet: bool) -> None:
     """Print `line`, unless -q was given."""
     if not quiet:

@@ -14,7 +14,7 @@ from fluidsr.cli.options import (
     SEQUENCE,
     STYLE,
     echo_document,
-    echo_result,
+    echo_folder,
     inference_options,
     options,
     sequence_options,
@@ -173,7 +173,7 @@ def upsample(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_result({"output": folder, "models": list(settings.models)}, f"{folder}: done", as_json, quiet)
+    echo_folder(folder, as_json, quiet, models=list(settings.models))
 
 
 @click.command()
@@ -241,4 +241,4 @@ def convert(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_result({"output": folder}, f"{folder}: done", as_json, quiet)
+    echo_folder(folder, as_json, quiet)
