@@ -81,9 +81,21 @@ def test_a_run_takes_as_much_of_the_change_as_the_card_says(closure: str, tmp_pa
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
-def exchanging(path: Path) -> str:
+@pytest.mark.parametrize("changed", [{"bound": 0.4}, {"exchange": 0.3}])
+def test_a_corrector_with_other_bounds_is_another_one(tmp_path: Path, changed: dict[str, float]) -> None:
+    """The same weights, which correct otherwise: no run goes on with them."""
+    paths = [
+        exchanging(tmp_path / "small.safetensors"),
+        exchanging(tmp_path / "other.safetensors", **changed),
+    ]
+    correctors = [corrector_for(small(f"numerics.closure={path}"), "cpu") for path in paths]
+    identities = [corrector.identity() for corrector in correctors if corrector is not None]
+    assert identities[0]["sha256"] == identities[1]["sha256"] and identities[0] != identities[1]
+
+
+def exchanging(path: Path, bound: float = 0.5, exchange: float = 0.2) -> str:
     torch.manual_seed(5)
-    network = Closure(2, width=8, blocks=1, bound=0.5, exchange=0.2)
+    network = Closure(2, width=8, blocks=1, bound=bound, exchange=exchange)
     with torch.no_grad():
         network.last.weight.mul_(30.0)
     ranges = {"density_range": (0.0, 1.0), "velocity_range": (-4.0, 4.0)}
