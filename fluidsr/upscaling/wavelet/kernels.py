@@ -4,6 +4,11 @@ Arrays are flat. Coarse ones have `[nx, ny, nz]` cells, fine ones `f` times as m
 z, which is 1 in 2-D); three numbers of a cell lie side by side. `need [nx, ny, nz]` says for which coarse cells
 anything is computed. Positions are in cells, measured from the corner of the domain. `wraps` has a bit for each
 periodic axis, `opened` two for each axis: its (low, high) side is open.
+
+The advection (`move_back`, `correct`) is not that of `solver.advection`, which keeps the paths of a whole box for all
+fields that move along it: ten numbers a cell. Here a single density moves on a grid `f^3` times as fine, only where
+`need` says so, with three numbers a cell, which lie in the place of the potential. It corrects the error where it was
+measured, as published (Selle et al. 2008; docs/adr/0011-advection.md on the difference).
 """
 
 import taichi as ti
