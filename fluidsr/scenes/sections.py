@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fluidsr import defaults
 from fluidsr.choices import Advection, Control, Format, Naming, Preconditioner, StoredPrecision, VelocityUnit
 from fluidsr.scenes.bodies import Obstacle, Source
 from fluidsr.scenes.fields import (
@@ -74,11 +75,11 @@ class Time(Strict):
         default=24.0, description="Frames per second", json_schema_extra=unit("1/s")
     )
     cfl: Annotated[Number, Field(gt=0, le=20)] = Field(
-        default=3.0,
+        default=defaults.CFL,
         description="Cells that the fastest air may cross in one substep; it sets the number of substeps",
     )
     max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
-        default=16, description="Most substeps in a frame"
+        default=defaults.MAX_SUBSTEPS, description="Most substeps in a frame"
     )
 
 
@@ -87,7 +88,7 @@ class Buoyancy(Strict):
 
     density: Number = Field(default=0.0, description="Weight of the smoke, per unit of density")
     temperature: Number = Field(
-        default=0.5, description="Lift of the heat, per kelvin", json_schema_extra=unit("1/K")
+        default=defaults.LIFT, description="Lift of the heat, per kelvin", json_schema_extra=unit("1/K")
     )
 
 
@@ -119,11 +120,11 @@ class Disturbance(Strict):
         json_schema_extra=unit("s"),
     )
     control: Control = Field(
-        default="density",
+        default=defaults.CONTROL,
         description="What controls the force: density; temperature, K above or below ambient; shear of the flow, 1/s",
     )
     threshold: NotNegative = Field(
-        default=0.02,
+        default=defaults.THRESHOLD,
         description="Threshold of the control: no force below it, the full force from twice the threshold",
     )
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
@@ -144,7 +145,7 @@ class Combustion(Strict):
     """
 
     burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
-        default=1.0,
+        default=defaults.BURN_RATE,
         description="Fuel burnt per second; the flame is as high as gas rises until its fuel is gone",
         json_schema_extra=unit("1/s"),
     )
@@ -155,11 +156,13 @@ class Combustion(Strict):
         json_schema_extra=unit("K"),
     )
     heat: NotNegative = Field(
-        default=1.0,
+        default=defaults.HEAT_OF_FUEL,
         description="Temperature that a unit of fuel gives when it burns",
         json_schema_extra=unit("K"),
     )
-    smoke: NotNegative = Field(default=0.5, description="Density that a unit of fuel gives when it burns")
+    smoke: NotNegative = Field(
+        default=defaults.SMOKE_OF_FUEL, description="Density that a unit of fuel gives when it burns"
+    )
     expansion: Annotated[Number, Field(ge=0, le=1000)] = Field(
         default=0.0, description="Volume of gas that a volume of fuel 1 makes when it burns"
     )
@@ -172,7 +175,7 @@ class Physics(Strict):
     """The forces."""
 
     gravity: Annotated[Number, Field(ge=0, le=1000)] = Field(
-        default=9.81,
+        default=defaults.GRAVITY,
         description="Acceleration of gravity, which buoyancy scales",
         json_schema_extra=unit("m/s²"),
     )
@@ -204,14 +207,14 @@ class Pressure(Strict):
     """The projection onto divergence-free velocity."""
 
     preconditioner: Preconditioner = Field(
-        default="auto",
+        default=defaults.PRECONDITIONER,
         description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
     )
     tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
-        default=1e-4, description="The solve ends when the residual has fallen by this factor"
+        default=defaults.TOLERANCE, description="The solve ends when the residual has fallen by this factor"
     )
     max_iterations: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
-        default=100, description="The run stops with an error when a solve needs more"
+        default=defaults.MAX_ITERATIONS, description="The run stops with an error when a solve needs more"
     )
 
 
@@ -219,7 +222,7 @@ class Numerics(Strict):
     """How the equations are solved."""
 
     advection: Advection = Field(
-        default="maccormack",
+        default=defaults.ADVECTION,
         description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
         " eddies longest (Zehnder et al. 2018), at about twice the cost",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from fluidsr import defaults
 from fluidsr.choices import Advection, Control, Preconditioner
 from fluidsr.errors import InputError
 from fluidsr.solver.grid import Grid
@@ -42,9 +43,9 @@ class Combustion:
     cell's volume of gas. `vorticity` is added to the vorticity confinement where the flame is brightest.
     """
 
-    burn_rate: float = 1.0
-    heat: float = 1.0
-    smoke: float = 0.5
+    burn_rate: float = defaults.BURN_RATE
+    heat: float = defaults.HEAT_OF_FUEL
+    smoke: float = defaults.SMOKE_OF_FUEL
     expansion: float = 0.0
     vorticity: float = 0.0
     ignition: float | None = None
@@ -137,8 +138,8 @@ class NoiseForce:
     size: float
     lifetime: float
     octaves: int = 1
-    threshold: float = 0.02
-    control: str = "density"
+    threshold: float = defaults.THRESHOLD
+    control: str = defaults.CONTROL
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -162,9 +163,9 @@ class Physics:
     how the air moves at the start, and how it comes in through open faces (None: at rest); `viscosity`,
     kinematic, m²/s; `noise_forces` stir at random; `combustion`: how the fuel of sources burns."""
 
-    gravity: float = 9.81
+    gravity: float = defaults.GRAVITY
     buoyancy_density: float = 0.0
-    buoyancy_temperature: float = 0.0
+    buoyancy_temperature: float = defaults.LIFT
     vorticity_confinement: float = 0.0
     dissipation_density: float = 0.0
     dissipation_temperature: float = 0.0
@@ -205,10 +206,10 @@ class Numerics:
     every geometry tried. `tolerance`: relative L2 residual at
     which a solve has converged; `max_iterations` of one solve."""
 
-    advection: str = "maccormack"
-    preconditioner: str = "auto"
-    tolerance: float = 1e-4
-    max_iterations: int = 100
+    advection: str = defaults.ADVECTION
+    preconditioner: str = defaults.PRECONDITIONER
+    tolerance: float = defaults.TOLERANCE
+    max_iterations: int = defaults.MAX_ITERATIONS
 
     def __post_init__(self) -> None:
         _one_of("advection", self.advection, get_args(Advection))
@@ -231,8 +232,8 @@ class Setup:
     numerics: Numerics = field(default_factory=Numerics)
     sources: tuple[Source, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    cfl: float = 3.0
-    max_substeps: int = 16
+    cfl: float = defaults.CFL
+    max_substeps: int = defaults.MAX_SUBSTEPS
 
     def __post_init__(self) -> None:
         if not self.cfl > 0:

@@ -9,6 +9,7 @@ import torch
 from fluidsr import scenes
 from fluidsr.scenes import Scene
 from fluidsr.scenes.build import build, frame_of, setup_of
+from fluidsr.solver import Setup
 
 BASE = {
     "name": "base",
@@ -66,6 +67,11 @@ def source(**changes):
 )
 def test_every_key_reaches_the_solver(changes):
     assert setup_of(scene(**changes)) != setup_of(scene())
+
+
+def test_a_scene_and_a_setup_that_name_nothing_are_alike():
+    setup = setup_of(scene())
+    assert setup == Setup(setup.grid, sources=setup.sources, obstacles=setup.obstacles)
 
 
 def test_numbers_arrive_as_they_are():

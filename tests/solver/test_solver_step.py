@@ -245,7 +245,7 @@ def test_buoyancy_gives_the_momentum_of_its_force() -> None:
 
 
 def test_dissipation_is_exponential_in_time() -> None:
-    setup = Setup(box(6), Physics(dissipation_density=0.5, dissipation_temperature=2.0))
+    setup = Setup(box(6), Physics(gravity=0.0, dissipation_density=0.5, dissipation_temperature=2.0))
     solver = Solver(setup)
     solver.density.fill_(1.0)
     solver.temperature.fill_(1.0)
