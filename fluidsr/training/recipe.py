@@ -111,80 +111,90 @@ class Recipe(Section):
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Keys that would have no effect, or that contradict each other."""
-    losses, patches, discriminators = recipe.losses, recipe.patches, recipe.discriminators
-    spatial = discriminators.spatial if discriminators else None
-    slices = discriminators.slices if discriminators else None
-    temporal = discriminators.temporal if discriminators else None
+    discriminators = recipe.discriminators
+    yield from _adversary_contradictions(recipe)
+    yield from _loss_contradictions(recipe)
+    yield from _time_contradictions(recipe)
+    if discriminators:
+        yield from discriminator_contradictions(discriminators, recipe.patches.batch)
+    if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
+        yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
+    if discriminators and discriminators.start >= recipe.steps:
+        problem = f"is {discriminators.start}, and there are {recipe.steps} steps; start earlier"
+        yield "discriminators.start", problem
+
+
+def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """That something judges the generator, and each discriminator has the weight of its loss."""
+    losses, discriminators = recipe.losses, recipe.discriminators
+    judges = {
+        "spatial": discriminators.spatial if discriminators else None,
+        "slices": discriminators.slices if discriminators else None,
+        "temporal_adversarial": discriminators.temporal if discriminators else None,
+    }
     plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
-    previous = getattr(recipe.generator, "previous", False)
     if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
-    if discriminators and not (spatial or slices or temporal):
+    if discriminators and not any(judges.values()):
         yield "discriminators", "has none of spatial, slices and temporal; give one, or discriminators: null"
-    if slices and recipe.dim == 2:
+    if judges["slices"] and recipe.dim == 2:
         yield "discriminators.slices", "judges slices of 3-D frames; use spatial"
-    for name, discriminator, weight in (
-        ("spatial", spatial, losses.spatial),
-        ("slices", slices, losses.slices),
-        ("temporal_adversarial", temporal, losses.temporal_adversarial),
-    ):
+    for name, discriminator in judges.items():
+        weight = getattr(losses, name)
         if discriminator and weight == 0:
             yield f"losses.{name}", "is 0, and there is a discriminator for it; give a weight, or remove it"
         if weight > 0 and not discriminator:
             yield f"losses.{name}", "is above 0, and there is no discriminator for it; add one"
+
+
+def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Added losses of one name, and losses of something that the recipe has not."""
+    losses, generator = recipe.losses, recipe.generator
     names = [extra.term.name for extra in losses.extra]
     for n, name in enumerate(names):
         if name in names[:n] or name in Losses.model_fields:
-            yield (
-                f"losses.extra[{n}]",
-                f"is a second loss called '{name}'; leave one out, or rename its class",
-            )
+            problem = f"is a second loss called '{name}'; leave one out, or rename its class"
+            yield f"losses.extra[{n}]", problem
     if losses.anchor > 0 and recipe.init is None:
-        yield (
-            "losses.anchor",
-            "is a distance from the weights of init, and there is none; give init, or anchor: 0",
-        )
-    if losses.reverse > 0 and recipe.generator.kind != SmokeGenerator.architecture:
-        yield "losses.reverse", f"is of the layers of smoke, not of {recipe.generator.architecture}; give 0"
-    if any(losses.features) and not spatial:
+        problem = "is a distance from the weights of init, and there is none; give init, or anchor: 0"
+        yield "losses.anchor", problem
+    if losses.reverse > 0 and generator.kind != SmokeGenerator.architecture:
+        yield "losses.reverse", f"is of the layers of smoke, not of {generator.architecture}; give 0"
+    if any(losses.features) and not (recipe.discriminators and recipe.discriminators.spatial):
         yield "losses.features", "are activations of the spatial discriminator, and there is none; add it"
-    if losses.mask > 0 and not getattr(recipe.generator, "mask", False):
+    if losses.mask > 0 and not getattr(generator, "mask", False):
         yield "losses.mask", "is above 0, and the generator has no mask; set generator.mask"
-    latent = getattr(recipe.generator, "latent", None)
+    latent = getattr(generator, "latent", None)
     if losses.diversity > 0 and latent is None:
         yield "losses.diversity", "is above 0, and the generator has no latent code; set generator.latent"
     if latent is not None and losses.diversity == 0:
         yield "losses.diversity", "is 0, and the generator would ignore its latent code; give a weight"
     if latent is not None and losses.reverse > 0:
-        yield (
-            "losses.reverse",
-            "is of layers that depend on no latent code; give 0, or generator.latent: null",
-        )
-    if recipe.learns_from_time and patches.frames == 1 and patches.triplets == 0:
+        problem = "is of layers that depend on no latent code; give 0, or generator.latent: null"
+        yield "losses.reverse", problem
+
+
+def _time_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The frames that a sample holds, and what looks at several."""
+    patches, discriminators = recipe.patches, recipe.discriminators
+    single = patches.frames == 1 and patches.triplets == 0
+    previous = getattr(recipe.generator, "previous", False)
+    if recipe.learns_from_time and single:
         yield "patches", "gives single frames, and a loss looks at three; use frames: 3, or triplets"
-    if previous and patches.frames == 1 and patches.triplets == 0:
+    if previous and single:
         yield "generator.previous", "is read from a sample's second frame on; give patches.frames 3, 5 or 10"
-    if losses.ping_pong > 0 and not previous:
-        yield (
-            "losses.ping_pong",
-            "is always 0 for a generator that does not read its own last frame; set generator.previous",
-        )
+    if recipe.losses.ping_pong > 0 and not previous:
+        problem = "is always 0 for a generator that does not read its own last frame; set generator.previous"
+        yield "losses.ping_pong", problem
     if patches.pairs is not None and patches.frames > 3:
         yield "patches.pairs", f"are of three frames at most, and patches.frames is {patches.frames}; give 3"
-    if temporal:
+    if discriminators and discriminators.temporal:
         frames = 3 if patches.triplets else patches.frames
-        yield from pyramid_contradictions(temporal, recipe.dim, frames, patches.tile * recipe.factor)
+        yield from pyramid_contradictions(
+            discriminators.temporal, recipe.dim, frames, patches.tile * recipe.factor
+        )
     if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
-    if discriminators:
-        yield from discriminator_contradictions(discriminators, patches.batch)
-    if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
-        yield "discriminators.thin", "is for view: residual; set that, or thin: 0"
-    if discriminators and discriminators.start >= recipe.steps:
-        yield (
-            "discriminators.start",
-            f"is {discriminators.start}, and there are {recipe.steps} steps; start earlier",
-        )
 
 
 def recipes() -> list[str]:
