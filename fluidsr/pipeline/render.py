@@ -84,54 +84,23 @@ def render(
         grid=grid,
         fps=fps,
     )
-    try:
-        target.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            str(target.folder), f"cannot be written ({error.strerror})", "give another `output`"
-        ) from None
-    step = 360.0 / turntable if turntable is not None else 0.0
+    _make_folder(target.folder)
     with ExitStack() as stack, Progress(len(shots), stage="render", quiet=quiet) as progress:
         _own(target, cache.items, overwrite, stack, progress)
-        # Of the whole cache, so that any split of its frames gives the same pictures.
-        place = partial(_place, read_options=read_options)
-        places = cluster.results(
-            place,
-            cache.all_frames,
-            scheduler,
-            progress.note,
-            name=lambda item: item.name,
-            sent=FrameRef.absolute,
-        )
-        with closing(places):
-            stage = around(each for _, each in places)
+        stage = _stage_of(cache.all_frames, read_options, scheduler, progress)
         # The pictures of a movie or a sheet are all of one size.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)
-        draw = partial(
-            _draw, how=_Drawing(stage, width, height, style, device, read_options, target.has_alpha)
+        how = _Drawing(stage, width, height, style, device, read_options, target.has_alpha)
+        results = cluster.results(
+            partial(_draw, how=how),
+            _wanted(shots, target, view, turntable),
+            scheduler,
+            progress.note,
+            name=lambda picture: picture.name,
+            sent=_Picture.absolute,
         )
-        wanted = [
-            _Picture(
-                item,
-                shot.name,
-                dataclasses.replace(view, yaw=view.yaw + shot.step * step),
-                None if target.is_gathered else target.files[number],
-            )
-            for number, (item, shot) in enumerate(shots)
-        ]
-        drawn = stack.enter_context(
-            closing(
-                cluster.results(
-                    draw,
-                    wanted,
-                    scheduler,
-                    progress.note,
-                    name=lambda picture: picture.name,
-                    sent=_Picture.absolute,
-                )
-            )
-        )
+        drawn = stack.enter_context(closing(results))
         if target.is_gathered:
             _gather(drawn, target, fps, stack, progress)
         else:
@@ -209,6 +178,42 @@ def _gather(
         progress.advance(picture.name)
     if target.grid is not None:
         preview.write_png(target.path, preview.flipbook(sheet, target.grid[0]))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(str(folder), problem, "give another `output`") from None
+
+
+def _stage_of(
+    items: Sequence[FrameRef], read_options: ReadOptions, scheduler: str | None, progress: Progress
+) -> FrameGrid:
+    """The box around all frames of a cache, so that any split of them gives the same pictures."""
+    place = partial(_place, read_options=read_options)
+    places = cluster.results(
+        place, items, scheduler, progress.note, name=lambda item: item.name, sent=FrameRef.absolute
+    )
+    with closing(places):
+        return around(each for _, each in places)
+
+
+def _wanted(
+    shots: Sequence[tuple[FrameRef, Shot]], target: RenderTarget, camera: Camera, turntable: int | None
+) -> list[_Picture]:
+    """A picture of each of `shots`, the camera on its turn."""
+    step = 360.0 / turntable if turntable is not None else 0.0
+    return [
+        _Picture(
+            item,
+            shot.name,
+            dataclasses.replace(camera, yaw=camera.yaw + shot.step * step),
+            None if target.is_gathered else target.files[number],
+        )
+        for number, (item, shot) in enumerate(shots)
+    ]
 
 
 def _shots(items: Sequence[FrameRef], turntable: int | None) -> list[tuple[FrameRef, Shot]]:
