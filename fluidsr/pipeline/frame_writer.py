@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import Queue
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ _END, _ABANDON = object(), object()
 
 class FrameWriter:
     """Writes the files `paths` of a frame at `place`, with the fields named in `fields`, until `close` or `abandon`.
+    As a context manager it waits for its files at the end, and abandons them where there was an error.
 
     `put` takes blocks in any order, each voxel once; voxels without a block, and values with a magnitude of
     `threshold` or less, are zero. Each file is written by a thread; the caller waits where it is more than a block
@@ -66,6 +68,21 @@ class FrameWriter:
         for path in paths:
             held = written_fields(fields, path.suffix)
             self._writers.append(_Writer(_opener(path, {**options, "fields": held}), held))
+
+    def __enter__(self) -> FrameWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for written in self.close() if error is None else ():
+                written.result()
+        except BaseException:
+            self.abandon()
+            raise
+        if error is not None:
+            self.abandon()
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Write the block of field `name` that begins at voxel `low`: NumPy or torch, on any device.

@@ -207,9 +207,41 @@ def upsample_file(
         deque(pieces(fields=["density"]), maxlen=0)
         return {}
     told = described({name: way_of(name, values) for name, values in others.items()})
+    place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
+    files, record = _opened(item, root, settings, taken, frame, place, fields)
+    try:
+        with files:
+            for name, box, values in pieces(fields=fields):
+                files.put(name, box.lo, values)
+    except InputError as error:
+        if error.where in frame.fields():
+            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
+        raise
+    notes += [*upscaler.statistics.notes, *([told] if told else [])]
+    return {**record, "seconds": time.perf_counter() - started, "notes": notes}
+
+
+def _opened(
+    item: FrameRef,
+    root: Path,
+    settings: UpsampleSettings,
+    taken: volumes.Taken,
+    frame: Frame,
+    place: FrameGrid,
+    fields: Sequence[str],
+) -> tuple[FrameWriter, dict[str, Any]]:
+    """The files of the fine frame of `frame`, which is at `place` and was `taken` from a file, and its record but for
+    seconds and notes."""
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     up = settings.intake.up(taken)
-    place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
+    record = {
+        "source": str(item.source),
+        "time": frame.time,
+        "shape": list(place.shape),
+        "cell_size": place.cell_size,
+        "up": up,
+        "grids": usd.grids_of(fields, style, how["naming"]),
+    }
     files = FrameWriter(
         item.targets(root, settings.formats),
         place,
@@ -222,26 +254,7 @@ def upsample_file(
         up=up,
         **how,
     )
-    try:
-        for name, box, values in pieces(fields=fields):
-            files.put(name, box.lo, values)
-        for written in files.close():
-            written.result()
-    except BaseException as error:
-        files.abandon()
-        if isinstance(error, InputError) and error.where in frame.fields():
-            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
-        raise
-    return {
-        "source": str(item.source),
-        "time": frame.time,
-        "shape": list(place.shape),
-        "cell_size": place.cell_size,
-        "seconds": time.perf_counter() - started,
-        "up": up,
-        "grids": usd.grids_of(fields, style, how["naming"]),
-        "notes": [*notes, *upscaler.statistics.notes, *([told] if told else [])],
-    }
+    return files, record
 
 
 def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
@@ -363,7 +376,6 @@ def _by_windows(
     """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
     other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
     of the border of its box."""
-    from fluidsr.upscaling import Box
     from fluidsr.upscaling.companions import Whole, described, way_of
 
     support = upscaler.card.support_radius
@@ -380,7 +392,6 @@ def _by_windows(
         return None
     named = [name for name in settings.fields if name != CONFIDENCE]
     asked = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
-    halo, factor = upscaler.halo, upscaler.factor
     with frame_sequence.windows(item, read_options, asked, _margin(upscaler.card)) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
             return None
@@ -398,54 +409,48 @@ def _by_windows(
         fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
         ways = {name: way_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
-        style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
-        begin = frame_sequence.in_its_place(first, item, read_options)
+        begin, coarse = frame_sequence.in_its_place(first, item, read_options), source.place
         place = FrameGrid(
-            upscaler.fine_shape(source.place.shape), source.place.cell_size / factor, source.place.origin
+            upscaler.fine_shape(coarse.shape), coarse.cell_size / upscaler.factor, coarse.origin
         )
-        files = FrameWriter(
-            item.targets(root, settings.formats),
-            place,
-            time=begin.time,
-            dt=begin.dt,
-            fields=fields,
-            vectors=first.frame.vectors,
-            threshold=settings.threshold,
-            style=style,
-            up=read_options.up(first),
-            **how,
-        )
+        files, record = _opened(item, root, settings, first, begin, place, fields)
         notes = [*first.notes]
-        try:
+        with files:
             for low, high in blocks:
-                a = tuple(max(n - halo, 0) for n in low)
-                b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
-                window = frame_sequence.in_its_place(source.take(a, b), item, read_options)
-                if window.velocity is None:
-                    window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
-                shaping = settings.shaping.of(window, item.number, upscaler.card)
-                inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
-                for name, box, values in upscaler.pieces(window, **shaping, fields=fields, whole=whole):
-                    both = box.within(inner)
-                    if both is not None:
-                        at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
-                        files.put(name, at, both.relative_to(box).of(values))
+                for block in _window(source, low, high, item, settings, upscaler, fields, whole):
+                    files.put(*block)
                 notes += [*upscaler.statistics.notes]
-            for written in files.close():
-                written.result()
-        except BaseException:
-            files.abandon()
-            raise
         told = described(ways)
-        return {
-            "source": str(item.source),
-            "time": begin.time,
-            "shape": list(place.shape),
-            "cell_size": place.cell_size,
-            "up": read_options.up(first),
-            "grids": usd.grids_of(fields, style, how["naming"]),
-            "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
-        }
+        return {**record, "notes": list(dict.fromkeys([*notes, *([told] if told else [])]))}
+
+
+def _window(
+    source: Any,
+    low: tuple[int, ...],
+    high: tuple[int, ...],
+    item: FrameRef,
+    settings: UpsampleSettings,
+    upscaler: Any,
+    fields: Sequence[str],
+    whole: Any,
+) -> Iterator[tuple[str, tuple[int, ...], Any]]:
+    """The fine blocks of the coarse cells from `low` to `high`, made from these and a halo around them: field, first
+    voxel, values."""
+    from fluidsr.upscaling import Box
+
+    halo, factor = upscaler.halo, upscaler.factor
+    a = tuple(max(n - halo, 0) for n in low)
+    b = tuple(min(n + halo, most) for n, most in zip(high, source.place.shape, strict=True))
+    window = frame_sequence.in_its_place(source.take(a, b), item, settings.intake)
+    if window.velocity is None:
+        window = window.replace(velocity=np.zeros((3, *window.shape), np.float32))
+    shaping = settings.shaping.of(window, item.number, upscaler.card)
+    inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
+    for name, box, values in upscaler.pieces(window, **shaping, fields=fields, whole=whole):
+        both = box.within(inner)
+        if both is not None:
+            at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
+            yield name, at, both.relative_to(box).of(values)
 
 
 def _taken(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
