@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import textwrap
 from pathlib import Path
 
 import bpy
@@ -13,6 +14,7 @@ from .client import WorkerError
 
 SOURCE = "FLUIDSR_PACKAGE"  # the environment variable with the default of Install From
 current = None  # the Installation that goes on
+_CHARACTER = 7.0  # pixels, on average, without scaling
 
 
 def preferences(context):
@@ -36,6 +38,11 @@ def environments():
 def online():
     """Whether Blender may use the network; before 4.2 there is no such setting."""
     return getattr(bpy.app, "online_access", True)
+
+
+def characters_across(context):
+    """Characters of a label that fit beside each other into the Preferences, which cut off what is longer."""
+    return max(30, int(context.region.width / (_CHARACTER * context.preferences.system.ui_scale)) - 10)
 
 
 class FluidsrPreferences(bpy.types.AddonPreferences):
@@ -76,8 +83,9 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
         row.operator("fluidsr.install", icon="IMPORT")
         if not online():
             layout.label(text="Install needs online access: Preferences > System > Network", icon="INFO")
-        if self.state:
-            layout.label(text=self.state)
+        column = layout.column(align=True)
+        for line in textwrap.wrap(self.state, characters_across(context)):
+            column.label(text=line)
 
 
 class FLUIDSR_OT_test(bpy.types.Operator):
