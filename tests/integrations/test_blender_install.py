@@ -4,12 +4,15 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 import sysconfig
 import time
 import types
 from pathlib import Path
 
+import imageio.v3 as imageio
+import numpy as np
 import pytest
 from clients_blender_found import ADDON, COMMANDS, run
 
@@ -17,6 +20,8 @@ package = types.ModuleType("blender_addon")
 package.__path__ = [str(ADDON)]  # its __init__ needs bpy
 sys.modules.setdefault("blender_addon", package)
 installation = importlib.import_module("blender_addon.installation")
+
+PICTURES = ("asked", "running", "failed", "installed")
 
 
 def script(path: Path, lines: str) -> str:
@@ -29,6 +34,12 @@ def test_it_takes_the_pythons_that_fluidsr_runs_on() -> None:
     project = (ADDON.parents[1] / "pyproject.toml").read_text()
     least, above = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', project).groups()
     assert ((3, int(least)), (3, int(above) - 1)) == (installation.OLDEST, installation.NEWEST)
+
+
+def test_its_client_is_that_of_fluidsr() -> None:
+    """A copy: Blender's tool leaves links out when it builds the extension."""
+    assert not any(path.is_symlink() for path in ADDON.iterdir())
+    assert (ADDON / "client.py").read_bytes() == (ADDON.parents[1] / "fluidsr" / "client.py").read_bytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="shell scripts stand for Python")
@@ -107,3 +118,52 @@ def test_install_in_blender(told: dict) -> None:
     assert told["program"].startswith(told["place"])
     assert told["found"] == told["program"]
     assert told["entries"] == [Path(told["found"]).parents[1].name, "install.log"]  # the one before is gone
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(1300)
+def test_the_extension_that_blender_builds_is_whole(tmp_path: Path) -> None:
+    run(COMMANDS["bpy"], "clients_blender_extension.py", tmp_path, str(ADDON), seconds=1200)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["test"][0] == ["FINISHED"] and told["test"][1].startswith("fluidsr 0.")
+    assert told["offline"].startswith("Error: Install: online access is off; allow it in Preferences")
+    assert told["place"].endswith("fluidsr")  # of the extension, not of Blender
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(2600)
+def test_install_in_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLUIDSR_CLIENT_PICTURES names a folder that keeps pictures of the Preferences."""
+    monkeypatch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+    screen = ["xvfb-run", "-a", "-s", "-screen 0 1200x760x24"]
+    options = ["--factory-startup", "-noaudio", "-t", "2", "--window-geometry", "0", "0", "1200", "760"]
+    command = [*screen, "blender", *options, "--enable-event-simulate", "--python"]
+    run(command, "clients_blender_install_window.py", tmp_path, seconds=2500)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["problem"] == ""
+    assert told["wrong python"].endswith(
+        "/bin/false: is not a Python that can be run; give a Python 3.10 to 3.13"
+    )
+    assert told["asked"] == ["RUNNING_MODAL"] and not told["refused"]  # nothing begins without an OK
+    assert told["running"] == "Collecting slow"
+    assert told["second click"] == "Error: Install: is running; wait for its end, or stop it with Cancel"
+    assert told["stopped"] == ["Install: stopped; all is as it was before", ["install.log"]]
+    line, left = told["failed"]
+    assert line.startswith(
+        "Install failed: ERROR: No matching distribution found for broken; all of the output"
+    )
+    assert left == ["install.log"]
+    assert told["closed"] == [True, True]  # the Preferences are closed, and it goes on
+    state, program = told["went on"]
+    assert state == f"installed: {program}" and Path(program).name == "fluidsr"
+    state, program, entries = told["installed"]
+    assert state.startswith("fluidsr 0.") and "smoke3d-x4" in state
+    assert entries == [Path(program).parents[1].name, "install.log"]  # the one before is gone
+    asked, running, failed, installed = (
+        imageio.imread(tmp_path / f"{name}.png")[..., :3].astype(int) for name in PICTURES
+    )
+    for other in (running, failed, installed):
+        assert (np.abs(asked - other).max(axis=2) > 8).mean() > 0.01
+    if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
+        for name in PICTURES:
+            shutil.copy(tmp_path / f"{name}.png", Path(keep) / f"blender_install_{name}.png")
