@@ -172,6 +172,20 @@ def test_what_decays_decays_beside_a_moving_plate_too() -> None:
     assert totals[-1] == pytest.approx(totals[0] * np.exp(-2.0 * 11 * FRAME), rel=0.01)
 
 
+def test_open_faces_are_those_of_the_present_and_made_once() -> None:
+    ball = Shape("sphere", (0.3, 0.5), 0.15)
+    motion = path((0.0, 0.0, 0.0), (FRAME, 0.3, 0.0), (9.0, 0.3, 0.0))
+    solver = Solver(Setup(Grid((16, 16), 1 / 16, (CLOSED, CLOSED)), obstacles=(Obstacle(ball, motion),)))
+    first = solver.open_faces()
+    assert solver.open_faces() is first
+    for _ in range(2):  # it moves, and rests
+        solver.advance(FRAME)
+    there = dataclasses.replace(ball, center=(0.6, 0.5))
+    expected = Solver(Setup(solver.setup.grid, obstacles=(Obstacle(there),))).open_faces()
+    torch.testing.assert_close(solver.open_faces(), expected, atol=1e-4, rtol=0)
+    assert not torch.equal(expected, first)
+
+
 def test_a_moving_ball_is_a_resting_one_in_the_wind() -> None:
     """Galilei: seen from the ball, a ball that moves at U through air at rest is one that rests in wind -U."""
     n, speed, frames = 32, 0.75, 8  # 0.75 m/s * 32 cells/m / 24 = 1 cell a frame
