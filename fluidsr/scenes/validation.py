@@ -161,7 +161,7 @@ def _obstacles(scene: Sections) -> list[Problem]:
     problems = []
     for i, body in enumerate(scene.obstacles):
         if _outside(scene, body):
-            problems.append(_outside_problem(scene, ("obstacles", i), "obstacle"))
+            problems.append(_outside_problem(scene, ("obstacles", i), "obstacle", body.motion is not None))
     if scene.obstacles and not problems:
         points = _cell_centres(scene, (0.0,) * scene.dim, scene.extent)
         if _covered(scene, points).all():
@@ -198,7 +198,7 @@ def _source(scene: Sections, index: int) -> list[Problem]:
         what = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
         problems.append(Problem((*where, "seconds"), what, "give [start, end]"))
     if _outside(scene, body):
-        return [*problems, _outside_problem(scene, where, "source")]
+        return [*problems, _outside_problem(scene, where, "source", body.motion is not None)]
     too_wide = _too_wide(scene, where, body)
     if too_wide is not None:
         return [*problems, too_wide]
@@ -245,9 +245,11 @@ def _outside(scene: Sections, body: Body, around: float = 0.0) -> bool:
     return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
 
 
-def _outside_problem(scene: Sections, where: tuple[Any, ...], what: str) -> Problem:
+def _outside_problem(scene: Sections, where: tuple[Any, ...], what: str, moves: bool = False) -> Problem:
     edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
-    return Problem((*where, "center"), f"the {what} lies outside the domain", f"the domain is {edges} m")
+    always = ", for all of its motion" if moves else ""
+    what = f"the {what} lies outside the domain{always}"
+    return Problem((*where, "center"), what, f"the domain is {edges} m")
 
 
 def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | None:
@@ -257,21 +259,25 @@ def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | N
         if b - a <= edge * slack:
             continue
         if body.shape == "box":
-            return _wide((*where, "size", axis), b - a, edge, edge)
+            return _wide((*where, "size", axis), b - a, b - a, edge, edge)
         if body.shape == "mesh":
-            return _wide((*where, "scale"), b - a, edge, body.scale * edge / (b - a))
+            return _wide((*where, "scale"), b - a, b - a, edge, body.scale * edge / (b - a))
         if body.shape != "sphere" and 2 * body.radius > edge * slack:
-            return _wide((*where, "radius"), body.radius, edge, edge / 2)
+            return _wide((*where, "radius"), body.radius, 2 * body.radius, edge, edge / 2)
         along = body.shape in ("cylinder", "capsule") and "xyz"[axis] == body.axis
         key, value, most = ("height", body.height, edge) if along else ("radius", body.radius, edge / 2)
         if along and body.shape == "capsule":
             most = max(edge - 2 * body.radius, 0.0)
-        return _wide((*where, key), value, edge, most)
+        return _wide((*where, key), value, b - a, edge, most)
     return None
 
 
-def _wide(path: tuple[Any, ...], value: float, edge: float, most: float) -> Problem:
-    return Problem(path, f"{value:g} m is wider than the domain ({edge:g} m)", f"give at most {most:g}")
+def _wide(path: tuple[Any, ...], value: float, width: float, edge: float, most: float) -> Problem:
+    """`value` at the key `path` makes a body `width` wide where the domain has `edge` (all in m)."""
+    what = f"{value:g} m is wider than the domain ({edge:g} m)"
+    if value <= edge:
+        what = f"{value:g} m makes it {width:g} m across, and the domain is {edge:g} m"
+    return Problem(path, what, f"give at most {most:g}")
 
 
 def _cell_centres(scene: Sections, low: Sequence[float], high: Sequence[float]) -> np.ndarray:

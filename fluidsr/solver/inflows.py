@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.projection import Projection
 from fluidsr.solver.setup import Source
-from fluidsr.solver.shapes import Shape
-from fluidsr.solver.sources import Cover, cover, noise_factors
+from fluidsr.solver.shapes import Shape, box_of, shares
+from fluidsr.solver.sources import CENTRES, Cover, cover, noise_factors
 
 LEAST_SHARE = 0.02  # of a cell: smaller parts of a nozzle are left out
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -40,8 +41,8 @@ class Inflows:
 
     A nozzle closes the faces of the cells that it takes, and gives them its velocity, as a moving solid does; in
     direction of its velocity they carry, of each line of cells, the part of the cross-section that the shape covers;
-    at a slant no more than what crosses the true surface there. Nothing comes in through the other sides: the cells
-    within create the volume.
+    at a slant no more than what crosses the true surface there, and in all what the shape's own section lets through.
+    Nothing comes in through the other sides: the cells within create the volume.
     """
 
     def __init__(self, sources: Sequence[Source], grid: Grid, device: str) -> None:
@@ -96,8 +97,9 @@ class Inflows:
             if source.inflow and velocity is not None:
                 inside = found.volume > LEAST_SHARE * found.volume.max()
                 fluid[found.cells(np.nonzero(inside), grid)] = False
+                excess = _excess(found.shape, velocity, grid)
                 parts += [
-                    self._close(source, found, inside, axis, velocity, weights, speeds)
+                    self._close(source, found, inside, axis, velocity, excess, weights, speeds)
                     for axis in range(grid.dim)
                 ]
         flux = np.zeros(grid.cells, np.float32) if base.wall_flux is None else base.wall_flux
@@ -121,29 +123,15 @@ class Inflows:
         inside: np.ndarray,
         axis: int,
         velocity: tuple[float, ...],
+        excess: float,
         weights: Faces,
         speeds: Faces,
     ) -> _Faces:
-        """Close the faces normal to `axis` of the cells `inside` a nozzle, which flow leaves with `velocity` (m/s)."""
-        n, speed = self.grid.cells[axis], velocity[axis]
-        across = np.where(inside, found.across[axis], 0.0)
-        line, full = np.moveaxis(across, axis, 0), np.moveaxis(inside, axis, 0)
-        if speed < 0:
-            line, full = line[::-1], full[::-1]
-        line = line.copy()
-        for i in range(1, len(line)):  # what enters one cell of a line leaves the next one
-            line[i] = np.where(full[i], np.maximum(line[i], line[i - 1]), 0.0)
-        if speed < 0:
-            line, full = line[::-1], full[::-1]
-        none = np.zeros_like(line[:1])
-        value = np.concatenate([none, line] if speed > 0 else [line, none]) * speed
-        shut = np.concatenate([full, none > 0]) | np.concatenate([none > 0, full])
-        value, shut = np.moveaxis(value, 0, axis), np.moveaxis(shut, 0, axis)
-        where = np.nonzero(shut)
-        given = value[where].astype(np.float32)
-        places = np.stack([w + f for w, f in zip(where, found.first, strict=True)], axis=-1)
-        if np.count_nonzero(velocity) > 1:
-            given *= _crossing(found.shape, velocity, axis, places, self.grid.cell_size)
+        """Close the faces normal to `axis` of the cells `inside` a nozzle, which flow leaves with `velocity` (m/s),
+        `excess` times as much as it should."""
+        n = self.grid.cells[axis]
+        places, given = _stairs(found, inside, axis, velocity, self.grid.cell_size)
+        given = (given / excess).astype(np.float32)
         for a in range(3):
             if self.grid.periodic[a]:
                 places[:, a] %= self.grid.cells[a]
@@ -212,6 +200,57 @@ class Inflows:
                 )
         flux[torch.from_numpy(self._walled).to(device)] = 0.0
         projection.wall_flux.copy_(flux)
+
+
+def _stairs(
+    found: Cover, inside: np.ndarray, axis: int, velocity: tuple[float, ...], cell_size: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places [n, 3] of the faces normal to `axis` of the cells `inside` a nozzle, and what flows through each, m/s."""
+    speed = velocity[axis]
+    across = np.where(inside, found.across[axis], 0.0)
+    line, full = np.moveaxis(across, axis, 0), np.moveaxis(inside, axis, 0)
+    if speed < 0:
+        line, full = line[::-1], full[::-1]
+    line = line.copy()
+    for i in range(1, len(line)):  # what enters one cell of a line leaves the next one
+        line[i] = np.where(full[i], np.maximum(line[i], line[i - 1]), 0.0)
+    if speed < 0:
+        line, full = line[::-1], full[::-1]
+    none = np.zeros_like(line[:1])
+    value = np.concatenate([none, line] if speed > 0 else [line, none]) * speed
+    shut = np.concatenate([full, none > 0]) | np.concatenate([none > 0, full])
+    value, shut = np.moveaxis(value, 0, axis), np.moveaxis(shut, 0, axis)
+    where = np.nonzero(shut)
+    given = value[where].astype(np.float32)
+    places = np.stack([w + f for w, f in zip(where, found.first, strict=True)], axis=-1)
+    if np.count_nonzero(velocity) > 1:
+        given *= _crossing(found.shape, velocity, axis, places, cell_size)
+    return places, given
+
+
+def _excess(shape: Shape, velocity: tuple[float, ...], grid: Grid) -> float:
+    """How many times as much as through the section of `shape` flows at a slant out of the stairs of cells that stand
+    for it, where nothing is in their way; 1 along an axis, and of a mesh, whose section is not known."""
+    speed = math.hypot(*velocity)
+    section = shape.section([v / speed for v in velocity]) if np.count_nonzero(velocity) > 1 else None
+    if section is None:
+        return 1.0
+    ranges = box_of(shape, grid.shape, CENTRES, grid.cell_size, (True,) * 3)
+    parts = shares(shape, ranges, CENTRES, grid.cell_size)
+    counts = (*parts.volume.shape, 1)[:3]
+    across = np.zeros((3, *counts))
+    across[: grid.dim] = parts.across.reshape(grid.dim, *counts)
+    volume = parts.volume.reshape(counts)
+    whole = Cover(shape, (*parts.first, 0)[:3], volume, across)
+    inside = volume > LEAST_SHARE * volume.max()
+    flux = 0.0
+    for axis in range(grid.dim):
+        places, given = _stairs(whole, inside, axis, velocity, grid.cell_size)
+        ahead = (places - whole.first) - (np.arange(3) == axis) * (velocity[axis] < 0)
+        within = ((ahead >= 0) & (ahead < counts)).all(axis=1)
+        held = inside[tuple(np.clip(ahead, 0, np.array(counts) - 1).T)] & within
+        flux += float(abs(given[~held]).sum(dtype=np.float64))
+    return flux * grid.cell_size ** (grid.dim - 1) / (section * speed) or 1.0
 
 
 def _crossing(

@@ -123,6 +123,24 @@ class Shape:
         )
         return [replace(self, center=center) for center in itertools.product(*places)]
 
+    def section(self, along: Sequence[float]) -> float | None:
+        """What the shape covers, seen along the unit vector `along`: m², in 2-D m; None of a mesh."""
+        if self.field is not None:
+            return None
+        dim = len(self.center)
+        if self.kind == "box":
+            assert self.size is not None
+            return sum(abs(e) * math.prod(self.size) / edge for e, edge in zip(along, self.size, strict=True))
+        assert self.radius is not None
+        round_end = 2 * self.radius if dim == 2 else math.pi * self.radius**2
+        if self.kind == "sphere" or self.axis is None or self.axis >= dim:
+            return round_end
+        assert self.height is not None
+        side = self.height if dim == 2 else 2 * self.radius * self.height
+        endways = abs(along[self.axis])
+        sideways = math.sqrt(max(1.0 - endways**2, 0.0))
+        return side * sideways + round_end * (endways if self.kind == "cylinder" else 1.0)
+
     @property
     def thickness(self) -> float:
         """The least extent along any axis, m; 0, which is unknown, of a mesh."""

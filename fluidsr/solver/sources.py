@@ -103,7 +103,8 @@ def raise_to(
                 )
                 best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
         most = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
-        if held < 1.0 and most > step and most <= reach[n]:  # (what is all within is raised already)
+        # (Without noise, what is all within is raised already.)
+        if (held < 1.0 or strength != 0.0) and most > step and most <= reach[n]:
             # (At even distances, the last one faded in: nothing jumps where the way grows.)
             for part in range(1, int(ti.ceil(most / step))):
                 back = ti.cast(part, ti.f32) * step / most

@@ -86,8 +86,20 @@ MISTAKES = [
     (
         "shape: sphere\n    center: [0.32, 0.1, 0.32]\n    radius: 0.08",
         "shape: capsule\n    center: [0.32, 0.1, 0.32]\n    radius: 0.5\n    height: 0.1",
-        "small.yaml:13: sources[0].radius: 0.5 m is wider",
+        "small.yaml:13: sources[0].radius: 0.5 m makes it 1 m across",
         "at most 0.32",
+    ),
+    (
+        "radius: 0.08",
+        "radius: 0.33",
+        "small.yaml:13: sources[0].radius: 0.33 m makes it 0.66 m across, and the domain is 0.64 m",
+        "at most 0.32",
+    ),
+    (
+        "[0.32, 0.1, 0.32]",
+        "[-2, 0.1, 0.32]\n    motion: [{time: 0, offset: [0, 0, 0]}, {time: 1, offset: [1, 0, 0]}]",
+        "small.yaml:12: sources[0].center: the source lies outside the domain, for all of its motion",
+        "x 0 to 0.64",
     ),
     (
         "    radius: 0.08",

@@ -96,6 +96,27 @@ def test_a_round_nozzle_at_a_slant_gives_its_section_times_its_speed(degrees: in
     assert -float(flux.sum()) * grid.cell_size == pytest.approx(2 * radius * 1.5, rel=0.06)
 
 
+@pytest.mark.parametrize("cells", [0.2, 1.0, 3.3])
+@pytest.mark.parametrize("kind", ["sphere", "box", "cylinder", "capsule"])
+def test_a_nozzle_at_a_slant_in_space_gives_its_section_times_its_speed(kind: str, cells: float) -> None:
+    """Below a cell, too, where one cell stands for the shape."""
+    n, v = 16, (0.9, -1.2, 0.8)
+    r, speed = cells / n, float(np.linalg.norm(v))
+    crossing = float(np.hypot(v[0], v[2]))  # the axis of the cylinder
+    exact, more = {
+        "sphere": (np.pi * r**2 * speed, {"radius": r}),
+        "box": (r * r * (6 * 0.9 + 2 * 1.2 + 3 * 0.8), {"size": (r, 3 * r, 2 * r)}),
+        "cylinder": (2 * r * r * crossing + np.pi * r**2 * 1.2, {"radius": r, "height": r, "axis": 1}),
+        "capsule": (2 * r * r * crossing + np.pi * r**2 * speed, {"radius": r, "height": r, "axis": 1}),
+    }[kind]
+    grid = Grid((n, n, n), 1 / n, (OPEN,) * 3)
+    shape = Shape(kind, (0.47, 0.52, 0.49), **more)  # type: ignore[arg-type]
+    nozzle = Source(shape, 1.0, velocity=v, inflow=True)
+    flux = Inflows((nozzle,), grid, "cpu").over(Geometry.of(grid, ()), 0.0, 0.0).wall_flux
+    assert flux is not None
+    assert -float(flux.sum(dtype=np.float64)) / n**2 == pytest.approx(exact, rel=2e-3)
+
+
 def test_a_nozzle_goes_on_beyond_a_periodic_end_and_moves_and_turns_off() -> None:
     n = 20
     moving = Motion(((0.0, (0.0, 0.0)), (1.0, (1.0, 0.0))))
