@@ -5,6 +5,7 @@ from fluidsr.models.card import Card
 from fluidsr.models.closure import Closure
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.generator import ArchitectureOptions, Generator, Options
+from fluidsr.models.multipass import MultiPass
 from fluidsr.models.registry import DISCRIMINATORS, GENERATORS, architectures, build
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.store import (
@@ -33,6 +34,7 @@ __all__ = [
     "Discriminator",
     "Generator",
     "Model",
+    "MultiPass",
     "Options",
     "PatchBatch",
     "SmokeGenerator",

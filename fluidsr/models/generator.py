@@ -73,6 +73,9 @@ class Generator(nn.Module):
     architecture: ClassVar[str]
     schema: ClassVar[type[Options]]
     scales_detail: ClassVar[bool] = False  # whether `forward` takes `detail`
+    # Options in which a training may differ from the model that it starts from (`init`): `consistent`, a layer without
+    # weights; `init`, from which these had started; `norm`, which a model for use has no longer.
+    free_options: ClassVar[frozenset[str]] = frozenset({"consistent", "init", "norm"})
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -162,6 +165,22 @@ class Generator(nn.Module):
         """
         fine = self(coarse) if detail is None else self(coarse, detail=detail)
         return trim(fine, cropped, self.receptive_radius * self.factor)
+
+    @property
+    def stages(self) -> int:
+        """Stages that a training can add one after another (`grow`); 0: the generator is trained as a whole."""
+        return 0
+
+    def grow(self, stages: float) -> None:
+        """Use so many of the `stages` from here on, the last one of them mixed in by the fraction.
+
+        Where a stage is added, at a whole number, the output does not change.
+        """
+        raise NotImplementedError(f"{self.architecture} does not grow")
+
+    def grown_target(self, fine: Tensor) -> Tensor:
+        """The reference `fine [..., *(S * factor)]` as the stages in use can make it, of the same shape."""
+        return fine
 
     def fold(self) -> Generator:
         """Prepare for inference: eval mode, constant factors merged into the weights. Returns itself."""

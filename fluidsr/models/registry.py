@@ -11,12 +11,13 @@ from fluidsr.extensions import Registry
 from fluidsr.models.closure import Closure
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.generator import Generator, Options
+from fluidsr.models.multipass import MultiPass
 from fluidsr.models.smoke import SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN
 from fluidsr.models.unet import UNet
 
 GENERATORS: Registry[Generator] = Registry(
-    "fluidsr.generators", Generator, (SmokeGenerator, TempoGAN, UNet), key="architecture"
+    "fluidsr.generators", Generator, (SmokeGenerator, TempoGAN, UNet, MultiPass), key="architecture"
 )
 DISCRIMINATORS: Registry[Discriminator] = Registry("fluidsr.discriminators", Discriminator, (Discriminator,))
 

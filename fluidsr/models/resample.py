@@ -43,6 +43,11 @@ def upsample(x: Tensor, factor: int, order: str = "cubic") -> Tensor:
     return x
 
 
+def upsample_along(x: Tensor, axis: int, factor: int, order: str = "linear") -> Tensor:
+    """`x` upsampled along the one `axis`, counted from 0, `linear` or `cubic`, as `upsample` does along all of them."""
+    return x if factor == 1 else _upsample_axis(x, axis, _upsampling_taps(factor, order))
+
+
 def upsample_faces(x: Tensor, factor: int) -> Tensor:
     """Upsample `x [B, d, *S]`, whose component c lies on the lower face of each cell along axis c, to the lower faces
     of `S * factor` cells, linearly.

@@ -204,7 +204,8 @@ def _base_recipe(model: str, card: Card) -> Recipe:
     stated |= {
         "dim": card.dim,
         "factor": card.factor,
-        "init": None,
+        "init": model,  # a second pass cannot do without
+        "growing": None,
         "generator": {**options, "architecture": architecture},
     }
     stated.pop("limits", None)

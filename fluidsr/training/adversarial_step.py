@@ -108,8 +108,11 @@ class AdversarialStep:
                 triplets = self.updates["temporal"] + update
                 micro_batches = list(self._generator_batches(frames, triplets))
                 self._update_generator(micro_batches, discriminators, metrics)
+        if self.recipe.growing:
+            metrics["stages"].append(self.recipe.growing.stages_at(state.step))
         state.step += 1
         update_ema(state.ema, state.generator.network, self.recipe.optimizer.average, state.step)
+        state.grow()
         self.complete = True
         return {name: sum(values) / len(values) for name, values in metrics.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fluidsr import checkpoints, models
-from fluidsr.errors import ModelError
+from fluidsr.errors import InputError, ModelError
 from fluidsr.models import Generator
 from fluidsr.models.batch import PatchBatch
 from fluidsr.training import optimizer
@@ -66,14 +66,17 @@ class TrainingState:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
         Raises ModelError where the generator's do not fit; `note` is told about discriminators that start anew.
 
-        Only `consistent`, a layer without weights, `init`, from which these had started, and `norm`, which a model
-        for use has no longer, may differ.
+        Only the generator's `free_options` may differ. Raises InputError where a second pass has no first one to learn
+        from.
         """
         if self.recipe.init is None:
+            if getattr(self.recipe.generator, "passes", 1) > 1:
+                problem = "is 2: the second pass is trained on what a trained first one gives, and there is none"
+                raise InputError("generator.passes", problem, "give its model as `init`, or train passes: 1")
             return
         model = models.load(self.recipe.init, self.device)
         network = self.ema
-        free = {k: v for k, v in network.hyperparameters.items() if k in ("consistent", "init", "norm")}
+        free = {k: v for k, v in network.hyperparameters.items() if k in network.free_options}
         expected, given = (
             (generator.architecture, {**generator.hyperparameters, **free})
             for generator in (network, model.generator)
@@ -113,6 +116,14 @@ class TrainingState:
     def networks(self) -> dict[str, nn.Module]:
         """The networks that are trained, by name."""
         return {name: trained.network for name, trained in self._optimizers()}
+
+    def grow(self) -> None:
+        """Let the generator have the stages that the recipe gives it at the present step."""
+        if self.recipe.growing is None:
+            return
+        for network in (self.generator.network, self.ema):
+            assert isinstance(network, Generator)
+            network.grow(self.recipe.growing.stages_at(self.step))
 
     def widen_ranges(self, coarse: Tensor) -> None:
         """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""
@@ -188,7 +199,8 @@ class TrainingState:
 
 def training_batch(state: TrainingState, batch: PatchBatch, *key: object) -> TrainingBatch:
     """`batch` as the state's networks see it, in styles that are a function of `key` where the generator has a latent
-    code."""
+    code; its reference is what the stages in use can make of it."""
+    batch = replace(batch, fine=state.ema.grown_target(batch.fine))
     latent = state.ema.latent
     random = None if latent is None else seeded_generator(state.device, state.seed, "style", *key)
     return TrainingBatch(batch, state.recipe.factor, latent, random)

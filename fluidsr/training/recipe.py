@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
-from fluidsr.models import SmokeGenerator
+from fluidsr.models import MultiPass, SmokeGenerator
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.discriminator_schema import (
@@ -18,6 +18,7 @@ from fluidsr.training.discriminator_schema import (
     discriminator_contradictions,
     pyramid_contradictions,
 )
+from fluidsr.training.growing import Growing
 from fluidsr.training.recipe_schema import (
     IMPORTS,
     GeneratorOptimizer,
@@ -47,6 +48,10 @@ class Recipe(Section):
         description="Start from the weights of this model (shipped name or file) instead of random ones",
     )
     generator: Network = SmokeNetwork()
+    growing: Growing | None = Field(
+        default=None,
+        description="Add the stages of `multipass` one after another; null: all are trained from the start",
+    )
     patches: Patches = Patches()
     discriminators: Discriminators | None = Field(default=None, description="The adversary; null: none")
     losses: Losses = Losses()
@@ -115,6 +120,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _adversary_contradictions(recipe)
     yield from _loss_contradictions(recipe)
     yield from _time_contradictions(recipe)
+    yield from _growing_contradictions(recipe)
     if discriminators:
         yield from discriminator_contradictions(discriminators, recipe.patches.batch)
     if discriminators and discriminators.thin > 0 and discriminators.view == "raw":
@@ -195,6 +201,24 @@ def _time_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
+
+
+def _growing_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Keys of `multipass` and of its stages that would have no effect, or that contradict each other."""
+    is_multipass = recipe.generator.kind == MultiPass.architecture
+    if is_multipass and recipe.dim == 2:
+        yield "generator.architecture", "is multipass, of slices of 3-D smoke, and dim is 2; choose another"
+    growing = recipe.growing
+    if growing is None:
+        return
+    if not is_multipass:
+        yield "growing", f"is for the stages of multipass, and {recipe.generator.architecture} has none; remove it"
+        return
+    needed = growing.steps_of(recipe.factor.bit_length() - 1)
+    if needed > recipe.steps:
+        yield "growing.steps", f"is {growing.steps}, so stages are added for {needed} steps of {recipe.steps}; give less"
+    if recipe.patience is not None:
+        yield "patience", "would stop a generator that still grows; give null, or growing: null"
 
 
 def recipes() -> list[str]:

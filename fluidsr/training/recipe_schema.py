@@ -22,6 +22,7 @@ from pydantic import (
 from fluidsr.errors import InputError
 from fluidsr.extensions import Registry
 from fluidsr.models.generator import ArchitectureOptions, Generator, GridOptions
+from fluidsr.models.multipass import MultiPass, MultiPassArchitecture
 from fluidsr.models.registry import DISCRIMINATORS, GENERATORS
 from fluidsr.models.smoke import SmokeArchitecture, SmokeGenerator
 from fluidsr.models.tempogan import TempoGAN, TempoGANArchitecture
@@ -102,14 +103,26 @@ class UNetNetwork(UNetArchitecture, _Network):
     architecture: Literal["unet"] = Field(description="Which network")
 
 
+class MultiPassNetwork(MultiPassArchitecture, _Network):
+    """The multi-pass generator on slices (Werhahn et al. 2019), 3-D alone."""
+
+    model_config = ConfigDict(strict=False)
+
+    kind: ClassVar[str] = MultiPass.architecture
+    architecture: Literal["multipass"] = Field(description="Which network")
+
+
 # What recipes call the architectures that cards name.
 NETWORKS = {
     SmokeGenerator.architecture: "smoke",
     TempoGAN.architecture: "tempogan",
     UNet.architecture: "unet",
+    MultiPass.architecture: "multipass",
 }
 _BUILT_IN = tuple(NETWORKS.values())
-_BuiltIn = Annotated[SmokeNetwork | TempoGANNetwork | UNetNetwork, Field(discriminator="architecture")]
+_BuiltIn = Annotated[
+    SmokeNetwork | TempoGANNetwork | UNetNetwork | MultiPassNetwork, Field(discriminator="architecture")
+]
 
 
 def _network_schema(kind: type[Generator], reference: str) -> type[_Network]:

@@ -16,6 +16,8 @@ _SECTIONS = {
     "generator: smoke, latent": "LatentOptions",
     "generator: tempogan": "TempoGANNetwork",
     "generator: unet": "UNetNetwork",
+    "generator: multipass": "MultiPassNetwork",
+    "growing": "Growing",
     "patches": "Patches",
     "losses": "Losses",
     "losses.extra": "ExtraLoss",

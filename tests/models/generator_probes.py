@@ -14,7 +14,7 @@ def count_multiply_adds(generator, coarse):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             out = function(*args, **(kwargs or {}))
             if function in kinds:
-                seen.append(args[1].numel() * out[0, 0].numel())
+                seen.append(args[1].numel() * out[:, 0].numel())
             return out
 
     with Counter(), torch.no_grad():

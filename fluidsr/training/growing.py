@@ -1,0 +1,22 @@
+"""Growing: a generator's stages, added one after another while it trains (Karras et al. 2018)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fluidsr.training.sections import Section
+
+
+class Growing(Section):
+    """Stages of the generator are added one after another, each mixed in over `steps` and kept for as many."""
+
+    steps: int = Field(ge=1, description="Steps in which a stage is mixed in, and in which it then settles")
+
+    def stages_at(self, step: int) -> float:
+        """Stages in use at `step`, from 0: whole numbers where none is being mixed in."""
+        done, within = divmod(step, 2 * self.steps)
+        return done + min(1.0, within / self.steps)
+
+    def steps_of(self, stages: int) -> int:
+        """Steps until all of `stages` are in use and have settled."""
+        return 2 * self.steps * stages
