@@ -134,7 +134,9 @@ class MultiPass(Generator):
         """The density of the first pass, `[B, 1, *(S * factor)]`, with the halo that is read of it."""
         factor, given, reach = self.factor, self.receptive_radius, self.first.radius
         across, along, deep = self._first_halo
-        coarse = _trim_axes(coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1))
+        coarse = _trim_axes(
+            coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1)
+        )
         raised = upsample_along(coarse, 4, factor)
         density = raised[:, :1]
         before, after = F.pad(density, (1, 0))[..., :-1], F.pad(density, (0, 1))[..., 1:]
@@ -164,7 +166,7 @@ class MultiPass(Generator):
         return _trim_axes(fine, cropped, (0, *(second.radius(factor) * factor - second.reach,) * 2))
 
     def _raised(self, density: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
-        """What the first pass adds to: linear along z, cubic in the slices; `halo` coarse cells at the cropped sides."""
+        """What the first pass adds to: linear along z, cubic in the slices; `halo` coarse cells at cropped sides."""
         given, factor = self.receptive_radius - halo, self.factor
         density = _trim_axes(density, cropped, (given - CUBIC_RADIUS, given - CUBIC_RADIUS, given - 1))
         for axis, order in ((4, "linear"), (3, "cubic"), (2, "cubic")):
@@ -270,7 +272,9 @@ class FirstPass(nn.Module):
         radius = 0
         for reach in reversed([_reach(stage) for stage in self.stages]):
             radius = -(-(radius + reach) // 2)
-        self.radius = radius  # coarse cells, in each direction of a slice, that a voxel depends on beside its own
+        self.radius = (
+            radius  # coarse cells, in each direction of a slice, that a voxel depends on beside its own
+        )
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
         """By the first `grown` stages, the last of them mixed in by the fraction; its voxels repeated to the fine grid.
@@ -413,7 +417,10 @@ def _reach(module: nn.Module) -> int:
 def _macs(module: nn.Module) -> int:
     """Multiply-adds of its blocks per cell of their grid."""
     layers = (
-        layer for each in module.modules() if isinstance(each, SliceBlock) for layer in (each.a, each.b, each.shortcut)
+        layer
+        for each in module.modules()
+        if isinstance(each, SliceBlock)
+        for layer in (each.a, each.b, each.shortcut)
     )
     return sum(layer.weight.numel() for layer in layers)
 

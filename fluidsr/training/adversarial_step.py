@@ -91,7 +91,10 @@ class AdversarialStep:
         """One complete step; values that are not finite never reach the weights. Returns its mean metrics."""
         state = self.state
         state.generator.network.train()
+        state.grow(state.step + 1)  # of the first stage, too, every step has a part
         metrics: dict[str, list[float]] = defaultdict(list)
+        if self.recipe.growing:
+            metrics["stages"].append(self.recipe.growing.stages_at(state.step + 1))
         discriminators = state.discriminators if self.adversarial else {}
         if self.shared:
             micro_batches = list(self._generator_batches(0, 0))
@@ -108,11 +111,8 @@ class AdversarialStep:
                 triplets = self.updates["temporal"] + update
                 micro_batches = list(self._generator_batches(frames, triplets))
                 self._update_generator(micro_batches, discriminators, metrics)
-        if self.recipe.growing:
-            metrics["stages"].append(self.recipe.growing.stages_at(state.step))
         state.step += 1
         update_ema(state.ema, state.generator.network, self.recipe.optimizer.average, state.step)
-        state.grow()
         self.complete = True
         return {name: sum(values) / len(values) for name, values in metrics.items()}
 

@@ -71,7 +71,9 @@ class TrainingState:
         """
         if self.recipe.init is None:
             if getattr(self.recipe.generator, "passes", 1) > 1:
-                problem = "is 2: the second pass is trained on what a trained first one gives, and there is none"
+                problem = (
+                    "is 2: the second pass is trained on what a trained first one gives, and there is none"
+                )
                 raise InputError("generator.passes", problem, "give its model as `init`, or train passes: 1")
             return
         model = models.load(self.recipe.init, self.device)
@@ -117,13 +119,13 @@ class TrainingState:
         """The networks that are trained, by name."""
         return {name: trained.network for name, trained in self._optimizers()}
 
-    def grow(self) -> None:
-        """Let the generator have the stages that the recipe gives it at the present step."""
+    def grow(self, step: int) -> None:
+        """Let the generator have the stages that the recipe gives it at the end of `step` steps."""
         if self.recipe.growing is None:
             return
         for network in (self.generator.network, self.ema):
             assert isinstance(network, Generator)
-            network.grow(self.recipe.growing.stages_at(self.step))
+            network.grow(self.recipe.growing.stages_at(step))
 
     def widen_ranges(self, coarse: Tensor) -> None:
         """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""

@@ -13,7 +13,7 @@ class Growing(Section):
     steps: int = Field(ge=1, description="Steps in which a stage is mixed in, and in which it then settles")
 
     def stages_at(self, step: int) -> float:
-        """Stages in use at `step`, from 0: whole numbers where none is being mixed in."""
+        """Stages in use at the end of `step` steps: whole numbers where none is being mixed in."""
         done, within = divmod(step, 2 * self.steps)
         return done + min(1.0, within / self.steps)
 

@@ -212,11 +212,17 @@ def _growing_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if growing is None:
         return
     if not is_multipass:
-        yield "growing", f"is for the stages of multipass, and {recipe.generator.architecture} has none; remove it"
+        yield (
+            "growing",
+            f"is for the stages of multipass, and {recipe.generator.architecture} has none; remove it",
+        )
         return
     needed = growing.steps_of(recipe.factor.bit_length() - 1)
     if needed > recipe.steps:
-        yield "growing.steps", f"is {growing.steps}, so stages are added for {needed} steps of {recipe.steps}; give less"
+        yield (
+            "growing.steps",
+            f"is {growing.steps}, so stages are added for {needed} steps of {recipe.steps}; give less",
+        )
     if recipe.patience is not None:
         yield "patience", "would stop a generator that still grows; give null, or growing: null"
 

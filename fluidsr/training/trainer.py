@@ -153,7 +153,7 @@ class Trainer:
             self._saved_at = self.state.step
         else:
             self.state.load_init(note)
-        self.state.grow()
+        self.state.grow(self.state.step)
         if change := rate_change(recipe.optimizer, self.state.step, self.state.planned_steps, recipe.steps):
             note(f"{output}: {change}")
         self.adversarial_step = AdversarialStep(self.state, sources.frames, sources.triplets, processes)

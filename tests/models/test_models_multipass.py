@@ -23,7 +23,7 @@ def wild(factor=8, **options):
         if name.endswith("density.weight"):
             parameter.data.normal_(0.0, 0.3)
         elif name.endswith("density.bias"):
-            parameter.data.fill_(3.0)
+            parameter.data.fill_(1.0)
         elif name.endswith("bias"):
             parameter.data.normal_(0.3, 0.1)
     return generator
@@ -31,7 +31,7 @@ def wild(factor=8, **options):
 
 def smoke(*shape, batch=1):
     x = torch.randn(batch, 4, *shape, dtype=torch.float64)
-    x[:, 0] = x[:, 0].abs() + 0.1
+    x[:, 0] = x[:, 0].abs() + 0.5
     return x
 
 
@@ -96,9 +96,7 @@ def test_the_reach_is_exact_along_each_axis(options, expected):
     for axis in range(3):
         shape = [1, 1, 1]
         shape[axis] = 2 * generator.receptive_radius + 3
-        coarse = smoke(*shape)
-        coarse[:, 0] += 3.0  # about what comes out: the ratios of `consistent` are not at their bounds
-        found.append(reach(generator, coarse)[axis])
+        found.append(reach(generator, smoke(*shape))[axis])
     assert found == expected
     assert generator.receptive_radius == max(found)
 

@@ -41,8 +41,7 @@ def test_the_reference_of_a_batch_is_what_the_stages_in_use_can_show(growing, sa
     state = TrainingState(plan, 0, "cpu")
     batch = sampler(plan).batch(0)
     assert torch.equal(training_batch(state, batch).fine, batch.fine)  # as for use: it has all stages
-    state.step = 4
-    state.grow()
+    state.grow(4)
     assert state.ema.options.grown == state.generator.network.options.grown == 1
     seen = training_batch(state, batch).fine
     assert torch.equal(seen[..., ::2, ::2, :], seen[..., 1::2, 1::2, :])
@@ -62,7 +61,10 @@ def test_it_grows_and_going_on_equals_not_having_stopped(growing, sampler, tmp_p
         train(plan, Sources(sampler(plan)), tmp_path / "parts", on_progress=stop)
     seen = []
     train(
-        plan, Sources(sampler(plan)), tmp_path / "parts", validation=lambda g: seen.append(g.options.grown) or {}
+        plan,
+        Sources(sampler(plan)),
+        tmp_path / "parts",
+        validation=lambda g: seen.append(g.options.grown) or {},
     )
     assert seen == [1.5, None]  # after steps 5 and 8
     whole, parts = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
@@ -88,7 +90,9 @@ def test_the_second_pass_is_trained_on_the_first(growing, sampler, tmp_path):
     both = growing(generator={**NETWORK, "passes": 2}, init=str(first.model), growing={"steps": 1}, steps=4)
     report = train(both, Sources(sampler(plan)), tmp_path / "second")
     before, after = load(first.model).generator, load(report.model).generator
-    assert all(torch.equal(a, b) for a, b in zip(before.first.parameters(), after.first.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before.first.parameters(), after.first.parameters(), strict=True)
+    )
     coarse = torch.rand(1, 4, 3, 3, 3)
     assert (after(coarse) - before(coarse)).abs().max() > 1e-4
     with pytest.raises(InputError, match=r"generator.passes: is 2: .* give its model as `init`"):

@@ -11,7 +11,13 @@ from fluidsr.errors import InputError, SceneError
 from fluidsr.models import SmokeGenerator
 from fluidsr.training import Recipe, load_recipe, recipes, reference
 from fluidsr.training.optimizer import learning_rate
-from fluidsr.training.recipe_schema import MultiPassNetwork, Optimizer, SmokeNetwork, TempoGANNetwork, UNetNetwork
+from fluidsr.training.recipe_schema import (
+    MultiPassNetwork,
+    Optimizer,
+    SmokeNetwork,
+    TempoGANNetwork,
+    UNetNetwork,
+)
 
 
 @pytest.mark.parametrize("name", [name for name in recipes() if name.startswith("smoke")])
