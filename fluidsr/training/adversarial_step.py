@@ -94,7 +94,8 @@ class AdversarialStep:
         state.grow(state.step + 1)  # of the first stage, too, every step has a part
         metrics: dict[str, list[float]] = defaultdict(list)
         if self.recipe.growing:
-            metrics["stages"].append(self.recipe.growing.stages_at(state.step + 1))
+            stages = self.recipe.growing.stages_at(state.step + 1)
+            metrics["stages"].append(min(stages, state.ema.stages))
         discriminators = state.discriminators if self.adversarial else {}
         if self.shared:
             micro_batches = list(self._generator_batches(0, 0))
