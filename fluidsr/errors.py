@@ -46,6 +46,10 @@ class VolumeError(InputError):
     """A volume file is damaged, unsupported, or lacks what was asked for."""
 
 
+class NotFiniteError(InputError):
+    """A field holds a NaN or an infinity; `where` names the field, and the file where it is known."""
+
+
 class MissingFieldError(VolumeError):
     """A volume file is fine, and has no grid for a field that was asked for."""
 

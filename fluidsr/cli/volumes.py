@@ -159,7 +159,7 @@ def upsample(
         zero_velocity=zero_velocity,
         fields=fields,
         threshold=threshold,
-        formats=formats or ("vdb", "vti"),
+        formats=tuple(dict.fromkeys(formats)),
     )
     if dry_run:
         echo_document(command.describe(inputs, settings, frames_wanted=frames), as_json)

@@ -36,7 +36,7 @@ def upsample(
     styles: PathLike | None = None,
     passes: int = 1,
     frames: str | int | None = None,
-    formats: Sequence[str] = ("vdb", "vti"),
+    formats: Sequence[str] = (),
     fields: Sequence[str] = (),
     threshold: float = 0.0,
     zero_velocity: bool = False,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr import volumes
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, NotFiniteError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around
 from fluidsr.pipeline import frame_sequence, usd
@@ -138,7 +138,7 @@ def _convert_one(
         except InputError as error:
             if error.where not in fields:
                 raise
-            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
+            raise type(error)(f"{item.source}: {error.where}", error.what, error.remedy) from None
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
     return {
@@ -195,7 +195,10 @@ def _by_windows(
             for low, high in blocks:
                 present = frame_sequence.in_its_place(source.take(low, high), item, read_options).fields()
                 for name in fields:
-                    out.put(name, low, present[name])
+                    try:
+                        out.put(name, low, present[name])
+                    except NotFiniteError as error:
+                        raise NotFiniteError(f"{item.source}: {name}", error.what, error.remedy) from None
         return {
             "source": str(item.source),
             "time": begin.time,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from fluidsr import cluster
-from fluidsr.errors import VolumeError
+from fluidsr.errors import InputError, NotFiniteError, VolumeError
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 
@@ -49,7 +49,8 @@ def make_frames(
     """Have `work` make the frame of each of `jobs` here, or on the workers of `scheduler`, and record it in `folder`.
 
     `work` returns the record, with sentences for the user as its `notes`, each of which is told once; the `files` of
-    the frame have their final names by then. Frames that cannot be read are left out where `skip_damaged`. Raises what
+    the frame have their final names by then. Frames that cannot be read, or are not finite, are left out where
+    `skip_damaged`. Raises what
     `work` raises, the first of those errors where all frames are left out, and as `cluster.results` does.
     """
     guarded = partial(unless_damaged, work, skip_damaged)
@@ -61,7 +62,7 @@ def make_frames(
 
 
 def record_frames(
-    made: Iterable[tuple[Job, Record | VolumeError]],
+    made: Iterable[tuple[Job, Record | InputError]],
     count: int,
     folder: RunFolder,
     progress: Progress,
@@ -70,11 +71,13 @@ def record_frames(
     """Record in `folder` each of `count` frames as it is `made`, with its `files`; tell what is left out, and each note
     once. Raises the first error where all frames are left out."""
     told: set[str] = set()
-    failures: list[VolumeError] = []
+    failures: list[InputError] = []
     for job, record in made:
-        if isinstance(record, VolumeError):
+        if isinstance(record, InputError):
             failures.append(record)
-            progress.note(f"{job.source}: left out: {record.what}")
+            # Of a field that is not finite, `where` names the file and the field.
+            where = record.where if isinstance(record, NotFiniteError) else job.source
+            progress.note(f"{where}: left out: {record.what}")
             continue
         for note in record.pop("notes"):
             if note not in told:
@@ -86,11 +89,11 @@ def record_frames(
         raise failures[0]
 
 
-def unless_damaged(work: Callable[[Job], Record], skip_damaged: bool, job: Job) -> Record | VolumeError:
-    """The record of a frame; where damaged ones are skipped, why that cannot be read."""
+def unless_damaged(work: Callable[[Job], Record], skip_damaged: bool, job: Job) -> Record | InputError:
+    """The record of a frame; where damaged ones are skipped, why that cannot be used."""
     try:
         return work(job)
-    except VolumeError as error:
+    except (VolumeError, NotFiniteError) as error:
         if not skip_damaged:
             raise
         return error

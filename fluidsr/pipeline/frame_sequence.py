@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -98,19 +98,19 @@ class FrameRef:
 
     def absolute(self) -> FrameRef:
         """The same with absolute paths, for processes that work in another folder."""
-        parts = tuple(file.resolve() for file in self.parts)
-        second = self.second and self.second.resolve()
-        return replace(self, source=self.source.resolve(), parts=parts, second=second)
+        parts = tuple(_resolved(file) for file in self.parts)
+        second = self.second and _resolved(self.second)
+        return replace(self, source=_resolved(self.source), parts=parts, second=second)
 
 
 @dataclass(frozen=True)
 class FrameSequence:
-    """A whole sequence, and those of its frames that are wanted; `damaged` are left out."""
+    """A whole sequence, and those of its frames that are wanted; `damaged` are left out, each with the reason."""
 
     all_frames: tuple[FrameRef, ...]
     items: tuple[FrameRef, ...]
     gaps: tuple[int, ...]
-    damaged: tuple[FrameRef, ...] = ()
+    damaged: Mapping[FrameRef, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -120,7 +120,8 @@ class FrameSequence:
 
         A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
         are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
-        found, or nothing is left, and for files without a byte, unless they are to be left out: `skip_damaged`.
+        found, or nothing is left, and for files that are not there or without a byte, unless they are to be left out:
+        `skip_damaged`.
         """
         files = sequence.expand(inputs)
         named = all(file.number is not None for file in files)
@@ -142,32 +143,32 @@ class FrameSequence:
         if len(all_frames) > 1:
             all_frames = (replace(all_frames[0], second=all_frames[1].source), *all_frames[1:])
         items = choose(all_frames, frames_wanted)
-        damaged = tuple(item for item in items if _has_no_byte(item.source))
-        if damaged and not skip_damaged:
-            what = f"is empty (0 bytes), like {len(damaged)} of {len(items)} frames"
+        faults = {item: fault for item in items if (fault := _fault_of(item.source)) is not None}
+        first = next(iter(faults), None)
+        left = tuple(item for item in items if item not in faults)
+        if first is not None and not left:
+            others = ", like all others" if len(items) > 1 else ""
             raise InputError(
-                str(damaged[0].source), what, "write it again, or leave it out with `skip_damaged`"
+                str(first.source), f"{faults[first]}{others}", "check the path, or write it again"
             )
-        left = tuple(item for item in items if item not in damaged)
-        if not left:
-            raise InputError(
-                str(damaged[0].source), "is empty (0 bytes), like all others", "write them again"
-            )
-        return cls(all_frames, left, files.gaps, damaged)
+        if first is not None and not skip_damaged:
+            what = f"{faults[first]}; {len(faults)} of {len(items)} frames are like that"
+            raise InputError(str(first.source), what, "write it again, or leave it out with `skip_damaged`")
+        return cls(all_frames, left, files.gaps, faults)
 
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
         if self.gaps:
             what = f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
             yield f"{self.items[0].source.parent}: {what}"
-        for item in self.damaged:
-            yield f"{item.source}: is empty (0 bytes), and left out"
+        for item, fault in self.damaged.items():
+            yield f"{item.source}: {fault}, and left out"
 
     @property
     def sources(self) -> list[str]:
         """All files, each once."""
         files = [file for item in self.all_frames for file in (item.source, *item.parts)]
-        return list(dict.fromkeys(str(file.resolve()) for file in files))
+        return list(dict.fromkeys(str(_resolved(file)) for file in files))
 
     @property
     def own_format(self) -> str:
@@ -182,11 +183,20 @@ def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
     return [["density", "velocity", *others], ["density", *others]]
 
 
-def _has_no_byte(path: Path) -> bool:
+def _resolved(path: Path) -> Path:
+    """The absolute path without links; with them where they go in a circle, which is told when the file is read."""
     try:
-        return path.stat().st_size == 0
-    except OSError:
-        return False  # what is not there is told when it is read
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
+def _fault_of(path: Path) -> str | None:
+    """What makes a file useless, as seen without opening it: there is none behind the name, or no byte in it."""
+    try:
+        return "is empty (0 bytes)" if path.stat().st_size == 0 else None
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
 def read(
@@ -397,7 +407,10 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
             raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
-        if last < first or step < 1 or max(-first, last) > _MOST_FRAMES:
+        if max(-first, last) > _MOST_FRAMES:
+            what = f"'{text}' goes beyond frame {_MOST_FRAMES}"
+            raise InputError("frames", what, "use N or A-B, e.g. 1-100")
+        if last < first or step < 1:
             raise InputError("frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100")
         ranges.append(range(first, last + 1, step))
     return None, ranges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ import numpy as np
 from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError, MissingFieldError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import FrameSequence
+from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
 from fluidsr.pipeline.run_folder import read_spec
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Store
 
+_BLOCK = 64  # cells along the edge of what is looked at as one where a frame is mostly empty
 STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
 
@@ -129,6 +132,8 @@ def suitability(path: Path) -> dict[str, Any]:
     from fluidsr.upscaling import network_input
 
     try:
+        if sparse := _sparse(path):
+            return {"as_read": sparse, "models": {}}
         taken = _taken(path)
         frame = taken.in_metres_per_second()
         has_no_velocity = frame.velocity is None
@@ -148,6 +153,27 @@ def suitability(path: Path) -> dict[str, Any]:
         "notes": taken.notes,
     }
     return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
+
+
+def _sparse(path: Path) -> dict[str, Any] | None:
+    """How a VDB is understood whose box is large and mostly empty: by blocks, never as a whole; None for any other."""
+    if path.suffix.lower() != ".vdb":
+        return None
+    with frame_sequence.windows(FrameRef(1, path), ReadOptions(), [None]) as source:
+        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+            return None
+        blocks = source.blocks(_BLOCK, 0)
+        filled = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in blocks)
+        first = source.take(*blocks[0])
+        return {
+            "shape": source.place.shape,
+            "cell_size": source.place.cell_size,
+            "origin": source.place.origin,
+            "frame_rate": 1.0 / first.in_metres_per_second().dt,
+            "density": tuple(values[0] for values in source.ranges()["density"]),
+            "filled_share": filled / math.prod(source.place.shape),
+            "notes": (*first.notes, "its box is large and mostly empty: it is read block by block"),
+        }
 
 
 def _taken(path: Path) -> volumes.Taken:

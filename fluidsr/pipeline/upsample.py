@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy as np
 
 from fluidsr import device as devices
 from fluidsr import memory, volumes
-from fluidsr.errors import InputError, VolumeError
+from fluidsr.errors import InputError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_sequence, memory_need, recurrent_order, usd
 from fluidsr.pipeline.frame_jobs import make_frames, record_frames, unless_damaged
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
 from fluidsr.pipeline.progress import Progress
@@ -31,6 +32,7 @@ from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:
     from fluidsr.upscaling import LastFrameStore
+    from fluidsr.volumes import vdb
 
 _BLOCK = 64  # coarse cells along the edge of what is upsampled at once of a frame that is mostly empty
 _MOST_MARGIN = 4  # coarse cells
@@ -47,7 +49,7 @@ class UpsampleSettings:
     tiling: InferenceSettings = field(default_factory=InferenceSettings)
     intake: ReadOptions = field(default_factory=ReadOptions)
     zero_velocity: bool = False
-    formats: tuple[str, ...] = ("vdb", "vti")
+    formats: tuple[str, ...] = ()  # none: vdb, and vti but of a frame that is too large and empty for it
     fields: tuple[str, ...] = ()  # with the density; none: all that a frame has
     precision: str | None = (
         None  # of the files, None: as a VDB's own, else half; `tiling` has the generator's
@@ -55,6 +57,11 @@ class UpsampleSettings:
     naming: str | None = None  # None: as in a VDB's own, else houdini
     threshold: float = 0.0
     skip_damaged: bool = False
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The formats of the files, but for those that a frame may lack."""
+        return self.formats or ("vdb", "vti")
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ def upsample(
     everything, items = cache.all_frames, cache.items
     root = output or Path("runs") / f"{sequence.series_name(items[0].source)}_fine"
     configuration = {
-        **asdict(replace(settings, shaping=Shaping())),
+        **asdict(replace(settings, shaping=Shaping(), formats=settings.written)),
         "shaping": settings.shaping.identity(),
         "inputs": cache.sources,
         "models_sha256": [card.sha256 for card in cards],
@@ -131,14 +138,17 @@ def upsample(
         needed=("time",),
     )
     todo = [
-        item for item in items if not folder.is_complete(item.number, item.targets(root, settings.formats))
+        item
+        for item in items
+        # The log names the other files.
+        if not folder.is_complete(item.number, item.targets(root, settings.formats or ("vdb",)))
     ]
     with folder, Progress(len(items), stage="upsample", quiet=quiet, done=len(items) - len(todo)) as progress:
         for note in (*folder.notes, *cache.notes()):
             progress.note(note)
 
         def files(job: _Job, record: dict[str, Any]) -> Sequence[Path]:
-            return job.item.targets(root, settings.formats)
+            return job.item.targets(root, record.get("formats", settings.written))
 
         if cards[0].reads_previous:
             jobs = _with_earlier(items, everything, cards[0].past)
@@ -155,7 +165,7 @@ def upsample(
                 skip_damaged=settings.skip_damaged,
             )
     folder.refresh()
-    write_series_files(root, everything, folder.complete, settings.formats)
+    write_series_files(root, everything, folder.complete, settings.written)
     return root
 
 
@@ -208,15 +218,10 @@ def upsample_file(
         return {}
     told = described({name: way_of(name, values) for name, values in others.items()})
     place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
-    files, record = _opened(item, root, settings, taken, frame, place, fields)
-    try:
-        with files:
-            for name, box, values in pieces(fields=fields):
-                files.put(name, box.lo, values)
-    except InputError as error:
-        if error.where in frame.fields():
-            raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
-        raise
+    files, record = _opened(item, root, settings, taken, frame, place, fields, settings.written)
+    with naming(item.source, frame.fields()), files:
+        for name, box, values in pieces(fields=fields):
+            files.put(name, box.lo, values)
     notes += [*upscaler.statistics.notes, *([told] if told else [])]
     return {**record, "seconds": time.perf_counter() - started, "notes": notes}
 
@@ -229,6 +234,7 @@ def _opened(
     frame: Frame,
     place: FrameGrid,
     fields: Sequence[str],
+    formats: Sequence[str],
 ) -> tuple[FrameWriter, dict[str, Any]]:
     """The files of the fine frame of `frame`, which is at `place` and was `taken` from a file, and its record but for
     seconds and notes."""
@@ -243,7 +249,7 @@ def _opened(
         "grids": usd.grids_of(fields, style, how["naming"]),
     }
     files = FrameWriter(
-        item.targets(root, settings.formats),
+        item.targets(root, formats),
         place,
         time=frame.time,
         dt=frame.dt,
@@ -263,10 +269,14 @@ def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bo
     if frame.velocity is None and (settings.zero_velocity or still):
         return frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
     if frame.velocity is None and needed:
+        vectors = ", ".join(map(repr, frame.vectors))
+        named = (
+            f"name its grid with `velocity_grid` ({vectors})" if vectors else "name its grid with `velocity_grid`"
+        )
         raise InputError(
             str(item.source),
             "has no velocity: without it the detail does not move with the smoke, and flickers",
-            "name its grid with `velocity_grid`, or accept that with `zero_velocity`",
+            f"{named}, or accept that with `zero_velocity`",
         )
     return frame
 
@@ -280,21 +290,33 @@ def describe(
     cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
     recurrent_order.check_order(cards[0], cache)
-    taken = _taken(cache.items[0], settings)
     upscalers = [settings.tiling.load(model, settings.device) for model in settings.models]
-    dim = upscalers[0].card.dim
-    frame = frame_sequence.in_its_place(
-        taken, cache.items[0], settings.intake, _margin(upscalers[0].card), dim
-    )
-    shape, passes = frame.shape, []
+    card = upscalers[0].card
+    with _sparse(cache.items[0], settings, upscalers[0]) as source:
+        if source is None:
+            taken = _taken(cache.items[0], settings)
+            frame = frame_sequence.in_its_place(
+                taken, cache.items[0], settings.intake, _margin(card), card.dim
+            )
+            shape = coarse = frame.shape
+        else:
+            shape = coarse = source.place.shape
+            windows = len(source.blocks(_BLOCK, card.support_radius or 0))
+    passes = []
     for upscaler in upscalers:
-        cost = upscaler.cost(shape)
+        if source is None:
+            cost, held = upscaler.cost(shape), _bytes(frame, shape)
+        else:  # window by window, each with its halo
+            edge = _BLOCK + 2 * upscaler.halo
+            cost, held = upscaler.cost((edge,) * 3), 4 * source.components * edge**3
+            fine_shape = upscaler.fine_shape(shape)
+            cost = replace(cost, multiply_adds=windows * cost.multiply_adds, fine_shape=fine_shape)
         passes.append(
             {
                 "model": upscaler.card.name,
                 "fine_shape": list(cost.fine_shape),
                 "multiply_adds_at_most": int(cost.multiply_adds),
-                "memory_bytes": {"input": _bytes(frame, shape), "generator": cost.memory},
+                "memory_bytes": {"input": held, "generator": cost.memory},
             }
         )
         shape = cost.fine_shape
@@ -305,7 +327,7 @@ def describe(
         "detail": settings.shaping.detail.scale,
         "velocity_scale": settings.shaping.velocity_scale.scale,
         **settings.shaping.style.identity(),
-        "coarse_shape": list(frame.shape),
+        "coarse_shape": list(coarse),
         "factor": math.prod(upscaler.factor for upscaler in upscalers),
         "passes": passes,
         "memory_free_bytes": None if free is None else free.size,
@@ -370,14 +392,9 @@ def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device
             raise InputError(str(item.source), problem, "leave that pass out, or give `crop`")
 
 
-def _by_windows(
-    item: FrameRef, root: Path, settings: UpsampleSettings, upscaler: Any
-) -> dict[str, Any] | None:
-    """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
-    other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
-    of the border of its box."""
-    from fluidsr.upscaling.companions import Whole, described, way_of
-
+@contextmanager
+def _sparse(item: FrameRef, settings: UpsampleSettings, upscaler: Any) -> Iterator[vdb.Windows | None]:
+    """A VDB whose box is large and mostly empty, to be upsampled window by window; None for any other frame."""
     support = upscaler.card.support_radius
     read_options = settings.intake
     special = (
@@ -389,16 +406,29 @@ def _by_windows(
         or item.source.suffix.lower() != ".vdb"
     )
     if special or support is None or upscaler.card.dim != 3:
-        return None
+        yield None
+        return
     named = [name for name in settings.fields if name != CONFIDENCE]
     asked = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
     with frame_sequence.windows(item, read_options, asked, _margin(upscaler.card)) as source:
-        if source is None or not frame_sequence.is_sparse(source, _BLOCK, support):
+        yield source if source is not None and frame_sequence.is_sparse(source, _BLOCK, support) else None
+
+
+def _by_windows(
+    item: FrameRef, root: Path, settings: UpsampleSettings, upscaler: Any
+) -> dict[str, Any] | None:
+    """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
+    other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
+    of the border of its box."""
+    from fluidsr.upscaling.companions import Whole, described, way_of
+
+    with _sparse(item, settings, upscaler) as source:
+        if source is None:
             return None
-        if set(settings.formats) != {"vdb"}:
+        if set(settings.formats or ("vdb",)) != {"vdb"}:
             what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
             raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
-        blocks = source.blocks(_BLOCK, support)
+        blocks = source.blocks(_BLOCK, upscaler.card.support_radius)
         first = source.take(blocks[0][0], blocks[0][1])
         fields = list(first.frame.fields())
         if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
@@ -409,19 +439,21 @@ def _by_windows(
         fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
         ways = {name: way_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
         whole = Whole(ways, source.ranges())
-        begin, coarse = frame_sequence.in_its_place(first, item, read_options), source.place
+        begin, coarse = frame_sequence.in_its_place(first, item, settings.intake), source.place
         place = FrameGrid(
             upscaler.fine_shape(coarse.shape), coarse.cell_size / upscaler.factor, coarse.origin
         )
-        files, record = _opened(item, root, settings, first, begin, place, fields)
+        files, record = _opened(item, root, settings, first, begin, place, fields, ("vdb",))
         notes = [*first.notes]
-        with files:
+        if not settings.formats:
+            notes.append("its box is large and mostly empty: it is written as vdb alone")
+        with naming(item.source, fields), files:
             for low, high in blocks:
                 for block in _window(source, low, high, item, settings, upscaler, fields, whole):
                     files.put(*block)
                 notes += [*upscaler.statistics.notes]
         told = described(ways)
-        return {**record, "notes": list(dict.fromkeys([*notes, *([told] if told else [])]))}
+        return {**record, "formats": ["vdb"], "notes": list(dict.fromkeys([*notes, *([told] if told else [])]))}
 
 
 def _window(
@@ -524,10 +556,10 @@ def _in_order(
     root: Path,
     settings: UpsampleSettings,
     note: Callable[[str], None],
-) -> Iterator[tuple[_Job, dict[str, Any] | VolumeError]]:
+) -> Iterator[tuple[_Job, dict[str, Any] | InputError]]:
     """The records of the `wanted` jobs of a model that reads its own last fine frame."""
 
-    def make(job: _Job, last: LastFrameStore, write: bool) -> dict[str, Any] | VolumeError:
+    def make(job: _Job, last: LastFrameStore, write: bool) -> dict[str, Any] | InputError:
         work = partial(upsample_file, root=root, settings=settings, last=last, write=write)
         return unless_damaged(lambda each: work(each.item, each.earlier), settings.skip_damaged, job)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, NotFiniteError
 from fluidsr.frame import Frame
 
 # Density below this counts as zero. Tails of advection (1e-30 and less) would otherwise make the whole domain
@@ -103,10 +103,10 @@ def prepare_input(
 
 
 def check_finite(frame: Frame) -> None:
-    """Raise InputError with the name of the first field of `frame` (torch) that holds a NaN or infinity."""
+    """Raise NotFiniteError with the name of the first field of `frame` (torch) that holds a NaN or infinity."""
     for name, array in frame.fields().items():
         if not torch.isfinite(array).all():
-            raise InputError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
+            raise NotFiniteError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")
 
 
 def checked_factor(

@@ -23,8 +23,12 @@ _UNSAFE = {
     ".vtkhdf": re.compile(r"[/.\x00-\x1f\x7f-\x9f]"),
     ".vti": re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"),
 }
-_SEPARATORS = (".", "_", "", ":")
-_COMPONENT = re.compile(r"(.+?)[._:]?[xyz0]")
+_COMPONENT = re.compile(
+    r"(?P<stem>.+?)[._: -]?\[?(?P<axis>[xyz012])\]?", re.IGNORECASE
+)  # velX, vel_x, vel.0, velocity[0]
+_LEADING = re.compile(r"(?P<axis>[xyz])[._ -](?P<stem>.+)", re.IGNORECASE)  # x-velocity (Fluent)
+_AXES = ("xyz", "012")
+_UNIT = re.compile(r"\s*(\[[^\]]*[^\]\d][^\]]*\]|\([^)]*\))\s*$")  # velocity [m/s], Density (kg/m^3)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
 # What programs add to the name of a field without changing what it is.
 _NEUTRAL = frozenset(
@@ -56,6 +60,17 @@ _NEUTRAL = frozenset(
         "noise",
         "out",
         "output",
+        "vec",
+        "vector",
+        "vectors",
+        "staggered",
+        "centered",
+        "centred",
+        "cell",
+        "cells",
+        "upres",
+        "resampled",
+        "phx",  # Phoenix
     ]
 )
 
@@ -73,8 +88,10 @@ def field_of(grid: str) -> str | None:
 
     Names are compared without regard to case and to the space around them: `density`, `dens`, `smoke`, `d`;
     `velocity`, `vel`, `v`; `temperature`, `temp`, `heat`; and a few more of `_ALIASES`. Words that programs put
-    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`.
+    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`; nor does a
+    unit in brackets behind them.
     """
+    grid = _UNIT.sub("", grid)
     name = grid.strip().lower()
     if name in _FIELD:
         return _FIELD[name]
@@ -94,21 +111,44 @@ def rank(grid: str) -> int:
 def components(available: Iterable[str], base: str | None = None, count: int = 3) -> list[str] | None:
     """The `count` scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
-    `base` (`vel`) restricts the search to that name; the axis may follow a dot, a colon, an underscore or
-    nothing, and may be counted from 0.
+    `base` (`vel`) restricts the search to that name; the axis may follow a separator (a dot, a colon, an underscore, a
+    hyphen, a space), nothing, or stand in brackets or before the name (`x-velocity`), and may be counted from 0.
     """
-    present = {name.strip().lower(): name for name in available}
-    stems = {match[1] for name in present if (match := _COMPONENT.fullmatch(name))}
-    further = sorted(stem for stem in stems - set(_ALIASES["velocity"]) if field_of(stem) == "velocity")
-    for stem in (base.strip().lower(),) if base else (*_ALIASES["velocity"], *further):
-        for separator in _SEPARATORS:
-            for axes in ("xyz", "012"):
-                found = [present.get(f"{stem}{separator}{axis}") for axis in axes[:count]]
-                if None not in found:
-                    return [name for name in found if name is not None]
+    present = {_UNIT.sub("", name).strip(): name for name in available}
+    # By what surrounds the axis: the names of one velocity are alike but for that.
+    kinds: dict[tuple[str, str], dict[str, str]] = {}
+    stems: dict[str, str] = {}
+    for word, name in present.items():
+        for pattern in (_COMPONENT, _LEADING):
+            if match := pattern.fullmatch(word):
+                around = f"{word[: match.start('axis')]}*{word[match.end('axis') :]}".lower()
+                kinds.setdefault((match["stem"].lower(), around), {})[match["axis"].lower()] = name
+                stems.setdefault(match["stem"].lower(), match["stem"])
+    if base is None:
+        wanted = list(_ALIASES["velocity"])
+        wanted += sorted(
+            word for word, stem in stems.items() if field_of(stem) == "velocity" and word not in wanted
+        )
+    else:
+        wanted = [base.strip().lower().rstrip("._: -")]
+    for stem in wanted:
+        for (of, _), found in kinds.items():
+            for axes in _AXES:
+                if of == stem and set(axes[:count]) <= set(found):
+                    return [found[axis] for axis in axes[:count]]
+    present = {name.lower(): of for name, of in present.items()}
     if base is None and all(name in present for name in "uvw"[:count]):
         return [present[name] for name in "uvw"[:count]]
     return None
+
+
+def of_component(name: str) -> str:
+    """The name of the velocity of which the grid `name` is one component: `vel` of `vel.x`; `velocity` where the name
+    is the axis alone."""
+    word = _UNIT.sub("", name).strip()
+    stems = [match["stem"] for pattern in (_LEADING, _COMPONENT) if (match := pattern.fullmatch(word))]
+    known = [stem for stem in stems if field_of(stem) == "velocity"]  # the y of x-velocity is no axis
+    return (known or stems or ["velocity"])[0]
 
 
 def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:

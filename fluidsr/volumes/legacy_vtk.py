@@ -32,11 +32,13 @@ _TYPES = {  # binary files are big-endian
     "unsigned_long": ("UInt64", ">u8"),
     "vtktypeint64": ("Int64", ">i8"),
     "vtktypeuint64": ("UInt64", ">u8"),
-    "vtkidtype": ("Int64", ">i8"),
+    "vtkidtype": ("Int32", ">i4"),  # as VTK writes it, whatever it has in memory
     "float": ("Float32", ">f4"),
     "double": ("Float64", ">f8"),
 }
-_COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
+_COMPONENTS = {
+    "VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6, "GLOBAL_IDS": 1, "PEDIGREE_IDS": 1, "EDGE_FLAGS": 1,
+}  # fmt: skip
 _COORDINATES = ("X_COORDINATES", "Y_COORDINATES", "Z_COORDINATES")
 _LINE = re.compile(rb"[^\n]*")
 _MAX_ARRAYS = 1000
@@ -143,7 +145,7 @@ class LegacyFile:
                 self._skip_metadata()
             elif key == "LOOKUP_TABLE":
                 self._take(self._count(words, 2) * 4, "unsigned_char" if self._binary else "float")
-            elif key in ("SCALARS", *_COMPONENTS):
+            elif key in ("SCALARS", "COLOR_SCALARS", "TEXTURE_COORDINATES", *_COMPONENTS):
                 self._attribute(section, key, words, tuples)
             else:
                 self._fail(f"it has {words[0][:20]!r}, which is not understood")
@@ -159,6 +161,15 @@ class LegacyFile:
     def _attribute(self, section: str, key: str, words: list[str], tuples: int) -> None:
         if len(words) < 3 or not section:
             self._fail(f"{key} without a name, a type or a place")
+        if key == "COLOR_SCALARS":  # bytes in a binary file, 0 to 1 in text
+            kind = "unsigned_char" if self._binary else "float"
+            self._add(section, words[1], kind, self._count(words, 2), tuples)
+            return
+        if key == "TEXTURE_COORDINATES":
+            if len(words) < 4:
+                self._fail(f"{key} without a name, a type or a place")
+            self._add(section, words[1], words[3], self._count(words, 2), tuples)
+            return
         components = self._count(words, 3) if key == "SCALARS" and len(words) > 3 else _COMPONENTS.get(key, 1)
         if key == "SCALARS":
             start = self._at

@@ -145,17 +145,29 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         other = read_archive(file, max_bytes)
         for name, array in _named(file, other, {}).items():
             grids.setdefault(name if name not in grids else word, array)
-    for name in archive.objects:
+    for name, dimensions in archive.objects.items():
         if grid_names.field_of(name) == "density" or not grids:
-            raise VolumeError(where, f"{name}.npy is not an array of numbers", "write it again")
+            raise VolumeError(where, f"{name}.npy is not an array of real numbers", "write it again")
+        if dimensions >= 2:
+            notes.append(f"{name!r} is not an array of real numbers: it is left out")
+    for name, array in archive.arrays.items():
+        if array.ndim == 1 and (
+            name == density or (density is None and grid_names.field_of(name) == "density")
+        ):
+            what = f"its density {name!r} has the shape {array.shape}, of one dimension"
+            raise VolumeError(where, what, "write it as [x, y, z] or [x, y]")
     shape = _shape(where, grids, density)
     coordinates = _lattice_of_coordinates(archive, shape)
     if coordinates is not None and abs(place.get("cell_size", coordinates[0]) / coordinates[0] - 1) < 1e-3:
-        grids = {name: array for name, array in grids.items() if name not in tuple("xyz")}
+        grids = {name: array for name, array in grids.items() if name.lower() not in tuple("xyz")}
         place = {"cell_size": coordinates[0], "origin": coordinates[1], **place}
         notes = [note for note in notes if note != NO_CELL_SIZE]
+    if len(origin := place.get("origin", ())) == 1 or len(origin) == 3 > len(shape):
+        place["origin"] = (*origin, *origin * (len(shape) - 1))[: len(shape)]
     if len(shape) > 3:
         what = f"its density has the shape {shape}: several frames, or channels, in one array"
+        if not any(grid_names.field_of(name) == "density" for name in grids):
+            what = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
         raise VolumeError(where, what, "write a file for each frame: [x, y, z] or [x, y]")
     found = _Grids(len(shape), {}, place, notes, archive.stored)
     for name, array in grids.items():
@@ -271,7 +283,8 @@ def _lattice_of_coordinates(
 ) -> tuple[float, tuple[float, ...]] | None:
     """The cell size and the lower corner (m) of `shape` cells whose centers, or edges, are the arrays `x`, `y`, `z`, of
     one axis each or of a mesh; None where there are none, or cells are no cubes."""
-    axes = [_along(archive.arrays.get(name), shape, axis) for axis, name in enumerate("xyz"[: len(shape)])]
+    named = {name.lower(): array for name, array in archive.arrays.items()}
+    axes = [_along(named.get(name), shape, axis) for axis, name in enumerate("xyz"[: len(shape)])]
     steps: list[float] = []
     corner: list[float] = []
     for values, n in zip(axes, shape, strict=True):
@@ -323,7 +336,7 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
         if name == "origin" and not finite:
             raise VolumeError(where, f"its origin is not finite ({values})", "write finite numbers")
         if name == "origin":
-            place[name] = tuple(values)
+            place[name] = tuple(values)  # of one number: the same along all axes
         elif len(values) == 1 and finite:  # or it is that of all frames, or of none
             place[name] = values[0]
     for name in _SIZES:
@@ -358,7 +371,7 @@ class Archive:
     arrays: dict[str, np.ndarray]
     texts: dict[str, np.ndarray]
     stored: dict[str, tuple[str, int]]
-    objects: list[str] = field(default_factory=list)
+    objects: dict[str, int] = field(default_factory=dict)  # and how many dimensions each has
 
 
 def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
@@ -400,7 +413,7 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
                     shape, dtype = _header(cast(BinaryIO, file))
                 name = entry.filename.removesuffix(".npy")
                 if dtype.hasobject or dtype.kind not in "fiubUS":
-                    found.objects.append(name)  # pickles and times: not a field
+                    found.objects[name] = len(shape)  # pickles, times, complex numbers: not a field
                     continue
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:

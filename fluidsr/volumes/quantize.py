@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fluidsr.errors import InputError
+from fluidsr.errors import InputError, NotFiniteError
 
 # Positions (m): as halves they would be off by a share of a cell that grows with the domain.
 POSITIONS = ("rest", "rest2")
@@ -34,9 +34,10 @@ def rounded(
 
 
 def check_finite(name: str, stored: np.ndarray, values: np.ndarray) -> None:
-    """Raise InputError, naming the field, unless `stored`, made from `values`, is finite."""
+    """Raise InputError, naming the field, unless `stored`, made from `values`, is finite; NotFiniteError where `values`
+    are not."""
     if np.isfinite(stored).all():
         return
     if np.isfinite(values).all():
         raise InputError(name, "values above 65504 do not fit half precision", "write with precision 'float'")
-    raise InputError(name, "it holds NaN or infinite values", "write finite values only")
+    raise NotFiniteError(name, "it holds a NaN or an infinity", "repair it, or leave this frame out")

@@ -124,11 +124,9 @@ def _expand_one(text: str) -> list[FrameFile]:
         found = found or _of_density(_matching(path, sign))
     if not found and any(sign in path.name for sign in "*?["):
         folder = path.parent
-        names = (
-            fnmatch.filter(sorted(file.name for file in folder.iterdir()), path.name)
-            if folder.is_dir()
-            else []
-        )
+        names = fnmatch.filter((file.name for file in _files_in(folder)), path.name)
+        # As in a shell, hidden files (`._smoke_0001.vdb` of macOS) must be asked for.
+        names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
         found = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
         raise InputError(text, "there is no such file", "check the path")
@@ -140,9 +138,7 @@ def _expand_one(text: str) -> list[FrameFile]:
 def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
     head, tail = pattern.name[: placeholder.start()], pattern.name[placeholder.end() :]
     name = re.compile(re.escape(head) + r"(-?\d+)(\.\d{1,3})?" + re.escape(tail))
-    folder = pattern.parent
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    matches = [(file, name.fullmatch(file.name)) for file in entries]
+    matches = [(file, name.fullmatch(file.name)) for file in _files_in(pattern.parent)]
     return [
         FrameFile(file, int(match[1]), subframe=float(f"0{match[2]}") if match[2] else 0.0)
         for file, match in matches
@@ -253,9 +249,7 @@ def _series(path: Path) -> list[FrameFile]:
 
 
 def _folder(folder: Path) -> list[FrameFile]:
-    entries = (
-        sorted(file for file in folder.iterdir() if not file.name.startswith(".")) if folder.is_dir() else []
-    )
+    entries = [file for file in _files_in(folder) if not file.name.startswith(".")]
     for suffix in SUFFIXES:
         found = _numbered([file for file in entries if file.suffix.lower() == suffix])
         found = _of_density(found)
@@ -274,6 +268,15 @@ def _folder(folder: Path) -> list[FrameFile]:
     if len(series) == 1:
         return _series(series[0])
     raise InputError(str(folder), "holds no volumes", f"give a folder with {', '.join(SUFFIXES)} files")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """What lies in `folder` and is no folder, by name; links to nothing are told when they are read."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        found = [(folder / entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    return sorted(path for path, is_link, is_folder in found if not (is_folder or (is_link and path.is_dir())))
 
 
 def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:

@@ -87,6 +87,12 @@ def read_frame(
     """Read a frame; see `fluidsr.volumes.read`."""
     where = str(path)
     files, headers = _grids(path)
+    own = next(iter(headers.values()))
+    if density_grid is None and own.element != "real":
+        what = "it holds whole numbers" if own.element == "int" else "it holds vectors"
+        raise VolumeError(
+            where, f"{what}, and no density", "give the density's file; this one is read from beside it"
+        )
     scalars = [name for name, header in headers.items() if header.element == "real"]
     triples = [name for name, header in headers.items() if header.element == "vec3"]
     chosen = grid_names.choose(

@@ -21,6 +21,7 @@ from fluidsr.volumes.vti_format import DataArray
 # What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
 TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origin"
 _TIME_OF_VISIT = "TIME"
+_TIME_OF_OTHERS = ("time", "Time")
 _UNNAMED = ("data", "scalars", "field", "values", "array")  # what an array is called that nobody named
 
 _OF_VTK = re.compile("vtk[A-Z]")  # vtkGhostType, vtkValidPointMask, ...
@@ -249,7 +250,7 @@ def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> Frame:
         origin = origin[:2]
     times: dict[str, Any] = {
         key: notes[name][0]
-        for key, name in (("time", _TIME_OF_VISIT), ("time", TIME), ("dt", DT))
+        for key, name in (*(("time", name) for name in (*_TIME_OF_OTHERS, _TIME_OF_VISIT, TIME)), ("dt", DT))
         if name in notes
     }
     frame = Frame(found["density"], cell_size=size, origin=origin, **times)

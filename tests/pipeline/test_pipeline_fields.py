@@ -178,6 +178,56 @@ def test_damaged_frames_are_told_at_the_start_or_left_out(
     assert call(*common[:-1], tmp_path / "none", "--skip-damaged") == 2  # nothing is left
 
 
+def test_frames_that_are_not_there_are_told_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volumes.write(tmp_path / "a_1.vti", fire())
+    (tmp_path / "a_2.vti").symlink_to("a_2.vti")
+    rows = "".join(f"<DataSet timestep='{n}' file='a_{n}.vti'/>" for n in (1, 2, 3))
+    (tmp_path / "a.pvd").write_text(f"<VTKFile type='Collection'><Collection>{rows}</Collection></VTKFile>")
+    common = ["convert", tmp_path / "a.pvd", "--format", "npz", "-o", tmp_path / "out"]
+    assert call(*common) == 2
+    assert "2 of 3 frames are like that" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert call(*common, "--skip-damaged") == 0
+    assert [path.name for path in (tmp_path / "out/frames").iterdir()] == ["a_1.npz"]
+    said = capsys.readouterr().err
+    assert (
+        "a_2.vti: cannot be read (Too many levels" in said and "a_3.vti: cannot be read (No such file" in said
+    )
+
+
+def test_frames_that_are_not_finite_can_be_left_out(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2, 3):
+        density = np.ones(SHAPE, np.float32)
+        density[0, 0, 0] = np.nan if number == 2 else 1
+        frame = fire(density=density)
+        np.savez(tmp_path / f"s_{number}.npz", density=density, velocity=frame.velocity, dx=CELL)
+    for work in (["convert", "--format", "npz"], ["upsample", "--model", tiny_model, "--device", "cpu"]):
+        out = tmp_path / str(work[0])
+        assert call(*work, tmp_path / "s_#.npz", "-o", out) == 2
+        assert "s_2.npz: density: it holds a NaN or an infinity" in capsys.readouterr().err
+        assert call(*work, tmp_path / "s_#.npz", "-o", out, "--skip-damaged", "--overwrite") == 0
+        assert sorted({path.stem for path in (out / "frames").iterdir()}) == ["s_1", "s_3"]
+        assert "s_2.npz: density: left out: it holds a NaN" in capsys.readouterr().err
+
+
+def test_a_grid_that_might_be_the_velocity_is_named(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = fire()
+    np.savez(tmp_path / "s_1.npz", density=frame.density, motion=frame.velocity, dx=CELL)
+    assert (
+        call(
+            "upsample", tmp_path / "s_1.npz", "--model", tiny_model, "--device", "cpu", "-o", tmp_path / "out"
+        )
+        == 2
+    )
+    assert "name its grid with --velocity-grid ('motion'), or accept" in capsys.readouterr().err
+
+
 def test_subframes_have_their_order_and_their_times(tmp_path: Path) -> None:
     for name in ("1", "1.25", "1.5", "2"):
         volumes.write(tmp_path / f"s.{name}.npz", fire(time=0.0, density=DENSITY * float(name)))

@@ -65,6 +65,8 @@ class Placed:
         a, b = _move(low, self.shift), _move(high, self.shift)
         if self.faces is None:
             return _dense(self.grid, self.axes, a, b)
+        if self.faces == "own" and not self.axes.straight:
+            return self._centred(a, b)
         b = _move(b, (-1, -1, -1))
         values = _dense(self.grid, self.axes, a, b)
         # Blender stores velocity only where there is density: a face that is not stored does not count.
@@ -73,6 +75,16 @@ class Placed:
             return np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
         assert isinstance(self.faces, int)
         return _centre(values, stored, self.faces)
+
+    def _centred(self, low: Index, high: Index) -> np.ndarray:
+        """A turned vector grid on faces, in turned indices: each component is averaged along the axis of the file whose
+        lower faces it lies on."""
+        first, last = self.axes.of_file(low, high)
+        last = _move(last, (-1, -1, -1))
+        values = self.grid.dense(first, last)
+        stored = None if self.grid.topology.background.any() else self.grid.dense_mask(first, last)
+        centred = np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
+        return _as_float32(_turned(centred, self.grid, self.axes))
 
     @property
     def on_faces(self) -> Placed:
@@ -193,7 +205,13 @@ class Layout:
     @property
     def faces(self) -> list[Part]:
         """The parts of a velocity that lies on the cells' faces, as they are stored; empty for any other."""
-        flow = [part for part in self.velocity if isinstance(part, Placed) and part.faces is not None]
+        flow = [
+            part
+            for part in self.velocity
+            if isinstance(part, Placed)
+            and part.faces is not None
+            and (part.faces != "own" or part.axes.straight)
+        ]
         return [part.on_faces for part in flow] if len(flow) == len(self.velocity) else []
 
 
@@ -354,12 +372,6 @@ def _placed(
     translation, translation0 = np.array(_transform(grid).translation), _transform(reference).translation
     vector = grid.value_type.channels == 3
     faces: int | str | None = "own" if vector and grid.metadata.get("class") == "staggered" else None
-    if faces and not axes.straight:
-        raise VolumeError(
-            f"{grid.where}: grid {grid.name!r}",
-            "it is staggered and turned",
-            "store it centred, or without turns",
-        )
     with np.errstate(over="ignore", invalid="ignore"):
         exact = np.subtract(translation, translation0) / size0
     if not (np.abs(exact) < 2**40).all():
@@ -377,6 +389,12 @@ def _placed(
         if (np.abs(exact - whole) <= tolerance).all():
             return Placed(grid, axes, _index(whole), faces)
         exact = np.subtract(translation, translation0) / size0
+    if faces and not axes.straight:
+        raise VolumeError(
+            f"{grid.where}: grid {grid.name!r}",
+            "it is staggered, turned, and on other voxels than the density",
+            "store it centred, or without turns",
+        )
     same = abs(size - size0) <= 1e-4 * size0
     where = (
         f"lies {tuple(exact.round(3).tolist())} voxels beside those of {reference.name!r}"
@@ -412,10 +430,19 @@ def _bounds(grid: Grid, axes: Axes) -> tuple[Index, Index] | None:
 def _dense(grid: Grid, axes: Axes, low: Index, high: Index) -> np.ndarray:
     """float32 values of the box from `low` to `high` of turned indices; vectors turn with their grid where it says
     that they are of its own axes."""
-    values = axes.turn(grid.dense(*axes.of_file(low, high)))
+    return _as_float32(_turned(grid.dense(*axes.of_file(low, high)), grid, axes))
+
+
+def _turned(values: np.ndarray, grid: Grid, axes: Axes) -> np.ndarray:
+    """Values of a box of the file's indices, in the order of the turned ones; and so are local vectors."""
+    values = axes.turn(values)
     if grid.value_type.channels == 3 and not axes.straight and grid.metadata.get("is_local_space"):
         signs = np.array(axes.signs, values.dtype).reshape(3, 1, 1, 1)
         values = values[list(axes.order)] * signs
+    return values
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
         return values.astype(np.float32, copy=False)
 

@@ -13,7 +13,7 @@ import numpy as np
 from fluidsr.errors import InputError, MissingFieldError
 from fluidsr.frame import Frame, rides_with_smoke
 from fluidsr.frame_grid import FrameGrid
-from fluidsr.volumes import memory, siblings
+from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
@@ -207,7 +207,7 @@ def _grid_style(field: str, grid: Grid) -> GridStyle:
     if field == "velocity":  # always in m/s; the class follows from where it lies in the cells
         metadata = {key: value for key, value in metadata.items() if key not in ("class", "units")}
         if kind.channels == 1:  # one of three grids becomes one grid
-            name, metadata = (name[:-1].rstrip("._:") or "velocity"), {}
+            name, metadata = grid_names.of_component(name), {}
     elif metadata.get("class") == "level set":  # read as smoke, outside of which there is nothing
         metadata["class"] = "fog volume"
     codec = "blosc" if grid.flags & compression.BLOSC else "zip" if grid.flags & compression.ZIP else "none"
