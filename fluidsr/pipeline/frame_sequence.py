@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
-_MOST_FRAMES = 999_999
+MOST_FRAMES = 999_999
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ class FrameSequence:
 
     @classmethod
     def of(
-        cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool = False
+        cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool | None = None
     ) -> FrameSequence:
         """What `inputs` (files, folders, patterns, series) name; `frames_wanted` picks from it.
 
         A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
         are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
         found, or nothing is left, and for files that are not there or without a byte, unless they are to be left out:
-        `skip_damaged`.
+        `skip_damaged` (None: the caller knows no such option).
         """
         files = sequence.expand(inputs)
         named = all(file.number is not None for file in files)
@@ -153,7 +153,8 @@ class FrameSequence:
             )
         if first is not None and not skip_damaged:
             what = f"{faults[first]}; {len(faults)} of {len(items)} frames are like that"
-            raise InputError(str(first.source), what, "write it again, or leave it out with `skip_damaged`")
+            option = "" if skip_damaged is None else ", or leave it out with `skip_damaged`"
+            raise InputError(str(first.source), what, f"write it again{option}")
         return cls(all_frames, left, files.gaps, faults)
 
     def notes(self) -> Iterator[str]:
@@ -392,23 +393,23 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
 
 def _parse(text: str) -> tuple[int | None, list[range]]:
     """A count, or ranges of numbers. Raises InputError for text that is neither."""
-    if re.fullmatch(r"\d+", text.strip()):
+    if re.fullmatch(r"\d{1,30}", text.strip()):
         count = int(text)
-        if not 1 <= count <= _MOST_FRAMES:
+        if not 1 <= count <= MOST_FRAMES:
             raise InputError(
                 "frames", f"a count of {text} is out of range", "use N (the first N), or A-B, e.g. 0-100"
             )
         return count, []
     ranges = []
     for word in text.split(","):
-        match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", word.strip())
+        match = re.fullmatch(r"(-?\d{1,30})(?:-(-?\d{1,30})(?:x(\d{1,30}))?)?", word.strip())
         if match is None:
             what = f"'{text}' is neither a count, nor a range, nor a list"
             raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
-        if max(-first, last) > _MOST_FRAMES:
-            what = f"'{text}' goes beyond frame {_MOST_FRAMES}"
+        if max(-first, last) > MOST_FRAMES:
+            what = f"'{text}' goes beyond frame {MOST_FRAMES}"
             raise InputError("frames", what, "use N or A-B, e.g. 1-100")
         if last < first or step < 1:
             raise InputError("frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100")

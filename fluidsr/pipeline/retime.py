@@ -181,6 +181,10 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
     output_rate = rate if settings.frame_rate is None else rate_of(settings.frame_rate, "frame_rate")
     step = step_of(rate, output_rate, settings.speed)
     count = math.floor((places[-1] - places[0]) / step) + 1
+    if count > frame_sequence.MOST_FRAMES:
+        what = f"its frames {inputs[0].frame:g} to {inputs[-1].frame:g} would become {count}"
+        remedy = "give a lower `frame_rate`, a higher `speed`, or files whose numbers count frames"
+        raise InputError(str(inputs[0].source.parent), what, remedy)
     stem, number = sequence.series_name(inputs[0].source), math.ceil(places[0])
     numbers = frame_sequence.parse(frames_wanted, count, number)
     wanted = set(numbers)

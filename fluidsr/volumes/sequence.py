@@ -275,8 +275,13 @@ def _files_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        found = [(folder / entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    return sorted(path for path, is_link, is_folder in found if not (is_folder or (is_link and path.is_dir())))
+        found = [
+            (folder / entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False))
+            for entry in entries
+        ]
+    return sorted(
+        path for path, is_link, is_folder in found if not (is_folder or (is_link and path.is_dir()))
+    )
 
 
 def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:

@@ -11,6 +11,7 @@ from pipeline_helpers import contents
 
 from fluidsr import volumes
 from fluidsr.cli import main
+from fluidsr.frame import Frame
 from fluidsr.volumes import vdb
 
 SHAPE, CELL, RATE = (20, 12, 10), 0.1, 24
@@ -163,6 +164,20 @@ def test_what_is_refused(
     code, _, err = call(capsys, *still, *(["--speed", 0.5] * (command == "retime")))
     assert code == 2 and err.count("\n") == 1 and "no velocity" in err, err
     assert not list((out / "frames").glob("still_0002*"))
+
+
+def test_numbers_and_rates_without_end_are_refused_at_once(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = call(
+        capsys, "retime", cache, "--speed", "0.001", "--frame-rate", "1e6", "-o", tmp_path / "out"
+    )
+    assert code == 2 and "would become" in error and "--speed" in error
+    for name in ("s_1.npz", "s_99999999999999999999.npz"):  # numbers that count no frames
+        volumes.write(tmp_path / "far" / name, Frame(smoke(1)))
+    code, _, error = call(capsys, "retime", tmp_path / "far", "--frame-rate", "48", "-o", tmp_path / "out")
+    assert code == 2 and "would become" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_gap_that_is_not_needed_is_no_matter(

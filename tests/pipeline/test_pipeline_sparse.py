@@ -1,5 +1,6 @@
 """Frames whose box is large and mostly empty: the same result block by block, in the memory of what is filled."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from fluidsr import models, volumes
 from fluidsr.cli import main
-from fluidsr.pipeline import convert, frame_sequence, upsample
+from fluidsr.pipeline import convert, frame_sequence, info, upsample
+from fluidsr.pipeline.info import suitability
 from fluidsr.volumes import vdb
 
 CELL = 0.1
@@ -85,8 +87,47 @@ def test_blocks_give_what_the_whole_gives(
                 b.fields()[name][(..., *window)][..., where], values[..., where], atol=tolerance, err_msg=name
             )
         assert b.density.sum() == pytest.approx(a.density.sum(), rel=1e-4)
-    monkeypatch.setattr(upsample, "_BLOCK", 16)
     assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
+
+
+def test_what_is_large_and_empty_is_written_as_vdb_unless_more_is_asked_for(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    puffs(tmp_path / "a_0001.vdb")
+    for module in (upsample, info):
+        monkeypatch.setattr(module, "_BLOCK", 16)
+    fine = ["upsample", tmp_path / "a_0001.vdb", "--model", model, "--device", "cpu", "-o", tmp_path / "out"]
+    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
+    monkeypatch.setattr(frame_sequence, "_SPARSE_SHARE", 0.9)
+    assert call(*fine, "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["coarse_shape"][0] >= 55 and told["passes"][0]["memory_bytes"]["input"] < 4e6  # one window
+    assert call(*fine) == 0
+    assert "large and mostly empty: it is written as vdb alone" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out/frames").iterdir()] == ["a_0001.vdb"]
+    monkeypatch.setattr(upsample, "upsample_file", None)  # nothing is left to do
+    assert call(*fine) == 0
+    seen = suitability(tmp_path / "a_0001.vdb")
+    assert not seen["models"] and 0 < seen["as_read"]["filled_share"] < 1
+    assert seen["as_read"]["density"][1] == pytest.approx(1.1, abs=0.05)
+
+
+def test_a_block_that_is_not_finite_is_named_with_its_file(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
+    place = vdb.Transform.uniform(CELL)
+    origins = np.array([[0, 0, 0], [400, 400, 400]])
+    values = np.full((2, 8, 8, 8), 0.5, np.float32)
+    values[1, 0, 0, 0] = np.inf
+    grid = vdb.SparseGrid("density", origins, values, values > 0, transform=place)
+    vdb.write(tmp_path / "bad_0001.vdb", [grid])
+    for command in (
+        ["convert", "--format", "vdb"],
+        ["upsample", "--zero-velocity", "--model", model, "--device", "cpu"],
+    ):
+        assert call(*command, tmp_path / "bad_0001.vdb", "-o", tmp_path / command[0]) == 2
+        assert "bad_0001.vdb: density: it holds a NaN or an infinity" in capsys.readouterr().err
 
 
 def peak_of(*command: object) -> int:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -70,6 +71,25 @@ def ask(
         return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def test_what_goes_wrong_with_one_request_does_not_end_the_others(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(viewer.cache, "get", full)
+        status, _, content = ask(viewer, "/~/volumes/0/1")
+    assert status == 500 and content.startswith(b"not enough memory")
+    gone = socket.create_connection(("127.0.0.1", viewer.server_port))
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
+    gone.sendall(b"GET /")
+    gone.close()
+    assert ask(viewer, "/~/volumes/0/1")[0] == 200
+    assert ask(viewer, "/~/volumes/0/99999999999999999999")[2] == b"There is no such frame."
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_only_who_knows_the_token_gets_anything(viewer: Viewer) -> None:

@@ -18,6 +18,7 @@ from socketserver import TCPServer
 
 from fluidsr.errors import FluidsrError, InputError
 from fluidsr.json_values import plain
+from fluidsr.pipeline.events import failure
 from fluidsr.pipeline.frame_sequence import ReadOptions
 from fluidsr.pipeline.viewer.sequences import Sequences
 from fluidsr.pipeline.viewer.volume_cache import VolumeCache
@@ -30,7 +31,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
-_VOLUME = re.compile(r"volumes/([0-9])/(-?[0-9]{1,9})")
+_VOLUME = re.compile(r"volumes/([0-9])/(-?[0-9]{1,30})")
 _HEADERS = {
     # Scripts of ours alone, whatever a file calls itself; the token does not leave the page.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -87,6 +88,10 @@ class Viewer(ThreadingHTTPServer):
     def url(self) -> str:
         """Where the page is."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Into the log: a browser that goes in the middle of a request is no news for a terminal."""
+        LOG.debug("a connection ended", exc_info=True)
 
     def server_bind(self) -> None:
         """Bind without HTTPServer's search for the name of the machine, which may take seconds."""
@@ -146,9 +151,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_or_explain(self, answer: Callable[[], None]) -> None:
         try:
             answer()
-        except FluidsrError as error:
-            LOG.info("%s", error)
-            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except (
+            Exception
+        ) as error:  # whatever it is, the browser learns of it, and the next request is answered
+            message, _ = failure(error)
+            expected = isinstance(error, FluidsrError)
+            LOG.info("%s", message, exc_info=None if expected else error)
+            status = HTTPStatus.UNPROCESSABLE_ENTITY if expected else HTTPStatus.INTERNAL_SERVER_ERROR
+            self._refuse(status, message)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         self._answer(text.encode("utf-8", "replace"), "text/plain; charset=utf-8", status=status)
