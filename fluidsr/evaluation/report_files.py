@@ -46,7 +46,8 @@ def write(report: Report, folder: str | Path, movie: WriteMovie | None = None) -
             written.append(place / name)
     numbers = json.dumps(report.as_dict(), indent=1, allow_nan=False).encode()
     text = page(report, media).encode("utf-8", "backslashreplace")  # names of files
-    return [_put(folder / "report.json", numbers), *written, _put(folder / "index.html", text)]
+    written.append(_put(folder / "index.html", text))
+    return [_put(folder / "report.json", numbers), *written]  # the last: where it is, all else is
 
 
 def _pictures(report: Report) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from fluidsr.evaluation import (
     pairs_of,
     perceptual,
     rendered,
+    report_files,
     write,
 )
 from fluidsr.evaluation.optical_flow import optical_flow
@@ -129,6 +130,18 @@ def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not a folder"):
         write(report, tmp_path / "file" / "out")
+
+
+def test_numbers_appear_when_all_else_is_there(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that is stopped before is not refused when it is started again."""
+    put, seen = report_files._put, []
+    monkeypatch.setattr(
+        report_files, "_put", lambda path, content: seen.append(path.name) or put(path, content)
+    )
+    written = write(report, tmp_path)
+    assert seen[-1] == "report.json" and sorted(seen) == sorted(path.name for path in written)
 
 
 def test_hostile_names_are_only_names(tmp_path: Path) -> None:
