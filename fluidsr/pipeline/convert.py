@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from fluidsr import volumes
-from fluidsr.errors import InputError, NotFiniteError
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_jobs import make_frames
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
@@ -125,7 +125,7 @@ def _convert_one(
     fields = tuple(name for name in frame.fields())
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
-        try:
+        with naming(item.source, fields):
             volumes.write(
                 target,
                 frame,
@@ -135,10 +135,6 @@ def _convert_one(
                 up=settings.intake.up(taken),
                 **how,
             )
-        except InputError as error:
-            if error.where not in fields:
-                raise
-            raise type(error)(f"{item.source}: {error.where}", error.what, error.remedy) from None
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
     return {
@@ -195,10 +191,8 @@ def _by_windows(
             for low, high in blocks:
                 present = frame_sequence.in_its_place(source.take(low, high), item, read_options).fields()
                 for name in fields:
-                    try:
+                    with naming(item.source, fields):
                         out.put(name, low, present[name])
-                    except NotFiniteError as error:
-                        raise NotFiniteError(f"{item.source}: {name}", error.what, error.remedy) from None
         return {
             "source": str(item.source),
             "time": begin.time,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.volumes import sequence
 from fluidsr.volumes.grid_names import grid_name
+from fluidsr.volumes.quantize import check_finite as check_values
 from fluidsr.volumes.staggered import FACES
+from fluidsr.volumes.units import check_rate
 
 if TYPE_CHECKING:
     from fluidsr.volumes import vdb
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
 MOST_FRAMES = 999_999
+_MOST_SHOWN = 60  # characters of a text in a message
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         box_of(self.crop)
+        if self.frame_rate is not None:
+            check_rate(self.frame_rate)
         if self.axes is not None and self.axes not in get_args(Axes):
             raise InputError("axes", f"'{self.axes}' is not known", f"give {' or '.join(get_args(Axes))}")
 
@@ -63,6 +68,17 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
         what = f"'{crop}' is not a box"
         raise InputError("crop", what, "give auto, or the corners in meters: x0,y0,z0,x1,y1,z1")
     return tuple(numbers[:half]), tuple(numbers[half:])
+
+
+@contextmanager
+def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None]:
+    """Let an InputError about one of `fields` (None: about anything) name the file of the frame, too."""
+    try:
+        yield
+    except InputError as error:
+        if fields is not None and error.where not in fields:
+            raise
+        raise type(error)(f"{source}: {error.where}", error.what, error.remedy) from None
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,13 @@ def in_its_place(
     return padded(frame, margin) if taken.tight and margin else frame
 
 
+def check_finite(item: FrameRef, frame: Frame) -> None:
+    """Raise NotFiniteError, with the file and the field, for a frame that holds a NaN or an infinity."""
+    for name, values in frame.fields().items():
+        with naming(item.source):
+            check_values(name, values, values)
+
+
 def _begins_at_zero(item: FrameRef) -> bool:
     """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
     if item.second is None:
@@ -404,7 +427,8 @@ def _parse(text: str) -> tuple[int | None, list[range]]:
     for word in text.split(","):
         match = re.fullmatch(r"(-?\d{1,30})(?:-(-?\d{1,30})(?:x(\d{1,30}))?)?", word.strip())
         if match is None:
-            what = f"'{text}' is neither a count, nor a range, nor a list"
+            shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+            what = f"'{shown}' is neither a count, nor a range, nor a list"
             raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)

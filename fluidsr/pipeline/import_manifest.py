@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
@@ -127,4 +127,8 @@ def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFil
     pairs = [
         {"high": fine, "low": coarse} for fine, coarse in zip(high, low or (None,) * len(high), strict=True)
     ]
-    return PairsFile.model_validate({**more, "simulations": pairs}, context={"folder": Path.cwd()})
+    try:
+        return PairsFile.model_validate({**more, "simulations": pairs}, context={"folder": Path.cwd()})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise InputError(str(first["loc"][-1]), first["msg"], "give another value") from None

@@ -13,7 +13,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.checkpoint import Checkpoint, state_of
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
@@ -105,17 +105,16 @@ def _write_frames(
         wanted = [*settings.fields] if item in todo else []
         taken, frame = _read(item, settings, wanted if settings.fields or item not in todo else None)
         if place > 1:
-            try:
+            with naming(item.source):
                 rest.advance(frame)
-            except InputError as error:
-                raise InputError(f"{item.source}: {error.where}", error.what, error.remedy) from None
         if item not in todo:
             continue
         for note in taken.notes:
             if note not in told:
                 told.add(note)
                 progress.note(f"{item.source}: {note}")
-        record = _write_one(item, taken, frame, rest, root, settings, formats)
+        with naming(item.source, {*frame.fields(), *REST_FIELDS}):
+            record = _write_one(item, taken, frame, rest, root, settings, formats)
         seconds = time.perf_counter() - started
         folder.record(item.number, {**record, "seconds": seconds}, item.targets(root, formats))
         if saved.is_due():
@@ -129,7 +128,9 @@ def _read(
     """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
     asked = [None] if fields is None else frame_sequence.with_velocity_if_any(fields)
     taken, _ = frame_sequence.take(item, settings.intake, *asked)
-    return taken, frame_sequence.in_its_place(taken, item, settings.intake)
+    frame = frame_sequence.in_its_place(taken, item, settings.intake)
+    frame_sequence.check_finite(item, frame)
+    return taken, frame
 
 
 def _write_one(

@@ -20,7 +20,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence, usd
 from fluidsr.pipeline.frame_jobs import make_frames
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
@@ -231,7 +231,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
         notes += after.notes
         begin, end = _filled(taken, frame, later), _filled(after, later, frame)
         whole = frozenset().union(*(each.style.whole for each in (taken, after) if each.style))
-        try:
+        with naming(item.before.source):
             made = between(
                 begin.torch(settings.device),
                 end.torch(settings.device),
@@ -239,8 +239,6 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 seconds=item.seconds,
                 whole=whole,
             )
-        except InputError as error:
-            raise InputError(f"{item.before.source}: {error.where}", error.what, error.remedy) from None
         moment = frame.time + item.share * (later.time - frame.time) if told else item.number * dt
         frame = made.numpy().replace(time=moment, dt=dt)
         if style is not None:  # the number and the time of the file are its own
@@ -253,15 +251,16 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
             with replacing(target) as temporary:
                 shutil.copyfile(item.before.source, temporary)
             continue
-        volumes.write(
-            target,
-            frame,
-            fields=written_fields(names, target.suffix),
-            threshold=settings.threshold,
-            style=style,
-            up=settings.intake.up(taken),
-            **how,
-        )
+        with naming(item.before.source, frame.fields()):
+            volumes.write(
+                target,
+                frame,
+                fields=written_fields(names, target.suffix),
+                threshold=settings.threshold,
+                style=style,
+                up=settings.intake.up(taken),
+                **how,
+            )
     return {
         "source": str(item.before.source),
         "time": frame.time if told else item.number * dt,
@@ -304,6 +303,7 @@ def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Fram
     if key not in recent:
         taken, _ = frame_sequence.take(item, settings.intake, *asked)
         loaded = taken, frame_sequence.in_its_place(taken, item, settings.intake)
+        frame_sequence.check_finite(item, loaded[1])
         recent = dict([*recent.items(), (key, loaded)][-2:])
         _recent = recent
     return recent[key]

@@ -25,6 +25,12 @@ _FLOW = ("velocity", FACES)
 MANTAFLOW_UNITS_PER_SECOND = 2.5
 
 
+def check_rate(frame_rate: float) -> None:
+    """Raise InputError for a rate (1/s) that frames do not have."""
+    if not 1e-3 <= frame_rate <= 1e6:
+        raise InputError("frame_rate", f"{frame_rate} is not a rate", "give frames per second, such as 24")
+
+
 @dataclass(frozen=True)
 class GridStyle:
     """How the grid of a field is stored: its name, OpenVDB's name of the type of its values (`float`, `int32`,
@@ -116,12 +122,9 @@ class Taken:
         """
         if unit not in UNITS:
             raise InputError("velocity_unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
-        if frame_rate is not None and not 0 < frame_rate < float("inf"):
-            raise InputError(
-                "frame_rate", f"{frame_rate} is not a rate", "give frames per second, such as 24"
-            )
         frame = self.frame
         if frame_rate is not None:
+            check_rate(frame_rate)
             frame = frame.replace(dt=1.0 / frame_rate)
         elif self.frame_units is not None:
             rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units

@@ -255,6 +255,17 @@ def test_options_that_do_not_go_together(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e-320", "1e9"])
+def test_a_rate_that_no_frames_have_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    shot = cache(tmp_path / "shot", "npz", frames=1)
+    sides = ["--low", shot / "low", "--high", shot / "high", "--frame-rate", rate]
+    assert call("import-dataset", *sides, "-o", tmp_path / "s.zarr") == 2
+    assert "frame-rate: " in capsys.readouterr().err
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_velocity_of_another_unit_is_noticed(
     shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -166,6 +166,21 @@ def test_what_is_refused(
     assert not list((out / "frames").glob("still_0002*"))
 
 
+@pytest.mark.parametrize("field", ["density", "velocity"])
+@pytest.mark.parametrize("command", [["retime", "--frame-rate", "48"], ["restcoords"]])
+def test_what_is_not_finite_is_named_with_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], field: str
+) -> None:
+    for number in (1, 2, 3):
+        fields = {"density": np.ones((6, 5), np.float32), "velocity": np.ones((2, 6, 5), np.float32)}
+        if number == 2:
+            fields[field].flat[3] = np.nan
+        np.savez(tmp_path / f"s_{number}.npz", **fields, dx=CELL)
+    code, _, error = call(capsys, *command, tmp_path / "s_#.npz", "-o", tmp_path / "out")
+    assert code == 2 and f"s_2.npz: {field}: it holds a NaN or an infinity" in error
+    assert [file.name for file in (tmp_path / "out/frames").iterdir()] in (["s_1.npz"], ["s_0001.npz"])
+
+
 def test_numbers_and_rates_without_end_are_refused_at_once(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
