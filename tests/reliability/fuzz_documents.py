@@ -3,6 +3,7 @@
 python tests/reliability/fuzz_documents.py scene --count 10000 --seed 0     # or another of READERS; `all`
 """
 
+import io
 import json
 import os
 import re
@@ -97,6 +98,26 @@ def read_store(path, max_bytes):
             simulation.verify()
             simulation.coarse(0)
             simulation.fine(0)
+
+
+def read_request(path, max_bytes):
+    """A line that a client sends to a worker; and what is sent back has to arrive."""
+    from fluidsr.errors import InputError
+    from fluidsr.pipeline.events import error_event, failure
+    from fluidsr.pipeline.worker import connections, requests
+
+    def send(event):
+        answer = io.BytesIO()
+        connections.Connection(io.BytesIO(), answer, None).send(event)
+        assert json.loads(answer.getvalue())
+
+    try:
+        request = connections._parse(path.read_bytes())
+        requests.parse(request)
+        send({"id": request.id})
+    except InputError as error:
+        send(error_event(error, *failure(error)))
+        raise
 
 
 @contextmanager
@@ -224,6 +245,24 @@ def sources_of_pattern(folder):
         (folder / f"{number}.pattern").write_text(text)
 
 
+def sources_of_request(folder):
+    shared = {"memory": "m1", "shape": [4, 4, 4]}
+    requests = (
+        {"request": "hello", "arguments": {"protocol": 1, "token": "x"}},
+        {"request": "upsample", "arguments": {"inputs": ["a.vdb"], "output": "o", "model": "m", "frames": "1-9",
+                                              "style": {"a": 1.0}, "formats": ["vdb"], "max_memory": 9000000}},
+        {"request": "upsample_arrays", "arguments": {"arrays": {"density": shared}, "result": {"density": shared},
+                                                     "cell_size": 0.1, "dt": 0.04, "previous": shared}},
+        {"request": "read", "arguments": {"path": "a.vdb", "fields": ["density"], "result": {"density": shared}}},
+        {"request": "simulate", "arguments": {"scene": "plume", "frames": 3, "overrides": ["a=b"], "seed": 1}},
+        {"request": "info", "arguments": {"path": "x"}},
+        {"request": "cancel", "arguments": {"id": 5}},
+        {"request": "models"},
+    )  # fmt: skip
+    for number, request in enumerate(requests):
+        (folder / f"{number}.request").write_text(json.dumps({"id": number, **request}))
+
+
 def hot_numbers(path):
     """Every number of a text, and every word behind a colon."""
     data = path.read_bytes()
@@ -278,6 +317,7 @@ fuzz.READERS = {
     "run": read_run,
     "store": read_store,
     "pattern": read_pattern,
+    "request": read_request,
 }
 fuzz.SOURCES = {name: globals()[f"sources_of_{name}"] for name in fuzz.READERS}
 fuzz.HOT = dict.fromkeys(fuzz.READERS, hot_numbers) | {"model": hot_card}

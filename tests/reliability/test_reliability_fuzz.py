@@ -19,7 +19,8 @@ def fuzz(*arguments: str) -> dict[str, tuple[int, int]]:
 
 
 def test_some_mutants_are_read_or_refused() -> None:
-    for name, (refused, bad) in fuzz("regions", "run", "pattern", "--count", "80", "--seed", "77").items():
+    readers = ("regions", "run", "pattern", "request")
+    for name, (refused, bad) in fuzz(*readers, "--count", "80", "--seed", "77").items():
         assert bad == 0 and (0 if name == "run" else 20) < refused < 80, name
 
 
