@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -80,6 +81,7 @@ def evaluate(
         folder = output or Path("runs") / f"evaluate_{next(iter(inputs.models))}"
         if (folder / "report.json").exists() and not overwrite:
             raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
+        _check_writable(folder)
         about = {
             "models": inputs.models,
             "data": {"name": inputs.store.path.name, "split": split, "stride": stride},
@@ -109,6 +111,16 @@ def evaluate(
     report = replace(reports[0], others={each.kind: each for each in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise InputError where the folder cannot be made or written to: before the work, not after it."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        what = f"cannot be written: {place} is no folder to write into"
+        raise InputError(str(folder), what, "give a writable folder as `output`")
 
 
 def _report(

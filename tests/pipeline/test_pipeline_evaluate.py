@@ -8,7 +8,7 @@ import pytest
 
 from fluidsr.cli import main
 from fluidsr.errors import SolverError
-from fluidsr.pipeline import evaluation_job
+from fluidsr.pipeline import evaluate, evaluation_job
 
 
 def call(*arguments: str) -> int:
@@ -59,6 +59,17 @@ def test_where_all_runs_diverge_there_is_no_report(
     assert call(*command, "-q") == 1
     assert capsys.readouterr().err.splitlines() == ["Error: solver: diverged; use smaller steps"]
     assert not (tmp_path / "report").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_report", None)  # the work
+    (tmp_path / "file").write_text("mine")
+    for output in ("file", "file/below"):
+        assert call(*command[:-1], str(tmp_path / output)) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_what_workers_cannot_see_is_refused(
