@@ -69,6 +69,11 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         (["render", "missing.vdb"], "missing.vdb"),
         (["train", "--data", "missing.zarr", "--recipe", "smoke2d-x4"], "missing.zarr"),
         (["evaluate", "--data", "missing.zarr", "--model", "smoke2d-x4"], "missing.zarr"),
+        (
+            ["finetune", "--model", "smoke2d-x4", "--data", "missing.zarr", "--minutes", "nan"],
+            "nan is not a finite",
+        ),
+        (["upsample", "missing.vdb", "--frame-rate", "inf"], "inf is not a finite"),
         (["models", "show", "no-such-model"], "no-such-model"),
         (["scenes", "show", "no-such-scene"], "no-such-scene"),
     ],

@@ -9,6 +9,7 @@ import click
 
 from fluidsr.choices import Pairs
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
+from fluidsr.cli.ranges import FloatRange
 from fluidsr.errors import InputError
 
 
@@ -54,7 +55,7 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 100),
+    type=FloatRange(0, 100),
     help="Factor on the speed of the eddies of wavelet pairs; 1 is Kolmogorov's cascade  [default: 1]",
 )
 @click.option(

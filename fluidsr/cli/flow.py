@@ -9,6 +9,7 @@ import click
 
 from fluidsr.choices import Format
 from fluidsr.cli.options import SEQUENCE, echo_document, echo_folder, options, sequence_options
+from fluidsr.cli.ranges import FloatRange
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
@@ -26,19 +27,19 @@ _OWN_FORMAT = click.option(
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
     "--frame-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="Frames per second of the result  [default: those of the input]",
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
     help="Playback speed of the result: 0.5 is half as fast.",
 )
 @click.option(
     "--input-frame-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="Frames per second of the input  [default: as stored, else 24]",
 )
 @_OWN_FORMAT

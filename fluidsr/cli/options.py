@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 import click
 
 from fluidsr.choices import Axes, Format, NetworkPrecision, StoredPrecision, VelocityUnit
+from fluidsr.cli.ranges import FloatRange
 from fluidsr.cli.session import Session
 from fluidsr.errors import FluidsrError, InputError, escaped
 
@@ -104,7 +105,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "minutes": click.option(
         "--minutes",
-        type=click.FloatRange(0, min_open=True),
+        type=FloatRange(0, min_open=True),
         help="Stop after this many minutes; rerun to resume.",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document."),
@@ -165,7 +166,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "frame-rate": click.option(
         "--frame-rate",
-        type=click.FloatRange(0, min_open=True),
+        type=FloatRange(0, min_open=True),
         help="Frames per second of the cache  [default: as stored, else 24]",
     ),
     "crop": click.option(
@@ -183,7 +184,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "skip-damaged": click.option("--skip-damaged", is_flag=True, help="Skip frames that cannot be read."),
     "threshold": click.option(
         "--threshold",
-        type=click.FloatRange(0),
+        type=FloatRange(0),
         default=0.0,
         show_default=True,
         help="Write values with a magnitude of this or less as zero.",

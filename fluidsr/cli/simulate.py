@@ -18,6 +18,7 @@ from fluidsr.cli.options import (
     options,
     style_options,
 )
+from fluidsr.cli.ranges import FloatRange
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--detail",
-    type=click.FloatRange(0, 4),
+    type=FloatRange(0, 4),
     metavar="0..4",
     help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much"
     "  [default: the scene's]",
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--resolution-scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     metavar="NUMBER",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fluidsr.cli.options import echo_document, echo_result, options
+from fluidsr.cli.ranges import FloatRange
 
 
 @click.command()
@@ -70,7 +71,7 @@ def view(
 @click.option("--yaw", type=float, help="Camera angle around the up axis, in degrees  [default: 28]")
 @click.option("--pitch", type=float, help="Camera angle above the horizon, in degrees  [default: 12]")
 @click.option(
-    "--zoom", type=click.FloatRange(0, min_open=True), help="Camera zoom; 1 shows the whole box  [default: 1]"
+    "--zoom", type=FloatRange(0, min_open=True), help="Camera zoom; 1 shows the whole box  [default: 1]"
 )
 @click.option(
     "--turntable",
@@ -86,12 +87,12 @@ def view(
 @click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
 @click.option(
     "--extinction",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="Extinction at density 1, in 1/m  [default: by the size of the box]",
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     help="Frames per second of a movie  [default: the cache's]",
 )
 @options("density-grid", "output", "frames", "device", "scheduler", "overwrite", "json")

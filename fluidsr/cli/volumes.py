@@ -20,6 +20,7 @@ from fluidsr.cli.options import (
     sequence_options,
     style_options,
 )
+from fluidsr.cli.ranges import FloatRange
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--detail",
-    type=click.FloatRange(0, 4),
+    type=FloatRange(0, 4),
     default=1.0,
     show_default=True,
     metavar="0..4",
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--velocity-scale",
-    type=click.FloatRange(0),
+    type=FloatRange(0),
     default=1.0,
     show_default=True,
     help="Factor on the velocity that the model sees; the effect depends on the model.",

@@ -262,7 +262,7 @@ def test_a_rate_that_no_frames_have_is_refused_before_anything_is_written(
     shot = cache(tmp_path / "shot", "npz", frames=1)
     sides = ["--low", shot / "low", "--high", shot / "high", "--frame-rate", rate]
     assert call("import-dataset", *sides, "-o", tmp_path / "s.zarr") == 2
-    assert "frame-rate: " in capsys.readouterr().err
+    assert "--frame-rate" in capsys.readouterr().err
     assert not (tmp_path / "s.zarr").exists()
 
 
