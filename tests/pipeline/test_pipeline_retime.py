@@ -188,6 +188,7 @@ def test_numbers_and_rates_without_end_are_refused_at_once(
         capsys, "retime", cache, "--speed", "0.001", "--frame-rate", "1e6", "-o", tmp_path / "out"
     )
     assert code == 2 and "would become" in error and "--speed" in error
+    (tmp_path / "far").mkdir()
     for name in ("s_1.npz", "s_99999999999999999999.npz"):  # numbers that count no frames
         volumes.write(tmp_path / "far" / name, Frame(smoke(1)))
     code, _, error = call(capsys, "retime", tmp_path / "far", "--frame-rate", "48", "-o", tmp_path / "out")
