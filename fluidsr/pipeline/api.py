@@ -58,9 +58,9 @@ def upsample(
     """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
 
     `inputs` are files, folders or patterns such as `smoke_####.vdb`; of several `model`s each makes a pass; `frames` is
-    a count or a range as text; `formats` are vdb and vti unless given (vdb alone of a frame whose box is large and mostly
-    empty); `fields` are written beside density, all unless given; `max_memory` is in bytes. The same call again resumes
-    an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
+    a count or a range as text; `formats` are vdb and vti unless given (vdb alone of a frame whose box is large and
+    mostly empty); `fields` are written beside density, all unless given; `max_memory` is in bytes. The same call again
+    resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.frame_sequence import ReadOptions
