@@ -202,7 +202,7 @@ def test_frames_that_are_not_finite_can_be_left_out(
 ) -> None:
     for number in (1, 2, 3):
         density = np.ones(SHAPE, np.float32)
-        density[0, 0, 0] = np.nan if number == 2 else 1
+        density.flat[0] = np.nan if number == 2 else 1
         frame = fire(density=density)
         np.savez(tmp_path / f"s_{number}.npz", density=density, velocity=frame.velocity, dx=CELL)
     for work in (["convert", "--format", "npz"], ["upsample", "--model", tiny_model, "--device", "cpu"]):
