@@ -271,7 +271,9 @@ def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bo
     if frame.velocity is None and needed:
         vectors = ", ".join(map(repr, frame.vectors))
         named = (
-            f"name its grid with `velocity_grid` ({vectors})" if vectors else "name its grid with `velocity_grid`"
+            f"name its grid with `velocity_grid` ({vectors})"
+            if vectors
+            else "name its grid with `velocity_grid`"
         )
         raise InputError(
             str(item.source),
@@ -453,7 +455,11 @@ def _by_windows(
                     files.put(*block)
                 notes += [*upscaler.statistics.notes]
         told = described(ways)
-        return {**record, "formats": ["vdb"], "notes": list(dict.fromkeys([*notes, *([told] if told else [])]))}
+        return {
+            **record,
+            "formats": ["vdb"],
+            "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
+        }
 
 
 def _window(
