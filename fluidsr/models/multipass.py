@@ -284,7 +284,7 @@ class FirstPass(nn.Module):
         coarse, halo = slices[:, :1], self.radius
         x, fine = slices, coarse
         for number in range(1, math.ceil(grown) + 1):
-            stage = self.stages[number - 1]
+            stage = _stage(self.stages, number - 1)
             x, fine, halo = upsample(x, 2, "nearest"), upsample(fine, 2, "nearest"), 2 * halo - _reach(stage)
             x = stage(x.contiguous(memory_format=memory_format(2)), cropped)
             fine = trim(fine, cropped, _reach(stage))
@@ -304,7 +304,7 @@ class FirstPass(nn.Module):
     def macs_per_voxel(self) -> float:
         """Multiply-adds per fine voxel, of the last stage's density alone."""
         blocks = sum(_macs(stage) / 4**n for n, stage in enumerate(reversed(self.stages)))
-        return blocks + self.stages[-1].density.weight.numel()
+        return blocks + _stage(self.stages, -1).density.weight.numel()
 
 
 class SecondPass(nn.Module):
@@ -344,7 +344,7 @@ class SecondPass(nn.Module):
         left = _reach(self.stages)
         given = fine = trim(given, cropped, self.reach - left)
         for number in range(1, math.ceil(grown) + 1):
-            stage = self.stages[number - 1]
+            stage = _stage(self.stages, number - 1)
             x, left = stage(x, cropped), left - _reach(stage)
             given, fine = trim(given, cropped, _reach(stage)), trim(fine, cropped, _reach(stage))
             if number >= math.floor(grown):
@@ -359,7 +359,7 @@ class SecondPass(nn.Module):
     @property
     def macs_per_voxel(self) -> float:
         """Multiply-adds per fine voxel, of the last stage's density alone."""
-        return float(_macs(self) + self.stages[-1].density.weight.numel())
+        return float(_macs(self) + _stage(self.stages, -1).density.weight.numel())
 
 
 class Stage(nn.Module):
@@ -407,6 +407,12 @@ def _pixel_norm(x: Tensor) -> Tensor:
 def _mixed(before: Tensor, stage: Tensor, share: float) -> Tensor:
     """A stage's density added to that of the stages before it; alone where its share is 1 or more."""
     return stage if share >= 1 else torch.lerp(before, stage, share)
+
+
+def _stage(stages: nn.ModuleList, index: int) -> Stage:
+    stage = stages[index]
+    assert isinstance(stage, Stage)
+    return stage
 
 
 def _reach(module: nn.Module) -> int:
