@@ -107,7 +107,7 @@ def test_values_that_the_precision_cannot_hold_are_refused(tmp_path, suffix):
         write(path, Frame(density))
     for value in (np.nan, np.inf):
         density[1, 2, 3] = value
-        with pytest.raises(InputError, match="NaN or infinite"):
+        with pytest.raises(InputError, match="NaN or an infinity"):
             write(path, Frame(density), precision="float")
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
