@@ -54,11 +54,13 @@ def _pad_uncropped_sides(x: Tensor, sides: CroppedSides, reach: int) -> tuple[Te
     return x, [(low or high,) * 2 for low, high in sides]
 
 
-def trim(x: Tensor, cropped: CroppedSides | None, cells: int) -> Tensor:
-    """`x [..., *S]` less `cells` cells at each of the `cropped` sides, a view."""
-    for axis, (low, high) in enumerate(cropped or (), start=-len(cropped or ())):
-        length = x.shape[axis] - cells * (low + high)
-        x = x.narrow(axis, cells if low else 0, length)
+def trim(x: Tensor, cropped: CroppedSides | None, cells: int | Sequence[int]) -> Tensor:
+    """`x [..., *S]` less `cells` cells, or a number for each axis, at each of the `cropped` sides, a view."""
+    if cropped is None:
+        return x
+    counts = cells if isinstance(cells, Sequence) else (cells,) * len(cropped)
+    for axis, ((low, high), count) in enumerate(zip(cropped, counts, strict=True), start=-len(cropped)):
+        x = x.narrow(axis, count if low else 0, x.shape[axis] - count * (low + high))
     return x
 
 

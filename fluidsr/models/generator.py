@@ -231,6 +231,30 @@ class Generator(nn.Module):
         return back_projection_macs(self.dim, self.factor) if self.options.consistent else 0.0
 
 
+class CroppingGenerator(Generator):
+    """A generator of one frame alone that computes no more than what is kept of a tile.
+
+    A subclass defines `_forward`: the fine density of `coarse`, less `receptive_radius` coarse cells at the `cropped`
+    sides (None: of a whole volume).
+    """
+
+    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
+        return self._forward(coarse, None, detail)
+
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+    ) -> Tensor:
+        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        return self._forward(coarse, cropped, detail)
+
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
+        raise NotImplementedError
+
+
 def count_parameters(network: nn.Module) -> int:
     """Trainable numbers of a network, biases included, those of normalisation layers excluded."""
     norms = {id(p) for m in network.modules() if isinstance(m, NORMS) for p in m.parameters()}

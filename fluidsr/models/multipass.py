@@ -17,7 +17,7 @@ from fluidsr.models.generator import (
     CUBIC_RADIUS,
     DETAIL_RADIUS,
     ArchitectureOptions,
-    Generator,
+    CroppingGenerator,
     Options,
     detail_mask,
     detail_mask_macs,
@@ -76,7 +76,7 @@ class MultiPassOptions(MultiPassArchitecture, Options):
     )
 
 
-class MultiPass(Generator):
+class MultiPass(CroppingGenerator):
     """`coarse [B, 4, *S]` to fine density `[B, 1, *(S * factor)]`, 3-D alone, by two 2-D networks one after the other.
 
     The first pass takes slices across z, `S` raised along z beforehand (linearly), and doubles their resolution stage
@@ -93,7 +93,7 @@ class MultiPass(Generator):
     architecture = "MultiPass"
     schema = MultiPassOptions
     scales_detail = True
-    free_options = Generator.free_options | {"passes"}
+    free_options = CroppingGenerator.free_options | {"passes"}
     options: MultiPassOptions
 
     def __init__(self, dim: int, factor: int = 8, **choices: Any) -> None:
@@ -104,19 +104,6 @@ class MultiPass(Generator):
         if options.passes == 2:
             self.first.requires_grad_(False)
             self.second = SecondPass(stages, options.second_width, residual=options.residual == "both")
-
-    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
-        return self._forward(coarse, None, detail)
-
-    def forward_cropped(
-        self,
-        coarse: Tensor,
-        cropped: CroppedSides,
-        history: Tensor | None = None,
-        detail: Tensor | float | None = None,
-    ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, detail)
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
         kept = self.consistency_radius
@@ -134,13 +121,11 @@ class MultiPass(Generator):
         """The density of the first pass, `[B, 1, *(S * factor)]`, with the halo that is read of it."""
         factor, given, reach = self.factor, self.receptive_radius, self.first.radius
         across, along, deep = self._first_halo
-        coarse = _trim_axes(
-            coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1)
-        )
+        coarse = trim(coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1))
         raised = upsample_along(coarse, 4, factor)
         density = raised[:, :1]
         before, after = F.pad(density, (1, 0))[..., :-1], F.pad(density, (0, 1))[..., 1:]
-        slices = _trim_axes(torch.cat([raised, before, after], 1), cropped, (0, 0, factor))
+        slices = trim(torch.cat([raised, before, after], 1), cropped, (0, 0, factor))
         slices = slices.movedim(4, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[:2]
         grown = self._grown if self.second is None else self.stages
@@ -154,8 +139,8 @@ class MultiPass(Generator):
         """The density of the second pass, given the `first` one's, with the halo that `finish` reads."""
         factor, given, kept = self.factor, self.receptive_radius, self.consistency_radius
         along = given - self._first_halo[1] - 1
-        raised = upsample_along(_trim_axes(coarse, cropped, (given - kept - 1, along, along)), 2, factor)
-        raised = _trim_axes(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
+        raised = upsample_along(trim(coarse, cropped, (given - kept - 1, along, along)), 2, factor)
+        raised = trim(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
         first = first.movedim(2, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[1:]
         parts = []
@@ -163,15 +148,15 @@ class MultiPass(Generator):
             fields = trim(upsample(raised[part], factor, "linear"), sides, factor)
             parts.append(second(torch.cat([first[part], fields], 1), sides, self._grown))
         fine = torch.cat(parts).unflatten(0, (len(coarse), -1)).movedim(1, 2)
-        return _trim_axes(fine, cropped, (0, *(second.radius(factor) * factor - second.reach,) * 2))
+        return trim(fine, cropped, (0, *(second.radius(factor) * factor - second.reach,) * 2))
 
     def _raised(self, density: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
         """What the first pass adds to: linear along z, cubic in the slices; `halo` coarse cells at cropped sides."""
         given, factor = self.receptive_radius - halo, self.factor
-        density = _trim_axes(density, cropped, (given - CUBIC_RADIUS, given - CUBIC_RADIUS, given - 1))
+        density = trim(density, cropped, (given - CUBIC_RADIUS, given - CUBIC_RADIUS, given - 1))
         for axis, order in ((4, "linear"), (3, "cubic"), (2, "cubic")):
             density = upsample_along(density, axis, factor, order)
-        return _trim_axes(density, cropped, (CUBIC_RADIUS * factor, CUBIC_RADIUS * factor, factor))
+        return trim(density, cropped, (CUBIC_RADIUS * factor, CUBIC_RADIUS * factor, factor))
 
     @property
     def _first_halo(self) -> tuple[int, int, int]:
@@ -273,7 +258,7 @@ class FirstPass(nn.Module):
         for reach in reversed([_reach(stage) for stage in self.stages]):
             radius = -(-(radius + reach) // 2)
         self.radius = (
-            radius  # coarse cells, in each direction of a slice, that a voxel depends on beside its own
+            radius  # coarse cells of a slice, in each direction, that a voxel depends on beside its own
         )
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
@@ -438,11 +423,3 @@ def _chunks(slices: int, voxels: int) -> Iterator[slice]:
         return
     step = max(1, CHUNK // voxels)
     yield from (slice(start, start + step) for start in range(0, slices, step))
-
-
-def _trim_axes(x: Tensor, cropped: CroppedSides | None, cells: tuple[int, ...]) -> Tensor:
-    """`x [..., *S]` less `cells` at the cropped sides, along each axis its own number."""
-    for axis, count in enumerate(cells if cropped is not None else ()):
-        assert cropped is not None
-        x = trim(x, [sides if n == axis else (False, False) for n, sides in enumerate(cropped)], count)
-    return x

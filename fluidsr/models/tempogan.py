@@ -14,7 +14,7 @@ from fluidsr.models.fields import CHANNELS, INPUTS_DESCRIPTION, REACH, Inputs, g
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
-    Generator,
+    CroppingGenerator,
     Options,
     detail_mask,
     detail_mask_macs,
@@ -41,7 +41,7 @@ class TempoGANOptions(TempoGANArchitecture, Options):
     """All hyperparameters of a TempoGAN."""
 
 
-class TempoGAN(Generator):
+class TempoGAN(CroppingGenerator):
     """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`: nearest upsampling, four residual blocks.
 
     | NI x factor | |
@@ -71,19 +71,6 @@ class TempoGAN(Generator):
             self.blocks.append(TempoGANBlock(dim, channels, inner, outer, normed=outer > 1))
             channels = outer
         initialize(self, self.options.init)
-
-    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
-        return self._forward(coarse, None, detail)
-
-    def forward_cropped(
-        self,
-        coarse: Tensor,
-        cropped: CroppedSides,
-        history: Tensor | None = None,
-        detail: Tensor | float | None = None,
-    ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
-        return self._forward(coarse, cropped, detail)
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
         reach, factor = REACH[self.options.inputs], self.factor
