@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fluidsr.choices import PairKind
+from fluidsr.dataset.source import PairedSimulation
 from fluidsr.dataset.store import Simulation
 from fluidsr.errors import DatasetError
 from fluidsr.frame import Frame
@@ -14,6 +17,32 @@ if TYPE_CHECKING:
     from fluidsr.scenes.corrector import Corrector
 
 PERIOD = 8  # frames from one synchronisation of a coupled run to the next
+
+
+class FilteredSide:
+    """A recorded simulation of closure pairs, whose coarse side is the fine state on coarse cells.
+
+    A `PairedSimulation`; `recorded` is the one that has the fine side. Raises DatasetError for other pairs.
+    """
+
+    def __init__(self, recorded: PairedSimulation) -> None:
+        if not isinstance(recorded, Simulation) or not recorded.has_reference:
+            problem, remedy = "has no fine state on coarse cells", "give a dataset with closure `pairs`"
+            raise DatasetError(str(recorded.path), problem, remedy)
+        self.recorded, self.name, self.path = recorded, recorded.name, recorded.path / "filtered"
+        self.frames, self.coarse_shape = recorded.frames, recorded.coarse_shape
+
+    def coarse(self, index: int) -> Frame:
+        """The fine state on coarse cells."""
+        return self.recorded.reference(index)
+
+    def fine(self, index: int) -> Frame:
+        """The fine frame."""
+        return self.recorded.fine(index)
+
+    def fine_density(self, index: int) -> np.ndarray:
+        """The fine density, float16."""
+        return self.recorded.fine_density(index)
 
 
 class CoarseSide:

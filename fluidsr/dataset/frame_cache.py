@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluidsr.dataset.coarse_sides import FilteredSide
 from fluidsr.dataset.source import PairedSimulation
 from fluidsr.dataset.splines import coefficients
 
@@ -60,6 +61,8 @@ class CachedFrames:
 
     def fine(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
+        if isinstance(simulation, FilteredSide):  # whose fine side is kept once
+            simulation = simulation.recorded
         return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
 
     def history(self, simulation: PairedSimulation, index: int, ages: tuple[int, ...], known: int) -> History:
@@ -90,6 +93,8 @@ class CachedFrames:
 
     def fine_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
+        if isinstance(simulation, FilteredSide):
+            simulation = simulation.recorded
         return self._cache.get(
             (simulation.path, index, "high spline"), lambda: coefficients(simulation.fine_density(index))
         )

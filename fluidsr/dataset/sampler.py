@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fluidsr.dataset.addresses import Address
 from fluidsr.dataset.augmentation import fitting_affine, identity, symmetries
+from fluidsr.dataset.coarse_sides import FilteredSide
 from fluidsr.dataset.crops import AffineCrop, AxisAlignedCrop, Crop, window_means
 from fluidsr.dataset.frame_cache import CachedFrames
 from fluidsr.dataset.source import DataSource, PairedSimulation
@@ -63,6 +64,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
     of the grid (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it
     is.
 
+    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it).
+
     `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
     the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
 
@@ -86,6 +89,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         augment: str = "symmetries",
         seed: int = 0,
         minimum_density: float = 0.02,
+        filtered: float = 0.0,
         history: tuple[int, ...] = (),
         middles: Mapping[Address, Sequence[int]] | None = None,
         cache_bytes: int = 4 << 30,
@@ -115,7 +119,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError(str(store), problem, "use a smaller tile, or other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
-        self.augment, self.history = augment, history
+        self.augment, self.history, self.filtered = augment, history, filtered
+        self._filtered_sides = {s.path: FilteredSide(s) for s in self._simulations} if filtered else {}
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
         self._firsts: list[Sequence[int]] = [
@@ -199,8 +204,10 @@ class PatchSampler(IterableDataset[PatchBatch]):
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""
         best: tuple[float, _Patch] | None = None
+        filtered = self.filtered > 0 and rng.random() < self.filtered
         for _ in range(_ATTEMPTS):
             simulation, first = self._draw_frame(rng)
+            simulation = self._filtered_sides[simulation.path] if filtered else simulation
             middle = first + self.frames // 2
             means = window_means(self._frames_cache.coarse(simulation, middle)[0], self.tile)
             flat = means.reshape(-1)

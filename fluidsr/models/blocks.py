@@ -18,40 +18,54 @@ def activate(x: Tensor, *, inplace: bool = False) -> Tensor:
     return F.leaky_relu(x, LEAK, inplace)
 
 
-# For each axis, whether a tile was cropped out of a larger volume at its low and its high side.
+# For each axis, whether a tile was cropped out of a larger volume at its low and its high side. Where it was not, the
+# volume ends.
 CroppedSides: TypeAlias = Sequence[tuple[bool, bool]]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cropped: CroppedSides | None = None) -> Tensor:
-    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border.
+    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border, as a patch is trained on.
 
-    At the `cropped` sides the cells whose kernel reaches beyond are left out, and not computed where both sides of an
-    axis are cropped.
+    With `cropped` sides, the cells there whose kernel reaches beyond are left out, and where the volume ends its
+    outermost cells are repeated: a network that finds nothing beyond a floor takes it for the end of the smoke, and
+    draws a dark line above it and rounds corners that stand on it.
     """
     reach = weight.shape[-1] // 2
-    sides = cropped or [(False, False)] * (x.dim() - 2)
-    if reach > 1:
-        x, sides = _pad_uncropped_sides(x, sides, reach)
-    pads = [0 if low and high else reach for low, high in sides]
+    pads = [reach if cropped is None else 0] * (x.dim() - 2)
+    if cropped is not None:
+        x = repeat_ends(x, cropped, reach)
     if _torch_would_unfold(x):
         ones = [1] * len(pads)
-        y = torch.mkldnn_convolution(x, weight, bias, pads, ones, ones, 1)
-    else:
-        y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pads)
-    return trim(y, [(low and not high, high and not low) for low, high in sides], reach)
+        return torch.mkldnn_convolution(x, weight, bias, pads, ones, ones, 1)
+    return (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=pads)
 
 
-def _pad_uncropped_sides(x: Tensor, sides: CroppedSides, reach: int) -> tuple[Tensor, CroppedSides]:
-    """`x` padded with zeros at the border of axes that are cropped at the other side; they then count as cropped at
-    both, so that no cell is computed and then dropped.
-
-    Worth the copy for a wide kernel. oneDNN's bfloat16 convolutions of 128 channels also take half the time where
-    rows have 140 values or more, its own padding not counted.
-    """
-    zeros = [(reach * (high and not low), reach * (low and not high)) for low, high in sides]
-    if any(map(any, zeros)):
-        x = F.pad(x, [n for pair in reversed(zeros) for n in pair])
-    return x, [(low or high,) * 2 for low, high in sides]
+def repeat_ends(x: Tensor, cropped: CroppedSides, cells: int) -> Tensor:
+    """`x [B, C, *S]` with its outermost cells repeated `cells` times at the sides that are not `cropped`."""
+    added = [(0 if low else cells, 0 if high else cells) for low, high in cropped]
+    if not any(map(any, added)):
+        return x
+    if torch.compiler.is_exporting():  # where copies into a part would be traced as scatters
+        return F.pad(x, [n for pair in reversed(added) for n in pair], mode="replicate")
+    first = x.dim() - len(cropped)
+    shape = [low + n + high for n, (low, high) in zip(x.shape[first:], added, strict=True)]
+    last = memory_format(len(cropped))
+    as_stored = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
+    wider = torch.empty((*x.shape[:first], *shape), dtype=x.dtype, device=x.device, memory_format=as_stored)
+    inner = wider
+    for axis, (low, high) in enumerate(added, start=first):
+        inner = inner.narrow(axis, low, wider.shape[axis] - low - high)
+    inner.copy_(x)
+    # Axis by axis, each with what the axes before it have been given: edges and corners, too.
+    for axis, (low, high) in enumerate(added, start=first):
+        count, part = wider.shape[axis], wider
+        for later, pair in enumerate(added[axis - first + 1 :], start=axis + 1):
+            part = part.narrow(later, pair[0], wider.shape[later] - sum(pair))
+        if low:
+            part.narrow(axis, 0, low).copy_(part.narrow(axis, low, 1))
+        if high:
+            part.narrow(axis, count - high, high).copy_(part.narrow(axis, count - high - 1, 1))
+    return wider
 
 
 def trim(x: Tensor, cropped: CroppedSides | None, cells: int | Sequence[int]) -> Tensor:
@@ -81,10 +95,7 @@ def _torch_would_unfold(x: Tensor) -> bool:
 
 
 class Convolution(nn.Module):
-    """3-wide same-size convolution, `[B, inputs, *S]` to `[B, outputs, *S]`, with zeros beyond the border.
-
-    Zeros, not repeated values: a tile cut at the border of the domain then sees what the whole volume sees.
-    """
+    """3-wide same-size convolution, `[B, inputs, *S]` to `[B, outputs, *S]`; beyond the border as `convolve`."""
 
     def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
         super().__init__()
@@ -188,7 +199,7 @@ class ResizeConvUpsample(nn.Module):
 
     Interpolation and the first convolution are both linear, so they are done in one: a sub-pixel convolution on the
     coarser grid, whose kernels follow from the fine one's. It is as many multiply-adds, in a third of the time on a
-    CPU, and the interpolated channels need no memory. Beyond the border it reads zeros.
+    CPU, and the interpolated channels need no memory. Beyond the border it reads as `convolve` does.
     """
 
     reach = 1  # cells of the finer grid, by the second convolution
@@ -271,7 +282,7 @@ MOMENTUM = 0.01  # of their running statistics, which take no part in training
 
 
 class NormedConvolution(nn.Module):
-    """Same-size convolution with bias, zeros beyond the border, and a batch norm behind it unless not `normed`.
+    """`convolve` with bias, and a batch norm behind it unless not `normed`.
 
     Folded, the batch norm's running statistics are multiplied into a copy of the kernel; the weights as
     trained stay what is stored, and `train()` forgets the copy.

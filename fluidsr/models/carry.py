@@ -54,7 +54,7 @@ class Carry(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides."""
         return trim(self(coarse, history, detail), cropped, self.receptive_radius * self.factor)
 
     @property

@@ -58,16 +58,17 @@ class Options(ArchitectureOptions, GridOptions):
 class Generator(nn.Module):
     """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`.
 
-    Channel 0 of `coarse` is density (not negative), the others are velocity in coarse cells per frame. A fine
-    voxel depends on coarse cells within `receptive_radius` of its own and on no other, and on no other sample
-    of the batch once in eval mode; so a tile with a halo of that many cells equals the whole volume, up to rounding.
-    One with `ages` also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without
-    it, and where it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than
-    `history_radius` coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has
-    beyond cubic upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One
-    that `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
-    cells of `coarse`; without it, and where it is zero, it makes do with the present frame. One that has `latent` takes
-    a `style` (`style.Style`), and has a mean one without.
+    Channel 0 of `coarse` is density (not negative), the others are velocity in coarse cells per frame. A fine voxel
+    depends on coarse cells within `receptive_radius` of its own and on no other, and on no other sample of the
+    batch once in eval mode; so tiles with a halo of that many cells (`forward_cropped`) equal the whole volume, up
+    to rounding. `forward` itself is for patches in training, and finds nothing beyond their border. One with `ages`
+    also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without it, and where
+    it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than `history_radius`
+    coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has beyond cubic
+    upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One that
+    `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
+    cells of `coarse`; without it, and where it is zero, it makes do with the present frame. One that has `latent`
+    takes a `style` (`style.Style`), and has a mean one without.
     """
 
     architecture: ClassVar[str]
@@ -158,10 +159,13 @@ class Generator(nn.Module):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding.
+        """The output for a tile that was cut out of a volume with a halo of `receptive_radius` coarse cells, which it
+        is less by at each of the `cropped` sides. At the others the volume ends, and its outermost cells should be
+        taken to go on (`blocks.convolve` and `blocks.repeat_ends` do): zeros beyond a floor look like the end of the
+        smoke.
 
-        For a tile that was cut out of a volume with a halo of that size. Architectures override it to compute only
-        what the kept cells need; this one computes all.
+        Architectures override it to do so, and to compute only what the kept cells need; this one computes all of
+        `forward`.
         """
         fine = self(coarse) if detail is None else self(coarse, detail=detail)
         return trim(fine, cropped, self.receptive_radius * self.factor)
@@ -248,7 +252,8 @@ class CroppingGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides; at the others the
+        outermost cells are repeated by every layer."""
         return self._forward(coarse, cropped, detail)
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import CroppedSides, NormedConvolution, memory_format, trim
+from fluidsr.models.blocks import CroppedSides, NormedConvolution, memory_format, repeat_ends, trim
 from fluidsr.models.generator import (
     CUBIC_RADIUS,
     DETAIL_RADIUS,
@@ -124,7 +124,9 @@ class MultiPass(CroppingGenerator):
         coarse = trim(coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1))
         raised = upsample_along(coarse, 4, factor)
         density = raised[:, :1]
-        before, after = F.pad(density, (1, 0))[..., :-1], F.pad(density, (0, 1))[..., 1:]
+        along_z = [(True, True), (True, True), (False, False)]
+        density = F.pad(density, (1, 1)) if cropped is None else repeat_ends(density, along_z, 1)
+        before, after = density[..., :-2], density[..., 2:]
         slices = trim(torch.cat([raised, before, after], 1), cropped, (0, 0, factor))
         slices = slices.movedim(4, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[:2]

@@ -9,6 +9,7 @@ import torch
 
 from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
+from fluidsr.models.generator import Generator
 from fluidsr.models.store import Model
 
 OPSET = 18
@@ -39,7 +40,7 @@ def export_onnx(model: Model, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own code, about itself
         program = torch.onnx.export(
-            generator,
+            _WholeVolume(generator),
             (example,),
             input_names=["coarse"],
             output_names=["fine"],
@@ -52,3 +53,14 @@ def export_onnx(model: Model, path: Path) -> None:
     program.model.metadata_props["card"] = card.model_dump_json()
     with replacing(path) as temporary:
         program.save(str(temporary))
+
+
+class _WholeVolume(torch.nn.Module):
+    """A generator of a volume that ends at all of its sides."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, coarse: torch.Tensor) -> torch.Tensor:
+        return self.generator.forward_cropped(coarse, [(False, False)] * self.generator.dim)

@@ -231,7 +231,8 @@ class SmokeGenerator(Generator):
         previous: Tensor | None = None,
         style: Style | None = None,
     ) -> Tensor:
-        """`forward(coarse)` less `receptive_radius` coarse cells at each of the `cropped` sides, up to rounding."""
+        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides; at the others the
+        outermost cells are repeated by every layer."""
         return self._forward(coarse, cropped, history, detail, with_mask, previous, style)
 
     def _forward(
@@ -275,7 +276,7 @@ class SmokeGenerator(Generator):
         if self.ages and history is None:
             read = trim(coarse, cropped, self.receptive_radius - self.history_radius)
             fine = (self.factor * n for n in read.shape[2:])
-            history = coarse.new_zeros(len(coarse), len(self.ages), *fine)
+            history = coarse.new_zeros(coarse.shape[0], len(self.ages), *fine)
         coded: dict[str, Tensor] = {}  # what modulated layers take, too
         if self.code is not None:
             style = style or self.code.neutral(coarse)
@@ -302,7 +303,7 @@ class SmokeGenerator(Generator):
             given = activate(given)
             beside = self._beside(2**stage, history, style, cropped, halo)
             if beside is not None:
-                given = torch.cat([given, beside.to(x.dtype).expand(len(x), *beside.shape[1:])], 1)
+                given = torch.cat([given, beside.to(x.dtype).expand(x.shape[0], *beside.shape[1:])], 1)
             x = trim(x, cropped, 1) + refine(given, cropped, **coded)
             halo -= 1
         last, kept = self.rises[-1], self.consistency_radius * self.factor

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fluidsr.models.blocks import NormedConvolution, fold, memory_format
+from fluidsr.models.blocks import CroppedSides, NormedConvolution, fold, memory_format, trim
 from fluidsr.models.fields import CHANNELS, INPUTS_DESCRIPTION, REACH, Inputs, gather_fields
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
@@ -80,17 +80,32 @@ class UNet(Generator):
         self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
 
     def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
+        return self._forward(coarse, None, detail)
+
+    def forward_cropped(
+        self,
+        coarse: Tensor,
+        cropped: CroppedSides,
+        history: Tensor | None = None,
+        detail: Tensor | float | None = None,
+    ) -> Tensor:
+        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides, of which it
+        computes all; at the others the outermost cells are repeated by every layer."""
+        fine = self._forward(coarse, [(False, False)] * self.dim, detail)
+        return trim(fine, cropped, self.receptive_radius * self.factor)
+
+    def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
         x = upsample(gather_fields(coarse, self.options.inputs), self.factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
         kept = []
         for stack in self.down:
-            x = stack(x)
+            x = stack(x, cropped)
             kept.append(x)
             x = pool(x, 2)
-        x = self.bottom(x)
+        x = self.bottom(x, cropped)
         for stack in reversed(self.up):
-            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1))
+            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1), cropped)
         x = torch.relu(self.last(x))
         if self.options.gated:
             x = x * detail_mask(coarse[:, :1], self.factor)
@@ -153,7 +168,7 @@ class Stack(nn.Module):
         """Per cell of its grid."""
         return float(sum(m.weight.numel() for m in self.modules() if isinstance(m, NormedConvolution)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cropped: CroppedSides | None = None) -> Tensor:
         for layer in self.layers:
-            x = F.relu(layer(x))
+            x = F.relu(layer(x, cropped))
         return x

@@ -156,6 +156,7 @@ def sources(
             augment=patches.augment,
             seed=seed,
             minimum_density=patches.minimum_density,
+            filtered=patches.filtered,
             history=job.recipe.generator.ages,
             middles=middles,
         )

@@ -190,6 +190,11 @@ class Patches(Section):
     minimum_density: Weight = Field(
         default=0.01, description="Patches with a smaller mean coarse density are not drawn"
     )
+    filtered: Share = Field(
+        default=0.0,
+        description="Share of the samples whose coarse side is the fine state on coarse cells, not the recorded coarse "
+        "run; needs a dataset with closure `pairs`",
+    )
     augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
         default="symmetries",
         description="`symmetries`: turn and mirror every patch by whole right angles, exactly; `affine`: by any angle, "

@@ -1,55 +1,41 @@
 """Blocks of a fine frame that need no tile: the generator's background response.
 
-Biases make a network's output for empty, motionless air differ from zero. Away from the domain's border that
-background is the same in every coarse cell; near the border it depends on the distance, by the network's zero padding.
-So the background of a domain of any size follows from that of a domain of twice the receptive radius and a cell.
+Biases make a network's output for empty, motionless air differ from zero. It is the same in every coarse cell, near the
+ends of the domain, too, since nothing but such air is taken to lie beyond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from fluidsr.models.blocks import CroppedSides
 from fluidsr.upscaling.tiles import Box
 
 
 class BackgroundResponse:
-    """The output of `generator` (receptive radius `radius`, coarse cells) for an empty domain of any shape."""
+    """The output of `generate(coarse, cropped)` for empty, motionless air."""
 
     def __init__(
-        self, generator: Callable[[Tensor], Tensor], dim: int, radius: int, factor: int, device: torch.device
+        self, generate: Callable[[Tensor, CroppedSides], Tensor], dim: int, device: torch.device
     ) -> None:
-        self._generator, self._device = generator, device
-        self._dim, self._radius, self._factor = dim, radius, factor
-        self._cache: dict[tuple[int, ...], Tensor] = {}
+        self._generate, self._device, self._dim = generate, device, dim
+        self._cell: Tensor | None = None
 
-    def is_zero(self, shape: Sequence[int]) -> bool:
-        """Whether the output for an empty domain of `shape` coarse cells is zero."""
-        return not bool(self._smallest(shape).any())
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is zero."""
+        return not bool(self._response().any())
 
-    def of(self, box: Box, shape: Sequence[int]) -> Tensor:
-        """The fine density of the coarse cells `box` in an empty domain of `shape` coarse cells."""
-        fine = self._smallest(shape)
-        for axis, (low, high, cells) in enumerate(zip(box.lo, box.hi, shape, strict=True)):
-            fine = fine.index_select(axis, self._voxel_index(low, high, cells))
-        return fine
+    def of(self, box: Box) -> Tensor:
+        """The fine density of the coarse cells `box`."""
+        return self._response().repeat(box.shape)
 
-    def _smallest(self, shape: Sequence[int]) -> Tensor:
-        """The output for the smallest domain that has all kinds of cells of the larger one: corners, sides, middle."""
-        smallest = tuple(min(int(n), 2 * self._radius + 1) for n in shape)
-        if smallest not in self._cache:
-            empty = torch.zeros(1, 1 + self._dim, *smallest, device=self._device)
-            with torch.inference_mode():
-                self._cache[smallest] = self._generator(empty)[0, 0]
-        return self._cache[smallest]
-
-    def _voxel_index(self, first: int, high: int, cells: int) -> Tensor:
-        """Indices, in the smallest domain, of the fine voxels of coarse cells `first <= i < high` of `cells`."""
-        i = torch.arange(first, high, device=self._device)
-        smallest = min(cells, 2 * self._radius + 1)
-        if cells > smallest:
-            i = torch.where(i < self._radius, i, torch.clamp(i - (cells - smallest), min=self._radius))
-        phases = torch.arange(self._factor, device=self._device)
-        return (i[:, None] * self._factor + phases).flatten()
+    def _response(self) -> Tensor:
+        """The voxels of one coarse cell."""
+        if self._cell is None:
+            empty = torch.zeros(1, 1 + self._dim, *(1,) * self._dim, device=self._device)
+            self._cell = self._generate(empty, [(False, False)] * self._dim)[0, 0]
+        return self._cell

@@ -37,7 +37,6 @@ def last_frame_of(
     velocity = layout.opened(prepare_input(frame, 1.0, device).coarse[1:])
     same = fine.shape == tuple(n * factor for n in frame.shape) and not any(corner)
     if not any(layout.periodic):
-        offset = tuple(n - factor * below for n, below in zip(offset, layout.below, strict=True))
         return LastFrame(fine.density, velocity, offset, "border" if same else "zeros")
     if not same:
         problem = f"a frame of {fine.shape} voxels does not fit a domain whose ends are joined"

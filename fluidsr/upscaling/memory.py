@@ -79,8 +79,7 @@ class MemoryModel:
         self._cache: dict[tuple[Any, ...], int] = {}
         edge = _PROBE_EDGE[self._dim]
         shape = (edge,) * self._dim
-        uncut = peak_bytes(self._twin, self._dim, shape, **self._beside(shape, None))
-        self._max_per_cell = WORKSPACE * uncut / edge**self._dim
+        self._max_per_cell = self.of(shape, [(False, False)] * self._dim) / edge**self._dim
 
     def at_most(self, shape: Sequence[int]) -> int:
         """An upper bound for any tile that reads `shape` coarse cells: as if all of its halo were computed.
@@ -106,7 +105,7 @@ class MemoryModel:
             self._cache[key] = math.ceil(WORKSPACE * peak_bytes(run, self._dim, shape, cropped, **beside))
         return self._cache[key]
 
-    def _beside(self, shape: Sequence[int], cropped: CroppedSides | None) -> dict[str, torch.Tensor]:
+    def _beside(self, shape: Sequence[int], cropped: CroppedSides) -> dict[str, torch.Tensor]:
         """What a generator with `ages`, or one that reads its last frame, takes beside the coarse frame."""
         beside = {}
         if self._twin.ages:

@@ -2,8 +2,8 @@
 
 A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile
 that reads `halo` cells more than it writes computes the same values as the whole domain. At the border of the domain
-the tile reads no further than the domain: there the network's own zero padding must begin at the same cell as
-without tiles.
+the tile reads no further than the domain: there the network repeats the outermost cells, and must begin to at the same
+cell as without tiles.
 """
 
 from __future__ import annotations

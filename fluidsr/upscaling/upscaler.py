@@ -158,9 +158,7 @@ class Upscaler:
             launch_cost=TILE_LAUNCH_COST[self.device.type],
             max_memory=max_memory or _default_memory(self.device),
         )
-        self._background = BackgroundResponse(
-            self._generate, self.generator.dim, self.halo, self.factor, self.device
-        )
+        self._background = BackgroundResponse(self._generate, self.generator.dim, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
 
     @property
@@ -384,7 +382,7 @@ class Upscaler:
         read = coarse if self.reads_velocity else coarse[:1]
         occupied = _within(domain, dilate_mask(read.abs().amax(0), self.halo))
         tile_plan = self._planner.plan(occupied, domain, background=True)
-        if tile_plan.background and self._background.is_zero(occupied.shape):
+        if tile_plan.background and self._background.is_zero:
             return replace(tile_plan, background=())
         return tile_plan
 
@@ -436,7 +434,7 @@ class Upscaler:
                     started = time.perf_counter()
                 del fine
             del output, density, masks  # or the next batch would be computed on top of this one
-        for block in self._other_blocks(shape, domain, tile_plan, arrays, ways, carried):
+        for block in self._other_blocks(domain, tile_plan, arrays, ways, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
@@ -455,7 +453,6 @@ class Upscaler:
 
     def _other_blocks(
         self,
-        shape: tuple[int, ...],
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
@@ -465,10 +462,11 @@ class Upscaler:
         """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
         the tiles."""
         for box in tile_plan.background:
-            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box, shape))
+            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box))
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, way in ways.items():
-            numbers = self.factor ** len(shape) * math.prod(arrays[name].shape[: -len(shape)])
+            dim = self.generator.dim
+            numbers = self.factor**dim * math.prod(arrays[name].shape[:-dim])
             max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
             for box in uncovered_boxes(domain, tiles if way == "carried" else [], max_cells):
                 if way == "carried":
@@ -521,12 +519,9 @@ class Upscaler:
         return output
 
     @torch.inference_mode()
-    def _generate(self, coarse: Tensor, cropped: CroppedSides | None = None, **more: Any) -> Tensor:
+    def _generate(self, coarse: Tensor, cropped: CroppedSides, **more: Any) -> Tensor:
         with autocast(self.device, self.precision):
-            generator = self.generator
-            output: Tensor = (
-                generator(coarse) if cropped is None else generator.forward_cropped(coarse, cropped, **more)
-            )
+            output: Tensor = self.generator.forward_cropped(coarse, cropped, **more)
         return output
 
     def _detail(self, history: History, tile: Tile) -> Tensor:

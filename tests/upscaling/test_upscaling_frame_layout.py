@@ -11,7 +11,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models import build
 from fluidsr.upscaling import Upscaler
-from fluidsr.upscaling.frame_layout import REPEATED, FrameLayout, _emptiest
+from fluidsr.upscaling.frame_layout import _emptiest
 
 FIELDS = ("density", "velocity", "temperature")
 CASES = {2: ((20, 17), (True, False)), 3: ((9, 13, 11), (True, False, True))}
@@ -138,16 +138,10 @@ def test_smoke_goes_on_beyond_a_floor(with_history):
         np.abs(high[:, 4 * 30 : 4 * 34] - middle).max() < 1e-5
     )  # far from both ends it is the same everywhere
     at_the_ends = np.abs(low - middle).max()
-    alone = np.abs(whole(upscaler, frames[16][-1]) - middle).max()
     assert at_the_ends < 0.02 * middle.max()
-    assert with_history or alone == pytest.approx(at_the_ends, abs=1e-5)
-
-
-def test_an_end_without_smoke_is_left_alone():
-    frame = smoke((20, 17), 3, 0)
-    frame.density[4:9, :6] = 0.5  # stands on one of four sides
-    layout = FrameLayout.of(torch.from_numpy(frame.density), (False, False), 12)
-    assert (layout.below, layout.above) == ((0, REPEATED), (0, 0))
-    assert layout.opened_frame(frame).shape == (20, 17 + REPEATED)
-    assert layout.opened_frame(frame).origin == pytest.approx((1.0, 1.0 - REPEATED * 0.1))
-    assert layout.numbers(1).tolist() == list(range(-REPEATED, 17))
+    if not with_history:
+        coarse = frames[16][-1].torch()
+        seen = torch.cat([coarse.density[None], coarse.velocity_in_cells()])[None]
+        with torch.no_grad():
+            nothing_beyond = generator(seen)[0, 0].numpy()
+        assert np.abs(nothing_beyond - middle).max() > 10 * at_the_ends

