@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.dataset import CoarseSide, DatasetConfig, Store, coarse_sides, generate
+from fluidsr.dataset import CoarseSide, DatasetConfig, PatchSampler, Store, coarse_sides, generate
 from fluidsr.dataset.closure_runs import CorrectedRuns
 from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
 from fluidsr.dataset.store import ConcatStore
@@ -146,3 +146,26 @@ def test_other_pairs_and_missing_splits_are_refused(pairs: Store, tmp_path: Path
         ClosureSamples(filtered, "train")
     with pytest.raises(DatasetError, match="no simulations for test"):
         ClosureSamples(filtered, "test")
+
+
+def test_a_share_of_the_patches_shows_the_fine_state(pairs: Store, tmp_path: Path) -> None:
+    def coarse(filtered: float, steps: range) -> list[torch.Tensor]:
+        options = {"tile": 16, "batch": 1, "augment": "none", "minimum_density": 0.0}
+        with PatchSampler(pairs, "train", filtered=filtered, **options) as sampler:
+            return [sampler.batch(step).coarse[0, 0] for step in steps]
+
+    recorded, shown = set(), set()
+    for simulation in pairs.simulations("train"):
+        for index in range(simulation.frames):
+            for side, kept in ((simulation.coarse(index), recorded), (simulation.reference(index), shown)):
+                fields = np.concatenate([side.density[None], side.velocity_in_cells()])
+                kept.add(fields[:, :16, :16].astype(np.float32).tobytes())
+    drawn = [fields.numpy().tobytes() for fields in coarse(0.5, range(40))]
+    assert 8 < sum(fields in shown for fields in drawn) < 32
+    assert all(fields in shown or fields in recorded for fields in drawn)
+    assert all(fields.numpy().tobytes() in recorded for fields in coarse(0.0, range(10)))
+
+    config = DatasetConfig(dim=2, resolution=16, factor=4, simulations=1, frames=1, seed=3)
+    generate(config, tmp_path / "filtered.zarr")
+    with pytest.raises(DatasetError, match="has no fine state on coarse cells"):
+        PatchSampler(Store.open(tmp_path / "filtered.zarr"), "train", filtered=0.5, tile=8, batch=1)
