@@ -33,7 +33,7 @@ from fluidsr.training.optimizer import (
 )
 from fluidsr.training.recipe import recipe_file
 from fluidsr.training.recipe_schema import Optimizer
-from fluidsr.training.sections import Section, Share
+from fluidsr.training.sections import Section, Share, Weight
 
 VERSION = 2  # of the checkpoint; before, it had no checksum
 LOG_EVERY = 20
@@ -103,6 +103,11 @@ class ClosureRecipe(Section):
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
         default=0.05, description="Noise on the input, as a fraction of each channel's standard deviation"
+    )
+    energy: Weight = Field(
+        default=0.0,
+        description="Weight of the loss that asks for as much detail at 2 to 4 cells as the fine state has; squared "
+        "errors alone shrink what is uncertain",
     )
     reached: ReachedStates | None = Field(
         default=None, description="A second round, on states that runs reach; absent: single frames only"
@@ -233,7 +238,10 @@ class ClosureTraining:
                 torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
             ):
                 change = self.optimizer.network(state, sample.periodic)
-            loss = sum(unexplained_shares(change, sample).values(), torch.zeros(())) / recipe.batch
+            losses = unexplained_shares(change, sample)
+            if recipe.energy > 0:
+                losses["energy"] = recipe.energy * energy_error(change, sample)
+            loss = sum(losses.values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
         if not total < float("inf"):
@@ -326,14 +334,38 @@ def unexplained_shares(change: Correction, sample: ClosureSample) -> dict[str, T
 
     shares = {"velocity": share(change.velocity.float(), sample.change.to(device), EMPTY)}
     if change.exchange is not None:
-        moved = exchange(
-            state[:, :1],
-            change.exchange.float(),
-            open_between(air, sample.periodic),
-            sample.periodic,
-        )
+        moved = _moved(change.exchange, sample)
         shares["density"] = share(moved, sample.density_change.to(device), EMPTY_DENSITY)
     return shares
+
+
+def energy_error(change: Correction, sample: ClosureSample) -> Tensor:
+    """How far a corrected state is from having the fine state's energy at wavelengths of 2 to 4 cells, by second
+    differences along each axis: the sum over velocity, density and axes of the squared natural logarithm of the ratio.
+    """
+    device = change.velocity.device
+    state, air = sample.state.to(device), sample.air.to(device)
+    dim = change.velocity.shape[1]
+    velocity, near = state[:, 2 : 2 + dim], (state[:, :1] > 0).float() * air
+    pairs = [(velocity + change.velocity.float(), velocity + sample.change.to(device), EMPTY)]
+    if change.exchange is not None:
+        density = state[:, :1]
+        corrected = density + _moved(change.exchange, sample)
+        pairs.append((corrected, density + sample.density_change.to(device), EMPTY_DENSITY))
+    error = torch.zeros((), device=device)
+    for own, wanted, empty in pairs:
+        for axis in range(2, 2 + dim):
+            middle = near.narrow(axis, 1, near.shape[axis] - 2)
+            floor = empty * middle.sum() + 1e-12
+            energies = [(x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (own, wanted)]
+            error = error + (energies[0] / energies[1]).log().square()
+    return error
+
+
+def _moved(share: Tensor, sample: ClosureSample) -> Tensor:
+    """What an exchange by `share` changes of the sample's density, `[1, 1, *S]`."""
+    state, air = sample.state.to(share.device), sample.air.to(share.device)
+    return exchange(state[:, :1], share.float(), open_between(air, sample.periodic), sample.periodic)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from fluidsr.training.closure import (
     CHECKPOINT,
     ClosureRecipe,
     ClosureTraining,
+    energy_error,
     load_closure_recipe,
     unexplained,
     unexplained_shares,
@@ -133,6 +134,23 @@ def test_what_is_unexplained() -> None:
     wrong = sample.change.clone()
     wrong[..., :6] = 9.0
     assert unexplained_shares(Correction(wrong, None), beside) == {"velocity": 0.0}
+
+
+def test_energy_of_detail_is_asked_for_whatever_its_place() -> None:
+    sample = Vortices().frame(0)
+    share = torch.full((1, 2, 12, 12), -0.1)
+    right = Correction(sample.change, share)
+    assert energy_error(right, sample) == pytest.approx(0.0, abs=1e-9)
+    shrunk = sample.state[:, 2:4] + sample.change
+    flatter = Correction(0.8 * shrunk - sample.state[:, 2:4], share)  # 0.64 of the energy along both axes
+    assert energy_error(flatter, sample) == pytest.approx(2 * np.log(0.64) ** 2, rel=0.01)
+    sharper = Correction(sample.change, share.mul(2).requires_grad_())
+    assert sharper.exchange is not None
+    energy_error(sharper, sample).backward()
+    assert sharper.exchange.grad is not None
+    assert sharper.exchange.grad.sum() < 0  # less of a negative share
+    elsewhere = Correction(-shrunk - sample.state[:, 2:4], None)  # as much of it, and all of it wrong
+    assert energy_error(elsewhere, sample) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_noise_is_a_function_of_its_number_and_leaves_solids_alone() -> None:
