@@ -64,7 +64,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
     of the grid (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it
     is.
 
-    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it).
+    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it). The
+    density of each patch, on both sides, is multiplied by a factor from `density_scale`, log-uniform.
 
     `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
     the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
@@ -90,6 +91,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         seed: int = 0,
         minimum_density: float = 0.02,
         filtered: float = 0.0,
+        density_scale: tuple[float, float] = (1.0, 1.0),
         history: tuple[int, ...] = (),
         middles: Mapping[Address, Sequence[int]] | None = None,
         cache_bytes: int = 4 << 30,
@@ -103,6 +105,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError(
                 "seed, workers", f"{seed} and {workers} are not both 0 or more", "give 0 or more"
             )
+        if not 0 < density_scale[0] <= density_scale[1]:
+            problem = f"{density_scale} is no range of factors"
+            raise InputError("density_scale", problem, "give the smaller one first, above 0")
         if augment not in AUGMENTATIONS:
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
         if history and augment == "affine":
@@ -120,6 +125,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
         self.augment, self.history, self.filtered = augment, history, filtered
+        self.density_scale = density_scale
         self._filtered_sides = {s.path: FilteredSide(s) for s in self._simulations} if filtered else {}
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
@@ -189,6 +195,11 @@ class PatchSampler(IterableDataset[PatchBatch]):
             if self.history:
                 assert isinstance(patch.crop, AxisAlignedCrop)
                 history[slot] = patch.crop.history(*place, self.history, self._known(rng))
+            if self.density_scale != (1.0, 1.0):
+                scale = np.float32(np.exp(rng.uniform(*np.log(self.density_scale))))
+                coarse[slot, :, 0] *= scale
+                fine[slot] *= scale
+                history[slot] *= scale
         batch = PatchBatch(
             coarse=torch.from_numpy(coarse),
             fine=torch.from_numpy(fine),

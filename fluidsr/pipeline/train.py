@@ -157,6 +157,7 @@ def sources(
             seed=seed,
             minimum_density=patches.minimum_density,
             filtered=patches.filtered,
+            density_scale=patches.density_scale,
             history=job.recipe.generator.ages,
             middles=middles,
         )

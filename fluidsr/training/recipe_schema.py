@@ -195,6 +195,11 @@ class Patches(Section):
         description="Share of the samples whose coarse side is the fine state on coarse cells, not the recorded coarse "
         "run; needs a dataset with closure `pairs`",
     )
+    density_scale: Annotated[tuple[Positive, Positive], Field(strict=False)] = Field(
+        default=(1.0, 1.0),
+        description="Range of the factor on the density of each sample, coarse and fine, drawn uniformly on a "
+        "logarithmic scale: a generator that has seen dense smoke alone draws mottles into thin smoke",
+    )
     augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
         default="symmetries",
         description="`symmetries`: turn and mirror every patch by whole right angles, exactly; `affine`: by any angle, "

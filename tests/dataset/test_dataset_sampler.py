@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -236,3 +237,25 @@ def test_data_sets_that_do_not_go_together_are_not_joined(tmp_path: Path, store2
     other = Store.open(write_synthetic(tmp_path / "solid", dim=3, simulations=1, shape=(8, 8, 8)))
     with pytest.raises(InputError, match="dim is 3 and that of"):
         ConcatStore([store2d, other])
+
+
+def test_density_is_scaled_on_both_sides_alike(store2d: Store) -> None:
+    options = {"tile": 8, "batch": 2, "augment": "none", "history": (1,)}
+    with (
+        PatchSampler(store2d, **options) as sampler,
+        PatchSampler(store2d, density_scale=(0.1, 2.0), **options) as scaling,
+    ):
+        factors = []
+        for step in range(20):
+            plain, scaled = sampler.batch(step), scaling.batch(step)
+            factor = scaled.coarse[:, 0, 0].amax((1, 2)) / plain.coarse[:, 0, 0].amax((1, 2))
+            along = factor[:, None, None, None, None]
+            torch.testing.assert_close(scaled.coarse[:, :, :1], plain.coarse[:, :, :1] * along)
+            torch.testing.assert_close(scaled.coarse[:, :, 1:], plain.coarse[:, :, 1:])
+            torch.testing.assert_close(scaled.fine, plain.fine * along)
+            torch.testing.assert_close(scaled.history, plain.history * along)
+            factors += factor.tolist()
+    assert 0.1 <= min(factors) < 0.25 and 1.0 < max(factors) <= 2.0
+    assert 0.3 < np.exp(np.mean(np.log(factors))) < 0.7  # the middle of the range is 0.45
+    with pytest.raises(InputError, match="is no range of factors"):
+        PatchSampler(store2d, tile=8, batch=1, density_scale=(1.0, 0.5))
