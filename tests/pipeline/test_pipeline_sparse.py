@@ -83,9 +83,10 @@ def test_blocks_give_what_the_whole_gives(
             where = (
                 a.density > 0 if name == "velocity" else slice(None)
             )  # elsewhere a block may stop short of it
-            np.testing.assert_allclose(
-                b.fields()[name][(..., *window)][..., where], values[..., where], atol=tolerance, err_msg=name
-            )
+            found, wanted = b.fields()[name][(..., *window)][..., where], values[..., where]
+            if (one, name) == ("whole", "density"):  # near its ends the generator sees where the box ends
+                found, wanted = (array[4:-4, 4:-4, 4:-4] for array in (found, wanted))
+            np.testing.assert_allclose(found, wanted, atol=tolerance, err_msg=name)
         assert b.density.sum() == pytest.approx(a.density.sum(), rel=1e-4)
     assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
 
