@@ -80,12 +80,13 @@ def test_blocks_give_what_the_whole_gives(
         first = np.rint(np.subtract(a.origin, b.origin) / a.cell_size).astype(int)
         window = tuple(slice(n, n + m) for n, m in zip(first, a.shape, strict=True))
         for name, values in a.fields().items():
-            where = (
-                a.density > 0 if name == "velocity" else slice(None)
-            )  # elsewhere a block may stop short of it
-            found, wanted = b.fields()[name][(..., *window)][..., where], values[..., where]
-            if (one, name) == ("whole", "density"):  # near its ends the generator sees where the box ends
-                found, wanted = (array[4:-4, 4:-4, 4:-4] for array in (found, wanted))
+            found, wanted = b.fields()[name][(..., *window)], values
+            if one == "whole":  # near its ends the generator sees where the box ends
+                inner = (..., *(slice(4, -4),) * 3)
+                found, wanted = found[inner], wanted[inner]
+            if name == "velocity":  # where there is no smoke a block may stop short of it
+                smoke = a.density > 0 if one != "whole" else a.density[inner] > 0
+                found, wanted = found[..., smoke], wanted[..., smoke]
             np.testing.assert_allclose(found, wanted, atol=tolerance, err_msg=name)
         assert b.density.sum() == pytest.approx(a.density.sum(), rel=1e-4)
     assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
