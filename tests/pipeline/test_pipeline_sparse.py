@@ -88,7 +88,7 @@ def test_blocks_give_what_the_whole_gives(
                 smoke = a.density > 0 if one != "whole" else a.density[inner] > 0
                 found, wanted = found[..., smoke], wanted[..., smoke]
             np.testing.assert_allclose(found, wanted, atol=tolerance, err_msg=name)
-        assert b.density.sum() == pytest.approx(a.density.sum(), rel=1e-4)
+        assert b.density.sum() == pytest.approx(a.density.sum(), rel=3e-4)
     assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
 
 
