@@ -147,3 +147,12 @@ def _body(name, settings, surface, states):
             or np.abs(boxes - boxes[0]).max() > 1e-4 * np.abs(boxes[0]).max()
         ),
     )
+
+
+def domain_of(thing):
+    """The domain settings of an object that is a gas domain, else None."""
+    for modifier in thing.modifiers if thing is not None else ():
+        if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
+            settings = modifier.domain_settings
+            return settings if settings.domain_type == "GAS" else None
+    return None

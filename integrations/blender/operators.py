@@ -7,12 +7,10 @@ from pathlib import Path
 
 import bpy
 
-from . import fluid_objects, preferences, scene_file, volume, worker
+from . import fluid_objects, preferences, running, scene_file, volume, worker
 from .client import WorkerError
-from .panel import domain_of
+from .fluid_objects import domain_of
 from .worker import Run
-
-current = None  # the Run that goes on
 
 SUBFOLDERS = {
     "UPSAMPLE": "fluidsr",
@@ -117,9 +115,9 @@ class WorkerOperator:
 
     @classmethod
     def poll(cls, context):
-        if current is not None:
+        if running.request is not None:
             cls.poll_message_set("fluidsr is at work; wait for its end, or stop it with Esc")
-        elif preferences.current is not None:
+        elif running.install is not None:
             cls.poll_message_set("fluidsr is being installed; wait for the end")
         elif domain_of(context.object) is None:
             cls.poll_message_set("no gas domain is selected; select the domain of the smoke")
@@ -128,10 +126,9 @@ class WorkerOperator:
         return False
 
     def _start(self, context):
-        global current
         self._domain = context.object.name  # an undo makes objects anew
         try:
-            current = self._run(context, context.object)
+            running.request = self._run(context, context.object)
         except (Refused, WorkerError) as error:
             self.report({"ERROR"}, str(error))
             return False
@@ -142,8 +139,8 @@ class WorkerOperator:
         """Without a window: wait for the end."""
         if not self._start(context):
             return {"CANCELLED"}
-        while not current.done:
-            current.step()
+        while not running.request.done:
+            running.request.step()
             time.sleep(0.05)
         return self._end(context)
 
@@ -160,17 +157,17 @@ class WorkerOperator:
 
     def modal(self, context, event):
         if event.type == "ESC" and event.value == "PRESS":
-            current.cancel()
+            running.request.cancel()
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        current.step()
-        context.window_manager.progress_update(round(100 * current.fraction))
-        context.workspace.status_text_set(f"fluidsr: {current.text} (Esc stops)")
+        running.request.step()
+        context.window_manager.progress_update(round(100 * running.request.fraction))
+        context.workspace.status_text_set(f"fluidsr: {running.request.text} (Esc stops)")
         for area in context.screen.areas:
             if area.type == "PROPERTIES":
                 area.tag_redraw()
-        if not current.done:
+        if not running.request.done:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
@@ -179,13 +176,11 @@ class WorkerOperator:
 
     def cancel(self, context):
         """Blender ends the operator itself, when another file is loaded."""
-        global current
-        current.cancel()
-        current = None
+        running.request.cancel()
+        running.request = None
 
     def _end(self, context):
-        global current
-        run, current = current, None
+        run, running.request = running.request, None
         for note in run.notes:
             self.report({"WARNING"}, note)
         if run.cancelled:

@@ -5,6 +5,8 @@ import json
 
 import bpy
 
+from . import running
+from .fluid_objects import domain_of
 from .preferences import preferences
 
 
@@ -74,15 +76,6 @@ class UpsampleProperties(bpy.types.PropertyGroup):
     volume: bpy.props.PointerProperty(type=bpy.types.Object, options={"HIDDEN"})  # of the last import
 
 
-def domain_of(thing):
-    """The domain settings of an object that is a gas domain, else None."""
-    for modifier in thing.modifiers if thing is not None else ():
-        if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
-            settings = modifier.domain_settings
-            return settings if settings.domain_type == "GAS" else None
-    return None
-
-
 class FLUIDSR_PT_upsample(bpy.types.Panel):
     bl_label = "fluidsr"
     bl_parent_id = "PHYSICS_PT_fluid"
@@ -94,13 +87,11 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
         return domain_of(context.object) is not None
 
     def draw(self, context):
-        from .operators import current  # as it is now
-
         layout, properties = self.layout, context.object.fluidsr
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
-        column.enabled = current is None
+        column.enabled = running.request is None
         for name in ("model", "detail", "velocity_scale", "precision", "max_memory", "use_range"):
             column.prop(properties, name)
         if properties.use_range:
@@ -108,13 +99,15 @@ class FLUIDSR_PT_upsample(bpy.types.Panel):
             column.prop(properties, "last")
         column.prop(properties, "output")
         column.prop(properties, "overwrite")
-        if current is None:
+        if running.request is None:
             layout.operator("fluidsr.upsample", icon="MOD_FLUIDSIM")
             layout.operator("fluidsr.simulate", icon="PLAY")
         elif hasattr(layout, "progress"):
-            layout.progress(factor=current.fraction, text=f"{current.text} (Esc stops)")
+            layout.progress(factor=running.request.fraction, text=f"{running.request.text} (Esc stops)")
         else:
-            layout.label(text=f"{round(100 * current.fraction)} %: {current.text} (Esc stops)")
+            layout.label(
+                text=f"{round(100 * running.request.fraction)} %: {running.request.text} (Esc stops)"
+            )
         layout.operator("fluidsr.import_result", icon="VOLUME_DATA")
 
 

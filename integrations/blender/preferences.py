@@ -9,11 +9,10 @@ from pathlib import Path
 
 import bpy
 
-from . import installation, worker
+from . import installation, running, worker
 from .client import WorkerError
 
 SOURCE = "FLUIDSR_PACKAGE"  # the environment variable with the default of Install From
-current = None  # the Installation that goes on
 _CHARACTER = 7.0  # pixels, on average, without scaling
 
 
@@ -73,9 +72,9 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
         layout.operator("fluidsr.test", icon="CHECKMARK")
         layout.prop(self, "source")
         layout.prop(self, "python")
-        if current is not None:
+        if running.install is not None:
             row = layout.row()
-            row.label(text=f"{current.text} ({round(current.seconds)} s)", icon="SORTTIME")
+            row.label(text=f"{running.install.text} ({round(running.install.seconds)} s)", icon="SORTTIME")
             row.operator("fluidsr.cancel_install", icon="CANCEL")
             return
         row = layout.row()
@@ -130,15 +129,14 @@ class FLUIDSR_OT_install(bpy.types.Operator):
         self.layout.label(text=f"and nowhere else, by {self._python}")
 
     def execute(self, context):
-        global current
         problem = self._prepare(context)
         if problem:
             self.report({"ERROR"}, problem)
             return {"CANCELLED"}
-        current = installation.Installation(self._python, self._source, environments())
+        running.install = installation.Installation(self._python, self._source, environments())
         preferences(context).state = ""
         if bpy.app.background:
-            current.wait()
+            running.install.wait()
             return self._end(context)
         self._timer = context.window_manager.event_timer_add(0.5, window=context.window)
         context.window_manager.modal_handler_add(self)
@@ -146,12 +144,12 @@ class FLUIDSR_OT_install(bpy.types.Operator):
 
     def modal(self, context, event):
         if event.type == "ESC" and event.value == "PRESS":
-            current.cancel()
+            running.install.cancel()
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         redraw(context)
-        if not current.done:
+        if not running.install.done:
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
         return self._end(context)
@@ -163,11 +161,9 @@ class FLUIDSR_OT_install(bpy.types.Operator):
 
     def _prepare(self, context):
         """Choose what is installed by what; what prevents it, in one line."""
-        from . import operators  # which has it as it is now
-
-        if current is not None:
+        if running.install is not None:
             return "Install: is running; wait for its end, or stop it with Cancel"
-        if operators.current is not None:
+        if running.request is not None:
             return "Install: fluidsr is at work; wait for its end, or stop it with Esc"
         if not online():
             return "Install: online access is off; allow it in Preferences > System > Network"
@@ -181,7 +177,7 @@ class FLUIDSR_OT_install(bpy.types.Operator):
         return ""
 
     def _end(self, context):
-        cancelled = current.cancelled
+        cancelled = running.install.cancelled
         if not conclude(context):
             self.report({"WARNING" if cancelled else "ERROR"}, preferences(context).state)
             return {"CANCELLED"}
@@ -199,17 +195,16 @@ class FLUIDSR_OT_cancel_install(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return current is not None
+        return running.install is not None
 
     def execute(self, context):
-        current.cancel()
+        running.install.cancel()
         return {"FINISHED"}
 
 
 def conclude(context):
     """Use what the installation has made, in place of those before it; whether it has made anything."""
-    global current
-    ended, current = current, None
+    ended, running.install = running.install, None
     found = preferences(context)
     if ended.program is None:
         found.state = f"Install failed: {ended.error}"
@@ -225,10 +220,10 @@ def conclude(context):
 
 
 def _conclude_later():
-    if current is None:
+    if running.install is None:
         return None
     redraw(bpy.context)
-    if not current.done:
+    if not running.install.done:
         return 0.5
     conclude(bpy.context)
     redraw(bpy.context)
@@ -245,9 +240,9 @@ def redraw(context):
 
 def stop():
     """End an installation that goes on."""
-    if current is not None:
-        current.cancel()
-        current.wait()
+    if running.install is not None:
+        running.install.cancel()
+        running.install.wait()
 
 
 CLASSES = (FluidsrPreferences, FLUIDSR_OT_test, FLUIDSR_OT_install, FLUIDSR_OT_cancel_install)

@@ -47,7 +47,7 @@ told["wrong source"] = refused(bpy.ops.fluidsr.install)
 found.source = source
 python = addon.installation.find_python()
 running = addon.installation.Installation(python, source, place)
-addon.preferences.current = running
+addon.running.install = running
 told["second click"] = refused(bpy.ops.fluidsr.install)
 told["upsample meanwhile"] = refused(bpy.ops.fluidsr.upsample)
 bpy.ops.fluidsr.cancel_install()

@@ -97,7 +97,7 @@ def left():
 
 
 def going_on():
-    return addon.preferences.current is not None
+    return addon.running.install is not None
 
 
 def steps():
@@ -118,10 +118,10 @@ def steps():
     click()
     yield 0.5
     key("RET")
-    while not (going_on() and addon.preferences.current.text.startswith("Collecting")):
+    while not (going_on() and addon.running.install.text.startswith("Collecting")):
         yield 0.1
     yield 1.0
-    told["running"] = addon.preferences.current.text
+    told["running"] = addon.running.install.text
     picture("running.png")
     told["second click"] = click()
     key("ESC")

@@ -82,16 +82,16 @@ def steps():
     yield 0.3
     told["running"] = [
         addon.operators.FLUIDSR_OT_simulate.poll(bpy.context),
-        addon.operators.current.fraction > 0,
+        addon.running.request.fraction > 0,
     ]
     bpy.ops.screen.screenshot(filepath=str(folder / "running.png"))
     window.event_simulate(type="ESC", value="PRESS")
-    while addon.operators.current is not None:
+    while addon.running.request is not None:
         yield 0.1
     told["stopped"] = [written(), len(bpy.data.objects)]
     domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 1, told["stopped"][0] + 1
     press()
-    while addon.operators.current is not None:
+    while addon.running.request is not None:
         yield 0.1
     told["ended"] = [written(), [thing.name for thing in bpy.data.objects if thing.type == "VOLUME"]]
 
