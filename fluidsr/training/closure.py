@@ -106,8 +106,8 @@ class ClosureRecipe(Section):
     )
     energy: Weight = Field(
         default=0.0,
-        description="Weight of the loss that asks for as much detail at 2 to 4 cells as the fine state has; squared "
-        "errors alone shrink what is uncertain",
+        description="Weight of the loss that asks for as much detail of smoke at 2 to 4 cells as the fine state has; "
+        "squared errors alone shrink what is uncertain. Needs network.exchange",
     )
     reached: ReachedStates | None = Field(
         default=None, description="A second round, on states that runs reach; absent: single frames only"
@@ -123,6 +123,13 @@ class ClosureRecipe(Section):
         default=250, description="Steps between checkpoints"
     )
     limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
+
+    @model_validator(mode="after")
+    def _energy_is_that_of_smoke(self) -> ClosureRecipe:
+        if self.energy > 0 and self.network.exchange == 0:
+            what = "is that of smoke, and the network corrects velocity alone"
+            raise Problems([Problem(("energy",), what, "set network.exchange above 0, or energy to 0")])
+        return self
 
 
 def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ClosureRecipe:
@@ -239,8 +246,8 @@ class ClosureTraining:
             ):
                 change = self.optimizer.network(state, sample.periodic)
             losses = unexplained_shares(change, sample)
-            if recipe.energy > 0:
-                losses["energy"] = recipe.energy * energy_error(change, sample)
+            if recipe.energy > 0 and change.exchange is not None:
+                losses["energy"] = recipe.energy * energy_error(change.exchange, sample)
             loss = sum(losses.values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
@@ -339,26 +346,19 @@ def unexplained_shares(change: Correction, sample: ClosureSample) -> dict[str, T
     return shares
 
 
-def energy_error(change: Correction, sample: ClosureSample) -> Tensor:
-    """How far a corrected state is from having the fine state's energy at wavelengths of 2 to 4 cells, by second
-    differences along each axis: the sum over velocity, density and axes of the squared natural logarithm of the ratio.
+def energy_error(share: Tensor, sample: ClosureSample) -> Tensor:
+    """How far smoke, corrected by an exchange of `share`, is from having the fine state's energy at wavelengths of 2 to
+    4 cells, by second differences along each axis: the sum over axes of the squared natural logarithm of the ratio.
     """
-    device = change.velocity.device
-    state, air = sample.state.to(device), sample.air.to(device)
-    dim = change.velocity.shape[1]
-    velocity, near = state[:, 2 : 2 + dim], (state[:, :1] > 0).float() * air
-    pairs = [(velocity + change.velocity.float(), velocity + sample.change.to(device), EMPTY)]
-    if change.exchange is not None:
-        density = state[:, :1]
-        corrected = density + _moved(change.exchange, sample)
-        pairs.append((corrected, density + sample.density_change.to(device), EMPTY_DENSITY))
-    error = torch.zeros((), device=device)
-    for own, wanted, empty in pairs:
-        for axis in range(2, 2 + dim):
-            middle = near.narrow(axis, 1, near.shape[axis] - 2)
-            floor = empty * middle.sum() + 1e-12
-            energies = [(x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (own, wanted)]
-            error = error + (energies[0] / energies[1]).log().square()
+    state, air = sample.state.to(share.device), sample.air.to(share.device)
+    density, near = state[:, :1], (state[:, :1] > 0).float() * air
+    corrected, wanted = density + _moved(share, sample), density + sample.density_change.to(share.device)
+    error = torch.zeros((), device=share.device)
+    for axis in range(2, density.dim()):
+        middle = near.narrow(axis, 1, near.shape[axis] - 2)
+        floor = EMPTY_DENSITY * middle.sum() + 1e-12
+        own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, wanted))
+        error = error + (own / right).log().square()
     return error
 
 

@@ -139,18 +139,14 @@ def test_what_is_unexplained() -> None:
 def test_energy_of_detail_is_asked_for_whatever_its_place() -> None:
     sample = Vortices().frame(0)
     share = torch.full((1, 2, 12, 12), -0.1)
-    right = Correction(sample.change, share)
-    assert energy_error(right, sample) == pytest.approx(0.0, abs=1e-9)
-    shrunk = sample.state[:, 2:4] + sample.change
-    flatter = Correction(0.8 * shrunk - sample.state[:, 2:4], share)  # 0.64 of the energy along both axes
-    assert energy_error(flatter, sample) == pytest.approx(2 * np.log(0.64) ** 2, rel=0.01)
-    sharper = Correction(sample.change, share.mul(2).requires_grad_())
-    assert sharper.exchange is not None
+    assert energy_error(share, sample) == pytest.approx(0.0, abs=1e-9)
+    without = energy_error(torch.zeros_like(share), sample)
+    state, fine = sample.state[:, :1], sample.state[:, :1] + sample.density_change
+    ratios = [state.diff(n=2, dim=n).square().sum() / fine.diff(n=2, dim=n).square().sum() for n in (2, 3)]
+    assert without == pytest.approx(sum(float(ratio.log()) ** 2 for ratio in ratios), rel=1e-3)
+    sharper = share.mul(1.5).requires_grad_()
     energy_error(sharper, sample).backward()
-    assert sharper.exchange.grad is not None
-    assert sharper.exchange.grad.sum() < 0  # less of a negative share
-    elsewhere = Correction(-shrunk - sample.state[:, 2:4], None)  # as much of it, and all of it wrong
-    assert energy_error(elsewhere, sample) == pytest.approx(0.0, abs=1e-9)
+    assert sharper.grad is not None and sharper.grad.sum() < 0  # towards a weaker exchange
 
 
 def test_noise_is_a_function_of_its_number_and_leaves_solids_alone() -> None:
@@ -188,3 +184,8 @@ def test_the_kind_of_a_recipe_is_a_key_of_its_own(tmp_path: Path) -> None:
     path.write_text("kind: [closure")
     with pytest.raises(SceneError, match=r"mine.yaml:1: is not valid YAML"):
         trains_closure(path)
+
+
+def test_energy_needs_an_exchange() -> None:
+    with pytest.raises(SceneError, match="energy: is that of smoke, and the network corrects velocity alone"):
+        load_closure_recipe("closure2d-x4", ["energy=1", "network.exchange=0"])
