@@ -21,9 +21,6 @@ AUTOMATIC, NONE = "auto", "none"
 # Coarse cells per frame, root mean square over smoke: nine of ten frames that correctors learn from are faster.
 SLOW = 0.5
 LONGEST = 16  # frames that a slow frame counts as, at most
-# Coarse cells per frame, root mean square over smoke, from which a correction gives back no more energy than advection
-# has lost in that frame: faster flow than correctors learned from could otherwise be driven on without end.
-FAST = 3.0
 
 
 class Corrector:
@@ -55,8 +52,9 @@ class Corrector:
     def correct(self, solver: Solver, energy_lost: float | None) -> None:
         """Add what the solver's present state lacks; `energy_lost`: what advection took in the frame before it, as
         `Solver.advance(..., measure_energy=True)` reports it, or None: energy is not limited. On return velocity is
-        divergence-free, each scalar's total is as before, and flow that is FAST has gained no more energy than it had
-        lost.
+        divergence-free, each scalar's total is as before, and the flow has gained no more energy than advection had lost
+        and buoyancy gives in a frame: without that bound a corrector drives flow of which it has learned nothing,
+        faster or older than any it has seen, on without end.
 
         Raises SolverError where the projection fails.
         """
@@ -84,8 +82,15 @@ class Corrector:
         scale = self._strength / stretch * frame.cell_size / longer.dt
         most_energy = math.inf
         if energy_lost is not None:
-            most_energy = max(energy_lost, 0.0) + max(1.0 - speed / FAST, 0.0) * solver.kinetic_energy()
+            most_energy = max(energy_lost, 0.0) + max(self._buoyant_work(frame), 0.0)
         solver.add_velocity(change.velocity[0] * scale, seconds, most_energy)
+
+    def _buoyant_work(self, frame: Frame) -> float:
+        """What buoyancy adds to the kinetic energy in a frame, in the unit of `Solver.kinetic_energy`."""
+        assert frame.velocity is not None
+        lift = lift_of(frame, self._per_kelvin, self._per_density)
+        power = float((lift * frame.velocity[self._scene.up_axis]).sum())
+        return power * frame.cell_size**frame.dim * self._scene.frame_seconds
 
 
 def speed_of(frame: Frame) -> float:
@@ -132,9 +137,13 @@ def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float
     from fluidsr.models.closure import state_of
 
     density, velocity = frame.density, frame.velocity_in_cells()
-    lift = per_density * density
-    if frame.temperature is not None:
-        lift = lift + per_kelvin * frame.temperature
     acceleration = torch.zeros_like(velocity)
+    lift = lift_of(frame, per_kelvin, per_density)
     acceleration[axis] = lift * (frame.dt**2 / frame.cell_size)
     return state_of(density, frame.others.get("solid"), velocity, acceleration)
+
+
+def lift_of(frame: Frame, per_kelvin: float, per_density: float) -> torch.Tensor:
+    """The buoyant acceleration of a frame (torch), m/s² against gravity, `[*S]`."""
+    lift = per_density * frame.density
+    return lift if frame.temperature is None else lift + per_kelvin * frame.temperature

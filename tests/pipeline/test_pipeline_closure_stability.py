@@ -57,11 +57,15 @@ def test_200_frames_of_a_random_scene_stay_bounded(seed: int) -> None:
     assert corrected[1].max() < 2.0 * plain[1].max()  # more than a coarse run holds, as finer ones do
 
 
-def test_a_hot_puff_in_a_closed_box_comes_to_rest() -> None:
+def test_a_hot_puff_in_a_closed_box_slows_down_as_it_does_without() -> None:
+    # As it cools, too: after 150 frames, an age that no corrector has learned from, it must not be driven on. A
+    # simulation four times finer has slowed down to 0.28 of its largest energy at the end, a coarse one to 0.27.
     scene = Scene.model_validate({"name": "box", "physics": {"dissipation": {"temperature": 0.5}}, **BOX})
-    energy, mass = run(scene, 500, True)
-    assert energy[-50:].mean() < 0.1 * energy.max()
-    assert mass[-1] == pytest.approx(mass[2], rel=0.25)
+    (plain, _), (energy, mass) = (run(scene, 500, on) for on in (False, True))
+    assert energy.max() < 1.25 * plain.max()
+    assert energy[-50:].mean() < 1.25 * plain[-50:].mean()
+    assert (np.diff(energy[200::50]) < 0).all()
+    assert mass[-1] == pytest.approx(mass[2], rel=0.05)
 
 
 def test_a_swirl_gains_no_energy() -> None:
