@@ -52,8 +52,8 @@ class Corrector:
     def correct(self, solver: Solver, energy_lost: float | None) -> None:
         """Add what the solver's present state lacks; `energy_lost`: what advection took in the frame before it, as
         `Solver.advance(..., measure_energy=True)` reports it, or None: energy is not limited. On return velocity is
-        divergence-free, each scalar's total is as before, and the flow has gained no more energy than advection had lost
-        and buoyancy gives in a frame: without that bound a corrector drives flow of which it has learned nothing,
+        divergence-free, each scalar's total is as before, and the flow has gained no more energy than advection had
+        lost and buoyancy gives in a frame: without that bound a corrector drives flow of which it has learned nothing,
         faster or older than any it has seen, on without end.
 
         Raises SolverError where the projection fails.
