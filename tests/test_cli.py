@@ -12,6 +12,7 @@ from fluidsr.cli import cli, main
 from fluidsr.cli.options import _OPTIONS_OF_PARAMETERS, with_option_names
 from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.errors import InputError
+from fluidsr.preview.camera import MAX_EDGE
 from fluidsr.volumes import vdb
 
 
@@ -141,6 +142,11 @@ def test_ranges_of_numbers_are_stated_in_words(name: str, command: click.Command
     ranges = [p for p in command.params if isinstance(p.type, (click.IntRange, click.FloatRange))]
     assert all(isinstance(option.type, (IntRange, FloatRange)) for option in ranges), name
     assert "x>" not in command.get_help(click.Context(command)), name
+
+
+def test_pictures_have_the_sizes_that_the_renderer_draws() -> None:
+    render = cli.commands["render"]
+    assert {p.type.max for p in render.params if p.name in ("width", "height")} == {MAX_EDGE}  # type: ignore[attr-defined]
 
 
 def test_info_knows_correctors_and_names_options(

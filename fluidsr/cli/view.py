@@ -62,8 +62,8 @@ def view(
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--width", type=IntRange(16, 16384), help="Width of the image in pixels  [default: by shape]")
-@click.option("--height", type=IntRange(16, 16384), help="Height of the image in pixels  [default: by shape]")
+@click.option("--width", type=IntRange(16, 8192), help="Width of the image in pixels  [default: by shape]")
+@click.option("--height", type=IntRange(16, 8192), help="Height of the image in pixels  [default: by shape]")
 @click.option("--yaw", type=float, help="Camera angle around the up axis, in degrees  [default: 28]")
 @click.option("--pitch", type=float, help="Camera angle above the horizon, in degrees  [default: 12]")
 @click.option(
