@@ -164,6 +164,15 @@ def test_info_knows_correctors_and_names_options(
     assert code == 2 and "'fluidsr scenes check mine.yaml'" in err
 
 
+@pytest.mark.parametrize("words", [[], ["models"], ["scenes"]])
+def test_the_lists_of_commands_have_whole_sentences(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    _, out, _ = run(capsys, *words, "--help")
+    listed = out.split("Commands:")[1].strip().splitlines()
+    assert listed and all(line.endswith(".") and not line.endswith("...") for line in listed), out
+
+
 def test_errors_of_the_library_name_the_options_of_the_command_line() -> None:
     options = {opt for _, command in commands(cli) for option in command.params for opt in option.opts}
     assert set(_OPTIONS_OF_PARAMETERS.values()) <= options

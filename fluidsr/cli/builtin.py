@@ -115,7 +115,10 @@ def models_show(name: str, as_json: bool, quiet: bool) -> None:
 def models_export(
     name: str, onnx: bool, output: Path | None, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Export a model (a name or a file) for programs that run networks without PyTorch."""
+    """Export a model for programs without PyTorch.
+
+    NAME is that of a shipped model, or a file.
+    """
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx
 

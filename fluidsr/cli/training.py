@@ -312,7 +312,10 @@ def styles(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Find directions in the latent code of MODEL along which a score of its smoke increases, for --style."""
+    """Find directions for --style.
+
+    They lie in the latent code of MODEL, and along each of them a score of its smoke increases.
+    """
     from fluidsr.pipeline.styles import find_styles
 
     path, found = find_styles(
