@@ -80,7 +80,9 @@ def view(
     metavar="COLUMNSxROWS",
     help="Write one PNG sheet with alpha of this many evenly spaced frames, for game engines  [default: none]",
 )
-@click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
+@click.option(
+    "--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: the cache's]"
+)
 @click.option(
     "--extinction",
     type=FloatRange(0, min_open=True),
