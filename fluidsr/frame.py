@@ -55,13 +55,15 @@ class Frame:
     others: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, array in {**self.fields(), "density": self.density}.items():
+            _check_array(name, array)
         shape = tuple(int(n) for n in self.density.shape)
         dim = len(shape)
         if dim not in (2, 3) or min(shape) < 1:
             raise InputError("density", f"shape {shape} is not a 2-D or 3-D grid", "give [x, y] or [x, y, z]")
         if not (self.cell_size > 0 and math.isfinite(self.cell_size)):
             raise InputError(
-                "cell_size", f"{self.cell_size} m is not a size", "give a positive number of metres"
+                "cell_size", f"{self.cell_size} m is not a size", "give a positive number of meters"
             )
         origin = tuple(float(x) for x in self.origin) or (0.0,) * dim
         if len(origin) != dim:
@@ -172,6 +174,16 @@ def rides_with_smoke(field: str) -> bool:
 
 def _frame_of(values: dict[str, Any]) -> Frame:
     return Frame(**values)
+
+
+def _check_array(name: str, array: Any) -> None:
+    """Raise InputError for what is no array of real numbers."""
+    if not hasattr(array, "shape"):
+        raise InputError(name, f"is of type {type(array).__name__}", "give an array of NumPy or torch")
+    dtype = getattr(array, "dtype", None)
+    # torch's types have no kind.
+    if getattr(dtype, "kind", "f") not in "biuf" or getattr(dtype, "is_complex", False):
+        raise InputError(name, f"holds values of type {dtype}", "give real numbers")
 
 
 def _as_numpy(array: Array) -> np.ndarray:

@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from fluidsr.cli import cli, main
 from fluidsr.cli.options import _OPTIONS_OF_PARAMETERS, with_option_names
+from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.errors import InputError
+from fluidsr.preview.camera import MAX_EDGE
+from fluidsr.volumes import vdb
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -74,6 +78,23 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
             "nan is not a finite",
         ),
         (["upsample", "missing.vdb", "--frame-rate", "inf"], "inf is not a finite"),
+        (["upsample", "missing.vdb", "--frame-rate", "0"], "0 is out of range; give a number above 0;"),
+        (
+            ["upsample", "missing.vdb", "--detail", "much"],
+            "'much' is not a number; give a number from 0 to 4;",
+        ),
+        (
+            ["upsample", "missing.vdb", "--passes", "1.5"],
+            "'1.5' is not a whole number; give a whole number from",
+        ),
+        (
+            ["train", "--data", "d", "--recipe", "r", "--steps", "0"],
+            "0 is out of range; give a whole number of at least 1;",
+        ),
+        (["models"], "Missing command, one of export, list, show;"),
+        (["scenes"], "Missing command, one of check, list, schema, show;"),
+        (["info", "smoke3d-x4-gna"], "did you mean 'smoke3d-x4-gan'?"),
+        (["info", "plume"], "'fluidsr scenes show plume'"),
         (["models", "show", "no-such-model"], "no-such-model"),
         (["scenes", "show", "no-such-scene"], "no-such-scene"),
     ],
@@ -114,6 +135,42 @@ def test_every_option_is_explained_and_every_command_can_be_quiet_and_debugged(
     assert not unexplained, f"{name}: {unexplained}"
     assert {"-q", "--debug"} <= options.keys(), name
     assert command.help and command.help.splitlines()[0].rstrip().endswith("."), name
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli), ids=[name for name, _ in commands(cli)])
+def test_ranges_of_numbers_are_stated_in_words(name: str, command: click.Command) -> None:
+    ranges = [p for p in command.params if isinstance(p.type, (click.IntRange, click.FloatRange))]
+    assert all(isinstance(option.type, (IntRange, FloatRange)) for option in ranges), name
+    assert "x>" not in command.get_help(click.Context(command)), name
+
+
+def test_pictures_have_the_sizes_that_the_renderer_draws() -> None:
+    render = cli.commands["render"]
+    assert {p.type.max for p in render.params if p.name in ("width", "height")} == {MAX_EDGE}  # type: ignore[attr-defined]
+
+
+def test_info_knows_correctors_and_names_options(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, "info", "closure3d-x4")
+    assert code == 0 and "kind: model" in out
+    surface = vdb.DenseGrid("surface", np.ones((4, 4, 4)), vdb.Transform.uniform(0.1), {"class": "level set"})
+    vdb.write(tmp_path / "surface.vdb", [surface])
+    code, out, _ = run(capsys, "info", "--json", str(tmp_path / "surface.vdb"))
+    assert code == 0 and "use it anyway with --density-grid surface" in out
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "info", "mine.yaml")
+    assert code == 2 and "'fluidsr scenes check mine.yaml'" in err
+
+
+@pytest.mark.parametrize("words", [[], ["models"], ["scenes"]])
+def test_the_lists_of_commands_have_whole_sentences(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    _, out, _ = run(capsys, *words, "--help")
+    listed = out.split("Commands:")[1].strip().splitlines()
+    assert listed and all(line.endswith(".") and not line.endswith("...") for line in listed), out
 
 
 def test_errors_of_the_library_name_the_options_of_the_command_line() -> None:

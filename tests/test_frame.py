@@ -56,6 +56,12 @@ def test_with_fields_drops_what_is_not_named() -> None:
         ({"density": np.zeros((4, 0, 6), np.float32)}, "not a 2-D or 3-D grid"),
         ({"velocity": np.zeros((2, 4, 5, 6), np.float32)}, "does not fit"),
         ({"temperature": np.zeros((4, 5), np.float32)}, "does not fit"),
+        ({"density": [[1.0, 2.0], [3.0, 4.0]]}, "density: is of type list; give an array"),
+        ({"temperature": np.zeros((4, 5, 6), complex)}, "temperature: holds values of type complex128"),
+        (
+            {"temperature": torch.zeros(4, 5, 6, dtype=torch.complex64)},
+            "holds values of type torch.complex64",
+        ),
         ({"cell_size": 0.0}, "not a size"),
         ({"cell_size": float("nan")}, "not a size"),
         ({"origin": (0.0, 0.0)}, "one number per axis"),

@@ -11,7 +11,16 @@ from fluidsr.cli.options import echo_document, echo_unless_quiet, options
 from fluidsr.errors import InputError
 
 
-@click.group()
+class _Group(click.Group):
+    """A group of commands that names them in one line where none is given: click's own error is the whole help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise click.UsageError(f"Missing command, one of {', '.join(self.list_commands(ctx))}", ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Group)
 def scenes() -> None:
     """List, show and validate scenes."""
 
@@ -64,7 +73,7 @@ def scenes_schema(quiet: bool) -> None:
     click.echo(json.dumps(scenes.json_schema(), indent=2))
 
 
-@click.group()
+@click.group(cls=_Group)
 def models() -> None:
     """List, show and export models."""
 
@@ -82,7 +91,7 @@ def models_list(as_json: bool, quiet: bool) -> None:
     for name in models.shipped():
         card = models.read_card(name)
         click.echo(
-            f"{name:16s} {card.dim}-D, {card.factor}x, {card.multiply_adds} multiply-adds per fine cell"
+            f"{name:16s} {card.dim}-D, {card.factor}x, {card.multiply_adds:,.0f} multiply-adds per fine cell"
         )
 
 
@@ -106,7 +115,10 @@ def models_show(name: str, as_json: bool, quiet: bool) -> None:
 def models_export(
     name: str, onnx: bool, output: Path | None, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Export a model (a name or a file) for programs that run networks without PyTorch."""
+    """Export a model for programs without PyTorch.
+
+    NAME is that of a shipped model, or a file.
+    """
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx
 

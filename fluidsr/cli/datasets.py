@@ -9,7 +9,7 @@ import click
 
 from fluidsr.choices import Pairs
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.errors import InputError
 
 
@@ -19,7 +19,7 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--resolution",
-    type=click.IntRange(8, 4096),
+    type=IntRange(8, 4096),
     default=64,
     show_default=True,
     help="Coarse cells along the longest edge of the domain, a multiple of 8.",
@@ -33,14 +33,14 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--simulations",
-    type=click.IntRange(1, 100_000),
+    type=IntRange(1, 100_000),
     default=20,
     show_default=True,
     help="Number of simulations, each with a different random scene.",
 )
 @click.option(
     "--frames",
-    type=click.IntRange(1, 100_000),
+    type=IntRange(1, 100_000),
     default=120,
     show_default=True,
     help="Recorded frames per simulation.",
@@ -73,7 +73,7 @@ from fluidsr.errors import InputError
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 4096),
+    type=IntRange(1, 4096),
     default=1,
     show_default=True,
     help="Processes on this machine, one simulation each at a time.",

@@ -9,7 +9,7 @@ import click
 
 from fluidsr.choices import Format
 from fluidsr.cli.options import SEQUENCE, echo_document, echo_folder, options, sequence_options
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
@@ -107,7 +107,7 @@ def retime(
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
     "--period",
-    type=click.IntRange(2, 10_000),
+    type=IntRange(2, 10_000),
     default=24,
     show_default=True,
     help="Frames after which a set of coordinates is reset; the two sets alternate.",

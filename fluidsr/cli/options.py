@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 import click
 
 from fluidsr.choices import Axes, Format, NetworkPrecision, StoredPrecision, VelocityUnit
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.cli.session import Session
 from fluidsr.errors import FluidsrError, InputError, escaped
 
@@ -53,7 +53,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "seed": click.option(
         "--seed",
-        type=click.IntRange(0, 2**31 - 1),
+        type=IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
         help="Seed of the random numbers.",
@@ -135,7 +135,7 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "style-seed": click.option(
         "--style-seed",
-        type=click.IntRange(0, 2**31 - 1),
+        type=IntRange(0, 2**31 - 1),
         metavar="N",
         help="Seed of the style of a model with a latent code  [default: 0]",
     ),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from fluidsr.cli.options import echo_document, options
+from fluidsr.cli.ranges import IntRange
 
 
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=IntRange(0, 65535),
     help="Also listen on this port of 127.0.0.1, for clients with the token; 0: any  [default: stdin alone]",
 )
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the requests, and stop.")

@@ -18,7 +18,7 @@ from fluidsr.cli.options import (
     options,
     style_options,
 )
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.ranges import FloatRange, IntRange
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="NAME", help="Name of the files and the run's folder  [default: the scene's]")
 @click.option(
     "--start-frame",
-    type=click.IntRange(-999_999, 999_999),
+    type=IntRange(-999_999, 999_999),
     default=1,
     show_default=True,
     help="Number of the first frame, in file names and in --frames.",

@@ -10,6 +10,7 @@ import click
 from fluidsr.choices import PairKind, StyleScore
 from fluidsr.cli import completion
 from fluidsr.cli.options import READ_OPTIONS, echo_document, echo_result, given_read_options, options
+from fluidsr.cli.ranges import IntRange
 
 RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
 
@@ -35,7 +36,7 @@ RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
     shell_complete=completion.MODELS,
     help="Start from the weights of this model  [default: the recipe's]",
 )
-@click.option("--steps", type=click.IntRange(1), help="Number of training steps  [default: the recipe's]")
+@click.option("--steps", type=IntRange(1), help="Number of training steps  [default: the recipe's]")
 @options("minutes", "output", "set", "seed", "device", "overwrite", "dry-run", "json")
 def train(
     data: tuple[str, ...],
@@ -90,12 +91,12 @@ def train(
 )
 @click.option(
     "--pairs",
-    type=click.IntRange(1),
+    type=IntRange(1),
     help="Number of frame pairs to train on, spread evenly over the frames  [default: all that are not held out]",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1),
+    type=IntRange(1),
     default=400,
     show_default=True,
     help="Maximum number of training steps.",
@@ -205,14 +206,14 @@ def finetune(
 )
 @click.option(
     "--pictures",
-    type=click.IntRange(0),
+    type=IntRange(0),
     default=1,
     show_default=True,
     help="Simulations of each kind of pairs to render, for movies and for figures of the pictures.",
 )
 @click.option(
     "--stride",
-    type=click.IntRange(1),
+    type=IntRange(1),
     default=1,
     show_default=True,
     help="Evaluate frames 0, N, 2N, ... and the one after each.",
@@ -247,10 +248,11 @@ def evaluate(
     """
     from fluidsr.pipeline import evaluate as command
 
+    folder = command.report_folder(output, models[0])
     report = command.evaluate(
         models,
         data,
-        output,
+        folder,
         split=split,
         pairs=pairs or ("recorded",),
         closure=closure,
@@ -262,7 +264,8 @@ def evaluate(
         overwrite=overwrite,
         quiet=quiet,
     )
-    echo_result(report.as_dict(), report.table(), as_json, quiet)
+    page = f"{folder / 'index.html'}: all figures, plots, pictures and movies"
+    echo_result(report.as_dict(), f"{report.table()}\n\n{page}", as_json, quiet)
 
 
 @click.command()
@@ -290,7 +293,7 @@ def evaluate(
 )
 @click.option(
     "--samples",
-    type=click.IntRange(64, 100_000),
+    type=IntRange(64, 100_000),
     default=512,
     show_default=True,
     help="Number of seeds to measure.",
@@ -309,7 +312,10 @@ def styles(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Find directions in the latent code of MODEL along which a score of its smoke increases, for --style."""
+    """Find directions for --style.
+
+    They lie in the latent code of MODEL, and along each of them a score of its smoke increases.
+    """
     from fluidsr.pipeline.styles import find_styles
 
     path, found = find_styles(

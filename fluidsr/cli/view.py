@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from fluidsr.cli.options import echo_document, echo_result, options
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.options import echo_document, echo_result, options, with_option_names
+from fluidsr.cli.ranges import FloatRange, IntRange
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--edge",
-    type=click.IntRange(16, 256),
+    type=IntRange(16, 256),
     default=128,
     show_default=True,
     help="Longest edge in cells to which 3-D frames are downsampled; 2-D frames: eight times that.",
@@ -24,7 +24,7 @@ from fluidsr.cli.ranges import FloatRange
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=IntRange(0, 65535),
     default=0,
     show_default=True,
     help="Port of 127.0.0.1 to serve on; 0: any that is free.",
@@ -62,12 +62,8 @@ def view(
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option(
-    "--width", type=click.IntRange(16, 16384), help="Width of the image in pixels  [default: by shape]"
-)
-@click.option(
-    "--height", type=click.IntRange(16, 16384), help="Height of the image in pixels  [default: by shape]"
-)
+@click.option("--width", type=IntRange(16, 8192), help="Width of the image in pixels  [default: by shape]")
+@click.option("--height", type=IntRange(16, 8192), help="Height of the image in pixels  [default: by shape]")
 @click.option("--yaw", type=float, help="Camera angle around the up axis, in degrees  [default: 28]")
 @click.option("--pitch", type=float, help="Camera angle above the horizon, in degrees  [default: 12]")
 @click.option(
@@ -75,7 +71,7 @@ def view(
 )
 @click.option(
     "--turntable",
-    type=click.IntRange(2, 3600),
+    type=IntRange(2, 3600),
     metavar="PICTURES",
     help="Move the camera once around in this many pictures; a single volume is rendered in all  [default: still]",
 )
@@ -84,7 +80,9 @@ def view(
     metavar="COLUMNSxROWS",
     help="Write one PNG sheet with alpha of this many evenly spaced frames, for game engines  [default: none]",
 )
-@click.option("--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: y]")
+@click.option(
+    "--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: the cache's]"
+)
 @click.option(
     "--extinction",
     type=FloatRange(0, min_open=True),
@@ -159,8 +157,8 @@ def info(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool
     from fluidsr.pipeline.provenance import to_yaml
 
     if as_json:
-        echo_document({file: command(file, output) for file in files}, as_json)
+        echo_document({file: command(file, output, told=with_option_names) for file in files}, as_json)
         return
     for file in files:
-        text = to_yaml(command(file, output))
+        text = to_yaml(command(file, output, told=with_option_names))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)

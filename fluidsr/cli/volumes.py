@@ -20,7 +20,7 @@ from fluidsr.cli.options import (
     sequence_options,
     style_options,
 )
-from fluidsr.cli.ranges import FloatRange
+from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.frame_sequence import ReadOptions
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--passes",
-    type=click.IntRange(1, 3),
+    type=IntRange(1, 3),
     default=1,
     show_default=True,
     help="Upsampling passes of one model; two passes of a 4x model give 16x.",

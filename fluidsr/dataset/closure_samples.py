@@ -24,7 +24,7 @@ def closure_simulations(store: ConcatStore, split: str) -> list[Simulation]:
     for simulation in store.simulations(split):
         if not (isinstance(simulation, Simulation) and simulation.has_reference):
             problem = "has no closure pairs, which a corrector is trained on"
-            raise InputError(str(simulation.path), problem, "give a dataset with closure `pairs`")
+            raise InputError(str(simulation.path), problem, "give a dataset made with `pairs` closure")
         simulations.append(simulation)
     if not simulations:
         raise DatasetError(str(store), f"has no simulations for {split}", "generate more of them")

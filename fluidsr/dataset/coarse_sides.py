@@ -27,7 +27,7 @@ class FilteredSide:
 
     def __init__(self, recorded: PairedSimulation) -> None:
         if not isinstance(recorded, Simulation) or not recorded.has_reference:
-            problem, remedy = "has no fine state on coarse cells", "give a dataset with closure `pairs`"
+            problem, remedy = "has no fine state on coarse cells", "give a dataset made with `pairs` closure"
             raise DatasetError(str(recorded.path), problem, remedy)
         self.recorded, self.name, self.path = recorded, recorded.name, recorded.path / "filtered"
         self.frames, self.coarse_shape = recorded.frames, recorded.coarse_shape

@@ -73,7 +73,7 @@ class DatasetConfig:
             raise InputError("resync", problem, "give N, or a range such as 1-16")
         if self.pairs in ("filtered", "wavelet") and self.resync != (1, 16):
             problem = f"{self.pairs} pairs have no coarse simulation to synchronize"
-            raise InputError("resync", problem, "use coupled or closure `pairs`, or leave it out")
+            raise InputError("resync", problem, "use `pairs` coupled or closure, or leave it out")
         if self.pairs == "wavelet":
             strength = 1.0 if self.strength is None else float(self.strength)
             object.__setattr__(self, "strength", strength)

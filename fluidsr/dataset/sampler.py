@@ -121,7 +121,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         self.skipped = [str(s.path) for s in simulations if s not in self._simulations]
         if not self._simulations:
             problem = f"no simulation for {split} has {tile} coarse cells along each edge and {frames} frames"
-            raise InputError(str(store), problem, "use a smaller tile, or other data")
+            raise InputError(str(store), problem, "set a smaller patches.tile, or give other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
         self.augment, self.history, self.filtered = augment, history, filtered

@@ -97,7 +97,7 @@ class Simulation:
         Raises DatasetError as `coarse` does, and where these are other pairs.
         """
         if not self.has_reference:
-            remedy = "give a dataset with closure `pairs`"
+            remedy = "give a dataset made with `pairs` closure"
             raise DatasetError(str(self.path), "has no fine state on coarse cells", remedy)
         return self._frame("reference", index, _FIELDS)
 

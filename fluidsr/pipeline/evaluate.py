@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from fluidsr.evaluation import Report
 
 
+def report_folder(output: Path | None, model: str) -> Path:
+    """Where the report on `model` goes: `output`, or else `runs/evaluate_NAME`. Raises ModelError for no model."""
+    from fluidsr import models
+
+    return output or Path("runs") / f"evaluate_{models.read_card(model).name}"
+
+
 def evaluate(
     models: Sequence[str],
     data: str | Path,
@@ -78,7 +85,7 @@ def evaluate(
         settings = settings.anywhere()
     try:
         inputs = inputs_of(settings)
-        folder = output or Path("runs") / f"evaluate_{next(iter(inputs.models))}"
+        folder = report_folder(output, settings.models[0])
         if (folder / "report.json").exists() and not overwrite:
             raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
         _check_writable(folder)

@@ -3,8 +3,8 @@ folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -44,21 +44,33 @@ def make_frames(
     *,
     files: Callable[[Job, Record], Sequence[Path]],
     scheduler: str | None,
-    skip_damaged: bool = False,
+    skip_damaged: bool | None = None,
 ) -> None:
     """Have `work` make the frame of each of `jobs` here, or on the workers of `scheduler`, and record it in `folder`.
 
     `work` returns the record, with sentences for the user as its `notes`, each of which is told once; the `files` of
     the frame have their final names by then. Frames that cannot be read, or are not finite, are left out where
-    `skip_damaged`. Raises what
-    `work` raises, the first of those errors where all frames are left out, and as `cluster.results` does.
+    `skip_damaged` (None: the caller knows no such option). Raises what `work` raises, the first of those errors where
+    all frames are left out, and as `cluster.results` does.
     """
-    guarded = partial(unless_damaged, work, skip_damaged)
+    guarded = partial(unless_damaged, work, bool(skip_damaged))
     made = cluster.results(
         guarded, jobs, scheduler, progress.note, name=lambda job: job.name, sent=lambda job: job.absolute()
     )
-    with closing(made):
+    with closing(made), offering_to_skip(folder, skip_damaged):
         record_frames(made, len(jobs), folder, progress, files)
+
+
+@contextmanager
+def offering_to_skip(folder: RunFolder, skip_damaged: bool | None) -> Iterator[None]:
+    """Let the error about a damaged frame among good ones name the option that leaves it out, where it is off."""
+    try:
+        yield
+    except (VolumeError, NotFiniteError) as error:
+        if skip_damaged is None or skip_damaged or not folder.complete:
+            raise
+        remedy = f"{error.remedy}, or leave out damaged frames with `skip_damaged`"
+        raise type(error)(error.where, error.what, remedy) from error
 
 
 def record_frames(

@@ -168,7 +168,7 @@ class FrameSequence:
                 str(first.source), f"{faults[first]}{others}", "check the path, or write it again"
             )
         if first is not None and not skip_damaged:
-            what = f"{faults[first]}; {len(faults)} of {len(items)} frames are like that"
+            what = f"{faults[first]}; {len(faults)} of {len(items)} frames cannot be used"
             option = "" if skip_damaged is None else ", or leave it out with `skip_damaged`"
             raise InputError(str(first.source), what, f"write it again{option}")
         return cls(all_frames, left, files.gaps, faults)
@@ -176,10 +176,15 @@ class FrameSequence:
     def notes(self) -> Iterator[str]:
         """Sentences for the user about the sequence as a whole."""
         if self.gaps:
-            what = f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
-            yield f"{self.items[0].source.parent}: {what}"
+            yield f"{self.items[0].source.parent}: {self.missing()}"
         for item, fault in self.damaged.items():
             yield f"{item.source}: {fault}, and left out"
+
+    def missing(self) -> str:
+        """Which frames the sequence lacks: `frame 3 is missing`, `2 frames are missing, the first is 3`."""
+        if len(self.gaps) == 1:
+            return f"frame {self.gaps[0]} is missing"
+        return f"{len(self.gaps)} frames are missing, the first is {self.gaps[0]}"
 
     @property
     def sources(self) -> list[str]:
@@ -266,6 +271,13 @@ def _begins_at_zero(item: FrameRef) -> bool:
         return (volumes.inspect(item.second).time or 0.0) > 0.0
     except InputError:
         return False  # a damaged frame is reported when its turn comes
+
+
+def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
+    """A sentence for the user where the frame's motion rests on a frame rate that nobody has stated."""
+    rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
+    if rate is not None:
+        yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
 
 
 def style_of(

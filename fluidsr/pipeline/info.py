@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +24,20 @@ _BLOCK = 64  # cells along the edge of what is looked at as one where a frame is
 STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
 
-def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
+def info(
+    path: str, pictures: Path | None = None, *, told: Callable[[FluidsrError], str] = str
+) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
     A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations
     have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
-    directory. Raises InputError for what is none of these.
+    directory. `told` words why a volume cannot be read as a frame. Raises InputError for what is none of these.
     """
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
     if place.suffix in (".pvd", ".series") or _is_pattern(place):
-        return _sequence(path)
+        return _sequence(path, told)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -42,10 +46,13 @@ def info(path: str, pictures: Path | None = None) -> dict[str, Any]:
         return _run(place)
     if (place / "zarr.json").exists():
         return _data_set(path, pictures)
+    if place.suffix.lower() in (".yaml", ".yml") and place.is_file():
+        remedy = f"check a scene with 'fluidsr scenes check {path}', or give a run's folder"
+        raise InputError(path, "is a YAML file", remedy)
     if place.is_file():
-        return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place)})
+        return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place, told)})
     if place.is_dir():
-        return _sequence(path)
+        return _sequence(path, told)
     raise InputError(
         path, "is not a volume, dataset, model or run", "give a file, a .zarr store or a run's folder"
     )
@@ -56,7 +63,7 @@ def _is_pattern(path: Path) -> bool:
     return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
 
 
-def _sequence(path: str) -> dict[str, Any]:
+def _sequence(path: str, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
     """A folder, pattern or series: its frames, and what is in the first."""
     cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
@@ -76,7 +83,7 @@ def _sequence(path: str) -> dict[str, Any]:
     }
     inside = volumes.inspect(first.source).as_dict()
     return _known(
-        {**description, "first": {"file": str(first.source), **inside, **suitability(first.source)}}
+        {**description, "first": {"file": str(first.source), **inside, **suitability(first.source, told)}}
     )
 
 
@@ -121,11 +128,11 @@ def zigzag(store: Store) -> dict[str, Any]:
     return summary
 
 
-def suitability(path: Path) -> dict[str, Any]:
+def suitability(path: Path, told: Callable[[FluidsrError], str] = str) -> dict[str, Any]:
     """What `upsample` would make of the volume: `as_read`, how it understands the grids, and `models`, what each
     shipped generator that fits would give and ask for.
 
-    For a volume that cannot be read as a frame `as_read` says why.
+    For a volume that cannot be read as a frame `as_read` says why, as `told` words it.
     """
     import torch
 
@@ -141,7 +148,7 @@ def suitability(path: Path) -> dict[str, Any]:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
         prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
-        return {"as_read": {"unreadable": str(error)}}
+        return {"as_read": {"unreadable": told(error)}}
     read: dict[str, Any] = {
         "shape": frame.shape,
         "cell_size": frame.cell_size,
@@ -150,7 +157,7 @@ def suitability(path: Path) -> dict[str, Any]:
         "density": (float(frame.density.min()), float(frame.density.max())),
         "velocity_unit": None if has_no_velocity else taken.unit,
         "cells_per_frame": None if has_no_velocity else prepared.max_speed,
-        "notes": taken.notes,
+        "notes": (*taken.notes, *frame_sequence.assumed_rate(taken, ReadOptions())),
     }
     return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
 
@@ -217,12 +224,17 @@ def _known(value: Any) -> Any:
 
 
 def _model(name: str) -> dict[str, Any]:
-    from fluidsr import models
+    from fluidsr import models, scenes
 
-    if not Path(name).exists() and name not in models.shipped():
-        raise InputError(
-            name, "does not exist", f"give a path, or a model's name: {', '.join(models.shipped())}"
-        )
+    known = [*models.shipped(), *models.shipped_closures()]
+    if not Path(name).exists() and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        remedy = f"give a path, or a model's name: {', '.join(known)}"
+        if name in scenes.names():
+            remedy = f"give a path, or see the scene of this name with 'fluidsr scenes show {name}'"
+        elif close:
+            remedy = f"did you mean '{close[0]}'?"
+        raise InputError(name, "does not exist", remedy)
     return {"kind": "model", **models.read_card(name).model_dump(mode="json")}
 
 

@@ -57,16 +57,17 @@ def render(
     so many frames, evenly chosen, row by row from the top.
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
-    is drawn where it is. `camera` sets attributes of `preview.Camera`, `extinction` (1/m at density 1) that of
-    `preview.RenderStyle`. `turntable` carries the camera once around in so many pictures: of one volume all of them are
-    made, of several each has one, a step further than the one before. The pictures are drawn here, or by the workers of
-    the dask `scheduler`; they are the same. Raises InputError for bad input and for an output
-    that exists, unless `overwrite`, RunError where another process is drawing the same.
+    is drawn where it is. `camera` sets attributes of `preview.Camera` (`up` is otherwise that of the first file),
+    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` carries the camera once around in so many
+    pictures: of one volume all of them are made, of several each has one, a step further than the one before. The
+    pictures are drawn here, or by the workers of the dask `scheduler`; they are the same. Raises InputError for bad
+    input and for an output that exists, unless `overwrite`, RunError where another process is drawing the same.
     """
     from fluidsr import preview
 
     device = devices.resolve(device)
-    view = preview.Camera(**{key: value for key, value in (camera or {}).items() if value is not None})
+    seen_from = {key: value for key, value in (camera or {}).items() if value is not None}
+    view = preview.Camera(**seen_from)
     style = preview.RenderStyle(extinction=extinction)
     if turntable is not None and not 2 <= turntable <= MOST_OF_A_TURN:
         raise InputError("turntable", f"{turntable} pictures is out of range", f"give 2 to {MOST_OF_A_TURN}")
@@ -88,6 +89,9 @@ def render(
     with ExitStack() as stack, Progress(len(shots), stage="render", quiet=quiet) as progress:
         _own(target, cache.items, overwrite, stack, progress)
         stage = _stage_of(cache.all_frames, read_options, scheduler, progress)
+        if "up" not in seen_from:
+            taken, _ = frame_sequence.take(cache.items[0], read_options, ["density"])
+            view = dataclasses.replace(view, up=read_options.up(taken))
         # The pictures of a movie or a sheet are all of one size.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)

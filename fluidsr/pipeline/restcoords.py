@@ -52,10 +52,8 @@ def restcoords(
     """
     cache = FrameSequence.of(inputs, frames_wanted)
     if cache.gaps:
-        what = f"{len(cache.gaps)} frames are missing, the first is {cache.gaps[0]}"
-        raise InputError(
-            str(cache.items[0].source.parent), what, "give all frames: the flow is followed through them"
-        )
+        where = str(cache.items[0].source.parent)
+        raise InputError(where, cache.missing(), "give all frames: the flow is followed through them")
     formats = settings.formats or (cache.own_format,)
     root = output or Path("runs") / f"{sequence.series_name(cache.items[0].source)}_rest"
     folder = RunFolder.open(
@@ -95,7 +93,9 @@ def _write_frames(
 ) -> None:
     sequence_of_all = cache.all_frames
     places = [place for place, item in enumerate(sequence_of_all, start=1) if item in todo]
-    rest = RestCoordinates(_read(sequence_of_all[0], settings, [])[1], settings.period)
+    _, begin = _read(sequence_of_all[0], settings, [])
+    with naming(sequence_of_all[0].source, {"velocity"}):
+        rest = RestCoordinates(begin, settings.period)
     first = saved.restore({"rest": rest}, before=places[0])
     told: set[str] = set()
     for place, item in enumerate(sequence_of_all[: places[-1]], start=1):

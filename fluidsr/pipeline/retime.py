@@ -124,6 +124,8 @@ def retime(
     with folder, Progress(len(plan.items), stage="retime", quiet=quiet, done=done) as progress:
         for note in folder.notes:
             progress.note(note)
+        if plan.rate == plan.input_rate and settings.speed == 1:
+            progress.note("neither the frame rate nor the speed changes: --frame-rate and --speed set them")
         make_frames(
             partial(retime_frame, root=root.resolve(), settings=settings, dt=plan.dt),
             todo,

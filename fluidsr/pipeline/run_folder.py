@@ -35,6 +35,7 @@ _PICTURE = re.compile(r"\d{4,}_(coarse|fine)\.png")
 _MOST_SPEC, _MOST_LINE = 16 << 20, 1 << 20  # bytes
 _MOST_DEPTH = 32
 _MOST_FRAME = 10**18  # pre-roll frames are negative, and some names have a date as their number
+_FREE = ("skip_damaged",)  # keys of a configuration that say which frames are made, and not what is in them
 _MOST_TOLD = 60  # characters of a value in a message
 
 _Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
@@ -99,8 +100,8 @@ class RunFolder:
         frames: Iterable[int] | None = None,
         needed: Sequence[str] = (),
     ) -> RunFolder:
-        """Create the folder, or go on in it if it holds a run of the same `configuration`, and own its `frames` (None:
-        all of them).
+        """Create the folder, or go on in it if it holds a run of the same `configuration` (but for what has no effect
+        on the frames), and own its `frames` (None: all of them).
 
         `notes` are recorded and may differ between resumptions (how many frames were asked for). A line of the log
         without the keys `needed` is none. Raises InputError where the folder cannot be written, holds another
@@ -114,7 +115,7 @@ class RunFolder:
                 raise InputError(str(path), "is a file", "give a folder as `output`")
             if path.exists() and not (path / _SPEC).exists() and not _is_unborn(path):
                 raise InputError(
-                    str(path), "is not empty and holds no run", "give another `output`, or empty it"
+                    str(path), "is not empty and holds no run", "give a new or an empty folder as `output`"
                 )
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -264,7 +265,12 @@ def _differs(path: Path, command: str, requested: dict[str, Any]) -> InputError 
     if stored.get("command") != command:
         problem = f"holds a run of {_told(stored.get('command'))}"
         return InputError(str(path), problem, "use `overwrite`, or another `output`")
-    difference = first_difference(stored.get("configuration"), requested)
+    before = stored.get("configuration")
+    if isinstance(before, dict):
+        before, requested = (
+            {k: v for k, v in each.items() if k not in _FREE} for each in (before, requested)
+        )
+    difference = first_difference(before, requested)
     if difference:
         problem = f"holds a run of another configuration: {difference}"
         return InputError(str(path), problem, "use `overwrite`, or another `output`")

@@ -25,6 +25,7 @@ from fluidsr.scenes.regions import factors
 if TYPE_CHECKING:
     from fluidsr.models import Card
 
+_MOST_DETAIL = 4  # as in a scene
 _MASK = "mask"  # what the grid may be called beside the names of a density
 
 
@@ -48,7 +49,11 @@ class ScaleField:
         return "mask" if self.key == "velocity_scale" else f"{self.key}_mask"
 
     def check(self, dim: int) -> None:
-        """Raise InputError where the mask is not there, or regions are not of `dim` dimensions."""
+        """Raise InputError where the factor is out of range, the mask is not there, or regions are not of `dim`
+        dimensions."""
+        if not 0 <= self.scale <= (_MOST_DETAIL if self.key == "detail" else np.inf):
+            wanted = f"a number from 0 to {_MOST_DETAIL}" if self.key == "detail" else "0 or more"
+            raise InputError(self.key, f"{self.scale:g} is out of range", f"give {wanted}")
         if self.mask is not None:
             _items(self.mask_key, self.mask)
         elif self.grid is not None:

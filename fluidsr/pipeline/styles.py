@@ -48,7 +48,10 @@ def find_styles(
     from fluidsr.models.style import seeded_content
 
     card = models.read_card(model)
-    card.require_latent(str(model))
+    if not card.has_latent:
+        raise InputError(
+            str(model), "has no latent code", "give a model that was trained with generator.latent"
+        )
     target = output or models.locate(model).with_suffix(SUFFIX)
     if target.exists() and not overwrite:
         raise InputError(str(target), "exists", "use `overwrite`, or another `output`")

@@ -19,7 +19,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_sequence, memory_need, recurrent_order, usd
-from fluidsr.pipeline.frame_jobs import make_frames, record_frames, unless_damaged
+from fluidsr.pipeline.frame_jobs import make_frames, offering_to_skip, record_frames, unless_damaged
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.frame_writer import FrameWriter
 from fluidsr.pipeline.inference_settings import InferenceSettings
@@ -153,7 +153,8 @@ def upsample(
         if cards[0].reads_previous:
             jobs = _with_earlier(items, everything, cards[0].past)
             made = _in_order(jobs, [item in todo for item in items], root.resolve(), settings, progress.note)
-            record_frames(made, len(todo), folder, progress, files)
+            with offering_to_skip(folder, settings.skip_damaged):
+                record_frames(made, len(todo), folder, progress, files)
         else:
             make_frames(
                 partial(_upsample_job, root=root.resolve(), settings=_anywhere(settings)),
@@ -206,7 +207,7 @@ def upsample_file(
     fields = [name for name in frame.fields() if _is_wanted(name, wanted)]
     others = {name: frame.fields()[name] for name in fields if name != "density"}
     fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
-    notes = [*taken.notes]
+    notes = [*taken.notes, *_assumptions(taken, frame, settings, upscalers)]
     pieces = partial(upscaler.pieces, frame, **shaping, history=history)
     if last is not None:
         previous = last.before(frame, upscaler.factor)
@@ -263,6 +264,17 @@ def _opened(
     return files, record
 
 
+def _assumptions(
+    taken: volumes.Taken, frame: Frame, settings: UpsampleSettings, upscalers: Sequence[Any]
+) -> Iterator[str]:
+    """Sentences for the user about what was assumed of the frame that was `taken` and is upsampled as `frame`."""
+    if taken.frame.dim < frame.dim:
+        name = upscalers[0].card.name
+        yield f"is a 2-D frame, of which the 3-D model '{name}' makes several layers (for 2-D: --model smoke2d-x4)"
+    if any(each.reads_velocity for each in upscalers):
+        yield from frame_sequence.assumed_rate(taken, settings.intake)
+
+
 def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
     """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
     still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
@@ -300,6 +312,7 @@ def describe(
             frame = frame_sequence.in_its_place(
                 taken, cache.items[0], settings.intake, _margin(card), card.dim
             )
+            _moving(frame, cache.items[0], settings, any(each.reads_velocity for each in upscalers))
             shape = coarse = frame.shape
         else:
             shape = coarse = source.place.shape
@@ -446,7 +459,7 @@ def _by_windows(
             upscaler.fine_shape(coarse.shape), coarse.cell_size / upscaler.factor, coarse.origin
         )
         files, record = _opened(item, root, settings, first, begin, place, fields, ("vdb",))
-        notes = [*first.notes]
+        notes = [*first.notes, *_assumptions(first, first.frame, settings, [upscaler])]
         if not settings.formats:
             notes.append("its box is large and mostly empty: it is written as vdb alone")
         with naming(item.source, fields), files:

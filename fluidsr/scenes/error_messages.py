@@ -108,7 +108,10 @@ def _wrong_value(
     if kind in _BOUNDS:
         name, phrase = _BOUNDS[kind]
         bound = context[name]
-        return Problem(path, f"{_show(value)} is not {phrase} {bound:g}", f"give a number {phrase} {bound:g}")
+        link = "of " if phrase.startswith("at ") else ""
+        return Problem(
+            path, f"{_show(value)} is not {phrase} {bound:g}", f"give a number {link}{phrase} {bound:g}"
+        )
     if kind in _KINDS:
         about = str(_at(schema, path, data).get("description", "")).split(";")[0].rstrip(".")
         given = f"'{_show(value)}'" if isinstance(value, str) else _show(value)

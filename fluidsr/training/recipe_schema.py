@@ -193,7 +193,7 @@ class Patches(Section):
     filtered: Share = Field(
         default=0.0,
         description="Share of the samples whose coarse side is the fine state on coarse cells, not the recorded coarse "
-        "run; needs a dataset with closure `pairs`",
+        "run; needs a dataset made with `--pairs closure`",
     )
     density_scale: Annotated[tuple[Positive, Positive], Field(strict=False)] = Field(
         default=(1.0, 1.0),

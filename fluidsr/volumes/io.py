@@ -50,6 +50,8 @@ def write(
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
     are not finite or too large for a half; RunError for a full disk.
     """
+    if not isinstance(frame, Frame):
+        raise InputError("frame", f"is of type {type(frame).__name__}", "give a fluidsr.Frame")
     suffix = _suffix(path)
     if suffix not in WRITTEN:
         raise InputError(os.fspath(path), f"{suffix} files can only be read", f"write {', '.join(WRITTEN)}")
@@ -225,6 +227,8 @@ def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Ma
 
 def _suffix(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES and Path(path).is_dir():
+        raise VolumeError(os.fspath(path), "is a folder", "name one of the files in it")
     if suffix not in SUFFIXES:
         raise VolumeError(
             os.fspath(path), f"{suffix or 'no suffix'!r} is not a volume format", f"use {', '.join(SUFFIXES)}"

@@ -105,7 +105,8 @@ def _taken(
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
             grids = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
         frame = Frame(grids["density"], **found.place).with_fields(grids)
-        return Taken(frame, notes=tuple(found.notes), style=style_of_whole(whole))
+        has_rate = "dt" in found.place
+        return Taken(frame, notes=tuple(found.notes), style=style_of_whole(whole), has_rate=has_rate)
     except (TypeError, ValueError) as error:
         raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:

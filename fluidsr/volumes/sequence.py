@@ -6,6 +6,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -267,7 +268,22 @@ def _folder(folder: Path) -> list[FrameFile]:
     series = [file for file in entries if file.suffix.lower() in (".pvd", ".series")]
     if len(series) == 1:
         return _series(series[0])
-    raise InputError(str(folder), "holds no volumes", f"give a folder with {', '.join(SUFFIXES)} files")
+    inside = [place.name for place in sorted(folder.iterdir()) if _has_volumes(place)]
+    remedy = f"give a folder with {', '.join(SUFFIXES)} files"
+    if inside:
+        shown = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")
+        remedy = f"give a folder in it: {shown}"
+    raise InputError(str(folder), "holds no volumes", remedy)
+
+
+def _has_volumes(place: Path) -> bool:
+    """Whether it is a folder that may be given: a run, or one with volumes. Blender's settings of a bake are none."""
+    with suppress(OSError):
+        return (place / "run.yaml").is_file() or any(
+            file.suffix.lower() in SUFFIXES and not file.name.startswith(("config_", "."))
+            for file in place.iterdir()
+        )
+    return False
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from fluidsr.volumes.staggered import FACES
 UNITS: tuple[str, ...] = get_args(VelocityUnit)
 
 _FLOW = ("velocity", FACES)
+_PER_FRAME = ("m/frame", "cells/frame")  # which give a frame's motion at any rate
 
 # Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
 MANTAFLOW_UNITS_PER_SECOND = 2.5
@@ -87,7 +88,8 @@ class Taken:
     lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
     `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
     voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
-    (m). `style` is how the file was written, `up` the axis that points up, as far as that is known.
+    (m). `style` is how the file was written, `up` the axis that points up, as far as that is known. `has_rate`: the
+    file says how long a frame lasts; otherwise `frame.dt` is an assumption.
     """
 
     frame: Frame
@@ -99,6 +101,14 @@ class Taken:
     layer: float | None = None
     style: Style | None = None
     up: str = "y"
+    has_rate: bool = True
+
+    def assumed_rate(self, unit: str = "auto", frame_rate: float | None = None) -> float | None:
+        """The frame rate (1/s) that is assumed where neither the file nor `frame_rate` states one and the velocity, in
+        `unit`, depends on it; else None."""
+        known = self.has_rate or self.frame_units is not None or frame_rate is not None
+        independent = self.frame.velocity is None or (self.unit if unit == "auto" else unit) in _PER_FRAME
+        return None if known or independent else 1.0 / self.frame.dt
 
     def lifted(self) -> Taken:
         """With a frame that is one layer of a 3-D file as such a layer; any other as it is."""

@@ -111,7 +111,12 @@ def frame_of(
             notes.append(f"{name!r} is averaged to the {where}, where the density is")
     whole = {field: name for field, name in chosen.others.items() if "Int" in found[name].array.type}
     style = style_of_whole(whole)
-    return Taken(_frame(image, values, section), notes=tuple(dict.fromkeys(notes)), style=style)
+    return Taken(
+        _frame(image, values, section),
+        notes=tuple(dict.fromkeys(notes)),
+        style=style,
+        has_rate=DT in _notes(image),
+    )
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
@@ -281,11 +286,8 @@ def _axes(image: Image) -> Axes:
     spacing = [s for s, n in zip(image.spacing, points, strict=True) if n > 1] or [image.spacing[0]]
     edges = [s if n > 1 else abs(spacing[0]) for s, n in zip(image.spacing, points, strict=True)]
     x, y, z = (np.array(image.direction, float).reshape(3, 3) * edges).tolist()
-    try:
-        return Transform((tuple(x), tuple(y), tuple(z)), (0.0, 0.0, 0.0), "AffineMap").axes(image.where)
-    except VolumeError as error:
-        what = f"its cells are rotated by less than a quarter turn, or not cubes (spacing {tuple(image.spacing)})"
-        raise VolumeError(image.where, what, error.remedy) from None
+    transform = Transform((tuple(x), tuple(y), tuple(z)), (0.0, 0.0, 0.0), "AffineMap")
+    return transform.axes(image.where, "cells")
 
 
 def _channels(image: Image, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -120,7 +120,7 @@ def read_frame(
     after = min(step + 1, len(image.times) - 1)
     dt = image.times[after] - image.times[after - 1]
     timed = taken.frame.replace(time=image.times[step], dt=dt if dt > 0 else taken.frame.dt)
-    return dataclasses.replace(taken, frame=timed)
+    return dataclasses.replace(taken, frame=timed, has_rate=taken.has_rate or dt > 0)
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:

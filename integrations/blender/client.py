@@ -186,6 +186,8 @@ class Client:
         """
         import numpy as np
 
+        if "density" not in arrays:
+            raise WorkerError("arrays: density is missing; give it with the other fields", "InputError", 2)
         if model not in self._factors:
             self._factors[model] = int(self.call("info", path=model)["factor"])
         factor = self._factors[model]

@@ -115,7 +115,7 @@ def test_splits_do_not_mix(store2d: Store) -> None:
 
 
 def test_impossible_wishes_are_refused(store2d: Store) -> None:
-    with pytest.raises(InputError, match="smaller tile"):
+    with pytest.raises(InputError, match=r"smaller patches\.tile"):
         PatchSampler(store2d, tile=17, batch=1)
     with pytest.raises(DatasetError, match="is not a split"):
         PatchSampler(store2d, "holdout", tile=8, batch=1)

@@ -44,7 +44,7 @@ def test_convert_goes_round_all_formats(cache, tmp_path, capsys):
     formats = [word for suffix in ("vdb", "vti", "uni", "vtkhdf") for word in ("--format", suffix)]
     out = tmp_path / "out"
     assert call("convert", str(cache), *formats, "--precision", "float", "-o", str(out)) == 0
-    assert "1 frames are missing, the first is 3" in capsys.readouterr().err
+    assert "frame 3 is missing" in capsys.readouterr().err
     for number in (1, 2, 4):
         first = volumes.read(cache / f"puff_{number:04d}.npz")
         for suffix in ("vdb", "vti", "uni"):
@@ -141,7 +141,81 @@ def test_no_velocity_is_said_with_its_price(tmp_path, tiny_model, capsys):
     assert call(*common) == 2
     said = capsys.readouterr().err
     assert "flickers" in said and "--velocity-grid" in said and "--zero-velocity" in said
+    assert call(*common, "--dry-run") == 2
+    assert capsys.readouterr().err == said
+    assert call(*common, "--zero-velocity", "--dry-run") == 0
     assert call(*common, "--zero-velocity") == 0
+
+
+def test_a_damaged_frame_can_be_left_out_without_beginning_anew(cache, tmp_path, tiny_model, capsys):
+    good = (cache / "puff_0002.npz").read_bytes()
+    (cache / "puff_0002.npz").write_bytes(good[: len(good) // 2])
+    for command in (["convert"], ["upsample", "--model", tiny_model, *ROOM]):
+        out = tmp_path / command[0]
+        common = [*command, str(cache), "--format", "npz", "-o", str(out)]
+        assert call(*common) == 2
+        assert "or leave out damaged frames with --skip-damaged" in capsys.readouterr().err
+        first = out / "frames" / "puff_0001.npz"
+        before = first.stat().st_mtime_ns
+        assert call(*common, "--skip-damaged") == 0
+        assert first.stat().st_mtime_ns == before and (first.parent / "puff_0004.npz").exists()
+        assert call(*common, "--skip-damaged", "--threshold", "0.5") == 2  # which changes the frames
+
+
+@pytest.mark.parametrize(
+    ("suffix", "option"), [("npz", ""), ("vdb", ""), ("vti", ""), ("vdb", "cells/frame")]
+)
+def test_a_frame_rate_that_nobody_states_is_told(tmp_path, tiny_model, capsys, suffix, option):
+    """Where the detail depends on it: not for velocity in cells per frame, and not where a rate is given."""
+    path = tmp_path / f"a_1.{suffix}"
+    frame = puff(velocity=np.ones((2, 8, 9), np.float32))
+    volumes.write(path, frame)
+    common = ["upsample", str(path), "--model", tiny_model, "--format", "npz", "--overwrite", *ROOM]
+    common += ["-o", str(tmp_path / "out"), *(["--velocity-unit", option] if option else [])]
+    told = "states no frame rate: 24 frames per second are assumed"
+    assert call(*common) == 0
+    assert told not in capsys.readouterr().err
+    _forget_the_rate(path, frame)
+    assert call(*common) == 0
+    assert (told in capsys.readouterr().err) == (not option)
+    assert call(*common, "--frame-rate", "24") == 0
+    assert told not in capsys.readouterr().err
+    assert any(told in note for note in suitability(path)["as_read"]["notes"])
+
+
+def test_a_2d_frame_for_a_3d_model_is_told(tmp_path, capsys):
+    path = tmp_path / "flat_1.vdb"
+    volumes.write(path, puff(velocity=np.ones((2, 8, 9), np.float32)))
+    told = "is a 2-D frame, of which the 3-D model 'smoke3d-x2' makes several layers"
+    for model, expected in (("smoke2d-x2", False), ("smoke3d-x2", True)):
+        assert call("upsample", str(path), "--model", model, "-o", str(tmp_path / model), *ROOM) == 0
+        assert (told in capsys.readouterr().err) == expected
+
+
+def test_restcoords_and_retime_name_the_frame_without_velocity(tmp_path, capsys):
+    for number in (1, 2):
+        volumes.write(tmp_path / f"a_{number}.vti", puff(time=number / 24))
+    for command in (["restcoords"], ["retime", "--speed", "0.5"]):
+        assert call(*command, str(tmp_path), "-o", str(tmp_path / "out")) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"Error: {tmp_path / 'a_1.vti'}: velocity: "), error
+
+
+def _forget_the_rate(path, frame):
+    """Write the file as a program does that knows nothing of `dt`."""
+    if path.suffix == ".npz":
+        np.savez(path, density=frame.density, velocity=frame.velocity, cell_size=frame.cell_size)
+    elif path.suffix == ".vti":
+        path.write_bytes(path.read_bytes().replace(b'Name="dt"', b'Name="xy"'))
+    else:
+        from fluidsr.volumes import vdb
+
+        place = vdb.Transform.uniform(frame.cell_size)
+        flow = np.concatenate([frame.velocity, np.zeros((1, 8, 9), np.float32)])[..., None]
+        vdb.write(
+            path,
+            [vdb.DenseGrid("density", frame.density[..., None], place), vdb.DenseGrid("vel", flow, place)],
+        )
 
 
 def test_a_movie_shows_every_smoke_where_it_is(tmp_path):

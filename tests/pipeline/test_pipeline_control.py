@@ -98,7 +98,7 @@ def test_detail_reaches_the_model_and_another_detail_is_another_run(
     assert call(*common, "-o", str(tmp_path / "half")) == 2
     assert "another configuration: shaping.detail is 0.5 there and 1.0 here" in capsys.readouterr().err
     assert call(*common, "--detail", "4.5", "-o", str(tmp_path / "no")) == 2
-    assert "4.5 is not in the range 0<=x<=4" in capsys.readouterr().err
+    assert "4.5 is out of range; give a number from 0 to 4" in capsys.readouterr().err
 
 
 def test_detail_in_a_region_and_in_a_mask(cache: Path, tmp_path: Path, tiny_model: str) -> None:

@@ -41,7 +41,10 @@ def test_a_run_that_diverges_is_left_out_and_another_one_rendered(
 ) -> None:
     diverging.add("sim_00000")
     assert call(*command, "--pairs", "filtered", "--stride", "5") == 0
-    assert "sim_00000 is left out: solver: diverged" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "sim_00000 is left out: solver: diverged" in said.err
+    page = tmp_path / "report" / "index.html"
+    assert page.is_file() and said.out.splitlines()[-1].startswith(f"{page}: ")
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert list(report["simulations"]) == ["sim_00001", "sim_00002"]
     judged = {(record["simulation"], record["frame"]) for record in report["frames"]}

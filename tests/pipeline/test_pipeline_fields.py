@@ -187,7 +187,7 @@ def test_frames_that_are_not_there_are_told_at_the_start(
     (tmp_path / "a.pvd").write_text(f"<VTKFile type='Collection'><Collection>{rows}</Collection></VTKFile>")
     common = ["convert", tmp_path / "a.pvd", "--format", "npz", "-o", tmp_path / "out"]
     assert call(*common) == 2
-    assert "2 of 3 frames are like that" in capsys.readouterr().err
+    assert "2 of 3 frames cannot be used" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert call(*common, "--skip-damaged") == 0
     assert [path.name for path in (tmp_path / "out/frames").iterdir()] == ["a_1.npz"]
@@ -356,7 +356,10 @@ def test_level_sets_and_masks_are_copied_into_a_vdb(
     formats = ["--format", "vdb", "--format", "npz"]
     assert call("convert", tmp_path / "a_0001.vdb", *formats, "-o", tmp_path / "out") == 0
     said = capsys.readouterr()
-    told = "no field of smoke, kept as it is by a VDB alone: 'collision' (a level set), 'inside' (a grid of bools)"
+    told = (
+        "not smoke, copied unchanged to .vdb and left out of other formats: "
+        "'collision' (a level set), 'inside' (a grid of bools)"
+    )
     assert told in said.out + said.err
     with vdb.open(tmp_path / "out/frames/a_0001.vdb") as file:
         found = file.grid("collision")

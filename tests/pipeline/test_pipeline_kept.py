@@ -174,7 +174,10 @@ def test_whole_numbers_keep_their_type(
     assert call("upsample", path, *command, "-o", tmp_path / "fine") == 0
     said = capsys.readouterr()
     assert "id repeated" in said.out + said.err
-    assert "kept as it is by a VDB alone: 'huge' (a grid of whole numbers" in said.out + said.err
+    assert (
+        "copied unchanged to .vdb and left out of other formats: 'huge' (a grid of whole numbers"
+        in said.out + said.err
+    )
     for folder, expected in (
         (same, ids[0]),
         (tmp_path / "fine/frames", ids[0].repeat(2, 0).repeat(2, 1).repeat(2, 2)),

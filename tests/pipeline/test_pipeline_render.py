@@ -227,3 +227,14 @@ def test_what_does_not_go_together_is_refused_in_a_line(
     assert call("render", str(cache / "puff_####.vti"), *options) == 2
     assert f"Error: {line}\n" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_axis_that_points_up_is_that_of_the_files(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "up.vdb"
+    volumes.write(path, volumes.read(cache / "puff_0003.vdb"), up="z")
+    pictures = {}
+    for name, options in {"own": [], "y": ["--up", "y"], "z": ["--up", "z"]}.items():
+        target = tmp_path / f"{name}.png"
+        assert call("render", str(path), *options, "--width", "64", "-o", str(target), "--device", "cpu") == 0
+        pictures[name] = target.read_bytes()
+    assert pictures["own"] == pictures["z"] != pictures["y"]

@@ -166,6 +166,15 @@ def test_what_is_refused(
     assert not list((out / "frames").glob("still_0002*"))
 
 
+def test_a_retiming_that_changes_nothing_is_told(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "neither the frame rate nor the speed changes: --frame-rate and --speed set them"
+    for options, expected in ([], True), (["--speed", 0.5], False):
+        code, _, err = call(capsys, "retime", cache, *options, "-o", tmp_path / f"out{len(options)}")
+        assert code == 0 and (told in err) == expected, err
+
+
 @pytest.mark.parametrize("field", ["density", "velocity"])
 @pytest.mark.parametrize("command", [["retime", "--frame-rate", "48"], ["restcoords"]])
 def test_what_is_not_finite_is_named_with_its_file(

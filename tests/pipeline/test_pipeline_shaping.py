@@ -1,6 +1,7 @@
 """Regions and masks, from the command line to the generator; and how the generator runs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from pipeline_helpers import SMALL, contents
 
 from fluidsr import upscaling, volumes
 from fluidsr.cli import main
+from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, FrameResampler
 from fluidsr.pipeline.shaping import ScaleField
@@ -233,6 +235,12 @@ def test_a_mask_that_is_no_factor_is_told(
     error = capsys.readouterr().err
     assert f"mask: {mask}: {says}" in error and error.count("\n") == 1
     assert not list((tmp_path / "fine" / "frames").iterdir())
+
+
+@pytest.mark.parametrize(("key", "scale"), [("detail", 4.5), ("detail", -1.0), ("velocity_scale", np.nan)])
+def test_factors_of_python_and_workers_have_the_range_of_the_command_line(key: Any, scale: float) -> None:
+    with pytest.raises(InputError, match=f"{key}: {scale:g} is out of range"):
+        ScaleField(scale, key=key).check(3)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from fluidsr.client import Client, RequestCancelled, WorkerError, _Shared
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline.inference_settings import InferenceSettings
-from fluidsr.pipeline.worker import requests
+from fluidsr.pipeline.worker import connections, requests
 from fluidsr.pipeline.worker import service as service_module
 from fluidsr.pipeline.worker.connections import MAX_LINE, Connection
 from fluidsr.pipeline.worker.service import _CANCEL, Service
@@ -339,10 +339,45 @@ def test_the_schema_in_the_docs_is_that_of_the_requests_and_fits_them() -> None:
 
 
 def test_arguments_that_are_wrong_name_themselves() -> None:
-    with pytest.raises(InputError, match=r"upsample: velocity_scale: Input should be a valid number"):
-        requests.parse(
-            requests.Request(id=1, request="upsample", arguments={"inputs": "x", "velocity_scale": "1"})
+    for arguments, told in (
+        (
+            {"inputs": "x", "velocity_scale": "1"},
+            "upsample: velocity_scale: must be a valid number; see docs",
+        ),
+        ({"inputs": ["x", 1]}, "upsample: inputs"),
+        ({}, "upsample: inputs: is missing; see docs"),
+        ({"inputs": "x", "detal": 1}, "upsample: detal: is not known; did you mean 'detail'?"),
+        ({"input": "x"}, "upsample: input: is not known; did you mean 'inputs'?"),
+    ):
+        with pytest.raises(InputError) as error:
+            requests.parse(requests.Request(id=1, request="upsample", arguments=arguments))
+        assert str(error.value).startswith(told)
+        assert not {"str", "list[str]", "constrained-str"} & set(
+            error.value.where.replace(":", ".").split(".")
         )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"[]", "request: is not an object"),
+        (b'{"id": 1}', "request: is missing"),
+        (b'{"id": {}, "request": "models"}', "id: must be a valid string"),
+        (
+            b'{"id": 1, "request": "models", "argument": {}}',
+            "argument: is not known; did you mean 'arguments'?",
+        ),
+    ],
+)
+def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, told: str) -> None:
+    with pytest.raises(InputError) as error:
+        connections._parse(line)
+    assert str(error.value).startswith(told)
+
+
+def test_arrays_without_density_are_told(client: Client) -> None:
+    with pytest.raises(WorkerError, match="arrays: density is missing"):
+        client.upsample_arrays({"velocity": np.zeros((3, 4, 4, 4), np.float32)}, cell_size=0.1, dt=0.1)
 
 
 def test_threads_share_a_client(client: Client) -> None:

@@ -180,7 +180,12 @@ MISTAKES = [
         "small.yaml:19: obstacles: they fill the whole domain",
         "room",
     ),
-    ("frames: 10", "frames: 0", "small.yaml:7: time.frames: 0 is not at least 1", "give a number at least 1"),
+    (
+        "frames: 10",
+        "frames: 0",
+        "small.yaml:7: time.frames: 0 is not at least 1",
+        "give a number of at least 1",
+    ),
     ("frames: 10", "frames: 1.5", "small.yaml:7: time.frames: 1.5 is not a whole number", "whole"),
     ("frames: 10", "cfl: 0", "small.yaml:7: time.cfl: 0 is not greater than 0", "greater than 0"),
     (

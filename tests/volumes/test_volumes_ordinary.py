@@ -174,3 +174,11 @@ def test_a_frame_of_integers_is_written_exactly(tmp_path: Path) -> None:
     frame = Frame(DENSITY, others={"labels": labels.astype(np.float32)})
     write(tmp_path / "c.npz", frame)  # without the style these are numbers like any other
     assert not np.array_equal(read(tmp_path / "c.npz").others["labels"], labels)
+
+
+def test_folders_to_read_and_arrays_to_write_are_told_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="is a folder; name one of the files in it"):
+        read(tmp_path)
+    with pytest.raises(InputError, match=r"frame: is of type ndarray; give a fluidsr\.Frame"):
+        write(tmp_path / "a.npz", DENSITY)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -369,7 +369,7 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     level_set = vdb.DenseGrid("collision", DENSITY, place, {"class": "level set"})
     vdb.write(tmp_path / "a.vdb", [vdb.DenseGrid("density", DENSITY, place), level_set])
     assert take(tmp_path / "a.vdb").notes == (
-        "no field of smoke, kept as it is by a VDB alone: 'collision' (a level set)",
+        "not smoke, copied unchanged to .vdb and left out of other formats: 'collision' (a level set)",
     )
 
 

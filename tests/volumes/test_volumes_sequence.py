@@ -235,3 +235,12 @@ def test_series_of_windows_and_of_paraview(tmp_path):
 def test_a_run_folder_stands_for_its_frames(tmp_path):
     touched(tmp_path, "run.yaml", "frames/plume_0001.vdb", "frames/plume_0002.vdb")
     assert [file.number for file in expand([tmp_path])] == [1, 2]
+
+
+def test_a_folder_of_folders_names_those_that_hold_frames(tmp_path: Path) -> None:
+    """The cache folder of a bake, and a folder of runs."""
+    for name in ("config/config_0001.uni", "data/fluid_data_0001.vdb", "fluidsr/run.yaml", "notes/a.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"holds no volumes; give a folder in it: data, fluidsr$"):
+        expand([str(tmp_path)])

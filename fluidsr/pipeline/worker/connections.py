@@ -102,11 +102,13 @@ def _parse(line: bytes | None) -> Request:
     if line is None:
         raise InputError("request", "the line is too long", f"send at most {MAX_LINE} bytes")
     try:
-        return Request.model_validate(json.loads(line, parse_constant=_refuse))
-    except ValidationError as error:
-        raise requests.problem_of(error) from None
+        given = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise InputError("request", "is not a line of JSON", "send one object a line, in UTF-8") from None
+    try:
+        return Request.model_validate(given)
+    except ValidationError as error:
+        raise requests.problem_of(error, given) from None
 
 
 def _refuse(constant: str) -> NoReturn:

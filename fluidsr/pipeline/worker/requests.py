@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -237,15 +238,39 @@ def parse(request: Request) -> dict[str, Any]:
     try:
         arguments = schema.model_validate(request.arguments)
     except ValidationError as error:
-        raise problem_of(error, f"{request.request}: ") from None
+        raise problem_of(error, request.arguments, f"{request.request}: ", schema.model_fields) from None
     return {name: getattr(arguments, name) for name in schema.model_fields}
 
 
-def problem_of(error: ValidationError, where: str = "") -> InputError:
-    """The first thing that pydantic has found wrong."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"])) or "request"
-    return InputError(f"{where}{place}", first["msg"], "see docs/worker.md, or fluidsr serve --schema")
+def problem_of(
+    error: ValidationError, given: Any, where: str = "", known: Iterable[str] = ("id", "request", "arguments")
+) -> InputError:
+    """The first thing that pydantic has found wrong in what is `given`, an object with the keys `known`."""
+    errors = error.errors(include_url=False, include_context=False)
+    # Of a misspelt key rather its name than that the right one is missing.
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    place = ".".join(_keys(given, first["loc"])) or "request"
+    what = first["msg"].replace("Input should be", "must be").replace("instance of Request", "object")
+    remedy = "see docs/worker.md, or fluidsr serve --schema"
+    if first["type"] == "missing":
+        place, what = str(first["loc"][-1]), "is missing"
+    elif first["type"] == "extra_forbidden":
+        what = "is not known"
+        close = difflib.get_close_matches(str(first["loc"][-1]), list(known), n=1)
+        remedy = f"did you mean '{close[0]}'?" if close else remedy
+    elif first["type"] == "model_type":
+        what = "is not an object"
+    return InputError(f"{where}{place}", what, remedy)
+
+
+def _keys(given: Any, place: Sequence[int | str]) -> Iterator[str]:
+    """The keys of `place` that lead into what is `given`: pydantic adds names of alternatives."""
+    for key in place:
+        try:
+            given = given[key]
+        except (TypeError, KeyError, IndexError):
+            return
+        yield str(key)
 
 
 def function_of(request: str) -> Callable[..., dict[str, Any]]:

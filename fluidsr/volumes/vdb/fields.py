@@ -275,7 +275,7 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
         names = {grid.name for grid in kept}
         for what, told in (
             (
-                "no field of smoke, kept as it is by a VDB alone",
+                "not smoke, copied unchanged to .vdb and left out of other formats",
                 {n: r for n, r in unfit.items() if n in names},
             ),
             ("left out", {n: r for n, r in unfit.items() if n not in names}),

@@ -151,6 +151,7 @@ def _read(
         notes=tuple(notes),
         style=_style(file, layout),
         up=str(density.metadata.get(UP, "y")),
+        has_rate=number(density.metadata, DT) is not None,
     )
 
 
@@ -187,7 +188,8 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
     frame = Frame(found["density"], cell_size=size, origin=origin)
     frame = frame.with_fields(found, **_times(file, density))
     up = str(density.metadata.get(UP, "y"))
-    return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up)
+    has_rate = number(density.metadata, DT) is not None
+    return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up, has_rate=has_rate)
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:

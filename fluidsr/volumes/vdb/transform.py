@@ -74,9 +74,9 @@ class Transform:
         x, y, z = (math.sqrt(sum(value * value for value in column)) for column in columns)
         return x, y, z
 
-    def axes(self, where: str) -> Axes:
-        """How the indices of cubic voxels run along the world's axes. Raises VolumeError where voxels are no cubes, or
-        do not lie along the axes."""
+    def axes(self, where: str, called: str = "voxels") -> Axes:
+        """How the indices of cubic voxels run along the world's axes. Raises VolumeError where voxels, `called` so in
+        its message, are no cubes, or do not lie along the axes."""
         matrix = np.array(self.matrix)
         if not np.isfinite(matrix).all() or np.abs(matrix).max() > 1e150:  # whose squares would not be finite
             raise VolumeError(where, f"its voxel size is {self.scale} m", "give it a finite transform")
@@ -90,11 +90,11 @@ class Transform:
         if not size > 0:
             raise VolumeError(where, f"its voxel size is {size} m", "give it a transform of positive scale")
         if not even or sorted(order) != [0, 1, 2]:
-            raise VolumeError(
-                where,
-                f"its transform is rotated by less than a quarter turn, or has unequal voxel edges {self.scale}",
-                "resample it to cubic voxels along the axes",
-            )
+            what = f"its {called} are rotated by less than a quarter turn, or sheared"
+            if max(self.scale) - min(self.scale) > _EVEN * max(self.scale):
+                edges = " x ".join(f"{edge:g}" for edge in self.scale)
+                what = f"its {called} are not cubes ({edges} m)"
+            raise VolumeError(where, what, f"resample it to cubic {called} along the axes")
         if not all(map(math.isfinite, self.translation)):
             raise VolumeError(where, f"its position is {self.translation}", "give it a finite position")
         x, y, z = (int(axis) for axis in order)
