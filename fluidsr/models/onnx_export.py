@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def export_onnx(model: Model, path: Path) -> None:
     names = ["batch", *"xyz"[: card.dim]]
     axes = (0, *range(2, 2 + card.dim))
     shape = {axis: torch.export.Dim(name, min=1) for axis, name in zip(axes, names, strict=True)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own code, about itself
         program = torch.onnx.export(

@@ -114,7 +114,7 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
     if not isinstance(network, Generator):
         problem, remedy = (
             "corrects coarse runs and upsamples nothing",
-            "give numerics.closure, or another model",
+            "choose a model that upsamples ('fluidsr models list'), or give it as numerics.closure of a scene",
         )
         raise ModelError(str(name_or_path), problem, remedy)
     return Model(network, card)

@@ -51,9 +51,10 @@ def cover(
         if (cut is None or cut.cells + launch_cost >= size) and bytes_needed(box) > max_bytes:
             cut = _best_cut(mask, box, halo, smaller=True)
             if cut is None:
-                ratio = math.ceil(10 * bytes_needed(box) / max_bytes) / 10
-                problem = f"too little: one coarse cell with its halo needs {ratio:g} times as much"
-                raise InputError("max_memory", problem, f"give at least {bytes_needed(box)} bytes")
+                megabytes = math.ceil(bytes_needed(box) / 1e6)
+                problem = f"too little: one coarse cell with its halo needs {megabytes} MB"
+                remedy = f"give at least {bytes_needed(box)} bytes ({megabytes}MB)"
+                raise InputError("max_memory", problem, remedy)
         elif cut is None or cut.cells + launch_cost >= size:
             boxes.append(box)
             continue

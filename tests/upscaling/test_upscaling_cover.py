@@ -89,9 +89,7 @@ def test_the_best_cut_costs_what_trying_every_cut_finds():
 
 def test_memory_too_small_for_one_cell_is_refused():
     mask = np.ones((9, 9, 9), dtype=bool)
-    with pytest.raises(
-        InputError, match=r"max_memory: .* one coarse cell with its halo needs 1\.3 times as much"
-    ):
+    with pytest.raises(InputError, match=r"max_memory: .* needs 1 MB; give at least 125 bytes \(1MB\)"):
         cover(mask, 2, launch_cost=0, bytes_needed=cells(2, mask), max_bytes=100)
 
 
