@@ -48,7 +48,7 @@ def table(n: int, device: str) -> None:
         ("smooth the error, a field", 12, 4, lambda: kernels.add_smoothed(
             u, error, hat, where[0], layout.tile)),
         ("advect corrected, a field", 28, 4, lambda: kernels.advect_limited(
-            u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, *kind, True)),
+            u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, error, *kind, True, False)),
         ("buoyancy", 12, 1, lambda: forces.add_buoyancy(state, 1e-3)),
         ("divergence", 16, 2, lambda: projection.measure(state.velocity)),
         ("gradient", 28, 1, lambda: projection._subtract_gradient(state.velocity)),
