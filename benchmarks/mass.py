@@ -3,10 +3,11 @@
     python benchmarks/mass.py               all scenes, about ten CPU minutes on one core
     python benchmarks/mass.py hot tiny      these scenes
 
-Each row is a scene on its cells (1x), on cells half and a quarter as large. `emitted`: what sources have given by the
-end, `present`: what is in the domain and what has left it (and decayed), both as fractions of those of the finest cells
-at CFL 1 and, in the scenes in wind, of what is known; `advection`: what advection has added, in per cent of what was
-emitted by then, and per second of the run. The ledger is that of the tests (tests/solver/mass_cases.py).
+Each row is a scene on its cells (1x), on cells half or a quarter as large. `emitted`: what sources have given by the
+end, as a fraction of what is known (in wind, without noise) or of the finest cells at CFL 1; `present or left`: what is
+in the domain, has left it or has decayed, as a fraction of the finest cells at CFL 1; `advection`: what advection has
+added, in per cent of what was emitted, by the end and per second. What leaves is measured to first order, at the faces.
+The ledger is that of the tests (tests/solver/mass_cases.py).
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Scene:
     known: float | None = None
 
 
-def disc(velocity: bool, noise: bool, radius: float = 0.16, boundary: object = OPEN) -> Callable[[int], Setup]:
+def disc(
+    velocity: bool, noise: bool, radius: float = 0.16, boundary: object = OPEN
+) -> Callable[[int], Setup]:
     """2-D, 1.28 m x 1.92 m: 32 x 48 cells at 1x."""
 
     def setup(scale: int) -> Setup:
@@ -87,7 +90,11 @@ def blown(noise: bool, radius: float) -> Callable[[int], Setup]:
 
     def setup(scale: int) -> Setup:
         source = Source(Shape("sphere", (0.3, 0.5), radius), 1.0, noise=Noise(1.0, 6.0, 3) if noise else None)
-        return Setup(Grid((32 * scale, 32 * scale), 1 / 32 / scale, (OPEN, PERIODIC)), Physics(wind=(1.0, 0.0)), sources=(source,))
+        return Setup(
+            Grid((32 * scale, 32 * scale), 1 / 32 / scale, (OPEN, PERIODIC)),
+            Physics(wind=(1.0, 0.0)),
+            sources=(source,),
+        )
 
     return setup
 
@@ -124,11 +131,17 @@ def run(scene: Scene, scale: int, cfl: float, advection: str) -> tuple[Ledger, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("scenes", nargs="*", choices=[[], *SCENES], default=[])
     parser.add_argument("--advection", default="maccormack")
     options = parser.parse_args()
-    print("| CFL " + ", ".join(f"{cfl:g}" for cfl in CFLS) + " | cells | emitted | present or left | advection, % | %/s | CPU s |")
+    print(
+        "| CFL "
+        + ", ".join(f"{cfl:g}" for cfl in CFLS)
+        + " | cells | emitted | present or left | advection, % | %/s | CPU s |"
+    )
     print("|---" * 7 + "|")
     for name in options.scenes or SCENES:
         scene = SCENES[name]
@@ -145,7 +158,10 @@ def main() -> None:
             gains = [-100 * ledger.lost / ledger.emitted for ledger, _, _ in own]
             gained = ", ".join(f"{g:+.1f}" for g in gains)
             rate = ", ".join(f"{g / (scene.frames * FRAME):+.1f}" for g in gains)
-            print(f"| {name} | {scale}x | {emitted} | {present} | {gained} | {rate} | {sum(t for *_, t in own):.0f} |", flush=True)
+            print(
+                f"| {name} | {scale}x | {emitted} | {present} | {gained} | {rate} | {sum(t for *_, t in own):.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

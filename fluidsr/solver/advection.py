@@ -116,9 +116,7 @@ class Advection:
         if given is not None:
             phi[given[0]] = given[1] * decay
 
-    def _begin(
-        self, phi: torch.Tensor, reach: float
-    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    def _begin(self, phi: torch.Tensor, reach: float) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """The box to work on, with what is around it prepared; None where there is nothing to move."""
         box = self._occupied(phi, math.ceil(reach) + 1)
         if box is not None and self.maccormack:

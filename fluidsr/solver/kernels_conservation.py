@@ -9,8 +9,8 @@ import taichi as ti
 from fluidsr.solver.kernels_advection import beyond, tiles_of, triple
 from fluidsr.solver.sampling import F32, F64, I32
 
-# Where the limits took an amount away, up to so many times of it is made up for there, before other places are asked:
-# it is spread over 27 cells, of which those at the edge of the smoke, about every fourth, can give or take.
+# What limits have cut off is smoothed, over 27 cells; a cell gives or takes up to so many times its part of that before
+# other places are asked. (With 4, noisy sources used all of it; from 16 on about a third, and smoke stays sharpest.)
 NEAR = 16.0
 
 
@@ -41,8 +41,8 @@ def share_taken_out(forth: ti.template(), i, j, k, n, lower, upper):
 
 @ti.kernel
 def amount_and_outflow(phi: F32, forth: F32, region: I32, limits: F32, reach: int, sums: F64):
-    """sums [rows, 2] = the sum of phi; how much of it the flow takes out beyond `limits`. 4 bytes a cell, 16 more within
-    `reach` cells of open ends, the most that the flow crosses."""
+    """sums [rows, 2] = the sum of phi; how much of it the flow takes out beyond `limits`. 4 bytes a cell, 16 more
+    within `reach` cells of open ends, the most that the flow crosses."""
     for row in range(region[0] * region[1]):
         n, lower, upper = triple(region, 0), triple(limits, 0), triple(limits, 1)
         i, j, first, last = row_of(row, region)

@@ -1,4 +1,4 @@
-"""A ledger of smoke: what sources give, what leaves through open faces, what decays, and what advection adds or loses."""
+"""A ledger of smoke: what sources give, what leaves through open faces, what decays, what advection adds or loses."""
 
 from __future__ import annotations
 

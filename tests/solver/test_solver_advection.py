@@ -210,7 +210,7 @@ def test_amounts_are_kept_to_rounding_within_the_limits(tile: int, sign: float) 
         mover.amount(kept, 2.0)
     assert abs(float(phi.double().sum()) / before - 1) > 0.03
     assert float(kept.double().sum()) == pytest.approx(before, rel=1e-5)
-    assert 0 <= float((sign * kept).min()) and float((sign * kept).max()) <= 1.0
+    assert float((sign * kept).min()) >= 0 and float((sign * kept).max()) <= 1.0
     assert not kept[(phi == 0) & (kept != 0)].abs().gt(1e-3).any()  # no smoke where there was none
 
 

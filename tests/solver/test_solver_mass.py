@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from mass_cases import FRAME, Ledger, kept, total
+from mass_cases import Ledger, kept, total
 from random_setups import setups
 from solver_cases import CLOSED, FLOOR, OPEN, PERIODIC, SPHERE, plume
 
 from fluidsr.solver import Grid, Noise, Numerics, Physics, Setup, Shape, Solver, Source
+
 
 def blown(advection: str, boundary: tuple[tuple[str, str], ...], frames: int) -> tuple[Solver, Ledger]:
     """A puff of an eighth of a box of 64 x 32 cells, emitted once, in a wind of 1.03 cells a substep."""
@@ -71,7 +72,9 @@ def hot_smoke(scale: int, cfl: float) -> Ledger:
     source = Source(shape, 0.8, 1.0, (0.0, 1.5), noise)
     setup = Setup(grid, Physics(buoyancy_temperature=0.35), sources=(source,), cfl=cfl, max_substeps=1000)
     _, ledger = kept(setup, 12)
-    return Ledger(*(x * grid.cell_size**2 for x in (ledger.emitted, ledger.left, ledger.decayed, ledger.lost)))
+    return Ledger(
+        *(x * grid.cell_size**2 for x in (ledger.emitted, ledger.left, ledger.decayed, ledger.lost))
+    )
 
 
 def test_a_hot_noisy_source_gives_as_much_smoke_whatever_the_cells_and_the_substeps() -> None:
@@ -84,7 +87,7 @@ def test_a_hot_noisy_source_gives_as_much_smoke_whatever_the_cells_and_the_subst
 
 
 # Of what has been emitted, in boxes of 5 to 10 cells, by sources of 1 to 5 whose sharp edges every step renews.
-COARSE = {"semi-lagrangian": 0.25, "maccormack": 0.35, "reflection": 0.8}
+COARSE = {"semi-lagrangian": 0.25, "maccormack": 0.1, "reflection": 0.1}
 
 
 @settings(
