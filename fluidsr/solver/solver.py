@@ -31,10 +31,10 @@ from fluidsr.solver.state import DYES, State, to_faces
 from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
-# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
+# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 6. Without heat 4 less, without
 # solids 21 less; with fuel BYTES_OF_FUEL more, with colors BYTES_OF_COLOR, with reflection 12. In a substep in which
 # solids move 16 more, with nozzles 28.
-BYTES_PER_CELL = 88
+BYTES_PER_CELL = 90
 BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
 BYTES_OF_COLOR = (
     12 + 40
