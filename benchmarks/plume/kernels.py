@@ -9,6 +9,7 @@ import torch
 
 from fluidsr.solver import Grid, Numerics, Physics, backend
 from fluidsr.solver import kernels_advection as kernels
+from fluidsr.solver import kernels_conservation as conservation
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.forces import Forces
 from fluidsr.solver.geometry import Geometry
@@ -39,6 +40,8 @@ def table(n: int, device: str) -> None:
     hat, error = advection.hat[: u.numel()], advection.error[: u.numel()]
     where = advection.region(normal, (none, size))
     kind = (layout.tile, layout.periodic)
+    cells = advection.region(none, (none, layout.cells))
+    scalars = (state.density, *(a[: n**3] for a in (advection.low, advection.high, advection.hat)), cells[0])
     steps: list[tuple[str, int, int, Callable[[], object]]] = [
         ("trace (with the centring)", 60, 1, lambda: advection.trace(state.velocity, 1.0)),
         ("advect there, a field", 28, 4, lambda: kernels.advect_back(
@@ -48,7 +51,13 @@ def table(n: int, device: str) -> None:
         ("smooth the error, a field", 12, 4, lambda: kernels.add_smoothed(
             u, error, hat, where[0], layout.tile)),
         ("advect corrected, a field", 28, 4, lambda: kernels.advect_limited(
-            u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, *kind, True)),
+            u, hat, advection.back, advection.low, advection.high, *where, 0.0, 1.0, 0.0, error, *kind, True, False)),
+        ("total and outflow of a scalar", 4, 1, lambda: conservation.amount_and_outflow(
+            state.density, advection.forth, *cells, 7, advection.amounts.buffer)),
+        ("smooth what limits cut off", 12, 1, lambda: kernels.add_smoothed(
+            state.density, error[: n**3], hat[: n**3], cells[0], layout.tile)),
+        ("room within limits", 16, 1, lambda: conservation.rooms(*scalars, advection.rooms.buffer)),
+        ("use it", 20, 1, lambda: conservation.use_room(*scalars, 0.0, 0.0, 1.0, 0.0, layout.tile)),
         ("buoyancy", 12, 1, lambda: forces.add_buoyancy(state, 1e-3)),
         ("divergence", 16, 2, lambda: projection.measure(state.velocity)),
         ("gradient", 28, 1, lambda: projection._subtract_gradient(state.velocity)),

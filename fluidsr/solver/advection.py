@@ -8,6 +8,10 @@ papers of 2003 and 2005, within the limits of Selle et al. The error is smoothed
 the shortest waves have lost their phase, so they are not restored and fade as in a semi-Lagrangian step. The order of
 accuracy stays two. docs/solver.md has the comparison.
 
+Without limits this nearly keeps the total of a field; limits do not, as they mostly raise values, at the foot of smoke.
+`amount` makes up for that, beside the places where it happened, within the limits (mass fixers of weather models:
+Priestley 1993; Bermejo and Conde 2002; Zerroukat 2010).
+
 Tracing costs more than interpolating, so each substep traces
 once from every cell centre, by the midpoint rule (RK2), and all fields use that: cells as it is, faces as the mean of
 the two cells beside them, which is as accurate (second order) as the interpolation itself.
@@ -22,8 +26,10 @@ import numpy as np
 import torch
 
 from fluidsr.solver import kernels_advection as kernels
+from fluidsr.solver import kernels_conservation as conservation
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.layout import Layout
+from fluidsr.solver.sums import Sums
 from fluidsr.solver.workspace import Workspace
 
 NOTHING = 1e-6  # smaller densities and temperatures are set to zero: they cost like smoke and show like air
@@ -54,6 +60,7 @@ class Advection:
         scratch = workspace.take(STAGE, 4 * most)
         self.centred = scratch[: 3 * nx * ny * nz]
         self.hat, self.low, self.high, self.error = (scratch[n * most : (n + 1) * most] for n in range(4))
+        self.amounts, self.rooms = Sums(nx * ny, device, 2), Sums(nx * ny, device, 6)
         self.extents = workspace.take(STAGE, 2 * nx * ny, torch.int32)
 
     def trace(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
@@ -82,10 +89,37 @@ class Advection:
         `reach` bounds how many cells the flow crosses. Open faces bring in zeros. Costs in proportion to the box that
         is not empty.
         """
-        box = self._occupied(phi, math.ceil(reach) + 1)
+        box = self._begin(phi, reach)
+        if box is not None:
+            self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
+
+    def amount(
+        self, phi: torch.Tensor, reach: float, decay: float = 1.0, exact: bool = True,
+        given: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        """`scalar` of a `phi` that is an amount in each cell, whose total is to be kept.
+
+        On return the total has changed by what has left through open faces and by `decay` alone, to rounding, where
+        `exact`, which asks for a flow without divergence; otherwise by nothing that the limits did. `given`: cells
+        (flat indices) and their values after the step, which is not to change them (before the decay).
+
+        No value leaves the range of the samples that it is made of, and none appears where there is nothing. A
+        semi-Lagrangian step without corrections has no limits, and keeps no total.
+        """
+        box = self._begin(phi, reach)
         if box is None:
             return
         if self.maccormack:
+            self._advect_keeping(phi, box, reach, decay, exact, given)
+            return
+        self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
+        if given is not None:
+            phi[given[0]] = given[1] * decay
+
+    def _begin(self, phi: torch.Tensor, reach: float) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The box to work on, with what is around it prepared; None where there is nothing to move."""
+        box = self._occupied(phi, math.ceil(reach) + 1)
+        if box is not None and self.maccormack:
             # The second pass looks beyond the box, where hat is zero: as far as `forth`, at most 3 * reach.
             around = math.ceil(3 * reach) + 2
             spans = (
@@ -93,7 +127,38 @@ class Advection:
                 for a, b, period in zip(*box, self.layout.periods, strict=True)
             )
             self.hat[: phi.numel()].view(self.layout.cells)[tuple(spans)].zero_()
-        self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
+        return box
+
+    def _advect_keeping(
+        self,
+        phi: torch.Tensor,
+        box: tuple[tuple[int, ...], tuple[int, ...]],
+        reach: float,
+        decay: float,
+        exact: bool,
+        given: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> None:
+        region, limits = self.region(NO_FACE, box)
+        wanted = 0.0
+        if exact:
+            farthest = math.ceil(3 * reach) + 1
+            conservation.amount_and_outflow(phi, self.forth, region, limits, farthest, self.amounts.buffer)
+            before, left = self.amounts.totals()
+            wanted = before - left
+        self._advect(phi, NO_FACE, box, 0.0, 1.0, 0.0, keeps=True)
+        cut, smoothed = self.error[: phi.numel()], self.hat[: phi.numel()]
+        if given is not None:
+            cells, values = given
+            phi[cells] = values
+            self.low[cells], self.high[cells] = values, values
+            cut[cells] = 0.0
+        kernels.add_smoothed(phi, cut, smoothed, region, self.layout.tile)
+        fields = (phi, self.low, self.high, smoothed, region)
+        conservation.rooms(*fields, self.rooms.buffer)
+        total, cuts, down, up, near_down, near_up = self.rooms.totals()
+        excess = total - wanted if exact else -cuts
+        shares = _shares(excess, near_down, down) if excess > 0 else _shares(excess, near_up, up)
+        conservation.use_room(*fields, *shares, decay, NOTHING, self.layout.tile)
 
     def velocity(self, velocity: Sequence[torch.Tensor]) -> None:
         """Move the three face arrays in place along the last trace. Open faces bring in the wind.
@@ -115,7 +180,9 @@ class Advection:
         inflow: float,
         decay: float,
         nothing: float,
+        keeps: bool = False,
     ) -> None:
+        """With `keeps`, `error` is what the limits took away."""
         hat, error = self.hat[: phi.numel()], self.error[: phi.numel()]
         region, limits = self.region(normal, box)
         kind = (self.layout.tile, self.layout.periodic)
@@ -131,8 +198,8 @@ class Advection:
             corrected = error
             corrected.copy_(phi)
         kernels.advect_limited(
-            phi, corrected, self.back, self.low, self.high, region, limits, inflow, decay, nothing, *kind,
-            self.maccormack,
+            phi, corrected, self.back, self.low, self.high, region, limits, inflow, decay, nothing, error, *kind,
+            self.maccormack, keeps,
         )  # fmt: skip
         self._join(phi, normal)
 
@@ -173,3 +240,13 @@ class Advection:
             first.append(0 if around else max(int(low) - margin, 0))
             last.append(n if around else min(int(high) + margin, n))
         return tuple(first), tuple(last)
+
+
+def _shares(excess: float, near: float, whole: float) -> tuple[float, float]:
+    """The shares of the `near` room, and of the rest of the `whole`, that take an `excess` away; negative where it is
+    negative."""
+    amount, sign = abs(excess), math.copysign(1.0, excess)
+    if amount <= near:
+        return sign * amount / near if near > 0 else 0.0, 0.0
+    rest = whole - near
+    return sign, sign * min((amount - near) / rest, 1.0) if rest > 0 else 0.0

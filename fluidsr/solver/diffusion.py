@@ -12,7 +12,7 @@ from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_diffusion import hold, implicit
 from fluidsr.solver.kernels_pressure import descend, search
-from fluidsr.solver.pressure import Sums
+from fluidsr.solver.sums import Sums
 from fluidsr.solver.workspace import Workspace
 
 # Residual at which a component counts as solved, as a share of its own L2 norm. The matrix has no eigenvalue

@@ -322,10 +322,11 @@ def add_smoothed(
 @ti.kernel
 def advect_limited(
     phi: F32, corrected: F32, shift: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
-    decay: ti.f32, nothing: ti.f32, tile: ti.template(), periodic: ti.template(), maccormack: ti.template(),
+    decay: ti.f32, nothing: ti.f32, cut: F32, tile: ti.template(), periodic: ti.template(),
+    maccormack: ti.template(), keeps: ti.template(),
 ):  # fmt: skip
     """phi = decay * `corrected` where the flow came from, within [low, high]; up to `nothing` becomes 0. 28 bytes a
-    sample. `limits` and `inflow` as in `advect_back`.
+    sample. `limits` and `inflow` as in `advect_back`. With `keeps`: cut = what the limits took away; 4 bytes more.
 
     Not `maccormack`: `corrected` is a copy of phi, with the limits of its own samples; low and high are not read.
     """
@@ -335,6 +336,7 @@ def advect_limited(
         size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
+        taken = ti.Vector.zero(ti.f32, tile if ti.static(keeps) else 1)
         for m in range(count):
             q, o, v, w, outside = samples_along(
                 shift,
@@ -353,10 +355,15 @@ def advect_limited(
             if ti.static(maccormack):
                 least, most = low[q0 + m], high[q0 + m]
             # Rounding must not leave the range either: constants stay what they are to the last bit.
-            new = decay * ti.min(ti.max(moved, least), most)
+            within = ti.min(ti.max(moved, least), most)
+            new = decay * within
+            if ti.static(keeps):
+                taken[m] = moved - within
             value[m] = ti.select(ti.abs(new) > nothing, new, 0.0)
         for m in range(count):
             phi[q0 + m] = value[m]
+            if ti.static(keeps):
+                cut[q0 + m] = taken[m]
 
 
 @ti.kernel

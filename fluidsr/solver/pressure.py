@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from fluidsr.solver import kernels_boundary_band as on_rim
 from fluidsr.solver.boundary_band import Rim
 from fluidsr.solver.kernels_pressure import apply_matrix, descend, search
 from fluidsr.solver.state import zeros
+from fluidsr.solver.sums import Norms, Sums
 
 # What rounding of p in float32 leaves of a residual, as a share of |p| (L2). To go below it takes another
 # solve, of what is left, and iterating on before that one is in vain.
@@ -56,37 +56,6 @@ class SolveReport:
             other.max_speed,
             self.converged and other.converged,
         )
-
-
-@dataclass(frozen=True)
-class Norms:
-    """Of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing
-    it."""
-
-    l2: float
-    greatest: float
-    max_speed: float = 0.0
-
-
-class Sums:
-    """Collects what kernels sum up in float64 part by part; adding the parts in a fixed order gives the same
-    bits on every run, whatever thread did which part."""
-
-    def __init__(self, parts: int, device: str) -> None:
-        self.buffer = zeros(3 * parts, device, torch.float64)
-        self.parts = parts
-
-    def sum(self) -> float:
-        """Of the first number of each part."""
-        return float(self._columns()[0].sum())
-
-    def norms(self) -> Norms:
-        """Of parts that hold (sum of squares, greatest magnitude, greatest speed)."""
-        squares, greatest, speed = self._columns()
-        return Norms(float(np.sqrt(squares.sum())), float(greatest.max()), float(speed.max()))
-
-    def _columns(self) -> np.ndarray:
-        return np.ascontiguousarray(self.buffer.cpu().numpy().reshape(self.parts, 3).T)
 
 
 class PressureSolve(Protocol):

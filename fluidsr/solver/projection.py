@@ -18,12 +18,11 @@ from fluidsr.solver.pressure import (
     BoxSolve,
     ConjugateGradients,
     EmptyBox,
-    Norms,
     PressureSolve,
     SolveReport,
-    Sums,
 )
 from fluidsr.solver.setup import Numerics
+from fluidsr.solver.sums import Norms, Sums
 from fluidsr.solver.workspace import Workspace
 
 # A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.

@@ -116,14 +116,15 @@ class Solids:
         self, scalar: torch.Tensor, advection: Advection, reach: float
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Cells (flat indices) whose advected value would be made of samples behind a wall, and the value that
-        they get from this side; to be put in place once `scalar` has been advected. None where there is none.
+        they get from this side; and solid cells, which get 0; to be put in place once `scalar` has been advected. None
+        where there are no obstacles.
 
         `advection` has traced the flow, which crosses at most `reach` cells. Nothing is made of what no chain of open
         faces leads to, so smoke passes no wall, however thin.
         """
         if not self.any:
             return None
-        found = []
+        found = [(self._solid, torch.zeros(self._solid.numel(), device=self.device))]
         for walls in self._walls(math.ceil(reach) + 1):
             count = walls.cells.numel()
             if count:
@@ -135,8 +136,6 @@ class Solids:
                 )  # fmt: skip
                 where = behind.nonzero().squeeze(1)
                 found.append((walls.cells[where].long(), value[where]))
-        if not found:
-            return None
         cells, values = (torch.cat(parts) for parts in zip(*found, strict=True))
         return cells, values
 

@@ -31,10 +31,10 @@ from fluidsr.solver.state import DYES, State, to_faces
 from fluidsr.solver.workspace import Workspace
 
 # What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
-# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 4. Without heat 4 less, without
+# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 6. Without heat 4 less, without
 # solids 21 less; with fuel BYTES_OF_FUEL more, with colors BYTES_OF_COLOR, with reflection 12. In a substep in which
 # solids move 16 more, with nozzles 28.
-BYTES_PER_CELL = 88
+BYTES_PER_CELL = 90
 BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
 BYTES_OF_COLOR = (
     12 + 40
@@ -101,6 +101,9 @@ class Solver:
             self._fire = Fire(grid, setup.physics.combustion, flows, self.device)
         made = self._fire.made if self._fire is not None else None
         self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace, made)
+        # Whether no gas is made and no cell is cut: then the sum over cells is a total that the flow keeps.
+        makes_gas = bool(self._inflows.sources) or made is not None
+        self._divergence_free = not (makes_gas or setup.obstacles)
         self._reflects = setup.numerics.advection == "reflection"
         kept = self._state.velocity if self._reflects else ()
         self._unprojected = tuple(torch.empty_like(component) for component in kept)
@@ -251,12 +254,8 @@ class Solver:
                 rates.append(physics.dissipation_density)
             self._solids.continue_into(scalars, ())
             for scalar, rate in zip(scalars, rates, strict=True):
-                beside_walls = self._solids.shield(scalar, self._advection, reach)
-                decay = math.exp(-rate * dt)
-                self._advection.scalar(scalar, reach, decay)
-                if beside_walls is not None:
-                    cells, values = beside_walls
-                    scalar[cells] = values * decay
+                given = self._solids.shield(scalar, self._advection, reach)
+                self._advection.amount(scalar, reach, math.exp(-rate * dt), self._divergence_free, given)
 
     def _advect_velocity(self) -> None:
         with self._timed("advect"):

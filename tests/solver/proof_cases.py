@@ -65,7 +65,7 @@ def turned(dim: int, n: int, maccormack: bool) -> tuple[float, np.ndarray]:
     phi, mover = start.clone(), Advection(grid, "cpu", maccormack, Workspace("cpu"))
     mover.trace(rotation(grid), 1.0 / steps)
     for _ in range(steps):
-        mover.scalar(phi, 3.0)
+        mover.amount(phi, 3.0)
     return float((phi - start).abs().sum() / start.sum()), phi.view(grid.shape).numpy()
 
 

@@ -68,7 +68,11 @@ class Reference:
             lost = 0.5 * (phi - _interpolate(hat, ahead, wraps)[0])
             error = np.where(self._outside(ahead, phi.shape) > 0, 0.0, lost)
             corrected = _interpolate(phi + _smoothed(error, wraps), there, wraps)[0]
-            hat = np.clip((1 - share) * corrected + share * inflow, low, high)
+            free = (1 - share) * corrected + share * inflow
+            hat = np.clip(free, low, high)
+            if normal is None:
+                left = (phi * np.minimum(self._outside(ahead, phi.shape), 1.0)).sum()
+                hat = _with_total(hat, low, high, _smoothed(free - hat, wraps), phi.sum() - left)
         if normal is not None and wraps[normal]:
             hat = np.concatenate([hat, hat.take([0], normal)], normal)
         return hat
@@ -173,6 +177,17 @@ class Reference:
             after = first if grid.periodic[axis] else -last * high
             slope = np.diff(np.concatenate([before, p, after], axis), axis=axis)
             self.velocity[axis] = weights[axis] * (self.velocity[axis] - slope)
+
+
+def _with_total(a: Array, low: Array, high: Array, cut: Array, wanted: float) -> Array:
+    """`a` with the total `wanted`, as far as its limits allow: beside what they `cut` off first, then everywhere."""
+    sign = np.sign(a.sum() - wanted)
+    room = np.minimum(a - low if sign > 0 else high - a, abs(a))
+    near = np.minimum(room, 16 * np.maximum(-sign * cut, 0))
+    excess, rest = abs(a.sum() - wanted), room - near
+    if excess > near.sum():
+        return a - sign * (near + rest * min((excess - near.sum()) / max(rest.sum(), 1e-300), 1.0))
+    return a - sign * near * excess / max(near.sum(), 1e-300)
 
 
 def _interpolate(a: Array, position: Array, wraps: tuple[bool, ...]) -> tuple[Array, Array, Array]:

@@ -177,6 +177,70 @@ def test_skipping_what_is_empty_changes_no_bit() -> None:
     assert torch.equal(narrow, wide)
 
 
+def swirl(grid: Grid) -> tuple[torch.Tensor, ...]:
+    """A flow without divergence that crosses no wall, at most 1 m/s, random from face to face along z."""
+    n, (u, v, w) = grid.cells[0], uniform(grid)
+    edges = torch.linspace(0.0, math.pi, n + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    strength = torch.rand(n, generator=torch.Generator().manual_seed(7)) * 2 - 1
+    u.copy_((torch.sin(edges)[:, None, None] * torch.cos(middles)[None, :, None] * strength).reshape(-1))
+    v.copy_((-torch.cos(middles)[:, None, None] * torch.sin(edges)[None, :, None] * strength).reshape(-1))
+    return u, v, w
+
+
+def blocks(grid: Grid) -> torch.Tensor:
+    """Sharp blocks of different values in empty air, flat."""
+    field = torch.zeros(grid.cells)
+    for k, (a, b, c) in enumerate(((2, 3, 4), (9, 5, 8), (6, 10, 3))):
+        field[a : a + 3, b : b + 4, c : c + 5] = 0.4 + 0.3 * k
+    return field.reshape(-1)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("tile", [1, CPU_TILE])
+def test_amounts_are_kept_to_rounding_within_the_limits(tile: int, sign: float) -> None:
+    """(`scalar` adds 8 %.)"""
+    grid = box(16, (CLOSED,) * 3)
+    mover, phi = advection(grid), sign * blocks(grid)
+    mover.layout = dataclasses.replace(mover.layout, tile=tile)
+    mover.trace(swirl(grid), 0.1)
+    before, kept = float(phi.double().sum()), phi.clone()
+    for _ in range(8):
+        mover.scalar(phi, 2.0)
+        mover.amount(kept, 2.0)
+    assert abs(float(phi.double().sum()) / before - 1) > 0.03
+    assert float(kept.double().sum()) == pytest.approx(before, rel=1e-5)
+    assert float((sign * kept).min()) >= 0 and float((sign * kept).max()) <= 1.0
+    assert not kept[(phi == 0) & (kept != 0)].abs().gt(1e-3).any()  # no smoke where there was none
+
+
+def test_what_leaves_is_no_loss_and_what_decays_is_as_much_everywhere() -> None:
+    grid = box(16, (OPEN,) * 3)
+    mover, phi = advection(grid), blocks(grid)
+    before = float(phi.double().sum())
+    mover.trace(uniform(grid, 1.3, -0.7, 0.4), 0.1)
+    decayed = phi.clone()
+    for _ in range(3):
+        mover.amount(phi, 3.0)
+        mover.amount(decayed, 3.0, decay=0.9)
+    assert 0 < float(phi.double().sum()) < 0.9 * before
+    assert torch.allclose(decayed, 0.9**3 * phi, atol=1e-5)
+
+
+def test_amounts_leave_what_is_given_and_what_is_constant_alone() -> None:
+    """Also in a flow with divergence, where constants have room for no change."""
+    grid = box(12, (CLOSED,) * 3)
+    velocity, mover = random_velocity(grid), advection(grid)
+    mover.trace(velocity, 0.2)
+    constant = torch.full((12**3,), 0.7)
+    mover.amount(constant, 12.0)
+    assert torch.equal(constant, torch.full_like(constant, 0.7))
+    cells, values = torch.tensor([5, 300, 1000]), torch.tensor([0.9, 0.0, 0.2])
+    phi = torch.rand(12**3)
+    mover.amount(phi, 12.0, decay=0.5, exact=False, given=(cells, values))
+    assert torch.equal(phi[cells], values * 0.5)
+
+
 def turned_once(n: int, maccormack: bool, cfl: float = 2.0) -> float:
     """L2 error, relative, of a blob after a full turn."""
     grid = box(n, (CLOSED, CLOSED))

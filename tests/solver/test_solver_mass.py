@@ -1,82 +1,20 @@
 """Where the smoke goes: what sources give, what leaves through open faces, what decays; and what the scheme loses.
 
-Semi-Lagrangian schemes do not conserve mass. How far off they are is stated in docs/solver.md, and held here.
+Plain semi-Lagrangian steps do not conserve mass; corrected ones do. How far off they are is stated in docs/solver.md,
+and held here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
+from mass_cases import Ledger, kept, total
 from random_setups import setups
-from solver_cases import CLOSED, OPEN, PERIODIC, plume
+from solver_cases import CLOSED, FLOOR, OPEN, PERIODIC, SPHERE, plume
 
-from fluidsr.solver import Grid, Numerics, Physics, Setup, Shape, Solver, Source
-
-FRAME = 1 / 24
-
-
-@dataclass
-class Ledger:
-    """Totals over cells: `emitted`, `left` through open faces, `decayed`; `lost` is what none of these explains."""
-
-    emitted: float = 0.0
-    left: float = 0.0
-    decayed: float = 0.0
-    lost: float = 0.0
-
-
-def total(solver: Solver) -> float:
-    return float(solver.density.sum(dtype=torch.float64))
-
-
-def outflow(solver: Solver, dt: float) -> float:
-    """Through open faces in `dt` s, of the density of the cell within."""
-    grid, state = solver.setup.grid, solver.state()
-    density = solver.density.double().numpy().reshape(grid.cells)
-    gone = 0.0
-    for axis in range(grid.dim):
-        faces = state[f"velocity_{'xyz'[axis]}"].double().numpy().reshape(grid.faces(axis))
-        for end, sign in ((0, -1.0), (-1, 1.0)):
-            if grid.opened[axis][end]:
-                speed = np.maximum(sign * faces.take(end, axis), 0.0)
-                gone += float((speed * density.take(end, axis)).sum()) * dt / grid.cell_size
-    return gone
-
-
-def kept(setup: Setup, frames: int) -> tuple[Solver, Ledger]:
-    """A run, with each of its stages watched. What emission and decay do is exact; outflow is of first order."""
-    solver, ledger = Solver(setup), Ledger()
-    rate = setup.physics.dissipation_density
-    for emitter in solver._emitters:
-        emitter.emit = watched(solver, emitter.emit, ledger)  # type: ignore[method-assign]
-    advect = solver._advect_scalars
-
-    def advected(dt: float) -> None:
-        before, gone = total(solver), outflow(solver, dt)
-        advect(dt)
-        after, decay = total(solver), np.exp(-rate * dt)
-        ledger.left += gone
-        ledger.decayed += after / decay - after
-        ledger.lost += before - gone - after / decay
-
-    solver._advect_scalars = advected  # type: ignore[method-assign]
-    for _ in range(frames):
-        solver.advance(FRAME)
-    return solver, ledger
-
-
-def watched(solver: Solver, emit: Callable, ledger: Ledger) -> Callable:
-    def emitted(*given: object) -> None:
-        before = total(solver)
-        emit(*given)
-        ledger.emitted += total(solver) - before
-
-    return emitted
+from fluidsr.solver import Grid, Noise, Numerics, Physics, Setup, Shape, Solver, Source
 
 
 def blown(advection: str, boundary: tuple[tuple[str, str], ...], frames: int) -> tuple[Solver, Ledger]:
@@ -89,17 +27,17 @@ def blown(advection: str, boundary: tuple[tuple[str, str], ...], frames: int) ->
 
 
 @pytest.mark.parametrize(
-    ("advection", "off"), [("semi-lagrangian", 1e-5), ("maccormack", 6e-3), ("reflection", 0.015)]
+    ("advection", "off"), [("semi-lagrangian", 1e-5), ("maccormack", 1e-5), ("reflection", 1e-5)]
 )
 def test_a_puff_in_a_steady_wind_is_kept(advection: str, off: float) -> None:
-    """To rounding where values are only averaged; what limits MacCormack's corrections adds a little."""
+    """To rounding."""
     solver, ledger = blown(advection, (PERIODIC, CLOSED), 40)
     assert ledger.emitted > 150 and ledger.left == 0.0
     assert total(solver) == pytest.approx(ledger.emitted, rel=off)
 
 
 @pytest.mark.parametrize(
-    ("advection", "off"), [("semi-lagrangian", 1e-5), ("maccormack", 0.015), ("reflection", 0.03)]
+    ("advection", "off"), [("semi-lagrangian", 1e-5), ("maccormack", 1e-3), ("reflection", 1e-3)]
 )
 def test_a_puff_leaves_through_an_open_face_and_is_gone(advection: str, off: float) -> None:
     solver, ledger = blown(advection, (OPEN, CLOSED), 66)
@@ -108,7 +46,7 @@ def test_a_puff_leaves_through_an_open_face_and_is_gone(advection: str, off: flo
 
 
 @pytest.mark.parametrize(
-    ("advection", "most"), [("semi-lagrangian", 0.03), ("maccormack", 0.08), ("reflection", 0.12)]
+    ("advection", "most"), [("semi-lagrangian", 0.03), ("maccormack", 3e-5), ("reflection", 3e-5)]
 )
 def test_a_hot_puff_that_rises_and_rolls_up_keeps_its_smoke(advection: str, most: float) -> None:
     setup = plume((64, 96), boundary=(CLOSED, CLOSED), advection=advection)
@@ -118,8 +56,38 @@ def test_a_hot_puff_that_rises_and_rolls_up_keeps_its_smoke(advection: str, most
     assert abs(ledger.lost) < most * ledger.emitted, ledger
 
 
+@pytest.mark.parametrize("advection", ["maccormack", "reflection"])
+def test_around_an_obstacle_and_where_gas_is_made_limits_add_nothing(advection: str) -> None:
+    """There the sum over cells is no total that the flow keeps. (Without that: 9 to 17 % of what was emitted.)"""
+    hot = plume((24, 36), boundary=(CLOSED, CLOSED), advection=advection)
+    ball = replace(SPHERE, shape=Shape("sphere", (0.5, 0.7), 0.12))
+    _, behind = kept(replace(hot, obstacles=(ball,)), 24)
+    assert abs(behind.lost) < 0.04 * behind.emitted, behind
+
+
+def hot_smoke(scale: int, cfl: float) -> Ledger:
+    """Smoke of a noisy disc 8 cells (times `scale`) wide, pushed and hot, m²."""
+    shape, noise = Shape("sphere", (0.64, 0.16), 0.16), Noise(1.0, 9.0, 3)
+    grid = Grid((32 * scale, 48 * scale), 0.04 / scale, (OPEN, FLOOR))
+    source = Source(shape, 0.8, 1.0, (0.0, 1.5), noise)
+    setup = Setup(grid, Physics(buoyancy_temperature=0.35), sources=(source,), cfl=cfl, max_substeps=1000)
+    _, ledger = kept(setup, 12)
+    return Ledger(
+        *(x * grid.cell_size**2 for x in (ledger.emitted, ledger.left, ledger.decayed, ledger.lost))
+    )
+
+
+def test_a_hot_noisy_source_gives_as_much_smoke_whatever_the_cells_and_the_substeps() -> None:
+    """Advection adds none of it. (It once added up to 10 %, and sources gave up to 10 % less instead.)"""
+    runs = [hot_smoke(scale, cfl) for scale in (1, 2) for cfl in (0.5, 1.0, 3.0)]
+    for ledger in runs:
+        assert abs(ledger.lost) < 1e-3 * ledger.emitted
+    given = [ledger.emitted for ledger in runs]
+    assert max(given) < 1.05 * min(given), given
+
+
 # Of what has been emitted, in boxes of 5 to 10 cells, by sources of 1 to 5 whose sharp edges every step renews.
-COARSE = {"semi-lagrangian": 0.25, "maccormack": 0.35, "reflection": 0.8}
+COARSE = {"semi-lagrangian": 0.25, "maccormack": 0.1, "reflection": 0.1}
 
 
 @settings(

@@ -24,7 +24,8 @@ from fluidsr.solver import Grid, backend
 from fluidsr.solver import kernels_boundary_band as on_rim
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.kernels_pressure import apply_matrix
-from fluidsr.solver.pressure import BoxAndRim, Sums
+from fluidsr.solver.pressure import BoxAndRim
+from fluidsr.solver.sums import Sums
 
 PAIRS = [CLOSED, OPEN, FLOOR, ("open", "closed"), WRAP]
 
