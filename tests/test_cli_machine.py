@@ -73,7 +73,7 @@ def test_stderr_is_events_alone(capsys: pytest.CaptureFixture[str], cache: Path,
     code, out, err = run(capsys, *command)
     assert code == 0 and out == f"{tmp_path / 'out'}: done\n"
     events = [json.loads(line) for line in err.splitlines()]
-    assert "1 frames are missing" in events[0]["message"] and events[0]["event"] == "note"
+    assert "frame 2 is missing" in events[0]["message"] and events[0]["event"] == "note"
     last = events[-1]
     assert {key: last[key] for key in ("event", "stage", "frame", "of", "unit", "seconds_left")} == {
         "event": "progress",

@@ -11,6 +11,7 @@ from fluidsr import memory, scenes
 from fluidsr.cli import main
 from fluidsr.pipeline import memory_need
 from fluidsr.scenes import geometry
+from fluidsr.solver import BYTES_PER_CELL
 
 
 def call(*arguments: str) -> int:
@@ -71,7 +72,8 @@ def test_what_does_not_fit_is_refused_with_what_does(
         assert sum(memory_need.of_scene(scene(*most), None).values()) <= 10e9
         assert sum(memory_need.of_scene(scene(*(n + 2 for n in most)), None).values()) > 10e9
     else:
-        assert 84 * ((4 * most) ** 3 + most**3) <= 10e9 < 84 * ((4 * most + 32) ** 3 + (most + 8) ** 3)
+        need, more = ((4 * n) ** 3 + n**3 for n in (most, most + 8))
+        assert BYTES_PER_CELL * need <= 10e9 < BYTES_PER_CELL * more
 
 
 def test_more_cells_than_the_solver_can_index(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

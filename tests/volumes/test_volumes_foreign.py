@@ -165,7 +165,7 @@ def test_voxels_that_are_no_cubes_are_refused(tmp_path):
     write_vdb(tmp_path / "a.vdb", density=full(8, 8, 8))
     data = (tmp_path / "a.vdb").read_bytes()
     at = data.index(b"UniformScaleTranslateMap") + 24 + 24
-    for scale, message in (((0.1, 0.1, 0.2), "unequal"), ((0.0, 0.1, 0.1), "voxel size is 0.0")):
+    for scale, message in (((0.1, 0.1, 0.2), "not cubes"), ((0.0, 0.1, 0.1), "voxel size is 0.0")):
         changed = data[:at] + struct.pack("<3d", *scale) + data[at + 24 :]
         (tmp_path / "b.vdb").write_bytes(changed)
         with pytest.raises(VolumeError, match=message):
