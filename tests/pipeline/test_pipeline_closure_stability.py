@@ -44,8 +44,9 @@ def test_500_frames_of_a_built_in_scene_stay_as_steady_as_without(name: str) -> 
     energy, energy_corrected = plain[0][100:], corrected[0][100:]
     assert energy_corrected.max() < 2.0 * energy.max()
     assert energy_corrected[-100:].mean() < 1.5 * energy_corrected[:100].mean() + 0.1 * energy.max()
-    # Smoke neither piles up nor fades. A corrected run may hold more of it than a coarse one, as finer runs do.
-    assert corrected[1][-100:].mean() == pytest.approx(corrected[1][-200:-100].mean(), rel=0.25)
+    # Smoke neither piles up nor fades; plumes shed it in vortices, so that it comes and goes by a quarter within a
+    # hundred frames, corrected or not. A corrected run may hold more of it than a coarse one, as finer runs do.
+    assert corrected[1][-200:].mean() == pytest.approx(corrected[1][100:300].mean(), rel=0.25)
     assert corrected[1].max() < 2.0 * plain[1].max()
 
 
