@@ -46,7 +46,8 @@ def test_500_frames_of_a_built_in_scene_stay_as_steady_as_without(name: str) -> 
     assert energy_corrected[-100:].mean() < 1.5 * energy_corrected[:100].mean() + 0.1 * energy.max()
     # Smoke neither piles up nor fades; plumes shed it in vortices, so that it comes and goes by a quarter within a
     # hundred frames, corrected or not. A corrected run may hold more of it than a coarse one, as finer runs do.
-    assert corrected[1][-200:].mean() == pytest.approx(corrected[1][100:300].mean(), rel=0.25)
+    *before, last = corrected[1][100:].reshape(4, 100).mean(axis=1)
+    assert 0.75 * min(before) < last < 1.3 * max(before)
     assert corrected[1].max() < 2.0 * plain[1].max()
 
 
