@@ -1,4 +1,4 @@
-"""The words that an option may be, each list once: schemas take the type, checks and the command line its words
+"""What an option may be, each list and each bound once: schemas take the type, checks and the command line its words
 (`typing.get_args`)."""
 
 from __future__ import annotations
@@ -18,3 +18,5 @@ Preconditioner = Literal["auto", "box", "none"]
 StoredPrecision = Literal["half", "float"]
 StyleScore = Literal["enstrophy", "mass", "height", "divergence"]  # of smoke, that a direction is found for
 VelocityUnit = Literal["auto", "m/s", "m/frame", "cells/s", "cells/frame", "blender"]
+
+MOST_DETAIL = 4  # factor on what a generator adds; beyond it there are artifacts alone

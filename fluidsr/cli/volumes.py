@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fluidsr.choices import ConvertedFormat, Naming
+from fluidsr.choices import MOST_DETAIL, ConvertedFormat, Naming
 from fluidsr.cli import completion
 from fluidsr.cli.options import (
     INFERENCE,
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--detail",
-    type=FloatRange(0, 4),
+    type=FloatRange(0, MOST_DETAIL),
     default=1.0,
     show_default=True,
-    metavar="0..4",
+    metavar=f"0..{MOST_DETAIL}",
     help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much.",
 )
 @click.option(

@@ -61,8 +61,7 @@ class CachedFrames:
 
     def fine(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
-        if isinstance(simulation, FilteredSide):  # whose fine side is kept once
-            simulation = simulation.recorded
+        simulation = _recorded(simulation)
         return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
 
     def history(self, simulation: PairedSimulation, index: int, ages: tuple[int, ...], known: int) -> History:
@@ -93,8 +92,12 @@ class CachedFrames:
 
     def fine_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
-        if isinstance(simulation, FilteredSide):
-            simulation = simulation.recorded
+        simulation = _recorded(simulation)
         return self._cache.get(
             (simulation.path, index, "high spline"), lambda: coefficients(simulation.fine_density(index))
         )
+
+
+def _recorded(simulation: PairedSimulation) -> PairedSimulation:
+    """The one whose fine side it has: that is kept once, whatever coarse side is shown beside it."""
+    return simulation.recorded if isinstance(simulation, FilteredSide) else simulation

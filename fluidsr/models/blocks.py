@@ -45,27 +45,7 @@ def repeat_ends(x: Tensor, cropped: CroppedSides, cells: int) -> Tensor:
     added = [(0 if low else cells, 0 if high else cells) for low, high in cropped]
     if not any(map(any, added)):
         return x
-    if torch.compiler.is_exporting():  # where copies into a part would be traced as scatters
-        return F.pad(x, [n for pair in reversed(added) for n in pair], mode="replicate")
-    first = x.dim() - len(cropped)
-    shape = [low + n + high for n, (low, high) in zip(x.shape[first:], added, strict=True)]
-    last = memory_format(len(cropped))
-    as_stored = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
-    wider = torch.empty((*x.shape[:first], *shape), dtype=x.dtype, device=x.device, memory_format=as_stored)
-    inner = wider
-    for axis, (low, high) in enumerate(added, start=first):
-        inner = inner.narrow(axis, low, wider.shape[axis] - low - high)
-    inner.copy_(x)
-    # Axis by axis, each with what the axes before it have been given: edges and corners, too.
-    for axis, (low, high) in enumerate(added, start=first):
-        count, part = wider.shape[axis], wider
-        for later, pair in enumerate(added[axis - first + 1 :], start=axis + 1):
-            part = part.narrow(later, pair[0], wider.shape[later] - sum(pair))
-        if low:
-            part.narrow(axis, 0, low).copy_(part.narrow(axis, low, 1))
-        if high:
-            part.narrow(axis, count - high, high).copy_(part.narrow(axis, count - high - 1, 1))
-    return wider
+    return F.pad(x, [n for pair in reversed(added) for n in pair], mode="replicate")
 
 
 def trim(x: Tensor, cropped: CroppedSides | None, cells: int | Sequence[int]) -> Tensor:

@@ -236,7 +236,7 @@ class Generator(nn.Module):
 
 
 class CroppingGenerator(Generator):
-    """A generator of one frame alone that computes no more than what is kept of a tile.
+    """A generator of one frame alone whose whole volumes and tiles are made by one method.
 
     A subclass defines `_forward`: the fine density of `coarse`, less `receptive_radius` coarse cells at the `cropped`
     sides (None: of a whole volume).

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,9 +40,7 @@ def export_onnx(model: Model, path: Path) -> None:
     names = ["batch", *"xyz"[: card.dim]]
     axes = (0, *range(2, 2 + card.dim))
     shape = {axis: torch.export.Dim(name, min=1) for axis, name in zip(axes, names, strict=True)}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own code, about itself
+    with _quiet_torch():
         program = torch.onnx.export(
             _WholeVolume(generator),
             (example,),
@@ -55,6 +55,20 @@ def export_onnx(model: Model, path: Path) -> None:
     program.model.metadata_props["card"] = card.model_dump_json()
     with replacing(path) as temporary:
         program.save(str(temporary))
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Without warnings of torch about its own code and about packages that are not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class _WholeVolume(torch.nn.Module):

@@ -15,7 +15,7 @@ from fluidsr.models.fields import CHANNELS, INPUTS_DESCRIPTION, REACH, Inputs, g
 from fluidsr.models.generator import (
     DETAIL_RADIUS,
     ArchitectureOptions,
-    Generator,
+    CroppingGenerator,
     Options,
     detail_mask,
     detail_mask_macs,
@@ -44,7 +44,7 @@ class UNetOptions(UNetArchitecture, Options):
     """All hyperparameters of a UNet."""
 
 
-class UNet(Generator):
+class UNet(CroppingGenerator):
     """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`: a U-net (Ronneberger et al. 2015).
 
     The thesis (section 3.4) names U-nets beside residual networks and gives no table; this one is ours. After
@@ -79,37 +79,24 @@ class UNet(Generator):
         )
         self.last = NormedConvolution(dim, widths[0], 1, 1, normed=False)
 
-    def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
-        return self._forward(coarse, None, detail)
-
-    def forward_cropped(
-        self,
-        coarse: Tensor,
-        cropped: CroppedSides,
-        history: Tensor | None = None,
-        detail: Tensor | float | None = None,
-    ) -> Tensor:
-        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides, of which it
-        computes all; at the others the outermost cells are repeated by every layer."""
-        fine = self._forward(coarse, [(False, False)] * self.dim, detail)
-        return trim(fine, cropped, self.receptive_radius * self.factor)
-
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
+        # All of the halo is computed, as if the volume ended beyond it, and cut off at the end.
+        ends = None if cropped is None else [(False, False)] * self.dim
         pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
         x = upsample(gather_fields(coarse, self.options.inputs), self.factor, "nearest")
         x = x.contiguous(memory_format=memory_format(self.dim))
         kept = []
         for stack in self.down:
-            x = stack(x, cropped)
+            x = stack(x, ends)
             kept.append(x)
             x = pool(x, 2)
-        x = self.bottom(x, cropped)
+        x = self.bottom(x, ends)
         for stack in reversed(self.up):
-            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1), cropped)
+            x = stack(torch.cat([upsample(x, 2, "nearest"), kept.pop()], dim=1), ends)
         x = torch.relu(self.last(x))
         if self.options.gated:
             x = x * detail_mask(coarse[:, :1], self.factor)
-        return self.finish(x, coarse, detail)
+        return trim(self.finish(x, coarse, detail), cropped, self.receptive_radius * self.factor)
 
     def fold(self) -> UNet:
         """Eval mode, every batch norm multiplied into its convolution; the stored weights stay. Returns itself."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fluidsr import volumes
+from fluidsr.choices import MOST_DETAIL
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, FrameResampler
@@ -25,7 +26,6 @@ from fluidsr.scenes.regions import factors
 if TYPE_CHECKING:
     from fluidsr.models import Card
 
-_MOST_DETAIL = 4  # as in a scene
 _MASK = "mask"  # what the grid may be called beside the names of a density
 
 
@@ -51,8 +51,8 @@ class ScaleField:
     def check(self, dim: int) -> None:
         """Raise InputError where the factor is out of range, the mask is not there, or regions are not of `dim`
         dimensions."""
-        if not 0 <= self.scale <= (_MOST_DETAIL if self.key == "detail" else np.inf):
-            wanted = f"a number from 0 to {_MOST_DETAIL}" if self.key == "detail" else "0 or more"
+        if not 0 <= self.scale <= (MOST_DETAIL if self.key == "detail" else np.inf):
+            wanted = f"a number from 0 to {MOST_DETAIL}" if self.key == "detail" else "0 or more"
             raise InputError(self.key, f"{self.scale:g} is out of range", f"give {wanted}")
         if self.mask is not None:
             _items(self.mask_key, self.mask)

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import Field, model_validator
 
+from fluidsr.choices import MOST_DETAIL
 from fluidsr.frame import Frame
 from fluidsr.scenes.bodies import Box, Capsule, Cylinder, Mesh, Moving, Sphere
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.scenes.fields import NotNegative, Number, unit
 from fluidsr.scenes.geometry import bounds, distance
 
-DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=4)]
+DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=MOST_DETAIL)]
 
 
 class RegionEffect(Moving):
