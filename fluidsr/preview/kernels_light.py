@@ -2,12 +2,13 @@
 
 import taichi as ti
 
-from fluidsr.preview.kernels_sampling import flat, vec3
+from fluidsr.solver.launch import kernel
+from fluidsr.solver.sampling import F32, V3
 
 
 @ti.func
 def _sweep_row(
-    rho: flat, depth: flat, plan: flat, d: ti.i32, layer: ti.i32, row: ti.i32,
+    rho: F32, depth: F32, plan: F32, d: ti.i32, layer: ti.i32, row: ti.i32,
     mx: ti.i32, my: ti.i32, mz: ti.i32,
 ):  # fmt: skip
     """One row of one layer of the optical depth along direction `d`; see `sweep`."""
@@ -60,8 +61,8 @@ def _sweep_row(
                     depth[base + at] = arriving + layer_depth * rho[at]
 
 
-@ti.kernel
-def sweep(rho: flat, depth: flat, plan: flat, directions: int, mx: int, my: int, mz: int):
+@kernel
+def sweep(rho: F32, depth: F32, plan: F32, directions: int, mx: int, my: int, mz: int):
     """The optical depth from outside to the far side of each cell, along each direction.
 
     `plan` holds per direction: the axis swept, its sense (+-1), the shifts back to the layer before along the
@@ -75,8 +76,8 @@ def sweep(rho: flat, depth: flat, plan: flat, directions: int, mx: int, my: int,
                 _sweep_row(rho, depth, plan, d, layer, row, mx, my, mz)
 
 
-@ti.kernel
-def sweep_layer(rho: flat, depth: flat, plan: flat, directions: int, layer: int, mx: int, my: int, mz: int):
+@kernel
+def sweep_layer(rho: F32, depth: F32, plan: F32, directions: int, layer: int, mx: int, my: int, mz: int):
     """One layer of `sweep`, for a GPU: it wants many threads, where a CPU wants few launches."""
     for d, row in ti.ndrange(directions, ti.max(mx, my)):
         _sweep_row(rho, depth, plan, d, layer, row, mx, my, mz)
@@ -99,10 +100,10 @@ def _transmittance(tau: ti.f32):
     return 1 / a
 
 
-@ti.kernel
+@kernel
 def bake_key(
-    rho: flat, depth: flat, layer_depth: float, light: flat, mx: int, my: int, mz: int,
-    size: vec3, eye: vec3, to_key: vec3, g: float,
+    rho: F32, depth: F32, layer_depth: float, light: F32, mx: int, my: int, mz: int,
+    size: V3, eye: V3, to_key: V3, g: float,
 ):  # fmt: skip
     """Key light scattered towards the eye, per unit of scattering, from its optical depths.
 
@@ -130,9 +131,9 @@ def bake_key(
             )
 
 
-@ti.kernel
+@kernel
 def bake_soft(
-    rho: flat, depth: flat, plan: flat, weights: flat, directions: int, light: flat,
+    rho: F32, depth: F32, plan: F32, weights: F32, directions: int, light: F32,
     mx: int, my: int, mz: int,
 ):  # fmt: skip
     """Light of the surroundings that reaches each cell: the sum over `directions` of weight * transmittance.

@@ -3,9 +3,9 @@
 import taichi as ti
 
 from fluidsr.preview.flames import SHADES
-from fluidsr.preview.kernels_sampling import flat, trilinear, vec2, vec3
-
-counts = ti.types.ndarray(dtype=ti.i32, ndim=1)
+from fluidsr.preview.kernels_sampling import V2, trilinear
+from fluidsr.solver.launch import kernel
+from fluidsr.solver.sampling import F32, I32, V3
 
 BLOCK = 8  # cells along the edge of a block that is left out where it is empty
 DIM = 0.02  # light, as bright as the darkest background
@@ -15,7 +15,7 @@ SHADOW_BIAS = 1.5  # cells of the solid between a surface and the start of its s
 
 
 @ti.func
-def _kept(x: vec3, fade_low: vec3, fade_high: vec3, size: vec3):
+def _kept(x: V3, fade_low: V3, fade_high: V3, size: V3):
     """What is kept at `x` of smoke that fades to nothing at the walls, over 1 / `fade_low` and 1 / `fade_high` cells.
 
     The cube of a ramp: smoke is opaque long before it is dense, and a straight ramp would still look cut.
@@ -28,22 +28,22 @@ def _kept(x: vec3, fade_low: vec3, fade_high: vec3, size: vec3):
 
 
 @ti.func
-def _shade(shades: flat, flame: ti.f32):
+def _shade(shades: F32, flame: ti.f32):
     """What a flame of this brightness emits, linear RGB, from the table `shades [SHADES, 3]`."""
     s = ti.min(ti.max(flame, 0.0), 1.0) * (SHADES - 1)
     i = ti.min(ti.cast(s, ti.i32), SHADES - 2)
-    rgb = vec3(0.0, 0.0, 0.0)
+    rgb = V3(0.0, 0.0, 0.0)
     for c in ti.static(range(3)):
         rgb[c] = shades[3 * i + c] + (s - i) * (shades[3 * i + 3 + c] - shades[3 * i + c])
     return rgb
 
 
 @ti.func
-def _normal(smoothed: flat, x: vec3, n: vec3):
+def _normal(smoothed: F32, x: V3, n: V3):
     """Outward normal of a solid at `x` (its cells), by central differences of its smoothed share."""
-    g = vec3(0.0, 0.0, 0.0)
+    g = V3(0.0, 0.0, 0.0)
     for axis in ti.static(range(3)):
-        e = vec3(0.0, 0.0, 0.0)
+        e = V3(0.0, 0.0, 0.0)
         e[axis] = 1.0
         p, q = x - e, x + e
         g[axis] = _at(smoothed, p, n) - _at(smoothed, q, n)
@@ -51,12 +51,12 @@ def _normal(smoothed: flat, x: vec3, n: vec3):
 
 
 @ti.func
-def _at(a: flat, x: vec3, n: vec3):
+def _at(a: F32, x: V3, n: V3):
     return trilinear(a, x[0], x[1], x[2], ti.cast(n[0], ti.i32), ti.cast(n[1], ti.i32), ti.cast(n[2], ti.i32))
 
 
 @ti.func
-def _reached(solid: flat, start: vec3, direction: vec3, n: vec3):
+def _reached(solid: F32, start: V3, direction: V3, n: V3):
     """1 where the ray from `start` (cells of the solid) meets no solid on its way out of the box, else 0."""
     inverse = 1.0 / direction
     leave = ti.max((0.0 - start) * inverse, (n - start) * inverse).min()
@@ -69,7 +69,7 @@ def _reached(solid: flat, start: vec3, direction: vec3, n: vec3):
 
 
 @ti.func
-def _agree(picture: flat, glow: flat, flames: ti.i32, a: ti.i32, b: ti.i32, tolerance: ti.f32):
+def _agree(picture: F32, glow: F32, flames: ti.i32, a: ti.i32, b: ti.i32, tolerance: ti.f32):
     """Whether two pixels are alike: each number within `tolerance` of their sum, or of `DIM` where that is larger."""
     alike = True
     for c in ti.static(range(3)):
@@ -81,16 +81,16 @@ def _agree(picture: flat, glow: flat, flames: ti.i32, a: ti.i32, b: ti.i32, tole
     return alike
 
 
-@ti.kernel
+@kernel
 def march(
-    density: flat, nx: int, ny: int, nz: int, flame: flat, flames: int,
-    solid: flat, smoothed: flat, solids: int, solid_size: vec3,
-    block_max: flat, bx: int, by: int, bz: int, empty: float,
-    key_light: flat, mx: int, my: int, mz: int, soft_light: flat, sx: int, sy: int, sz: int,
-    wall_key: flat, wall_soft: flat, lamp: vec3, lamp_up: vec3, sky: vec2,
-    fire_light: flat, shades: flat, fire: vec3, emission: float,
-    picture: flat, glow: flat, width: int, height: int, stride: int, coarsest: int, tolerance: float, marched: counts,
-    eye: vec3, forward: vec3, right: vec3, up: vec3, fade_low: vec3, fade_high: vec3,
+    density: F32, nx: int, ny: int, nz: int, flame: F32, flames: int,
+    solid: F32, smoothed: F32, solids: int, solid_size: V3,
+    block_max: F32, bx: int, by: int, bz: int, empty: float,
+    key_light: F32, mx: int, my: int, mz: int, soft_light: F32, sx: int, sy: int, sz: int,
+    wall_key: F32, wall_soft: F32, lamp: V3, lamp_up: V3, sky: V2,
+    fire_light: F32, shades: F32, fire: V3, emission: float,
+    picture: F32, glow: F32, width: int, height: int, stride: int, coarsest: int, tolerance: float, marched: I32,
+    eye: V3, forward: V3, right: V3, up: V3, fade_low: V3, fade_high: V3,
     step: float, extinction: float, enough: float,
 ):  # fmt: skip
     """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel, `glow`
@@ -110,8 +110,8 @@ def march(
     stride: a ray is marched only where the pixels of that pass around it differ by more than `tolerance`, and else they
     are interpolated. The pass of stride `coarsest` marches all. `marched` counts rays and samples.
     """
-    size, blocks = vec3(nx, ny, nz), vec3(bx, by, bz)
-    to_key, to_soft, to_solid = vec3(mx, my, mz) / size, vec3(sx, sy, sz) / size, solid_size / size
+    size, blocks = V3(nx, ny, nz), V3(bx, by, bz)
+    to_key, to_soft, to_solid = V3(mx, my, mz) / size, V3(sx, sy, sz) / size, solid_size / size
     columns, rows = (width + stride - 1) // stride, (height + stride - 1) // stride
     for index in range(columns * rows):
         column, row = index % columns, index // columns
@@ -157,7 +157,7 @@ def march(
             enter = ti.max(ti.min(t0, t1).max(), 0.0)
             leave = ti.max(t0, t1).min()
             key, soft, through = 0.0, 0.0, 1.0
-            shone = vec3(0.0, 0.0, 0.0)
+            shone = V3(0.0, 0.0, 0.0)
             samples = 0
             n = ti.cast(ti.floor(enter / step), ti.i32)  # the piece from n to n + 1 steps
             end = ti.cast(ti.ceil(leave / step), ti.i32)
@@ -168,7 +168,7 @@ def march(
             while n < end and through > enough:
                 t = ti.max((n + 0.5) * step, enter)
                 x = eye + t * ray
-                b = vec3(0.0, 0.0, 0.0)
+                b = V3(0.0, 0.0, 0.0)
                 for axis in ti.static(range(3)):
                     b[axis] = ti.floor(ti.min(ti.max(x[axis] * (1.0 / BLOCK), 0.0), blocks[axis] - 1.0))
                 low = b * BLOCK
@@ -289,13 +289,13 @@ def march(
             marched[1] += samples
 
 
-@ti.kernel
+@kernel
 def plane(
-    density: flat, nx: int, ny: int, flame: flat, flames: int, solid: flat, solids: int, solid_x: int, solid_y: int,
-    key_light: flat, mx: int, my: int, soft_light: flat, sx: int, sy: int,
-    fire_light: flat, shades: flat, fire: vec3, emission: float,
-    picture: flat, glow: flat, width: int, height: int, centre: vec2, half: vec2,
-    fade_low: vec3, fade_high: vec3, depth: float,
+    density: F32, nx: int, ny: int, flame: F32, flames: int, solid: F32, solids: int, solid_x: int, solid_y: int,
+    key_light: F32, mx: int, my: int, soft_light: F32, sx: int, sy: int,
+    fire_light: F32, shades: F32, fire: V3, emission: float,
+    picture: F32, glow: F32, width: int, height: int, centre: V2, half: V2,
+    fade_low: V3, fade_high: V3, depth: float,
 ):  # fmt: skip
     """A 2-D frame as a slab seen from the front, with optical depth `depth` at density 1; `picture`, `glow` and flames
     as in `march`, `emission` that of the slab.
@@ -307,9 +307,9 @@ def plane(
         x = centre[0] + half[0] * ((2.0 * (pixel % width) + 1.0) / width - 1.0)
         y = centre[1] + half[1] * (1.0 - (2.0 * (pixel // width) + 1.0) / height)
         key, soft, through = 0.0, 0.0, 1.0
-        shone = vec3(0.0, 0.0, 0.0)
+        shone = V3(0.0, 0.0, 0.0)
         if 0 <= x <= nx and 0 <= y <= ny:
-            kept = _kept(vec3(x, y, 0.5), fade_low, fade_high, vec3(nx, ny, 1.0))
+            kept = _kept(V3(x, y, 0.5), fade_low, fade_high, V3(nx, ny, 1.0))
             rho = kept * trilinear(density, x, y, 0.5, nx, ny, 1)
             through = ti.exp(-rho * depth)
             key = (1.0 - through) * trilinear(key_light, x * mx / nx, y * my / ny, 0.5, mx, my, 1)

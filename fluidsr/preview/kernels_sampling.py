@@ -6,8 +6,10 @@ the outermost centres and the walls the outermost value holds.
 
 import taichi as ti
 
-flat = ti.types.ndarray(dtype=ti.f32, ndim=1)
-vec2, vec3 = ti.types.vector(2, ti.f32), ti.types.vector(3, ti.f32)
+from fluidsr.solver.launch import kernel
+from fluidsr.solver.sampling import F32
+
+V2 = ti.types.vector(2, ti.f32)
 
 
 @ti.func
@@ -21,7 +23,7 @@ def pair(x: ti.f32, n: ti.i32):
 
 
 @ti.func
-def trilinear(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32):
+def trilinear(a: F32, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32):
     i0, i1, fx = pair(x, nx)
     j0, j1, fy = pair(y, ny)
     k0, k1, fz = pair(z, nz)
@@ -33,9 +35,9 @@ def trilinear(a: flat, x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, 
     return (c00 * (1 - fy) + c01 * fy) * (1 - fx) + (c10 * (1 - fy) + c11 * fy) * fx
 
 
-@ti.kernel
+@kernel
 def occupancy(
-    a: flat, nx: int, ny: int, nz: int, rows: flat, block_max: flat, bx: int, by: int, bz: int,
+    a: F32, nx: int, ny: int, nz: int, rows: F32, block_max: F32, bx: int, by: int, bz: int,
     edge_x: float, edge_y: float, edge_z: float,
 ):  # fmt: skip
     """Raise `block_max` to the largest value that interpolation can meet in each block of `edge` cells: of its cells
@@ -67,8 +69,8 @@ def _overlap(i: ti.i32, low: ti.f32, high: ti.f32):
     return ti.max(ti.min(ti.cast(i + 1, ti.f32), high) - ti.max(ti.cast(i, ti.f32), low), 0.0)
 
 
-@ti.kernel
-def resample(a: flat, nx: int, ny: int, nz: int, rows: flat, out: flat, mx: int, my: int, mz: int):
+@kernel
+def resample(a: F32, nx: int, ny: int, nz: int, rows: F32, out: F32, mx: int, my: int, mz: int):
     """A field on another grid over the same box: the mean over each of its cells, or interpolated where they are the
     finer. `rows` [mx * my * nz] is working memory.
     """

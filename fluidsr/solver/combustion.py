@@ -8,12 +8,13 @@ import torch
 
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32
 from fluidsr.solver.setup import Combustion
 from fluidsr.solver.state import State, zeros
 
 
-@ti.kernel
+@kernel
 def burn(
     fuel: F32, density: F32, temperature: F32, made: F32, most: ti.f32, coldest: ti.f32, smoke: ti.f32, heat: ti.f32,
     volume: ti.f32, expands: ti.template(),

@@ -7,6 +7,7 @@ import torch
 
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_advection import beside, centre_velocity
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.layout import Layout
 from fluidsr.solver.sampling import F32, I3
 from fluidsr.solver.setup import Physics
@@ -16,7 +17,7 @@ from fluidsr.solver.workspace import Workspace
 STAGE = "forces"
 
 
-@ti.kernel
+@kernel
 def add_buoyancy(
     v: F32, density: F32, temperature: F32, n: I3, normal: I3, periods: I3,
     per_density: ti.f32, per_temperature: ti.f32, tile: ti.template(), heated: ti.template(),
@@ -71,7 +72,7 @@ def slopes(c: ti.template(), i, j, k, n, periods):
     return result
 
 
-@ti.kernel
+@kernel
 def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
     """vorticity [3, nx, ny, nz] = curl of the centred velocity `c`, in m/s per cell; and its magnitude. 28 bytes a
     cell."""
@@ -87,7 +88,7 @@ def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
             magnitude[row * n[2] + k] = omega.norm()
 
 
-@ti.kernel
+@kernel
 def confinement(
     vorticity: F32, magnitude: F32, force: F32, fuel: F32, temperature: F32, n: I3, periods: I3, strength: ti.f32,
     of_flame: ti.f32, coldest: ti.f32, burns: ti.template(),
@@ -120,7 +121,7 @@ def confinement(
                 force[q + a * size] = f[a]
 
 
-@ti.kernel
+@kernel
 def add_to_faces(v: F32, force: F32, n: I3, normal: I3, periods: I3):
     """Add one component of a centred force to the faces with this normal: half from the cell on each side. 12 bytes a
     cell."""

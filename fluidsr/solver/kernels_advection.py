@@ -8,12 +8,13 @@ times slower).
 
 Displacements are in cells, [3, nx, ny, nz + 2]: along z each row has one more at either end, so that the mean of two
 neighbours needs no special case there. `region` [18] packs six triples of integers, and `limits` [6] two of numbers
-(`Advection.region`): Taichi's launcher is several times slower with a vector than with an array. Bytes moved per cell
+(`Advection.region`): a vector takes longer to pass than an array. Bytes moved per cell
 are what a pass must read and write if each number comes from memory once.
 """
 
 import taichi as ti
 
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, I3, I32, corners, lattice_3d, trilinear
 
 
@@ -39,7 +40,7 @@ def tiles_of(region: ti.template(), tile: ti.template()):
     return (last[0] - first[0]) * (last[1] - first[1]) * ((last[2] - first[2] + tile - 1) // tile)
 
 
-@ti.kernel
+@kernel
 def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
     """c [3, nx, ny, nz] = mean of opposite faces. 24 bytes a cell."""
     tiles = (n[2] + tile - 1) // tile
@@ -62,7 +63,7 @@ def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
             c[q0 + m + 2 * size] = z[m]
 
 
-@ti.kernel
+@kernel
 def trace(
     c: F32, back: F32, forth: F32, region: I32, step: ti.f32, tile: ti.template(), periodic: ti.template(),
     maccormack: ti.template(),
@@ -193,7 +194,7 @@ def between(phi: ti.template(), q, o, v, w, outside, inflow):
     return moved, least, most
 
 
-@ti.kernel
+@kernel
 def advect_back(
     phi: F32, shift: F32, hat: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
     tile: ti.template(), periodic: ti.template(),
@@ -231,7 +232,7 @@ def advect_back(
             high[q0 + m] = most[m]
 
 
-@ti.kernel
+@kernel
 def advection_error(
     phi: F32, shift: F32, hat: F32, error: F32, region: I32, limits: F32, tile: ti.template(),
     periodic: ti.template(),
@@ -287,7 +288,7 @@ def neighbours(i, first, last, period):
     return lower, upper
 
 
-@ti.kernel
+@kernel
 def add_smoothed(
     phi: F32, error: F32, corrected: F32, region: I32, tile: ti.template(),
 ):  # fmt: skip
@@ -319,7 +320,7 @@ def add_smoothed(
             corrected[q0 + m] = value[m]
 
 
-@ti.kernel
+@kernel
 def advect_limited(
     phi: F32, corrected: F32, shift: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
     decay: ti.f32, nothing: ti.f32, cut: F32, tile: ti.template(), periodic: ti.template(),
@@ -366,7 +367,7 @@ def advect_limited(
                 cut[q0 + m] = taken[m]
 
 
-@ti.kernel
+@kernel
 def row_extents(phi: F32, extents: I32, rows: int, nz: int):
     """extents [rows, 2] = first and last-plus-one index of what is not zero; (nz, 0) where all is. 4 bytes a cell."""
     for row in range(rows):

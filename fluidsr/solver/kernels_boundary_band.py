@@ -9,6 +9,7 @@ CHUNK cells.
 import taichi as ti
 
 from fluidsr.solver.kernels_pressure import neighbour
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, I32, U8
 
 CHUNK = 256
@@ -47,7 +48,7 @@ def as_empty(w: ti.template(), first, count, flows):
     return same
 
 
-@ti.kernel
+@kernel
 def classify(
     wu: F32, wv: F32, ww: F32, level: U8, layer: U8, plain: U8, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
@@ -87,7 +88,7 @@ def classify(
             level[q] = ti.cast(found, ti.u8)
 
 
-@ti.kernel
+@kernel
 def widen(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
     """FAR cells beside one of level `old` get level `old` + 1; the row's `layer` is the lowest level in it."""
     for row in range(nx * ny):
@@ -120,7 +121,7 @@ def widen(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
                         level[q] = ti.cast(old + 1, ti.u8)
 
 
-@ti.kernel
+@kernel
 def connect(
     cells: I32, place: I32, wu: F32, wv: F32, ww: F32, beside: I32, weights: F32,
     count: int, nx: int, ny: int, nz: int, ends: int,
@@ -144,28 +145,28 @@ def connect(
             weights[6 * n + side] = weight
 
 
-@ti.kernel
+@kernel
 def number(cells: I32, place: I32, count: int):
     """place[cells[n]] = n."""
     for n in range(count):
         place[cells[n]] = n
 
 
-@ti.kernel
+@kernel
 def scatter(values: F32, cells: I32, box: F32, count: int):
     """box[cells] = values."""
     for n in range(count):
         box[cells[n]] = values[n]
 
 
-@ti.kernel
+@kernel
 def scatter_add(values: F32, cells: I32, box: F32, count: int):
     """box[cells] += values."""
     for n in range(count):
         box[cells[n]] += values[n]
 
 
-@ti.kernel
+@kernel
 def defect(
     box: F32, cells: I32, weights: F32, g: F32, out: F32, count: int, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
@@ -196,7 +197,7 @@ def defect(
         out[n] = total
 
 
-@ti.kernel
+@kernel
 def relax(z: F32, r: F32, beside: I32, weights: F32, first: int, last: int):
     """Solve the rows first .. last - 1 of A z = r, each for its own number (Gauss-Seidel: those of one colour
     are no neighbours)."""
@@ -219,14 +220,14 @@ def row_of(z: ti.template(), beside: ti.template(), weights: ti.template(), n):
     return total
 
 
-@ti.kernel
+@kernel
 def remainder(r: F32, z: F32, out: F32, beside: I32, weights: F32, count: int):
     """out = r - A z."""
     for n in range(count):
         out[n] = r[n] - row_of(z, beside, weights, n)
 
 
-@ti.kernel
+@kernel
 def gather_step(
     r: F32, before: F32, g: F32, after: F32, left: F32, z: F32, image: F32, beside: I32, weights: F32,
     sums: F64, count: int,
@@ -244,7 +245,7 @@ def gather_step(
         sums[3 * chunk] = total
 
 
-@ti.kernel
+@kernel
 def turn(
     beta: ti.f32, z: F32, image: F32, source: F32, local: F32, d: F32, ad: F32, ds: F32, dl: F32, sums: F64,
     count: int,
@@ -262,7 +263,7 @@ def turn(
         sums[3 * chunk] = total
 
 
-@ti.kernel
+@kernel
 def follow(
     alpha: ti.f32, ad: F32, ds: F32, dl: F32, r: F32, source: F32, local: F32, sums: F64, count: int
 ):  # fmt: skip

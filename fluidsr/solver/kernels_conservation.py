@@ -7,6 +7,7 @@ kernels_advection.py; rows outside the box count nothing.
 import taichi as ti
 
 from fluidsr.solver.kernels_advection import beyond, tiles_of, triple
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, I32
 
 # What limits have cut off is smoothed, over 27 cells; a cell gives or takes up to so many times its part of that before
@@ -39,7 +40,7 @@ def share_taken_out(forth: ti.template(), i, j, k, n, lower, upper):
     return ti.min(outside, 1.0)
 
 
-@ti.kernel
+@kernel
 def amount_and_outflow(phi: F32, forth: F32, region: I32, limits: F32, reach: int, sums: F64):
     """sums [rows, 2] = the sum of phi; how much of it the flow takes out beyond `limits`. 4 bytes a cell, 16 more
     within `reach` cells of open ends, the most that the flow crosses."""
@@ -74,7 +75,7 @@ def room(value, least, most, cut):
     return down, up, ti.min(down, ti.max(-NEAR * cut, 0.0)), ti.min(up, ti.max(NEAR * cut, 0.0))
 
 
-@ti.kernel
+@kernel
 def rooms(phi: F32, low: F32, high: F32, smoothed: F32, region: I32, sums: F64):
     """sums [rows, 6] = the sums of phi; of the smoothed cut, `smoothed` - phi; of `room`. 16 bytes a cell."""
     for row in range(region[0] * region[1]):
@@ -97,7 +98,7 @@ def rooms(phi: F32, low: F32, high: F32, smoothed: F32, region: I32, sums: F64):
         sums[6 * row + 4], sums[6 * row + 5] = ti.cast(near_downs, ti.f64), ti.cast(near_ups, ti.f64)
 
 
-@ti.kernel
+@kernel
 def use_room(
     phi: F32, low: F32, high: F32, smoothed: F32, region: I32, near: ti.f32, far: ti.f32, decay: ti.f32,
     nothing: ti.f32, tile: ti.template(),

@@ -9,6 +9,7 @@ covered are held, too: their middle lies in the solid.
 import taichi as ti
 
 from fluidsr.solver.kernels_pressure import neighbour
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64
 
 LEAST_DISTANCE = 0.25  # cells: nearer surfaces are taken to be so far, lest the matrix become stiff
@@ -37,7 +38,7 @@ def closeness(f, offset, across, weight: ti.template(), solid):
     return near
 
 
-@ti.kernel
+@kernel
 def hold(
     u: F32, weight: F32, speed: F32, mx: int, my: int, mz: int, along: int, held: int, solid: int, moving: int
 ):  # fmt: skip
@@ -54,7 +55,7 @@ def hold(
                 u[f] = speed[f] if moving != 0 else 0.0
 
 
-@ti.kernel
+@kernel
 def implicit(
     u: F32, image: F32, weight: F32, sums: F64, share: ti.f32, mx: int, my: int, mz: int, along: int,
     ends: int, held: int, solid: int, wraps: int,

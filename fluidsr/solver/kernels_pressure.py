@@ -10,6 +10,7 @@ open ones.
 import taichi as ti
 
 from fluidsr.solver.grid import ODD, WRAPPED
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, U8
 
 
@@ -33,7 +34,7 @@ def neighbour(index, n, stride, high, ends, axis):
     return offset, sign, flows
 
 
-@ti.kernel
+@kernel
 def divide_by_sum(wave: F32, x: F32, y: F32, z: F32, nx: int, ny: int, nz: int):
     """wave /= x + y + z, outer sum [nx, ny, nz]; where that is 0, wave becomes 0. 8 bytes a cell."""
     for row in range(nx * ny):
@@ -43,7 +44,7 @@ def divide_by_sum(wave: F32, x: F32, y: F32, z: F32, nx: int, ny: int, nz: int):
             wave[row * nz + k] = wave[row * nz + k] / s if s > 0.0 else 0.0
 
 
-@ti.kernel
+@kernel
 def outflow(
     u: F32, v: F32, w: F32, wu: F32, wv: F32, ww: F32, flux: F32, plain: U8, r: F32, sums: F64,
     nx: int, ny: int, nz: int, ends: int, moving: int,
@@ -123,7 +124,7 @@ def outflow(
         sums[3 * row + 2] = ti.cast(speed, ti.f64)
 
 
-@ti.kernel
+@kernel
 def norms(r: F32, sums: F64, nx: int, ny: int, nz: int):
     """sums = (r . r, max |r|, 0)."""
     for row in range(nx * ny):
@@ -152,7 +153,7 @@ def settle(
         v[f] = 0.0
 
 
-@ti.kernel
+@kernel
 def subtract_gradient(
     u: F32, v: F32, w: F32, p: F32, wu: F32, wv: F32, ww: F32, su: F32, sv: F32, sw: F32, plain: U8,
     nx: int, ny: int, nz: int, ends: int, moving: int,
@@ -205,7 +206,7 @@ def subtract_gradient(
                 settle(v, a0 + k + nz, ys * p[q + yo] - p[q], yf, wv, sv, simple, moving)
 
 
-@ti.kernel
+@kernel
 def apply_matrix(
     p: F32, image: F32, wu: F32, wv: F32, ww: F32, sums: F64, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
@@ -235,7 +236,7 @@ def apply_matrix(
         sums[3 * row] = total
 
 
-@ti.kernel
+@kernel
 def descend(
     p: F32, r: F32, direction: F32, image: F32, alpha: ti.f32, sums: F64, nx: int, ny: int, nz: int
 ):  # fmt: skip
@@ -255,7 +256,7 @@ def descend(
         sums[3 * row + 2] = ti.cast(0.0, ti.f64)
 
 
-@ti.kernel
+@kernel
 def search(direction: F32, r: F32, beta: ti.f32, nx: int, ny: int, nz: int):
     """direction = r + beta * direction."""
     for row in range(nx * ny):

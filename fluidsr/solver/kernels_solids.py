@@ -5,6 +5,7 @@ Arrays are flat; (px, py, pz) tell which axes are periodic (1) or not (0).
 
 import taichi as ti
 
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, I8, I32
 
 
@@ -23,7 +24,7 @@ def beside(i, step, n, periodic, copies):
     return a
 
 
-@ti.kernel
+@kernel
 def continue_layer(
     field: F32, layer: I8, samples: I32, wanted: int, mx: int, my: int, mz: int, px: int, py: int, pz: int,
     ex: int, ey: int, ez: int,
@@ -59,7 +60,7 @@ def continue_layer(
                 field[q] = total / count
 
 
-@ti.kernel
+@kernel
 def uncover(
     phi: F32, uncovered: I32, state: I8, wanted: int, wu: F32, wv: F32, ww: F32, nx: int, ny: int, nz: int,
     px: int, py: int, pz: int,
@@ -125,7 +126,7 @@ def passage(wu: ti.template(), wv: ti.template(), ww: ti.template(), c, axis, up
     return found
 
 
-@ti.kernel
+@kernel
 def shielded(
     phi: F32, cells: I32, clearance: I8, came: F32, value: F32, behind: I8, wu: F32, wv: F32, ww: F32,
     nx: int, ny: int, nz: int, px: int, py: int, pz: int,

@@ -8,6 +8,7 @@ import torch
 from fluidsr.solver.forces import slopes
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_advection import beside, centre_velocity
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.layout import Layout
 from fluidsr.solver.noise import impulse
 from fluidsr.solver.sampling import F32, I3, V3
@@ -24,7 +25,7 @@ CURL = {2: 1.0814, 3: 1.6580}
 SIZE, LIFETIME, ACCELERATION = 2.0**-1, 2.0 ** (-2 / 3), 2.0 ** (1 / 3)
 
 
-@ti.kernel
+@kernel
 def shear(c: F32, magnitude: F32, n: I3, periods: I3, per_cell: ti.f32):
     """magnitude [nx, ny, nz] = sqrt(2 S:S), 1/s, of the strain rate S of the centred velocity `c`. 16 bytes a cell."""
     for row in range(n[0] * n[1]):
@@ -40,7 +41,7 @@ def shear(c: F32, magnitude: F32, n: I3, periods: I3, per_cell: ti.f32):
             magnitude[row * n[2] + k] = ti.sqrt(total) * per_cell
 
 
-@ti.kernel
+@kernel
 def add_potential(
     psi: F32, share: F32, size: I3, across: I3, n: I3, periods: I3, step: V3, laps: I3, first: int, begin: ti.f32,
     end: ti.f32, seed: int, amplitude: ti.f32,
@@ -70,7 +71,7 @@ def add_potential(
                 psi[row * size[2] + k] += amplitude * least * impulse(p, laps, first, begin, end, seed)
 
 
-@ti.kernel
+@kernel
 def add_slope(v: F32, psi: F32, faces: I3, edges: I3, along: I3, sign: ti.f32):
     """Add to each face `sign` times the difference, `along` an axis, of `psi` on the two edges at its ends."""
     for row in range(faces[0] * faces[1]):

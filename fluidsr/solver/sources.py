@@ -13,6 +13,7 @@ from scipy import ndimage
 from fluidsr.solver.dye import SMOKE_COLOR, dyed
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
+from fluidsr.solver.launch import kernel
 from fluidsr.solver.layout import Layout
 from fluidsr.solver.noise import RENEWALS_PER_SECOND, turbulence
 from fluidsr.solver.sampling import F32, I3, I32, V3
@@ -62,7 +63,7 @@ def windowed(c, first, size, periods):
     return index if within else -1
 
 
-@ti.kernel
+@kernel
 def raise_to(
     field: F32, cells: I32, places: I32, came: F32, drift: V3, reach: F32, volume: F32, across: F32,
     first: I3, size: I3, periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int,
@@ -157,7 +158,7 @@ def mean_at_face(v: ti.template(), f, normal: ti.template(), axis: ti.template()
     return total / ti.max(parts, 1.0)
 
 
-@ti.kernel
+@kernel
 def push(
     u: F32, v: F32, w: F32, gained: F32, faces: I32, share: F32, normal: ti.template(), n: I3, wraps: I3, along: V3,
     speed: ti.f32, rate: ti.f32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32,
@@ -193,7 +194,7 @@ def push(
         gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * asked / speed))
 
 
-@ti.kernel
+@kernel
 def fill_noise(
     factor: F32, places: I32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32
 ):

@@ -13,8 +13,8 @@ measured, as published (Selle et al. 2008; docs/adr/0011-advection.md on the dif
 
 import taichi as ti
 
-F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
-U8 = ti.types.ndarray(dtype=ti.u8, ndim=1)
+from fluidsr.solver.launch import kernel
+from fluidsr.solver.sampling import F32, U8
 
 
 @ti.func
@@ -93,7 +93,7 @@ def sample_density(a: ti.template(), p, nx, ny, nz, wraps, opened):
     return ti.Vector([value, least, most])
 
 
-@ti.kernel
+@kernel
 def carry(c: F32, d: F32, moved: F32, nx: int, ny: int, nz: int, wraps: int, seconds: ti.f32):
     """moved = the displacement of the texture, `d = c - x` (cells), carried by the velocity `c` (cells/s):
     texture coordinates are constant along the flow, c(x, t + s) = c(x - s u, t). Traced by the midpoint rule."""
@@ -160,7 +160,7 @@ def clear_of(i, last, reach, low, high):
     return share
 
 
-@ti.kernel
+@kernel
 def potential(
     psi: F32, need: U8, d: F32, amplitude: F32, tile: F32, scales: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
@@ -222,7 +222,7 @@ def slope(psi: ti.template(), component, axis: ti.template(), q, sx, sy, sz):
     return 0.25 * (high - low)
 
 
-@ti.kernel
+@kernel
 def flow(
     psi: F32, need: U8, coarse: F32, fine: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int, wraps: int,
@@ -260,7 +260,7 @@ def limited(v, most):
     return ti.min(ti.max(v, -most), most)
 
 
-@ti.kernel
+@kernel
 def move_back(
     phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
@@ -288,7 +288,7 @@ def leaves(x, n, low, high):
     return (low != 0 and x < 0.5) or (high != 0 and x > n - 0.5)
 
 
-@ti.kernel
+@kernel
 def correct(
     phi: F32, need: U8, fine: F32, hat: F32, least: F32, most: F32,
     nx: int, ny: int, nz: int, f: int, fz: int, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int,
