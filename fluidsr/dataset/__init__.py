@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluidsr.dataset.coarse_sides import CoarseSide
+from fluidsr.dataset.coarse_sides import CoarseSide, ReachedRun, reached_runs
 from fluidsr.dataset.config import DatasetConfig
 from fluidsr.dataset.external_pair import ExternalPair, Side, survey
 from fluidsr.dataset.generate import GenerationReport, generate
@@ -29,6 +29,7 @@ __all__ = [
     "PairChoice",
     "PairedSimulation",
     "PatchSampler",
+    "ReachedRun",
     "Side",
     "Simulation",
     "Store",
@@ -39,6 +40,7 @@ __all__ = [
     "open_source",
     "plot_marginals",
     "plot_pairs",
+    "reached_runs",
     "survey",
     "table",
 ]

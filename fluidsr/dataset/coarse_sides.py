@@ -1,7 +1,8 @@
-"""Coarse sides that are made anew for a recorded simulation: filtered, coupled, free."""
+"""Coarse sides that are made anew for a recorded simulation: filtered, coupled, free, and what shorter runs reach."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,58 @@ class FilteredSide:
     def fine_density(self, index: int) -> np.ndarray:
         """The fine density, float16."""
         return self.recorded.fine_density(index)
+
+
+class ReachedRun:
+    """A part of a recorded simulation of closure pairs, from frame `first` to `last`, whose coarse side is a run from
+    the fine state of its first frame on, corrected by `closure` where there is one: a `PairedSimulation`.
+
+    The run is computed at once. Raises DatasetError for other pairs, ModelError for a closure that does not fit,
+    SolverError where the run diverges.
+    """
+
+    def __init__(
+        self, recorded: Simulation, closure: ClosureModel | None, first: int, last: int, device: str = "cpu"
+    ) -> None:
+        from fluidsr.dataset.closure_runs import coarse_run, coarse_scene
+        from fluidsr.scenes.build import build
+        from fluidsr.scenes.corrector import Corrector
+
+        scene = coarse_scene(recorded)
+        corrector = None if closure is None else Corrector(closure, scene, device)
+        run = coarse_run(build(scene, device), recorded, scene, corrector, first, last)
+        self._run = [recorded.reference(first), *(after.numpy() for _, _, after in run)]
+        self.recorded, self.first = recorded, first
+        self.name, self.path = recorded.name, recorded.path / f"run_{first}_{last}"
+        self.frames, self.coarse_shape = last - first + 1, recorded.coarse_shape
+
+    def coarse(self, index: int) -> Frame:
+        """What the run has come to after `index` frames."""
+        return self._run[index]
+
+    def fine(self, index: int) -> Frame:
+        """The fine frame."""
+        return self.recorded.fine(self.first + index)
+
+    def fine_density(self, index: int) -> np.ndarray:
+        """The fine density, float16."""
+        return self.recorded.fine_density(self.first + index)
+
+
+def reached_runs(
+    simulations: Sequence[PairedSimulation], closure: ClosureModel | None, longest: int, device: str = "cpu"
+) -> list[ReachedRun]:
+    """The `simulations` from end to end in runs of `longest` frames, each from a fine state on. Raises as
+    `ReachedRun` does."""
+    runs = []
+    for each in simulations:
+        recorded = FilteredSide(each).recorded
+        assert isinstance(recorded, Simulation)
+        starts = range(0, recorded.frames - 1, longest)
+        runs += [
+            ReachedRun(recorded, closure, n, min(n + longest, recorded.frames - 1), device) for n in starts
+        ]
+    return runs
 
 
 class CoarseSide:

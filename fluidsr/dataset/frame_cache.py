@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluidsr.dataset.coarse_sides import FilteredSide
+from fluidsr.dataset.coarse_sides import FilteredSide, ReachedRun
 from fluidsr.dataset.source import PairedSimulation
 from fluidsr.dataset.splines import coefficients
 
@@ -61,8 +61,8 @@ class CachedFrames:
 
     def fine(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor)]`: density, float16."""
-        simulation = _recorded(simulation)
-        return self._cache.get((simulation.path, index, "high"), lambda: simulation.fine_density(index))
+        recorded, index = _recorded(simulation, index)
+        return self._cache.get((recorded.path, index, "high"), lambda: recorded.fine_density(index))
 
     def history(self, simulation: PairedSimulation, index: int, ages: tuple[int, ...], known: int) -> History:
         """The history of a frame, of smoke `ages` frames ago, where at most `known` frames before it are read."""
@@ -92,12 +92,15 @@ class CachedFrames:
 
     def fine_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
         """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
-        simulation = _recorded(simulation)
+        recorded, index = _recorded(simulation, index)
         return self._cache.get(
-            (simulation.path, index, "high spline"), lambda: coefficients(simulation.fine_density(index))
+            (recorded.path, index, "high spline"), lambda: coefficients(recorded.fine_density(index))
         )
 
 
-def _recorded(simulation: PairedSimulation) -> PairedSimulation:
-    """The one whose fine side it has: that is kept once, whatever coarse side is shown beside it."""
-    return simulation.recorded if isinstance(simulation, FilteredSide) else simulation
+def _recorded(simulation: PairedSimulation, index: int) -> tuple[PairedSimulation, int]:
+    """The one whose fine side it has, and the number of the frame there: that is kept once, whatever coarse side is
+    shown beside it."""
+    if isinstance(simulation, ReachedRun):
+        return simulation.recorded, simulation.first + index
+    return (simulation.recorded if isinstance(simulation, FilteredSide) else simulation), index

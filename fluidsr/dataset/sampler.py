@@ -53,6 +53,20 @@ class _Patch:
     crop: Crop
 
 
+class _Frames:
+    """The possible first frames of samples: `firsts` of each of the `simulations`."""
+
+    def __init__(self, simulations: Sequence[PairedSimulation], firsts: Sequence[Sequence[int]]) -> None:
+        self._simulations, self._firsts = simulations, firsts
+        self._starts = list(itertools.accumulate(map(len, firsts), initial=0))
+
+    def draw(self, rng: np.random.Generator) -> tuple[PairedSimulation, int]:
+        """Any of any simulation, all equally likely."""
+        number = int(rng.integers(self._starts[-1]))
+        index = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self._simulations[index], self._firsts[index][number - self._starts[index]]
+
+
 class PatchSampler(IterableDataset[PatchBatch]):
     """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames
     that it names by their simulation's path, whatever the split (the middle ones of samples of three frames).
@@ -64,8 +78,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
     of the grid (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it
     is.
 
-    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it). The
-    density of each patch, on both sides, is multiplied by a factor from `density_scale`, log-uniform.
+    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it). A
+    share `reached_share` comes from the runs `reached` (`coarse_sides.reached_runs`), which do not go with `middles`.
+    The density of each patch, on both sides, is multiplied by a factor from `density_scale`, log-uniform.
 
     `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
     the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
@@ -91,6 +106,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
         seed: int = 0,
         minimum_density: float = 0.02,
         filtered: float = 0.0,
+        reached: Sequence[PairedSimulation] = (),
+        reached_share: float = 0.0,
         density_scale: tuple[float, float] = (1.0, 1.0),
         history: tuple[int, ...] = (),
         middles: Mapping[Address, Sequence[int]] | None = None,
@@ -112,6 +129,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
         if history and augment == "affine":
             raise InputError("augment", "'affine' does not go with a history", "use symmetries")
+        if filtered + reached_share > 1 or (reached_share > 0 and (not reached or middles is not None)):
+            problem = f"{filtered} and {reached_share} of the patches cannot be drawn"
+            raise InputError("filtered, reached_share", problem, "give at most 1 in all, and `reached` runs")
         simulations = store.simulations(split if middles is None else None)
         if middles is not None:
             simulations = [s for s in simulations if s.path in middles]
@@ -129,11 +149,18 @@ class PatchSampler(IterableDataset[PatchBatch]):
         self._filtered_sides = {s.path: FilteredSide(s) for s in self._simulations} if filtered else {}
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
-        self._firsts: list[Sequence[int]] = [
-            range(s.frames - frames + 1) if middles is None else [n - frames // 2 for n in middles[s.path]]
-            for s in self._simulations
-        ]
-        self._starts = list(itertools.accumulate(map(len, self._firsts), initial=0))
+        self._frames = _Frames(
+            self._simulations,
+            [
+                range(s.frames - frames + 1)
+                if middles is None
+                else [n - frames // 2 for n in middles[s.path]]
+                for s in self._simulations
+            ],
+        )
+        long_enough = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
+        self._reached = _Frames(long_enough, [range(run.frames - frames + 1) for run in long_enough])
+        self._reached_share = reached_share if long_enough else 0.0
         self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
@@ -215,10 +242,11 @@ class PatchSampler(IterableDataset[PatchBatch]):
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""
         best: tuple[float, _Patch] | None = None
-        filtered = self.filtered > 0 and rng.random() < self.filtered
+        kind = rng.random() if self.filtered > 0 or self._reached_share > 0 else 1.0
+        reached = self.filtered <= kind < self.filtered + self._reached_share
         for _ in range(_ATTEMPTS):
-            simulation, first = self._draw_frame(rng)
-            simulation = self._filtered_sides[simulation.path] if filtered else simulation
+            simulation, first = (self._reached if reached else self._frames).draw(rng)
+            simulation = self._filtered_sides[simulation.path] if kind < self.filtered else simulation
             middle = first + self.frames // 2
             means = window_means(self._frames_cache.coarse(simulation, middle)[0], self.tile)
             flat = means.reshape(-1)
@@ -258,9 +286,3 @@ class PatchSampler(IterableDataset[PatchBatch]):
             counts.unturned += 1
         symmetry = self._symmetries[rng.integers(len(self._symmetries))]
         return AxisAlignedCrop(corner, self.tile, self.factor, symmetry)
-
-    def _draw_frame(self, rng: np.random.Generator) -> tuple[PairedSimulation, int]:
-        """Any possible first frame of any simulation, all equally likely."""
-        number = int(rng.integers(self._starts[-1]))
-        index = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._simulations[index], self._firsts[index][number - self._starts[index]]

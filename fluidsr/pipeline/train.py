@@ -13,7 +13,7 @@ from fluidsr.pipeline import provenance, validation
 from fluidsr.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from fluidsr.dataset import ConcatStore, DataSource, PairChoice, Store
+    from fluidsr.dataset import ConcatStore, DataSource, PairChoice, ReachedRun, Store
     from fluidsr.dataset.addresses import Address
     from fluidsr.training import Recipe, Sources, TrainingProgress
     from fluidsr.training.closure import ClosureRecipe
@@ -145,6 +145,7 @@ def sources(
     from fluidsr.training import Sources
 
     patches = job.recipe.patches
+    reached = reached_frames(store, split, job) if patches.reached else []
 
     def sampler(batch: int, frames: int, seed: int) -> dataset.PatchSampler:
         patch_sampler = dataset.PatchSampler(
@@ -157,6 +158,8 @@ def sources(
             seed=seed,
             minimum_density=patches.minimum_density,
             filtered=patches.filtered,
+            reached=reached,
+            reached_share=patches.reached.share if patches.reached else 0.0,
             density_scale=patches.density_scale,
             history=job.recipe.generator.ages,
             middles=middles,
@@ -168,6 +171,20 @@ def sources(
     # Another seed, or the triplets would be around the very frames that the batch has.
     triplets = sampler(patches.triplets, 3, job.seed + 1) if patches.triplets else None
     return Sources(sampler(patches.batch, patches.frames, job.seed), triplets)
+
+
+def reached_frames(store: ConcatStore, split: str, job: TrainJob) -> list[ReachedRun]:
+    """The coarse runs of one split that `patches.reached` asks for; it takes a minute for every few hundred frames.
+
+    Raises DatasetError for other than closure pairs, ModelError for a closure that is not there or does not fit.
+    """
+    from fluidsr import dataset, models
+
+    asked, recipe = job.recipe.patches.reached, job.recipe
+    assert asked is not None
+    name = f"closure{recipe.dim}d-x{recipe.factor}" if asked.closure == "auto" else asked.closure
+    closure = None if name == "none" else models.load_closure(name)
+    return dataset.reached_runs(store.simulations(split), closure, asked.longest)
 
 
 def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:

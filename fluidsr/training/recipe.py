@@ -199,6 +199,10 @@ def _time_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield from pyramid_contradictions(
             discriminators.temporal, recipe.dim, frames, patches.tile * recipe.factor
         )
+    if patches.reached and patches.filtered + patches.reached.share > 1:
+        yield "patches.reached.share", f"and patches.filtered, {patches.filtered}, are more than 1; lower one"
+    if patches.reached and patches.pairs is not None:
+        yield "patches.reached", "does not go with patches.pairs, single frames; remove one"
     if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
         yield "patches.triplets", "are of use beside single frames and for losses over time only; remove it"
 

@@ -166,6 +166,18 @@ def _augmentation(value: Any) -> Any:
     return {True: "symmetries", False: "none"}.get(value, value) if isinstance(value, bool) else value
 
 
+class ReachedFrames(Section):
+    """Coarse frames that corrected runs from fine states come to: what a generator sees after `simulate`."""
+
+    closure: str = Field(
+        default="auto",
+        min_length=1,
+        description="The corrector: a name or a file; `auto`: the shipped one of the dimension and factor; `none`",
+    )
+    longest: int = Field(default=10, ge=2, le=64, description="Frames of a run")
+    share: Share = Field(default=0.3, description="Of the samples")
+
+
 class Patches(Section):
     """What an update sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells."""
 
@@ -194,6 +206,11 @@ class Patches(Section):
         default=0.0,
         description="Share of the samples whose coarse side is the fine state on coarse cells, not the recorded coarse "
         "run; needs a dataset made with `--pairs closure`",
+    )
+    reached: ReachedFrames | None = Field(
+        default=None,
+        description="Samples whose coarse side comes from longer coarse runs; needs a dataset made with "
+        "`--pairs closure`; null: none",
     )
     density_scale: Annotated[tuple[Positive, Positive], Field(strict=False)] = Field(
         default=(1.0, 1.0),

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from fluidsr.dataset import CoarseSide, DatasetConfig, PatchSampler, Store, coarse_sides, generate
+from fluidsr.dataset import (
+    CoarseSide,
+    DatasetConfig,
+    PatchSampler,
+    Store,
+    coarse_sides,
+    generate,
+    reached_runs,
+)
 from fluidsr.dataset.closure_runs import CorrectedRuns
 from fluidsr.dataset.closure_samples import ClosureSamples, transformed_sample
 from fluidsr.dataset.store import ConcatStore
@@ -169,3 +177,29 @@ def test_a_share_of_the_patches_shows_the_fine_state(pairs: Store, tmp_path: Pat
     generate(config, tmp_path / "filtered.zarr")
     with pytest.raises(DatasetError, match="has no fine state on coarse cells"):
         PatchSampler(Store.open(tmp_path / "filtered.zarr"), "train", filtered=0.5, tile=8, batch=1)
+
+
+def test_a_share_of_the_patches_comes_from_what_runs_reach(pairs: Store) -> None:
+    simulations = pairs.simulations("train")
+    longest = simulations[0].frames - 2  # so that there are two runs of each simulation
+    runs = reached_runs(simulations, corrector(30.0), longest)
+    assert [(run.first, run.frames) for run in runs] == [(0, longest + 1), (longest, 2)] * len(simulations)
+    plain = reached_runs(simulations, None, longest)
+    seen = set()
+    for run, uncorrected in zip(runs, plain, strict=True):
+        assert np.array_equal(run.coarse(0).density, run.recorded.reference(run.first).density)
+        assert not np.array_equal(run.coarse(1).velocity, uncorrected.coarse(1).velocity)
+        for index in range(run.frames):
+            assert np.array_equal(run.fine_density(index), run.recorded.fine_density(run.first + index))
+            fields = [run.coarse(index).density[None], run.coarse(index).velocity_in_cells()]
+            crop = np.concatenate(fields)[:, :16, :16].astype(np.float32)
+            fine = run.fine_density(index)[:64, :64].astype(np.float32)
+            seen.add((crop.tobytes(), fine.tobytes()))
+    options = {"tile": 16, "batch": 1, "augment": "none", "minimum_density": 0.0}
+    with PatchSampler(pairs, "train", reached=runs, reached_share=0.5, **options) as sampler:
+        batches = [sampler.batch(step) for step in range(40)]
+    drawn = [(b.coarse[0, 0].numpy().tobytes(), b.fine[0, 0, 0].numpy().tobytes()) for b in batches]
+    assert 8 < sum(pair in seen for pair in drawn) < 36
+
+    with pytest.raises(InputError, match="at most 1 in all"):
+        PatchSampler(pairs, "train", filtered=0.6, reached=runs, reached_share=0.5, **options)

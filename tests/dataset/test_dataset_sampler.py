@@ -225,7 +225,7 @@ def test_data_sets_are_joined_frame_by_frame_and_split_by_split(tmp_path: Path) 
         assert both.batch(step).fine.equal(uncached.batch(step).fine)
     counts = [0, 0]
     for step in range(300):
-        simulation, _ = both._draw_frame(np.random.default_rng(step))
+        simulation, _ = both._frames.draw(np.random.default_rng(step))
         counts[simulation in two.simulations()] += 1
     share = len(two.simulations("train")) / len(joined.simulations("train"))
     assert abs(counts[1] / 300 - share) < 0.1
