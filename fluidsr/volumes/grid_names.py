@@ -24,10 +24,13 @@ _UNSAFE = {
     ".vti": re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"),
 }
 _COMPONENT = re.compile(
-    r"(?P<stem>.+?)[._: -]?\[?(?P<axis>[xyz012])\]?", re.IGNORECASE
-)  # velX, vel_x, vel.0, velocity[0]
-_LEADING = re.compile(r"(?P<axis>[xyz])[._ -](?P<stem>.+)", re.IGNORECASE)  # x-velocity (Fluent)
-_AXES = ("xyz", "012")
+    r"(?P<stem>.+?)[._:/ -]?\[?(?P<axis>[xyz0-3]|(?<=..)[uvw])\]?", re.IGNORECASE
+)  # velX, vel_x, vel.0, velocity[0], vel1 (Athena), Velocity u (CFX); but not uu, uv, uw, which are stresses
+_LEADING = re.compile(r"(?P<axis>[xyzuvw])[._ -](?P<stem>.+)", re.IGNORECASE)  # x-velocity (Fluent)
+_AXES = ("xyz", "012", "123", "uvw")
+_PLACE = re.compile(
+    r".*[/:](?=..)"
+)  # fields/vel, pyro:density: what stands before a name, of two letters at least
 _UNIT = re.compile(r"\s*(\[[^\]]*[^\]\d][^\]]*\]|\([^)]*\))\s*$")  # velocity [m/s], Density (kg/m^3)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
 # What programs add to the name of a field without changing what it is.
@@ -88,16 +91,22 @@ def field_of(grid: str) -> str | None:
 
     Names are compared without regard to case and to the space around them: `density`, `dens`, `smoke`, `d`;
     `velocity`, `vel`, `v`; `temperature`, `temp`, `heat`; and a few more of `_ALIASES`. Words that programs put
-    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`; nor does a
-    unit in brackets behind them.
+    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`; nor does
+    `smoke` beside another (`smoke_vel`), what stands before a slash or a colon (`pyro:vel`), or a unit in brackets
+    behind them.
     """
     grid = _UNIT.sub("", grid)
     name = grid.strip().lower()
     if name in _FIELD:
         return _FIELD[name]
-    words = [word.lower() for word in _WORD.findall(grid)]
-    fields = {_FIELD.get(word) if len(word) > 1 else None for word in words if word not in _NEUTRAL}
-    return fields.pop() if len(fields) == 1 else None
+    words = {word.lower() for word in _WORD.findall(grid)} - _NEUTRAL
+    fields = {_FIELD.get(word) if len(word) > 1 else None for word in words}
+    if len(fields) > 1 and "smoke" in words:
+        fields = {_FIELD.get(word) if len(word) > 1 else None for word in words - {"smoke"}}
+    if len(fields) == 1:
+        return fields.pop()
+    rest = _PLACE.sub("", grid)
+    return None if rest == grid else field_of(rest)
 
 
 def rank(grid: str) -> int:
@@ -111,8 +120,9 @@ def rank(grid: str) -> int:
 def components(available: Iterable[str], base: str | None = None, count: int = 3) -> list[str] | None:
     """The `count` scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
-    `base` (`vel`) restricts the search to that name; the axis may follow a separator (a dot, a colon, an underscore, a
-    hyphen, a space), nothing, or stand in brackets or before the name (`x-velocity`), and may be counted from 0.
+    `base` (`vel`) restricts the search to that name; the axis may follow a separator (a dot, a colon, a slash, an
+    underscore, a hyphen, a space), nothing, or stand in brackets or before the name (`x-velocity`), be counted from 0
+    or 1, or be called u, v, w.
     """
     present = {_UNIT.sub("", name).strip(): name for name in available}
     # By what surrounds the axis: the names of one velocity are alike but for that.
@@ -130,7 +140,7 @@ def components(available: Iterable[str], base: str | None = None, count: int = 3
             word for word, stem in stems.items() if field_of(stem) == "velocity" and word not in wanted
         )
     else:
-        wanted = [base.strip().lower().rstrip("._: -")]
+        wanted = [base.strip().lower().rstrip("._:/ -")]
     for stem in wanted:
         for (of, _), found in kinds.items():
             for axes in _AXES:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from fluidsr.errors import InputError
-from fluidsr.volumes import siblings
+from fluidsr.volumes import siblings, uni
 from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
-from fluidsr.volumes.uni import is_density as uni_is_density
 
 # In order of preference where a folder holds one sequence in several formats.
 SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
@@ -23,7 +22,6 @@ SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
 _SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
-_MOST_SUBFRAMES = 64  # of a frame
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,14 @@ class FrameFiles:
 
     @property
     def gaps(self) -> tuple[int, ...]:
-        """Missing frame numbers, ascending."""
-        numbers = {file.number for file in self.files if file.number is not None}
-        if not numbers or max(numbers) - min(numbers) > 1_000_000:  # numbers that count no frames
+        """Missing frame numbers, ascending; none where all are equally far from each other."""
+        numbers = sorted({file.number for file in self.files if file.number is not None})
+        if not numbers or numbers[-1] - numbers[0] > 1_000_000:  # numbers that count no frames
             return ()
-        return tuple(n for n in range(min(numbers), max(numbers)) if n not in numbers)
+        if len(numbers) > 2 and len({b - a for a, b in pairwise(numbers)}) == 1:  # every tenth step, say
+            return ()
+        present = set(numbers)
+        return tuple(n for n in range(numbers[0], numbers[-1]) if n not in present)
 
 
 def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
@@ -126,6 +127,9 @@ def _expand_one(text: str) -> list[FrameFile]:
     if not found and any(sign in path.name for sign in "*?["):
         folder = path.parent
         names = fnmatch.filter((file.name for file in _files_in(folder)), path.name)
+        if not names:  # brackets may be part of the name: smoke[v2]_*
+            literal = path.name.replace("[", "[[]")
+            names = fnmatch.filter((file.name for file in _files_in(folder)), literal)
         # As in a shell, hidden files (`._smoke_0001.vdb` of macOS) must be asked for.
         names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
         found = _of_density(_numbered([folder / name for name in names]))
@@ -169,20 +173,38 @@ def _numbered(files: Sequence[Path]) -> list[FrameFile]:
 
 
 def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Where the number that counts stands in those names whose last number is the same in all names of their kind:
-    `plume_01_res64` and `plume_02_res64`."""
+    """Where the number that counts stands in those names whose last number does not: it is the same in all names of
+    their kind (`plume_01_res64`, `plume_02_res64`), or another counts on by one (`plume_01_t0.04`, `plume_02_t0.08`).
+    """
     kinds: dict[str, list[str]] = {}
     for stem in dict.fromkeys(stems):
         kinds.setdefault(re.sub(r"\d+", "#", stem), []).append(stem)
     found: dict[str, tuple[int, int]] = {}
     for same in kinds.values():
-        numbers = [list(re.finditer(r"\d+", stem)) for stem in same]
-        differ = [
-            at for at in range(len(numbers[0])) if len({int(row[at][0]) for row in numbers}) == len(same) > 1
-        ]
-        if differ and differ[-1] != len(numbers[0]) - 1 and len({row[-1][0] for row in numbers}) == 1:
-            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, numbers, strict=True)}
+        rows = [list(re.finditer(r"\d+", stem)) for stem in same]
+        columns = [[int(match[0]) for match in column] for column in zip(*rows, strict=True)]
+        differ = [at for at, column in enumerate(columns) if len(set(column)) == len(same) > 1]
+        if differ and len(set(columns[-1])) > 1:  # the last number differs, too
+            another = len(same) > 2 and not _counts(columns[-1])
+            differ = [at for at in differ if another and _counts(columns[at])]
+        if differ:
+            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
     return found
+
+
+def _counts(numbers: Sequence[int]) -> bool:
+    """Whether they are whole numbers without a gap, each once."""
+    return sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
+
+
+def _rise_together(stems: Sequence[str]) -> bool:
+    """Whether the names, in order of their frames, differ in numbers alone, which rise from each name to the next, and
+    of which none is needed to tell the names apart: a frame's number beside its time or its date."""
+    if len(stems) < 3 or len({re.sub(r"\d+", "#", stem) for stem in stems}) > 1:
+        return False
+    rows = [[float(number) for number in re.findall(r"\d+(?:\.\d+)?", stem)] for stem in stems]
+    distinct = (len({(*row[:at], *row[at + 1 :]) for row in rows}) == len(rows) for at in range(len(rows[0])))
+    return all(a < b for a, b in pairwise(rows)) and all(distinct)
 
 
 def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
@@ -204,22 +226,21 @@ def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
         decimal = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
         differ = len({len(fraction) for fraction in fractions}) > 1 or all(len(f) == 1 for f in fractions)
         many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
-        if head in whole or (decimal and differ and many) or _divide_frames(pairs):
+        if head in whole or (decimal and differ and many) or _are_even(pairs):
             heads.add(head)
     return heads
 
 
-def _divide_frames(pairs: set[tuple[str, str]]) -> bool:
-    """Whether numbers and fractions are those of frames divided evenly, with as many digits each: 1.000, 1.250, 1.500,
-    1.750, 2.000."""
-    fractions = sorted({fraction for _, fraction in pairs})
-    numbers = sorted({number for number, _ in pairs}, key=int)
-    parts = len(fractions)
-    digits = len(fractions[0])
-    even = [f"{round(n * 10**digits / parts):0{digits}d}" for n in range(parts)]
-    if not (1 < parts <= _MOST_SUBFRAMES and digits > 1 and fractions == even and len(numbers) > 1):
+def _are_even(pairs: set[tuple[str, str]]) -> bool:
+    """Whether numbers and fractions are decimals of as many digits at even distances, of less than 1, that go beyond a
+    whole number: 1.000, 1.250, 1.500, 1.750, 2.000."""
+    digits = {len(fraction) for _, fraction in pairs}
+    if len(pairs) < 3 or len(digits) > 1 or len({number for number, _ in pairs}) < 2:
         return False
-    return all((number, fraction) in pairs for number in numbers[:-1] for fraction in fractions)
+    whole = 10 ** digits.pop()
+    values = sorted(int(number) * whole + int(fraction) for number, fraction in pairs)
+    steps = [b - a for a, b in pairwise(values)]
+    return max(steps) - min(steps) <= 1 and 0 < max(steps) < whole  # a third is 333 or 334
 
 
 def _series(path: Path) -> list[FrameFile]:
@@ -258,10 +279,13 @@ def _folder(folder: Path) -> list[FrameFile]:
             continue
         if suffix == ".vtkhdf" and len(found) == 1:
             return _steps(found[0].path)
-        spans = _spans_that_differ([file.path.stem for file in found])
-        kinds = sorted({_kind(file, spans.get(file.path.stem)) for file in found})
+        stems = [file.path.stem for file in found]
+        spans, subframed = _spans_that_differ(stems), _heads_of_subframes(stems)
+        kinds = sorted({_kind(file, spans.get(file.path.stem), subframed) for file in found})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
-        if len(heads) > 1:
+        if len(heads) > 1 and not _rise_together(
+            [file.path.stem for file in sorted(found, key=lambda file: file.number or 0)]
+        ):
             shown = ", ".join(kinds[:5])
             raise InputError(str(folder), f"holds {len(heads)} sequences: {shown}", "name one of them")
         return found
@@ -300,29 +324,27 @@ def _files_in(folder: Path) -> list[Path]:
     )
 
 
-def _kind(file: FrameFile, span: tuple[int, int] | None) -> str:
-    """The file's name with its number, at `span` or the last one, as `#`."""
+def _kind(file: FrameFile, span: tuple[int, int] | None, subframed: Collection[str]) -> str:
+    """The file's name with its number, at `span` or the last one, as `#`; with its fraction where what stands before
+    is one of `subframed`."""
     stem = file.path.stem
     if file.number is None and file.time is not None:
         return TIME.sub("#", stem) + file.path.suffix.lower()
     if span is not None:
         return stem[: span[0]] + "#" + stem[span[1] :] + file.path.suffix.lower()
     fraction = _SUBFRAME.fullmatch(stem)
-    if (
-        fraction
-        and file.number == int(fraction["number"])
-        and float(f"0.{fraction['fraction']}") == file.subframe
-    ):
+    if fraction and fraction["head"] in subframed:
         stem = stem.rpartition(".")[0]
     return LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
 
 
 def _of_density(files: list[FrameFile]) -> list[FrameFile]:
     """`files` without those that hold other fields of the same frames."""
-    densities = [file for file in files if file.path.suffix.lower() == ".uni" and uni_is_density(file.path)]
+    densities = [file for file in files if file.path.suffix.lower() == ".uni" and uni.is_density(file.path)]
     if densities:
         return [file for file in files if file.path.suffix.lower() != ".uni" or file in densities]
     kept = siblings.leaders(file.path for file in files)
+    kept -= uni.sides(kept)
     return [file for file in files if file.path in kept]
 
 

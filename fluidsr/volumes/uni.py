@@ -186,7 +186,8 @@ def sibling(path: str | os.PathLike[str], field: str) -> Path:
         words[at] = field
     else:
         last = max((n for n, word in enumerate(words) if word.isdigit()), default=len(words))
-        words[last:last] = [field, "_"] if last < len(words) else ["_", field]
+        before = ["_"] if words[:last] and words[last - 1].isalnum() else []  # smoke1: smoke_velocity_1
+        words[last:last] = [*before, field, "_"] if last < len(words) else ["_", field]
     return Path(path).with_name("".join(words) + _SUFFIX)
 
 
@@ -195,11 +196,30 @@ def is_density(path: Path) -> bool:
     return _word_of_density(_WORDS.findall(path.stem)) is not None
 
 
+def sides(files: Iterable[Path]) -> set[Path]:
+    """Those of `files` that are further grids of the frames of others among them: their names have one word more."""
+    names = {file: _alphanumeric(file) for file in files if file.suffix.lower() == _SUFFIX}
+    present = {(file.parent, *words) for file, words in names.items()}
+    return {
+        file
+        for file, words in names.items()
+        if any(
+            not word.isdigit() and (file.parent, *words[:at], *words[at + 1 :]) in present
+            for at, word in enumerate(words)
+        )
+    }
+
+
+def _alphanumeric(file: Path) -> list[str]:
+    """The words and numbers of its name."""
+    return [word for word in _WORDS.findall(file.stem) if word.isalnum()]
+
+
 def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Header]]:
     """The files of the frame, by the names of their grids, and their headers; what is no grid is left out."""
     given = Path(path)
     own = read_header(given)
-    words = [word for word in _WORDS.findall(given.stem) if word.isalnum()]
+    words = _alphanumeric(given)
     at = _word_of_density(words)
     found = {words[at] if at is not None else "density": given}
     headers = {next(iter(found)): own}
@@ -209,7 +229,7 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
             break
         if file.suffix.lower() != _SUFFIX or file.name == given.name or file.name.startswith("."):
             continue
-        name = _word_between(words, at, [word for word in _WORDS.findall(file.stem) if word.isalnum()])
+        name = _word_between(words, at, _alphanumeric(file))
         if name is None or name in found:
             continue
         try:

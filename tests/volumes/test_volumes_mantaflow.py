@@ -65,6 +65,7 @@ def test_the_names_of_what_we_write(tmp_path):
         ("density_0001.uni", "velocity_0001.uni"),
         ("a.density.v2.12.uni", "a.velocity.v2.12.uni"),
         ("cloud.uni", "cloud_velocity.uni"),
+        ("shot12.uni", "shot_velocity_12.uni"),
     ):
         assert uni.sibling(tmp_path / name, "velocity").name == velocity
         frame = Frame(RNG.random((4, 5, 6), np.float32), velocity=RNG.random((3, 4, 5, 6), np.float32))
@@ -72,6 +73,18 @@ def test_the_names_of_what_we_write(tmp_path):
         np.testing.assert_array_equal(read(tmp_path / name).velocity, frame.velocity)
     with pytest.raises(InputError, match="needs its density"):
         write(tmp_path / "b.uni", frame, fields=["velocity"])
+
+
+@pytest.mark.parametrize("stem", ["plume_{:04d}", "smoke{}", "density_{}", "shot 1 v2 {:03d}"])
+def test_a_folder_of_what_we_write_is_one_sequence(tmp_path, stem):
+    velocity = RNG.random((3, 4, 5, 6), np.float32)
+    frame = Frame(RNG.random((4, 5, 6), np.float32), velocity=velocity, temperature=velocity[0])
+    files = [tmp_path / f"{stem.format(number)}.uni" for number in (1, 2)]
+    for file in files:
+        write(file, frame)
+    for given in (tmp_path, tmp_path / "*.uni"):
+        assert expand([given]).paths == files
+    assert set(read(files[0]).fields()) == {"density", "velocity", "temperature"}
 
 
 def test_grids_that_do_not_fit_are_refused(tmp_path):

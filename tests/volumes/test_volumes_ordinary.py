@@ -16,6 +16,7 @@ VELOCITY = RNG.normal(size=(3, *SHAPE)).astype(np.float32)
 
 
 def names(folder: Path, *stems: str) -> list[Path]:
+    folder.mkdir(exist_ok=True)
     for stem in stems:
         (folder / f"{stem}.npz").write_bytes(b"x")
     return [folder / f"{stem}.npz" for stem in stems]
@@ -43,6 +44,9 @@ def image(path: Path, arrays: dict[str, np.ndarray], points: tuple[int, ...] = S
         (["plume_01_res64", "plume_02_res64"], [1, 2]),
         (["a2b_0001", "a2b_0002"], [1, 2]),  # the last number, where it differs
         (["shot_v01_0007", "shot_v01_0008"], [7, 8]),
+        (["out_0001_t0.958", "out_0002_t1.000", "out_0003_t1.042"], [1, 2, 3]),
+        (["out_20260102_115959_f007", "out_20260102_120004_f008", "out_20260103_000001_f009"], [7, 8, 9]),
+        (["out_0.000", "out_0.125", "out_0.250"], [0, 125, 250]),
     ],
 )
 def test_the_number_that_differs_is_the_frame(tmp_path: Path, stems: list[str], numbers: list[int]) -> None:
@@ -51,6 +55,29 @@ def test_the_number_that_differs_is_the_frame(tmp_path: Path, stems: list[str], 
         assert [file.number for file in sequence.expand(given)] == numbers
     assert sequence.frame_number("shot_f012v2.vdb") == 12
     assert sequence.frame_number("smoke.v2.vdb") == 2
+
+
+def test_decimals_at_even_distances_are_in_order(tmp_path: Path) -> None:
+    files = names(tmp_path, *(f"out_{0.03 * n:.2f}" for n in range(40)))
+    for given in ([tmp_path], [tmp_path / "*.npz"]):
+        assert sequence.expand(given).paths == files
+    names(tmp_path / "takes", "s.1.0001", "s.1.0002", "s.2.0001", "s.2.0002")
+    with pytest.raises(InputError, match="2 sequences"):
+        sequence.expand([tmp_path / "takes"])
+
+
+def test_frames_at_even_distances_have_no_gaps(tmp_path: Path) -> None:
+    names(tmp_path, "u-000", "u-100", "u-200", "u-300")
+    assert sequence.expand([tmp_path]).gaps == ()
+    (tmp_path / "u-200.npz").unlink()
+    assert 101 in sequence.expand([tmp_path]).gaps
+
+
+def test_brackets_may_be_part_of_a_name(tmp_path: Path) -> None:
+    files = names(tmp_path, "smoke[v2]_0001", "smoke[v2]_0002")
+    assert sequence.expand([tmp_path / "smoke[v2]_*.npz"]).paths == files
+    others = names(tmp_path, "smokev_0003")  # where the brackets are a pattern that fits, they are one
+    assert sequence.expand([tmp_path / "smoke[v2]_*.npz"]).paths == others
 
 
 def test_files_named_one_by_one_are_ordered_as_those_of_a_folder(tmp_path: Path) -> None:
@@ -149,6 +176,18 @@ def test_vectors_of_two_components_in_a_flat_image(tmp_path: Path) -> None:
     path = image(tmp_path / "a.vti", {"density": DENSITY[..., :1], "velocity": velocity}, (6, 5, 1))
     frame = read(path)
     np.testing.assert_allclose(frame.velocity, VELOCITY[:2, ..., 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["vel{0}", "velocity_{1}", "Velocity {1} [ m s^-1 ]", "{1}-velocity", "pyro:vel_{1}"]
+)
+def test_components_by_letters_of_velocity_and_counted_from_one(tmp_path: Path, name: str) -> None:
+    parts = {name.format(axis + 1, "uvw"[axis]): VELOCITY[axis] for axis in range(3)}
+    stresses = dict.fromkeys(("uu", "uv", "uw"), DENSITY)
+    np.savez(tmp_path / "a.npz", density=DENSITY, **stresses, **parts, dx=CELL)
+    frame = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(frame.velocity, VELOCITY)
+    assert set(frame.others) == set(stresses)
 
 
 def test_components_by_number_and_arrays_that_are_left_out(tmp_path: Path) -> None:

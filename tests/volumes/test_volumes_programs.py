@@ -340,6 +340,9 @@ def test_several_grids_of_one_name(tmp_path):
         ("density ", "velocity ", " temperature"),
         ("smokeDensity", "vel_grid", "temperature_hires"),
         ("Density", "V", "Heat"),
+        ("smoke_density", "smoke_vel", "smoke_temperature"),
+        ("pyro:density", "pyro:vel", "pyro:temperature"),
+        ("fields/density", "fields/velocity", "fields/temperature"),
     ],
 )
 def test_names_that_are_known_in_the_field(tmp_path, density, velocity, temperature):

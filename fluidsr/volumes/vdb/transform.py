@@ -91,7 +91,7 @@ class Transform:
             raise VolumeError(where, f"its voxel size is {size} m", "give it a transform of positive scale")
         if not even or sorted(order) != [0, 1, 2]:
             what = f"its {called} are rotated by less than a quarter turn, or sheared"
-            if max(self.scale) - min(self.scale) > _EVEN * max(self.scale):
+            if (np.abs(rest) <= _EVEN * size).all() and sorted(order) == [0, 1, 2]:
                 edges = " x ".join(f"{edge:g}" for edge in self.scale)
                 what = f"its {called} are not cubes ({edges} m)"
             raise VolumeError(where, what, f"resample it to cubic {called} along the axes")
