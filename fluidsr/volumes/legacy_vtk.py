@@ -154,9 +154,7 @@ class LegacyFile:
         if rectilinear:
             if [len(coordinates.get(axis, ())) for axis in range(3)] != list(self.points()):
                 self._fail("its coordinates are not those of its dimensions")
-            found = [even(self.where, coordinates[axis]) for axis in range(3)]
-            self.origin = tuple(first for first, _ in found)
-            self.spacing = tuple(step for _, step in found)
+            self.origin, self.spacing = even(self.where, [coordinates[axis] for axis in range(3)])
 
     def _attribute(self, section: str, key: str, words: list[str], tuples: int) -> None:
         if len(words) < 3 or not section:

@@ -27,6 +27,7 @@ from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.units import Taken, style_of_whole
 
 PLACE = ("cell_size", "origin", "time", "dt")
+_RATES = ("fps", "frame_rate", "framerate")
 _SIZES = ("cell_size", "dx", "dh", "h", "spacing", "voxel_size", "voxelsize", "cellsize")
 _UNNAMED = ("data", "arr_0")  # what an array is called that nobody named
 _MAX_ENTRIES = 1000
@@ -106,7 +107,8 @@ def _taken(
             grids = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
         frame = Frame(grids["density"], **found.place).with_fields(grids)
         has_rate = "dt" in found.place
-        return Taken(frame, notes=tuple(found.notes), style=style_of_whole(whole), has_rate=has_rate)
+        style = style_of_whole(whole)
+        return Taken(frame, notes=tuple(found.notes), layer=found.layer, style=style, has_rate=has_rate)
     except (TypeError, ValueError) as error:
         raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
@@ -127,9 +129,11 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 @dataclass
 class _Grids:
-    """The fields of a frame, `[x, y, z]` or `[components, x, y, z]`, its place, and sentences about them."""
+    """The fields of a frame, `[x, y, z]` or `[components, x, y, z]`, its place, and sentences about them; of one layer
+    of cells those of a 2-D frame, and the layer's lower side along z (m)."""
 
     dim: int = 3
+    layer: float | None = None
     grids: dict[str, np.ndarray] = field(default_factory=dict)
     place: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -170,7 +174,7 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         if not any(grid_names.field_of(name) == "density" for name in grids):
             what = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
         raise VolumeError(where, what, "write a file for each frame: [x, y, z] or [x, y]")
-    found = _Grids(len(shape), {}, place, notes, archive.stored)
+    found = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
     for name, array in grids.items():
         fitted = _fitted(array, shape)
         if fitted is not None:
@@ -180,6 +184,13 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
+    if (
+        len(shape) == 3 and shape[2] == 1 < min(shape[:2]) and not place.keys() >= set(PLACE)
+    ):  # ours says its own
+        found.dim = 2
+        found.grids = {name: array[..., 0] for name, array in found.grids.items()}
+        x, y, found.layer = (*place.get("origin", ()), 0.0, 0.0, 0.0)[:3]
+        place["origin"] = (x, y)
     return found
 
 
@@ -340,6 +351,13 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
             place[name] = tuple(values)  # of one number: the same along all axes
         elif len(values) == 1 and finite:  # or it is that of all frames, or of none
             place[name] = values[0]
+    for name in _RATES:
+        if (
+            "dt" not in place
+            and _has(numbers, name)
+            and 0 < (rate := float(numbers[name].ravel()[0])) < np.inf
+        ):
+            place["dt"] = 1.0 / rate
     for name in _SIZES:
         if name in numbers:
             values = [float(value) for value in numbers[name].ravel()]

@@ -246,6 +246,8 @@ def _are_even(pairs: set[tuple[str, str]]) -> bool:
 def _series(path: Path) -> list[FrameFile]:
     """The frames of a .pvd or .series, in order of time; the numbers in the names count where they ascend."""
     entries = read_entries(path)
+    if not entries:
+        raise InputError(str(path), "it names no files", "write it again, or give a folder or a pattern")
     frames: list[list[Entry]] = []
     parts: set[str] = set()  # of the last frame
     for entry in entries:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import lzma
+import math
 import os
 import re
 import xml.parsers.expat
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -289,10 +290,12 @@ class VtiFile(ImageHeader):
             self._fail("its coordinates are not three arrays")
         first = self._pieces[0]
         points = [first[2 * axis + 1] - first[2 * axis] + 1 for axis in range(3)]
-        found = [even(self.where, self._values(a, n)) for a, n in zip(coordinates, points, strict=True)]
-        self.spacing = tuple(step for _, step in found)
+        values = [self._values(array, n) for array, n in zip(coordinates, points, strict=True)]
+        start, self.spacing = even(self.where, values)
         # As of an image, of the point with the index 0.
-        self.origin = tuple(at - step * low for (at, step), low in zip(found, first[::2], strict=True))
+        self.origin = tuple(
+            at - step * low for at, step, low in zip(start, self.spacing, first[::2], strict=True)
+        )
 
     def _plain(self, source: bytes, encoded: bool) -> bytes:
         width = self._header.itemsize
@@ -406,20 +409,26 @@ def numbers(text: str, kind: type, count: int) -> Any:
     return found if len(found) == count else None
 
 
-def even(where: str, coordinates: np.ndarray) -> tuple[float, float]:
-    """The first of the coordinates along one axis, and their distance. Raises VolumeError where they are not evenly
-    spaced, up to the last digits of a float32."""
-    values = coordinates.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
-    if len(values) < 2:
-        return float(values[0]), 1.0
-    step = (values[-1] - values[0]) / (len(values) - 1)
-    wrong = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
-    if not step > 0 or wrong > 1e-3 * step + 4e-7 * np.abs(values).max():
-        raise VolumeError(
-            where,
-            "a rectilinear grid of uneven or descending coordinates",
-            "resample it to an image of even cells",
-        )
-    return float(values[0]), float(step)
+def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The first of the coordinates along each axis, and their distances; those that differ by no more than the last
+    digits of a float32 are the same. Raises VolumeError where coordinates are not evenly spaced, up to those digits."""
+    first, steps, errors = [], [], []
+    for given in coordinates:
+        values = given.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise VolumeError(where, "its coordinates are not finite", "write or copy the file again")
+        count, digits = len(values) - 1, 4e-7 * np.abs(values).max()
+        step = (values[-1] - values[0]) / count if count else 1.0
+        wrong = np.abs(values - (values[0] + step * np.arange(count + 1))).max()
+        if not step > 0 or wrong > 1e-3 * step + digits:
+            raise VolumeError(
+                where,
+                "a rectilinear grid of uneven or descending coordinates",
+                "resample it to an image of even cells",
+            )
+        first.append(float(values[0]))
+        steps.append(float(step))
+        errors.append(digits / count if count else math.inf)
+    best = int(np.argmin(errors))
+    near = [abs(step - steps[best]) <= error for step, error in zip(steps, errors, strict=True)]
+    return tuple(first), tuple(steps[best] if same else step for step, same in zip(steps, near, strict=True))

@@ -87,7 +87,7 @@ def frame_of(
         density=density_grid,
         velocity=velocity_grid,
         fields=fields,
-        dim=2 if image.points()[2] == 1 else 3,
+        dim=2 if _shape(image, next(iter(found.values())).array.section)[2] == 1 else 3,
     )
     section = found[chosen.density].array.section
     shape = _shape(image, section)
@@ -110,11 +110,12 @@ def frame_of(
             where = "points" if section == "PointData" else "cells"
             notes.append(f"{name!r} is averaged to the {where}, where the density is")
     whole = {field: name for field, name in chosen.others.items() if "Int" in found[name].array.type}
-    style = style_of_whole(whole)
+    frame, layer = _frame(image, values, section)
     return Taken(
-        _frame(image, values, section),
+        frame,
         notes=tuple(dict.fromkeys(notes)),
-        style=style,
+        layer=layer,
+        style=style_of_whole(whole),
         has_rate=DT in _notes(image),
     )
 
@@ -126,8 +127,8 @@ def info_of(image: Image, kind: str) -> VolumeInfo:
     shape = _shape(image, section)
     most = max(part.array.components for part in found.values())
     memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
-    place = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, section)
-    turn = _axes(image).turn
+    place, _ = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, section)
+    turn = _axes(image, section).turn
     grids = [
         describe_array(
             place,
@@ -183,7 +184,7 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
 
 def _is_field(image: Image, array: DataArray) -> bool:
     """Whether an array of the points or cells may be one: a flat image may have vectors of two components."""
-    flat = min(image.points()) == 1
+    flat = min(_shape(image, array.section)) == 1
     return (
         bool(array.type)
         and array.components in ((1, 2, 3) if flat else (1, 3))
@@ -229,8 +230,9 @@ def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return values
 
 
-def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> Frame:
-    axes = _axes(image)
+def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> tuple[Frame, float | None]:
+    """The frame of fields `[(components,) x, y, z]`; of a 2-D one also the lower side of its layer along z (m)."""
+    axes = _axes(image, section)
     found = {name: axes.turn(values) for name, values in found.items()}
     shape, size = found["density"].shape, axes.cell_size
     notes = _notes(image)
@@ -246,20 +248,21 @@ def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> Frame:
         size = exact_size
         if np.allclose(exact_origin, origin[: len(exact_origin)], rtol=1e-6, atol=1e-6 * size):
             origin = (*exact_origin, *origin[len(exact_origin) :])
+    layer = None
     dim = int(notes.get(DIM, (2 if shape[2] == 1 and min(shape[:2]) > 1 else 3,))[0])
     if dim == 2 and shape[2] == 1:
         found = {
             name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
             for name, values in found.items()
         }
-        origin = origin[:2]
+        layer, origin = origin[2], origin[:2]
     times: dict[str, Any] = {
         key: notes[name][0]
         for key, name in (*(("time", name) for name in (*_TIME_OF_OTHERS, _TIME_OF_VISIT, TIME)), ("dt", DT))
         if name in notes
     }
     frame = Frame(found["density"], cell_size=size, origin=origin, **times)
-    return frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
+    return frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()}), layer
 
 
 def _notes(image: Image) -> dict[str, tuple[float, ...]]:
@@ -278,13 +281,13 @@ def _notes(image: Image) -> dict[str, tuple[float, ...]]:
     return notes
 
 
-def _axes(image: Image) -> Axes:
+def _axes(image: Image, section: str) -> Axes:
     """How the indices of the image run along the world's axes. Raises VolumeError where cells are no cubes, or do not
     lie along them."""
-    # The spacing across a single layer means nothing, and other programs write anything there.
-    points = image.points()
-    spacing = [s for s, n in zip(image.spacing, points, strict=True) if n > 1] or [image.spacing[0]]
-    edges = [s if n > 1 else abs(spacing[0]) for s, n in zip(image.spacing, points, strict=True)]
+    # The spacing across a single layer, of points or of cells, means nothing: other programs write anything there.
+    layers = _shape(image, section)
+    spacing = [s for s, n in zip(image.spacing, layers, strict=True) if n > 1] or [image.spacing[0]]
+    edges = [s if n > 1 else abs(spacing[0]) for s, n in zip(image.spacing, layers, strict=True)]
     x, y, z = (np.array(image.direction, float).reshape(3, 3) * edges).tolist()
     transform = Transform((tuple(x), tuple(y), tuple(z)), (0.0, 0.0, 0.0), "AffineMap")
     return transform.axes(image.where, "cells")

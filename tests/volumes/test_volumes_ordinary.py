@@ -22,8 +22,15 @@ def names(folder: Path, *stems: str) -> list[Path]:
     return [folder / f"{stem}.npz" for stem in stems]
 
 
-def image(path: Path, arrays: dict[str, np.ndarray], points: tuple[int, ...] = SHAPE) -> Path:
-    """An ascii .vti; arrays `[x, y, z]`, or with components last."""
+def image(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    points: tuple[int, ...] = SHAPE,
+    *,
+    where: str = "PointData",
+    thick: float = 0.1,
+) -> Path:
+    """An ascii .vti; arrays `[x, y, z]`, or with components last, of the points or the cells; cells `thick` along z."""
     extent = " ".join(f"0 {n - 1}" for n in points)
     rows = "".join(
         f'<DataArray type="Float32" Name="{name}" NumberOfComponents="{1 if a.ndim == 3 else a.shape[3]}"'
@@ -31,8 +38,8 @@ def image(path: Path, arrays: dict[str, np.ndarray], points: tuple[int, ...] = S
         for name, a in arrays.items()
     )
     path.write_text(
-        f'<VTKFile type="ImageData"><ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="1e-1 1e-1 1e-1">'
-        f'<Piece Extent="{extent}"><PointData>{rows}</PointData></Piece></ImageData></VTKFile>'
+        f'<VTKFile type="ImageData"><ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="1e-1 1e-1 {thick}">'
+        f'<Piece Extent="{extent}"><{where}>{rows}</{where}></Piece></ImageData></VTKFile>'
     )
     return path
 
@@ -176,6 +183,60 @@ def test_vectors_of_two_components_in_a_flat_image(tmp_path: Path) -> None:
     path = image(tmp_path / "a.vti", {"density": DENSITY[..., :1], "velocity": velocity}, (6, 5, 1))
     frame = read(path)
     np.testing.assert_allclose(frame.velocity, VELOCITY[:2, ..., 0], rtol=1e-6)
+
+
+def test_a_layer_of_cells_is_a_2d_frame_however_thick(tmp_path: Path) -> None:
+    layer = {"density": DENSITY[..., :1], "velocity": np.moveaxis(VELOCITY[..., :1], 0, -1)}
+    taken = take(image(tmp_path / "a.vti", layer, (7, 6, 2), where="CellData", thick=1.0))
+    frame = taken.frame
+    np.testing.assert_allclose(frame.density, DENSITY[..., 0], rtol=1e-6)
+    np.testing.assert_allclose(frame.velocity, VELOCITY[:2, ..., 0], rtol=1e-6)
+    assert frame.cell_size == CELL and frame.origin == (0, 0)
+    assert taken.lifted().frame.shape == (6, 5, 1)  # for a 3-D generator
+
+
+def test_a_layer_of_an_archive_is_a_2d_frame_unless_it_says_otherwise(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "a.npz", density=DENSITY[..., :1], velocity=VELOCITY[..., :1], dx=CELL, origin=[1, 2, 3]
+    )
+    taken = take(tmp_path / "a.npz")
+    np.testing.assert_array_equal(taken.frame.density, DENSITY[..., 0])
+    np.testing.assert_array_equal(taken.frame.velocity, VELOCITY[:2, ..., 0])
+    assert taken.frame.origin == (1, 2) and taken.layer == 3
+    assert inspect(tmp_path / "a.npz").dim == 2
+    np.savez(tmp_path / "density_01.npz", arr_0=DENSITY[..., :1].T[..., None])  # Mantaflow
+    np.testing.assert_array_equal(read(tmp_path / "density_01.npz").density, DENSITY[..., 0])
+    write(tmp_path / "b.npz", Frame(DENSITY[..., :1]))
+    assert read(tmp_path / "b.npz").shape == (6, 5, 1)
+
+
+@pytest.mark.parametrize("key", ["fps", "frame_rate"])
+def test_an_archive_may_say_its_rate(tmp_path: Path, key: str) -> None:
+    np.savez(tmp_path / "a.npz", density=DENSITY, dx=CELL, **{key: 30})
+    taken = take(tmp_path / "a.npz")
+    assert taken.frame.dt == 1 / 30 and taken.has_rate
+    np.savez(tmp_path / "a.npz", density=DENSITY, dx=CELL, **{key: 0})
+    assert not take(tmp_path / "a.npz").has_rate
+
+
+def test_even_coordinates_in_float32_far_away(tmp_path: Path) -> None:
+    rows = "".join(
+        f'<DataArray type="Float32" Name="{axis}" format="ascii">{" ".join(map(repr, at.tolist()))}</DataArray>'
+        for axis, at in (
+            ("x", np.float32(1000) + np.arange(6, dtype=np.float32) * np.float32(CELL)),
+            ("y", np.arange(5, dtype=np.float32) * np.float32(CELL)),
+            ("z", np.arange(4, dtype=np.float32) * np.float32(CELL)),
+        )
+    )
+    text = image(tmp_path / "a.vti", {"density": DENSITY}).read_text()
+    text = text.replace("ImageData", "RectilinearGrid").replace(
+        "</Piece>", f"<Coordinates>{rows}</Coordinates></Piece>"
+    )
+    (tmp_path / "a.vtr").write_text(text)
+    frame = read(tmp_path / "a.vtr")
+    np.testing.assert_allclose(frame.density, DENSITY, rtol=1e-6)
+    assert frame.cell_size == pytest.approx(CELL, rel=1e-6)
+    assert frame.origin == pytest.approx((999.95, -0.05, -0.05))
 
 
 @pytest.mark.parametrize(

@@ -329,6 +329,10 @@ def test_several_grids_of_one_name(tmp_path):
     np.testing.assert_array_equal(taken.frame.density, DENSITY)
     assert "2 grids are called 'density'" in taken.notes[0] and "'density[1]'" in taken.notes[0]
     np.testing.assert_array_equal(read(path, density_grid="density[1]").density, 2 * DENSITY)
+    coarse = vdb.DenseGrid("density", DENSITY, vdb.Transform.uniform(2 * CELL))
+    vdb.write(path, [vdb.DenseGrid("density", DENSITY, vdb.Transform.uniform(CELL)), coarse])
+    (note,) = take(path).notes  # nothing of the second, which is not read
+    assert "'density[1]'" in note
     grids_of(path, ("density", VELOCITY, (0, 0, 0)), ("density", DENSITY, (0, 0, 0)))  # a vector grid, too
     np.testing.assert_array_equal(read(path).density, DENSITY)
 

@@ -244,3 +244,9 @@ def test_a_folder_of_folders_names_those_that_hold_frames(tmp_path: Path) -> Non
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(InputError, match=r"holds no volumes; give a folder in it: data, fluidsr$"):
         expand([str(tmp_path)])
+
+
+def test_a_series_of_nothing_is_told_by_its_name(tmp_path):
+    write_pvd(tmp_path / "a.pvd", [])
+    with pytest.raises(InputError, match=r"a\.pvd: it names no files"):
+        expand([tmp_path / "a.pvd"])

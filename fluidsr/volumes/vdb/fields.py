@@ -261,7 +261,11 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
     reference = of_density[0]
 
     def part(grids: list[Grid], **how: Any) -> Part:
-        return _joined([_placed(grid, reference, notes, **how) for grid in _filled(grids)], notes)
+        parts = [
+            _placed(grid, reference, [] if number else notes, **how)  # no word about those that are not read
+            for number, grid in enumerate(_filled(grids))
+        ]
+        return _joined(parts, notes)
 
     flow: list[Part] = []
     if len(chosen.velocity) == 3:
