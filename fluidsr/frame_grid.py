@@ -12,6 +12,7 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame, rides_with_smoke
 
+_EQUAL = 1e-4  # of a cell's edge; how far those of equal cells may differ
 _WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes may be
 
 
@@ -53,7 +54,7 @@ def _whole_shift(frame: Frame, grid: FrameGrid) -> np.ndarray | None:
     """Where the first cell of `frame` lies in cells of `grid`; None where their cells are not the same."""
     shift = np.subtract(frame.origin, grid.origin) / grid.cell_size
     first = np.rint(shift).astype(int)
-    same = abs(frame.cell_size / grid.cell_size - 1) < 1e-4 and (np.abs(shift - first) < _WHOLE).all()
+    same = abs(frame.cell_size / grid.cell_size - 1) < _EQUAL and (np.abs(shift - first) < _WHOLE).all()
     return first if same else None
 
 
@@ -66,11 +67,10 @@ def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
         return frame
     first = _whole_shift(frame, grid)
     if first is None or (first < 0).any() or (first + frame.shape > grid.shape).any():
-        raise InputError(
-            f"frame at {frame.time:g} s",
-            f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)",
-            "choose a format with a file for each frame",
-        )
+        what = f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)"
+        if abs(frame.cell_size / grid.cell_size - 1) < _EQUAL:
+            what = "its cells lie between those of the other frames, or outside"
+        raise InputError(f"frame at {frame.time:g} s", what, "choose a format with a file for each frame")
     window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
     inside: tuple[Any, ...] = (Ellipsis, *window)
     found = {}

@@ -162,7 +162,10 @@ def _stillness(first: Tensor, last: Tensor, paths: _Paths, rows: slice) -> Tenso
     carried, there = paths.carried(first[None], last[None])
     pool = F.avg_pool3d if first.dim() == 3 else F.avg_pool2d
     differ = torch.stack([(carried - there)[0].abs(), (first[rows] - last[rows]).abs()])
-    moved, stayed = pool(differ[None], 2 * _REACH + 1, 1, _REACH, count_include_pad=False)[0]
+    counted = torch.cat([differ, torch.ones_like(differ[:1])])
+    # Padded here, since the pool itself takes no volume that is thinner than its window.
+    moved, stayed, share = pool(F.pad(counted, [_REACH] * 2 * first.dim()), 2 * _REACH + 1, 1)
+    moved, stayed = moved / share, stayed / share
     little = _LITTLE * max(float(first.max()), float(last.max()), 1e-6)
     return (_SHARP * (moved - stayed) / (moved + stayed + little)).clamp(0, 1)
 

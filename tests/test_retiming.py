@@ -35,6 +35,14 @@ def test_half_a_step_of_a_uniform_flow_is_the_exact_shift() -> None:
     assert abs(made.density.sum() / wanted.sum() - 1) < 1e-3
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 1, 7), (4, 2, 3), (2, 9)])
+def test_volumes_of_a_few_cells(shape: tuple[int, ...]) -> None:
+    density = np.random.default_rng(3).random(shape).astype(np.float32)
+    frame = Frame(density, np.zeros((len(shape), *shape), np.float32), cell_size=CELL, dt=0.1)
+    made = between(frame, frame.replace(time=0.1), 0.5, seconds=0.1)
+    np.testing.assert_allclose(made.density, density, rtol=1e-5)
+
+
 def test_every_kind_of_field() -> None:
     """Colours and directions are carried, solids stay where they are, whole numbers are the nearer frame's."""
     solid = np.zeros(SHAPE, np.float32)

@@ -96,7 +96,7 @@ def convert(
     folder.refresh()
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
-        _write_series(root, items, folder, settings)
+        _write_series(root, items, folder, settings, progress)
     write_series_files(root, cache.all_frames, folder.complete, single)
     return root
 
@@ -216,7 +216,7 @@ def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
 
 
 def _write_series(
-    root: Path, items: Sequence[FrameRef], folder: RunFolder, settings: ConvertSettings
+    root: Path, items: Sequence[FrameRef], folder: RunFolder, settings: ConvertSettings, progress: Progress
 ) -> None:
     from fluidsr.volumes import vtkhdf
 
@@ -237,6 +237,9 @@ def _write_series(
     vectors = {"velocity", *(name for record in filled for name in record.get("vectors") or ())}
     whole = {name for record in filled for name in record.get("whole") or ()}
     target = root / f"{root.name}.{_SERIES}"
+    for name in dict.fromkeys(name for record in filled for name in record["fields"]):
+        if name not in common:
+            progress.note(f"{target}: {name!r} is left out: not all frames have it")
     components = sum(3 if name in vectors else 1 for name in common)
     memory.check(str(target), 4 * components * math.prod(place.shape), None)
 

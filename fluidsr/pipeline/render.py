@@ -18,7 +18,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid, around, resampled
 from fluidsr.ownership import Ownership, sole_writer
 from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
 from fluidsr.pipeline.progress import Progress
 from fluidsr.pipeline.render_target import RenderTarget, Shot, evenly, parse_grid
 from fluidsr.volumes import sequence
@@ -147,9 +147,15 @@ def _draw(picture: _Picture, how: _Drawing) -> tuple[np.ndarray, float]:
 
     frame = _frame(picture.item, how.read_options, how.stage, picture.item.source.stat().st_mtime_ns)
     render = preview.render_linear if how.has_alpha else preview.render
-    pixels = render(
-        frame, width=how.width, height=how.height, camera=picture.camera, style=how.style, device=how.device
-    )
+    with naming(picture.item.source, frame.fields()):
+        pixels = render(
+            frame,
+            width=how.width,
+            height=how.height,
+            camera=picture.camera,
+            style=how.style,
+            device=how.device,
+        )
     if picture.file is None:
         return pixels, frame.dt
     write = preview.write_exr if picture.file.suffix.lower() == ".exr" else preview.write_png

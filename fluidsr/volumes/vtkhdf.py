@@ -79,7 +79,11 @@ def write_series(
             raise InputError(
                 str(path), f"step {step} has no {missing[0]}", "write fields that all frames have"
             )
-        return make_image(frame, names, half=half, threshold=threshold, whole=whole)
+        try:
+            return make_image(frame, names, half=half, threshold=threshold, whole=whole)
+        except InputError as error:
+            where = f"frame at {times[step]:g} s: {error.where}"
+            raise type(error)(where, error.what, error.remedy) from None
 
     source = _source(times, image, place)
     writer = vtkHDFWriter()

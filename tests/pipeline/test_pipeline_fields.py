@@ -158,6 +158,31 @@ def test_frames_before_the_smoke(tmp_path: Path, tiny_model: str) -> None:
     assert [float(frame.density.sum()) for frame in frames] == [0, 0, 216]
 
 
+def test_a_series_tells_what_does_not_fit_into_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fields that some frames lack, and boxes that lie between cells of others."""
+    ones = np.ones((4, 4, 4), np.float32)
+    frame = Frame(ones, cell_size=CELL, temperature=ones)
+    for number, made in enumerate((frame, Frame(ones, cell_size=CELL), frame), start=1):
+        volumes.write(tmp_path / f"s_000{number}.vdb", made)
+    options = ["--format", "vtkhdf", "-o", tmp_path / "one"]
+    assert call("convert", tmp_path / "s_####.vdb", *options) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "'temperature'" in line]
+    assert len(told) == 1 and "one.vtkhdf" in told[0]
+    volumes.write(tmp_path / "s_0002.vdb", frame.replace(origin=(CELL / 2, 0, 0)))
+    assert call("convert", tmp_path / "s_####.vdb", *options, "--overwrite") == 2
+    assert "lie between" in capsys.readouterr().err
+
+
+def test_a_picture_of_what_is_not_finite_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    density = np.ones((4, 4, 4), np.float32)
+    density[1, 1, 1] = np.nan
+    np.savez(tmp_path / "s_0001.npz", density=density, dx=CELL)
+    assert call("render", tmp_path / "s_0001.npz", "-o", tmp_path / "a.png") == 2
+    assert "s_0001.npz: density: " in capsys.readouterr().err
+
+
 def test_damaged_frames_are_told_at_the_start_or_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
