@@ -197,14 +197,19 @@ def is_density(path: Path) -> bool:
 
 
 def sides(files: Iterable[Path]) -> set[Path]:
-    """Those of `files` that are further grids of the frames of others among them: their names have one word more."""
-    names = {file: _alphanumeric(file) for file in files if file.suffix.lower() == _SUFFIX}
+    """Those of `files` that are further grids of the frames of others among them: but for numbers, their names have one
+    word more."""
+    names = {
+        file: ["#" if word.isdigit() else word for word in _alphanumeric(file)]
+        for file in files
+        if file.suffix.lower() == _SUFFIX
+    }
     present = {(file.parent, *words) for file, words in names.items()}
     return {
         file
         for file, words in names.items()
         if any(
-            not word.isdigit() and (file.parent, *words[:at], *words[at + 1 :]) in present
+            word != "#" and (file.parent, *words[:at], *words[at + 1 :]) in present
             for at, word in enumerate(words)
         )
     }

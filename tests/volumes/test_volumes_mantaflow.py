@@ -85,6 +85,8 @@ def test_a_folder_of_what_we_write_is_one_sequence(tmp_path, stem):
     for given in (tmp_path, tmp_path / "*.uni"):
         assert expand([given]).paths == files
     assert set(read(files[0]).fields()) == {"density", "velocity", "temperature"}
+    files[1].unlink()  # its further grids are no sequence of their own
+    assert expand([tmp_path]).paths == files[:1]
 
 
 def test_grids_that_do_not_fit_are_refused(tmp_path):
