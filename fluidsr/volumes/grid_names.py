@@ -92,8 +92,8 @@ def field_of(grid: str) -> str | None:
     Names are compared without regard to case and to the space around them: `density`, `dens`, `smoke`, `d`;
     `velocity`, `vel`, `v`; `temperature`, `temp`, `heat`; and a few more of `_ALIASES`. Words that programs put
     around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`; nor does
-    `smoke` beside another (`smoke_vel`), what stands before a slash or a colon (`pyro:vel`), or a unit in brackets
-    behind them.
+    `smoke` beside another (`smoke_vel`), a unit in brackets behind them, or, of density and velocity, what stands
+    before a slash or a colon (`pyro:vel`).
     """
     grid = _UNIT.sub("", grid)
     name = grid.strip().lower()
@@ -106,7 +106,8 @@ def field_of(grid: str) -> str | None:
     if len(fields) == 1:
         return fields.pop()
     rest = _PLACE.sub("", grid)
-    return None if rest == grid else field_of(rest)
+    found = None if rest == grid else field_of(rest)
+    return None if found == "temperature" else found  # of a fire, say, which is another than the smoke's
 
 
 def rank(grid: str) -> int:

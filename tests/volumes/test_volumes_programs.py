@@ -345,8 +345,8 @@ def test_several_grids_of_one_name(tmp_path):
         ("smokeDensity", "vel_grid", "temperature_hires"),
         ("Density", "V", "Heat"),
         ("smoke_density", "smoke_vel", "smoke_temperature"),
-        ("pyro:density", "pyro:vel", "pyro:temperature"),
-        ("fields/density", "fields/velocity", "fields/temperature"),
+        ("pyro:density", "pyro:vel", "temperature"),
+        ("fields/density", "fields/velocity", "temperature"),
     ],
 )
 def test_names_that_are_known_in_the_field(tmp_path, density, velocity, temperature):
@@ -371,6 +371,8 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     )  # fmt: skip
     found = read(tmp_path / "a.vdb").fields()
     assert list(found) == ["density", "temperature", "smoke", "heat", "Cd"]
+    grids_of(tmp_path / "b.vdb", ("density", DENSITY, none), ("fire/heat", DENSITY, none))
+    assert list(read(tmp_path / "b.vdb").fields()) == ["density", "fire/heat"]
     np.testing.assert_array_equal(found["Cd"], VELOCITY)
     place = vdb.Transform.uniform(CELL)
     level_set = vdb.DenseGrid("collision", DENSITY, place, {"class": "level set"})
