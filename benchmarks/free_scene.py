@@ -28,6 +28,7 @@ from fluidsr.models.resample import upsample
 
 LEVEL, SMOOTHING = 0.05, 8.0
 BRIGHTEST = 1.2  # density shown as white in slices
+WIDTH = 256  # pixels of a column of the picture
 
 
 def main() -> None:
@@ -102,18 +103,17 @@ def figures(frame: Frame, fine: Frame) -> tuple[float, ...]:
 
 
 def save_picture(path: Path, frames: list[Frame], up: str) -> None:
-    """Slices above, renders below."""
+    """Slices above, renders below, of the part of the domain that holds smoke."""
+    top = max(int(np.flatnonzero(frame.density.max((0, 2)) > LEVEL)[-1]) for frame in frames)
     columns = []
     for frame in frames:
-        middle = frame.density[:, :, frame.density.shape[2] // 2].T[::-1]
-        slice_ = (255 * np.clip(middle / BRIGHTEST, 0, 1)).astype(np.uint8)
-        slice_ = np.repeat(slice_[..., None], 3, axis=2)
-        image = np.asarray(preview.render(frame, up=up))[..., :3]
-        height = round(image.shape[0] * slice_.shape[1] / image.shape[1])
-        image = np.asarray(Image.fromarray(image).resize((slice_.shape[1], height), Image.Resampling.LANCZOS))
-        columns.append(np.concatenate([slice_, image]))
-    whole = Image.fromarray(np.concatenate(columns, axis=1))
-    whole.resize((2 * whole.width, 2 * whole.height), Image.Resampling.BICUBIC).save(path)
+        shown = Frame(frame.density[:, : top + 8].copy(), cell_size=frame.cell_size)
+        middle = shown.density[:, :, shown.density.shape[2] // 2].T[::-1]
+        slice_ = Image.fromarray((255 * np.clip(middle / BRIGHTEST, 0, 1)).astype(np.uint8)).convert("RGB")
+        slice_ = slice_.resize((WIDTH, round(WIDTH * slice_.height / slice_.width)), Image.Resampling.BICUBIC)
+        image = preview.render(shown, up=up, width=WIDTH, height=slice_.height, zoom=1.35)
+        columns.append(np.concatenate([np.asarray(slice_), image[..., :3]]))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
 
 
 if __name__ == "__main__":

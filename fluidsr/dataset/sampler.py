@@ -160,7 +160,10 @@ class PatchSampler(IterableDataset[PatchBatch]):
         )
         long_enough = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
         self._reached = _Frames(long_enough, [range(run.frames - frames + 1) for run in long_enough])
-        self._reached_share = reached_share if long_enough else 0.0
+        self._reached_share = reached_share
+        if reached and not long_enough:
+            problem = f"no run has {frames} frames and {tile} coarse cells along each edge"
+            raise InputError("reached", problem, "make longer runs, or draw smaller patches")
         self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None

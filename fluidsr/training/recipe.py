@@ -201,6 +201,9 @@ def _time_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if patches.reached and patches.filtered + patches.reached.share > 1:
         yield "patches.reached.share", f"and patches.filtered, {patches.filtered}, are more than 1; lower one"
+    if patches.reached and patches.reached.longest < (3 if patches.triplets else patches.frames) - 1:
+        problem = f"gives runs shorter than samples of {patches.frames} frames; give {patches.frames} or more"
+        yield "patches.reached.longest", problem
     if patches.reached and patches.pairs is not None:
         yield "patches.reached", "does not go with patches.pairs, single frames; remove one"
     if patches.triplets and (patches.frames > 1 or not recipe.learns_from_time):
