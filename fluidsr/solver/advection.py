@@ -64,7 +64,7 @@ class Advection:
         self.extents = workspace.take(STAGE, 2 * nx * ny, torch.int32)
 
     def trace(self, velocity: Sequence[torch.Tensor], seconds: float) -> None:
-        """Trace all particles through `velocity` for `seconds`; `scalar` and `velocity` then move fields along."""
+        """Trace all particles through `velocity` for `seconds`; `amount` and `velocity` then move fields along."""
         layout = self.layout
         u, v, w = (velocity[axis] for axis in layout.order)
         step = seconds / self.grid.cell_size
@@ -83,21 +83,14 @@ class Advection:
         components = self.back.view(3, -1)
         return torch.stack([components[self.layout.order.index(axis)][at] for axis in range(3)])
 
-    def scalar(self, phi: torch.Tensor, reach: float, decay: float = 1.0) -> None:
-        """Move the cell-centred `phi` in place along the last trace and multiply it by `decay`.
-
-        `reach` bounds how many cells the flow crosses. Open faces bring in zeros. Costs in proportion to the box that
-        is not empty.
-        """
-        box = self._begin(phi, reach)
-        if box is not None:
-            self._advect(phi, NO_FACE, box, 0.0, decay, NOTHING)
-
     def amount(
         self, phi: torch.Tensor, reach: float, decay: float = 1.0, exact: bool = True,
         given: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> None:  # fmt: skip
-        """`scalar` of a `phi` that is an amount in each cell, whose total is to be kept.
+        """Move the cell-centred `phi`, an amount in each cell, in place along the last trace; multiply it by `decay`.
+
+        `reach` bounds how many cells the flow crosses. Open faces bring in zeros. Costs in proportion to the box that
+        is not empty.
 
         On return the total has changed by what has left through open faces and by `decay` alone, to rounding, where
         `exact`, which asks for a flow without divergence; otherwise by nothing that the limits did. `given`: cells

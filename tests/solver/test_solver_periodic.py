@@ -66,7 +66,7 @@ def test_advection_does_not_know_where_the_seam_is(grid: Grid, maccormack: bool)
     for fields in ((velocity, phi), (other, phi_other)):
         for _ in range(2):
             mover.trace(fields[0], 0.1)  # up to about four cells
-            mover.scalar(fields[1], 5.0)
+            mover.amount(fields[1], 5.0)
             mover.velocity(fields[0])
     assert seamless(grid, velocity)
     assert torch.allclose(phi_other, shifted(grid, phi, by), atol=1e-5)
