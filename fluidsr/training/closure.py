@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -244,10 +244,11 @@ class ClosureTraining:
             with torch.autocast(
                 torch.device(self.device).type, torch.bfloat16, recipe.precision == "bfloat16"
             ):
-                change = self.optimizer.network(state, sample.periodic)
+                correction = self.optimizer.network(state, sample.periodic)
+            change = changed_by(correction, sample)
             losses = unexplained_shares(change, sample)
-            if recipe.energy > 0 and change.exchange is not None:
-                losses["energy"] = recipe.energy * energy_error(change.exchange, sample)
+            if recipe.energy > 0 and change.density is not None:
+                losses["energy"] = recipe.energy * energy_error(change.density, sample)
             loss = sum(losses.values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
@@ -327,9 +328,27 @@ def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
     return noisy
 
 
-def unexplained_shares(change: Correction, sample: ClosureSample) -> dict[str, Tensor]:
-    """Mean square of what a correction leaves of the sample's changes, over the latter's own, in air with smoke about:
-    `velocity`, and `density` where it corrects that, too."""
+class Change(NamedTuple):
+    """What a Correction changes of a sample: `velocity [1, dim, *S]`, coarse cells per frame, and `density
+    [1, 1, *S]`, None where it corrects velocity alone."""
+
+    velocity: Tensor
+    density: Tensor | None
+
+
+def changed_by(correction: Correction, sample: ClosureSample) -> Change:
+    """The changes of the sample's velocity and density, float32, on the correction's device."""
+    velocity = correction.velocity.float()
+    if correction.exchange is None:
+        return Change(velocity, None)
+    state, air = sample.state.to(velocity.device), sample.air.to(velocity.device)
+    open_faces = open_between(air, sample.periodic)
+    return Change(velocity, exchange(state[:, :1], correction.exchange.float(), open_faces, sample.periodic))
+
+
+def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tensor]:
+    """Mean square of what `change` leaves of the sample's changes, over the latter's own, in air with smoke about:
+    `velocity`, and `density` where that is changed, too."""
     device = change.velocity.device
     state, air = sample.state.to(device), sample.air.to(device)
     weight = (state[:, :1] > 0).float() * air
@@ -339,33 +358,27 @@ def unexplained_shares(change: Correction, sample: ClosureSample) -> dict[str, T
         whole = (wanted.square() * weight).sum()
         return left / (whole + empty * weight.sum() + 1e-12)
 
-    shares = {"velocity": share(change.velocity.float(), sample.change.to(device), EMPTY)}
-    if change.exchange is not None:
-        moved = _moved(change.exchange, sample)
-        shares["density"] = share(moved, sample.density_change.to(device), EMPTY_DENSITY)
+    shares = {"velocity": share(change.velocity, sample.change.to(device), EMPTY)}
+    if change.density is not None:
+        shares["density"] = share(change.density, sample.density_change.to(device), EMPTY_DENSITY)
     return shares
 
 
-def energy_error(share: Tensor, sample: ClosureSample) -> Tensor:
-    """How far smoke, corrected by an exchange of `share`, is from having the fine state's energy at wavelengths of 2 to
-    4 cells, by second differences along each axis: the sum over axes of the squared natural logarithm of the ratio.
+def energy_error(density_change: Tensor, sample: ClosureSample) -> Tensor:
+    """How far smoke, changed by `density_change [1, 1, *S]`, is from having the fine state's energy at wavelengths of 2
+    to 4 cells, by second differences along each axis: the sum over axes of the squared natural logarithm of the ratio.
     """
-    state, air = sample.state.to(share.device), sample.air.to(share.device)
+    device = density_change.device
+    state, air = sample.state.to(device), sample.air.to(device)
     density, near = state[:, :1], (state[:, :1] > 0).float() * air
-    corrected, wanted = density + _moved(share, sample), density + sample.density_change.to(share.device)
-    error = torch.zeros((), device=share.device)
+    corrected, wanted = density + density_change, density + sample.density_change.to(device)
+    error = torch.zeros((), device=device)
     for axis in range(2, density.dim()):
         middle = near.narrow(axis, 1, near.shape[axis] - 2)
         floor = EMPTY_DENSITY * middle.sum() + 1e-12
         own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, wanted))
         error = error + (own / right).log().square()
     return error
-
-
-def _moved(share: Tensor, sample: ClosureSample) -> Tensor:
-    """What an exchange by `share` changes of the sample's density, `[1, 1, *S]`."""
-    state, air = sample.state.to(share.device), sample.air.to(share.device)
-    return exchange(state[:, :1], share.float(), open_between(air, sample.periodic), sample.periodic)
 
 
 @torch.no_grad()
@@ -376,7 +389,7 @@ def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> dic
     totals: defaultdict[str, float] = defaultdict(float)
     for n in range(count):
         sample = samples.frame(n * len(samples) // count)
-        change = network(sample.state.to(device), sample.periodic)
+        change = changed_by(network(sample.state.to(device), sample.periodic), sample)
         for name, value in unexplained_shares(change, sample).items():
             totals[name] += value.item() / count
     return dict(totals)

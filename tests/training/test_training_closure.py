@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from fluidsr.models.closure import ClosureSample, Correction, state_of
 from fluidsr.models.exchange import exchange, open_between
 from fluidsr.training.closure import (
     CHECKPOINT,
+    Change,
     ClosureRecipe,
     ClosureTraining,
+    changed_by,
     energy_error,
     load_closure_recipe,
     unexplained,
@@ -122,31 +125,47 @@ def test_a_second_training_begins_with_the_first(tmp_path: Path) -> None:
 
 def test_what_is_unexplained() -> None:
     sample = Vortices().frame(0)
-    assert unexplained_shares(Correction(sample.change, None), sample) == {"velocity": 0.0}
-    perfect = unexplained_shares(Correction(sample.change, torch.full((1, 2, 12, 12), -0.1)), sample)
-    assert perfect == {"velocity": 0.0, "density": 0.0}
+    assert unexplained_shares(Change(sample.change, None), sample) == {"velocity": 0.0}
+    perfect = changed_by(Correction(sample.change, torch.full((1, 2, 12, 12), -0.1)), sample)
+    assert unexplained_shares(perfect, sample) == {"velocity": 0.0, "density": 0.0}
     nothing = torch.zeros_like(sample.change)
-    left = unexplained_shares(Correction(nothing, nothing), sample)
+    left = unexplained_shares(changed_by(Correction(nothing, nothing), sample), sample)
     assert left["velocity"] == pytest.approx(1.0, abs=0.01) and left["density"] > 0.5
     wall = torch.ones_like(sample.air)
     wall[..., :6] = 0.0
     beside = ClosureSample(sample.state, sample.change, sample.density_change, wall, sample.periodic)
     wrong = sample.change.clone()
     wrong[..., :6] = 9.0
-    assert unexplained_shares(Correction(wrong, None), beside) == {"velocity": 0.0}
+    assert unexplained_shares(Change(wrong, None), beside) == {"velocity": 0.0}
 
 
 def test_energy_of_detail_is_asked_for_whatever_its_place() -> None:
     sample = Vortices().frame(0)
-    share = torch.full((1, 2, 12, 12), -0.1)
-    assert energy_error(share, sample) == pytest.approx(0.0, abs=1e-9)
-    without = energy_error(torch.zeros_like(share), sample)
+    assert energy_error(sample.density_change, sample) == pytest.approx(0.0, abs=1e-9)
+    without = energy_error(torch.zeros_like(sample.density_change), sample)
     state, fine = sample.state[:, :1], sample.state[:, :1] + sample.density_change
     ratios = [state.diff(n=2, dim=n).square().sum() / fine.diff(n=2, dim=n).square().sum() for n in (2, 3)]
     assert without == pytest.approx(sum(float(ratio.log()) ** 2 for ratio in ratios), rel=1e-3)
-    sharper = share.mul(1.5).requires_grad_()
-    energy_error(sharper, sample).backward()
+    sharper = torch.full((1, 2, 12, 12), -0.15).requires_grad_()
+    change = changed_by(Correction(sample.change, sharper), sample)
+    assert change.density is not None
+    energy_error(change.density, sample).backward()
     assert sharper.grad is not None and sharper.grad.sum() < 0  # towards a weaker exchange
+
+
+def test_a_step_exchanges_the_smoke_of_each_sample_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(arguments)
+        return exchange(*arguments)
+
+    monkeypatch.setattr("fluidsr.training.closure.exchange", counted)
+    sharpened = {"network": {"width": 4, "blocks": 0, "exchange": 0.2}, "energy": 0.1}
+    ClosureTraining(recipe(steps=3, batch=2, **sharpened), tmp_path).run(Vortices())
+    assert len(calls) == 3 * 2
 
 
 def test_noise_is_a_function_of_its_number_and_leaves_solids_alone() -> None:
