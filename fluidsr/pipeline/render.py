@@ -88,10 +88,9 @@ def render(
     _make_folder(target.folder)
     with ExitStack() as stack, Progress(len(shots), stage="render", quiet=quiet) as progress:
         _own(target, cache.items, overwrite, stack, progress)
-        stage = _stage_of(cache.all_frames, read_options, scheduler, progress)
+        stage, up = _stage_of(cache, read_options, scheduler, progress)
         if "up" not in seen_from:
-            taken, _ = frame_sequence.take(cache.items[0], read_options, ["density"])
-            view = dataclasses.replace(view, up=read_options.up(taken))
+            view = dataclasses.replace(view, up=up)
         # The pictures of a movie or a sheet are all of one size.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)
@@ -199,15 +198,18 @@ def _make_folder(folder: Path) -> None:
 
 
 def _stage_of(
-    items: Sequence[FrameRef], read_options: ReadOptions, scheduler: str | None, progress: Progress
-) -> FrameGrid:
-    """The box around all frames of a cache, so that any split of them gives the same pictures."""
+    cache: FrameSequence, read_options: ReadOptions, scheduler: str | None, progress: Progress
+) -> tuple[FrameGrid, str]:
+    """The box around all frames of a cache, so that any split of them gives the same pictures; and the axis that points
+    up in the first frame that is wanted."""
     place = partial(_place, read_options=read_options)
     places = cluster.results(
-        place, items, scheduler, progress.note, name=lambda item: item.name, sent=FrameRef.absolute
+        place, cache.all_frames, scheduler, progress.note, name=lambda item: item.name, sent=FrameRef.absolute
     )
     with closing(places):
-        return around(each for _, each in places)
+        seen = dict(places)
+    _, up = seen[cache.items[0]]
+    return around(grid for grid, _ in seen.values()), up
 
 
 def _wanted(
@@ -258,6 +260,8 @@ def _own(
         remove_unfinished(target.folder, target.files)
 
 
-def _place(item: frame_sequence.FrameRef, read_options: ReadOptions) -> FrameGrid:
-    """Where a frame lies; costs one reading of its density."""
-    return FrameGrid.of(frame_sequence.read(item, read_options, ["density"])[0])
+def _place(item: FrameRef, read_options: ReadOptions) -> tuple[FrameGrid, str]:
+    """Where a frame lies, and the axis that points up in it; costs one reading of its density."""
+    taken, _ = frame_sequence.take(item, read_options, ["density"])
+    frame = frame_sequence.in_its_place(taken, item, read_options)
+    return FrameGrid.of(frame), read_options.up(taken)

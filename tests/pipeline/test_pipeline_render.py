@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import imageio_ffmpeg
@@ -13,6 +15,7 @@ import yaml
 from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.frame import Frame
+from fluidsr.pipeline.render import render
 from fluidsr.preview import RenderStyle, read_png
 from fluidsr.preview.tonemap import background, encode_srgb, tone_curve
 
@@ -238,3 +241,19 @@ def test_the_axis_that_points_up_is_that_of_the_files(cache: Path, tmp_path: Pat
         assert call("render", str(path), *options, "--width", "64", "-o", str(target), "--device", "cpu") == 0
         pictures[name] = target.read_bytes()
     assert pictures["own"] == pictures["z"] != pictures["y"]
+
+
+def test_the_first_frame_is_read_no_more_often_than_others(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(path: Path, **options: Any) -> volumes.Taken:
+        read.append(path.name)
+        return take(path, **options)
+
+    take = volumes.take
+    monkeypatch.setattr(volumes, "take", counted)
+    render([str(cache / "puff_####.vti")], tmp_path / "puffs", width=16, height=16, device="cpu", quiet=True)
+    times = Counter(read)
+    assert times["puff_0001.vti"] == times["puff_0002.vti"] == times["puff_0003.vti"] > 0
