@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fluidsr.cli.options import echo_document, echo_result, options, with_option_names
+from fluidsr.cli.options import (
+    SEQUENCE,
+    echo_document,
+    echo_result,
+    options,
+    sequence_options,
+    with_option_names,
+)
 from fluidsr.cli.ranges import FloatRange, IntRange
+
+if TYPE_CHECKING:
+    from fluidsr.pipeline.frame_sequence import ReadOptions
 
 
 @click.command()
@@ -150,15 +161,24 @@ def render(
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Existing folder for the plots of datasets  [default: beside the dataset]",
 )
-@options("json")
-def info(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Show what is in volumes, datasets, models or runs. Statistics of datasets are also plotted."""
+@options(*SEQUENCE, "json")
+@sequence_options()
+def info(
+    files: tuple[str, ...], output: Path | None, read_options: ReadOptions, as_json: bool, quiet: bool
+) -> None:
+    """Show what is in volumes, datasets, models or runs.
+
+    Volumes are understood as upsample would with the same options. Statistics of datasets are also plotted.
+    """
     from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml
 
+    def document(file: str) -> dict[str, Any]:
+        return command(file, output, read_options, told=with_option_names)
+
     if as_json:
-        echo_document({file: command(file, output, told=with_option_names) for file in files}, as_json)
+        echo_document({file: document(file) for file in files}, as_json)
         return
     for file in files:
-        text = to_yaml(command(file, output, told=with_option_names))
+        text = to_yaml(document(file))
         click.echo(f"{file}:\n" + "".join(f"  {line}\n" for line in text.splitlines()), nl=False)

@@ -160,8 +160,7 @@ def _by_windows(
 ) -> dict[str, Any] | None:
     """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
     read_options = settings.intake
-    special = read_options.crop or read_options.axes or item.parts or item.source.suffix.lower() != ".vdb"
-    if special or list(formats) != ["vdb"]:
+    if list(formats) != ["vdb"]:
         return None
     with frame_sequence.windows(item, read_options, [asked]) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):

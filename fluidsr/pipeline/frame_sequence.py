@@ -332,10 +332,13 @@ _SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at mos
 def windows(
     item: FrameRef, read_options: ReadOptions, wanted: Sequence[Sequence[str] | None], margin: int = 0
 ) -> Iterator[vdb.Windows | None]:
-    """A VDB to be read block by block, with the first of the lists of fields that it has; None where that is no
-    use."""
+    """A VDB to be read block by block, with the first of the lists of fields that it has; None for other files, for a
+    frame of several files, and for one that is cropped or turned."""
     from fluidsr.volumes import vdb
 
+    if read_options.crop or read_options.axes or item.parts or item.source.suffix.lower() != ".vdb":
+        yield None
+        return
     with ExitStack() as stack:
         source = None
         for number, fields in enumerate(wanted, start=1):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluidsr import metrics, volumes
-from fluidsr.errors import FluidsrError, InputError, MissingFieldError
+from fluidsr.errors import FluidsrError, InputError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import frame_sequence
 from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
@@ -21,23 +21,29 @@ if TYPE_CHECKING:
     from fluidsr.dataset import Store
 
 _BLOCK = 64  # cells along the edge of what is looked at as one where a frame is mostly empty
+_AS_DETECTED = ReadOptions()
 STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
 
 def info(
-    path: str, pictures: Path | None = None, *, told: Callable[[FluidsrError], str] = str
+    path: str,
+    pictures: Path | None = None,
+    read_options: ReadOptions = _AS_DETECTED,
+    *,
+    told: Callable[[FluidsrError], str] = str,
 ) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
     A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations
     have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
-    directory. `told` words why a volume cannot be read as a frame. Raises InputError for what is none of these.
+    directory. `read_options` are those that `upsample` would be given for a volume; `told` words why it cannot be read
+    as a frame. Raises InputError for what is none of these.
     """
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
     if place.suffix in (".pvd", ".series") or _is_pattern(place):
-        return _sequence(path, told)
+        return _sequence(path, read_options, told)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -50,9 +56,9 @@ def info(
         remedy = f"check a scene with 'fluidsr scenes check {path}', or give a run's folder"
         raise InputError(path, "is a YAML file", remedy)
     if place.is_file():
-        return _known({"kind": "volume", **volumes.inspect(place).as_dict(), **suitability(place, told)})
+        return _known({"kind": "volume", **_volume(FrameRef(1, place), read_options, told)})
     if place.is_dir():
-        return _sequence(path, told)
+        return _sequence(path, read_options, told)
     raise InputError(
         path, "is not a volume, dataset, model or run", "give a file, a .zarr store or a run's folder"
     )
@@ -63,7 +69,12 @@ def _is_pattern(path: Path) -> bool:
     return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
 
 
-def _sequence(path: str, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+def _volume(item: FrameRef, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+    """The grids of a frame's file, and what `upsample` would make of the frame."""
+    return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, told)}
+
+
+def _sequence(path: str, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
     """A folder, pattern or series: its frames, and what is in the first."""
     cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
@@ -81,10 +92,8 @@ def _sequence(path: str, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
         "files": sum(1 + len(item.parts) for item in items),
         "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
     }
-    inside = volumes.inspect(first.source).as_dict()
-    return _known(
-        {**description, "first": {"file": str(first.source), **inside, **suitability(first.source, told)}}
-    )
+    inside = _volume(first, read_options, told)
+    return _known({**description, "first": {"file": str(first.source), **inside}})
 
 
 def _data_set(path: str, pictures: Path | None) -> dict[str, Any]:
@@ -128,45 +137,46 @@ def zigzag(store: Store) -> dict[str, Any]:
     return summary
 
 
-def suitability(path: Path, told: Callable[[FluidsrError], str] = str) -> dict[str, Any]:
-    """What `upsample` would make of the volume: `as_read`, how it understands the grids, and `models`, what each
+def suitability(
+    item: FrameRef, read_options: ReadOptions = _AS_DETECTED, told: Callable[[FluidsrError], str] = str
+) -> dict[str, Any]:
+    """What `upsample` would make of the frame: `as_read`, how it understands the grids, and `models`, what each
     shipped generator that fits would give and ask for.
 
-    For a volume that cannot be read as a frame `as_read` says why, as `told` words it.
+    For a file that cannot be read as a frame `as_read` says why, as `told` words it.
     """
     import torch
 
     from fluidsr.upscaling import network_input
 
     try:
-        if sparse := _sparse(path):
+        if sparse := _sparse(item, read_options):
             return {"as_read": sparse, "models": {}}
-        taken = _taken(path)
-        frame = taken.in_metres_per_second()
+        taken, _ = frame_sequence.take(item, read_options, ["density", "velocity"], ["density"])
+        frame = frame_sequence.in_its_place(taken, item, read_options)
         has_no_velocity = frame.velocity is None
         if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
         prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
         return {"as_read": {"unreadable": told(error)}}
+    unit = taken.unit if read_options.velocity_unit == "auto" else read_options.velocity_unit
     read: dict[str, Any] = {
         "shape": frame.shape,
         "cell_size": frame.cell_size,
         "origin": frame.origin,
         "frame_rate": 1.0 / frame.dt,
         "density": (float(frame.density.min()), float(frame.density.max())),
-        "velocity_unit": None if has_no_velocity else taken.unit,
+        "velocity_unit": None if has_no_velocity else unit,
         "cells_per_frame": None if has_no_velocity else prepared.max_speed,
-        "notes": (*taken.notes, *frame_sequence.assumed_rate(taken, ReadOptions())),
+        "notes": (*taken.notes, *frame_sequence.assumed_rate(taken, read_options)),
     }
     return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
 
 
-def _sparse(path: Path) -> dict[str, Any] | None:
+def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
     """How a VDB is understood whose box is large and mostly empty: by blocks, never as a whole; None for any other."""
-    if path.suffix.lower() != ".vdb":
-        return None
-    with frame_sequence.windows(FrameRef(1, path), ReadOptions(), [None]) as source:
+    with frame_sequence.windows(item, read_options, [None]) as source:
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
             return None
         blocks = source.blocks(_BLOCK, 0)
@@ -176,18 +186,11 @@ def _sparse(path: Path) -> dict[str, Any] | None:
             "shape": source.place.shape,
             "cell_size": source.place.cell_size,
             "origin": source.place.origin,
-            "frame_rate": 1.0 / first.in_metres_per_second().dt,
+            "frame_rate": 1.0 / frame_sequence.in_its_place(first, item, read_options).dt,
             "density": tuple(values[0] for values in source.ranges()["density"]),
             "filled_share": filled / math.prod(source.place.shape),
             "notes": (*first.notes, "its box is large and mostly empty: it is read block by block"),
         }
-
-
-def _taken(path: Path) -> volumes.Taken:
-    try:
-        return volumes.take(path, fields=["density", "velocity"])
-    except MissingFieldError:
-        return volumes.take(path, fields=["density"])
 
 
 def _fits(frame: Frame, prepared: Any, has_no_velocity: bool) -> dict[str, Any]:

@@ -411,21 +411,12 @@ def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device
 def _sparse(item: FrameRef, settings: UpsampleSettings, upscaler: Any) -> Iterator[vdb.Windows | None]:
     """A VDB whose box is large and mostly empty, to be upsampled window by window; None for any other frame."""
     support = upscaler.card.support_radius
-    read_options = settings.intake
-    special = (
-        len(settings.models) > 1
-        or upscaler.reads_previous
-        or read_options.crop
-        or read_options.axes
-        or item.parts
-        or item.source.suffix.lower() != ".vdb"
-    )
-    if special or support is None or upscaler.card.dim != 3:
+    if len(settings.models) > 1 or upscaler.reads_previous or support is None or upscaler.card.dim != 3:
         yield None
         return
     named = [name for name in settings.fields if name != CONFIDENCE]
     asked = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
-    with frame_sequence.windows(item, read_options, asked, _margin(upscaler.card)) as source:
+    with frame_sequence.windows(item, settings.intake, asked, _margin(upscaler.card)) as source:
         yield source if source is not None and frame_sequence.is_sparse(source, _BLOCK, support) else None
 
 

@@ -102,13 +102,21 @@ def _taken(
     grids |= {word: found.grids[name] for word, name in chosen.others.items()}
     grids |= {word: found.grids[name] for word, name in chosen.vectors.items()}
     whole = {word: name for word, name in chosen.others.items() if found.grids[name].dtype.kind in "iu"}
+    has_rate = "dt" in found.place
+    return Taken(
+        _frame(where, grids, found.place),
+        notes=tuple(found.notes),
+        layer=found.layer,
+        style=style_of_whole(whole),
+        has_rate=has_rate,
+    )
+
+
+def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]) -> Frame:
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
-            grids = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
-        frame = Frame(grids["density"], **found.place).with_fields(grids)
-        has_rate = "dt" in found.place
-        style = style_of_whole(whole)
-        return Taken(frame, notes=tuple(found.notes), layer=found.layer, style=style, has_rate=has_rate)
+            fields = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
+        return Frame(fields["density"], **place).with_fields(fields)
     except (TypeError, ValueError) as error:
         raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
@@ -118,7 +126,8 @@ def _taken(
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
     found = _open(path, max_bytes, None)
-    frame = _taken(path, found).frame
+    shape = next(iter(found.grids.values())).shape[-found.dim :]
+    frame = _frame(str(path), {"density": np.zeros(shape, np.float32)}, found.place)
     grids = []
     for name, array in found.grids.items():
         channels = array[None] if array.ndim == frame.dim else array

@@ -1,5 +1,7 @@
 """ExternalPair caches on their way through convert, upsample, render and info."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -180,7 +182,7 @@ def test_a_frame_rate_that_nobody_states_is_told(tmp_path, tiny_model, capsys, s
     assert (told in capsys.readouterr().err) == (not option)
     assert call(*common, "--frame-rate", "24") == 0
     assert told not in capsys.readouterr().err
-    assert any(told in note for note in suitability(path)["as_read"]["notes"])
+    assert any(told in note for note in suitability(FrameRef(1, path))["as_read"]["notes"])
 
 
 def test_a_2d_frame_for_a_3d_model_is_told(tmp_path, capsys):
@@ -243,18 +245,32 @@ def test_a_movie_shows_every_smoke_where_it_is(tmp_path):
 
 
 def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
-    told = suitability(cache / "puff_0001.npz")
+    told = suitability(FrameRef(1, cache / "puff_0001.npz"))
     assert told["as_read"]["velocity_unit"] == "m/s" and told["as_read"]["shape"] == (8, 9)
     fit = told["models"]["smoke2d-x4"]
     assert fit["output_shape"] == (32, 36) and fit["tiles"] >= 1 and fit["output_bytes"] == 4 * 32 * 36
     assert fit["remarks"] == ["within what it was trained on"]
     fast = puff(velocity=np.full((2, 8, 9), 1e3, np.float32))
     volumes.write(tmp_path / "fast.npz", fast.replace(density=fast.density * 1e3))
-    remarks = suitability(tmp_path / "fast.npz")["models"]["smoke2d-x4"]["remarks"]
+    remarks = suitability(FrameRef(1, tmp_path / "fast.npz"))["models"]["smoke2d-x4"]["remarks"]
     assert "density exceeds" in remarks[0] and "moves faster" in remarks[1]
     np.savez(tmp_path / "odd.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
-    assert "name that stands for density" in suitability(tmp_path / "odd.npz")["as_read"]["unreadable"]
+    assert "unreadable" in suitability(FrameRef(1, tmp_path / "odd.npz"))["as_read"]
     assert call("info", str(cache / "puff_0001.npz")) == 0
+
+
+def test_info_understands_a_volume_as_upsample_would_with_the_same_options(tmp_path, capsys):
+    grids = {"soot": np.ones((8, 9)), "ash": np.ones((8, 9)), "flow": np.ones((2, 8, 9)), "cell_size": 0.5}
+    np.savez(tmp_path / "odd.npz", **grids)
+    assert call("info", str(tmp_path / "odd.npz"), "--json") == 0
+    read = json.loads(capsys.readouterr().out)[str(tmp_path / "odd.npz")]["as_read"]
+    assert "soot" in read["unreadable"]
+    names = ["--density-grid", "soot", "--velocity-grid", "flow", "--velocity-unit", "cells/frame"]
+    place = ["--frame-rate", "50", "--crop", "0,0,2,1", "--axes", "z-up"]
+    assert call("info", str(tmp_path), *names, *place, "--json") == 0
+    read = json.loads(capsys.readouterr().out)[str(tmp_path)]["first"]["as_read"]
+    assert read["density"] == [1.0, 1.0] and read["shape"] == [4, 2] and read["frame_rate"] == 50.0
+    assert read["velocity_unit"] == "cells/frame" and read["cells_per_frame"] == pytest.approx(1.0)
 
 
 def test_frames_are_chosen_by_number(cache):

@@ -11,6 +11,7 @@ import pytest
 from fluidsr import models, volumes
 from fluidsr.cli import main
 from fluidsr.pipeline import convert, frame_sequence, info, upsample
+from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.info import suitability
 from fluidsr.volumes import vdb
 
@@ -109,7 +110,7 @@ def test_what_is_large_and_empty_is_written_as_vdb_unless_more_is_asked_for(
     assert [file.name for file in (tmp_path / "out/frames").iterdir()] == ["a_0001.vdb"]
     monkeypatch.setattr(upsample, "upsample_file", None)  # nothing is left to do
     assert call(*fine) == 0
-    seen = suitability(tmp_path / "a_0001.vdb")
+    seen = suitability(FrameRef(1, tmp_path / "a_0001.vdb"))
     assert not seen["models"] and 0 < seen["as_read"]["filled_share"] < 1
     assert seen["as_read"]["density"][1] == pytest.approx(1.1, abs=0.05)
 
