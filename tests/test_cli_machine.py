@@ -110,8 +110,6 @@ def test_every_option_can_be_given_by_the_environment(
     assert plan["frames"] == "1-7" and plan["seed"] == 4 and plan["model"] is None
     assert plan["scene"]["output"]["formats"] == ["npz", "vti"] and plan["scene"]["physics"]["gravity"] == 3
     assert document(capsys, "simulate", "plume2d", "--seed", "5")["seed"] == 5
-    monkeypatch.setenv("FLUIDSR_SEED", "many")
-    assert run(capsys, "generate-dataset", "--dry-run")[0] == 2
 
     def options(command: click.Command) -> list[click.Option]:
         inner = command.commands.values() if isinstance(command, click.Group) else ()
@@ -119,6 +117,31 @@ def test_every_option_can_be_given_by_the_environment(
         return own + [option for each in inner for option in options(each)]
 
     assert all(option.envvar for option in options(cli))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FLUIDSR_SEED", "many"),
+        ("FLUIDSR_UPSAMPLE_FRAME_RATE", "0"),
+        ("FLUIDSR_FRAMES", "9-1"),
+        ("FLUIDSR_UPSAMPLE_MODEL", "nosuch"),
+    ],
+)
+def test_an_error_names_the_variable_that_has_given_the_value(
+    variable: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ("generate-dataset", "--dry-run") if variable == "FLUIDSR_SEED" else ("upsample", cache)
+    monkeypatch.setenv(variable, value)
+    code, _, error = run(capsys, *command)
+    assert code == 2 and error.count(f" ({variable}): ") == 1
+    option = "--" + variable.rpartition("UPSAMPLE_" if "UPSAMPLE" in variable else "FLUIDSR_")[2].lower()
+    code, _, error = run(capsys, *command, option.replace("_", "-"), value)
+    assert code == 2 and variable not in error
 
 
 def test_a_log_has_everything_and_leaves_no_handler(

@@ -5,10 +5,13 @@ Nothing heavy is imported at module level, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 
 import click
+from click.core import ParameterSource
 
 from fluidsr import __version__, signals
 from fluidsr.cli.builtin import models, scenes
@@ -100,6 +103,19 @@ def _read_environment(command: click.Command, words: tuple[str, ...]) -> None:
 _read_environment(cli, ())
 
 
+def _with_variables(line: str, context: click.Context | None) -> str:
+    """The line of an error with the environment variable beside the option, or the value, that it has given."""
+    if context is None:
+        return line
+    for option in context.command.params:
+        if option.name and context.get_parameter_source(option.name) is ParameterSource.ENVIRONMENT:
+            variable = next(name for name in option.envvar or () if os.environ.get(name))
+            names = "|".join(map(re.escape, (*option.opts, *option.secondary_opts)))
+            place = rf"(?<![\w-])'?(?:{names})'?(?![\w-])|^{re.escape(os.environ[variable])}(?=: )"
+            line = re.sub(place, rf"\g<0> ({variable})", line, count=1)
+    return line
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error a user can cause ends as one line and an exit code.
 
@@ -112,9 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             sys.exit(cli.main(args=arguments, prog_name="fluidsr", standalone_mode=False, obj=session) or 0)
         except click.ClickException as error:
-            command = getattr(getattr(error, "ctx", None), "command_path", "fluidsr")
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "fluidsr"
             line = f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'"
-            session.fail(error, line, 2)
+            session.fail(error, _with_variables(line, context), 2)
         except BrokenPipeError:
             sys.exit(1)
         except (KeyboardInterrupt, click.Abort) as error:
@@ -130,4 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if session.debug:
                 raise
             line, code = failure(error)
-            session.fail(error, with_option_names(error) if isinstance(error, FluidsrError) else line, code)
+            if isinstance(error, FluidsrError):
+                line = _with_variables(with_option_names(error), session.context)
+            session.fail(error, line, code)

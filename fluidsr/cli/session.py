@@ -28,6 +28,7 @@ class Session:
         self.arguments = arguments
         self.debug = False
         self.sends_events = False
+        self.context: click.Context | None = None  # of the command, which knows where its options come from
         self._stack = ExitStack()
 
     def __enter__(self) -> Session:
@@ -104,7 +105,9 @@ class Session:
 
 
 def _of(context: click.Context) -> Session:
-    return context.ensure_object(Session)
+    session = context.ensure_object(Session)
+    session.context = context
+    return session
 
 
 def send(event: Event) -> None:
