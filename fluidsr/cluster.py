@@ -16,6 +16,7 @@ from fluidsr.errors import FluidsrError, InputError, RunError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_ANSWER = 3.0  # s that a scheduler has to answer
 _PATIENCE = 10.0  # s without a worker, after which the user is told
 _QUEUED = 2  # jobs that each worker has: one that it does, and the next
 _MOST_TOLD = 200  # characters of an error
@@ -133,7 +134,8 @@ def connect(address: str, note: Callable[[str], None]) -> Any:
     """A client of the scheduler at `address` (`tcp://host:8786`); a context manager. `note` is told where no worker
     is there within ten seconds: what is asked for then waits for one.
 
-    Raises InputError where dask.distributed is not installed and RunError where nobody answers.
+    Raises InputError where dask.distributed is not installed and where `address` is none, RunError where nobody answers
+    within three seconds.
     """
     try:
         from distributed import Client
@@ -144,12 +146,8 @@ def connect(address: str, note: Callable[[str], None]) -> Any:
     # Its loggers print tracebacks where a connection is lost; what matters of it comes as an error of ours.
     for name in ("distributed", "distributed.client", "distributed.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"scheduler {address}", f"no scheduler answered ({error})", "start one with 'dask scheduler'"
-        ) from None
+    _check_answer(address)
+    client = Client(address)
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
@@ -158,6 +156,26 @@ def connect(address: str, note: Callable[[str], None]) -> Any:
         client.close()
         raise
     return client
+
+
+def _check_answer(address: str) -> None:
+    """Raise as `connect` does; a Client that gets no answer takes seconds more to give up."""
+    from distributed import Security, comm
+    from distributed.utils import LoopRunner
+
+    async def ask() -> None:
+        answer = await comm.connect(address, _ANSWER, **Security().get_connection_args("client"))
+        await answer.close()
+
+    try:
+        LoopRunner().run_sync(ask)
+    except ValueError as error:
+        problem = f"'{address}' is not the address of a scheduler ({error})"
+        raise InputError("scheduler", problem, "give one such as tcp://host:8786") from None
+    except OSError as error:
+        problem = f"no scheduler answered ({error})"
+        remedy = "check the address, or start one with 'dask scheduler'"
+        raise RunError(f"scheduler {address}", problem, remedy) from None
 
 
 @contextmanager

@@ -84,20 +84,24 @@ def test_what_workers_cannot_see_is_refused(
     assert capsys.readouterr().err.splitlines() == [line]
 
 
+@pytest.mark.parametrize(
+    ("address", "code", "place"),
+    [("tcp://127.0.0.1:1", 1, "--scheduler tcp://127.0.0.1:1: "), ("farm", 2, "--scheduler: 'farm' ")],
+)
 def test_a_scheduler_that_is_not_there_is_one_line(
     command: list[str],
     small_store: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    code: int,
+    place: str,
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
-
-    def nobody(address: str, timeout: str) -> None:
-        raise OSError(f"Timed out trying to connect to {address}")
-
-    monkeypatch.setattr(distributed, "Client", nobody)
-    assert call(*command, "-q", "--scheduler", "tcp://127.0.0.1:9") == 1
+    monkeypatch.setattr("fluidsr.cluster._ANSWER", 0.1)
+    monkeypatch.setattr(distributed, "Client", None)  # which takes seconds more to give up
+    assert call(*command, "-q", "--scheduler", address) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("Error: --scheduler tcp://127.0.0.1:9: no scheduler answered (Timed out trying to")
+    assert line.startswith(f"Error: {place}")
     assert not (tmp_path / "report").exists()
