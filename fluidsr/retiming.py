@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fluidsr.arguments import checked
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, extended
@@ -30,6 +31,7 @@ _SHARP = 4.0  # measured: at 1 the rim of a source is off by twice as much, beyo
 _LATE = 0.1  # of a frame: frames farther apart than one and this do not follow one another
 
 
+@checked
 def retime(
     frames: Iterable[Frame],
     *,

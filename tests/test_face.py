@@ -5,11 +5,16 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import fluidsr
+from fluidsr import models
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -89,3 +94,57 @@ def test_a_render_by_the_face_is_that_of_the_command(tmp_path: Path) -> None:
     assert picture == tmp_path / "plume.png" and picture.stat().st_size > 100
     with pytest.raises(fluidsr.InputError, match="`overwrite`"):
         fluidsr.render(tmp_path / "plume.npz", picture)
+
+
+SMOKE = fluidsr.Frame(np.zeros((4, 4), np.float32), velocity=np.zeros((2, 4, 4), np.float32))
+WRONG: list[tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
+    ("path", fluidsr.read, (None,), {}),
+    ("frame_rate", fluidsr.read, ("a.vdb",), {"frame_rate": "24"}),
+    ("crop", fluidsr.read, ("a.vdb",), {"crop": ((0, 0, "x"), (1, 1, 1))}),
+    ("path", fluidsr.inspect, (3,), {}),
+    ("frame", fluidsr.write, ("a.vdb", np.zeros((4, 4))), {}),
+    ("fields", fluidsr.write, ("a.vdb", SMOKE), {"fields": "density"}),
+    ("shape", fluidsr.stream, ("a.vdb",), {"shape": ("4", 4)}),
+    ("name_or_path", fluidsr.load_model, (None,), {}),
+    ("inputs", fluidsr.upsample, (["a.vdb", None],), {}),
+    ("style", fluidsr.upsample, ("a.vdb",), {"style": {"mass": "much"}}),
+    ("camera", fluidsr.render, ("a.vdb",), {"camera": 28}),
+    ("scene", fluidsr.simulate, (3,), {}),
+    ("frames", fluidsr.retime, ([SMOKE, np.zeros((4, 4))],), {}),
+    ("speed", fluidsr.retime, ([SMOKE],), {"speed": "half"}),
+    ("steps", fluidsr.train, ("a.zarr", "smoke2d-x4"), {"steps": 1.5}),
+    ("pairs", fluidsr.evaluate, ("smoke2d-x4", "a.zarr"), {"pairs": 3}),
+    ("model", fluidsr.Upscaler, ("smoke2d-x2",), {}),
+]
+
+
+@pytest.mark.parametrize(("parameter", "function", "given", "named"), WRONG)
+def test_an_argument_of_a_wrong_type_is_told_by_its_parameter(
+    parameter: str, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    with pytest.raises(fluidsr.InputError) as told:
+        function(*given, **named)
+    assert told.value.where == parameter
+
+
+def test_a_model_takes_frames_and_numbers_of_any_library() -> None:
+    model = fluidsr.load_model(models.locate("smoke2d-x2"), device="cpu")
+    wrong: dict[str, Any] = {
+        "history": [SMOKE, None],
+        "detail": "much",
+        "fields": "density",
+        "style_seed": 0.5,
+    }
+    for parameter, value in wrong.items():
+        with pytest.raises(fluidsr.InputError) as told:
+            model.upsample(SMOKE, **{parameter: value})
+        assert told.value.where == parameter
+    factors = (1, np.float32(0.5), np.array(2.0), torch.tensor(0.5), np.ones((4, 4)), torch.ones(4, 4))
+    for factor in factors:
+        assert model.upsample(SMOKE, detail=factor, fields=np.array(["velocity"])).shape == (8, 8)
+
+
+def test_missing_and_unknown_arguments_are_told_by_python() -> None:
+    for given in ({}, {"path": "a.vdb", "unknown": 1}):
+        with pytest.raises(TypeError, match=r"read\(\)"):
+            fluidsr.read(**given)

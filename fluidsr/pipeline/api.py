@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fluidsr.arguments import checked
 from fluidsr.choices import PairKind
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
+@checked
 def upsample(
     inputs: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
@@ -102,6 +104,7 @@ def upsample(
     )
 
 
+@checked
 def render(
     inputs: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
@@ -147,6 +150,7 @@ def render(
     )
 
 
+@checked
 def evaluate(
     model: PathLike | Sequence[PathLike],
     data: PathLike,
@@ -190,6 +194,7 @@ def evaluate(
     )
 
 
+@checked
 def train(
     data: PathLike | Sequence[PathLike],
     recipe: PathLike,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr import cluster, memory, metrics, volumes
+from fluidsr.arguments import checked
 from fluidsr.errors import SolverError
 from fluidsr.frame import Frame
 from fluidsr.pipeline import checkpoint, crash, memory_need, upscale_methods, usd
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fluidsr.upscaling.rest_coordinates import RestCoordinates
 
 
+@checked
 def simulate_frames(
     scene: str | Path | Scene = "plume",
     *,

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fluidsr import device as devices
 from fluidsr import models
+from fluidsr.arguments import checked
 from fluidsr.choices import NetworkPrecision
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import CONFIDENCE, Frame
@@ -82,8 +84,9 @@ _LINEAR_BYTES = 12
 LARGEST_BATCH = 64
 
 
+@checked
 def load(
-    name_or_path: str,
+    name_or_path: str | Path,
     device: str = "auto",
     tile: int | str = "auto",
     max_memory: int | None = None,
@@ -117,6 +120,7 @@ class Upscaler:
     the device runs out of memory, tiles become smaller. `statistics` describes the last frame.
     """
 
+    @checked
     def __init__(
         self,
         model: models.Model,
@@ -191,6 +195,7 @@ class Upscaler:
         """Whether the generator reads its own last fine frame where it is given one."""
         return self.generator.reads_previous
 
+    @checked
     def upsample(
         self,
         frame: Frame,
@@ -247,6 +252,7 @@ class Upscaler:
         fine = frame.with_fields(fine_fields, cell_size=frame.cell_size / self.factor)
         return fine if is_torch else fine.numpy()
 
+    @checked
     def pieces(
         self,
         frame: Frame,

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from fluidsr.arguments import checked
 from fluidsr.choices import StoredPrecision
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
@@ -25,6 +26,7 @@ PRECISIONS: tuple[str, ...] = get_args(StoredPrecision)
 Crop = tuple[Sequence[float], Sequence[float]] | str | None
 
 
+@checked
 def write(
     path: str | os.PathLike[str],
     frame: Frame,
@@ -50,8 +52,6 @@ def write(
     Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
     are not finite or too large for a half; RunError for a full disk.
     """
-    if not isinstance(frame, Frame):
-        raise InputError("frame", f"is of type {type(frame).__name__}", "give a fluidsr.Frame")
     suffix = _suffix(path)
     if suffix not in WRITTEN:
         raise InputError(os.fspath(path), f"{suffix} files can only be read", f"write {', '.join(WRITTEN)}")
@@ -75,6 +75,7 @@ def write(
     _room(suffix).write_frame(path, frame, chosen, **options)
 
 
+@checked
 def read(
     path: str | os.PathLike[str],
     *,
@@ -114,6 +115,7 @@ def read(
     return taken.in_metres_per_second(velocity_unit, frame_rate)
 
 
+@checked
 def take(
     path: str | os.PathLike[str],
     *,
@@ -186,6 +188,7 @@ def _cropped(taken: Taken, crop: Crop) -> Taken:
     return replace(taken, frame=cropped(frame, *crop))
 
 
+@checked
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """What is in a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
 

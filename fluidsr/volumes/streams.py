@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
+from fluidsr.arguments import checked
 from fluidsr.choices import StoredPrecision
 from fluidsr.errors import InputError
 from fluidsr.volumes import grid_names
@@ -26,6 +27,7 @@ class Stream(Protocol):
         """
 
 
+@checked
 def stream(
     path: str | os.PathLike[str],
     *,

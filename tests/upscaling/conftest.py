@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from upscaling_cases import StandIn, model_of
 
-from fluidsr.models import SmokeGenerator
+from fluidsr.models import Model, SmokeGenerator
 
 
 @pytest.fixture(params=["stand-in", "smoke"])
@@ -22,7 +20,7 @@ def dim(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def model(kind: str, dim: int) -> SimpleNamespace:
+def model(kind: str, dim: int) -> Model:
     torch.manual_seed(7)
     if kind == "stand-in":
         return model_of(StandIn(dim, factor=3, layers=3, support=1))
@@ -33,7 +31,7 @@ def model(kind: str, dim: int) -> SimpleNamespace:
 
 
 @pytest.fixture
-def small() -> SimpleNamespace:
+def small() -> Model:
     """A 2-D stand-in for tests of everything that is not about numbers."""
     torch.manual_seed(7)
     return model_of(StandIn(2, factor=2, layers=2, support=1))

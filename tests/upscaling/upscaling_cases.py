@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fluidsr import models
 from fluidsr.frame import Frame
 from fluidsr.models.blocks import CroppedSides, repeat_ends, trim
 from fluidsr.upscaling import Upscaler, plan
@@ -45,9 +46,9 @@ class StandIn(nn.Module):
         return x.permute(0, *order).reshape(batch, 1, *(n * f for n in space))
 
 
-def model_of(generator: nn.Module) -> SimpleNamespace:
+def model_of(generator: nn.Module) -> models.Model:
     card = SimpleNamespace(name="stand-in", density_range=(0.0, 1.0), velocity_range=(-3.0, 2.0))
-    return SimpleNamespace(generator=generator, card=card)
+    return models.Model(generator, card)
 
 
 def smoke(shape: tuple[int, ...], seed: int = 0, blobs: int = 2, radius: float = 3.0) -> Frame:
