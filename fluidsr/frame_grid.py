@@ -116,7 +116,7 @@ def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
     last = np.clip(np.ceil(upper - _WHOLE), 0, frame.shape).astype(int)
     if (first >= last).any():
         raise InputError(
-            "crop", "no cell of the frame lies in this box", "give a box in metres that meets the smoke"
+            "crop", "no cell of the frame lies in this box", "give a box in meters that meets the smoke"
         )
     window = [slice(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
     inside: tuple[Any, ...] = (Ellipsis, *window)

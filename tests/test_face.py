@@ -24,6 +24,13 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
 
 
+def test_scenes_are_checked_without_what_only_runs_need() -> None:
+    load = "import sys; from fluidsr import scenes; scenes.load('plume')"
+    code = f"{load}; print({{'taichi', 'torch', 'scipy'}} & set(sys.modules))"
+    checked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert checked.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("name", [name for name in fluidsr.__all__ if name != "__version__"])
 def test_every_public_name_is_there_and_says_so(name: str) -> None:
     value = getattr(fluidsr, name)

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, locate, names, node
+from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, names, node
 from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, VERSION, simulation_name
 from fluidsr.errors import DatasetError, FluidsrError, InputError
 from fluidsr.ownership import is_lock
@@ -18,15 +17,6 @@ from fluidsr.ownership import is_lock
 REGENERATE = "remove the simulation's folder and give the command that made it again"
 _AT_ONCE = 16  # simulations that are opened at the same time at an address
 _NAME = re.compile(r"sim_\d{5}")
-
-
-def is_dataset(path: str | PathLike[str]) -> bool:
-    """Whether `path` is a folder or an address that says it is a dataset of ours; never raises."""
-    try:
-        read_root(locate(path))
-    except FluidsrError:
-        return False
-    return True
 
 
 def read_root(path: Address) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -66,19 +65,6 @@ def check_singular_values(network: nn.Module) -> None:
                 f"cannot bound the singular values of a {type(module).__name__} layer",
                 "use {kind: clip}, or a network of plain convolutions and linear layers",
             )
-
-
-def operator_norm(
-    linear: Callable[[Tensor], Tensor], shape: tuple[int, ...], iterations: int = 60, seed: int = 0
-) -> float:
-    """The largest factor by which a linear map lengthens an input of `shape`, by power iteration of its transpose times
-    itself; from below, within a percent after 60 iterations for the convolutions of a discriminator."""
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    for _ in range(iterations):
-        x = (x / x.norm()).requires_grad_(True)
-        y = linear(x)
-        (x,) = torch.autograd.grad(y, x, y.detach())
-    return float(y.detach().norm())
 
 
 def _clip(weight: Tensor, bound: float) -> None:

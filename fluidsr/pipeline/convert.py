@@ -189,8 +189,8 @@ def _by_windows(
         ) as out:
             for low, high in blocks:
                 present = frame_sequence.in_its_place(source.take(low, high), item, read_options).fields()
-                for name in fields:
-                    with naming(item.source, fields):
+                with naming(item.source, fields):
+                    for name in fields:
                         out.put(name, low, present[name])
         return {
             "source": str(item.source),

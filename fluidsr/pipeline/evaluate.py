@@ -92,20 +92,15 @@ def evaluate(
         about = {
             "models": inputs.models,
             "data": {"name": inputs.store.path.name, "split": split, "stride": stride},
-            **(
-                {"closure": inputs.corrector.card.name if inputs.corrector else NONE}
-                if inputs.has_runs
-                else {}
-            ),
-            "environment": provenance.environment(),
         }
+        if inputs.has_runs:
+            about["closure"] = inputs.corrector.card.name if inputs.corrector else NONE
+        about["environment"] = provenance.environment()
         reports: list[Report] = []
         for kind in settings.pairs:
             jobs = [
-                SimulationJob(
-                    kind, index, each.name, judged_frames(each, kind, stride), render=index < pictures
-                )
-                for index, each in enumerate(inputs.recordings(kind))
+                SimulationJob(kind, n, each.name, judged_frames(each, kind, stride), render=n < pictures)
+                for n, each in enumerate(inputs.recordings(kind))
             ]
             total = sum(job.frames for job in jobs)
             with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:

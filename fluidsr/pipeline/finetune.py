@@ -137,7 +137,7 @@ def finetune_recipe(
         temporal = (data["discriminators"] or {}).get("temporal")
         if temporal and temporal["levels"] > 1:
             temporal |= {"levels": 1, "stride": 4}
-            notes.append("Dt sees three frames, and begins anew: pairs have no more neighbours")
+            notes.append("Dt sees three frames, and begins anew: pairs have no more neighbors")
     losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
     optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:

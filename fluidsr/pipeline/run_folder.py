@@ -110,18 +110,7 @@ class RunFolder:
         of the frames, or on any at all and the run would be removed.
         """
         requested = _plain(configuration)
-        try:
-            if path.exists() and not path.is_dir():
-                raise InputError(str(path), "is a file", "give a folder as `output`")
-            if path.exists() and not (path / _SPEC).exists() and not _is_unborn(path):
-                raise InputError(
-                    str(path), "is not empty and holds no run", "give a new or an empty folder as `output`"
-                )
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                str(path), f"cannot be written ({error.strerror})", "give a writable folder as `output`"
-            ) from None
+        _make_folder(path)
         wanted = None if frames is None else frozenset(frames)
         differs = _differs(path, command, requested)
         if differs is not None and not overwrite and _holds_frames(path):
@@ -405,6 +394,20 @@ def _read_log(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     yield number, record
             while not whole and (more := file.readline(_MOST_LINE)):
                 whole = more.endswith(b"\n")
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of a run. Raises InputError where it cannot be written, or holds other files."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise InputError(str(path), "is a file", "give a folder as `output`")
+        if path.exists() and not (path / _SPEC).exists() and not _is_unborn(path):
+            remedy = "give a new or an empty folder as `output`"
+            raise InputError(str(path), "is not empty and holds no run", remedy)
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(str(path), problem, "give a writable folder as `output`") from None
 
 
 def _plain(value: Any) -> Any:

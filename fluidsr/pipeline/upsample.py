@@ -193,7 +193,7 @@ def upsample_file(
         return {**by_windows, "seconds": time.perf_counter() - started}
     taken = _taken(item, settings)
     frame = frame_sequence.in_its_place(taken, item, settings.intake, _margin(first.card), first.card.dim)
-    frame = _moving(frame, item, settings, any(each.reads_velocity for each in upscalers))
+    frame = _with_velocity(frame, item, settings, any(each.reads_velocity for each in upscalers))
     history = _history(frame, earlier, settings, _margin(first.card))
     _check_memory(item, frame, upscalers, settings.device)
     finer = 1
@@ -275,7 +275,7 @@ def _assumptions(
         yield from frame_sequence.assumed_rate(taken, settings.intake)
 
 
-def _moving(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
+def _with_velocity(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
     """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
     still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
     if frame.velocity is None and (settings.zero_velocity or still):
@@ -312,7 +312,7 @@ def describe(
             frame = frame_sequence.in_its_place(
                 taken, cache.items[0], settings.intake, _margin(card), card.dim
             )
-            _moving(frame, cache.items[0], settings, any(each.reads_velocity for each in upscalers))
+            _with_velocity(frame, cache.items[0], settings, any(each.reads_velocity for each in upscalers))
             shape = coarse = frame.shape
         else:
             shape = coarse = source.place.shape

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from fluidsr.errors import InputError
 
@@ -78,6 +77,8 @@ def distance(path: str | Path, scale: float, places: np.ndarray) -> np.ndarray:
     Beside the box, where `sample`'s lattice ends, it is that to the triangles themselves. Raises InputError, as
     `read` does.
     """
+    from scipy import ndimage  # here and below: it takes as long to load as all that checks a scene
+
     surface = read(path)
     field = sample(path, scale, max(surface.half_extent) * scale / 32)
     at = ((places - field.origin) / field.spacing).T
@@ -179,6 +180,8 @@ def _volume(points: np.ndarray, triangles: np.ndarray) -> float:
 
 @lru_cache(maxsize=4)
 def _sample(path: Path, changed: int, size: int, scale: float, spacing: float) -> Sampled:
+    from scipy import ndimage
+
     surface = _read(path, changed, size)
     points, half = surface.points * scale, np.array(surface.half_extent) * scale
     step = max(spacing, float(np.prod(2 * half + 2 * BORDER * spacing) / MOST_SAMPLES) ** (1 / 3))
@@ -265,6 +268,8 @@ def _near(
     points: np.ndarray, triangles: np.ndarray, first: np.ndarray, step: float, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Samples within EXACT spacings of the surface, and few others."""
+    from scipy import ndimage
+
     marked = np.zeros(shape, bool)
     corners = points[triangles]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)

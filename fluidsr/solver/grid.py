@@ -41,7 +41,7 @@ class Grid:
             )
         if not (self.cell_size > 0 and math.isfinite(self.cell_size)):
             raise InputError(
-                "grid", f"{self.cell_size} m is not a cell size", "give a positive number of metres"
+                "grid", f"{self.cell_size} m is not a cell size", "give a positive number of meters"
             )
         if len(self.boundary) != self.dim or any(
             face not in FACES for pair in self.boundary for face in pair

@@ -25,7 +25,7 @@ class Motion:
             raise InputError("motion", "it has no keyframes", "give at least one, or leave motion out")
         times = [time for time, _ in self.keys]
         if not all(math.isfinite(number) for time, offset in self.keys for number in (time, *offset)):
-            raise InputError("motion", "a number is not finite", "give seconds and metres")
+            raise InputError("motion", "a number is not finite", "give seconds and meters")
         if any(b <= a for a, b in itertools.pairwise(times)):
             raise InputError("motion", f"the times {times} do not increase", "give each later than the last")
         if len({len(offset) for _, offset in self.keys}) != 1:

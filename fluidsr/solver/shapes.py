@@ -65,7 +65,7 @@ class Shape:
             raise InputError("shape", f"'{self.kind}' is unknown", f"use one of {', '.join(KINDS)}")
         lengths = (*self.center, *(self.size or ()), self.radius or 0.0, self.height or 0.0)
         if math.inf in map(abs, lengths) or any(map(math.isnan, self.center)):
-            raise InputError(self.kind, "a number is not finite", "give metres")
+            raise InputError(self.kind, "a number is not finite", "give meters")
         if self.kind == "mesh":
             if self.field is None or self.field.values.ndim != len(self.center):
                 raise InputError("mesh", "it has no signed distance", "give one with as many axes")

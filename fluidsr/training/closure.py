@@ -68,7 +68,7 @@ class ClosureNetwork(Section):
 
 
 class ReachedStates(Section):
-    """States that coarse runs come to with an earlier corrector, learnt from beside those of single frames."""
+    """States that coarse runs reach with an earlier corrector, trained on beside those of single frames."""
 
     closure: str = Field(min_length=1, description="The earlier corrector: a name or a file")
     shortest: int = Field(default=2, ge=2, le=64, description="Frames of the shortest run from a fine state")

@@ -72,7 +72,7 @@ def write(
         options |= {"naming": naming, "style": style, "up": up}
     else:
         options["whole"] = style.whole if style else ()
-    _room(suffix).write_frame(path, frame, chosen, **options)
+    _module_of(suffix).write_frame(path, frame, chosen, **options)
 
 
 @checked
@@ -150,7 +150,7 @@ def take(
     elif step:
         raise InputError("step", f"a {suffix} file holds one frame", "leave `step` out")
     if suffix != ".vdb":
-        taken: Taken = _room(suffix).read_frame(path, **options)
+        taken: Taken = _module_of(suffix).read_frame(path, **options)
         return _cropped(taken, crop)
     from fluidsr.volumes import blender, vdb
 
@@ -195,11 +195,11 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
     unsupported.
     """
-    found: VolumeInfo = _room(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
+    found: VolumeInfo = _module_of(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
     return found
 
 
-_ROOMS = {
+_MODULES = {
     ".vdb": "vdb",
     ".vti": "vti",
     ".npz": "npz",
@@ -212,9 +212,9 @@ _ROOMS = {
 }
 
 
-def _room(suffix: str, part: str = "") -> Any:
+def _module_of(suffix: str, part: str = "") -> Any:
     """The module for files of this suffix; loaded when it is needed. Of a package, its `part`."""
-    name = _ROOMS[suffix] + (part if suffix == ".vdb" else "")
+    name = _MODULES[suffix] + (part if suffix == ".vdb" else "")
     return importlib.import_module(f"fluidsr.volumes.{name}")
 
 

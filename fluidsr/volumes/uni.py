@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from fluidsr import atomic
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import blender, grid_names, memory, staggered
+from fluidsr.volumes.grid_names import Roles
 from fluidsr.volumes.info import GridInfo, VolumeInfo, describe_array
 from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.staggered import FACES
@@ -99,34 +100,15 @@ def read_frame(
         where, scalars, triples, density=density_grid, velocity=velocity_grid, fields=fields
     )
     reference = headers[chosen.density]
-    others = {field: name for field, name in chosen.others.items() if headers[name].shape == reference.shape}
-    vectors = {
-        field: name for field, name in chosen.vectors.items() if headers[name].shape == reference.shape
-    }
-    notes = tuple(
-        f"{name!r} has {headers[name].shape} cells, the density {reference.shape}: it is left out"
-        for name in (*chosen.others.values(), *chosen.vectors.values())
-        if headers[name].shape != reference.shape
-    )
+    fitting, notes = _fitting(chosen, headers)
     for name in chosen.velocity:
         if headers[name].shape != reference.shape:
-            raise VolumeError(
-                str(files[name]),
-                f"has {headers[name].shape} cells, the density {reference.shape}",
-                "resample it",
-            )
+            problem = f"has {headers[name].shape} cells, the density {reference.shape}"
+            raise VolumeError(str(files[name]), problem, "resample it")
     x, y, z = reference.shape
-    components = 1 + len(others) + 3 * (bool(chosen.velocity) + len(vectors))
+    components = 1 + len(fitting.others) + 3 * (bool(chosen.velocity) + len(fitting.vectors))
     memory.check(where, x * y * z * 4 * components, max_bytes)
-    found = {"density": read_grid(files[chosen.density], max_bytes)[1][0]}
-    if chosen.velocity:
-        grids = [read_grid(files[name], max_bytes) for name in chosen.velocity]
-        parts = [_velocity(grid) for grid in grids]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if faces and len(grids) == 1 and grids[0][0].kind & STAGGERED:
-            found[FACES] = grids[0][1]
-    found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in others.items()}
-    found |= {field: _velocity(read_grid(files[name], max_bytes)) for field, name in vectors.items()}
+    found = _arrays(fitting, files, max_bytes, faces)
     told = _told(reference.text)
     flat = z == 1 and told.get("dim", 2 if min(x, y) > 1 else 3) == 2
     if flat:
@@ -146,6 +128,35 @@ def read_frame(
         placed = blender.placed(Path(path), start, reference.shape, max_bytes)
         return replace(placed, notes=(*placed.notes, *notes))
     return Taken(frame, "cells/frame", notes=notes, layer=layer)
+
+
+def _fitting(chosen: Roles, headers: Mapping[str, Header]) -> tuple[Roles, tuple[str, ...]]:
+    """The roles without further fields on other cells than the density's, and what to say of those."""
+    shape = headers[chosen.density].shape
+    notes = tuple(
+        f"{name!r} has {headers[name].shape} cells, the density {shape}: it is left out"
+        for name in (*chosen.others.values(), *chosen.vectors.values())
+        if headers[name].shape != shape
+    )
+    others = {field: name for field, name in chosen.others.items() if headers[name].shape == shape}
+    vectors = {field: name for field, name in chosen.vectors.items() if headers[name].shape == shape}
+    return replace(chosen, others=others, vectors=vectors), notes
+
+
+def _arrays(
+    roles: Roles, files: Mapping[str, Path], max_bytes: int | None, faces: bool
+) -> dict[str, np.ndarray]:
+    """The fields, `[*S]` and `[3, *S]`; with `faces` also a staggered velocity as it is."""
+    found = {"density": read_grid(files[roles.density], max_bytes)[1][0]}
+    if roles.velocity:
+        grids = [read_grid(files[name], max_bytes) for name in roles.velocity]
+        parts = [_velocity(grid) for grid in grids]
+        found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if faces and len(grids) == 1 and grids[0][0].kind & STAGGERED:
+            found[FACES] = grids[0][1]
+    found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in roles.others.items()}
+    found |= {field: _velocity(read_grid(files[name], max_bytes)) for field, name in roles.vectors.items()}
+    return found
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:

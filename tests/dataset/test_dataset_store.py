@@ -13,7 +13,6 @@ from synthetic_pairs import CELL, DT, write_synthetic
 from fluidsr.dataset import PatchSampler, Store
 from fluidsr.dataset.config import DatasetConfig, split_of
 from fluidsr.dataset.writer import SimulationWriter
-from fluidsr.dataset.zarr_groups import is_dataset
 from fluidsr.errors import DatasetError, InputError, RunError
 from fluidsr.frame import Frame
 
@@ -120,8 +119,6 @@ def test_what_is_no_data_set_is_said_so(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "other", zarr_format=3)
     with pytest.raises(DatasetError, match="not a dataset of pairs"):
         Store.open(tmp_path / "other")
-    assert not is_dataset(tmp_path / "other")
-    assert is_dataset(write_synthetic(tmp_path / "ours", simulations=1))
 
 
 def test_missing_frames_and_splits_are_errors(store2d: Store, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from fluidsr.models.constraints import (
     check_singular_values,
     clip_singular_values,
     clip_weights,
-    operator_norm,
     operator_norm_bound,
 )
 from fluidsr.models.discriminators import KERNEL, STRIDES
@@ -34,6 +33,17 @@ def strong(dim, norm="none"):
 
 def largest(layer):
     return torch.linalg.svdvals(layer.weight.detach().flatten(1).double())[0].item()
+
+
+def operator_norm(linear, shape, iterations=60):
+    """The largest factor by which a linear map lengthens an input of `shape`, by power iteration of its transpose times
+    itself; from below, within a percent after 60 iterations for the convolutions of a discriminator."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for _ in range(iterations):
+        x = (x / x.norm()).requires_grad_(True)
+        y = linear(x)
+        (x,) = torch.autograd.grad(y, x, y.detach())
+    return float(y.detach().norm())
 
 
 def amplification(network, layer, stride):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from upscaling_cases import StandIn, smoke
+from upscaling_cases import StandIn, model_of, smoke
 
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.upscaling import Upscaler
@@ -52,17 +52,16 @@ def test_other_fields_are_raised_linearly_in_their_own_unit(small):
     np.testing.assert_allclose(fine.velocity[1, 1:-1, 4], -expected[1:-1], rtol=1e-5)
 
 
-def test_the_generator_sees_coarse_cells_per_frame_times_the_scale(small):
+def test_the_generator_sees_coarse_cells_per_frame_times_the_scale():
     class Spy(StandIn):
         def forward_cropped(self, coarse, cut):
             self.seen = coarse
             return super().forward_cropped(coarse, cut)
 
     spy = Spy(2, 2, 2, 1)
-    small.generator = spy
     frame = smoke((12, 9)).replace(dt=0.5)
     frame.density[:] = 1.0  # everywhere: a single tile
-    Upscaler(small).upsample(frame, velocity_scale=3.0)
+    Upscaler(model_of(spy)).upsample(frame, velocity_scale=3.0)
     np.testing.assert_allclose(spy.seen[0, 1:], frame.velocity * (0.5 / 0.1 * 3.0), rtol=1e-5)
 
 

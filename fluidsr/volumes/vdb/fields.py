@@ -397,7 +397,7 @@ def _placed(
         raise VolumeError(
             f"{grid.where}: grid {grid.name!r}",
             "it is staggered, turned, and on other voxels than the density",
-            "store it centred, or without turns",
+            "store it cell-centered, or without turns",
         )
     same = abs(size - size0) <= 1e-4 * size0
     where = (
