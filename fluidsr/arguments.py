@@ -67,8 +67,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is Literal:
         return any(_fits(value, type(each)) for each in inner)
     if not inner or not issubclass(kind, Iterable):
-        number = kind in _KINDS and getattr(value, "ndim", None) == 0  # of NumPy, or a tensor
-        return isinstance(value.item() if number else value, _KINDS.get(kind, kind))
+        value = (
+            value.item() if kind in _KINDS and getattr(value, "ndim", None) == 0 else value
+        )  # NumPy's, a tensor's
+        whole = kind is int and isinstance(value, float) and value.is_integer()  # 4e9 bytes
+        return whole or isinstance(value, _KINDS.get(kind, kind))
     if issubclass(kind, Mapping):
         return isinstance(value, Mapping) and all(_fits(each, inner[1]) for each in value.values())
     several = isinstance(value, Iterable if kind is Iterable else Collection)

@@ -135,7 +135,7 @@ def test_an_argument_of_a_wrong_type_is_told_by_its_parameter(
 
 
 def test_a_model_takes_frames_and_numbers_of_any_library() -> None:
-    model = fluidsr.load_model(models.locate("smoke2d-x2"), device="cpu")
+    model = fluidsr.load_model(models.locate("smoke2d-x2"), device="cpu", max_memory=4e9)
     wrong: dict[str, Any] = {
         "history": [SMOKE, None],
         "detail": "much",
