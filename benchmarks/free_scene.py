@@ -111,7 +111,7 @@ def save_picture(path: Path, frames: list[Frame], up: str) -> None:
         middle = shown.density[:, :, shown.density.shape[2] // 2].T[::-1]
         slice_ = Image.fromarray((255 * np.clip(middle / BRIGHTEST, 0, 1)).astype(np.uint8)).convert("RGB")
         slice_ = slice_.resize((WIDTH, round(WIDTH * slice_.height / slice_.width)), Image.Resampling.BICUBIC)
-        image = preview.render(shown, up=up, width=WIDTH, height=slice_.height, zoom=1.35)
+        image = preview.render(shown, up=up, width=WIDTH, height=slice_.height, zoom=1.15)
         columns.append(np.concatenate([np.asarray(slice_), image[..., :3]]))
     Image.fromarray(np.concatenate(columns, axis=1)).save(path)
 

@@ -128,6 +128,8 @@ def finetune_recipe(
         patches["augment"] = (
             "symmetries"  # not `affine`: scaled pairs are of another filter than the parent's
         )
+    # The coarse sides that were given; the parent may have learned from others as well, of closure pairs.
+    patches |= {"filtered": 0.0, "reached": None}
     smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
     if smallest < patches["tile"]:
         patches["tile"] = max(4, smallest - smallest % 2)
