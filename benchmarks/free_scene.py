@@ -1,7 +1,7 @@
 """A built-in scene as an artist runs it, beside its fine simulation: coarse, corrected, upsampled, wavelet turbulence.
 
     python benchmarks/free_scene.py                                            plume on 24 x 36 x 24 cells, frame 36
-    python benchmarks/free_scene.py plume --scale 1 --frames 48 --model smoke3d-x4-gan --picture plume.png     a quarter of an hour
+    python benchmarks/free_scene.py --scale 1 --frames 48 --picture plume.png  on all its cells: a quarter of an hour
 
 Each row is a run of `fluidsr simulate` into runs/free_scene/ (kept, and gone on with); the fine simulation starts like
 the others, so its smoke is another and figures compare kinds of smoke, not places. Isosurface at 0.05; wrinkling is its
