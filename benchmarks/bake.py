@@ -40,15 +40,12 @@ def main() -> None:
         "fluidsr": upright(fluidsr.read(options.ours)),
         "fine bake": fine,
     }
-    print(
-        "| | area | wrinkling | log-spectrum error | distance of gradients | mass | Z |\n" + "|---" * 7 + "|"
-    )
     for name, frame in rows.items():
         if frame.shape != fine.shape:
             raise SystemExit(
                 f"{name} has {frame.shape} cells and the fine bake {fine.shape}: bake one domain"
             )
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in free_scene.figures(frame, fine)) + " |")
+    free_scene.print_table(rows, fine)
     if options.picture:
         free_scene.save_picture(options.picture, list(rows.values()), "y")
 

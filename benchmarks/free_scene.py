@@ -62,11 +62,7 @@ def main() -> None:
     rows["wavelet turbulence"] = run("wavelet", *wavelet)
     fine = run("fine", "--model", "none", scale=factor * options.scale)
 
-    print(
-        "| | area | wrinkling | log-spectrum error | distance of gradients | mass | Z |\n" + "|---" * 7 + "|"
-    )
-    for name, frame in {**rows, "fine simulation": fine}.items():
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in figures(frame, fine)) + " |")
+    print_table({**rows, "fine simulation": fine}, fine)
     if options.picture:
         up = scenes.load(options.scene).up_axis
         save_picture(options.picture, [*rows.values(), fine], "xyz"[up])
@@ -88,6 +84,14 @@ def last_frame(scene: str, frames: int, scale: float, name: str, arguments: tupl
 def cubic(frame: Frame, factor: int) -> Frame:
     density = upsample(frame.torch().density[None, None], factor)[0, 0].clamp(min=0)
     return Frame(density.numpy(), cell_size=frame.cell_size / factor, origin=frame.origin, dt=frame.dt)
+
+
+def print_table(rows: dict[str, Frame], fine: Frame) -> None:
+    print(
+        "| | area | wrinkling | log-spectrum error | distance of gradients | mass | Z |\n" + "|---" * 7 + "|"
+    )
+    for name, frame in rows.items():
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in figures(frame, fine)) + " |")
 
 
 def figures(frame: Frame, fine: Frame) -> tuple[float, ...]:

@@ -67,9 +67,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is Literal:
         return any(_fits(value, type(each)) for each in inner)
     if not inner or not issubclass(kind, Iterable):
-        value = (
-            value.item() if kind in _KINDS and getattr(value, "ndim", None) == 0 else value
-        )  # NumPy's, a tensor's
+        if kind in _KINDS and getattr(value, "ndim", None) == 0:  # a number of NumPy, or a tensor
+            value = value.item()
         whole = kind is int and isinstance(value, float) and value.is_integer()  # 4e9 bytes
         return whole or isinstance(value, _KINDS.get(kind, kind))
     if issubclass(kind, Mapping):

@@ -62,6 +62,17 @@ def coarse_run(
         yield index, before, after
 
 
+def runs_of(
+    simulation: Simulation, scene: Scene, corrector: Corrector | None, longest: int, device: str = "cpu"
+) -> Iterator[tuple[int, list[Frame]]]:
+    """The simulation from end to end in coarse runs of `longest` frames, the last one shorter: the first frame of each,
+    and its frames from the fine state there on (NumPy). Raises SolverError where one diverges."""
+    solver, end = build(scene, device), simulation.frames - 1
+    for first in range(0, end, longest):
+        run = coarse_run(solver, simulation, scene, corrector, first, min(first + longest, end))
+        yield first, [fine_state(simulation, first), *(after.numpy() for _, _, after in run)]
+
+
 @dataclass(frozen=True)
 class CorrectedRuns:
     """Runs of `shortest` to `longest` frames with an earlier corrector, at its full strength."""

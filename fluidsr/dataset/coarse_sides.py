@@ -20,58 +20,22 @@ if TYPE_CHECKING:
 PERIOD = 8  # frames from one synchronisation of a coupled run to the next
 
 
-class FilteredSide:
-    """A recorded simulation of closure pairs, whose coarse side is the fine state on coarse cells.
+class FineSide:
+    """The fine side of a recorded simulation of closure pairs, from frame `first` on, for a `PairedSimulation` with
+    another coarse side: a subclass gives `coarse`. `frames`: None for all that follow.
 
-    A `PairedSimulation`; `recorded` is the one that has the fine side. Raises DatasetError for other pairs.
-    """
-
-    def __init__(self, recorded: PairedSimulation) -> None:
-        if not isinstance(recorded, Simulation) or not recorded.has_reference:
-            problem, remedy = "has no fine state on coarse cells", "give a dataset made with `pairs` closure"
-            raise DatasetError(str(recorded.path), problem, remedy)
-        self.recorded, self.name, self.path = recorded, recorded.name, recorded.path / "filtered"
-        self.frames, self.coarse_shape = recorded.frames, recorded.coarse_shape
-
-    def coarse(self, index: int) -> Frame:
-        """The fine state on coarse cells."""
-        return self.recorded.reference(index)
-
-    def fine(self, index: int) -> Frame:
-        """The fine frame."""
-        return self.recorded.fine(index)
-
-    def fine_density(self, index: int) -> np.ndarray:
-        """The fine density, float16."""
-        return self.recorded.fine_density(index)
-
-
-class ReachedRun:
-    """A part of a recorded simulation of closure pairs, from frame `first` to `last`, whose coarse side is a run from
-    the fine state of its first frame on, corrected by `closure` where there is one: a `PairedSimulation`.
-
-    The run is computed at once. Raises DatasetError for other pairs, ModelError for a closure that does not fit,
-    SolverError where the run diverges.
+    `recorded` is the one that has the fine side. Raises DatasetError for other pairs.
     """
 
     def __init__(
-        self, recorded: Simulation, closure: ClosureModel | None, first: int, last: int, device: str = "cpu"
+        self, recorded: PairedSimulation, kind: str, first: int = 0, frames: int | None = None
     ) -> None:
-        from fluidsr.dataset.closure_runs import coarse_run, coarse_scene
-        from fluidsr.scenes.build import build
-        from fluidsr.scenes.corrector import Corrector
-
-        scene = coarse_scene(recorded)
-        corrector = None if closure is None else Corrector(closure, scene, device)
-        run = coarse_run(build(scene, device), recorded, scene, corrector, first, last)
-        self._run = [recorded.reference(first), *(after.numpy() for _, _, after in run)]
-        self.recorded, self.first = recorded, first
-        self.name, self.path = recorded.name, recorded.path / f"run_{first}_{last}"
-        self.frames, self.coarse_shape = last - first + 1, recorded.coarse_shape
-
-    def coarse(self, index: int) -> Frame:
-        """What the run has come to after `index` frames."""
-        return self._run[index]
+        if not isinstance(recorded, Simulation) or not recorded.has_reference:
+            problem, remedy = "has no fine state on coarse cells", "give a dataset made with `pairs` closure"
+            raise DatasetError(str(recorded.path), problem, remedy)
+        self.recorded, self.first, self.name = recorded, first, recorded.name
+        self.path, self.coarse_shape = recorded.path / kind, recorded.coarse_shape
+        self.frames = recorded.frames - first if frames is None else frames
 
     def fine(self, index: int) -> Frame:
         """The fine frame."""
@@ -82,20 +46,49 @@ class ReachedRun:
         return self.recorded.fine_density(self.first + index)
 
 
+class FilteredSide(FineSide):
+    """A recorded simulation whose coarse side is the fine state on coarse cells."""
+
+    def __init__(self, recorded: PairedSimulation) -> None:
+        super().__init__(recorded, "filtered")
+
+    def coarse(self, index: int) -> Frame:
+        """The fine state on coarse cells."""
+        return self.recorded.reference(index)
+
+
+class ReachedRun(FineSide):
+    """A part of a recorded simulation whose coarse side is a `run` from the fine state of its frame `first` on."""
+
+    def __init__(self, recorded: PairedSimulation, first: int, run: Sequence[Frame]) -> None:
+        super().__init__(recorded, f"run_{first}_{first + len(run) - 1}", first, len(run))
+        self._run = run
+
+    def coarse(self, index: int) -> Frame:
+        """What the run has come to after `index` frames."""
+        return self._run[index]
+
+
 def reached_runs(
     simulations: Sequence[PairedSimulation], closure: ClosureModel | None, longest: int, device: str = "cpu"
 ) -> list[ReachedRun]:
-    """The `simulations` from end to end in runs of `longest` frames, each from a fine state on. Raises as
-    `ReachedRun` does."""
-    runs = []
+    """The `simulations` from end to end in runs of `longest` frames, each from a fine state on and corrected by
+    `closure` where there is one.
+
+    Raises DatasetError for other than closure pairs, ModelError for a closure that does not fit, SolverError where a
+    run diverges.
+    """
+    from fluidsr.dataset.closure_runs import coarse_scene, runs_of
+    from fluidsr.scenes.corrector import Corrector
+
+    found = []
     for each in simulations:
         recorded = FilteredSide(each).recorded
-        assert isinstance(recorded, Simulation)
-        starts = range(0, recorded.frames - 1, longest)
-        runs += [
-            ReachedRun(recorded, closure, n, min(n + longest, recorded.frames - 1), device) for n in starts
-        ]
-    return runs
+        scene = coarse_scene(recorded)
+        corrector = None if closure is None else Corrector(closure, scene, device)
+        runs = runs_of(recorded, scene, corrector, longest, device)
+        found += [ReachedRun(recorded, first, run) for first, run in runs]
+    return found
 
 
 class CoarseSide:
@@ -153,14 +146,10 @@ class CoarseSide:
         return self._simulation.fine(index, fields=("velocity",))
 
     def _made(self) -> list[Frame]:
-        from fluidsr.dataset.closure_runs import coarse_run, fine_state
-        from fluidsr.scenes.build import build
+        from fluidsr.dataset.closure_runs import fine_state, runs_of
 
-        solver, last = build(self.scene, self._device), self.frames - 1
-        period = PERIOD if self._pairs == "coupled" else max(1, last)
+        period = PERIOD if self._pairs == "coupled" else max(1, self.frames - 1)
         frames = [fine_state(self._simulation, 0)]
-        for first in range(0, last, period):
-            end = min(first + period, last)
-            run = coarse_run(solver, self._simulation, self.scene, self._corrector, first, end)
-            frames += [after.numpy() for _, _, after in run]
+        for _, run in runs_of(self._simulation, self.scene, self._corrector, period, self._device):
+            frames += run[1:]
         return frames

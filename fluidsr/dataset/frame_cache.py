@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluidsr.dataset.coarse_sides import FilteredSide, ReachedRun
+from fluidsr.dataset.coarse_sides import FineSide
 from fluidsr.dataset.source import PairedSimulation
 from fluidsr.dataset.splines import coefficients
 
@@ -101,6 +101,6 @@ class CachedFrames:
 def _recorded(simulation: PairedSimulation, index: int) -> tuple[PairedSimulation, int]:
     """The one whose fine side it has, and the number of the frame there: that is kept once, whatever coarse side is
     shown beside it."""
-    if isinstance(simulation, ReachedRun):
+    if isinstance(simulation, FineSide):
         return simulation.recorded, simulation.first + index
-    return (simulation.recorded if isinstance(simulation, FilteredSide) else simulation), index
+    return simulation, index

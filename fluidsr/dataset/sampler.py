@@ -144,26 +144,26 @@ class PatchSampler(IterableDataset[PatchBatch]):
             raise InputError(str(store), problem, "set a smaller patches.tile, or give other data")
         self.tile, self.size, self.frames, self.seed = tile, batch, frames, seed
         self.dim, self.factor, self.minimum_density = store.dim, store.factor, minimum_density
-        self.augment, self.history, self.filtered = augment, history, filtered
-        self.density_scale = density_scale
-        self._filtered_sides = {s.path: FilteredSide(s) for s in self._simulations} if filtered else {}
+        self.augment, self.history, self.density_scale = augment, history, density_scale
         self.statistics = SamplerStatistics()
         self._symmetries = (identity(self.dim),) if augment == "none" else symmetries(self.dim)
-        self._frames = _Frames(
-            self._simulations,
-            [
-                range(s.frames - frames + 1)
-                if middles is None
-                else [n - frames // 2 for n in middles[s.path]]
-                for s in self._simulations
-            ],
-        )
-        long_enough = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
-        self._reached = _Frames(long_enough, [range(run.frames - frames + 1) for run in long_enough])
-        self._reached_share = reached_share
-        if reached and not long_enough:
-            problem = f"no run has {frames} frames and {tile} coarse cells along each edge"
-            raise InputError("reached", problem, "make longer runs, or draw smaller patches")
+        firsts: list[Sequence[int]] = [
+            range(s.frames - frames + 1) if middles is None else [n - frames // 2 for n in middles[s.path]]
+            for s in self._simulations
+        ]
+        self._frames = _Frames(self._simulations, firsts)
+        # Kinds of coarse sides other than the recorded one, each below its bound of a number drawn from [0, 1).
+        self._kinds: list[tuple[float, _Frames]] = []
+        if filtered > 0:
+            sides = [FilteredSide(s) for s in self._simulations]
+            self._kinds.append((filtered, _Frames(sides, firsts)))
+        if reached_share > 0:
+            runs = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
+            if not runs:
+                problem = f"no run has {frames} frames and {tile} coarse cells along each edge"
+                raise InputError("reached", problem, "make longer runs, or draw smaller patches")
+            starts = [range(run.frames - frames + 1) for run in runs]
+            self._kinds.append((filtered + reached_share, _Frames(runs, starts)))
         self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
@@ -245,11 +245,12 @@ class PatchSampler(IterableDataset[PatchBatch]):
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""
         best: tuple[float, _Patch] | None = None
-        kind = rng.random() if self.filtered > 0 or self._reached_share > 0 else 1.0
-        reached = self.filtered <= kind < self.filtered + self._reached_share
+        frames = self._frames
+        if self._kinds:
+            drawn = rng.random()
+            frames = next((of_kind for bound, of_kind in self._kinds if drawn < bound), frames)
         for _ in range(_ATTEMPTS):
-            simulation, first = (self._reached if reached else self._frames).draw(rng)
-            simulation = self._filtered_sides[simulation.path] if kind < self.filtered else simulation
+            simulation, first = frames.draw(rng)
             middle = first + self.frames // 2
             means = window_means(self._frames_cache.coarse(simulation, middle)[0], self.tile)
             flat = means.reshape(-1)

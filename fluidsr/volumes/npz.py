@@ -193,9 +193,8 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
-    if (
-        len(shape) == 3 and shape[2] == 1 < min(shape[:2]) and not place.keys() >= set(PLACE)
-    ):  # ours says its own
+    is_ours = place.keys() >= set(PLACE)  # and says its own dimension
+    if len(shape) == 3 and shape[2] == 1 < min(shape[:2]) and not is_ours:
         found.dim = 2
         found.grids = {name: array[..., 0] for name, array in found.grids.items()}
         x, y, found.layer = (*place.get("origin", ()), 0.0, 0.0, 0.0)[:3]
@@ -360,13 +359,10 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
             place[name] = tuple(values)  # of one number: the same along all axes
         elif len(values) == 1 and finite:  # or it is that of all frames, or of none
             place[name] = values[0]
-    for name in _RATES:
-        if (
-            "dt" not in place
-            and _has(numbers, name)
-            and 0 < (rate := float(numbers[name].ravel()[0])) < np.inf
-        ):
-            place["dt"] = 1.0 / rate
+    rates = [float(numbers[name].ravel()[0]) for name in _RATES if _has(numbers, name)]
+    rate = next((each for each in rates if 0 < each < np.inf), None)
+    if rate is not None and "dt" not in place:
+        place["dt"] = 1.0 / rate
     for name in _SIZES:
         if name in numbers:
             values = [float(value) for value in numbers[name].ravel()]
