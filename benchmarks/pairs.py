@@ -80,7 +80,7 @@ def run(config: DatasetConfig, index: int) -> Scene | None:
     drawn = scene_of(config, config.simulation_seed(index))
     pair = CoupledPair(drawn, config.factor, "cpu", PERIOD)
     scene = drawn.scene.coarsened(config.factor)
-    alone = build(drawn.beginning.coarsened(config.factor), "cpu")
+    alone = build(drawn.warm_up_scene.coarsened(config.factor), "cpu")
     looks = {side: Looks(np.zeros(config.resolution // 2 + 1)) for side in SIDES}
     ages: list[list[tuple[float, ...]]] = [[] for _ in range(PERIOD)]
     free = []

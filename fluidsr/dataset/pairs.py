@@ -31,7 +31,7 @@ class FilteredPair:
 
     def __init__(self, drawn: RandomScene, factor: int, device: str) -> None:
         self._scene, self._factor, self._device = drawn.scene, factor, device
-        self._fine = build(drawn.beginning, device)
+        self._fine = build(drawn.warm_up_scene, device)
 
     def warm_up(self) -> None:
         """Go on by one frame that is not recorded."""
@@ -64,8 +64,8 @@ class CoupledPair:
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
         self._scene, self._factor, self._device = drawn.scene, factor, device
         self._coarse_scene = drawn.scene.coarsened(factor)
-        self._fine = build(drawn.beginning, device)
-        self._coarse = build(drawn.beginning.coarsened(factor), device)
+        self._fine = build(drawn.warm_up_scene, device)
+        self._coarse = build(drawn.warm_up_scene.coarsened(factor), device)
         self._period, self._count = period, 0
 
     def warm_up(self) -> None:
@@ -105,7 +105,7 @@ class ClosurePair:
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
         self._scene, self._factor, self._device = drawn.scene, factor, device
         self._coarse_scene = drawn.scene.coarsened(factor)
-        self._fine = build(drawn.beginning, device)
+        self._fine = build(drawn.warm_up_scene, device)
         self._coarse = build(self._coarse_scene, device)
         self._reference = build(self._coarse_scene, device)
         self._period, self._count = period, 0
@@ -165,7 +165,7 @@ class WaveletPair:
     ) -> None:
         self._turbulence_of, self._settings = turbulence_of, settings
         self._factor, self._device = factor, device
-        self._scene = drawn.beginning.coarsened(factor)
+        self._scene = drawn.warm_up_scene.coarsened(factor)
         self._following = drawn.scene.coarsened(factor)
         self._coarse = build(self._scene, device)
         self._frame = frame_of(self._coarse, self._scene, self._scene.frame_seconds)

@@ -153,7 +153,7 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
         "kind": drawn.kind,
         "boundary": drawn.boundary,
         "warm_up": drawn.warm_up,
-        "warm_up_vorticity_confinement": drawn.first_confinement,
+        "warm_up_vorticity_confinement": drawn.warm_up_confinement,
         "scene": drawn.scene.to_yaml(),
         "periodic": [sides == ("periodic", "periodic") for sides in drawn.scene.domain.sides],
         "buoyancy": _buoyancy(drawn),
