@@ -224,7 +224,7 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {len(found[name])} | {' | '.join(_told(found[name], f) for f in FIGURES)} |"
+        f"| {name} | {len(found[name])} | {' | '.join(_cell(found[name], f) for f in FIGURES)} |"
         for name in order
     ]
     lines += ["", f"## Losses, unweighted, over the last {LAST:.0%} of the steps", ""]
@@ -233,7 +233,7 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
     ]
     lines += ["", f"| arm | {' | '.join(every_loss)} |", f"|---|{'---|' * len(every_loss)}"]
     for name in order:
-        cells = [f"{_told(found[name], n)} ({_told(found[name], f'{n} spread', False)})" for n in every_loss]
+        cells = [f"{_cell(found[name], n)} ({_cell(found[name], f'{n} spread', False)})" for n in every_loss]
         lines.append(f"| {name} | {' | '.join(c.replace('- (-)', '-') for c in cells)} |")
     lines += ["", "## Settings", "", "| arm | from | set |", "|---|---|---|"]
     for name, arm in plan.arms.items():
@@ -287,7 +287,7 @@ def pairs(claim: Claim, found: Mapping[str, Runs]) -> Iterator[float]:
             )
 
 
-def _told(runs: Runs, figure: str, with_error: bool = True) -> str:
+def _cell(runs: Runs, figure: str, with_error: bool = True) -> str:
     values = [run[figure] for run in runs.values() if figure in run]
     if not values:
         return "-"

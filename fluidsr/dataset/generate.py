@@ -55,7 +55,7 @@ def generate(
     in a folder each is read first, and one that is damaged is made again;
     one that diverges is recorded with its seed, left out, and not tried again. Wavelet pairs need `turbulence_of`,
     which makes the turbulence of a coarse simulation and can be pickled. `provenance` is stored with the data.
-    `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
+    `on_progress(message, frames)` reports how many of the `simulations * frames` frames are newly
     behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
     was kept, failed, or computed by a client.
 
@@ -102,7 +102,7 @@ def generate(
 
 
 def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
-    """Remove those of the simulations `names` in a folder that are damaged, and tell what is wrong with each. At an
+    """Remove those of the simulations `names` in a folder that are damaged, and report what is wrong with each. At an
     address, where reading all is dear, nothing is looked into.
     """
     if isinstance(path, Remote):

@@ -52,7 +52,7 @@ class SimulationJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job; `failed` tells why a simulation that diverged was left out."""
+    """The result of a job; `failed` says why a simulation that diverged was left out."""
 
     name: str
     failed: str | None = None

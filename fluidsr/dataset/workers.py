@@ -133,7 +133,7 @@ def _start_worker(reports: Any, stop: Any) -> None:
     _reports, _stop = reports, stop
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent tells us to stop
+    )  # Ctrl-C reaches the whole group; the parent stops its workers itself
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(1)
 
@@ -144,7 +144,7 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # killed parents cannot tell their children to stop
+        os._exit(1)  # a killed parent cannot stop its children
 
 
 def _simulate_in_worker(job: SimulationJob) -> Outcome:

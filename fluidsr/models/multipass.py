@@ -188,7 +188,7 @@ class MultiPass(CroppingGenerator):
 
     def grown_target(self, fine: Tensor) -> Tensor:
         """The reference `fine [..., *(S * factor)]` as the stages in use can make it: while the first pass grows, means
-        over the voxels that it cannot tell apart yet."""
+        over the voxels that it does not resolve yet."""
         if self.second is not None or self.options.grown is None:
             return fine
         used = math.ceil(self._grown)

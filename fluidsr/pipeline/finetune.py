@@ -35,7 +35,7 @@ _ADVERSARIAL = ("spatial", "slices", "temporal_adversarial")
 
 @dataclass(frozen=True)
 class OwnPairs:
-    """The user's pairs: a dataset, or files of either side with what `import-dataset` is told about them.
+    """The user's pairs: a dataset, or files of either side with the options of `import-dataset` for them.
 
     Without `low` the coarse sides are filtered from the fine ones.
     """

@@ -83,7 +83,7 @@ def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None
 
 @dataclass(frozen=True)
 class FrameRef:
-    """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells.
+    """One frame of a cache: its number, its file (and the step in it), and its time (s) if the series gives it.
 
     `number` is its own among those of the cache. `parts` are further files of the same frame. `second`: of the first
     frame, the file of the next one.
@@ -206,7 +206,7 @@ def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
 
 
 def _resolved(path: Path) -> Path:
-    """The absolute path without links; with them where they go in a circle, which is told when the file is read."""
+    """The absolute path without links; with them where they form a circle, which is reported when the file is read."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):

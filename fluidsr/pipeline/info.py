@@ -30,20 +30,20 @@ def info(
     pictures: Path | None = None,
     read_options: ReadOptions = _AS_DETECTED,
     *,
-    told: Callable[[FluidsrError], str] = str,
+    worded: Callable[[FluidsrError], str] = str,
 ) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
-    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations
-    have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
-    directory. `read_options` are those that `upsample` would be given for a volume; `told` words why it cannot be read
-    as a frame. Raises InputError for what is none of these.
+    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations have
+    drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
+    directory. `read_options` are those that `upsample` would be given for a volume; `worded` makes the text of an error
+    for a file that cannot be read as a frame. Raises InputError for what is none of these.
     """
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
     if place.suffix in (".pvd", ".series") or _is_pattern(place):
-        return _sequence(path, read_options, told)
+        return _sequence(path, read_options, worded)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -56,9 +56,9 @@ def info(
         remedy = f"check a scene with 'fluidsr scenes check {path}', or give a run's folder"
         raise InputError(path, "is a YAML file", remedy)
     if place.is_file():
-        return _known({"kind": "volume", **_volume(FrameRef(1, place), read_options, told)})
+        return _known({"kind": "volume", **_volume(FrameRef(1, place), read_options, worded)})
     if place.is_dir():
-        return _sequence(path, read_options, told)
+        return _sequence(path, read_options, worded)
     raise InputError(
         path, "is not a volume, dataset, model or run", "give a file, a .zarr store or a run's folder"
     )
@@ -69,12 +69,14 @@ def _is_pattern(path: Path) -> bool:
     return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
 
 
-def _volume(item: FrameRef, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+def _volume(
+    item: FrameRef, read_options: ReadOptions, worded: Callable[[FluidsrError], str]
+) -> dict[str, Any]:
     """The grids of a frame's file, and what `upsample` would make of the frame."""
-    return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, told)}
+    return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, worded)}
 
 
-def _sequence(path: str, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+def _sequence(path: str, read_options: ReadOptions, worded: Callable[[FluidsrError], str]) -> dict[str, Any]:
     """A folder, pattern or series: its frames, and what is in the first."""
     cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
@@ -92,7 +94,7 @@ def _sequence(path: str, read_options: ReadOptions, told: Callable[[FluidsrError
         "files": sum(1 + len(item.parts) for item in items),
         "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
     }
-    inside = _volume(first, read_options, told)
+    inside = _volume(first, read_options, worded)
     return _known({**description, "first": {"file": str(first.source), **inside}})
 
 
@@ -138,12 +140,12 @@ def zigzag(store: Store) -> dict[str, Any]:
 
 
 def suitability(
-    item: FrameRef, read_options: ReadOptions = _AS_DETECTED, told: Callable[[FluidsrError], str] = str
+    item: FrameRef, read_options: ReadOptions = _AS_DETECTED, worded: Callable[[FluidsrError], str] = str
 ) -> dict[str, Any]:
     """What `upsample` would make of the frame: `as_read`, how it understands the grids, and `models`, what each
     shipped generator that fits would give and ask for.
 
-    For a file that cannot be read as a frame `as_read` says why, as `told` words it.
+    For a file that cannot be read as a frame `as_read` says why, in the words of `worded`.
     """
     import torch
 
@@ -159,7 +161,7 @@ def suitability(
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
         prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
-        return {"as_read": {"unreadable": told(error)}}
+        return {"as_read": {"unreadable": worded(error)}}
     unit = taken.unit if read_options.velocity_unit == "auto" else read_options.velocity_unit
     read: dict[str, Any] = {
         "shape": frame.shape,

@@ -97,7 +97,7 @@ def _write_frames(
     with naming(sequence_of_all[0].source, {"velocity"}):
         rest = RestCoordinates(begin, settings.period)
     first = saved.restore({"rest": rest}, before=places[0])
-    told: set[str] = set()
+    shown: set[str] = set()
     for place, item in enumerate(sequence_of_all[: places[-1]], start=1):
         if place <= first:
             continue
@@ -110,8 +110,8 @@ def _write_frames(
         if item not in todo:
             continue
         for note in taken.notes:
-            if note not in told:
-                told.add(note)
+            if note not in shown:
+                shown.add(note)
                 progress.note(f"{item.source}: {note}")
         with naming(item.source, {*frame.fields(), *REST_FIELDS}):
             record = _write_one(item, taken, frame, rest, root, settings, formats)

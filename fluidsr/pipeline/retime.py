@@ -215,7 +215,7 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
 
 
 def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettings) -> float:
-    """Frames per second of the input: as given, else as its series or its files tell, else 24."""
+    """Frames per second of the input: as given, else by its series or its files, else 24."""
     start, end = inputs[0].time, inputs[-1].time
     if settings.intake.frame_rate is None and start is not None and end is not None and end > start:
         return (inputs[-1].frame - inputs[0].frame) / (end - start)
@@ -227,7 +227,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     started = time.perf_counter()
     taken, frame = _load(item.before, settings)
     style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, None)
-    notes, told = list(taken.notes), item.before.time is not None or taken.frame.time != 0
+    notes, has_times = list(taken.notes), item.before.time is not None or taken.frame.time != 0
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
@@ -241,7 +241,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 seconds=item.seconds,
                 whole=whole,
             )
-        moment = frame.time + item.share * (later.time - frame.time) if told else item.number * dt
+        moment = frame.time + item.share * (later.time - frame.time) if has_times else item.number * dt
         frame = made.numpy().replace(time=moment, dt=dt)
         if style is not None:  # the number and the time of the file are its own
             file = {key: value for key, value in style.file.items() if key not in ("frame", "time")}
@@ -265,7 +265,7 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
             )
     return {
         "source": str(item.before.source),
-        "time": frame.time if told else item.number * dt,
+        "time": frame.time if has_times else item.number * dt,
         "seconds": time.perf_counter() - started,
         "up": settings.intake.up(taken),
         "grids": usd.grids_of(names, style, how["naming"]),

@@ -317,7 +317,7 @@ def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
 
 
 def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
-    """What is told of a frame in the log, with the `seconds` of its stages beside those of the frame itself."""
+    """The log's record of a frame, with the `seconds` of its stages beside those of the frame itself."""
     report = frame.report
     return {
         "time": frame.coarse.time,

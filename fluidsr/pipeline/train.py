@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fluidsr.training import Recipe, Sources, TrainingProgress
     from fluidsr.training.closure import ClosureRecipe
 
-# What the progress line tells, where there is such a figure.
+# The figures of the progress line, if there are any.
 _LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
 _FIGURES = ("psnr", "spectrum", "temporal")
 
@@ -31,7 +31,7 @@ class TrainJob:
     recipe: Recipe
     device: str
     seed: int
-    notes: tuple[str, ...] = ()  # told to the user when it begins
+    notes: tuple[str, ...] = ()  # shown when the training begins
 
     def describe(self) -> dict[str, Any]:
         """The resolved recipe, and what a step costs."""

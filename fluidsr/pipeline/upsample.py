@@ -217,13 +217,13 @@ def upsample_file(
     if not write:
         deque(pieces(fields=["density"]), maxlen=0)
         return {}
-    told = described({name: way_of(name, values) for name, values in others.items()})
+    companions = described({name: way_of(name, values) for name, values in others.items()})
     place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files, record = _opened(item, root, settings, taken, frame, place, fields, settings.written)
     with naming(item.source, frame.fields()), files:
         for name, box, values in pieces(fields=fields):
             files.put(name, box.lo, values)
-    notes += [*upscaler.statistics.notes, *([told] if told else [])]
+    notes += [*upscaler.statistics.notes, *([companions] if companions else [])]
     return {**record, "seconds": time.perf_counter() - started, "notes": notes}
 
 
@@ -379,7 +379,7 @@ def _cards(settings: UpsampleSettings) -> list[Any]:
 def _shaping(
     settings: UpsampleSettings, upscaler: Any, frame: Frame, number: int, finer: int
 ) -> dict[str, Any]:
-    """What a pass is told of detail, velocity and style; its cells are `finer` times smaller than those of the first.
+    """The detail, velocity and style of a pass; its cells are `finer` times smaller than those of the first.
 
     A second pass draws its detail along the same flow on finer cells. Those are crossed that many times as fast, beyond
     all training, and would come out with ripples: it is shown the speed that the first one was shown.
@@ -458,11 +458,11 @@ def _by_windows(
                 for block in _window(source, low, high, item, settings, upscaler, fields, whole):
                     files.put(*block)
                 notes += [*upscaler.statistics.notes]
-        told = described(ways)
+        companions = described(ways)
         return {
             **record,
             "formats": ["vdb"],
-            "notes": list(dict.fromkeys([*notes, *([told] if told else [])])),
+            "notes": list(dict.fromkeys([*notes, *([companions] if companions else [])])),
         }
 
 

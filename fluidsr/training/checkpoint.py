@@ -64,7 +64,7 @@ class TrainingState:
 
     def load_init(self, note: Callable[[str], None] = lambda line: None) -> None:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
-        Raises ModelError where the generator's do not fit; `note` is told about discriminators that start anew.
+        Raises ModelError where the generator's do not fit; `note` gets a message about discriminators that start anew.
 
         Only the generator's `free_options` may differ. Raises InputError where a second pass has no first one to learn
         from.
@@ -152,7 +152,8 @@ class TrainingState:
         checkpoints.save(path, dict(self._tensors()), record)
 
     def restore(self, path: Path, note: Callable[[str], None] = lambda line: None) -> bool:
-        """Restore the newest whole file of `save`, and whether there is one; `note` is told about a damaged newer one.
+        """Restore the newest whole file of `save`, and whether there is one; `note` gets a message about a damaged
+        newer one.
 
         Raises InputError where all are damaged, or of another recipe or seed.
         """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class UpdateGate:
-    """The running mean of a figure that tells how far one discriminator is ahead, and the bound above which its update
+    """The running mean of a figure that shows how far one discriminator is ahead, and the bound above which its update
     is skipped.
 
     `figure` is `accuracy`, or `balance`, the mean of log D of real samples less that of generated ones (Chu et al.

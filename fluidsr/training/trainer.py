@@ -97,7 +97,7 @@ def train(
     training stops early; call again to resume. `validation` and `pictures` are called with the averaged generator,
     ready for inference, and gives `absolute` among its metrics where the recipe has `patience`; a picture is
     `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
-    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` is told what the user
+    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` gets what the user
     should know: a damaged checkpoint was skipped, the learning rate jumps.
 
     On return `output` holds `NAME.safetensors` (the averaged weights, with `patience` the best of them, with their
@@ -293,7 +293,7 @@ class Trainer:
 
     def _examine_discriminators(self, held_out: Sources) -> dict[str, float]:
         """Accuracies on the next training batches and on held-out ones: far apart, a discriminator has memorised. And
-        whether it tells matched pairs of a coarse and a fine frame from shuffled ones."""
+        whether it distinguishes matched pairs of a coarse and a fine frame from shuffled ones."""
         state, batches, triplets = self.state, self.adversarial_step.batches, self.adversarial_step.triplets
 
         def stream(sampler: Sampler) -> BatchStream:

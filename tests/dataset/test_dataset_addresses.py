@@ -241,7 +241,7 @@ def test_workers_write_to_one_address(tmp_path: Path, monkeypatch: pytest.Monkey
     assert objects(tmp_path / "remote") == objects(tmp_path / "folder")
 
 
-def test_what_is_no_address_is_told(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_address_is_reported(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match=r"smoke.zarr: is not a dataset \(no zarr.json\)"):
         Store.open(memory)
     with pytest.raises(InputError, match=r"nosuch://a: is not an address .*; use s3://"):

@@ -210,7 +210,7 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
         evaluate(lambda frame, history: frame, {}, pairs())
 
 
-def test_progress_and_time_are_told() -> None:
+def test_progress_and_time_are_reported() -> None:
     told: list[str] = []
     simulations = [Recorded("cloud", frames=2)]
     report = evaluate(

@@ -63,7 +63,7 @@ def test_a_python_that_does_not_fit_is_refused_in_a_line(tmp_path: Path, lines: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="shell scripts stand for Python")
-def test_what_fails_leaves_nothing_and_what_pip_says_is_told(tmp_path: Path) -> None:
+def test_what_fails_leaves_nothing_and_what_pip_says_is_reported(tmp_path: Path) -> None:
     pip = "mkdir -p $4/bin; printf '#!/bin/sh\\necho ERROR: no such thing; echo hint; exit 1' > $4/bin/python"
     python = script(tmp_path / "python", f"{pip}; chmod +x $4/bin/python")
     place = tmp_path / "place"

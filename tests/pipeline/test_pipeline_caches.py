@@ -167,7 +167,7 @@ def test_a_damaged_frame_can_be_left_out_without_beginning_anew(cache, tmp_path,
 @pytest.mark.parametrize(
     ("suffix", "option"), [("npz", ""), ("vdb", ""), ("vti", ""), ("vdb", "cells/frame")]
 )
-def test_a_frame_rate_that_nobody_states_is_told(tmp_path, tiny_model, capsys, suffix, option):
+def test_a_frame_rate_that_nobody_states_is_reported(tmp_path, tiny_model, capsys, suffix, option):
     """Where the detail depends on it: not for velocity in cells per frame, and not where a rate is given."""
     path = tmp_path / f"a_1.{suffix}"
     frame = puff(velocity=np.ones((2, 8, 9), np.float32))
@@ -185,7 +185,7 @@ def test_a_frame_rate_that_nobody_states_is_told(tmp_path, tiny_model, capsys, s
     assert any(told in note for note in suitability(FrameRef(1, path))["as_read"]["notes"])
 
 
-def test_a_2d_frame_for_a_3d_model_is_told(tmp_path, capsys):
+def test_a_2d_frame_for_a_3d_model_is_reported(tmp_path, capsys):
     path = tmp_path / "flat_1.vdb"
     volumes.write(path, puff(velocity=np.ones((2, 8, 9), np.float32)))
     told = "is a 2-D frame, of which the 3-D model 'smoke3d-x2' makes several layers"

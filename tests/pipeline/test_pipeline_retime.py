@@ -166,7 +166,7 @@ def test_what_is_refused(
     assert not list((out / "frames").glob("still_0002*"))
 
 
-def test_a_retiming_that_changes_nothing_is_told(
+def test_a_retiming_that_changes_nothing_is_reported(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = "neither the frame rate nor the speed changes: --frame-rate and --speed set them"

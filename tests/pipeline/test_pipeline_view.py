@@ -151,7 +151,7 @@ def test_it_listens_on_this_machine_alone_and_only_reads(viewer: Viewer) -> None
     assert status == 200 and int(headers["Content-Length"]) > 100 and content == b""
 
 
-def test_a_port_that_is_taken_is_told(viewer: Viewer, run: Path) -> None:
+def test_a_port_that_is_taken_is_reported(viewer: Viewer, run: Path) -> None:
     options = ReadOptions()
     with pytest.raises(InputError, match=f"port: {viewer.server_port} cannot be used"):
         Viewer(Sequences(run, None, options, None), VolumeCache(16, options), viewer.server_port)

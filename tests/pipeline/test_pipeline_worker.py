@@ -308,7 +308,7 @@ def test_only_the_token_opens_the_socket() -> None:
         Client.connect(port, token)
 
 
-def test_a_worker_that_ends_fails_what_waits_and_a_missing_program_is_told() -> None:
+def test_a_worker_that_ends_fails_what_waits_and_a_missing_program_is_reported() -> None:
     client = Client.start([sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit(3)"])
     job = client.submit("models")
     with pytest.raises(WorkerError, match="has ended"):
@@ -375,7 +375,7 @@ def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, told: s
     assert str(error.value).startswith(told)
 
 
-def test_arrays_without_density_are_told(client: Client) -> None:
+def test_arrays_without_density_are_reported(client: Client) -> None:
     with pytest.raises(WorkerError, match="arrays: density is missing"):
         client.upsample_arrays({"velocity": np.zeros((3, 4, 4, 4), np.float32)}, cell_size=0.1, dt=0.1)
 

@@ -123,7 +123,7 @@ def test_origins_and_coordinates_of_archives(tmp_path: Path) -> None:
     assert frame.cell_size == pytest.approx(CELL) and list(frame.fields()) == ["density", "velocity"]
 
 
-def test_what_of_an_archive_is_no_field_is_told(tmp_path: Path) -> None:
+def test_what_of_an_archive_is_no_field_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, **CENTRED, dx=CELL, spectrum=DENSITY.astype(complex), about=np.array({}, dtype=object))
     assert take(path).notes == ("'spectrum' is not an array of real numbers: it is left out",)

@@ -45,7 +45,7 @@ def sides_of(folder: Path, frames_wanted: str | None = None) -> list[Side]:
 class Sequences:
     """The sides of a folder as they are now, with what is the same for all of their frames.
 
-    The first frame is read at once: it tells the dimension, the frame rate and the axis that points up, and what
+    The first frame is read at once: it gives the dimension, the frame rate and the axis that points up, and what
     cannot be read is refused before anything is served.
     """
 

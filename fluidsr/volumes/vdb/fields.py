@@ -277,15 +277,17 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
     kept = asides(file, density) if wanted is None else []
     if wanted is None:
         names = {grid.name for grid in kept}
-        for what, told in (
+        for heading, reasons in (
             (
                 "not smoke, copied unchanged to .vdb and left out of other formats",
                 {n: r for n, r in unfit.items() if n in names},
             ),
             ("left out", {n: r for n, r in unfit.items() if n not in names}),
         ):
-            if told:
-                notes.append(f"{what}: {', '.join(f'{name!r} ({reason})' for name, reason in told.items())}")
+            if reasons:
+                notes.append(
+                    f"{heading}: {', '.join(f'{name!r} ({reason})' for name, reason in reasons.items())}"
+                )
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
         named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]

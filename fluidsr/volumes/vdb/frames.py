@@ -253,8 +253,8 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     low = triple(density.metadata, LOW) or (0, 0, 0)
     if not all(isinstance(n, int) for n in low):
         return None
-    told, there = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
-    if (np.abs(told - there) > 1e-6 * size + 1e-12 * np.abs(there)).any():
+    recorded, transformed = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
+    if (np.abs(recorded - transformed) > 1e-6 * size + 1e-12 * np.abs(transformed)).any():
         return None
     return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)
 
