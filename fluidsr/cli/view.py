@@ -18,7 +18,7 @@ from fluidsr.cli.options import (
 from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
+    from fluidsr.pipeline.read_options import ReadOptions
 
 
 @click.command()

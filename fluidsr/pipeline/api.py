@@ -65,13 +65,14 @@ def upsample(
     resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
+    from fluidsr.pipeline.read_options import ReadOptions
     from fluidsr.pipeline.shaping import Shaping
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings, models_of
     from fluidsr.scenes.region_file import load_regions
 
-    settings = command.UpsampleSettings(
-        models=command.models_of(model, passes),
+    settings = UpsampleSettings(
+        models=models_of(model, passes),
         device=device,
         shaping=Shaping.given(
             detail=detail,

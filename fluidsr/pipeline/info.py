@@ -13,14 +13,14 @@ import numpy as np
 from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import read_spec
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Store
 
-_BLOCK = 64  # cells along the edge of what is looked at as one where a frame is mostly empty
 _AS_DETECTED = ReadOptions()
 STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
@@ -154,8 +154,8 @@ def suitability(
     try:
         if sparse := _sparse(item, read_options):
             return {"as_read": sparse, "models": {}}
-        taken, _ = frame_sequence.take(item, read_options, ["density", "velocity"], ["density"])
-        frame = frame_sequence.in_its_place(taken, item, read_options)
+        taken, _ = frame_reading.take(item, read_options, ["density", "velocity"], ["density"])
+        frame = frame_reading.in_its_place(taken, item, read_options)
         has_no_velocity = frame.velocity is None
         if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
@@ -171,24 +171,24 @@ def suitability(
         "density": (float(frame.density.min()), float(frame.density.max())),
         "velocity_unit": None if has_no_velocity else unit,
         "cells_per_frame": None if has_no_velocity else prepared.max_speed,
-        "notes": (*taken.notes, *frame_sequence.assumed_rate(taken, read_options)),
+        "notes": (*taken.notes, *frame_reading.assumed_rate(taken, read_options)),
     }
     return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
 
 
 def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
     """How a VDB is understood whose box is large and mostly empty: by blocks, never as a whole; None for any other."""
-    with frame_sequence.windows(item, read_options, [None]) as source:
-        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+    with frame_reading.windows(item, read_options, [None]) as source:
+        if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
-        blocks = source.blocks(_BLOCK, 0)
+        blocks = source.blocks(frame_reading.BLOCK, 0)
         filled = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in blocks)
         first = source.take(*blocks[0])
         return {
             "shape": source.place.shape,
             "cell_size": source.place.cell_size,
             "origin": source.place.origin,
-            "frame_rate": 1.0 / frame_sequence.in_its_place(first, item, read_options).dt,
+            "frame_rate": 1.0 / frame_reading.in_its_place(first, item, read_options).dt,
             "density": tuple(values[0] for values in source.ranges()["density"]),
             "filled_share": filled / math.prod(source.place.shape),
             "notes": (*first.notes, "its box is large and mostly empty: it is read block by block"),

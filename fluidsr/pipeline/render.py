@@ -17,9 +17,11 @@ from fluidsr.atomic import remove_unfinished
 from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid, around, resampled
 from fluidsr.ownership import Ownership, sole_writer
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_reading import naming
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.render_target import RenderTarget, Shot, evenly, parse_grid
 from fluidsr.volumes import sequence
 
@@ -164,7 +166,7 @@ def _draw(picture: _Picture, how: _Drawing) -> tuple[np.ndarray, float]:
 
 @lru_cache(maxsize=1)  # all pictures of a turn are of one frame
 def _frame(item: FrameRef, read_options: ReadOptions, stage: FrameGrid, changed: int) -> Frame:
-    return resampled(frame_sequence.read(item, read_options, ["density", "flame"])[0], stage)
+    return resampled(frame_reading.read(item, read_options, ["density", "flame"])[0], stage)
 
 
 def _gather(
@@ -262,6 +264,6 @@ def _own(
 
 def _place(item: FrameRef, read_options: ReadOptions) -> tuple[FrameGrid, str]:
     """Where a frame lies, and the axis that points up in it; costs one reading of its density."""
-    taken, _ = frame_sequence.take(item, read_options, ["density"])
-    frame = frame_sequence.in_its_place(taken, item, read_options)
+    taken, _ = frame_reading.take(item, read_options, ["density"])
+    frame = frame_reading.in_its_place(taken, item, read_options)
     return FrameGrid.of(frame), read_options.up(taken)

@@ -9,9 +9,10 @@ from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.info import suitability
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.render import render
 
 RNG = np.random.default_rng(2)
@@ -121,8 +122,8 @@ def test_a_box_that_is_only_that_of_the_smoke_gets_room(tmp_path, tiny_model):
     place = vdb.Transform.uniform(0.5, (1.0, 0.0, 0.0))
     vdb.write(path, [vdb.DenseGrid("density", np.ones((5, 6, 7), np.float32), place)])
     item = FrameRef(7, path)
-    tight, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"])
-    roomy, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"], margin=3)
+    tight, _ = frame_reading.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"])
+    roomy, _ = frame_reading.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"], margin=3)
     assert tight.shape == (5, 6, 7) and roomy.shape == (11, 12, 13)
     np.testing.assert_array_equal(roomy.density[3:-3, 3:-3, 3:-3], tight.density)
     assert roomy.origin == tuple(o - 1.5 for o in tight.origin)

@@ -14,7 +14,7 @@ from fluidsr.cli import main
 from fluidsr.frame import Frame
 from fluidsr.models import Card, SmokeGenerator, save
 from fluidsr.models.store import properties_of
-from fluidsr.pipeline.upsample import models_of
+from fluidsr.pipeline.upsample_settings import models_of
 
 EXACT = ["--set", "output.precision=float", "--format", "npz", "--no-preview"]
 HALF = "{shape: box, center: [0.3, 0.9], size: [0.6, 1.8], detail: 0}"  # of the domain

@@ -20,7 +20,8 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import FrameRef, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.viewer import Viewer
 from fluidsr.pipeline.viewer.sequences import Sequences
 from fluidsr.pipeline.viewer.volume_cache import VolumeCache, volume_of

@@ -125,7 +125,8 @@ BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--pytho
 )
 def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     """Baked, raised, and imported again: box, voxel size and centre of mass, all in the world of the scene."""
-    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
+    from fluidsr.pipeline.upsample import upsample
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings
 
     number = 8
     run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), json.dumps(options)])
@@ -204,7 +205,8 @@ def test_blender_draws_our_frames_where_the_domain_is(tmp_path):
 @needs("blender")
 def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
     """A baked fire, upsampled, has its grids under their names, and is drawn by Cycles with motion blur."""
-    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
+    from fluidsr.pipeline.upsample import upsample
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings
     from fluidsr.volumes import vdb
 
     options = json.dumps({"fire": True, "adaptive": True, "scale": 2.0})

@@ -19,7 +19,7 @@ from socketserver import TCPServer
 from fluidsr.errors import FluidsrError, InputError
 from fluidsr.json_values import plain
 from fluidsr.pipeline.events import failure
-from fluidsr.pipeline.frame_sequence import ReadOptions
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.viewer.sequences import Sequences
 from fluidsr.pipeline.viewer.volume_cache import VolumeCache
 
