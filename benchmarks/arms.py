@@ -268,12 +268,12 @@ CLAIMS_SAY = (
 def judged(claim: Claim, found: Mapping[str, Runs]) -> tuple[str, str, str, str]:
     """A claim's line of the table: what it says, the difference, of how many pairs, and the verdict."""
     differences = list(pairs(claim, found))
-    told = f"{claim.text} ({claim.figure})"
+    reported = f"{claim.text} ({claim.figure})"
     if len(differences) < 3:
-        return told, "-", str(len(differences)), "not measured"
+        return reported, "-", str(len(differences)), "not measured"
     mean, error = statistics.fmean(differences), statistics.stdev(differences) / len(differences) ** 0.5
     verdict = "no difference seen" if abs(mean) <= 2 * error else "confirmed" if mean < 0 else "the opposite"
-    return told, f"{mean:+.3g} ± {error:.2g}", str(len(differences)), verdict
+    return reported, f"{mean:+.3g} ± {error:.2g}", str(len(differences)), verdict
 
 
 def pairs(claim: Claim, found: Mapping[str, Runs]) -> Iterator[float]:

@@ -87,7 +87,7 @@ def run(config: DatasetConfig, index: int) -> Scene | None:
     try:
         for count in range(1, 1 + drawn.warm_up + config.frames):
             if count == drawn.warm_up + 1:
-                pair.warmed_up()
+                pair.end_warm_up()
                 alone = continued(alone, scene, "cpu")
             coarse, fine, _ = pair.advance()
             lonely = next_frame(alone, scene).numpy().density
@@ -193,8 +193,8 @@ def main() -> None:
         f"mean over {given.frames} frames"
     )
     for name, means in rows.items():
-        told = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, means, strict=True))
-        print(f"{name:26s} {told}")
+        reported = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, means, strict=True))
+        print(f"{name:26s} {reported}")
     plot(scenes, given.output)
 
 

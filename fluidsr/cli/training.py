@@ -196,7 +196,7 @@ def finetune(
     "--pairs",
     multiple=True,
     type=click.Choice(get_args(PairKind)),
-    help="Coarse side of the pairs: as recorded, or made anew: the fine side filtered, a coarse run set to it every 8 "
+    help="Coarse side of the pairs: as recorded, or recomputed: the fine side filtered, a coarse run set to it every 8 "
     "frames, a free coarse run; repeatable  [default: recorded]",
 )
 @click.option(

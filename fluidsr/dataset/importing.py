@@ -61,7 +61,7 @@ def import_simulations(
     us; `on_note` takes sentences for the user.
 
     On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
-    stays, and the same call goes on from there. Raises InputError where none of the simulations can be used, and
+    stays, and the same call resumes from there. Raises InputError where none of the simulations can be used, and
     where `path` holds something else; DatasetError where it holds a dataset that cannot take them; RunError for a
     full disk.
     """

@@ -85,7 +85,7 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
             for _ in range(drawn.warm_up):
                 source.warm_up()
                 report("warm-up")
-            source.warmed_up()
+            source.end_warm_up()
             speeds = Speeds()
             for index in range(config.frames):
                 coarse, fine, reference = source.advance()

@@ -61,7 +61,7 @@ def convert(
     The work is done here, or by the workers of the dask `scheduler`; the files are the same.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
     `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
-    goes on where it stopped. Raises InputError for inputs that are not there or lack a field, and for frames that the
+    resumes it where it stopped. Raises InputError for inputs that do not exist or lack a field, and for frames that the
     format cannot hold.
     """
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)

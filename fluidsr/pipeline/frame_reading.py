@@ -72,7 +72,7 @@ def in_its_place(
         taken = taken.lifted()
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
-        # Turned, a lower face may be an upper one: velocity goes on at the centres.
+        # Turned, a lower face may be an upper one: only the velocity at the centres is kept.
         fields = {name: values for name, values in frame.fields().items() if name != FACES}
         frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
     if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):

@@ -69,7 +69,7 @@ class FrameSequence:
 
         A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
         are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
-        found, or nothing is left, and for files that are not there or without a byte, unless they are to be left out:
+        found, or nothing is left, and for files that do not exist or are empty, unless they are to be left out:
         `skip_damaged` (None: the caller knows no such option).
         """
         files = sequence.expand(inputs)

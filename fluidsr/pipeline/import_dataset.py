@@ -31,7 +31,7 @@ _READ_DEFAULTS = {
 
 
 def simulations_of(pairs: PairsFile) -> list[ExternalPair]:
-    """The simulations that `pairs` names. Raises InputError for files that are not there."""
+    """The simulations that `pairs` names. Raises InputError for files that do not exist."""
     return [_simulation(one, pairs) for one in pairs.simulations]
 
 

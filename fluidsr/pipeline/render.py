@@ -56,11 +56,11 @@ def render(
 
     A folder gets PNGs; a pattern (`smoke_####.exr`, `smoke_%04d.png`) a picture by each frame's number. EXRs are linear
     with premultiplied alpha, in half floats. `flipbook`, as `COLUMNSxROWS`, makes one PNG sheet with straight alpha of
-    so many frames, evenly chosen, row by row from the top.
+    as many frames, evenly spaced, row by row from the top.
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera` (`up` is otherwise that of the first file),
-    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` carries the camera once around in so many
+    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` moves the camera once around in that many
     pictures: of one volume all of them are made, of several each has one, a step further than the one before. The
     pictures are drawn here, or by the workers of the dask `scheduler`; they are the same. Raises InputError for bad
     input and for an output that exists, unless `overwrite`, RunError where another process is drawing the same.

@@ -49,8 +49,8 @@ def restcoords(
 ) -> Path:
     """Write the frames of `inputs` with `rest`, `rest2` and `rest_ratio` into `output/frames/`. Returns the folder.
 
-    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again goes on
-    where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
+    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again resumes
+    it where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
     InputError where frames are missing, or have smoke and no velocity.
     """
     cache = FrameSequence.of(inputs, frames_wanted)

@@ -104,7 +104,8 @@ def retime(
     A frame at the time of one of the input is a copy of its file, byte for byte, where the format is the same, the file
     holds the whole frame, with velocity in m/s, and nothing else is asked for; all others are made by
     `retiming.between`. Files are numbered one by one from the number of the first; `frames_wanted` counts these
-    numbers. The same call again goes on where it stopped. Raises InputError where the input lacks frames or velocity.
+    numbers. The same call again resumes it where it stopped. Raises InputError where the input lacks frames or
+    velocity.
     """
     settings = replace(settings, device=devices.resolve(settings.device))
     cache = FrameSequence.of(inputs)

@@ -57,7 +57,7 @@ class SimulateJob:
         axes: str | None = None,
     ) -> SimulateJob:
         """Resolve the user's options; `model`, `detail`, those of the style, `formats` and `name` take precedence over
-        the scene's own. `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The
+        the scene's own. `resolution_scale` multiplies the scene's cells along each axis, in the same domain. The
         job's frames count from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
             path = Path(scene)

@@ -68,7 +68,7 @@ def upsample(
     Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes. Those of a
     model that reads its own last fine frame are not: they are made in order, from the first one on.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
-    Raises InputError for inputs that are not there or do not fit the model.
+    Raises InputError for inputs that do not exist or do not fit the model.
     """
     settings = _resolved(settings)
     cards = _cards(settings)

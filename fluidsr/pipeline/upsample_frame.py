@@ -76,7 +76,7 @@ def upsample_file(
     if last is not None:
         previous = last.before(frame, upscaler.factor)
         if previous is None and not last.is_empty:
-            notes.append("does not follow the frame before it: its detail begins anew")
+            notes.append("does not follow the frame before it: its detail starts again")
         pieces = partial(last.keeping, frame, upscaler.factor, partial(pieces, previous=previous))
     if not write:
         deque(pieces(fields=["density"]), maxlen=0)

@@ -38,7 +38,7 @@ class UpsampleSettings:
 
 
 def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
-    """The model of each pass: several, or one for so many `passes`. Raises InputError for both, and for too many."""
+    """The model of each pass: several, or one for all of the `passes`. Raises InputError for both, and for too many."""
     several = (model,) if isinstance(model, str) else tuple(model)
     if passes > 1 and len(several) > 1:
         raise InputError(

@@ -139,7 +139,7 @@ def _motion(body: Any) -> Motion | None:
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
-    The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the scene has
+    The fields are copies: the frame stays as it is when the solver advances. Temperature is there where the scene has
     any, `flame` and `fuel` where a source gives fuel, `color` where one gives a color, and `solid`, the share of each
     cell that obstacles fill, where it has obstacles.
     """

@@ -12,7 +12,7 @@ from fluidsr.solver.kernels_pressure import neighbour
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64
 
-LEAST_DISTANCE = 0.25  # cells: nearer surfaces are taken to be so far, lest the matrix become stiff
+LEAST_DISTANCE = 0.25  # cells: nearer surfaces are placed at this distance, or the matrix would be stiff
 
 
 @ti.func

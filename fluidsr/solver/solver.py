@@ -65,7 +65,7 @@ class AdvanceReport:
 class Solver:
     """Simulates smoke in a Setup, 2-D or 3-D, on "cpu" or "cuda".
 
-    Starts the backend. Raises InputError for a device that is not there.
+    Starts the backend. Raises InputError for a device that does not exist.
     """
 
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
@@ -457,7 +457,7 @@ class Solver:
         return 0.5 * sum(squares) * grid.cell_size**grid.dim
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays.
+        """Copies of everything that `restore` needs to continue bit-identically, on the CPU; flat face arrays.
         `densest` [2]: the densest smoke that was put in, and that the last `advance` left."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
@@ -502,7 +502,7 @@ class Solver:
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
-        """Go on from a state that another solver gave, brought to this one's grid; `seconds` is a frame's length:
+        """Continue from the state of another solver, converted to this one's grid; `seconds` is a frame's length:
         it says how much divergence is none.
 
         On return velocity is divergence-free here, and solids hold no smoke. Raises InputError where the state

@@ -207,7 +207,7 @@ def fill_noise(
 
 @dataclass(frozen=True)
 class Cover:
-    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
+    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may extend beyond
     periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`. `shape`: where the source is,
     in the coordinates of the window."""
 
@@ -320,7 +320,7 @@ class Emitter:
 
     def place(self, geometry: Geometry, time: float) -> None:
         """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
-        periodic end it goes on at the other."""
+        periodic end it continues at the other."""
         source, grid = self.source, self.grid
         self._geometry = geometry
         self._region: _Region | None = None

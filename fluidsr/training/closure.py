@@ -151,7 +151,7 @@ class ClosureProgress:
 
 
 class ClosureTraining:
-    """A training in a folder: `run` begins it or goes on to the bit where it was stopped.
+    """A training in a folder: `run` starts it, or resumes it bit for bit where it was stopped.
 
     `note` gets messages for the user: a damaged checkpoint was skipped, the learning rate jumps. Raises
     InputError where the folder holds another training or only damaged checkpoints.

@@ -72,7 +72,8 @@ class SingularValueMonitor:
             self.update(step, values)
 
     def update(self, step: int, values: Mapping[str, float]) -> list[str]:
-        """Include the values of one step; one line for each layer that spikes. It is then watched anew."""
+        """Include the values of one step; returns a line for each layer that spikes, whose statistics then start
+        again."""
         lines = []
         for name, largest in values.items():
             layer, _, rank = name.rpartition("/")

@@ -63,7 +63,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 MEMORY_CPU = 2 * 1024**3
 MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 
-# Launching a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
+# Launching a tile costs as much as computing about this many cells: some thirty kernel launches on a GPU that
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
@@ -96,7 +96,7 @@ def load(
     """The generator `name_or_path` (a shipped name or a file) as an Upscaler on `device`.
 
     `device` is auto, cpu, cuda or cuda:N; the others as for `Upscaler`. Raises ModelError for a
-    model that is missing or damaged and InputError for a device that is not there.
+    model that is missing or damaged and InputError for a device that does not exist.
     """
     resolved = devices.resolve(device)
     model = models.load(name_or_path, resolved)
@@ -216,7 +216,7 @@ class Upscaler:
         `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
         reads up to `past` of them, as far back as one follows the other. `previous` is the fine frame that this
         upscaler made of the frame before, of any extent on the same voxels, for a generator that `reads_previous`;
-        without one, as at the beginning of a sequence, detail begins anew. Of the other fields those named in `fields`
+        without one, as at the beginning of a sequence, detail starts again. Of the other fields those named in `fields`
         (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
         (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
         is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the ways in

@@ -207,7 +207,7 @@ class Roles:
         return ["density", *(["velocity"] if self.velocity else []), *self.others, *self.vectors]
 
     def only(self, where: str, fields: Sequence[str]) -> Roles:
-        """Density and those of `fields`. Raises MissingFieldError where one is not there."""
+        """Density and those of `fields`. Raises MissingFieldError where one is missing."""
         for name in fields:
             if name not in self.fields:
                 raise MissingFieldError(
@@ -236,7 +236,7 @@ def choose(
     counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further grids that
     cannot be a density, each with the reason, for the error where no grid can. Of a frame with `dim` 2, two scalar
     grids are a velocity, too. Raises VolumeError where there is no density or not the grid that was named,
-    MissingFieldError where one of `fields` is not there.
+    MissingFieldError where one of `fields` is missing.
     """
     of_density = _density(where, scalars, vectors, density, unfit or {})
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)

@@ -53,7 +53,7 @@ class Image(Protocol):
         """Points along x, y, z."""
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`. Raises VolumeError where they are not there."""
+        """The array's values, `[tuples * components]`. Raises VolumeError where they do not exist."""
 
     def stored(self, array: DataArray) -> int:
         """Bytes that the array takes in the file."""

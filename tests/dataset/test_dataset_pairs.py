@@ -156,8 +156,8 @@ def test_coupled_frames_meet_the_fine_ones_where_they_are_synchronised(dim: int)
     gaps = []
     for frame in range(7):
         if frame == 4:
-            coupled.warmed_up()
-            filtered.warmed_up()
+            coupled.end_warm_up()
+            filtered.end_warm_up()
         (alone, high, _), (low, same, _) = coupled.advance(), filtered.advance()
         np.testing.assert_array_equal(high.density, same.density)
         assert alone.time == pytest.approx(low.time)
@@ -188,7 +188,7 @@ def test_recording_begins_without_the_warm_up_confinement() -> None:
     switched, fine, plain = FilteredPair(drawn, 4, "cpu"), build(drawn.warm_up_scene), build(drawn.scene)
     switched.warm_up()
     fine.advance(drawn.scene.frame_seconds)
-    switched.warmed_up()
+    switched.end_warm_up()
     plain.restore(fine.state())
     _, high, _ = switched.advance()
     for solver in (fine, plain):

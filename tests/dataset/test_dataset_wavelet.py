@@ -22,7 +22,7 @@ def pair(strength: float = 1.0, seed: int = 3) -> WaveletPair:
     made = WaveletPair(drawn, 4, "cpu", turbulence_of, settings)
     for _ in range(4):
         made.warm_up()
-    made.warmed_up()
+    made.end_warm_up()
     return made
 
 

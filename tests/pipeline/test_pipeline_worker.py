@@ -339,7 +339,7 @@ def test_the_schema_in_the_docs_is_that_of_the_requests_and_fits_them() -> None:
 
 
 def test_arguments_that_are_wrong_name_themselves() -> None:
-    for arguments, told in (
+    for arguments, reported in (
         (
             {"inputs": "x", "velocity_scale": "1"},
             "upsample: velocity_scale: must be a valid number; see docs",
@@ -351,14 +351,14 @@ def test_arguments_that_are_wrong_name_themselves() -> None:
     ):
         with pytest.raises(InputError) as error:
             requests.parse(requests.Request(id=1, request="upsample", arguments=arguments))
-        assert str(error.value).startswith(told)
+        assert str(error.value).startswith(reported)
         assert not {"str", "list[str]", "constrained-str"} & set(
             error.value.where.replace(":", ".").split(".")
         )
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         (b"[]", "request: is not an object"),
         (b'{"id": 1}', "request: is missing"),
@@ -369,10 +369,10 @@ def test_arguments_that_are_wrong_name_themselves() -> None:
         ),
     ],
 )
-def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, told: str) -> None:
+def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, reported: str) -> None:
     with pytest.raises(InputError) as error:
         connections._parse(line)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(reported)
 
 
 def test_arrays_without_density_are_reported(client: Client) -> None:

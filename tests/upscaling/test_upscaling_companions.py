@@ -54,6 +54,8 @@ def test_each_field_has_its_way() -> None:
     assert list(ways.values()) == [
         "linear", "faces", "linear", "carried", "linear", "carried", "nearest", "linear"
     ]  # fmt: skip
-    told = "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
-    assert described(ways) == f"{told} interpolated; id repeated"
+    reported = (
+        "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
+    )
+    assert described(ways) == f"{reported} interpolated; id repeated"
     assert described({}) is None

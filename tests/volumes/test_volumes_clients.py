@@ -226,10 +226,24 @@ def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
     pictures = []
     for blur in (False, True):
         end = np.add(fine.origin, np.multiply(fine.shape, fine.cell_size)).tolist()
-        told = {"blur": blur, "shutter": 8.0, "samples": 16, "width": 160, "low": fine.origin, "high": end}
+        reported = {
+            "blur": blur,
+            "shutter": 8.0,
+            "samples": 16,
+            "width": 160,
+            "low": fine.origin,
+            "high": end,
+        }
         picture = tmp_path / f"{blur}.png"
         run(
-            [*BLENDER, str(HERE / "clients_blender_fire.py"), "--", str(file), str(picture), json.dumps(told)]
+            [
+                *BLENDER,
+                str(HERE / "clients_blender_fire.py"),
+                "--",
+                str(file),
+                str(picture),
+                json.dumps(reported),
+            ]
         )
         show(picture, f"blender_fire_{blur}.png")
         pictures.append(imageio.imread(picture)[..., :3].astype(float))

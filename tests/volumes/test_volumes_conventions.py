@@ -153,4 +153,4 @@ def test_hidden_files_folders_and_links_in_circles(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file matches"):
         sequence.expand([tmp_path / "nothing_*.npz"])
     (tmp_path / "s_0004.npz").symlink_to("s_0004.npz")
-    assert len(sequence.expand([tmp_path])) == 3  # told when it is read
+    assert len(sequence.expand([tmp_path])) == 3  # reported when it is read

@@ -74,7 +74,7 @@ def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
 class VolumeCache:
     """Volumes read when they are asked for; those used last are kept, in at most `most_bytes`. Safe for threads.
 
-    A file that has been written anew is read anew.
+    A file that has been rewritten is read again.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class VolumeCache:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """What changes when a file is written anew."""
+    """What changes when a file is rewritten."""
     try:
         status = path.stat()
     except OSError as error:

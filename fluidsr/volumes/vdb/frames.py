@@ -193,7 +193,7 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
-    """What a VDB that is made of the frame keeps of this one. Ours says some things anew: place, time, statistics."""
+    """What a VDB that is made of the frame keeps of this one. Place, time and statistics are written again."""
     size, translation = place(layout.reference)
     return Style(
         {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
