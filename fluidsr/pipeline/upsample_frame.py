@@ -47,7 +47,7 @@ def upsample_file(
     """Upsample one file, which comes after the `earlier` ones, and write its results under their final names; returns
     its record. `last` has the fine frame before it, for a model that reads that, and is given its own; without `write`
     that is all."""
-    from fluidsr.upscaling.companions import described, way_of
+    from fluidsr.upscaling.carried_fields import described, method_of
 
     started = time.perf_counter()
     upscalers = [settings.tiling.load(model, settings.device) for model in settings.models]
@@ -81,13 +81,13 @@ def upsample_file(
     if not write:
         deque(pieces(fields=["density"]), maxlen=0)
         return {}
-    companions = described({name: way_of(name, values) for name, values in others.items()})
+    on_fields = described({name: method_of(name, values) for name, values in others.items()})
     place = FrameGrid(upscaler.fine_shape(frame.shape), frame.cell_size / upscaler.factor, frame.origin)
     files, record = open_files(item, root, settings, taken, frame, place, fields, settings.written)
     with naming(item.source, frame.fields()), files:
         for name, box, values in pieces(fields=fields):
             files.put(name, box.lo, values)
-    notes += [*upscaler.statistics.notes, *([companions] if companions else [])]
+    notes += [*upscaler.statistics.notes, *([on_fields] if on_fields else [])]
     return {**record, "seconds": time.perf_counter() - started, "notes": notes}
 
 

@@ -45,7 +45,7 @@ def upsample_by_windows(
     """The record of a frame that is upsampled window by window: a VDB whose box is large and mostly empty; None for any
     other frame. The result is that of the whole frame without history, up to rounding and to what the generator makes
     of the border of its box."""
-    from fluidsr.upscaling.companions import Whole, described, way_of
+    from fluidsr.upscaling.carried_fields import WholeFrame, described, method_of
 
     with sparse_windows(item, settings, upscaler) as source:
         if source is None:
@@ -62,8 +62,8 @@ def upsample_by_windows(
         fields = [name for name in fields if is_wanted(name, wanted)]
         names = [name for name in fields if name != "density"]
         fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
-        ways = {name: way_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
-        whole = Whole(ways, source.ranges())
+        methods = {name: method_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
+        whole = WholeFrame(methods, source.ranges())
         begin, coarse = frame_reading.in_its_place(first, item, settings.intake), source.place
         place = FrameGrid(
             upscaler.fine_shape(coarse.shape), coarse.cell_size / upscaler.factor, coarse.origin
@@ -77,11 +77,11 @@ def upsample_by_windows(
                 for block in _window(source, low, high, item, settings, upscaler, fields, whole):
                     files.put(*block)
                 notes += [*upscaler.statistics.notes]
-        companions = described(ways)
+        on_fields = described(methods)
         return {
             **record,
             "formats": ["vdb"],
-            "notes": list(dict.fromkeys([*notes, *([companions] if companions else [])])),
+            "notes": list(dict.fromkeys([*notes, *([on_fields] if on_fields else [])])),
         }
 
 

@@ -1,4 +1,4 @@
-"""The units in which programs store velocity, and the way from each to a Frame's m/s.
+"""The units in which programs store velocity, and the conversion of each to m/s.
 
 `auto` is what the file says of itself: m/s for VDB, VTI, VTKHDF, legacy VTK and npz, `blender` for the caches of
 Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose frames last one unit of time).
@@ -14,7 +14,7 @@ import numpy as np
 
 from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.frame import Frame, moves_with_smoke
 from fluidsr.volumes.staggered import FACES
 
 UNITS: tuple[str, ...] = get_args(VelocityUnit)
@@ -71,11 +71,11 @@ class Style:
 
 def style_of_whole(names: Mapping[str, str]) -> Style | None:
     """The style of a dense file whose arrays `names` (by field) are integers; None where there are none that stay so:
-    what rides with the smoke is smooth, however it is stored."""
+    what the smoke carries is smooth, however it is stored."""
     grids = {
         field: GridStyle(name, "int32", half=False)
         for field, name in names.items()
-        if not rides_with_smoke(field)
+        if not moves_with_smoke(field)
     }
     return Style(grids) if grids else None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError, MissingFieldError
-from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.frame import Frame, moves_with_smoke
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.staggered import FACES
@@ -213,7 +213,7 @@ def _grid_style(field: str, grid: Grid) -> GridStyle:
     elif metadata.get("class") == "level set":  # read as smoke, outside of which there is nothing
         metadata["class"] = "fog volume"
     codec = "blosc" if grid.flags & compression.BLOSC else "zip" if grid.flags & compression.ZIP else "none"
-    smooth = kind.name == "half" or (kind.dtype.kind == "i" and rides_with_smoke(field))
+    smooth = kind.name == "half" or (kind.dtype.kind == "i" and moves_with_smoke(field))
     type_name = "float" if smooth else kind.name
     return GridStyle(name, type_name, kind.half or kind.name == "half", codec, metadata)
 
