@@ -183,7 +183,7 @@ def main() -> None:
         if runs:
             methods = EvaluatedMethods.of(upscalers, card.dim, card.factor, "cpu", wavelet=wavelet)
             about = {"stress": [run.name for run in runs], "cells": options.cells, "seconds": options.seconds}
-            report = methods.judge(runs, "free", options.stride, first=WARM_UP, about=about)
+            report = methods.evaluate(runs, "free", options.stride, first=WARM_UP, about=about)
             report.rendered = [] if options.no_pictures else [rendered(run, methods, WARM_UP) for run in runs]
             reports.append(report)
             place = folder if wavelet else folder / "alone"

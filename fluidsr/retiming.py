@@ -25,7 +25,7 @@ from fluidsr.volumes.staggered import FACES
 _FLOW = ("velocity", FACES)
 _STILL = ("solid",)  # what the flow does not carry
 _SLAB = 1 << 22  # cells that are computed at once: beside the frames, memory is bounded by it
-_REACH = 2  # cells around a cell in which it is judged whether smoke moves
+_REACH = 2  # cells around a cell that decide whether smoke moves
 _LITTLE = 0.01  # of the largest density
 _SHARP = 4.0  # measured: at 1 the rim of a source is off by twice as much, beyond 4 nothing is gained
 _LATE = 0.1  # of a frame: frames farther apart than one and this do not follow one another
@@ -160,7 +160,7 @@ def _fill(
 
 def _stillness(first: Tensor, last: Tensor, paths: _Paths, rows: slice) -> Tensor:
     """How far the smoke of the rows stays in its place, 0 to 1, as at a source: the two densities agree there, and what
-    is carried from them does not. Both are judged by what differs in the cells around."""
+    is carried from them does not. Both follow from the differences in the cells around."""
     carried, there = paths.carried(first[None], last[None])
     pool = F.avg_pool3d if first.dim() == 3 else F.avg_pool2d
     differ = torch.stack([(carried - there)[0].abs(), (first[rows] - last[rows]).abs()])

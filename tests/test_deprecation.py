@@ -1,4 +1,4 @@
-"""Old names of the public surface still work, with a DeprecationWarning that tells the new one."""
+"""Old names of the public surface still work, with a DeprecationWarning that names the new one."""
 
 import importlib
 
@@ -8,6 +8,7 @@ from fluidsr import models
 
 RENAMED = {
     "fluidsr.dataset": {"Foreign": "ExternalPair", "Joined": "ConcatStore"},
+    "fluidsr.evaluation": {"judged": "is_evaluated"},
     "fluidsr.preview": {"Look": "RenderStyle", "Reduced": "DownsampledDensity"},
     "fluidsr.training": {"Progress": "TrainingProgress"},
     "fluidsr.upscaling": {"Piece": "FieldBlock"},

@@ -1,4 +1,4 @@
-"""Patches for training: where the smoke is, the same ones for the same step, fast."""
+"""PatchSampler: draws patches for training where there is smoke, as a function of the step."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
 AUGMENTATIONS = ("none", "symmetries", "affine")
-_FORGETFUL = 1 / 3  # share of patches that go without some of their history
-_ATTEMPTS = 16  # frames tried for one patch before the densest place found is taken
+_SHORT_HISTORY = 1 / 3  # share of patches that lack some of their history
+_ATTEMPTS = 16  # frames tried for a patch before the densest position found is taken
 
 
 @dataclass
 class SamplerStatistics:
-    """Counts over the batches that were given: patches; draws rejected as too empty; patches of the densest
-    place found, for want of a dense one; and of augmentation `affine`, patches for which no turned one fits
-    into the data, which got a symmetry instead."""
+    """Counts over the batches that were returned: patches; draws rejected as too empty; patches at the densest position
+    found because none was dense enough; and, with augmentation `affine`, patches that got a symmetry instead because
+    no rotated patch fits into the data."""
 
     patches: int = 0
     rejected: int = 0
@@ -39,7 +39,7 @@ class SamplerStatistics:
     unturned: int = 0
 
     def add(self, other: SamplerStatistics) -> None:
-        """Count the other's too."""
+        """Add the counts of `other`."""
         self.patches += other.patches
         self.rejected += other.rejected
         self.fallbacks += other.fallbacks
@@ -61,7 +61,7 @@ class _Frames:
         self._starts = list(itertools.accumulate(map(len, firsts), initial=0))
 
     def draw(self, rng: np.random.Generator) -> tuple[PairedSimulation, int]:
-        """Any of any simulation, all equally likely."""
+        """A simulation and the first frame of a sample, all equally likely."""
         number = int(rng.integers(self._starts[-1]))
         index = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._simulations[index], self._firsts[index][number - self._starts[index]]
@@ -89,8 +89,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
     frames are kept in at most `cache_bytes` of memory, and the batches of the next steps are prepared by
     `workers` threads (0: none is prepared; resampling and decoding run outside of Python's lock, and threads
     share the cache, which processes could not). Iterated over, it gives the batches 0, 1, 2, ... without end, also
-    through `torch.utils.data.DataLoader(sampler, batch_size=None)`, whose workers share them out. Simulations
-    smaller than a patch are left out (`.skipped`). Raises InputError for values that cannot be, DatasetError where the
+    through `torch.utils.data.DataLoader(sampler, batch_size=None)`, whose workers divide them. Simulations
+    smaller than a patch are left out (`.skipped`). Raises InputError for invalid values, DatasetError where the
     split has no simulations or its data are damaged. Close it, or use it as a context manager.
     """
 
@@ -116,19 +116,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
     ) -> None:
         if frames < 1 or (middles is not None and frames > 3):
             raise InputError("frames", f"samples of {frames} frames cannot be drawn", "give 1 or 3")
-        if tile < 1 or batch < 1:
-            raise InputError("tile, batch", f"{tile} and {batch} are not both positive", "give 1 or more")
-        if seed < 0 or workers < 0:
-            raise InputError(
-                "seed, workers", f"{seed} and {workers} are not both 0 or more", "give 0 or more"
-            )
-        if not 0 < density_scale[0] <= density_scale[1]:
-            problem = f"{density_scale} is no range of factors"
-            raise InputError("density_scale", problem, "give the smaller one first, above 0")
-        if augment not in AUGMENTATIONS:
-            raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
-        if history and augment == "affine":
-            raise InputError("augment", "'affine' does not go with a history", "use symmetries")
+        _check_options(tile, batch, seed, workers, density_scale, augment, history)
         if filtered + reached_share > 1 or (reached_share > 0 and (not reached or middles is not None)):
             problem = f"{filtered} and {reached_share} of the patches cannot be drawn"
             raise InputError("filtered, reached_share", problem, "give at most 1 in all, and `reached` runs")
@@ -158,12 +146,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
             sides = [FilteredSide(s) for s in self._simulations]
             self._kinds.append((filtered, _Frames(sides, firsts)))
         if reached_share > 0:
-            runs = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
-            if not runs:
-                problem = f"no run has {frames} frames and {tile} coarse cells along each edge"
-                raise InputError("reached", problem, "make longer runs, or draw smaller patches")
-            starts = [range(run.frames - frames + 1) for run in runs]
-            self._kinds.append((filtered + reached_share, _Frames(runs, starts)))
+            self._kinds.append((filtered + reached_share, _frames_of_runs(reached, tile, frames)))
         self._frames_cache = CachedFrames(cache_bytes)
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, "patches") if workers else None
@@ -173,7 +156,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
     def batch(self, step: int) -> PatchBatch:
         """The batch of training step `step`."""
         ready = self._ahead.pop(step, None)
-        # In data-parallel training each process leaves the others' steps out: expect the same stride again.
+        # In data-parallel training each process skips the steps of the others: expect the same stride again.
         stride = 1 if self._latest is None else max(1, step - self._latest)
         self._latest = step
         if self._executor is not None:
@@ -191,7 +174,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         worker = get_worker_info()
         if worker is None:
             yield from map(self.batch, itertools.count())
-        else:  # in another process: the threads stayed behind
+        else:  # in another process, which has no threads of ours
             yield from (self._make(step)[0] for step in itertools.count(worker.id, worker.num_workers))
 
     def close(self) -> None:
@@ -238,9 +221,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
         return batch, counts
 
     def _known(self, rng: np.random.Generator) -> int:
-        """How many frames before a frame may be read."""
+        """The number of frames before a frame that may be read."""
         longest = max(self.history)
-        return longest if rng.random() < 1 - _FORGETFUL else int(rng.integers(longest))
+        return longest if rng.random() < 1 - _SHORT_HISTORY else int(rng.integers(longest))
 
     def _draw(self, rng: np.random.Generator, counts: SamplerStatistics) -> _Patch:
         """A patch that is dense enough, or the densest found."""
@@ -258,7 +241,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
             chosen = int(dense[rng.integers(len(dense))]) if len(dense) else int(flat.argmax())
             patch = _Patch(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
             density = float(flat[chosen])
-            if isinstance(patch.crop, AffineCrop):  # it reaches beyond the window that was looked at
+            if isinstance(patch.crop, AffineCrop):  # which reads beyond the window
                 density = patch.crop.density(self._frames_cache, simulation, middle)
             if density >= self.minimum_density:
                 return patch
@@ -277,7 +260,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         windows: tuple[int, ...],
         counts: SamplerStatistics,
     ) -> Crop:
-        """A way to see the patch at or near a window of whole cells, given by its flat index."""
+        """A crop at or near a window of whole cells, given by its flat index."""
         corner = tuple(int(i) for i in np.unravel_index(window, windows))
         if self.augment == "affine":
             affine = fitting_affine(rng, simulation.coarse_shape, self.tile)
@@ -290,3 +273,34 @@ class PatchSampler(IterableDataset[PatchBatch]):
             counts.unturned += 1
         symmetry = self._symmetries[rng.integers(len(self._symmetries))]
         return AxisAlignedCrop(corner, self.tile, self.factor, symmetry)
+
+
+def _check_options(
+    tile: int,
+    batch: int,
+    seed: int,
+    workers: int,
+    density_scale: tuple[float, float],
+    augment: str,
+    history: tuple[int, ...],
+) -> None:
+    if tile < 1 or batch < 1:
+        raise InputError("tile, batch", f"{tile} and {batch} are not both positive", "give 1 or more")
+    if seed < 0 or workers < 0:
+        raise InputError("seed, workers", f"{seed} and {workers} are not both 0 or more", "give 0 or more")
+    if not 0 < density_scale[0] <= density_scale[1]:
+        problem = f"{density_scale} is no range of factors"
+        raise InputError("density_scale", problem, "give the smaller one first, above 0")
+    if augment not in AUGMENTATIONS:
+        raise InputError("augment", f"'{augment}' is unknown", f"use one of {', '.join(AUGMENTATIONS)}")
+    if history and augment == "affine":
+        raise InputError("augment", "'affine' does not go with a history", "use symmetries")
+
+
+def _frames_of_runs(reached: Sequence[PairedSimulation], tile: int, frames: int) -> _Frames:
+    """The first frames of samples from the runs that are large and long enough. Raises InputError if none is."""
+    runs = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
+    if not runs:
+        problem = f"no run has {frames} frames and {tile} coarse cells along each edge"
+        raise InputError("reached", problem, "make longer runs, or draw smaller patches")
+    return _Frames(runs, [range(run.frames - frames + 1) for run in runs])

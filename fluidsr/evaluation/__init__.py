@@ -1,12 +1,15 @@
-"""Evaluation of generators on held-out simulations, against interpolation and what goes along with a run."""
+"""Evaluation of generators on held-out simulations, against interpolation and methods that follow a whole run."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fluidsr.deprecation import renamed
 from fluidsr.evaluation.baselines import baselines, interpolation, multiply_adds
 from fluidsr.evaluation.evaluate import evaluate, made_of
 from fluidsr.evaluation.figures import FIGURES, Figure
 from fluidsr.evaluation.metric import METRICS, Metric
-from fluidsr.evaluation.pairs import Pair, Recording, Run, judged, pairs_of
+from fluidsr.evaluation.pairs import Pair, Recording, Run, is_evaluated, pairs_of
 from fluidsr.evaluation.perceptual import lpips_distance
 from fluidsr.evaluation.rendered import Rendered, rendered
 from fluidsr.evaluation.report import REFERENCE, Report
@@ -26,7 +29,7 @@ __all__ = [
     "baselines",
     "evaluate",
     "interpolation",
-    "judged",
+    "is_evaluated",
     "lpips_distance",
     "made_of",
     "multiply_adds",
@@ -34,3 +37,6 @@ __all__ = [
     "rendered",
     "write",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"judged": "is_evaluated"})

@@ -1,4 +1,4 @@
-"""Pairs: the frames that an evaluation goes through, one at a time."""
+"""Pairs: the frames that an evaluation compares, one at a time."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Method(Protocol):
 
 
 class Run(Protocol):
-    """A method that goes along with a simulation's coarse frames, each in turn, as wavelet turbulence does."""
+    """A method that follows the coarse frames of a simulation in order, as wavelet turbulence does."""
 
     def advance(self, coarse: Frame) -> None:
         """Advance to the next coarse frame."""
 
     def frame(self, coarse: Frame) -> Frame:
-        """The fine frame of the coarse one that it has come to."""
+        """The fine frame of the coarse frame that it has reached."""
 
 
 class Recording(Protocol):
-    """What is needed of a simulation (`dataset.Simulation` and `dataset.CoarseSide` are some)."""
+    """What an evaluation needs of a simulation, such as a `dataset.Simulation` or a `dataset.CoarseSide`."""
 
     name: str
     frames: int
@@ -44,8 +44,8 @@ StartRun = Callable[[Any, Frame], Run]
 
 @dataclass(frozen=True)
 class Pair:
-    """A coarse frame, its fine reference, where they are from, the coarse frames before, and `made`, the methods that
-    have gone along this far."""
+    """A coarse frame, its fine reference, their simulation and index, the coarse frames before (`past`), and the runs
+    of methods that have reached this frame (`made`)."""
 
     simulation: str
     index: int
@@ -56,7 +56,7 @@ class Pair:
 
 
 class TimedRun:
-    """A run, and the seconds that a frame took it since they were last asked for."""
+    """A run, with the seconds that it takes per frame."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._seconds, self._frames = run, 0.0, 0
@@ -73,7 +73,7 @@ class TimedRun:
         return self._run.frame(coarse)
 
     def spent(self) -> float:
-        """Mean seconds of the frames since the last call, so that a stride does not count."""
+        """Mean seconds of the frames since the last call, so that a stride has no effect."""
         seconds = self._seconds / max(1, self._frames)
         self._seconds, self._frames = 0.0, 0
         return seconds
@@ -90,8 +90,8 @@ def pairs_of(
     """The pairs of `simulations`, one after another, each with up to `past` frames before it; read one by one, so
     memory does not grow.
 
-    With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame; counted from
-    that `first` share of the frames on, which warm up what looks back. `runs` begin with each simulation and go along.
+    With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame, counted from
+    the fraction `first` of the frames on; the frames before only fill the history. `runs` start with each simulation.
     """
     if stride < 1:
         raise InputError("stride", f"{stride} is out of range", "give 1 or more")
@@ -100,7 +100,7 @@ def pairs_of(
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
         for index in range(simulation.frames):
-            wanted = judged(index, beginning, stride)
+            wanted = is_evaluated(index, beginning, stride)
             if wanted or past or runs:
                 coarse = simulation.coarse(index)
             for name, start in (runs or {}).items():
@@ -114,6 +114,6 @@ def pairs_of(
                 before.append(coarse)
 
 
-def judged(index: int, beginning: int, stride: int) -> bool:
+def is_evaluated(index: int, beginning: int, stride: int) -> bool:
     """Whether `pairs_of` gives the frame `index`."""
     return index >= beginning and (index - beginning) % stride in (0, 1)

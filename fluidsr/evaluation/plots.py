@@ -23,7 +23,7 @@ _OURS = "#1b6ac9"
 
 
 def plot_spectra(report: Report) -> bytes:
-    """Mean energy over spatial frequency, a panel per simulation; the two octaves that are judged are
+    """Mean energy over spatial frequency, a panel per simulation; the two octaves that count are
     shaded."""
     names = report.simulations[:_MOST]
     figure, panels = _panels(len(names), 4.2, 3.4)

@@ -90,7 +90,7 @@ class Report:
 
     @property
     def simulations(self) -> list[str]:
-        """Names, in the order they were judged."""
+        """Names, in the order they were evaluated."""
         return list(dict.fromkeys(record["simulation"] for record in self.frames))
 
     def spectra(self, simulation: str) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from fluidsr.errors import InputError
 class Objective:
     """`discriminator_loss(real_logits, fake_logits)` and `generator_loss(fake_logits)`, each a scalar to minimise.
 
-    A `paired` objective judges a generated sample beside the real one of the same coarse frame: its generator loss is
+    A `paired` objective compares a generated sample with the real one of the same coarse frame: its generator loss is
     `discriminator_loss` with the two exchanged, and needs both logits.
 
     `boundary` is the logit between real and fake, None where a logit says nothing by itself. `fake_loss` is what

@@ -78,9 +78,9 @@ class PyramidDiscriminator(nn.Module):
         sizes = [torch.Size(shape).numel() for shape in self.shapes]
         logits, features = [], []
         for level, shape, part in zip(self.levels, self.shapes, x.split(sizes, dim=1), strict=True):
-            judged, seen = level(part.unflatten(1, shape))
-            logits.append(judged)
-            features += seen
+            level_logits, level_features = level(part.unflatten(1, shape))
+            logits.append(level_logits)
+            features += level_features
         return torch.stack(logits).sum(0), features
 
     @property

@@ -61,7 +61,8 @@ def evaluate(
     Of each kind of `pairs` (`dataset.CoarseSide`) there is one report, the first with the others in it. `closure`
     corrects coarse runs: a name, a path, none, or `auto`, the shipped one of that dimension and factor. `pictures`
     simulations of each kind are rendered, too. `metrics` of other packages, by name or as `module:Class`, are measured.
-    Simulations are judged here, or by the workers of the dask `scheduler`; but for the seconds the report is the same.
+    Simulations are evaluated here, or by the workers of the dask `scheduler`; the report is the same except for
+    seconds.
 
     On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots, movies and `index.html`.
     Raises InputError for a split without simulations, for a folder with another report unless `overwrite` and for data
@@ -136,7 +137,7 @@ def _report(
     SolverError where all diverge."""
     results = _results(jobs, settings, scheduler, progress)
     missing = pictures - sum(job.render for job in results)  # in place of those that diverge
-    more = [replace(job, judge=False, render=True) for job in results if not job.render][:missing]
+    more = [replace(job, evaluated=False, render=True) for job in results if not job.render][:missing]
     if more:
         results |= _results(more, settings, scheduler, progress)
     report, *others = [result.report for result in results.values() if result.report is not None]
@@ -161,7 +162,7 @@ def _results(
                 progress.note(f"{job.name} is left out: {result}")
                 continue
             results[job] = result
-            if scheduler is not None and job.judge:
+            if scheduler is not None and job.evaluated:
                 progress.advance(job.name, job.frames)
     if failure is not None and not results:
         raise failure

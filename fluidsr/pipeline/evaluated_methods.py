@@ -26,9 +26,9 @@ _CARRIED = 4  # frames ago: as `upscale: {method: carry}` has it
 
 @dataclass(frozen=True)
 class EvaluatedMethods:
-    """The first of the models is `name`; `functions` upsample a frame with its history, `runs` go along with a
-    simulation: wavelet turbulence where that holds its scene, and generators that read their own last fine frame.
-    `multiply_adds` per fine voxel, of those that are known."""
+    """The methods beside the model `name`: `functions` upsample a frame with its history, `runs` follow a simulation
+    (wavelet turbulence if the dataset holds scenes, and generators that read their own last fine frame).
+    `multiply_adds` are per fine voxel, where they are known."""
 
     name: str
     functions: Mapping[str, Callable[..., Frame]]
@@ -45,28 +45,28 @@ class EvaluatedMethods:
         from fluidsr.models.carry import carry_model
 
         carry = upscaling.Upscaler(carry_model(dim, factor, _CARRIED), device=device)
-        judged, *others = upscalers
-        loaded = {"carry": carry, **{name: upscalers[name] for name in (*others, judged)}}
+        name, *others = upscalers
+        loaded = {"carry": carry, **{key: upscalers[key] for key in (*others, name)}}
         operations = evaluation.multiply_adds(dim, factor)
-        operations |= {name: each.card.multiply_adds for name, each in loaded.items()}
+        operations |= {key: each.card.multiply_adds for key, each in loaded.items()}
 
         def start(simulation: Any, first: Frame) -> WaveletRun:
             return WaveletRun(simulation.scene, first, factor, device)
 
-        recurrent = {name: each for name, each in loaded.items() if each.reads_previous}
-        single = {name: each for name, each in loaded.items() if name not in recurrent}
-        functions = {name: partial(_upsampled, each) for name, each in single.items()}
+        recurrent = {key: each for key, each in loaded.items() if each.reads_previous}
+        single = {key: each for key, each in loaded.items() if key not in recurrent}
+        functions = {key: partial(_upsampled, each) for key, each in single.items()}
         past = max(each.past for each in single.values())
         runs: dict[str, Callable[[Any, Frame], Run]] = {"wavelet": start} if wavelet else {}
-        runs |= {name: partial(RecurrentRun.start, each) for name, each in recurrent.items()}
-        return cls(judged, {**evaluation.baselines(factor), **functions}, runs, operations, past)
+        runs |= {key: partial(RecurrentRun.start, each) for key, each in recurrent.items()}
+        return cls(name, {**evaluation.baselines(factor), **functions}, runs, operations, past)
 
     @property
     def order(self) -> tuple[str, ...]:
         """All names, in the order of the report."""
         return (*(name for name in (*self.functions, *self.runs) if name != self.name), self.name)
 
-    def judge(
+    def evaluate(
         self,
         recordings: Sequence[Recording],
         kind: PairKind,
@@ -77,7 +77,7 @@ class EvaluatedMethods:
         added: Sequence[Metric] = (),
         on_progress: Callable[[str, int], None] | None = None,
     ) -> Report:
-        """The report on `recordings`, whose pairs are of that `kind`, from the share `first` of their frames on."""
+        """The report on `recordings`, whose pairs are of that `kind`, from the fraction `first` of their frames on."""
         from fluidsr import evaluation
 
         return evaluation.evaluate(
@@ -127,7 +127,7 @@ def load_models(
 
 
 def _upsampled(upscaler: Upscaler, frame: Frame, *, history: Sequence[Frame] = (), **options: Any) -> Frame:
-    """Density and velocity alone: other fields are not judged."""
+    """Density and velocity alone: other fields are not compared."""
     fields = () if frame.velocity is None else ("velocity",)
     return upscaler.upsample(frame, history=history, fields=fields, **options)
 

@@ -102,14 +102,14 @@ def inputs_of(settings: EvaluationSettings) -> EvaluationInputs:
 
 @dataclass(frozen=True)
 class SimulationJob:
-    """A simulation that is to be judged, `frames` of it, and rendered, with pairs of one kind: plain values, as the
+    """A simulation that is to be evaluated, `frames` of it, and rendered, with pairs of one kind: plain values, as the
     settings."""
 
     kind: PairKind
     index: int
     name: str
     frames: int
-    judge: bool = True
+    evaluated: bool = True
     render: bool = False
 
 
@@ -127,7 +127,7 @@ def evaluate_simulation(
     on_progress: Callable[[str, int], None] | None = None,
 ) -> SimulationResult | SolverError:
     """Judge and render a simulation; the error of a coarse run that diverges. `on_progress(message, frames)` is called
-    after each frame that is judged."""
+    after each frame that is evaluated."""
     inputs = inputs_of(settings)
     recording = inputs.recording(job.kind, job.index)
     failure = divergence_of(recording)
@@ -135,8 +135,8 @@ def evaluate_simulation(
         return failure
     first = 0.0 if job.kind == "recorded" else WARM_UP
     report, pictures = None, None
-    if job.judge:
-        report = inputs.methods.judge(
+    if job.evaluated:
+        report = inputs.methods.evaluate(
             [recording],
             job.kind,
             settings.stride,
@@ -190,11 +190,11 @@ def divergence_of(recording: Recording) -> SolverError | None:
 
 
 def judged_frames(recording: Recording, kind: PairKind, stride: int) -> int:
-    """How many frames of it are judged."""
-    from fluidsr.evaluation import judged
+    """The number of its frames that are evaluated."""
+    from fluidsr.evaluation import is_evaluated
 
     beginning = 0 if kind == "recorded" else int(WARM_UP * recording.frames)
-    return sum(judged(index, beginning, stride) for index in range(recording.frames))
+    return sum(is_evaluated(index, beginning, stride) for index in range(recording.frames))
 
 
 def rendered(

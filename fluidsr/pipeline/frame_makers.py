@@ -1,4 +1,4 @@
-"""Who upsamples, writes and draws the frames of a coarse run: this process, or the workers of a cluster."""
+"""The makers of frames: upsampling, writing and drawing the frames of a coarse run in this process or on a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IN_FLIGHT = 3
 
 @dataclass(frozen=True)
 class Finished:
-    """What there is to say of a frame whose files are complete: the seconds of its stages, and notes for the user."""
+    """A frame whose files are complete: the seconds of its stages, and notes for the user."""
 
     seconds: dict[str, float]
     notes: Sequence[str]
@@ -53,17 +53,17 @@ class FrameMaker(Protocol):
         """Frames that may be pending at once."""
 
     def make(self, frame: SimulatedFrame) -> PendingFrame:
-        """Begin with a frame; its fine frame is not used after that."""
+        """Start making a frame; the caller does not use its fine frame afterwards."""
 
     def recorded(self, number: int) -> None:
-        """Frame `number`, and all before it, need not be made again."""
+        """Frame `number` and all before it are recorded, and will not be made again."""
 
     def settle(self, pending: Sequence[PendingFrame], stop: StopRequest) -> None:
-        """Wait for those that can still be finished; nobody writes any more after it."""
+        """Wait for those that can still be finished; on return nothing is being written."""
 
 
 def outputs_of(job: SimulateJob, root: Path, preview: bool) -> RunOutputs:
-    """The files that the frames of `job` leave in the folder `root`."""
+    """The writer of the files that `job` makes in the folder `root`."""
     run_preview = RunPreview(root, job.scene.domain.up) if preview else None
     return RunOutputs(job.scene, root, run_preview, job.start_frame, job.axes)
 
@@ -84,7 +84,7 @@ class FramesHere:
         pass
 
     def settle(self, pending: Sequence[Any], stop: StopRequest) -> None:
-        with stop.uninterrupted():  # a second Ctrl-C shall not lose what the first kept
+        with stop.uninterrupted():  # a second Ctrl-C must not lose frames that the first one kept
             for each in pending:
                 wait(each.writes)  # all their blocks have been queued
 
@@ -102,8 +102,8 @@ class _Writing:
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What is the same for all frames that workers make of a run."""
+class _RunOptions:
+    """What all frames that workers make of a run have in common."""
 
     job: SimulateJob
     root: Path
@@ -122,12 +122,12 @@ class FramesOnCluster:
 
             model = models.portable_name(job.scene.upscale.model)
             job = replace(job, scene=job.scene.with_model(model))
-        self._work = partial(_make, order=_Order(job, root, self._exchange, preview))
+        self._work = partial(_make, run=_RunOptions(job, root, self._exchange, preview))
         self._cluster, self._written, self._depth = cluster, set[int](), 0
 
     @staticmethod
     def check(method: UpscaleMethod | None) -> None:
-        """Raise InputError for a method whose frames are not independent of one another."""
+        """Raise InputError for a method whose frames depend on one another."""
         if method is not None and not isinstance(method, GeneratorMethod):
             problem = f"{method.name} goes from one frame to the next"
             raise InputError("scheduler", problem, "leave it out, or choose a `model`")
@@ -139,7 +139,7 @@ class FramesOnCluster:
     def in_flight(self) -> int:
         return self._cluster.capacity
 
-    def make(self, frame: SimulatedFrame) -> _Ordered:
+    def make(self, frame: SimulatedFrame) -> _PendingTask:
         history: Sequence[Frame] = frame.fine.history if frame.fine else ()
         self._depth = max(self._depth, len(history))
         first = frame.number - len(history)
@@ -148,7 +148,7 @@ class FramesOnCluster:
                 self._exchange.write(number, coarse)
                 self._written.add(number)
         task = self._cluster.submit(self._work, (frame.number, len(history)))
-        return _Ordered(task, partial(self._cluster.result, task, f"frame {frame.number}"))
+        return _PendingTask(task, partial(self._cluster.result, task, f"frame {frame.number}"))
 
     def recorded(self, number: int) -> None:
         old = {each for each in self._written if each <= number - self._depth}
@@ -164,7 +164,7 @@ class FramesOnCluster:
 
 
 @dataclass(frozen=True)
-class _Ordered:
+class _PendingTask:
     task: Any
     result: Callable[[], Finished]
 
@@ -175,16 +175,16 @@ class _Ordered:
         return self.result()
 
 
-def _make(wanted: tuple[int, int], order: _Order) -> Finished:
+def _make(frame: tuple[int, int], run: _RunOptions) -> Finished:
     """On a worker: upsample, write and draw a frame, given its number and how many before it are read."""
-    (number, past), job = wanted, order.job
+    (number, past), job = frame, run.job
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
-    *history, coarse = (order.exchange.read(each, job.device) for each in range(number - past, number + 1))
+    *history, coarse = (run.exchange.read(each, job.device) for each in range(number - past, number + 1))
     fine: FineFrame | None = None
     if isinstance(method, GeneratorMethod):
         fine = method.frame(coarse, number, [moving(each) for each in history])
     seconds: dict[str, float] = {}
-    outputs = outputs_of(job, order.root, order.preview)
+    outputs = outputs_of(job, run.root, run.preview)
     writes = outputs.write(number, coarse, fine, method.factor if method else 1, seconds)
     seconds["write"] = sum(write.result() for write in writes)
     return Finished(seconds, list(fine.notes) if fine else [])

@@ -96,10 +96,10 @@ def render(
         # The pictures of a movie or a sheet are all of one size.
         width, height = preview.picture_size(stage, camera=view, width=width, height=height)
         target.check_size(width, height)
-        how = _Drawing(stage, width, height, style, device, read_options, target.has_alpha)
+        drawing = _Drawing(stage, width, height, style, device, read_options, target.has_alpha)
         results = cluster.results(
-            partial(_draw, how=how),
-            _wanted(shots, target, view, turntable),
+            partial(_draw, drawing=drawing),
+            _pictures(shots, target, view, turntable),
             scheduler,
             progress.note,
             name=lambda picture: picture.name,
@@ -116,7 +116,7 @@ def render(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What is the same for all pictures."""
+    """The options that all pictures have in common."""
 
     stage: FrameGrid
     width: int
@@ -129,7 +129,7 @@ class _Drawing:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture that is wanted: of which frame, from where, and its own file, if it has one."""
+    """A picture to draw: its frame, its camera, and its file if it has one of its own."""
 
     item: FrameRef
     name: str
@@ -142,20 +142,20 @@ class _Picture:
         return dataclasses.replace(self, item=self.item.absolute(), file=file)
 
 
-def _draw(picture: _Picture, how: _Drawing) -> tuple[np.ndarray, float]:
+def _draw(picture: _Picture, drawing: _Drawing) -> tuple[np.ndarray, float]:
     """Draw a picture into its file; the pixels of one without a file (else none), and the frame's `dt`."""
     from fluidsr import preview
 
-    frame = _frame(picture.item, how.read_options, how.stage, picture.item.source.stat().st_mtime_ns)
-    render = preview.render_linear if how.has_alpha else preview.render
+    frame = _frame(picture.item, drawing.read_options, drawing.stage, picture.item.source.stat().st_mtime_ns)
+    render = preview.render_linear if drawing.has_alpha else preview.render
     with naming(picture.item.source, frame.fields()):
         pixels = render(
             frame,
-            width=how.width,
-            height=how.height,
+            width=drawing.width,
+            height=drawing.height,
             camera=picture.camera,
-            style=how.style,
-            device=how.device,
+            style=drawing.style,
+            device=drawing.device,
         )
     if picture.file is None:
         return pixels, frame.dt
@@ -214,7 +214,7 @@ def _stage_of(
     return around(grid for grid, _ in seen.values()), up
 
 
-def _wanted(
+def _pictures(
     shots: Sequence[tuple[FrameRef, Shot]], target: RenderTarget, camera: Camera, turntable: int | None
 ) -> list[_Picture]:
     """A picture of each of `shots`, the camera on its turn."""
@@ -231,7 +231,7 @@ def _wanted(
 
 
 def _shots(items: Sequence[FrameRef], turntable: int | None) -> list[tuple[FrameRef, Shot]]:
-    """What is drawn, and of which frame: each of `items`, or one from all sides."""
+    """The pictures and their frames: one of each of `items`, or all around a single one."""
     if turntable is not None and len(items) == 1:
         turn = [Shot(f"{items[0].name}_{place + 1:04d}", place + 1, place) for place in range(turntable)]
         return [(items[0], shot) for shot in turn]
@@ -247,8 +247,8 @@ def _default_path(first: Path, shots: int, flipbook: bool) -> Path:
 def _own(
     target: RenderTarget, items: Sequence[FrameRef], overwrite: bool, stack: ExitStack, progress: Progress
 ) -> None:
-    """Own what is written until `stack` ends, and remove what killed processes left of it. Raises InputError for a file
-    that exists, unless `overwrite`."""
+    """Claim the files that are written until `stack` ends, and remove what killed processes left of them. Raises
+    InputError for a file that exists, unless `overwrite`."""
     if target.is_one_file:
         stack.enter_context(sole_writer(target.path))
         if target.path.exists() and not overwrite:
@@ -263,7 +263,7 @@ def _own(
 
 
 def _place(item: FrameRef, read_options: ReadOptions) -> tuple[FrameGrid, str]:
-    """Where a frame lies, and the axis that points up in it; costs one reading of its density."""
+    """The grid of a frame, and the axis that points up in it; reads its density once."""
     taken, _ = frame_reading.take(item, read_options, ["density"])
     frame = frame_reading.in_its_place(taken, item, read_options)
     return FrameGrid.of(frame), read_options.up(taken)

@@ -1,9 +1,9 @@
-"""The rim: the fluid cells near solids, and what is solved there.
+"""The boundary band: the fluid cells near solids, on which conjugate gradients run.
 
 Let B be the matrix of the empty box and A that with solids. They differ only in rows of cut cells, those with
-a face that a solid covers, wholly or in part. So what a box solve leaves of A p = r is zero but in those
-cells, and so is everything that follows if the rest is kept up: one number for each cell of a thin layer
-instead of one for each cell of the box.
+a face that a solid covers, wholly or in part. After a box solve, the residual of A p = r is therefore zero except in
+those cells, and remains so: the vectors need one number for each cell of a thin layer instead of one for each cell of
+the box.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from fluidsr.solver import kernels_boundary_band as kernels
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import WRAPPED
 
-# Layers of cells around the cut ones that are smoothed, and Gauss-Seidel sweeps before and after a box solve.
+# Layers of smoothed cells around the cut ones, and Gauss-Seidel sweeps before and after a box solve.
 LAYERS = 1
 SWEEPS = 2
 
 
-class Rim:
+class BoundaryBand:
     """Cells near solids as a list, with their part of the matrix A; about 80 bytes for each.
 
-    The smoothed cells come first, colour by colour (those of one colour are no neighbours), then the layer
-    around them, where a residual can reach. `window`: the rows along x and y that the rim and its neighbours
-    lie in, (first, one past the last) each. `plain`: for each row of cells along z 1 where the empty box ends not
-    differ (see kernels_pressure.py). `pockets`: places of the cells of each of the geometry's pockets.
+    The smoothed cells come first, colour by colour (cells of one colour are no neighbours), then the layer around
+    them, which a residual can reach. `window`: the rows along x and y that hold the band and its neighbours, (first,
+    one past the last) each. `plain`: for each row of cells along z, 1 if it does not differ from the empty box (see
+    kernels_pressure.py). `pockets`: places of the cells of each of the geometry's pockets.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Rim:
         self.plain, layer = (torch.empty(nx * ny, dtype=torch.uint8, device=device) for _ in range(2))
         kernels.classify(*weights, level, layer, self.plain, nx, ny, nz, ends)
         for old in range(kernels.CUT, kernels.CUT + LAYERS + 1):
-            kernels.widen(level, layer, old, nx, ny, nz, ends)
+            kernels.dilate(level, layer, old, nx, ny, nz, ends)
         rows = torch.nonzero(layer).view(-1)
         found = level.view(-1, nz)[rows]
         row, k = torch.nonzero((found != kernels.FAR) & (found != kernels.SOLID)).unbind(1)
@@ -59,16 +59,18 @@ class Rim:
         self.cells = torch.cat([*groups, near[outer]]).to(torch.int32)
         self.count = len(self.cells)
         place.fill_(self.count)
-        kernels.number(self.cells, place, self.count)
+        kernels.number_cells(self.cells, place, self.count)
         self.beside = torch.empty(6 * self.count, dtype=torch.int32, device=device)
         self.weights = torch.empty(6 * self.count, dtype=torch.float32, device=device)
-        kernels.connect(self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends)
+        kernels.build_stencil(
+            self.cells, place, *weights, self.beside, self.weights, self.count, nx, ny, nz, ends
+        )
         self.window = (*self._span(near // (ny * nz), 0), *self._span(near // nz % ny, 1))
         fluid_cells = int(np.count_nonzero(geometry.fluid))
         self.pockets = [self._places(pocket, place, fluid_cells) for pocket in geometry.pockets]
 
     def _span(self, index: torch.Tensor, axis: int) -> tuple[int, int]:
-        """Of what rim cells and their neighbours have for index: the first, and one past the last."""
+        """Of what band cells and their neighbours have for index: the first, and one past the last."""
         if len(index) == 0:
             return 0, 0
         n = self.cells_of_box[axis]
@@ -101,7 +103,7 @@ class Rim:
         z.zero_()
         for _ in range(SWEEPS):
             for begin, end in self.colours if forward else reversed(self.colours):
-                kernels.relax(z, r, self.beside, self.weights, begin, end)
+                kernels.gauss_seidel_sweep(z, r, self.beside, self.weights, begin, end)
 
     def level(self, r: torch.Tensor) -> None:
         """Take the mean out of `r` in pockets, whose pressure equation is singular."""

@@ -10,8 +10,8 @@ import torch
 from fluidsr.errors import SolverError
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.kernels_diffusion import hold, implicit
-from fluidsr.solver.kernels_pressure import descend, search
+from fluidsr.solver.kernels_diffusion import fix_wall_faces, implicit_diffusion
+from fluidsr.solver.kernels_pressure import cg_direction, cg_update
 from fluidsr.solver.sums import Sums
 from fluidsr.solver.workspace import Workspace
 
@@ -62,7 +62,7 @@ class Diffusion:
         held = (
             sum(1 << side for side in range(2) if not self.grid.opened[axis][side] and not wraps) or 2 * wraps
         )
-        hold(
+        fix_wall_faces(
             u,
             self.weights[axis],
             self.speeds[axis],
@@ -74,16 +74,16 @@ class Diffusion:
         )
         how = (*shape, axis, self._ends(axis), held, self.solid, int(wraps))
 
-        implicit(u, image, self.weights[axis], sums.buffer, share, *how)
+        implicit_diffusion(u, image, self.weights[axis], sums.buffer, share, *how)
         torch.sub(u, image, out=r)
         direction.zero_()
         aim = TOLERANCE * float(torch.linalg.vector_norm(u))
         old, new, iterations = 0.0, float(torch.linalg.vector_norm(r)), 0
         most = 20 + math.ceil(20 * math.sqrt(1 + 36 * share))
         while new > aim and iterations < most:
-            search(direction, r, (new / old) ** 2 if old else 0.0, *shape)
-            implicit(direction, image, self.weights[axis], sums.buffer, share, *how)
-            descend(u, r, direction, image, new**2 / sums.sum(), sums.buffer, *shape)
+            cg_direction(direction, r, (new / old) ** 2 if old else 0.0, *shape)
+            implicit_diffusion(direction, image, self.weights[axis], sums.buffer, share, *how)
+            cg_update(u, r, direction, image, new**2 / sums.sum(), sums.buffer, *shape)
             old, new = new, sums.norms().l2
             iterations += 1
         if not new <= aim:

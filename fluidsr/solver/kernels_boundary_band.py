@@ -1,7 +1,7 @@
 """Kernels of the boundary band: the fluid cells near solids, numbered apart from the box (boundary_band.py says why and
 how).
 
-A rim vector has `count` numbers and, behind them, a zero that stands for every cell outside. Six neighbours
+A band vector has `count` numbers and, behind them, a zero that stands for every cell outside. Six neighbours
 and six weights belong to each cell, in the order low and high of x, y, z; at an open end of the box the
 neighbour is the zero, and the weight is doubled (p = -p of the cell beyond it). Sums are left per chunk of
 CHUNK cells.
@@ -90,7 +90,7 @@ def classify(
 
 
 @kernel
-def widen(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
+def dilate(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
     """FAR cells beside one of level `old` get level `old` + 1; the row's `layer` is the lowest level in it."""
     for row in range(nx * ny):
         i = row // ny
@@ -123,11 +123,11 @@ def widen(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
 
 
 @kernel
-def connect(
+def build_stencil(
     cells: I32, place: I32, wu: F32, wv: F32, ww: F32, beside: I32, weights: F32,
     count: int, nx: int, ny: int, nz: int, ends: int,
 ):  # fmt: skip
-    """beside, weights [count, 6]: of each rim cell. `place [nx, ny, nz]`: where a cell stands in the rim."""
+    """beside, weights [count, 6]: of each band cell. `place [nx, ny, nz]`: where a cell stands in the band."""
     for n in range(count):
         q = cells[n]
         i = q // (ny * nz)
@@ -147,7 +147,7 @@ def connect(
 
 
 @kernel
-def number(cells: I32, place: I32, count: int):
+def number_cells(cells: I32, place: I32, count: int):
     """place[cells[n]] = n."""
     for n in range(count):
         place[cells[n]] = n
@@ -168,10 +168,10 @@ def scatter_add(values: F32, cells: I32, box: F32, count: int):
 
 
 @kernel
-def defect(
+def matrix_difference(
     box: F32, cells: I32, weights: F32, g: F32, out: F32, count: int, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
-    """g = box in rim cells; out = (B - A) box there, B being the empty box: the flow through what is shut."""
+    """g = box in band cells; out = (B - A) box there, B being the empty box: the flow through what is shut."""
     for n in range(count):
         q = cells[n]
         i = q // (ny * nz)
@@ -199,7 +199,7 @@ def defect(
 
 
 @kernel
-def relax(z: F32, r: F32, beside: I32, weights: F32, first: int, last: int):
+def gauss_seidel_sweep(z: F32, r: F32, beside: I32, weights: F32, first: int, last: int):
     """Solve the rows first .. last - 1 of A z = r, each for its own number (Gauss-Seidel: those of one colour
     are no neighbours)."""
     for n in range(first, last):
@@ -222,7 +222,7 @@ def row_of(z: ti.template(), beside: ti.template(), weights: ti.template(), n):
 
 
 @kernel
-def remainder(r: F32, z: F32, out: F32, beside: I32, weights: F32, count: int):
+def residual(r: F32, z: F32, out: F32, beside: I32, weights: F32, count: int):
     """out = r - A z."""
     for n in range(count):
         out[n] = r[n] - row_of(z, beside, weights, n)
@@ -247,11 +247,11 @@ def gather_step(
 
 
 @kernel
-def turn(
+def cg_direction(
     beta: ti.f32, z: F32, image: F32, source: F32, local: F32, d: F32, ad: F32, ds: F32, dl: F32, sums: F64,
     count: int,
 ):  # fmt: skip
-    """New search direction, in four forms: in the rim d, its image ad = A d, and what makes it in the whole
+    """New search direction, in four forms: in the band d, its image ad = A d, and what makes it in the whole
     box, d = B^-1 ds + dl. sums[., 0] = d . ad."""
     for chunk in range((count + CHUNK - 1) // CHUNK):
         total = ti.cast(0.0, ti.f64)
@@ -265,7 +265,7 @@ def turn(
 
 
 @kernel
-def follow(
+def cg_update(
     alpha: ti.f32, ad: F32, ds: F32, dl: F32, r: F32, source: F32, local: F32, sums: F64, count: int
 ):  # fmt: skip
     """r -= alpha A d; the solution moves by alpha d: (source, local) += alpha (ds, dl).

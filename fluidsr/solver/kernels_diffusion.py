@@ -39,7 +39,7 @@ def closeness(f, offset, across, weight: ti.template(), solid):
 
 
 @kernel
-def hold(
+def fix_wall_faces(
     u: F32, weight: F32, speed: F32, mx: int, my: int, mz: int, along: int, held: int, solid: int, moving: int
 ):  # fmt: skip
     """Walls of the box stand still; faces in solids take the velocity of the solid, `speed` where `moving` is
@@ -56,7 +56,7 @@ def hold(
 
 
 @kernel
-def implicit(
+def implicit_diffusion(
     u: F32, image: F32, weight: F32, sums: F64, share: ti.f32, mx: int, my: int, mz: int, along: int,
     ends: int, held: int, solid: int, wraps: int,
 ):  # fmt: skip

@@ -1,10 +1,8 @@
-"""Kernels of the pressure equation over the whole box (pressure.py has the equation; projection.py the
-velocity that it is about).
+"""Kernels of the pressure equation over the whole box (pressure.py has the equation, projection.py uses them).
 
-All loop over rows along z. Sums are left per row in `sums [rows, 3]`. A row is *plain* where all faces of its
-cells are as in the empty box, and there no weights are read: most rows of most scenes move only the numbers
-that they are about. `ends`: what lies beyond the six ends of the box (`Grid.beyond`), EVEN at closed ones, ODD at
-open ones.
+All loop over rows along z. Sums are left per row in `sums [rows, 3]`. A row is *plain* if all faces of its cells are as
+in the empty box; then no weights are read, which saves memory traffic in most rows of most scenes. `ends`: what lies
+beyond the six ends of the box (`Grid.beyond`), EVEN at closed ones, ODD at open ones.
 """
 
 import taichi as ti
@@ -45,7 +43,7 @@ def divide_by_sum(wave: F32, x: F32, y: F32, z: F32, nx: int, ny: int, nz: int):
 
 
 @kernel
-def outflow(
+def negative_divergence(
     u: F32, v: F32, w: F32, wu: F32, wv: F32, ww: F32, flux: F32, plain: U8, r: F32, sums: F64,
     nx: int, ny: int, nz: int, ends: int, moving: int,
 ):  # fmt: skip
@@ -139,7 +137,7 @@ def norms(r: F32, sums: F64, nx: int, ny: int, nz: int):
 
 
 @ti.func
-def settle(
+def apply_pressure_to_face(
     v: ti.template(), f, difference, flows, weight: ti.template(), solid: ti.template(), plain, moving
 ):
     """Subtract a pressure difference from face `f`; a face that is shut takes the velocity of its solid."""
@@ -188,22 +186,22 @@ def subtract_gradient(
             for k in range(nz):
                 q = row * nz + k
                 zo, zs, zf = neighbour(k, nz, 1, 0, ends, 2)
-                settle(u, q, p[q] - xs * p[q + xo], xf, wu, su, 0, moving)
-                settle(v, a0 + k, p[q] - ys * p[q + yo], yf, wv, sv, 0, moving)
-                settle(w, b0 + k, p[q] - zs * p[q + zo], zf, ww, sw, 0, moving)
+                apply_pressure_to_face(u, q, p[q] - xs * p[q + xo], xf, wu, su, 0, moving)
+                apply_pressure_to_face(v, a0 + k, p[q] - ys * p[q + yo], yf, wv, sv, 0, moving)
+                apply_pressure_to_face(w, b0 + k, p[q] - zs * p[q + zo], zf, ww, sw, 0, moving)
         last = row * nz + nz - 1
         zo, zs, zf = neighbour(nz - 1, nz, 1, 1, ends, 2)
-        settle(w, b0 + nz, zs * p[last + zo] - p[last], zf, ww, sw, simple, moving)
+        apply_pressure_to_face(w, b0 + nz, zs * p[last + zo] - p[last], zf, ww, sw, simple, moving)
         if i == nx - 1:
             xo, xs, xf = neighbour(i, nx, plane, 1, ends, 0)
             for k in range(nz):
                 q = row * nz + k
-                settle(u, q + plane, xs * p[q + xo] - p[q], xf, wu, su, simple, moving)
+                apply_pressure_to_face(u, q + plane, xs * p[q + xo] - p[q], xf, wu, su, simple, moving)
         if j == ny - 1:
             yo, ys, yf = neighbour(j, ny, nz, 1, ends, 1)
             for k in range(nz):
                 q = row * nz + k
-                settle(v, a0 + k + nz, ys * p[q + yo] - p[q], yf, wv, sv, simple, moving)
+                apply_pressure_to_face(v, a0 + k + nz, ys * p[q + yo] - p[q], yf, wv, sv, simple, moving)
 
 
 @kernel
@@ -237,7 +235,7 @@ def apply_matrix(
 
 
 @kernel
-def descend(
+def cg_update(
     p: F32, r: F32, direction: F32, image: F32, alpha: ti.f32, sums: F64, nx: int, ny: int, nz: int
 ):  # fmt: skip
     """p += alpha * direction; r -= alpha * image; sums = (r . r, max |r|, 0)."""
@@ -257,7 +255,7 @@ def descend(
 
 
 @kernel
-def search(direction: F32, r: F32, beta: ti.f32, nx: int, ny: int, nz: int):
+def cg_direction(direction: F32, r: F32, beta: ti.f32, nx: int, ny: int, nz: int):
     """direction = r + beta * direction."""
     for row in range(nx * ny):
         for k in range(nz):

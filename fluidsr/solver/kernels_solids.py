@@ -25,7 +25,7 @@ def beside(i, step, n, periodic, copies):
 
 
 @kernel
-def continue_layer(
+def extrapolate_layer(
     field: F32, layer: I8, samples: I32, wanted: int, mx: int, my: int, mz: int, px: int, py: int, pz: int,
     ex: int, ey: int, ez: int,
 ):  # fmt: skip
@@ -61,7 +61,7 @@ def continue_layer(
 
 
 @kernel
-def uncover(
+def fill_uncovered(
     phi: F32, uncovered: I32, state: I8, wanted: int, wu: F32, wv: F32, ww: F32, nx: int, ny: int, nz: int,
     px: int, py: int, pz: int,
 ):  # fmt: skip
@@ -127,7 +127,7 @@ def passage(wu: ti.template(), wv: ti.template(), ww: ti.template(), c, axis, up
 
 
 @kernel
-def shielded(
+def block_leaks(
     phi: F32, cells: I32, clearance: I8, came: F32, value: F32, behind: I8, wu: F32, wv: F32, ww: F32,
     nx: int, ny: int, nz: int, px: int, py: int, pz: int,
 ):  # fmt: skip

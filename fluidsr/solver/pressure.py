@@ -13,9 +13,9 @@ from typing import Protocol
 
 import torch
 
-from fluidsr.solver import kernels_boundary_band as on_rim
-from fluidsr.solver.boundary_band import Rim
-from fluidsr.solver.kernels_pressure import apply_matrix, descend, search
+from fluidsr.solver import kernels_boundary_band as band_kernels
+from fluidsr.solver.boundary_band import BoundaryBand
+from fluidsr.solver.kernels_pressure import apply_matrix, cg_direction, cg_update
 from fluidsr.solver.state import zeros
 from fluidsr.solver.sums import Norms, Sums
 
@@ -69,7 +69,7 @@ class PressureSolve(Protocol):
         ...
 
 
-class EmptyBox:
+class DirectSolve:
     """Without solids: one box solve."""
 
     exact = True
@@ -83,8 +83,8 @@ class EmptyBox:
         return 1
 
 
-class BoxAndRim:
-    """Conjugate gradients (Hestenes and Stiefel 1952) on the rim, preconditioned by smoothing in the rim, a
+class BandedConjugateGradients:
+    """Conjugate gradients (Hestenes and Stiefel 1952) on the band, preconditioned by smoothing in the band, a
     solve of the box as if it were empty, and smoothing again.
 
     With S the smoothing and G the box solve, seen by fluid cells only, the error of one application is
@@ -93,29 +93,29 @@ class BoxAndRim:
     rows are tiny, and that is what smoothing repairs. Bodies of fluid kept apart by thin plates cost
     iterations, because the box sees through them.
 
-    A box solve is all that an iteration does to the box: vectors are kept in the rim. The solution is put
+    An iteration touches the box only in its one box solve: vectors are kept in the band. The solution is put
     together at the end, by one more box solve of the right-hand side and of what the iterations have added to
-    it in the rim.
+    it in the band.
     """
 
     exact = False
 
-    def __init__(self, box: BoxSolve, rim: Rim, work: torch.Tensor) -> None:
+    def __init__(self, box: BoxSolve, band: BoundaryBand, work: torch.Tensor) -> None:
         """`work`: scratch, one number a cell."""
-        self.box, self.rim, self.work = box, rim, work
+        self.box, self.band, self.work = box, band, work
         device = str(work.device)
-        vectors = [zeros(rim.count + 1, device) for _ in range(14)]
+        vectors = [zeros(band.count + 1, device) for _ in range(14)]
         self.r, self.z, self.image, self.before, self.s, self.g, self.left, self.after = vectors[:8]
         self.d, self.ad, self.ds, self.dl, self.source, self.local = vectors[8:]
-        self.sums = Sums(-(-rim.count // on_rim.CHUNK), device)
+        self.sums = Sums(-(-band.count // band_kernels.CHUNK), device)
 
     def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
         """See PressureSolve."""
-        rim, count = self.rim, self.rim.count
+        band, count = self.band, self.band.count
         self.work.copy_(r)
         self.box(self.work)
-        self._defect(self.r)  # the residual of the box's own solution
-        rim.level(self.r)
+        self._matrix_difference(self.r)  # the residual of the box's own solution
+        band.level(self.r)
         unseen = ROUNDING_OF_P * float(torch.linalg.vector_norm(self.work))
         left = Norms(float(torch.linalg.vector_norm(self.r)), float(self.r.abs().max()))
         for vector in (self.source, self.local, self.d, self.ad, self.ds, self.dl):
@@ -127,43 +127,45 @@ class BoxAndRim:
             if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
                 break
             step = (new / old if old else 0.0, self.z, self.image, self.s, self.before)
-            on_rim.turn(*step, self.d, self.ad, self.ds, self.dl, self.sums.buffer, count)
+            band_kernels.cg_direction(*step, self.d, self.ad, self.ds, self.dl, self.sums.buffer, count)
             curvature = self.sums.sum()
             if not curvature > 0.0:
                 break
             moves = (new / curvature, self.ad, self.ds, self.dl, self.r, self.source, self.local)
-            on_rim.follow(*moves, self.sums.buffer, count)
+            band_kernels.cg_update(*moves, self.sums.buffer, count)
             left = self.sums.norms()
             old = new
             iterations += 1
         if old == 0.0:
             r.copy_(self.work)
             return iterations
-        on_rim.scatter_add(self.source, rim.cells, r, count)
+        band_kernels.scatter_add(self.source, band.cells, r, count)
         self.box(r)
-        on_rim.scatter_add(self.local, rim.cells, r, count)
+        band_kernels.scatter_add(self.local, band.cells, r, count)
         return iterations
 
     def _precondition(self) -> None:
-        """In the rim: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
-        rim = self.rim
-        rim.smooth(self.before, self.r, forward=True)
-        on_rim.remainder(self.r, self.before, self.s, rim.beside, rim.weights, rim.count)
-        first, last = rim.window[:2]
-        self.work.view(rim.cells_of_box[0], -1)[first:last].zero_()
-        on_rim.scatter(self.s, rim.cells, self.work, rim.count)
-        self.box(self.work, rim.window)
-        self._defect(self.left)
-        rim.smooth(self.after, self.left, forward=False)
-        on_rim.gather_step(
-            self.r, self.before, self.g, self.after, self.left, self.z, self.image, rim.beside, rim.weights,
-            self.sums.buffer, rim.count,
+        """In the band: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
+        band = self.band
+        band.smooth(self.before, self.r, forward=True)
+        band_kernels.residual(self.r, self.before, self.s, band.beside, band.weights, band.count)
+        first, last = band.window[:2]
+        self.work.view(band.cells_of_box[0], -1)[first:last].zero_()
+        band_kernels.scatter(self.s, band.cells, self.work, band.count)
+        self.box(self.work, band.window)
+        self._matrix_difference(self.left)
+        band.smooth(self.after, self.left, forward=False)
+        band_kernels.gather_step(
+            self.r, self.before, self.g, self.after, self.left, self.z, self.image, band.beside, band.weights,
+            self.sums.buffer, band.count,
         )  # fmt: skip
 
-    def _defect(self, out: torch.Tensor) -> None:
+    def _matrix_difference(self, out: torch.Tensor) -> None:
         """out = s - A g after the box solve g = B^-1 s, which is (B - A) g."""
-        rim = self.rim
-        on_rim.defect(self.work, rim.cells, rim.weights, self.g, out, rim.count, *rim.cells_of_box, rim.ends)
+        band = self.band
+        band_kernels.matrix_difference(
+            self.work, band.cells, band.weights, self.g, out, band.count, *band.cells_of_box, band.ends
+        )
 
 
 class ConjugateGradients:
@@ -183,10 +185,10 @@ class ConjugateGradients:
         self.p.zero_()
         old, new, iterations = 0.0, float(torch.dot(r, r)), 0
         while iterations < most and new > 0.0:
-            search(self.direction, r, new / old if old else 0.0, *self.cells)
+            cg_direction(self.direction, r, new / old if old else 0.0, *self.cells)
             apply_matrix(self.direction, self.image, *self.weights, self.sums.buffer, *self.cells, self.ends)
             step = (new / self.sums.sum(), self.sums.buffer)
-            descend(self.p, r, self.direction, self.image, *step, *self.cells)
+            cg_update(self.p, r, self.direction, self.image, *step, *self.cells)
             left = self.sums.norms()
             old, new = new, left.l2**2
             iterations += 1

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from fluidsr.solver import backend, kernels_pressure
-from fluidsr.solver.boundary_band import Rim
+from fluidsr.solver.boundary_band import BoundaryBand
 from fluidsr.solver.fast_poisson import FastBoxSolve, MatrixBoxSolve
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.grid import Grid
-from fluidsr.solver.kernels_pressure import outflow, subtract_gradient
+from fluidsr.solver.kernels_pressure import negative_divergence, subtract_gradient
 from fluidsr.solver.pressure import (
-    BoxAndRim,
+    BandedConjugateGradients,
     BoxSolve,
     ConjugateGradients,
-    EmptyBox,
+    DirectSolve,
     PressureSolve,
     SolveReport,
 )
@@ -35,7 +35,7 @@ Faces = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Projection:
-    """Owns the pressure solve of one grid; the geometry may change from one substep to the next."""
+    """The pressure solve of one grid, whose geometry may change between substeps."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Projection:
         self.ends = grid.beyond(grid.opened)
         cells = math.prod(grid.cells)
         self.r = workspace.take("projection", cells)
-        # An empty box needs no more; memory that nothing touches is never there.
+        # An empty box needs no more: the operating system provides memory when it is first touched.
         self.work = workspace.take("projection", cells)
         self.sums = Sums(grid.cells[0] * grid.cells[1], device)
         self.box: BoxSolve | None = None
@@ -67,8 +67,8 @@ class Projection:
         Costs about three passes over the weights, and 140 bytes of memory for each cell near a solid.
         """
         self.weights = self._faces(geometry.weights)
-        rim = Rim(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
-        self.plain = rim.plain
+        band = BoundaryBand(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
+        self.plain = band.plain
         if geometry.wall_flux is not None:  # rows where volume is made without a wall
             made = torch.from_numpy(np.any(geometry.wall_flux != 0, axis=2).reshape(-1)).to(self.device)
             self.plain[made] = 0
@@ -87,19 +87,19 @@ class Projection:
         self.solver: PressureSolve
         if self.box is None:
             self.solver = ConjugateGradients(self.grid.cells, self.weights, self.ends, self.device)
-        elif rim.count == 0:
-            self.solver = EmptyBox(self.box)
+        elif band.count == 0:
+            self.solver = DirectSolve(self.box)
             if bool(self.plain.all()):
-                self.weights = (nothing, nothing, nothing)  # nobody reads them
+                self.weights = (nothing, nothing, nothing)  # not read by DirectSolve where all rows are plain
         else:
-            self.solver = BoxAndRim(self.box, rim, self.work)
+            self.solver = BandedConjugateGradients(self.box, band, self.work)
 
     def measure(self, velocity: Faces) -> Norms:
         """Norms of the net outflow of cells, less what is `made` there, and the greatest face speed; leaves it negated
         in `self.r`. Where walls move into a pocket, which nothing can leave, or gas is made in one, the mean that no
         pressure can take away is left out."""
         cells, buffer = self.grid.cells, self.sums.buffer
-        outflow(
+        negative_divergence(
             *velocity,
             *self.weights,
             self.wall_flux,
@@ -124,10 +124,10 @@ class Projection:
     def project(self, velocity: Faces, seconds: float) -> SolveReport:
         """Make `velocity` (MAC faces, m/s, in place) discretely divergence-free in fluid cells.
 
-        On return shut faces carry the flow of their solid (none through the walls of the box), the L2 norm of
+        On return closed faces carry the flow of their solid (none through the walls of the box), the L2 norm of
         the divergence is at most `tolerance` of what it was (or rounding), and no cell gains or loses more
-        than MAX_DIVERGENCE of its volume in `seconds`; or the report says that it has not converged, for want
-        of iterations or because a number is not finite. The residual is measured on the velocity itself, and
+        than MAX_DIVERGENCE of its volume in `seconds`; or the report says that it has not converged, because of
+        too few iterations or a number that is not finite. The residual is measured on the velocity itself, and
         solved for again where rounding hid a part of it (iterative refinement).
         """
         numerics, per_volume = self.numerics, seconds / self.grid.cell_size
@@ -142,14 +142,14 @@ class Projection:
             )
 
         while not small_enough(now) and math.isfinite(now.l2) and iterations < numerics.max_iterations:
-            # The margin leaves room between the residual that a solve carries along and the true one.
+            # The margin allows for the difference between the residual that a solve updates and the true one.
             most = numerics.max_iterations - iterations
             iterations += self.solver.solve(self.r, lambda left: small_enough(left, 0.8), most)
             self._subtract_gradient(velocity)
             now = self.measure(velocity)
         if iterations == 0:
             self.r.zero_()
-            self._subtract_gradient(velocity)  # sets the shut faces, which advection knows nothing of
+            self._subtract_gradient(velocity)  # sets the closed faces, which advection does not
             now = self.measure(velocity)
         residual = now.l2 / before.l2 if before.l2 != 0 else 0.0
         return SolveReport(

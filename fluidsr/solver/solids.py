@@ -14,12 +14,12 @@ from scipy import ndimage
 from fluidsr.solver.advection import Advection
 from fluidsr.solver.cell_boxes import Box, window
 from fluidsr.solver.geometry import CutCellGrid, Geometry, blocked_cells, face_weights
-from fluidsr.solver.kernels_solids import continue_layer, shielded, uncover
+from fluidsr.solver.kernels_solids import block_leaks, extrapolate_layer, fill_uncovered
 
 # Layers of solid samples that advection may read: flow along a wall strays no further into it.
 LAYERS = 3
 DEEP = 100  # marks samples deeper than LAYERS
-WAITING = 127  # see kernels_solids.uncover
+WAITING = 127  # see kernels_solids.fill_uncovered
 # Cells that a solid may move per substep, so that the smoke ahead of it can give way; a thin one moves less than its
 # thickness, or it could jump over a cell.
 STRIDE = 1.0
@@ -92,7 +92,7 @@ class Solids:
             layer = self.layers[kind]
             if self._samples[kind].numel():
                 for wanted in range(1, LAYERS + 1):
-                    continue_layer(
+                    extrapolate_layer(
                         field, layer.view(-1), self._samples[kind], wanted, *layer.shape, *self.periodic,
                         *self.normals[kind],
                     )  # fmt: skip
@@ -132,7 +132,7 @@ class Solids:
             if count:
                 value = torch.empty(count, dtype=torch.float32, device=self.device)
                 behind = torch.empty(count, dtype=torch.int8, device=self.device)
-                shielded(
+                block_leaks(
                     scalar, walls.cells, walls.clearance, advection.came_from(walls.cells).view(-1), value, behind,
                     *self._weights, *self.grid.cells, *self.periodic,
                 )  # fmt: skip
@@ -162,7 +162,7 @@ class Solids:
                     state = torch.from_numpy(np.where(before, 0, WAITING).astype(np.int8)).to(self.device)
                     scalar[fresh.long()] = 0.0
                     for wanted in range(1, LAYERS + 2):
-                        uncover(
+                        fill_uncovered(
                             scalar, fresh, state.view(-1), wanted, *self._weights, *self.grid.cells,
                             *self.periodic,
                         )  # fmt: skip

@@ -131,9 +131,9 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """That something judges the generator, and each discriminator has the weight of its loss."""
+    """That the generator has a loss, and each discriminator the weight of its loss."""
     losses, discriminators = recipe.losses, recipe.discriminators
-    judges = {
+    by_loss = {
         "spatial": discriminators.spatial if discriminators else None,
         "slices": discriminators.slices if discriminators else None,
         "temporal_adversarial": discriminators.temporal if discriminators else None,
@@ -141,11 +141,11 @@ def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
     if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
-    if discriminators and not any(judges.values()):
+    if discriminators and not any(by_loss.values()):
         yield "discriminators", "has none of spatial, slices and temporal; give one, or discriminators: null"
-    if judges["slices"] and recipe.dim == 2:
-        yield "discriminators.slices", "judges slices of 3-D frames; use spatial"
-    for name, discriminator in judges.items():
+    if by_loss["slices"] and recipe.dim == 2:
+        yield "discriminators.slices", "is for slices of 3-D frames; use spatial"
+    for name, discriminator in by_loss.items():
         weight = getattr(losses, name)
         if discriminator and weight == 0:
             yield f"losses.{name}", "is 0, and there is a discriminator for it; give a weight, or remove it"

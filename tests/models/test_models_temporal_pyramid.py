@@ -12,7 +12,7 @@ from fluidsr.models.temporal_pyramid import PyramidDiscriminator, TemporalPyrami
 TILE = 32
 
 
-def judge(pyramid: TemporalPyramid, width: int = 12, tile: int = TILE) -> PyramidDiscriminator:
+def discriminator(pyramid: TemporalPyramid, width: int = 12, tile: int = TILE) -> PyramidDiscriminator:
     levels = [
         Discriminator(
             2,
@@ -47,7 +47,7 @@ def test_each_level_sees_fewer_frames_at_twice_the_resolution() -> None:
 
 def test_one_level_of_three_frames_is_dt_to_the_bit() -> None:
     pyramid = TemporalPyramid(3, 1, 4)
-    network = judge(pyramid)
+    network = discriminator(pyramid)
     fine, density = torch.rand(2, 3, 1, TILE, TILE), torch.rand(2, 3, 1, TILE // 4, TILE // 4)
     seen = temporal_input(density, fine, 4, None, "residual")
     plain, features = network.levels[0](seen)
@@ -74,12 +74,12 @@ def saved_bytes(network: nn.Module, x: Tensor) -> int:
 
 def test_levels_cost_about_the_same_and_much_less_than_all_frames_at_full_resolution() -> None:
     pyramid, frames = TemporalPyramid(9, 2, 4), torch.rand(1, 9, 64, 64)
-    network = judge(pyramid, 32, 64)
+    network = discriminator(pyramid, 32, 64)
     costs = [
         saved_bytes(level, view) for level, view in zip(network.levels, pyramid.views(frames, 0), strict=True)
     ]
     dense = TemporalPyramid(9, 1, 4)
-    whole = saved_bytes(judge(dense, 32, 64).levels[0], dense.views(frames, 0)[0])
+    whole = saved_bytes(discriminator(dense, 32, 64).levels[0], dense.views(frames, 0)[0])
     assert max(costs) / min(costs) < 1.2
     assert max(costs) < whole / 3
 
@@ -104,7 +104,7 @@ def test_a_flicker_of_two_frames_is_reported() -> None:
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(1)
     pyramid = TemporalPyramid(9, 2, 4)
-    network = judge(pyramid)
+    network = discriminator(pyramid)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.5, 0.9))
     for step in range(150):
         real, fake = moving(random, 8), flickering(moving(random, 8))

@@ -175,7 +175,7 @@ def test_evaluate_makes_every_frame_in_order(model: str) -> None:
     methods = EvaluatedMethods.of({"recurrent": upscaler}, 2, 4, "cpu", wavelet=False)
     for number, made in enumerate(methods.frames_of(simulations[0], 1 / 3)):
         np.testing.assert_array_equal(made["recurrent"].density, expected[3 + number].density)
-    report = methods.judge(simulations, "recorded", 4, first=1 / 3, about={})
+    report = methods.evaluate(simulations, "recorded", 4, first=1 / 3, about={})
     assert report.methods == ("nearest", "linear", "cubic", "carry", "recurrent")
     reported = [record for record in report.frames if record["method"] == "recurrent"]
     assert [record["frame"] for record in reported] == [3, 4, 7, 8] * 2

@@ -21,10 +21,10 @@ from pressure_cases import (
 from solver_cases import CLOSED, FLOOR, OPEN, random_velocity
 
 from fluidsr.solver import Grid, backend
-from fluidsr.solver import kernels_boundary_band as on_rim
+from fluidsr.solver import kernels_boundary_band as band_kernels
 from fluidsr.solver.geometry import Geometry
 from fluidsr.solver.kernels_pressure import apply_matrix
-from fluidsr.solver.pressure import BoxAndRim
+from fluidsr.solver.pressure import BandedConjugateGradients
 from fluidsr.solver.sums import Sums
 
 PAIRS = [CLOSED, OPEN, FLOOR, ("open", "closed"), WRAP]
@@ -114,19 +114,19 @@ def test_the_rim_has_the_rows_of_the_matrix(boundary: tuple[tuple[str, str], ...
     grid = Grid((15, 14, 13), 0.1, boundary)
     geometry = with_ball(grid)
     solver = projection(grid, geometry).solver
-    assert isinstance(solver, BoxAndRim)
-    rim, z = solver.rim, torch.zeros(solver.rim.count + 1)
-    smoothed = rim.colours[-1][1]
+    assert isinstance(solver, BandedConjugateGradients)
+    band, z = solver.band, torch.zeros(solver.band.count + 1)
+    smoothed = band.colours[-1][1]
     z[:smoothed].normal_(generator=torch.Generator().manual_seed(1))
     left = torch.zeros_like(z)
-    on_rim.remainder(torch.zeros_like(z), z, left, rim.beside, rim.weights, rim.count)
-    cells = rim.cells.numpy()
+    band_kernels.residual(torch.zeros_like(z), z, left, band.beside, band.weights, band.count)
+    cells = band.cells.numpy()
     whole = np.zeros(geometry.fluid.size)
     whole[cells] = z[:-1].numpy()
     image = pressure_matrix(grid, geometry.weights)[0] @ whole
     assert np.allclose(-left[:-1].numpy(), image[cells], atol=1e-5)
     image[cells] = 0.0
-    assert not image.any()  # what smoothing changes stays in the rim
+    assert not image.any()  # what smoothing changes stays in the band
     assert len(np.unique(cells)) == len(cells)
 
 
@@ -138,12 +138,12 @@ def test_the_preconditioner_is_symmetric_and_positive(
 ) -> None:
     grid = Grid(shape, 0.1, boundary)
     solver = projection(grid, make(grid)).solver  # type: ignore[operator]
-    assert isinstance(solver, BoxAndRim)
+    assert isinstance(solver, BandedConjugateGradients)
     random = torch.Generator().manual_seed(0)
     probes, answers = [], []
     for _ in range(5):
         solver.r[:-1].normal_(generator=random)
-        solver.rim.level(solver.r)
+        solver.band.level(solver.r)
         solver._precondition()
         assert solver.sums.sum() == pytest.approx(float(solver.r.double() @ solver.z.double()), rel=1e-5)
         probes.append(solver.r.double().clone())
