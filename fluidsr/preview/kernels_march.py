@@ -1,4 +1,4 @@
-"""Taichi kernels that draw: the march along the rays of a picture. Lengths are cells of the frame."""
+"""Taichi kernels that march along the rays of a picture. Lengths are in cells of the frame."""
 
 import taichi as ti
 
@@ -7,16 +7,16 @@ from fluidsr.preview.kernels_sampling import V2, trilinear
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, I32, V3
 
-BLOCK = 8  # cells along the edge of a block that is left out where it is empty
-DIM = 0.02  # light, as bright as the darkest background
-AT_WALL = 1e-3  # cells; where smoke does not fade, a sample on the wall itself has all of it
+BLOCK = 8  # cells along the edge of a block; empty ones are skipped
+DIM = 0.02  # brightness of the darkest background
+AT_WALL = 1e-3  # cells; keeps all smoke of a sample on a wall at which smoke does not fade
 CLAY = 0.5  # albedo of solids, relative to smoke
 SHADOW_BIAS = 1.5  # cells of the solid between a surface and the start of its shadow ray
 
 
 @ti.func
 def _kept(x: V3, fade_low: V3, fade_high: V3, size: V3):
-    """What is kept at `x` of smoke that fades to nothing at the walls, over 1 / `fade_low` and 1 / `fade_high` cells.
+    """The fraction of smoke kept at `x`, which fades to 0 at the walls, over 1 / `fade_low` and 1 / `fade_high` cells.
 
     The cube of a ramp: smoke is opaque long before it is dense, and a straight ramp would still look cut.
     """
@@ -29,7 +29,7 @@ def _kept(x: V3, fade_low: V3, fade_high: V3, size: V3):
 
 @ti.func
 def _shade(shades: F32, flame: ti.f32):
-    """What a flame of this brightness emits, linear RGB, from the table `shades [SHADES, 3]`."""
+    """The emission of a flame of this brightness, linear RGB, from the table `shades [SHADES, 3]`."""
     s = ti.min(ti.max(flame, 0.0), 1.0) * (SHADES - 1)
     i = ti.min(ti.cast(s, ti.i32), SHADES - 2)
     rgb = V3(0.0, 0.0, 0.0)
@@ -57,7 +57,7 @@ def _at(a: F32, x: V3, n: V3):
 
 @ti.func
 def _reached(solid: F32, start: V3, direction: V3, n: V3):
-    """1 where the ray from `start` (cells of the solid) meets no solid on its way out of the box, else 0."""
+    """1 if the ray from `start` (cells of the solid) leaves the box without meeting a solid, else 0."""
     inverse = 1.0 / direction
     leave = ti.max((0.0 - start) * inverse, (n - start) * inverse).min()
     reached, t = 1.0, 0.0
@@ -81,6 +81,37 @@ def _agree(picture: F32, glow: F32, flames: ti.i32, a: ti.i32, b: ti.i32, tolera
     return alike
 
 
+@ti.func
+def _set_to_mean(picture: F32, pixel: ti.i32, p00: ti.i32, p01: ti.i32, p10: ti.i32, p11: ti.i32):
+    """Give a pixel the mean of four others."""
+    for c in ti.static(range(3)):
+        picture[3 * pixel + c] = 0.25 * (
+            picture[3 * p00 + c] + picture[3 * p01 + c] + picture[3 * p10 + c] + picture[3 * p11 + c]
+        )
+
+
+@ti.func
+def _surface(solid: F32, eye: V3, ray: V3, near: ti.f32, far: ti.f32, to_solid: V3, solid_size: V3):
+    """Where the ray meets the surface of a solid, between `near` outside and `far` inside, by bisection."""
+    outside, inside = near, far
+    for _ in range(6):
+        middle = 0.5 * (outside + inside)
+        if _at(solid, (eye + middle * ray) * to_solid, solid_size) > 0.5:
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+@ti.func
+def _block_of(x: V3, blocks: V3):
+    """The block of cells that holds `x`, as whole numbers of float type."""
+    b = V3(0.0, 0.0, 0.0)
+    for axis in ti.static(range(3)):
+        b[axis] = ti.floor(ti.min(ti.max(x[axis] * (1.0 / BLOCK), 0.0), blocks[axis] - 1.0))
+    return b
+
+
 @kernel
 def march(
     density: F32, nx: int, ny: int, nz: int, flame: F32, flames: int,
@@ -94,11 +125,11 @@ def march(
     step: float, extinction: float, enough: float,
 ):  # fmt: skip
     """Emission-absorption along each ray, front to back: `picture` gets (key, soft, transmittance) per pixel, `glow`
-    what comes of flames, linear RGB.
+    the light of flames, linear RGB.
 
     `right` and `up` span half the picture; `extinction` is per cell. Density is sampled at multiples of `step` (cells)
-    from the eye and at the walls of the box, and linear between them, as is light over the optical depth, wherever
-    empty blocks are left out: leaving them out changes nothing. Smoke fades towards the walls over 1 / `fade_low` and
+    from the eye and at the walls of the box, and linear between them, as is light over the optical depth. Skipping
+    empty blocks changes nothing. Smoke fades towards the walls over 1 / `fade_low` and
     1 / `fade_high` cells. A ray ends once less than `enough` of the light behind it comes through, and where `solids`,
     at the surface `solid` = 1/2: it is matt, lit by the key light from `lamp` unless another solid is in between, and
     by the surroundings (`sky`: from above and from below), as far as smoke lets both through (`wall_key`,
@@ -122,7 +153,7 @@ def march(
             wanted = odd_column + odd_row > 0
             right_side, lower_side = (column + odd_column) * stride, (row + odd_row) * stride
             if wanted and right_side < width and lower_side < height:
-                # The four pixels of the pass before around this one; on a line of them two, each twice.
+                # The four pixels of the pass before around this one; if it lies between two of them, each twice.
                 left_side, upper_side = (column - odd_column) * stride, (row - odd_row) * stride
                 p00, p01 = upper_side * width + left_side, upper_side * width + right_side
                 p10, p11 = lower_side * width + left_side, lower_side * width + right_side
@@ -134,17 +165,9 @@ def march(
                     and _agree(picture, glow, flames, p00, p10, tolerance)
                 ):
                     wanted = False
-                    for c in ti.static(range(3)):
-                        picture[3 * pixel + c] = 0.25 * (
-                            picture[3 * p00 + c]
-                            + picture[3 * p01 + c]
-                            + picture[3 * p10 + c]
-                            + picture[3 * p11 + c]
-                        )
-                        if flames != 0:
-                            glow[3 * pixel + c] = 0.25 * (
-                                glow[3 * p00 + c] + glow[3 * p01 + c] + glow[3 * p10 + c] + glow[3 * p11 + c]
-                            )
+                    _set_to_mean(picture, pixel, p00, p01, p10, p11)
+                    if flames != 0:
+                        _set_to_mean(glow, pixel, p00, p01, p10, p11)
         if wanted:
             u = (2.0 * (column * stride) + 1.0) / width - 1.0
             v = 1.0 - (2.0 * (row * stride) + 1.0) / height
@@ -168,42 +191,24 @@ def march(
             while n < end and through > enough:
                 t = ti.max((n + 0.5) * step, enter)
                 x = eye + t * ray
-                b = V3(0.0, 0.0, 0.0)
-                for axis in ti.static(range(3)):
-                    b[axis] = ti.floor(ti.min(ti.max(x[axis] * (1.0 / BLOCK), 0.0), blocks[axis] - 1.0))
+                b = _block_of(x, blocks)
                 low = b * BLOCK
                 out = ti.max((low - eye) * inverse, (low + BLOCK - eye) * inverse).min()
                 beyond = ti.min(ti.max(ti.cast(ti.ceil(out / step - 0.5), ti.i32), n + 1), end)
-                if (
-                    block_max[
-                        (ti.cast(b[0], ti.i32) * by + ti.cast(b[1], ti.i32)) * bz + ti.cast(b[2], ti.i32)
-                    ]
-                    <= empty
-                ):
+                block = (ti.cast(b[0], ti.i32) * by + ti.cast(b[1], ti.i32)) * bz + ti.cast(b[2], ti.i32)
+                if block_max[block] <= empty:
                     marching = False
                     n = beyond
                 while n < beyond and through > enough:
                     if not marching:
                         here, rho, key_here, soft_here, fire_here, bright = (
-                            ti.max(n * step, enter),
-                            0.0,
-                            0.0,
-                            0.0,
-                            0.0,
-                            0.0,
-                        )
+                            ti.max(n * step, enter), 0.0, 0.0, 0.0, 0.0, 0.0,
+                        )  # fmt: skip
                     there = ti.min((n + 1) * step, leave)
                     x = eye + there * ray
                     hit = solids != 0 and _at(solid, x * to_solid, solid_size) > 0.5
                     if hit:
-                        near, far = here, there
-                        for _ in range(6):  # bisection
-                            middle = 0.5 * (near + far)
-                            if _at(solid, (eye + middle * ray) * to_solid, solid_size) > 0.5:
-                                far = middle
-                            else:
-                                near = middle
-                        there = far
+                        there = _surface(solid, eye, ray, here, there, to_solid, solid_size)
                         x = eye + there * ray
                     # Once for each end of a piece, twice where the ray has just come out of empty space.
                     for first in range(1 if marching else 0, 2):
@@ -231,12 +236,8 @@ def march(
                             if rho == 0.0:  # no smoke at the start, and so no light
                                 key_here, soft_here, fire_here = key_there, soft_there, fire_there
                             if flames != 0:
-                                shone += (
-                                    through
-                                    * emission
-                                    * (there - here)
-                                    * _shade(shades, 0.5 * (bright + bright_there))
-                                )
+                                shade = _shade(shades, 0.5 * (bright + bright_there))
+                                shone += through * emission * (there - here) * shade
                             tau = 0.5 * (rho + value) * extinction * (there - here)
                             if tau > 0.0:
                                 clear = ti.exp(-tau)
@@ -252,14 +253,8 @@ def march(
                                         through * fire * (fire_here * (absorbed - share) + fire_there * share)
                                     )
                                 through *= clear
-                        here, rho, key_here, soft_here, fire_here, bright = (
-                            t,
-                            value,
-                            key_there,
-                            soft_there,
-                            fire_there,
-                            bright_there,
-                        )
+                        here, rho, bright = t, value, bright_there
+                        key_here, soft_here, fire_here = key_there, soft_there, fire_there
                     marching = True
                     if hit and through > enough:
                         s = x * to_solid
