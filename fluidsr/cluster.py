@@ -75,7 +75,7 @@ class Cluster:
         return task
 
     def result(self, task: Any, name: str) -> Any:
-        """What the work has returned. Raises the errors of fluidsr that it has raised, and RunError for all others."""
+        """The result of the work. Raises the errors of fluidsr that it has raised, and RunError for all others."""
         try:
             with as_run_errors(name):
                 return task.result()
@@ -134,8 +134,8 @@ def connect(address: str, note: Callable[[str], None]) -> Any:
     """A client of the scheduler at `address` (`tcp://host:8786`); a context manager. `note` gets a message where no
     worker is there within ten seconds: what is asked for then waits for one.
 
-    Raises InputError where dask.distributed is not installed and where `address` is none, RunError where nobody answers
-    within three seconds.
+    Raises InputError where dask.distributed is not installed and where `address` is none, RunError where nothing
+    answers within three seconds.
     """
     try:
         from distributed import Client

@@ -1,4 +1,4 @@
-"""What a simulation is where nothing else is asked for: of the keys of a scene, and of a solver's Setup alike.
+"""Defaults of a simulation, the same for the keys of a scene and for a solver's Setup.
 
 Whatever is not here is off: 0, absent, or none.
 """

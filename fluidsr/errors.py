@@ -33,7 +33,7 @@ class FluidsrError(Exception):
 
 
 class InputError(FluidsrError):
-    """What the user gave cannot be used: an option, a path, a name, an array."""
+    """Input that cannot be used: an option, a path, a name, an array."""
 
     exit_code = 2
 

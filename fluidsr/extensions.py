@@ -80,7 +80,7 @@ class Registry(Generic[T]):
         return found
 
     def remedy(self, name: str) -> str:
-        """What to do about an unknown name."""
+        """The remedy for an unknown name."""
         close = difflib.get_close_matches(name, self.names(), n=1)
         if close:
             return f"did you mean '{close[0]}'?"

@@ -91,7 +91,7 @@ class Frame:
         return _frame_of, (values | {"others": dict(self.others)},)
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the smoke as seen along z."""
+        """The picture in a notebook: the smoke seen along z."""
         from fluidsr import frame_plot
 
         return frame_plot.png(self.numpy().density)

@@ -1,9 +1,9 @@
-"""Who writes into a folder: one process at a time for each part of the work in it.
+"""Ownership of a folder: one process at a time writes each part of the work in it.
 
 An owner holds `.owner-TOKEN.lock` through the operating system (`filelock`), which lets go of it when the process
 ends, however it ends; `.owner-TOKEN.json` beside it names host, process and work for the messages of others. Owners
 of different frames of one run share a folder: that is how a farm splits it. What is done under `exclusively` (looking
-for other owners, appending to a log) takes milliseconds, and nobody else does it meanwhile.
+for other owners, appending to a log) takes milliseconds, and is done by one process at a time.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class _Owner:
 
 
 class Ownership:
-    """This process writes `pieces` (frame numbers; None: everything) of what is in `folder`, and nobody else does.
+    """This process writes `pieces` (frame numbers; None: everything) of what is in `folder`, and no other process does.
 
     `alone`: whether no other process worked in the folder when it was taken; `notes`: sentences for the user about
     owners that ended without letting go. A context manager, which lets go at its end.
@@ -205,7 +205,7 @@ def _describe(folder: Path, token: str, work: str, pieces: frozenset[int] | None
 
 
 def _described(path: Path) -> _Owner:
-    """What an owner says of itself; one that says nothing sensible owns everything."""
+    """The claim of an owner; one with an invalid claim owns everything."""
     try:
         with path.open("rb") as file:
             said = json.loads(file.read(_MOST_BYTES))

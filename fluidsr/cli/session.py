@@ -118,7 +118,7 @@ def send(event: Event) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """Messages may hold text from files: no control characters, and one line each but for tracebacks."""
+    """Messages may hold text from files: no control characters, and one line each, except for tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = escaped(record.message)

@@ -1,4 +1,5 @@
-"""Coarse runs from recorded fine states, with a corrector: what a free run comes to, beside what it should have."""
+"""Coarse runs from recorded fine states, with a corrector: the state that a free run reaches, and the one it should
+have reached."""
 
 from __future__ import annotations
 
@@ -82,7 +83,7 @@ class CorrectedRuns:
     longest: int
 
     def samples(self, simulation: Simulation, seed: int) -> Iterator[ClosureSample]:
-        """The states that runs from end to end of the simulation come to, and what they then lack; without the first
+        """The states that runs from end to end of the simulation reach, and what they lack; without the first
         frame of each run, which begins in a fine state as closure pairs do."""
         rng = np.random.default_rng([seed, simulation.seed or 0])
         scene = coarse_scene(simulation)

@@ -65,7 +65,7 @@ class ReachedRun(FineSide):
         self._run = run
 
     def coarse(self, index: int) -> Frame:
-        """What the run has come to after `index` frames."""
+        """The frame that the run has reached after `index` frames."""
         return self._run[index]
 
 

@@ -38,7 +38,7 @@ class Side:
     box: Callable[[int], FrameGrid | None] | None = None
 
     def frame(self, number: int) -> tuple[Frame, bool]:
-        """The frame in m/s and with its time, and whether its box is merely that of its smoke."""
+        """The frame in m/s and with its time, and whether its box is only that of its smoke."""
         taken = self.take(number)
         if self.cell_size is not None:
             taken = replace(taken, frame=taken.frame.replace(cell_size=self.cell_size))
@@ -50,7 +50,7 @@ class Side:
         return frame, taken.tight
 
     def tight_box(self, number: int) -> FrameGrid | None:
-        """The box of a frame whose box is merely that of its smoke; None for one without any."""
+        """The box of a frame whose box is only that of its smoke; None for one without any."""
         if self.box is None:
             frame, _ = self.frame(number)
             return None if _is_empty(frame) else FrameGrid.of(frame)
@@ -200,7 +200,7 @@ def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int
             problem = (
                 f"no frame is in both: they are numbered {_span(coarse.numbers)} and {_span(fine.numbers)}"
             )
-            raise InputError("low and high", problem, "rename one, so that equal numbers belong together")
+            raise InputError("low and high", problem, "rename one, so that equal numbers form pairs")
         for number in sorted(alone):
             if numbers[0] < number < numbers[-1]:
                 lacking = fine if number in coarse.numbers else coarse

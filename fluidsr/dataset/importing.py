@@ -24,7 +24,7 @@ from fluidsr.errors import DatasetError, InputError
 PAIRS = (
     "imported"  # what the root says of its pairs; each simulation says whether its coarse side was filtered
 )
-_STILL = 1e-3  # coarse cells per frame; nobody trains on air this slow
+_STILL = 1e-3  # coarse cells per frame; slower air is not useful for training
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether the two sides of a foreign pair belong together.
+"""Checks that the two sides of an external pair match.
 
 Where their cells lie to one another: whole coarse cells, one box for both. And whether they show the same smoke:
 what a wrong pairing, scale or place betrays.
@@ -22,7 +22,7 @@ _ALIKE = 1e-4  # how much cell sizes that mean the same may differ
 
 @dataclass(frozen=True)
 class Extent:
-    """The box of a whole sequence; `tight` says that it is merely that of the smoke, with nothing beyond it."""
+    """The box of a whole sequence; `tight` says that it is only that of the smoke, with nothing beyond it."""
 
     place: FrameGrid
     tight: bool = False
@@ -86,7 +86,7 @@ def of_fine(fine: Extent, factor: int) -> Grids:
     """Whole coarse cells for a fine sequence that has no coarse side.
 
     A known box is cut at its upper ends where they are not multiples of `factor` (empty cells there would look like
-    an edge of the smoke); a box that is merely that of the smoke gets a coarse cell of air around it, and whatever
+    an edge of the smoke); a box that is only that of the smoke gets a coarse cell of air around it, and whatever
     else makes it whole. Raises InputError where nothing would be left.
     """
     place = fine.place
@@ -168,7 +168,7 @@ class DensityComparison:
         return float(self._sums[1] / self._sums[2]) if self._sums[2] > 0 else np.inf
 
     def doubt(self) -> str | None:
-        """A sentence for the user where the sides hardly belong together."""
+        """A sentence for the user where the sides hardly match."""
         if self.correlation < _LEAST_CORRELATION:
             by = f"{self.correlation:.2f}"
             return f"its sides show different smoke (they correlate by {by}): do they belong together?"

@@ -40,7 +40,7 @@ def in_processes(
     restarted; RunError if they keep dying before one is complete."""
     from concurrent.futures.process import BrokenProcessPool
 
-    # multiprocessing's watchman, which inherits this, would end the run with what a dead worker could not put away.
+    # multiprocessing's resource tracker, which inherits this, would otherwise warn about resources of a dead worker.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     remaining = {job.name: job for job in jobs}
     deaths = 0

@@ -25,7 +25,7 @@ def kernel_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.P
 
 
 def filter_matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Each layer's name and kernel as `[filters, inputs * cells]`, as the layer applies it but for a spectral norm."""
+    """Each layer's name and kernel as `[filters, inputs * cells]`, as the layer applies it, without a spectral norm."""
     for name, module, weight in kernel_parameters(network):
         if isinstance(module, BalancedSubpixelUpsample):
             yield name, balanced(weight).flatten(0, 1).flatten(1)

@@ -204,7 +204,7 @@ class MultiPass(CroppingGenerator):
         return means.expand(*means.shape[:-4], edge, -1, edge, -1).flatten(-5, -4).flatten(-3, -2)
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a generator of the same hyperparameters, but for `passes`: of the passes of both."""
+        """Take the weights of a generator of the same hyperparameters except `passes`: of the passes of both."""
         own = self.state_dict()
         super().load_folded({**own, **{name: tensor for name, tensor in weights.items() if name in own}})
 

@@ -375,7 +375,7 @@ class SmokeGenerator(Generator):
         return self
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a folded generator of the same hyperparameters, but for `norm`."""
+        """Take the weights of a folded generator of the same hyperparameters except `norm`."""
         if self.options.norm == "spectral":
             load_folded(self, weights)
         else:

@@ -43,7 +43,7 @@ class CoarseExchange:
         return Frame(saved.tensors["density"]).with_fields(saved.tensors, **place).torch(device)
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Remove frames that nobody reads any more."""
+        """Remove frames that will not be read again."""
         for number in numbers:
             self._path(number).unlink(missing_ok=True)
 

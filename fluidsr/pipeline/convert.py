@@ -35,7 +35,7 @@ _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 @dataclass(frozen=True)
 class ConvertSettings:
-    """What is done to every frame. `fields` are written with the density; none named: all that a frame has."""
+    """The options of a conversion. `fields` are written with the density; empty: all that a frame has."""
 
     formats: tuple[str, ...]
     intake: ReadOptions = field(default_factory=ReadOptions)
@@ -206,7 +206,7 @@ def _by_windows(
 
 
 def _renamed(fields: Sequence[str], suffix: str) -> list[str]:
-    """What to say of fields whose names a format cannot have."""
+    """Notes on fields whose names a format does not allow."""
     taken = npz.PLACE if suffix == ".npz" else ()
     new = stored_names([name for name in fields if name != FACES], suffix, taken)
     return [f"{name!r} is written as {word!r}" for name, word in new.items() if name != word]

@@ -1,4 +1,4 @@
-"""What a simulation that diverged leaves in its folder's `crash/`: the last good state, a scene that begins with it,
+"""The `crash/` folder of a simulation that diverged: the last good state, a scene that begins with it,
 and a report."""
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class EvaluatedMethods:
     def of(
         cls, upscalers: Mapping[str, Upscaler], dim: int, factor: int, device: str, *, wavelet: bool
     ) -> EvaluatedMethods:
-        """With the models in `upscalers`, by name, the first the evaluated one."""
+        """Made from the models in `upscalers`, by name; the first is the one under evaluation."""
         from fluidsr import evaluation, upscaling
         from fluidsr.models.carry import carry_model
 

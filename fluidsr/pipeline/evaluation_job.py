@@ -1,4 +1,4 @@
-"""What an evaluation computes of one simulation, here or on a worker of a cluster."""
+"""The evaluation of one simulation, here or on a worker of a cluster."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class SimulationJob:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What a job has asked for."""
+    """The result of a job."""
 
     report: Report | None
     rendered: Rendered | None

@@ -85,7 +85,8 @@ def finetune_job(
 
 
 def describe_files(model: str, pairs: OwnPairs) -> dict[str, Any]:
-    """What would be imported for `model`; nothing is written and no frame chosen. Raises as `finetune_job`."""
+    """The pairs that would be imported for `model`; nothing is written and no frame chosen. Raises as
+    `finetune_job`."""
     pairs.check()
     card = generator_card(model)
     simulations = _simulations(pairs, card)
@@ -176,8 +177,8 @@ def finetune_recipe(
 
 
 def result(model: Path) -> dict[str, Any]:
-    """What a training came to, from the card of its model: figures `before` (None where `patience` is off) and `after`
-    on held-out frames."""
+    """The result of a finetuning, from the card of its model: figures `before` (None where `patience` is off) and
+    `after` on held-out frames."""
     from fluidsr import models
 
     card = models.read_card(model)
@@ -229,7 +230,7 @@ def _missing_discriminators(model: str, card: Card) -> str:
 
 
 def _leave_adversary_out(data: dict[str, Any]) -> None:
-    """Of a recipe's data: no discriminators and no loss that needs one."""
+    """Remove discriminators, and losses that need one, from a recipe's data."""
     losses = data["losses"]
     data["discriminators"] = None
     losses |= dict.fromkeys(_ADVERSARIAL, 0.0)

@@ -40,7 +40,7 @@ def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None
 
 
 def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
-    """What to ask of a file for density and `fields`: with velocity, and, should it have none, without."""
+    """The lists of fields to try for density and `fields`: with velocity, then without."""
     others = [name for name in fields if name not in ("density", "velocity")]
     return [["density", "velocity", *others], ["density", *others]]
 
@@ -55,7 +55,7 @@ def read(
     """The frame, its velocity in m/s, and sentences for the user. A frame without velocity is read, too.
 
     Where its file says nothing of time, it is that of its series, or its number times `dt`. A frame whose box
-    is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
+    is only that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
     the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
     """
     taken, _ = take(item, read_options, fields, ("density",))
@@ -98,7 +98,7 @@ def _begins_at_zero(item: FrameRef) -> bool:
 
 
 def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
-    """A sentence for the user where the frame's motion rests on a frame rate that nobody has stated."""
+    """A sentence for the user where the frame's motion rests on an assumed frame rate."""
     rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
     if rate is not None:
         yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
@@ -178,7 +178,7 @@ def box(item: FrameRef, read_options: ReadOptions, *wanted: Sequence[str]) -> Fr
 
 
 def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result:
-    """What `read` gives for the first of the lists of fields that the file has whole."""
+    """The result of `read` for the first of the lists of fields that the file has completely."""
     for fields in wanted:
         try:
             return read(fields)

@@ -38,7 +38,7 @@ class FrameRef:
 
     @property
     def name(self) -> str:
-        """What its results are called: as its file, or with its number where others would have the same name."""
+        """The name of its results: that of its file, with its number if others would have the same name."""
         return f"{self.source.stem}_{self.number:04d}" if self.one_of_many else self.source.stem
 
     def targets(self, root: Path, formats: Sequence[str]) -> list[Path]:
@@ -65,7 +65,7 @@ class FrameSequence:
     def of(
         cls, inputs: Sequence[str], frames_wanted: str | None = None, *, skip_damaged: bool | None = None
     ) -> FrameSequence:
-        """What `inputs` (files, folders, patterns, series) name; `frames_wanted` picks from it.
+        """The frames of `inputs` (files, folders, patterns, series); `frames_wanted` selects from them.
 
         A frame's number is the one in its file's name; where a name has none, or frames lie between whole ones, all
         are numbered by their places. No two have the same name for their results. Raises InputError where nothing is
@@ -141,7 +141,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _fault_of(path: Path) -> str | None:
-    """What makes a file useless, as seen without opening it: there is none behind the name, or no byte in it."""
+    """Why a file cannot be used, found without opening it: it does not exist, or is empty."""
     try:
         return "is empty (0 bytes)" if path.stat().st_size == 0 else None
     except (OSError, ValueError) as error:

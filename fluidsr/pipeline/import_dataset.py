@@ -83,7 +83,7 @@ def scalarflow(
 
 
 def describe(simulations: Sequence[ExternalPair]) -> dict[str, Any]:
-    """What would be imported; the files are looked at, and nothing is written."""
+    """The pairs that would be imported; reads the files and writes nothing."""
     from fluidsr.dataset import survey
 
     descriptions: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What `import-dataset` is asked for: simulations with their two sides, from YAML or from options."""
+"""The manifest of `import-dataset`: simulations with their two sides, from YAML or from options."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def load(path: Path, options: Mapping[str, Any]) -> PairsFile:
 
 
 def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFile:
-    """What `--low` and `--high`, given in turn, ask for. Raises InputError where they do not belong together."""
+    """The manifest of `--low` and `--high`, paired in order. Raises InputError where they do not match."""
     if not high:
         raise InputError(
             "high", "no fine side is given", "give a YAML file of pairs, or `high` with `low` or `factor`"

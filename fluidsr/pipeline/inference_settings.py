@@ -22,7 +22,7 @@ class InferenceSettings:
     precision: str = "float32"
 
     def on(self, device: str | None) -> InferenceSettings:
-        """With the precision that `auto` is on `device`: what a run records. None: no network runs."""
+        """The same with the precision that `auto` means on `device`, as a run records it. None: no network runs."""
         if device is not None:
             return replace(self, precision=devices.resolve_precision(self.precision, device))
         return replace(self, precision="float32") if self.precision == "auto" else self

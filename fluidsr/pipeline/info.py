@@ -142,7 +142,7 @@ def zigzag(store: Store) -> dict[str, Any]:
 def suitability(
     item: FrameRef, read_options: ReadOptions = _AS_DETECTED, worded: Callable[[FluidsrError], str] = str
 ) -> dict[str, Any]:
-    """What `upsample` would make of the frame: `as_read`, how it understands the grids, and `models`, what each
+    """How `upsample` would treat the frame: `as_read`, how it interprets the grids, and `models`, what each
     shipped generator that fits would give and ask for.
 
     For a file that cannot be read as a frame `as_read` says why, in the words of `worded`.

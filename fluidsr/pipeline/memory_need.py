@@ -1,4 +1,4 @@
-"""What a simulation will hold in memory, compared with what there is before it starts."""
+"""The memory that a simulation will need, compared with the free memory before it starts."""
 
 from __future__ import annotations
 

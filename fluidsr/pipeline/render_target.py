@@ -1,4 +1,4 @@
-"""What `fluidsr render` writes: one picture, pictures by number, a movie, or a flipbook sheet."""
+"""The target of `fluidsr render`: one picture, pictures by number, a movie, or a flipbook sheet."""
 
 from __future__ import annotations
 

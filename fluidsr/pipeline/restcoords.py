@@ -27,7 +27,7 @@ from fluidsr.volumes.staggered import FACES, written_fields
 
 @dataclass(frozen=True)
 class RestSettings:
-    """What is done to a sequence. `fields` are written with density and the coordinates; none named: all that a frame
+    """The options of `restcoords`. `fields` are written with density and the coordinates; empty: all that a frame
     has. `period`: frames from one reset of a set of coordinates to its next."""
 
     period: int = PERIOD

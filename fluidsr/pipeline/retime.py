@@ -34,7 +34,7 @@ from fluidsr.volumes.staggered import FACES, written_fields
 
 @dataclass(frozen=True)
 class RetimeSettings:
-    """What is done to a sequence; plain values, so that it travels to any worker."""
+    """The options of `retime`; plain values, so that they can be sent to workers."""
 
     frame_rate: float | None = None  # of the result; None: that of the input
     speed: float = 1.0
@@ -151,7 +151,7 @@ def retime(
 def describe(
     inputs: Sequence[str], settings: RetimeSettings, *, frames_wanted: str | None = None
 ) -> dict[str, Any]:
-    """What would be done with `inputs`, and its cost; reads the first frame, and writes nothing."""
+    """The retiming that would be made of `inputs`, and its cost; reads the first frame and writes nothing."""
     cache = FrameSequence.of(inputs)
     plan = _plan(cache, settings, frames_wanted)
     frame, device = plan.first[1], devices.resolve(settings.device)

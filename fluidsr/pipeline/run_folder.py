@@ -42,7 +42,7 @@ _Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
 
 
 class _File(BaseModel):
-    """What a file had when it was finished."""
+    """Size and time of a file when it was finished."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -227,7 +227,7 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def _damage(file: Path, stored: Mapping[str, Any] | None) -> str:
-    """What is wrong with a finished frame's file; empty where nothing is."""
+    """The problem of a finished frame's file; empty if there is none."""
     try:
         size = file.stat().st_size
         if stored is None:
@@ -285,7 +285,7 @@ def _told(value: Any) -> str:
 
 
 def _is_unborn(path: Path) -> bool:
-    """Whether the folder is empty but for what a run leaves that was stopped before it wrote `run.yaml`."""
+    """Whether the folder is empty except for what a run leaves if it is stopped before it writes `run.yaml`."""
     for entry in path.iterdir():
         if entry.name == "frames" and entry.is_dir():
             if any(entry.iterdir()):
@@ -345,7 +345,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """What a run's `run.yaml` says. Raises InputError where it cannot be read."""
+    """The contents of a run's `run.yaml`. Raises InputError where it cannot be read."""
     spec = folder / _SPEC
     document = None
     with suppress(OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError):
@@ -364,7 +364,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
 
 
 def _drop_cut_line(log: Path) -> None:
-    """Shorten the log to its last whole line: one that a stop cut off would swallow the next."""
+    """Shorten the log to its last whole line: the next record would be appended to a truncated line."""
     if not log.is_file():
         return
     with log.open("rb+") as file:

@@ -1,4 +1,4 @@
-"""What an artist turns of a generator: how much detail it adds, the velocity that it is shown, and its style.
+"""Artist controls of a generator: how much detail it adds, the velocity that it reads, and its style.
 
 The first two are a factor for everything, times those of regions, times those in a volume.
 """
@@ -45,7 +45,7 @@ class ScaleField:
 
     @property
     def mask_key(self) -> str:
-        """What the option is called that gives the mask."""
+        """The name of the option for the mask."""
         return "mask" if self.key == "velocity_scale" else f"{self.key}_mask"
 
     def check(self, dim: int) -> None:
@@ -79,7 +79,8 @@ class ScaleField:
         return np.float32(self.scale) * product
 
     def mask_identity(self) -> dict[str, Any] | None:
-        """Of the mask what is in its files, not where they lie. Raises InputError where they do not exist."""
+        """The identity of the mask by the contents of its files, not by their paths. Raises InputError where they do
+        not exist."""
         if self.mask is None:
             return None
         items = _items(self.mask_key, self.mask)
@@ -110,7 +111,7 @@ class Shaping:
         style: Mapping[str, float] | None = None,
         styles: str | None = None,
     ) -> Shaping:
-        """From the keys of a scene's `upscale`, which are the options of the command line too."""
+        """Made from the keys of a scene's `upscale`, which are also options of the command line."""
         return cls(
             ScaleField(velocity_scale, regions, mask, mask_grid),
             ScaleField(detail, regions, detail_mask, detail_mask_grid, "detail"),
@@ -118,7 +119,7 @@ class Shaping:
         )
 
     def for_models(self, models: Sequence[str]) -> Shaping:
-        """With the style of one of `models`. Raises InputError as `StyleChoice.resolved` does."""
+        """The same with the style of one of `models`. Raises InputError as `StyleChoice.resolved` does."""
         return replace(self, style=self.style.resolved(models))
 
     def check(self, dim: int) -> None:
@@ -147,7 +148,7 @@ class Shaping:
         }
 
     def mask_identity(self) -> dict[str, Any]:
-        """Of the masks what is in their files."""
+        """The identities of the masks by the contents of their files."""
         return {each.mask_key: each.mask_identity() for each in (self.velocity_scale, self.detail)}
 
 

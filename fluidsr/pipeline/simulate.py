@@ -182,7 +182,7 @@ def _simulate_into(
 
 
 def describe(job: SimulateJob) -> dict[str, Any]:
-    """What would be done with the scene, and its cost; computes and writes nothing."""
+    """The run that `simulate` would make of the scene, and its cost; computes and writes nothing."""
     method = upscale_methods.method_for(job.scene, job.device, job.inference)
     corrector = corrector_for(job.scene, job.device)
     read_start(job.scene)  # reports errors in it

@@ -1,4 +1,4 @@
-"""What a run of `fluidsr simulate` is asked for, and one of its frames."""
+"""The job of `fluidsr simulate`, and one of its frames."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class StyleChoice:
     sha256: str | None = None
 
     def resolved(self, models: Sequence[str]) -> StyleChoice:
-        """With the shift of the content that the amounts make in the one of `models` that they are of.
+        """The same with the shift of the content that the amounts give in the one of `models` that they belong to.
 
         Raises InputError where none of the models has a latent code, and for unknown directions, and for those of
         another model.

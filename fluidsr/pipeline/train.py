@@ -204,7 +204,7 @@ def draws_neighbours(recipe: Recipe) -> bool:
 
 
 def summary(store: Store | DataSource) -> dict[str, Any]:
-    """What a card says about a dataset."""
+    """The entry of a dataset in a model card."""
     counts = {split: len(store.simulations(split)) for split in ("train", "validation", "test")}
     keys = ("dim", "factor", "resolution", "frames", "pairs", "seed")
     return {

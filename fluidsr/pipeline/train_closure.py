@@ -90,7 +90,7 @@ class ClosureJob:
 
 
 def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSamples:
-    """What `recipe` is trained on; with `reached` the coarse runs of the training split are made first."""
+    """The samples for `recipe`; with `reached` the coarse runs of the training split are made first."""
     from fluidsr import models
     from fluidsr.dataset.closure_runs import CorrectedRuns
     from fluidsr.dataset.closure_samples import ClosureSamples, closure_simulations

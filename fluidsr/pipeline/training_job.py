@@ -1,4 +1,4 @@
-"""What `fluidsr train` is asked for: a generator's training or that of a corrector of coarse runs."""
+"""The job of `fluidsr train`: the training of a generator or of a corrector of coarse runs."""
 
 from __future__ import annotations
 

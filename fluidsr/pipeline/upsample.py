@@ -127,8 +127,8 @@ def upsample(
 def describe(
     inputs: Sequence[str], settings: UpsampleSettings, *, frames_wanted: str | None = None
 ) -> dict[str, Any]:
-    """What would be done, and the cost of a frame that is full of smoke, by the first one; computes and writes nothing.
-    Raises as `upsample` does."""
+    """The run that `upsample` would make, and the cost of a frame full of smoke of the first one's size; writes
+    nothing. Raises as `upsample` does."""
     settings = _resolved(settings)
     cards = _cards(settings)
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
@@ -177,7 +177,7 @@ def describe(
 
 
 def _resolved(settings: UpsampleSettings) -> UpsampleSettings:
-    """With the device and the precision that `auto` is here, and the numbers of the style."""
+    """The same with the device and precision that `auto` means here, and the numbers of the style."""
     device = devices.resolve(settings.device)
     return replace(
         settings,

@@ -92,7 +92,7 @@ def upsample_file(
 
 
 def input_bytes(frame: Frame, shape: Sequence[int]) -> int:
-    """Of the fields of `frame` on a grid of `shape`."""
+    """The bytes of the fields of `frame` on a grid of `shape`."""
     numbers = sum(math.prod(values.shape[: -frame.dim]) for values in frame.fields().values())
     return 4 * numbers * math.prod(shape)
 

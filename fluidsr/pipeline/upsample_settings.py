@@ -15,7 +15,7 @@ MOST_PASSES = 3
 
 @dataclass(frozen=True)
 class UpsampleSettings:
-    """What is done to every frame; plain values, so that it travels to any worker. `models`: that of each pass."""
+    """The options of an upsampling; plain values, so that they can be sent to workers. `models`: one for each pass."""
 
     models: tuple[str, ...]
     device: str = "auto"
@@ -33,7 +33,7 @@ class UpsampleSettings:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The formats of the files, but for those that a frame may lack."""
+        """The formats of the files; a large, mostly empty frame may lack vti."""
         return self.formats or ("vdb", "vti")
 
 

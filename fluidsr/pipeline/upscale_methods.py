@@ -53,7 +53,7 @@ class UpscaleRun(Protocol):
         """Advance to the next coarse frame, and return its fine frame, not computed yet."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What `restore` needs to continue bit-identically."""
+        """The tensors that `restore` needs to continue bit-identically."""
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Return to a `state()`. Raises InputError where it does not fit."""
@@ -107,7 +107,8 @@ class GeneratorMethod:
     def of_model(
         cls, config: ModelUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """With a trained generator. Raises ModelError where it is of another dimension than `periodic` has axes."""
+        """The method with a trained generator. Raises ModelError where it is of another dimension than `periodic` has
+        axes."""
         dim = len(periodic)
         shaping = Shaping.given(
             detail=config.detail,
@@ -133,7 +134,7 @@ class GeneratorMethod:
     def of_carry(
         cls, config: CarryUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """With the generator that has no weights."""
+        """The method with the generator that has no weights."""
         from fluidsr.models.carry import carry_model
 
         if settings.precision != "float32":
@@ -186,8 +187,8 @@ class GeneratorMethod:
 class _GeneratorRun:
     """Keeps the frames that the generator looks back on: those that have a fine frame, which `first` has not.
 
-    A generator that reads its own last fine frame gets it of every frame, also of those that nobody asks for. The state
-    has the fine frame before the present one, which may not be made yet.
+    A generator that reads its own last fine frame gets that of every frame, also of frames that are not written. The
+    state has the fine frame before the present one, which may not be made yet.
     """
 
     def __init__(self, method: GeneratorMethod, first: Frame) -> None:

@@ -103,7 +103,7 @@ class Keyframe(Strict):
 
 
 class Moving(Strict):
-    """What can move."""
+    """A body that can move."""
 
     motion: Annotated[tuple[Keyframe, ...], Field(min_length=1, max_length=10_000)] | None = Field(
         default=None, description="Keyframes, ordered by time; absent: it is at rest"
@@ -111,7 +111,8 @@ class Moving(Strict):
 
 
 class Emission(Moving):
-    """What a source gives while it is on: to the share of each cell that its shape takes, and to what flows across."""
+    """What a source emits while it is active, into the covered share of each cell and into the gas that flows
+    across."""
 
     density: NotNegative | None = Field(
         default=None, description="Density is raised to this value; absent: density is not changed"

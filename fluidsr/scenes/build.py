@@ -1,4 +1,4 @@
-"""From a scene to a solver, and from a solver to the frame that everything downstream takes."""
+"""Building a solver from a scene, and frames from a solver."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
 
 
 def setup_of(scene: Scene) -> Setup:
-    """What the solver is made of for `scene`: the same numbers, none of them interpreted here."""
+    """The solver's Setup for `scene`: the same numbers, none of them interpreted here."""
     from fluidsr.solver import (
         Combustion,
         Grid,

@@ -86,7 +86,7 @@ class Corrector:
         solver.add_velocity(change.velocity[0] * scale, seconds, most_energy)
 
     def _buoyant_work(self, frame: Frame) -> float:
-        """What buoyancy adds to the kinetic energy in a frame, in the unit of `Solver.kinetic_energy`."""
+        """The kinetic energy that buoyancy adds in a frame, in the unit of `Solver.kinetic_energy`."""
         assert frame.velocity is not None
         lift = lift_of(frame, self._per_kelvin, self._per_density)
         power = float((lift * frame.velocity[self._scene.up_axis]).sum())

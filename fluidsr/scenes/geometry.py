@@ -43,9 +43,9 @@ def inside(body: Any, points: np.ndarray) -> np.ndarray:
 
 
 def distance(body: Any, points: np.ndarray) -> np.ndarray:
-    """From the `points [n, d]` to the surface of the shape where it was placed (metres), `[n]`, negative inside.
+    """Distances (m) of the `points [n, d]` from the surface of the placed shape, `[n]`, negative inside.
 
-    Exact, but for a mesh: inside of its box to within a 64th of its size.
+    Exact, except for a mesh: inside of its box to within a 64th of its size.
     """
     offset = points - np.asarray(body.center)
     if body.shape == "mesh":

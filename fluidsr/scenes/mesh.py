@@ -285,7 +285,7 @@ def _near(
 
 
 def _distances(points: np.ndarray, triangles: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """From places to the nearest triangle."""
+    """The distances from points to the nearest triangle."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkDoubleArray
     from vtkmodules.vtkFiltersCore import vtkImplicitPolyDataDistance

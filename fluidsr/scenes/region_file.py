@@ -1,4 +1,4 @@
-"""A YAML file of regions, for caches that no scene of ours belongs to."""
+"""A YAML file of regions, for caches that were not made from a scene."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fluidsr.scenes.yaml_loader import load_yaml_model
 
 
 class RegionFile(Strict):
-    """What `upscale.regions` is in a scene."""
+    """The regions of a file, as `upscale.regions` of a scene."""
 
     regions: Annotated[Regions, Field(min_length=1)] = Field(
         description="Shapes with factors on the detail, and on the velocity that the generator is shown"

@@ -20,7 +20,7 @@ DetailFactor: TypeAlias = Annotated[Number, Field(ge=0, le=MOST_DETAIL)]
 
 
 class RegionEffect(Moving):
-    """What a region does to the detail of a generator, and to the velocity that the generator is shown; the files' own
+    """The effect of a region on the detail of a generator and on the velocity that it reads; the files' own
     velocity stays as it is. One of the two factors is given at least."""
 
     detail: DetailFactor = Field(

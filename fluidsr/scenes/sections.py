@@ -237,7 +237,7 @@ class Numerics(Strict):
 
 
 class Start(Strict):
-    """What the air holds at the beginning: a frame of any volume file, resampled onto the domain (trilinear).
+    """The initial state of the air: a frame of any volume file, resampled onto the domain (trilinear).
 
     What lies outside of the domain is dropped. Velocity goes from centers to faces, and is made divergence-free
     before the first step.

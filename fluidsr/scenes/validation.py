@@ -1,4 +1,4 @@
-"""What a scene and its bodies must satisfy beyond the kinds of their values: things fit the domain, and each
+"""Validation of a scene and its bodies beyond the types of their values: things fit the domain, and each
 other.
 """
 
@@ -329,7 +329,7 @@ def _output(scene: Sections) -> list[Problem]:
 
 
 def problems_of_body(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
-    """What is wrong with a body at the key `where` in a scene of `dim` dimensions; empty where nothing is."""
+    """The problems of a body at the key `where` in a scene of `dim` dimensions; empty if there are none."""
     problems = []
     for key in ("center", "size", "velocity"):
         value = getattr(body, key, None)

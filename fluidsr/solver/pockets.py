@@ -39,7 +39,7 @@ def pockets_of(grid: Grid, fluid: np.ndarray, weights: Sequence[np.ndarray]) -> 
 
 
 def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels from 1 (0: solid) of cells that hang together, and pairs [2, n] of labels that do, too."""
+    """Labels from 1 (0: solid) of connected cells, and pairs [2, n] of labels that are connected, too."""
     # A thin wall, or an opening too small to count, may stand between two cells of fluid, which neighbourhood
     # alone does not show: those cells get a label each, to be joined face by face.
     walled = np.zeros(fluid.shape, bool)

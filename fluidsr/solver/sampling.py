@@ -76,7 +76,7 @@ def corners(a: ti.template(), q, o):
 
 @ti.func
 def trilinear(a000, a001, a010, a011, a100, a101, a110, a111, g, f):
-    """Of the eight samples with the weights `g` and `f` from `lattice_3d`."""
+    """The weighted sum of the eight samples with the weights `g` and `f` from `lattice_3d`."""
     return g[0] * (g[1] * (g[2] * a000 + f[2] * a001) + f[1] * (g[2] * a010 + f[2] * a011)) + f[0] * (
         g[1] * (g[2] * a100 + f[2] * a101) + f[1] * (g[2] * a110 + f[2] * a111)
     )

@@ -265,7 +265,7 @@ class Solids:
         return blocked_cells(self.grid, self.cut_cells.fluid, self.cut_cells.weights, box, least)
 
     def _walls(self, reach: int) -> list[_Walls]:
-        """What `block_leaks` tests for flow that crosses at most `reach` cells."""
+        """The cells that `block_leaks` tests for flow that crosses at most `reach` cells."""
         if self._still_walls is None or self._still_walls[0] < reach:
             self._still_walls = reach, self._near_walls(self._still_boxes, reach)
         if self._moving_walls is None or self._moving_walls[0] < reach:

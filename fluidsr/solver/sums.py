@@ -12,7 +12,7 @@ from fluidsr.solver.state import zeros
 
 @dataclass(frozen=True)
 class Norms:
-    """Of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing
+    """Norms of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing
     it."""
 
     l2: float
@@ -29,15 +29,15 @@ class Sums:
         self.parts, self.columns = parts, columns
 
     def sum(self) -> float:
-        """Of the first number of each part."""
+        """The sum of the first number of each part."""
         return float(self._columns()[0].sum())
 
     def totals(self) -> list[float]:
-        """Of each of the numbers of a part."""
+        """The sum of each of the numbers of a part."""
         return [float(column.sum()) for column in self._columns()]
 
     def norms(self) -> Norms:
-        """Of parts that hold (sum of squares, greatest magnitude, greatest speed)."""
+        """The norms of parts that hold (sum of squares, greatest magnitude, greatest speed)."""
         squares, greatest, speed = self._columns()
         return Norms(float(np.sqrt(squares.sum())), float(greatest.max()), float(speed.max()))
 

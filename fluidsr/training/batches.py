@@ -152,8 +152,9 @@ class TrainingBatch:
         return frames, mask
 
     def backward_pass(self, generator: nn.Module) -> Tensor:
-        """What a generator that reads its own last frame makes of all frames but the last one on the way back from it,
-        `[B, T - 1, 1, *(S * factor)]`. Only what is carried runs backwards; the coarse frames are what they are."""
+        """The output of a generator that reads its own last frame on the way back from the last frame, for all frames
+        but it, `[B, T - 1, 1, *(S * factor)]`. Only what is carried runs backwards; the coarse frames are what they
+        are."""
         given = [x for x in (self.coarse, self.history) if x is not None]
         outputs = [self.unflatten(self.output(generator, cache=True))[:, -1]]
         for at in reversed(range(self.coarse.shape[1] - 1)):

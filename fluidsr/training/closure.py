@@ -331,7 +331,7 @@ def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
 
 
 class Change(NamedTuple):
-    """What a Correction changes of a sample: `velocity [1, dim, *S]`, coarse cells per frame, and `density
+    """The change that a Correction makes to a sample: `velocity [1, dim, *S]`, coarse cells per frame, and `density
     [1, 1, *S]`, None where it corrects velocity alone."""
 
     velocity: Tensor

@@ -1,4 +1,4 @@
-"""What a training's discriminators have learned: accuracies, and whether they use the coarse frame. No update is made.
+"""Examination of a training's discriminators: accuracies, and whether they use the coarse frame. No update is made.
 
 Any single process may call these: they do not wait for the others.
 """

@@ -88,7 +88,7 @@ def _remove_training(folder: Path, name: str) -> None:
 
 
 def _names(checkpoint: Path) -> set[str]:
-    """What the models were called whose training is there: one of another recipe is overwritten, too."""
+    """The names of the models whose training is in the folder: one of another recipe is overwritten, too."""
     names = set()
     for file in (checkpoint, checkpoints.previous(checkpoint)):
         with suppress(checkpoints.Damaged, KeyError, TypeError):

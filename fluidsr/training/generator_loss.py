@@ -1,4 +1,4 @@
-"""What the generator minimises: the weighted losses of a recipe on one batch (thesis, equation 3.8)."""
+"""The loss of the generator: the weighted losses of a recipe on one batch (thesis, equation 3.8)."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class Logger:
 
 
 class TensorBoard(Logger):
-    """What TensorBoard reads. Written at once and by the caller: the thread of TensorBoard's own writer would print a
-    traceback where the disk is full, and lose what it holds where the process is killed.
+    """TensorBoard's event files. Written at once and by the caller: the thread of TensorBoard's own writer would print
+    a traceback where the disk is full, and lose what it holds where the process is killed.
 
     The records of steps after `start`, of a run that was resumed there, are marked as superseded.
     """

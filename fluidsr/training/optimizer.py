@@ -92,7 +92,7 @@ def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def tensors_of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of tensors called `OWNER/NAME` those of one owner, by NAME."""
+    """The tensors of one owner, by NAME, of tensors called `OWNER/NAME`."""
     return {k.partition("/")[2]: t for k, t in tensors.items() if k.partition("/")[0] == owner}
 
 

@@ -1,4 +1,4 @@
-"""Recipe: everything that decides how a generator is trained, but for the data and the machine."""
+"""Recipe: everything that decides how a generator is trained, except the data and the machine."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """That the generator has a loss, and each discriminator the weight of its loss."""
+    """Losses that the generator lacks, and discriminators whose loss has no weight."""
     losses, discriminators = recipe.losses, recipe.discriminators
     by_loss = {
         "spatial": discriminators.spatial if discriminators else None,

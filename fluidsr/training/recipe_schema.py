@@ -70,7 +70,7 @@ class _Network(ArchitectureOptions):
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What `fluidsr.models.build` needs beside the architecture, dim and factor."""
+        """The arguments of `fluidsr.models.build` besides architecture, dim and factor."""
         return self.model_dump(exclude={"architecture"})
 
 
@@ -167,7 +167,7 @@ def _augmentation(value: Any) -> Any:
 
 
 class ReachedFrames(Section):
-    """Coarse frames that corrected runs from fine states come to: what a generator sees after `simulate`."""
+    """Coarse frames that corrected runs from fine states reach: the input of a generator in `simulate`."""
 
     closure: str = Field(
         default="auto",

@@ -1,4 +1,4 @@
-"""What the sections of a recipe are made of: their base class, and bounded numbers."""
+"""The base class of a recipe's sections, and bounded numbers for their keys."""
 
 from __future__ import annotations
 

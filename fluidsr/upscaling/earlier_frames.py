@@ -19,7 +19,8 @@ _OFF = 0.01  # of a cell; the tolerance for equal lattices
 def history_of(
     frame: Frame, earlier: Sequence[Frame], ages: Sequence[int], device: torch.device
 ) -> History | None:
-    """What carries the smoke of `earlier` frames, the last one last, to `frame`; None where none of `ages` is known.
+    """The History that carries the smoke of `earlier` frames, the last one last, to `frame`; None if none of `ages` is
+    known.
 
     A frame counts where the next one comes a frame's time after it and its cells are the present one's, moved by whole
     cells. The grid is the smallest that holds all of them, no farther than smoke has moved. Raises InputError where a

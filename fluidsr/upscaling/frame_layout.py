@@ -1,7 +1,7 @@
-"""What a generator reads beyond the ends of a periodic axis: what lies at the other end.
+"""FrameLayout: periodic axes laid out so that a generator reads the other end beyond each end.
 
-The frame is cut open where it holds least, and gets copies of its own other end on both sides. The cut depends on the
-density alone, so a frame that is shifted along the axis is opened into the same array, and becomes the same voxels.
+The frame is cut open where it holds the least smoke, and gets copies of its other end on both sides. The cut depends on
+the density alone, so a frame that is shifted along the axis is opened into the same array, and becomes the same voxels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FrameLayout:
 
     @classmethod
     def of(cls, density: Tensor, periodic: Sequence[bool], reach: int) -> FrameLayout:
-        """Of `density [*S]`, with `reach` cells on both sides of the `periodic` axes."""
+        """The layout of `density [*S]`, with `reach` cells on both sides of the `periodic` axes."""
         start = [0] * density.dim()
         for axis, wraps in enumerate(periodic):
             if wraps:

@@ -82,7 +82,7 @@ class LastFrameStore:
         self.put(frame, _fine(density, frame.cell_size / factor, frame.origin))
 
     def state(self) -> dict[str, Tensor]:
-        """What `restore` needs."""
+        """The tensors that `restore` needs."""
         if self._last is None:
             return {}
         last = self._last.numpy()

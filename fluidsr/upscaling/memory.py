@@ -106,7 +106,7 @@ class MemoryModel:
         return self._cache[key]
 
     def _beside(self, shape: Sequence[int], cropped: CroppedSides) -> dict[str, torch.Tensor]:
-        """What a generator with `ages`, or one that reads its last frame, takes beside the coarse frame."""
+        """The input beside the coarse frame of a generator with `ages`, or of one that reads its last frame."""
         beside = {}
         if self._twin.ages:
             unread = self._twin.receptive_radius - self._twin.history_radius

@@ -98,7 +98,7 @@ class RestCoordinates:
         return found | {"rest_ratio": self._share(0)}
 
     def state(self) -> dict[str, Tensor]:
-        """What `restore` needs to continue bit-identically; copies, on the CPU."""
+        """The tensors that `restore` needs to continue bit-identically; copies, on the CPU."""
         named = {"rest": self._sets[0], "rest2": self._sets[1], "velocity": self._velocity}
         place = (self._grid.cell_size, *self._grid.origin, self._time, float(self._count))
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}

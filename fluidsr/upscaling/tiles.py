@@ -91,7 +91,7 @@ class Box:
         return rest
 
     def within(self, other: Box) -> Box | None:
-        """What both boxes have in common, or None."""
+        """The intersection of both boxes, or None."""
         low = tuple(max(a, b) for a, b in zip(self.lo, other.lo, strict=True))
         high = tuple(min(a, b) for a, b in zip(self.hi, other.hi, strict=True))
         return Box(low, high) if all(a < b for a, b in zip(low, high, strict=True)) else None
@@ -132,7 +132,7 @@ def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
 
 
 def uncovered_boxes(domain: Box, boxes: Sequence[Box], max_cells: int) -> list[Box]:
-    """What disjoint `boxes` leave of `domain`: disjoint boxes of at most `max_cells` (1 or more)."""
+    """The part of `domain` outside of disjoint `boxes`, as disjoint boxes of at most `max_cells` (1 or more)."""
     rest = [domain]
     for box in boxes:
         rest = [piece for whole in rest for piece in whole.without(box)]

@@ -556,8 +556,8 @@ class Upscaler:
 
 @dataclass(frozen=True)
 class _TileInput:
-    """What tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail (None: 1;
-    a number; `[*S]`); whether the mask is wanted, too; and the style."""
+    """The arrays that tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail
+    (None: 1; a number; `[*S]`); whether the mask is wanted, too; and the style."""
 
     coarse: Tensor
     history: History | None

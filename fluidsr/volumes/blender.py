@@ -51,7 +51,7 @@ class Domain:
 
 
 def domain_of(path: Path) -> Domain | None:
-    """What the config file beside a frame's grids says, or None where there is none that makes sense."""
+    """The contents of the config file beside a frame's grids, or None without a valid one."""
     return _read(_config(path, 0))
 
 

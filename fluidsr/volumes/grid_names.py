@@ -1,4 +1,4 @@
-"""What grids are called in the files of other programs, and which of a file's grids is which field of a Frame."""
+"""The names of grids in files of other programs, and the choice of the grid for each field of a Frame."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def of_component(name: str) -> str:
 
 
 def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:
-    """What each of `fields` is called in a file of this suffix, where not all names are allowed; none of `taken`.
+    """The name of each of `fields` in a file of this suffix, which may not allow all names; none of `taken`.
 
     Control characters, and what has a meaning of its own there (a slash in an archive), become underscores; a .uni
     file's name keeps the letters alone. No two have the same name: `fire/heat` and `fire_heat` become `fire_heat` and

@@ -1,4 +1,4 @@
-"""What `fluidsr info` shows of a volume file."""
+"""VolumeInfo: what `fluidsr info` shows of a volume file."""
 
 from __future__ import annotations
 

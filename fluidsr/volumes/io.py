@@ -127,7 +127,7 @@ def take(
     crop: Crop = None,
     faces: bool = False,
 ) -> Taken:
-    """What `read` reads, before its velocity is brought into m/s, and what is to be said about it.
+    """What `read` reads, before its velocity is converted to m/s, with notes for the user.
 
     With `faces`, a velocity that a VDB or .uni file has on the faces of cells is the field `staggered.FACES`, too.
     """
@@ -190,7 +190,7 @@ def _cropped(taken: Taken, crop: Crop) -> Taken:
 
 @checked
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
+    """The contents of a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
 
     Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
     unsupported.

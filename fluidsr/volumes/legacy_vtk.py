@@ -60,7 +60,7 @@ def read_frame(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the file; see `fluidsr.volumes.inspect`."""
+    """The contents of the file; see `fluidsr.volumes.inspect`."""
     return vtk_image.info_of(LegacyFile(path, max_bytes), "vtk")
 
 

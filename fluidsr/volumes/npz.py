@@ -29,7 +29,7 @@ from fluidsr.volumes.units import Taken, style_of_whole
 PLACE = ("cell_size", "origin", "time", "dt")
 _RATES = ("fps", "frame_rate", "framerate")
 _SIZES = ("cell_size", "dx", "dh", "h", "spacing", "voxel_size", "voxelsize", "cellsize")
-_UNNAMED = ("data", "arr_0")  # what an array is called that nobody named
+_UNNAMED = ("data", "arr_0")  # names of arrays without a name of their own
 _MAX_ENTRIES = 1000
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same frame gives the same bytes
 
@@ -124,7 +124,7 @@ def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
+    """The contents of the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
     found = _open(path, max_bytes, None)
     shape = next(iter(found.grids.values())).shape[-found.dim :]
     frame = _frame(str(path), {"density": np.zeros(shape, np.float32)}, found.place)
@@ -150,7 +150,7 @@ class _Grids:
 
 
 def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | None) -> _Grids:
-    """What the archive, and those beside it of the same frame, hold as one frame's fields."""
+    """The fields of the archive and of those beside it of the same frame, as one frame."""
     where = str(path)
     archive = read_archive(path, max_bytes)
     place, notes = _place(where, archive)
@@ -345,7 +345,7 @@ def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
-    """What the archive says of its place and time, and what it leaves open."""
+    """The place and time that the archive gives, and which of them it leaves open."""
     place: dict[str, Any] = {}
     numbers = {name.lower(): array for name, array in archive.arrays.items() if array.ndim < 2}
     for name, key in (("origin", "origin"), ("time", "t"), ("time", "time"), ("dt", "dt")):

@@ -52,8 +52,8 @@ class Entry:
 
 
 def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
-    """What a series names, in order of time: a `.pvd`, or the `.series` of ParaView (JSON). Raises VolumeError for a
-    file that is not one."""
+    """The entries of a series, in order of time: a `.pvd`, or the `.series` of ParaView (JSON). Raises VolumeError for
+    a file that is not one."""
     where = str(path)
     try:
         atomic.check_regular(path)

@@ -1,4 +1,4 @@
-"""What `precision` and `threshold` do to a field before it goes into a dense format."""
+"""Rounding and thresholding of fields before they are written to a dense format."""
 
 from __future__ import annotations
 

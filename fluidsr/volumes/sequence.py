@@ -107,7 +107,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
 
 
 def series_name(path: str | os.PathLike[str]) -> str:
-    """What the frames of one sequence share of their names: `smoke` for `smoke_0001.vdb`; `volumes` for
+    """The common part of the names of a sequence's frames: `smoke` for `smoke_0001.vdb`; `volumes` for
     none."""
     return Path(path).stem.rstrip("0123456789").rstrip("_.-") or "volumes"
 
@@ -208,7 +208,7 @@ def _rise_together(stems: Sequence[str]) -> bool:
 
 
 def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
-    """What stands before the number in those names whose last two numbers are one: `s.` of s.1001 and s.1001.25.
+    """The text before the number in names whose last two numbers form one: `s.` of s.1001 and s.1001.25.
 
     `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
     """
@@ -313,7 +313,7 @@ def _has_volumes(place: Path) -> bool:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """What lies in `folder` and is no folder, by name; broken links are reported when they are read."""
+    """The files in `folder`, by name; broken links are reported when they are read."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

@@ -162,7 +162,7 @@ def _arrays(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the file and in those beside it; see `fluidsr.volumes.inspect`."""
+    """The contents of the file and of those beside it; see `fluidsr.volumes.inspect`."""
     files, _ = _grids(path)
     taken = read_frame(path, max_bytes=max_bytes, fields=[])
     grids = []
@@ -294,7 +294,7 @@ def _note(frame: Frame) -> str:
 
 
 def _recorded(text: str) -> dict[str, Any]:
-    """What our own note in a header says; empty where it is not ours or makes no sense."""
+    """The contents of fluidsr's note in a header; empty for other or invalid notes."""
     if not _NOTE.fullmatch(text):
         return {}
     try:

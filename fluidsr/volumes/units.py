@@ -85,7 +85,7 @@ class Taken:
     """A frame as its file has it, and what is needed to bring its velocity into m/s.
 
     `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
-    lasts, if the cache says; `tight` says that the frame's box is merely that of its active voxels;
+    lasts, if the cache says; `tight` says that the frame's box is only that of its active voxels;
     `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
     voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
     (m). `style` is how the file was written, `up` the axis that points up, as far as that is known. `has_rate`: the
@@ -111,7 +111,7 @@ class Taken:
         return None if known or independent else 1.0 / self.frame.dt
 
     def lifted(self) -> Taken:
-        """With a frame that is one layer of a 3-D file as such a layer; any other as it is."""
+        """A frame that is one layer of a 3-D file as a 3-D layer; any other unchanged."""
         if self.layer is None or self.frame.dim == 3:
             return self
         fields = {name: np.asarray(values)[..., None] for name, values in self.frame.fields().items()}

@@ -74,7 +74,7 @@ def read_frame(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the image; see `fluidsr.volumes.inspect`."""
+    """The contents of the image; see `fluidsr.volumes.inspect`."""
     return vtk_image.info_of(open_image(path, max_bytes), Path(path).suffix.lower().lstrip("."))
 
 

@@ -34,7 +34,7 @@ class ParallelFile(ImageHeader):
 
     @property
     def compression(self) -> str:
-        """That of the first file."""
+        """The compression of the first file."""
         return self._files[0].compression if self._files else "none"
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:

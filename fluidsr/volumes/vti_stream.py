@@ -136,7 +136,7 @@ class _Array:
 
     @property
     def vtk_type(self) -> str:
-        """What VTK calls the type of the values."""
+        """VTK's name of the type of the values."""
         return {"f": "Float32", "i": "Int32"}[self._dtype.kind]
 
     def put(self, name: str, low: tuple[int, int, int], values: np.ndarray) -> None:

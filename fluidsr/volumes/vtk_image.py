@@ -22,7 +22,7 @@ from fluidsr.volumes.vti_format import DataArray
 TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origin"
 _TIME_OF_VISIT = "TIME"
 _TIME_OF_OTHERS = ("time", "Time")
-_UNNAMED = ("data", "scalars", "field", "values", "array")  # what an array is called that nobody named
+_UNNAMED = ("data", "scalars", "field", "values", "array")  # names of arrays without a name of their own
 
 _OF_VTK = re.compile("vtk[A-Z]")  # vtkGhostType, vtkValidPointMask, ...
 
@@ -121,7 +121,7 @@ def frame_of(
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
-    """What is in the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
+    """The contents of the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
     found = _fields(image, None)
     section = next(iter(found.values())).array.section
     shape = _shape(image, section)

@@ -128,7 +128,7 @@ def read_frame(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the first step; see `fluidsr.volumes.inspect`."""
+    """The contents of the first step; see `fluidsr.volumes.inspect`."""
     image = HdfFile(path, 0, max_bytes)
     info = vtk_image.info_of(image, "vtkhdf")
     return dataclasses.replace(info, metadata={"times": image.times}) if image.times else info

@@ -3,7 +3,7 @@
     python vtkhdf_child.py FILE STEP MAX_BYTES SECONDS
 
 VTK and the HDF5 library below it trust the file: a damaged one may crash them, hang, or ask for any amount of
-memory. Here that takes down nobody else. Nothing of fluidsr is imported: this starts for every frame.
+memory. In a process of its own that harms nothing else. Nothing of fluidsr is imported: this starts for every frame.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a folder has to show: one sequence, or the coarse and the fine frames of a run."""
+"""The sequences of a folder: one, or the coarse and the fine frames of a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Sequences:
         self._camera = preview.Camera(up=up or read_options.up(taken))
 
     def index(self) -> dict[str, Any]:
-        """What a page has to know before it asks for frames, as plain values. Looks for frames that are new."""
+        """What a page needs before it asks for frames, as plain values. Finds new frames."""
         self.sides = sides_of(self._folder, self._wanted)
         style = preview.RenderStyle()
         return {

@@ -39,7 +39,7 @@ class Volume:
     source: tuple[int, ...]
 
     def header(self) -> dict[str, Any]:
-        """What a reader of the bytes has to know, as plain values."""
+        """What a reader of the bytes needs, as plain values."""
         return {
             "shape": list(self.cells.shape),
             "scale": self.scale,
@@ -107,7 +107,7 @@ class VolumeCache:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """What changes when a file is rewritten."""
+    """A key that changes when the file is rewritten."""
     try:
         status = path.stat()
     except OSError as error:

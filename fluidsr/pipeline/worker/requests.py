@@ -1,4 +1,4 @@
-"""What a worker can be asked for: one function a request, whose parameters are the request's arguments."""
+"""The requests of a worker: one function for each, whose parameters are the request's arguments."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def simulate(
 
 
 def info(path: str) -> dict[str, Any]:
-    """What is in a volume, sequence, dataset, model or run: `fluidsr info --json`."""
+    """The contents of a volume, sequence, dataset, model or run: `fluidsr info --json`."""
     from fluidsr.pipeline.info import info as run
 
     return run(path)
@@ -276,7 +276,7 @@ def _keys(given: Any, place: Sequence[int | str]) -> Iterator[str]:
 
 
 def function_of(request: str) -> Callable[..., dict[str, Any]]:
-    """What answers a request that is queued."""
+    """The function that answers a queued request."""
     return _FUNCTIONS[request]
 
 

@@ -137,7 +137,7 @@ class NoiseRange(Strict):
 
 
 class EmissionRange(Strict):
-    """What sources of smoke emit."""
+    """The emission of sources of smoke."""
 
     density: Uniform = Field(default=(0.6, 1.0), description="Density")
     temperature: Uniform = Field(default=(0.6, 1.2), description="K, where the scene is buoyant")

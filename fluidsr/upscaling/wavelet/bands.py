@@ -20,7 +20,7 @@ SMOOTHING = (6 / 16, 4 / 16, 1 / 16)  # a bell of one cell's standard deviation
 
 
 def high_band(field: Tensor, periodic: Sequence[bool]) -> Tensor:
-    """What of `field [c, *S]` only its finest octave holds: `N = R - up(down(R))` (Cook and DeRose, eq. 6).
+    """The finest octave of `field [c, *S]`: `N = R - up(down(R))` (Cook and DeRose, eq. 6).
 
     Constants and all fields that splines of twice the width can represent give zero. An axis one cell thick
     takes no part. Beyond an end that is not periodic nothing is assumed.

@@ -60,7 +60,7 @@ def curl_speed(noise: np.ndarray, spacing: float, planar: bool) -> float:
     """Root-mean-square speed of the discrete curl of the noise, sampled every `spacing` noise cells.
 
     The curl is that of the kernel `flow`, in units of the noise per sample; with it eddies get the energy they
-    are to have as the fine grid sees it, what its differences swallow counted in.
+    are to have as the fine grid sees it, including what its finite differences lose.
     """
     count = min(48, int(min(n for n in noise.shape[:3] if n > 1) / spacing))
     line = np.arange(count) * spacing + 0.37

@@ -429,7 +429,7 @@ def _axes(grid: Grid) -> Axes:
 
 
 def _bounds(grid: Grid, axes: Axes) -> tuple[Index, Index] | None:
-    """Of its active voxels, in turned indices."""
+    """The bounds of its active voxels, in turned indices."""
     return None if grid.bounds is None else axes.turned(*grid.bounds)
 
 

@@ -193,7 +193,7 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
-    """What a VDB that is made of the frame keeps of this one. Place, time and statistics are written again."""
+    """The properties of the file that a VDB made from the frame keeps. Place, time and statistics are written again."""
     size, translation = place(layout.reference)
     return Style(
         {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
@@ -277,7 +277,7 @@ def box_of(layout: Layout) -> tuple[Index, Index] | None:
 
 
 _STRAY = 1e-3  # of the active voxels; less than that, apart from the rest, is no smoke
-_MOST_BLOCKS = 1 << 22  # into which a box is divided to see what hangs together
+_MOST_BLOCKS = 1 << 22  # into which a box is divided to find connected parts
 
 
 def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:

@@ -1,4 +1,4 @@
-"""What is in a VDB file."""
+"""Inspection of VDB files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Range = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """What is in the file; see `fluidsr.volumes.inspect`. Time and step are those of the first grid that
+    """The contents of the file; see `fluidsr.volumes.inspect`. Time and step are those of the first grid that
     has them.
     """
     with open_file(path, max_bytes) as file:

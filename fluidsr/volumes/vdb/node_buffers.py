@@ -52,7 +52,7 @@ class Blocks:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, ...]]) -> Blocks:
-        """From one tuple per node, in the order of the attributes."""
+        """Made from one tuple per node, in the order of the attributes."""
         table = np.array(rows, np.int64).reshape(-1, 7).T
         mode, named, selection, start, size, packed, count = table
         return cls(mode, named, selection, start, size, packed != 0, count)
@@ -174,7 +174,7 @@ def decode_bits(cursor: Cursor, blocks: Blocks) -> np.ndarray:
 def _set_inactive(
     data: Data, values: np.ndarray, blocks: Blocks, kind: ValueType, background: np.ndarray
 ) -> None:
-    """What each block's mode says of inactive entries; active ones get something too, and are overwritten."""
+    """The inactive values by each block's mode; active entries get a value too, and are overwritten."""
     total = values.shape[1]
     for mode in range(1, STORED):
         at = np.flatnonzero((blocks.mode == mode) & (blocks.count < total))

@@ -1,4 +1,4 @@
-"""From integer voxel index to metres: the transforms of a VDB grid.
+"""The transforms of VDB grids, from integer voxel index to metres.
 
 The index is the voxel's *centre* (docs/conventions.md, "Place").
 """

@@ -69,7 +69,7 @@ def leaf_bounds(origins: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np
 
 
 def window_bytes(low: Index, high: Index, itemsize: int) -> int:
-    """What `fill` needs for the box from `low` to `high`: the box, and one layer of whole leaves."""
+    """The cells that `fill` needs for the box from `low` to `high`: the box, and one layer of whole leaves."""
     edges = [max(b - a, 0) for a, b in zip(low, high, strict=True)]
     whole = [-(-b // LEAF) * LEAF - a // LEAF * LEAF for a, b in zip(low, high, strict=True)]
     box = edges[0] * edges[1] * edges[2]

@@ -1,4 +1,4 @@
-"""What kinds of values a VDB tree may hold, and how they lie in the file."""
+"""The types of values in a VDB tree, and their layout in the file."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ValueType:
             return np.frombuffer(raw, dtype).astype(self.memory).reshape(-1, self.channels)
 
     def negative(self, value: np.ndarray) -> np.ndarray:
-        """What OpenVDB calls minus `value`: the inside of a level set; `not value` for bools."""
+        """OpenVDB's negative of `value`: the inside of a level set; `not value` for bools."""
         return ~value if self.dtype.kind == "b" else -value
 
 

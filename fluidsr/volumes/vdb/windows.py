@@ -44,7 +44,7 @@ class Windows:
 
     @property
     def dense_bytes(self) -> int:
-        """What the frame would take as arrays, without that of a velocity on faces."""
+        """The bytes of the frame as arrays, without a velocity on faces."""
         return 4 * self.components * math.prod(self.place.shape)
 
     def take(self, low: Sequence[int], high: Sequence[int]) -> Taken:
