@@ -60,11 +60,11 @@ def is_unfinished(name: str) -> bool:
 def remove_unfinished(folder: Path, of: Iterable[Path] | None = None) -> None:
     """Remove what processes that were killed left in `folder` (`of`: only what they left of these files in it); for
     its owner, when no other one is alive."""
-    wanted = None if of is None else {(_prefix(path), path.suffix) for path in of}
+    targets = None if of is None else {(_prefix(path), path.suffix) for path in of}
     if folder.is_dir() and not folder.is_symlink():
         for file in folder.iterdir():
             name = _UNFINISHED.fullmatch(file.name)
-            if name and (wanted is None or (name[1], name[2] or "") in wanted):
+            if name and (targets is None or (name[1], name[2] or "") in targets):
                 file.unlink(missing_ok=True)
 
 

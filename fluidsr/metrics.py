@@ -65,8 +65,8 @@ def log_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
     of 1.
     """
     _difference(prediction, reference)
-    frequencies, wanted = spectrum(reference)
-    return log_spectrum_distance(frequencies, spectrum(prediction)[1], wanted)
+    frequencies, of_reference = spectrum(reference)
+    return log_spectrum_distance(frequencies, spectrum(prediction)[1], of_reference)
 
 
 def log_spectrum_distance(
@@ -98,12 +98,12 @@ def structural_similarity(prediction: np.ndarray, reference: np.ndarray, peak: f
         blurred: np.ndarray = ndimage.gaussian_filter(field, 1.5, mode="nearest", truncate=3.5)
         return blurred
 
-    own, wanted = mean(x), mean(y)
-    own_variance, wanted_variance = mean(x * x) - own**2, mean(y * y) - wanted**2
-    covariance = mean(x * y) - own * wanted
+    own, of_reference = mean(x), mean(y)
+    own_variance, reference_variance = mean(x * x) - own**2, mean(y * y) - of_reference**2
+    covariance = mean(x * y) - own * of_reference
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    luminance = (2 * own * wanted + c1) / (own**2 + wanted**2 + c1)
-    structure = (2 * covariance + c2) / (own_variance + wanted_variance + c2)
+    luminance = (2 * own * of_reference + c1) / (own**2 + of_reference**2 + c1)
+    structure = (2 * covariance + c2) / (own_variance + reference_variance + c2)
     return float((luminance * structure).mean())
 
 
@@ -129,8 +129,8 @@ def temporal_difference(
     still, 1 if the prediction does too, else infinite.
     """
     own = float(np.abs(_difference(current, previous)).mean())
-    wanted = float(np.abs(_difference(reference_current, reference_previous)).mean())
-    return _ratio(own, wanted)
+    of_reference = float(np.abs(_difference(reference_current, reference_previous)).mean())
+    return _ratio(own, of_reference)
 
 
 def coherence(
@@ -180,8 +180,11 @@ def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
 def mass_drift(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Relative error of the total density, `|sum(prediction) / sum(reference) - 1|`; 0 for two empty
     fields."""
-    own, wanted = float(np.sum(prediction, dtype=np.float64)), float(np.sum(reference, dtype=np.float64))
-    return abs(_ratio(own, wanted) - 1)
+    own, of_reference = (
+        float(np.sum(prediction, dtype=np.float64)),
+        float(np.sum(reference, dtype=np.float64)),
+    )
+    return abs(_ratio(own, of_reference) - 1)
 
 
 def phase_score(field: np.ndarray, factor: int) -> float:
@@ -273,10 +276,10 @@ def gradient_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Wasserstein distance of order 1 between the distributions of the gradient's magnitude, over the reference's mean
     magnitude; 0 for the same distribution."""
     _difference(prediction, reference)
-    own, wanted = (
+    own, of_reference = (
         np.sqrt(sum(g**2 for g in np.gradient(np.asarray(f, np.float64)))) for f in (prediction, reference)
     )
-    return _distance(own, wanted)
+    return _distance(own, of_reference)
 
 
 def density_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
@@ -286,8 +289,8 @@ def density_distance(prediction: np.ndarray, reference: np.ndarray) -> float:
     return _distance(prediction, reference)
 
 
-def _distance(own: np.ndarray, wanted: np.ndarray) -> float:
-    a, b = (np.sort(np.asarray(values, dtype=np.float64), axis=None) for values in (own, wanted))
+def _distance(own: np.ndarray, of_reference: np.ndarray) -> float:
+    a, b = (np.sort(np.asarray(values, dtype=np.float64), axis=None) for values in (own, of_reference))
     distance, mean = float(np.abs(a - b).mean()), float(np.abs(b).mean())
     return 0.0 if distance == 0 else _ratio(distance, mean)
 
@@ -302,7 +305,7 @@ def _mean_square(field: np.ndarray) -> float:
     return float(np.mean(np.square(field)))
 
 
-def _ratio(own: float, wanted: float) -> float:
-    if wanted == 0:
+def _ratio(own: float, of_reference: float) -> float:
+    if of_reference == 0:
         return 1.0 if own == 0 else math.inf
-    return own / wanted
+    return own / of_reference

@@ -126,11 +126,11 @@ class Ownership:
         What owners left that are no longer alive is recovered. Raises RunError where one that is alive has any of
         `pieces`, InputError where the folder cannot be written.
         """
-        wanted = None if pieces is None else frozenset(pieces)
+        claimed = None if pieces is None else frozenset(pieces)
         with exclusively(folder):
             living, notes = _look(folder)
             for owner in living:
-                if owner.overlaps(wanted):
+                if owner.overlaps(claimed):
                     raise RunError(
                         str(folder), f"{owner} is working on it ({owner.work})", "wait for it, or stop it"
                     )
@@ -138,7 +138,7 @@ class Ownership:
             lock = FileLock(folder / f".owner-{token}.lock", thread_local=False)
             try:
                 lock.acquire(timeout=0)
-                _describe(folder, token, work, wanted)
+                _describe(folder, token, work, claimed)
             except OSError as error:
                 _remove(folder, token, lock)
                 raise write_error(folder, error) from error
@@ -208,13 +208,13 @@ def _described(path: Path) -> _Owner:
     """The claim of an owner; one with an invalid claim owns everything."""
     try:
         with path.open("rb") as file:
-            said = json.loads(file.read(_MOST_BYTES))
-        pieces = said["pieces"]
+            claim = json.loads(file.read(_MOST_BYTES))
+        pieces = claim["pieces"]
         if pieces is not None:
             ranges = [range(int(first), int(last) + 1) for first, last in pieces]
             several = sum(map(len, ranges)) <= _MOST_PIECES
             pieces = frozenset(number for each in ranges for number in each) if several else None
-        return _Owner(str(said["host"])[:80], int(said["process"]), str(said["work"])[:80], pieces)
+        return _Owner(str(claim["host"])[:80], int(claim["process"]), str(claim["work"])[:80], pieces)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return _Owner("an unknown host", None, "unknown", None)
 

@@ -100,15 +100,15 @@ def pairs_of(
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
         for index in range(simulation.frames):
-            wanted = is_evaluated(index, beginning, stride)
-            if wanted or past or runs:
+            evaluated = is_evaluated(index, beginning, stride)
+            if evaluated or past or runs:
                 coarse = simulation.coarse(index)
             for name, start in (runs or {}).items():
                 if index == 0:
                     made[name] = TimedRun(start(simulation, coarse))
                 else:
                     made[name].advance(coarse)
-            if wanted:
+            if evaluated:
                 yield Pair(simulation.name, index, coarse, simulation.fine(index), tuple(before), made)
             if past:
                 before.append(coarse)

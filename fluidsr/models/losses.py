@@ -57,8 +57,8 @@ def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -
     """
     axes = tuple(range(1, output.dim()))
     difference = (output - other).abs().mean(axes)
-    wanted = distance * detail.detach().abs().mean(axes)
-    return (1 - (difference / wanted.clamp(min=1e-6)).clamp(max=1.0)).mean()
+    expected = distance * detail.detach().abs().mean(axes)
+    return (1 - (difference / expected.clamp(min=1e-6)).clamp(max=1.0)).mean()
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:

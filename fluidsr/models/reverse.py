@@ -40,5 +40,5 @@ def _error(layer: Convolution, given: Tensor, result: Tensor, rectified: bool) -
     bias = layer.bias.view(-1, *(1,) * (given.dim() - 2))
     back = transposed((result - bias).to(given.dtype), layer.weight.to(given.dtype), padding=1)
     back = activate(back) if rectified else back
-    wanted = given.float()
-    return (wanted - back.float()).square().mean() / (wanted.square().mean() + _NOTHING)
+    original = given.float()
+    return (original - back.float()).square().mean() / (original.square().mean() + _NOTHING)

@@ -117,13 +117,13 @@ def _convert_one(
 ) -> dict[str, Any]:
     """Write one frame; returns its record, with sentences for the user."""
     started = time.perf_counter()
-    asked = ["density", *settings.fields] if settings.fields else None
-    by_windows = _by_windows(item, root, settings, formats, asked)
+    names = ["density", *settings.fields] if settings.fields else None
+    by_windows = _by_windows(item, root, settings, formats, names)
     if by_windows is not None:
         return {**by_windows, "seconds": time.perf_counter() - started}
-    taken, _ = frame_reading.take(item, settings.intake, asked)
+    taken, _ = frame_reading.take(item, settings.intake, names)
     frame = frame_reading.in_its_place(taken, item, settings.intake)
-    said = [*taken.notes]
+    sentences = [*taken.notes]
     fields = tuple(name for name in frame.fields())
     written = WrittenStyle.of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
@@ -135,7 +135,7 @@ def _convert_one(
                 threshold=settings.threshold,
                 **written.options,
             )
-        said += _renamed(fields, target.suffix)
+        sentences += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
     return {
         "source": str(item.source),
@@ -151,18 +151,18 @@ def _convert_one(
         "up": written.up,
         "grids": written.grids(fields),
         "seconds": time.perf_counter() - started,
-        "notes": list(dict.fromkeys(said)),
+        "notes": list(dict.fromkeys(sentences)),
     }
 
 
 def _by_windows(
-    item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str], asked: Sequence[str] | None
+    item: FrameRef, root: Path, settings: ConvertSettings, formats: Sequence[str], names: Sequence[str] | None
 ) -> dict[str, Any] | None:
     """The record of a VDB that is mostly empty and goes into a VDB, block by block; None for any other frame."""
     read_options = settings.intake
     if list(formats) != ["vdb"]:
         return None
-    with frame_reading.windows(item, read_options, [asked]) as source:
+    with frame_reading.windows(item, read_options, [names]) as source:
         if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
         blocks = source.blocks(frame_reading.BLOCK, 0)

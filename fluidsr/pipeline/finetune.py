@@ -8,7 +8,7 @@ published meta-learning: a small constant rate, an anchor at the first weights, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 STORE = "data.zarr"  # where files are imported to, in the folder of the training
 STEPS = 400
 _RATE = 2e-4
-_WARMUP = 20  # steps; without, the first ones of Adam throw the weights about
-_ANCHOR = 1e3  # on a mean over all weights: 1e-3 was measured to hold nothing (docs/results/finetune.md)
+_WARMUP = 20  # steps; without a warm-up the first steps of Adam are too large
+_ANCHOR = 1e3  # on a mean over all weights: 1e-3 had no measurable effect (docs/results/finetune.md)
 _VALIDATIONS = 16  # in all steps, if none stops it early
 _PATIENCE = 8
 _ADVERSARIAL = ("spatial", "slices", "temporal_adversarial")
@@ -124,26 +124,10 @@ def finetune_recipe(
 
     steps = steps or STEPS
     base = _base_recipe(model, card)
-    data, notes = base.model_dump(mode="json"), []
-    patches, losses, optimizer = data["patches"], data["losses"], data["optimizer"]
-    if patches["augment"] == "none":
-        patches["augment"] = (
-            "symmetries"  # not `affine`: scaled pairs are of another filter than the parent's
-        )
-    # The coarse sides that were given; the parent may have learned from others as well, of closure pairs.
-    patches |= {"filtered": 0.0, "reached": None}
-    smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
-    if smallest < patches["tile"]:
-        patches["tile"] = max(4, smallest - smallest % 2)
-        notes.append(f"patches have {patches['tile']} coarse cells along each edge: the frames are small")
-    if patches["frames"] > 3:  # pairs have one neighbour on either side
-        patches["frames"] = 3
-        temporal = (data["discriminators"] or {}).get("temporal")
-        if temporal and temporal["levels"] > 1:
-            temporal |= {"levels": 1, "stride": 4}
-            notes.append("Dt sees three frames, and starts from scratch: pairs have no more neighbors")
-    losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
-    optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
+    data = base.model_dump(mode="json")
+    notes = [*_fit_patches(data, store)]
+    data["losses"] |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
+    data["optimizer"] |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:
         if problem := _missing_discriminators(model, card):
             _leave_adversary_out(data)
@@ -174,6 +158,25 @@ def finetune_recipe(
     patches = {**recipe.patches.model_dump(), "pairs": choice.count}
     finished = {**recipe.model_dump(), "patches": patches, "summary": summary, "limits": limits}
     return Recipe.model_validate(finished), tuple(notes)
+
+
+def _fit_patches(data: dict[str, Any], store: ConcatStore) -> Iterator[str]:
+    """Adapt the patches of a recipe's data to the pairs in `store`; notes for the user."""
+    patches = data["patches"]
+    if patches["augment"] == "none":
+        patches["augment"] = "symmetries"  # not `affine`: scaled pairs have another filter than the parent's
+    # The given coarse sides alone; the parent may have been trained on other coarse sides of closure pairs, too.
+    patches |= {"filtered": 0.0, "reached": None}
+    smallest = min(min(simulation.coarse_shape) for simulation in store.simulations())
+    if smallest < patches["tile"]:
+        patches["tile"] = max(4, smallest - smallest % 2)
+        yield f"patches have {patches['tile']} coarse cells along each edge: the frames are small"
+    if patches["frames"] > 3:  # pairs have one neighbour on either side
+        patches["frames"] = 3
+        temporal = (data["discriminators"] or {}).get("temporal")
+        if temporal and temporal["levels"] > 1:
+            temporal |= {"levels": 1, "stride": 4}
+            yield "Dt sees three frames, and starts from scratch: pairs have no more neighbors"
 
 
 def result(model: Path) -> dict[str, Any]:
@@ -269,9 +272,9 @@ def _import(pairs: OwnPairs, card: Card, output: Path, overwrite: bool, quiet: b
 
     simulations, path = _simulations(pairs, card), output / STORE
     if path.exists() and not overwrite:
-        wanted = [external.source["high"] for external in simulations]
-        there = [each.attrs.get("source", {}).get("high") for each in Store.open(path).simulations()]
-        if other := [high for high in there if high not in wanted]:
+        given = [external.source["high"] for external in simulations]
+        imported = [each.attrs.get("source", {}).get("high") for each in Store.open(path).simulations()]
+        if other := [high for high in imported if high not in given]:
             raise InputError(
                 str(path), f"holds pairs of other files ({other[0]})", "use another `output`, or `overwrite`"
             )

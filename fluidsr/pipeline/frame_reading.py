@@ -104,8 +104,8 @@ def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[st
         yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
 
 
-def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
-    """The frame as its file has it, with the first of the lists of fields `wanted` that the file can give; and
+def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tuple[volumes.Taken, Fields]:
+    """The frame as its file has it, with the first of the `field_lists` that the file can give; and
     which one that is."""
 
     def read(fields: Fields) -> tuple[volumes.Taken, Fields]:
@@ -124,12 +124,12 @@ def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[vo
         whole = joined([taken.frame for taken in found])
         return replace(found[0], frame=whole), fields
 
-    return _first(read, wanted)
+    return _first(read, field_lists)
 
 
 @contextmanager
 def windows(
-    item: FrameRef, read_options: ReadOptions, wanted: Sequence[Sequence[str] | None], margin: int = 0
+    item: FrameRef, read_options: ReadOptions, field_lists: Sequence[Sequence[str] | None], margin: int = 0
 ) -> Iterator[vdb.Windows | None]:
     """A VDB to be read block by block, with the first of the lists of fields that it has; None for other files, for a
     frame of several files, and for one that is cropped or turned."""
@@ -140,7 +140,7 @@ def windows(
         return
     with ExitStack() as stack:
         source = None
-        for number, fields in enumerate(wanted, start=1):
+        for number, fields in enumerate(field_lists, start=1):
             try:
                 source = stack.enter_context(
                     vdb.open_windows(
@@ -153,7 +153,7 @@ def windows(
                 )
                 break
             except MissingFieldError:
-                if number == len(wanted):
+                if number == len(field_lists):
                     raise
         yield source
 
@@ -166,7 +166,7 @@ def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
     return cells <= _SPARSE_SHARE * math.prod(source.place.shape)
 
 
-def box(item: FrameRef, read_options: ReadOptions, *wanted: Sequence[str]) -> FrameGrid | None:
+def box(item: FrameRef, read_options: ReadOptions, *field_lists: Sequence[str]) -> FrameGrid | None:
     """The box that `take` would find in a VDB, without its values; None for one without active voxels."""
     from fluidsr.volumes import vdb
 
@@ -174,12 +174,12 @@ def box(item: FrameRef, read_options: ReadOptions, *wanted: Sequence[str]) -> Fr
         density, velocity = read_options.density_grid, read_options.velocity_grid
         return vdb.read_box(item.source, density_grid=density, velocity_grid=velocity, fields=fields)
 
-    return _first(read, wanted)
+    return _first(read, field_lists)
 
 
-def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result:
+def _first(read: Callable[[Fields], Result], field_lists: Sequence[Fields]) -> Result:
     """The result of `read` for the first of the lists of fields that the file has completely."""
-    for fields in wanted:
+    for fields in field_lists:
         try:
             return read(fields)
         except MissingFieldError as error:

@@ -243,8 +243,8 @@ class RunOutputs:
         The files are complete when the futures, of the seconds that writing took, are done. The seconds of
         upsampling and drawing are added to `seconds`. After an exception no unfinished file is left.
         """
-        wanted = self._scene.output.fields
-        fields = present(wanted, coarse, of_generators=fine is not None)
+        names = self._scene.output.fields
+        fields = present(names, coarse, of_generators=fine is not None)
         place = FrameGrid(tuple(n * factor for n in coarse.shape), coarse.cell_size / factor, coarse.origin)
         small = self._preview.downsampler(place.shape, coarse) if self._preview and fine else None
         drawn = tuple(small.fields) if small else ()
@@ -265,7 +265,7 @@ class RunOutputs:
                 seconds["preview"] = time.perf_counter() - started
             if self._scene.output.coarse:
                 beside = turned(coarse.numpy(), self._up) if turn else coarse
-                fields = present(wanted, coarse)
+                fields = present(names, coarse)
                 writers.append(self._open("coarse", number, coarse, FrameGrid.of(beside), fields))
                 writers[1].put_frame(beside, fields)
         except BaseException:

@@ -105,8 +105,8 @@ def _write_frames(
         if place <= first:
             continue
         started = time.perf_counter()
-        wanted = [*settings.fields] if item in todo else []
-        taken, frame = _read(item, settings, wanted if settings.fields or item not in todo else None)
+        extra = [*settings.fields] if item in todo else []
+        taken, frame = _read(item, settings, extra if settings.fields or item not in todo else None)
         if place > 1:
             with naming(item.source):
                 rest.advance(frame)
@@ -129,8 +129,8 @@ def _read(
     item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
 ) -> tuple[volumes.Taken, Frame]:
     """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
-    asked = [None] if fields is None else frame_reading.with_velocity_if_any(fields)
-    taken, _ = frame_reading.take(item, settings.intake, *asked)
+    field_lists = [None] if fields is None else frame_reading.with_velocity_if_any(fields)
+    taken, _ = frame_reading.take(item, settings.intake, *field_lists)
     frame = frame_reading.in_its_place(taken, item, settings.intake)
     frame_reading.check_finite(item, frame)
     return taken, frame

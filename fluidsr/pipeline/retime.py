@@ -193,7 +193,7 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
         raise InputError(str(inputs[0].source.parent), what, remedy)
     stem, number = sequence.series_name(inputs[0].source), math.ceil(places[0])
     numbers = frame_numbers.parse(frames_wanted, count, number)
-    wanted = set(numbers)
+    selected = set(numbers)
     frames = []
     for offset in range(count):
         at = places[0] + offset * step
@@ -204,14 +204,14 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
             frames.append(RetimedFrame(own, name, before))
             continue
         width = places[low + 1] - places[low]
-        if width > 1 and own in wanted:
+        if width > 1 and own in selected:
             missing = f"the frames between {before.frame:g} and {inputs[low + 1].frame:g} are missing"
             raise InputError(
                 str(before.source.parent), missing, "give all frames, or leave these out of `frames`"
             )
         share = float((at - places[low]) / width)
         frames.append(RetimedFrame(own, name, before, inputs[low + 1], share, float(width / rate)))
-    items = tuple(frame for frame in frames if frame.number in wanted)
+    items = tuple(frame for frame in frames if frame.number in selected)
     if not items:
         what = f"there is no frame {frames_wanted}"
         raise InputError("frames", what, f"the result is numbered {number}-{number + count - 1}")
@@ -301,11 +301,11 @@ def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: Retim
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
     """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
     global _recent
-    asked = frame_reading.with_velocity_if_any(settings.fields) if settings.fields else [None]
+    field_lists = frame_reading.with_velocity_if_any(settings.fields) if settings.fields else [None]
     key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
     recent = _recent  # another thread may take its turn
     if key not in recent:
-        taken, _ = frame_reading.take(item, settings.intake, *asked)
+        taken, _ = frame_reading.take(item, settings.intake, *field_lists)
         loaded = taken, frame_reading.in_its_place(taken, item, settings.intake)
         frame_reading.check_finite(item, loaded[1])
         recent = dict([*recent.items(), (key, loaded)][-2:])

@@ -111,7 +111,7 @@ class RunFolder:
         """
         requested = _plain(configuration)
         _make_folder(path)
-        wanted = None if frames is None else frozenset(frames)
+        pieces = None if frames is None else frozenset(frames)
         differs = _differs(path, command, requested)
         if differs is not None and not overwrite and _holds_frames(path):
             raise differs
@@ -123,7 +123,7 @@ class RunFolder:
             **_plain(notes),
             "environment": provenance.environment(),
         }
-        ownership = Ownership.take(path, f"'{command}'", None if removes else wanted)
+        ownership = Ownership.take(path, f"'{command}'", None if removes else pieces)
         try:
             with exclusively(path):
                 if removes:
@@ -138,7 +138,7 @@ class RunFolder:
                     temporary.write_text(to_yaml(document), encoding="utf-8")
                 (path / "frames").mkdir(exist_ok=True)
             if removes:
-                ownership.narrow(wanted)
+                ownership.narrow(pieces)
         except OSError as error:
             ownership.release()
             raise write_error(path, error) from error

@@ -52,8 +52,8 @@ class ScaleField:
         """Raise InputError where the factor is out of range, the mask does not exist, or regions are not of `dim`
         dimensions."""
         if not 0 <= self.scale <= (MOST_DETAIL if self.key == "detail" else np.inf):
-            wanted = f"a number from 0 to {MOST_DETAIL}" if self.key == "detail" else "0 or more"
-            raise InputError(self.key, f"{self.scale:g} is out of range", f"give {wanted}")
+            bounds = f"a number from 0 to {MOST_DETAIL}" if self.key == "detail" else "0 or more"
+            raise InputError(self.key, f"{self.scale:g} is out of range", f"give {bounds}")
         if self.mask is not None:
             _items(self.mask_key, self.mask)
         elif self.grid is not None:

@@ -180,11 +180,11 @@ def reached_frames(store: ConcatStore, split: str, job: TrainJob) -> list[Reache
     """
     from fluidsr import dataset, models
 
-    asked, recipe = job.recipe.patches.reached, job.recipe
-    assert asked is not None
-    name = f"closure{recipe.dim}d-x{recipe.factor}" if asked.closure == "auto" else asked.closure
+    options, recipe = job.recipe.patches.reached, job.recipe
+    assert options is not None
+    name = f"closure{recipe.dim}d-x{recipe.factor}" if options.closure == "auto" else options.closure
     closure = None if name == "none" else models.load_closure(name)
-    return dataset.reached_runs(store.simulations(split), closure, asked.longest)
+    return dataset.reached_runs(store.simulations(split), closure, options.longest)
 
 
 def chosen_pairs(store: ConcatStore, recipe: Recipe) -> PairChoice | None:

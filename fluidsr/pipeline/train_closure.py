@@ -95,9 +95,9 @@ def _samples(store: ConcatStore, recipe: ClosureRecipe, seed: int) -> ClosureSam
     from fluidsr.dataset.closure_runs import CorrectedRuns
     from fluidsr.dataset.closure_samples import ClosureSamples, closure_simulations
 
-    asked = recipe.reached
-    if asked is None:
+    options = recipe.reached
+    if options is None:
         return ClosureSamples(store, "train", seed=seed)
-    runs = CorrectedRuns(models.load_closure(asked.closure), asked.shortest, asked.longest)
+    runs = CorrectedRuns(models.load_closure(options.closure), options.shortest, options.longest)
     reached = [s for each in closure_simulations(store, "train") for s in runs.samples(each, seed)]
-    return ClosureSamples(store, "train", seed=seed, reached=reached, reached_share=asked.share)
+    return ClosureSamples(store, "train", seed=seed, reached=reached, reached_share=options.share)

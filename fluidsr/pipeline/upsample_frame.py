@@ -67,8 +67,8 @@ def upsample_file(
         history = []  # on coarser cells
         finer *= each.factor
     shaping = _pass_options(settings, upscaler, frame, item.number, finer)
-    wanted = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
-    fields = [name for name in frame.fields() if is_wanted(name, wanted)]
+    selected = ("density", *settings.fields) if settings.fields else tuple(taken.frame.fields())
+    fields = [name for name in frame.fields() if is_wanted(name, selected)]
     others = {name: frame.fields()[name] for name in fields if name != "density"}
     fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
     notes = [*taken.notes, *assumptions(taken, frame, settings, upscalers)]

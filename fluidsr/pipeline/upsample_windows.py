@@ -30,8 +30,8 @@ def sparse_windows(item: FrameRef, settings: UpsampleSettings, upscaler: Any) ->
         yield None
         return
     named = [name for name in settings.fields if name != CONFIDENCE]
-    asked = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
-    with frame_reading.windows(item, settings.intake, asked, margin(upscaler.card)) as source:
+    field_lists = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
+    with frame_reading.windows(item, settings.intake, field_lists, margin(upscaler.card)) as source:
         yield (
             source
             if source is not None and frame_reading.is_sparse(source, frame_reading.BLOCK, support)
@@ -58,8 +58,8 @@ def upsample_by_windows(
         fields = list(first.frame.fields())
         if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
             return None  # which says so
-        wanted = ("density", *settings.fields) if settings.fields else tuple(fields)
-        fields = [name for name in fields if is_wanted(name, wanted)]
+        selected = ("density", *settings.fields) if settings.fields else tuple(fields)
+        fields = [name for name in fields if is_wanted(name, selected)]
         names = [name for name in fields if name != "density"]
         fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
         methods = {name: method_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}

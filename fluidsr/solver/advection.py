@@ -132,12 +132,12 @@ class Advection:
         given: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> None:
         region, limits = self.region(NO_FACE, box)
-        wanted = 0.0
+        expected = 0.0
         if exact:
             farthest = math.ceil(3 * reach) + 1
             conservation.amount_and_outflow(phi, self.forth, region, limits, farthest, self.amounts.buffer)
             before, left = self.amounts.totals()
-            wanted = before - left
+            expected = before - left
         self._advect(phi, NO_FACE, box, 0.0, 1.0, 0.0, keeps=True)
         cut, smoothed = self.error[: phi.numel()], self.hat[: phi.numel()]
         if given is not None:
@@ -149,7 +149,7 @@ class Advection:
         fields = (phi, self.low, self.high, smoothed, region)
         conservation.rooms(*fields, self.rooms.buffer)
         total, cuts, down, up, near_down, near_up = self.rooms.totals()
-        excess = total - wanted if exact else -cuts
+        excess = total - expected if exact else -cuts
         shares = _shares(excess, near_down, down) if excess > 0 else _shares(excess, near_up, up)
         conservation.use_room(*fields, *shares, decay, NOTHING, self.layout.tile)
 

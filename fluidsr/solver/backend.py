@@ -54,9 +54,9 @@ def start(device: str) -> str:
 def threads() -> int:
     """CPU cores that this process may use: what a container or a job scheduler grants, at most
     OMP_NUM_THREADS."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return min(int(asked), _granted())
+    requested = os.environ.get("OMP_NUM_THREADS", "")
+    if requested.isdigit() and int(requested) > 0:
+        return min(int(requested), _granted())
     return _granted()
 
 

@@ -68,12 +68,12 @@ def to_faces(centred: torch.Tensor, grid: Grid, faces: Sequence[torch.Tensor]) -
     give back is added to it, a few times over (van Cittert 1931).
     """
     for axis in range(grid.dim):
-        wanted = centred[axis].reshape(grid.cells)
-        found = _between(wanted, axis, grid.periodic[axis])
+        target = centred[axis].reshape(grid.cells)
+        found = _between(target, axis, grid.periodic[axis])
         n = grid.cells[axis]
         for _ in range(CORRECTIONS):
             given = (found.narrow(axis, 0, n) + found.narrow(axis, 1, n)) / 2
-            found = found + _between(wanted - given, axis, grid.periodic[axis])
+            found = found + _between(target - given, axis, grid.periodic[axis])
         faces[axis].copy_(found.reshape(-1))
 
 

@@ -307,10 +307,10 @@ class ClosureTraining:
 
 def _load_init(network: Closure, name_or_path: str) -> None:
     closure = models.load_closure(name_or_path).closure
-    wanted = network.options
-    if closure.options not in (wanted, wanted.model_copy(update={"exchange": 0.0})):
+    target = network.options
+    if closure.options not in (target, target.model_copy(update={"exchange": 0.0})):
         problem = f"is a corrector of {closure.options!r}"
-        raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {wanted!r}")
+        raise ModelError(f"init: {name_or_path}", problem, f"the recipe's is {target!r}")
     given = closure.state_dict()
     for name, tensor in network.state_dict().items():  # of one of velocity alone, `last` has fewer outputs
         tensor[: len(given[name])] = given[name]
@@ -355,9 +355,9 @@ def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tenso
     state, air = sample.state.to(device), sample.air.to(device)
     weight = (state[:, :1] > 0).float() * air
 
-    def share(given: Tensor, wanted: Tensor, empty: float) -> Tensor:
-        left = ((given - wanted).square() * weight).sum()
-        whole = (wanted.square() * weight).sum()
+    def share(given: Tensor, target: Tensor, empty: float) -> Tensor:
+        left = ((given - target).square() * weight).sum()
+        whole = (target.square() * weight).sum()
         return left / (whole + empty * weight.sum() + 1e-12)
 
     shares = {"velocity": share(change.velocity, sample.change.to(device), EMPTY)}
@@ -373,12 +373,12 @@ def energy_error(density_change: Tensor, sample: ClosureSample) -> Tensor:
     device = density_change.device
     state, air = sample.state.to(device), sample.air.to(device)
     density, near = state[:, :1], (state[:, :1] > 0).float() * air
-    corrected, wanted = density + density_change, density + sample.density_change.to(device)
+    corrected, target = density + density_change, density + sample.density_change.to(device)
     error = torch.zeros((), device=device)
     for axis in range(2, density.dim()):
         middle = near.narrow(axis, 1, near.shape[axis] - 2)
         floor = EMPTY_DENSITY * middle.sum() + 1e-12
-        own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, wanted))
+        own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, target))
         error = error + (own / right).log().square()
     return error
 

@@ -136,13 +136,15 @@ def components(available: Iterable[str], base: str | None = None, count: int = 3
                 kinds.setdefault((match["stem"].lower(), around), {})[match["axis"].lower()] = name
                 stems.setdefault(match["stem"].lower(), match["stem"])
     if base is None:
-        wanted = list(_ALIASES["velocity"])
-        wanted += sorted(
-            word for word, stem in stems.items() if field_of(stem) == "velocity" and word not in wanted
+        stems_of_velocity = list(_ALIASES["velocity"])
+        stems_of_velocity += sorted(
+            word
+            for word, stem in stems.items()
+            if field_of(stem) == "velocity" and word not in stems_of_velocity
         )
     else:
-        wanted = [base.strip().lower().rstrip("._:/ -")]
-    for stem in wanted:
+        stems_of_velocity = [base.strip().lower().rstrip("._:/ -")]
+    for stem in stems_of_velocity:
         for (of, _), found in kinds.items():
             for axes in _AXES:
                 if of == stem and set(axes[:count]) <= set(found):
@@ -262,20 +264,24 @@ def choose(
 
 
 def _density(
-    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None, unfit: Mapping[str, str]
+    where: str,
+    scalars: Sequence[str],
+    vectors: Sequence[str],
+    requested: str | None,
+    unfit: Mapping[str, str],
 ) -> str:
-    if asked is not None:
-        if asked in scalars:
-            return asked
-        stripped = [name for name in scalars if name.strip() == asked.strip()]
+    if requested is not None:
+        if requested in scalars:
+            return requested
+        stripped = [name for name in scalars if name.strip() == requested.strip()]
         if stripped:
             return stripped[0]
         what = "is not there"
-        if asked in vectors:
+        if requested in vectors:
             what = "is not a scalar"
-        elif asked in unfit:
-            what = f"is {unfit[asked]}"
-        raise VolumeError(where, f"grid {asked!r} {what}", _name_one(scalars))
+        elif requested in unfit:
+            what = f"is {unfit[requested]}"
+        raise VolumeError(where, f"grid {requested!r} {what}", _name_one(scalars))
     named = [name for name in scalars if field_of(name) == "density"]
     if named:
         return min(named, key=rank)
@@ -300,11 +306,11 @@ def _density(
 
 
 def _velocity(
-    where: str, scalars: Sequence[str], vectors: Sequence[str], asked: str | None, dim: int
+    where: str, scalars: Sequence[str], vectors: Sequence[str], requested: str | None, dim: int
 ) -> tuple[str, ...]:
-    if asked is not None:
-        same = [name for name in vectors if name == asked] or [
-            name for name in vectors if name.strip() == asked.strip()
+    if requested is not None:
+        same = [name for name in vectors if name == requested] or [
+            name for name in vectors if name.strip() == requested.strip()
         ]
         if same:
             return (same[0],)
@@ -312,10 +318,10 @@ def _velocity(
         named = [name for name in vectors if field_of(name) == "velocity"]
         if named:
             return (min(named, key=rank),)
-    parts = components(scalars, asked) or (components(scalars, asked, 2) if dim == 2 else None)
-    if asked is not None and not parts:
+    parts = components(scalars, requested) or (components(scalars, requested, 2) if dim == 2 else None)
+    if requested is not None and not parts:
         raise VolumeError(
-            where, f"there is no vector grid {asked!r}, nor three of its components", _name_one(vectors)
+            where, f"there is no vector grid {requested!r}, nor three of its components", _name_one(vectors)
         )
     return tuple(parts or ())
 

@@ -53,7 +53,7 @@ class GridStyle:
 class Style:
     """How a file was written: the grid of each field, what a VDB says of itself, and its lattice: the size of its
     voxels (m) and the center of the voxel with the index 0 (m). What is made of the frame keeps it; a VDB also copies
-    from the file `copied_from` the grids that are no fields of smoke (`vdb.fields.asides`)."""
+    from the file `copied_from` the grids that are no fields of smoke (`vdb.fields.copied_grids`)."""
 
     grids: Mapping[str, GridStyle] = field(default_factory=dict)
     file: Mapping[str, Any] = field(default_factory=dict)

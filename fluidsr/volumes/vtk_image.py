@@ -218,10 +218,10 @@ def _shape(image: Image, section: str) -> tuple[int, int, int]:
 def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """`values [components, x, y, z]` of points at the cells of `shape`, or of cells at its points: the mean of the
     neighbours."""
-    for axis, wanted in enumerate(shape, start=1):
-        if values.shape[axis] == wanted:
+    for axis, expected in enumerate(shape, start=1):
+        if values.shape[axis] == expected:
             continue
-        if values.shape[axis] < wanted:
+        if values.shape[axis] < expected:
             around = [(1, 1) if a == axis else (0, 0) for a in range(4)]
             values = np.pad(values, around, mode="edge")
         lower, upper = [slice(None)] * 4, [slice(None)] * 4

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -200,7 +200,7 @@ class Layout:
     vectors: dict[str, Part]
     notes: list[str] = field(default_factory=list)
     grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
-    asides: list[Grid] = field(default_factory=list)
+    copied_grids: list[Grid] = field(default_factory=list)
 
     @property
     def faces(self) -> list[Part]:
@@ -227,14 +227,59 @@ def is_straight(grid: Grid) -> bool:
     return _axes(grid).straight
 
 
-def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Sequence[str] | None) -> Layout:
-    """Which grids are which fields, and where they lie.
+def find(
+    file: VdbFile, density: str | None, velocity: str | None, names_of_fields: Sequence[str] | None
+) -> Layout:
+    """The grids of each field, and where they lie.
 
-    Of several grids of one name those without active voxels do not count; those that do not overlap are one field.
-    `name[1]` names the second of them. Level sets are no smoke: they must be named. Raises VolumeError where
-    something asked for is absent or does not fit.
+    Of several grids with one name, those without active voxels are ignored; those that do not overlap form one field.
+    `name[1]` names the second of them. Level sets are not smoke unless they are named. Raises VolumeError where
+    a requested grid is absent or does not fit.
     """
     notes: list[str] = []
+    scalars, vectors, unfit = _by_rank(file, density, velocity)
+    chosen = grid_names.choose(
+        str(file.path),
+        list(scalars),
+        list(vectors),
+        density=density,
+        velocity=velocity,
+        fields=names_of_fields,
+        unfit=unfit,
+    )
+    of_density = _filled(scalars[chosen.density])
+    reference = of_density[0]
+
+    def part(grids: list[Grid], **how: Any) -> Part:
+        parts = [
+            _placed(grid, reference, [] if number else notes, **how)  # notes on the first alone
+            for number, grid in enumerate(_filled(grids))
+        ]
+        return _joined(parts, notes)
+
+    flow: list[Part] = []
+    if len(chosen.velocity) == 3:
+        flow = [part(scalars[name], component=axis, sparse=True) for axis, name in enumerate(chosen.velocity)]
+    elif chosen.velocity:
+        flow = [part(vectors[chosen.velocity[0]], sparse=True)]
+    others = {name: part(scalars[grid]) for name, grid in chosen.others.items()}
+    further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
+    kept = copied_grids(file, density) if names_of_fields is None else []
+    if names_of_fields is None:
+        notes += _notes_on_unfit(unfit, {grid.name for grid in kept})
+    named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
+    if len(chosen.velocity) == 1:
+        named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
+    elif chosen.velocity:
+        named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
+    named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
+    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+
+
+def _by_rank(
+    file: VdbFile, density: str | None, velocity: str | None
+) -> tuple[dict[str, list[Grid]], dict[str, list[Grid]], dict[str, str]]:
+    """The scalar and the vector grids by name, and the reasons why others cannot be fields."""
     scalars: dict[str, list[Grid]] = {}
     vectors: dict[str, list[Grid]] = {}
     unfit: dict[str, str] = {}
@@ -247,57 +292,20 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
             kind.setdefault(grid.name, []).append(grid)
     _number(scalars, density)
     _number(vectors, velocity)
-    unfit = {name: reason for name, reason in unfit.items() if name not in scalars}
-    chosen = grid_names.choose(
-        str(file.path),
-        list(scalars),
-        list(vectors),
-        density=density,
-        velocity=velocity,
-        fields=wanted,
-        unfit=unfit,
-    )
-    of_density = _filled(scalars[chosen.density])
-    reference = of_density[0]
-
-    def part(grids: list[Grid], **how: Any) -> Part:
-        parts = [
-            _placed(grid, reference, [] if number else notes, **how)  # no word about those that are not read
-            for number, grid in enumerate(_filled(grids))
-        ]
-        return _joined(parts, notes)
-
-    flow: list[Part] = []
-    if len(chosen.velocity) == 3:
-        flow = [part(scalars[name], component=axis, sparse=True) for axis, name in enumerate(chosen.velocity)]
-    elif chosen.velocity:
-        flow = [part(vectors[chosen.velocity[0]], sparse=True)]
-    others = {name: part(scalars[grid]) for name, grid in chosen.others.items()}
-    further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
-    kept = asides(file, density) if wanted is None else []
-    if wanted is None:
-        names = {grid.name for grid in kept}
-        for heading, reasons in (
-            (
-                "not smoke, copied unchanged to .vdb and left out of other formats",
-                {n: r for n, r in unfit.items() if n in names},
-            ),
-            ("left out", {n: r for n, r in unfit.items() if n not in names}),
-        ):
-            if reasons:
-                notes.append(
-                    f"{heading}: {', '.join(f'{name!r} ({reason})' for name, reason in reasons.items())}"
-                )
-    named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
-    if len(chosen.velocity) == 1:
-        named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
-    elif chosen.velocity:
-        named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
-    named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
-    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+    return scalars, vectors, {name: reason for name, reason in unfit.items() if name not in scalars}
 
 
-def asides(file: VdbFile, density: str | None = None) -> list[Grid]:
+def _notes_on_unfit(unfit: Mapping[str, str], copied: Collection[str]) -> Iterator[str]:
+    """Sentences for the user on grids that are no fields, those that a VDB gets unchanged apart from the others."""
+    copies = {name: reason for name, reason in unfit.items() if name in copied}
+    rest = {name: reason for name, reason in unfit.items() if name not in copied}
+    unchanged = "not smoke, copied unchanged to .vdb and left out of other formats"
+    for heading, reasons in ((unchanged, copies), ("left out", rest)):
+        if reasons:
+            yield f"{heading}: {', '.join(f'{name!r} ({reason})' for name, reason in reasons.items())}"
+
+
+def copied_grids(file: VdbFile, density: str | None = None) -> list[Grid]:
     """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
     own = [grid for grid in file.grids if grid.where == str(file.path)]
     return [grid for grid in own if grid.supported and _unfit(grid, density)]
@@ -323,14 +331,14 @@ def _is_beyond_float32(grid: Grid) -> bool:
     return least is not None and most is not None and max(-least[0], most[0]) > _MOST_WHOLE
 
 
-def _number(grids: dict[str, list[Grid]], asked: str | None) -> None:
+def _number(grids: dict[str, list[Grid]], requested: str | None) -> None:
     """Let `name[1]` name the second grid of that name."""
-    match = _NUMBERED.fullmatch(asked or "")
-    if asked is None or match is None or asked in grids:
+    match = _NUMBERED.fullmatch(requested or "")
+    if requested is None or match is None or requested in grids:
         return
     same = grids.get(match[1], [])
     if int(match[2]) < len(same):
-        grids[asked] = [same[int(match[2])]]
+        grids[requested] = [same[int(match[2])]]
         del grids[match[1]]
 
 

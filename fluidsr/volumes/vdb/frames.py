@@ -199,7 +199,7 @@ def _style(file: VdbFile, layout: Layout) -> Style:
         {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
         dict(file.metadata),
         (size, translation) if is_straight(layout.reference) else None,
-        str(file.path.absolute()) if layout.asides else None,
+        str(file.path.absolute()) if layout.copied_grids else None,
     )
 
 

@@ -35,7 +35,7 @@ class Collector:
         self.store = LeafStore(kind, flags, np.zeros(kind.channels, kind.memory))
         self._first = self.low // LEAF
         count = -(-self.high // LEAF) - self._first
-        self._wanted = [
+        self._complete = [
             _overlaps(a, b, f, n) for a, b, f, n in zip(low, high, self._first, count, strict=True)
         ]
         self._come = np.zeros(count, np.uint16)  # voxels of each block that have come
@@ -87,14 +87,14 @@ class Collector:
     def _layer(self, at: np.ndarray, thickness: int, spans: list[np.ndarray], slab: leaf_writer.Slab) -> None:
         """One layer of blocks that begins at block `at` of space."""
         x, y, z = (at - self._first).tolist()
-        come = self._come[x, y : y + len(spans[1]), z : z + len(spans[2])]
+        received = self._come[x, y : y + len(spans[1]), z : z + len(spans[2])]
         new = (thickness * spans[1][:, None] * spans[2]).astype(np.uint16)
-        wanted = self._wanted[1][y : y + len(spans[1]), None] * self._wanted[2][z : z + len(spans[2])]
-        wanted = wanted * self._wanted[0][x]
-        if (come + new > wanted).any():
+        complete = self._complete[1][y : y + len(spans[1]), None] * self._complete[2][z : z + len(spans[2])]
+        complete = complete * self._complete[0][x]
+        if (received + new > complete).any():
             raise InputError(self.name, "some voxels were put twice", "put every voxel once")
-        alone = new == wanted
-        come += new
+        alone = new == complete
+        received += new
         by, bz = slab.blocks.T
         whole = alone[by, bz]
         origins = (np.concatenate([np.zeros((len(by), 1), np.int64), slab.blocks], axis=1) + at) * LEAF
@@ -102,7 +102,7 @@ class Collector:
         for i in np.flatnonzero(~whole):
             self._merge(tuple((origins[i] // LEAF).tolist()), slab.masks[i], slab.values[i])
         if self._waiting:
-            done = np.argwhere((come == wanted) & ~alone) + at[1:]
+            done = np.argwhere((received == complete) & ~alone) + at[1:]
             keys = [(int(at[0]), *block) for block in map(tuple, done.tolist())]
             self._release([key for key in keys if key in self._waiting])
 

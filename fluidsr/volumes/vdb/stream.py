@@ -127,11 +127,11 @@ class FrameStream:
 
 def _copies(path: str, up: str | None) -> list[writer.Tree]:
     """The grids of a file that are no fields of smoke, as they are, turned to where `up` is up."""
-    from fluidsr.volumes.vdb.fields import asides
+    from fluidsr.volumes.vdb.fields import copied_grids
     from fluidsr.volumes.vdb.reader import open_file
 
     with open_file(path) as file:
-        copies = [writer.copy_of(grid) for grid in asides(file)]
+        copies = [writer.copy_of(grid) for grid in copied_grids(file)]
     if up is None:
         return copies
     return [replace(tree, transform=tree.transform.turned(*QUARTER_TURNS[up])) for tree in copies]

@@ -99,8 +99,8 @@ def _node(
 def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
     """The tiles with each complete set of equal tiles of `edge` voxels replaced by one of `parent`."""
     at = np.flatnonzero(tiles.edges == edge)
-    wanted = (parent // edge) ** 3
-    if len(at) < wanted:
+    whole = (parent // edge) ** 3
+    if len(at) < whole:
         return tiles
     keys, groups, counts = np.unique(
         tiles.origins[at] // parent, axis=0, return_inverse=True, return_counts=True
@@ -109,8 +109,8 @@ def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
     ends = np.cumsum(counts)
     keep = np.ones(len(tiles.edges), bool)
     made: list[tuple[np.ndarray, np.ndarray, np.bool_]] = []
-    for group in np.flatnonzero(counts == wanted):
-        members = by_group[ends[group] - wanted : ends[group]]
+    for group in np.flatnonzero(counts == whole):
+        members = by_group[ends[group] - whole : ends[group]]
         values, active = tiles.values[members], tiles.active[members]
         if (values == values[0]).all() and (active == active[0]).all():
             keep[members] = False
