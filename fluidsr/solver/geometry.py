@@ -8,17 +8,17 @@ signed distances at its corners (Batty, Bertails and Bridson 2007).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from fluidsr.errors import InputError
+from fluidsr.solver.bodies import Body, Box, bodies_at, chunks, count, share_of
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
-from fluidsr.solver.shapes import Shape, coverage, positions
 
 # Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
 # pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
@@ -65,19 +65,6 @@ PROBES = (
     np.arange(-4, 5) / 8
 )  # places between two cell centres that are looked at beside thin solids, in cells
 LEAST_THICKNESS = 0.25  # cells: thinner shapes are thickened to it, so that no probe misses them
-CHUNK = 1 << 20  # cells that are worked out at once: bounds what is needed for a moment
-
-Box = tuple[tuple[int, int], ...]  # (first, end) of cells along each axis
-
-
-@dataclass(frozen=True)
-class _Body:
-    """An obstacle (or its image beyond a periodic face) at one moment."""
-
-    shape: Shape
-    velocity: tuple[float, ...]  # m/s
-    box: Box  # of the cells that it may touch, not cut to the grid
-    moves: bool
 
 
 class Terrain:
@@ -95,33 +82,24 @@ class Terrain:
         self.solid_velocity = _on_faces(grid, 0.0) if self.moves else None
         self.touched: list[Box] = []  # where the last move changed something
         self._stale: list[Box] = []  # what the next move has to work out anew, besides where obstacles go
-        self._work_out(self._bodies(time), everywhere=True)
+        self._work_out(bodies_at(time, self.grid, self.obstacles), everywhere=True)
 
     def move(self, time: float) -> None:
         """Bring all arrays to `time`. Raises InputError where no fluid is left."""
         if self.moves:
-            self._work_out(self._bodies(time), everywhere=False)
+            self._work_out(bodies_at(time, self.grid, self.obstacles), everywhere=False)
 
     def share(self) -> np.ndarray:
         """Share of each cell that is solid, float32 [nx, ny, nz]: smooth over a cell, made anew for each call."""
-        grid, share = self.grid, np.zeros(self.grid.cells, np.float32)
-        for body in self._present:
-            for whole in self._cut([body.box]):
-                for box in _chunks(whole):
-                    counts = tuple(hi - lo for lo, hi in box[: grid.dim])
-                    at = positions(counts, (0.5,) * grid.dim, grid.cell_size, tuple(lo for lo, _ in box))
-                    part = coverage(body.shape.signed_distance(*at), grid.cell_size)
-                    window = share[tuple(slice(lo, hi) for lo, hi in box)]
-                    np.maximum(window, part.reshape(window.shape), out=window)
-        return share
+        return share_of(self._present, self.grid, [(0, n) for n in self.grid.cells])
 
-    def _work_out(self, bodies: list[_Body], *, everywhere: bool) -> None:
+    def _work_out(self, bodies: list[Body], *, everywhere: bool) -> None:
         self._present = bodies
         moving = [body.box for body in bodies if body.moves]
         boxes = [body.box for body in bodies] if everywhere else self._stale + moving
         self.touched = merged(self._cut(boxes))
         for box in self.touched:
-            for chunk in _chunks(box):
+            for chunk in chunks(box):
                 self._stamp(chunk, bodies)
         self._stale = list(moving)
         if self.obstacles:
@@ -134,25 +112,6 @@ class Terrain:
         if self.moves:
             self._push(self._cut(moving))
 
-    def _bodies(self, time: float) -> list[_Body]:
-        """Every obstacle where it is at `time`, with the images that periodic axes make of it."""
-        grid, bodies = self.grid, []
-        for obstacle in self.obstacles:
-            at, velocity = (0.0,) * grid.dim, (0.0,) * grid.dim
-            if obstacle.motion is not None:
-                at, velocity = obstacle.motion.offset(time), obstacle.motion.velocity(time)
-            moved = tuple(c + o for c, o in zip(obstacle.shape.center, at, strict=True))
-            for shape in replace(obstacle.shape, center=moved).images(grid.periods):
-                box = tuple(
-                    (int(np.floor((c - reach) / grid.cell_size)), int(np.ceil((c + reach) / grid.cell_size)))
-                    for axis, c in enumerate(shape.center)
-                    for reach in (shape.half_extent(axis) + 1.5 * grid.cell_size,)
-                )
-                box += ((0, 1),) * (3 - grid.dim)
-                if all(a < n and b > 0 for (a, b), n in zip(box, grid.cells, strict=True)):
-                    bodies.append(_Body(shape, velocity, box, obstacle.motion is not None))
-        return bodies
-
     def _cut(self, boxes: Sequence[Box]) -> list[Box]:
         """Boxes without what lies outside the grid."""
         return [
@@ -160,7 +119,7 @@ class Terrain:
             for box in boxes
         ]
 
-    def _stamp(self, box: Box, bodies: list[_Body]) -> None:
+    def _stamp(self, box: Box, bodies: list[Body]) -> None:
         """Work out fluid, weights and the solids' velocity in `box`."""
         h, dim = self.grid.cell_size, self.grid.dim
         near = [b for b in bodies if _touch(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
@@ -203,7 +162,7 @@ class Terrain:
         self.fluid[tuple(slice(lo, hi) for lo, hi in box)] = opening > 0
 
     def _close_across_thin_solids(
-        self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[_Body]
+        self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[Body]
     ) -> None:
         """Close those of `faces` where the straight way between the two cells' centres meets a solid."""
         h = self.grid.cell_size
@@ -319,30 +278,19 @@ def _touch(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> bool:
     return all(p < s and r < q for (p, q), (r, s) in zip(a, b, strict=True))
 
 
-def _count(box: Box) -> int:
-    return int(np.prod([max(hi - lo, 0) for lo, hi in box]))
-
-
 def merged(boxes: Sequence[Box]) -> list[Box]:
     """Fewer boxes that hold the same cells: two that overlap mostly become the one around both."""
-    left = [box for box in boxes if _count(box) > 0]
+    left = [box for box in boxes if count(box) > 0]
     merged: list[Box] = []
     for box in left:
         for i, other in enumerate(merged):
             around = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
-            if _count(around) <= _count(box) + _count(other):
+            if count(around) <= count(box) + count(other):
                 merged[i] = around
                 break
         else:
             merged.append(box)
     return merged
-
-
-def _chunks(box: Box) -> Iterator[Box]:
-    (lo, hi), rest = box[0], box[1:]
-    layers = max(1, CHUNK // max(_count(((0, 1), *rest)), 1))
-    for first in range(lo, hi, layers):
-        yield ((first, min(first + layers, hi)), *rest)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 from scipy import ndimage
 
 from fluidsr.solver.advection import Advection
-from fluidsr.solver.geometry import Box, Geometry, Terrain
+from fluidsr.solver.bodies import Box
+from fluidsr.solver.geometry import Geometry, Terrain
 from fluidsr.solver.kernels_solids import continue_layer, shielded, uncover
 
 # Layers of solid samples that advection may look at: bounded by how far flow along a wall strays into it.

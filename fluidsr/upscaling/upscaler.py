@@ -40,6 +40,7 @@ from fluidsr.upscaling.network_input import (
     checked_factor,
     prepare_input,
 )
+from fluidsr.upscaling.solids import FineSolid, Solids, continued
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
@@ -207,6 +208,7 @@ class Upscaler:
         previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
+        fine_solid: FineSolid | None = None,
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
@@ -221,12 +223,13 @@ class Upscaler:
         (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
         is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the ways in
         which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to the content
-        of the seed, as many numbers as it has (docs/style.md). Arrays of NumPy or torch, on any device, come back as
-        the same kind on the same device; they are copied only where the generator is elsewhere, or they are not
-        contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of another
-        shape, `previous` does not fit, `confidence` is asked of a generator without a mask, or a style of one without a
-        latent code, ModelError where the model is of another dimension, RunError where the generator's output is not
-        finite.
+        of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke ends at the
+        solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more is known of
+        it than that field. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they
+        are copied only where the generator is elsewhere, or they are not contiguous float32. Raises InputError where a
+        field is missing or not finite, a factor is negative or of another shape, `previous` does not fit, `confidence`
+        is asked of a generator without a mask, or a style of one without a latent code, ModelError where the model is
+        of another dimension, RunError where the generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -238,6 +241,7 @@ class Upscaler:
             previous=previous,
             style_seed=style_seed,
             style_shift=style_shift,
+            fine_solid=fine_solid,
         )
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
@@ -265,6 +269,7 @@ class Upscaler:
         previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
+        fine_solid: FineSolid | None = None,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
@@ -276,6 +281,8 @@ class Upscaler:
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
+        solids = Solids.of(frame, self.factor, self.periodic, fine_solid)
+        frame = continued(frame, self.periodic)
         with_mask = CONFIDENCE in fields and self._gives_confidence(frame)
         others = _other_fields(frame, [name for name in fields if not (with_mask and name == CONFIDENCE)])
         if others is not None:
@@ -292,16 +299,20 @@ class Upscaler:
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
-        present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
+        past = (continued(each, self.periodic) for each in history)
+        present, *earlier = (layout.opened_frame(each) for each in (frame, *past))
         carried = history_of(present, earlier, self.generator.ages, self.device)
         last = self._last_frame(frame, previous, layout)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
         tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
+        ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
+        ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
         blocks = self._blocks(
-            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
+            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, ways, whole, started
         )
-        return (part for block in blocks for part in layout.placed(block, self.factor))
+        placed = (part for block in blocks for part in layout.placed(block, self.factor))
+        return placed if solids is None else (solids.cut(part, ways) for part in placed)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -400,6 +411,7 @@ class Upscaler:
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
+        ways: Mapping[str, str],
         whole: Whole | None,
         started: float,
     ) -> Iterator[FieldBlock]:
@@ -407,8 +419,6 @@ class Upscaler:
         blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
         shape = tuple(network_input.density.shape)
-        ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
-        ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
         ranges = {} if whole is None else whole.ranges
         most = ranges["density"][1][0] if "density" in ranges else None
         carried = {
