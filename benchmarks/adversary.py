@@ -59,8 +59,8 @@ def draw(training: list[Record], validation: list[Record], start: Record | None,
     (accuracy, loss), (spectrum, time) = figure.subplots(2, 2, sharex=True)
     for name, (label, colour) in DISCRIMINATORS.items():
         accuracy.plot(*smooth(training, f"accuracy_{name}"), color=colour, lw=1.4, label=f"{label}, training")
-        told = [r for r in validation if f"accuracy_{name}_held_out" in r]
-        steps, values = [r["step"] for r in told], [r[f"accuracy_{name}_held_out"] for r in told]
+        reported = [r for r in validation if f"accuracy_{name}_held_out" in r]
+        steps, values = [r["step"] for r in reported], [r[f"accuracy_{name}_held_out"] for r in reported]
         accuracy.plot(steps, values, ".", color=colour, ms=7, alpha=0.6, label=f"{label}, held out")
     accuracy.axhline(0.5, color="black", lw=0.8, ls=":")
     dress(accuracy, "accuracy of the discriminators (0.5: chance)", 0.3, 0.9)
@@ -86,9 +86,9 @@ def draw(training: list[Record], validation: list[Record], start: Record | None,
 
 def smooth(training: list[Record], name: str) -> tuple[list[float], list[float]]:
     """Steps and running means of a figure, over the records that have it."""
-    told = [record for record in training if name in record]
-    parts = [told[max(0, end - WINDOW) : end] for end in range(1, len(told) + 1)]
-    return [r["step"] for r in told], [sum(r[name] for r in part) / len(part) for part in parts]
+    reported = [record for record in training if name in record]
+    parts = [reported[max(0, end - WINDOW) : end] for end in range(1, len(reported) + 1)]
+    return [r["step"] for r in reported], [sum(r[name] for r in part) / len(part) for part in parts]
 
 
 def dress(panel: Axes, title: str, low: float | None = None, high: float | None = None) -> None:

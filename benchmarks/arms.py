@@ -224,7 +224,7 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {len(found[name])} | {' | '.join(_told(found[name], f) for f in FIGURES)} |"
+        f"| {name} | {len(found[name])} | {' | '.join(_cell(found[name], f) for f in FIGURES)} |"
         for name in order
     ]
     lines += ["", f"## Losses, unweighted, over the last {LAST:.0%} of the steps", ""]
@@ -233,7 +233,7 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
     ]
     lines += ["", f"| arm | {' | '.join(every_loss)} |", f"|---|{'---|' * len(every_loss)}"]
     for name in order:
-        cells = [f"{_told(found[name], n)} ({_told(found[name], f'{n} spread', False)})" for n in every_loss]
+        cells = [f"{_cell(found[name], n)} ({_cell(found[name], f'{n} spread', False)})" for n in every_loss]
         lines.append(f"| {name} | {' | '.join(c.replace('- (-)', '-') for c in cells)} |")
     lines += ["", "## Settings", "", "| arm | from | set |", "|---|---|---|"]
     for name, arm in plan.arms.items():
@@ -268,12 +268,12 @@ CLAIMS_SAY = (
 def judged(claim: Claim, found: Mapping[str, Runs]) -> tuple[str, str, str, str]:
     """A claim's line of the table: what it says, the difference, of how many pairs, and the verdict."""
     differences = list(pairs(claim, found))
-    told = f"{claim.text} ({claim.figure})"
+    reported = f"{claim.text} ({claim.figure})"
     if len(differences) < 3:
-        return told, "-", str(len(differences)), "not measured"
+        return reported, "-", str(len(differences)), "not measured"
     mean, error = statistics.fmean(differences), statistics.stdev(differences) / len(differences) ** 0.5
     verdict = "no difference seen" if abs(mean) <= 2 * error else "confirmed" if mean < 0 else "the opposite"
-    return told, f"{mean:+.3g} ± {error:.2g}", str(len(differences)), verdict
+    return reported, f"{mean:+.3g} ± {error:.2g}", str(len(differences)), verdict
 
 
 def pairs(claim: Claim, found: Mapping[str, Runs]) -> Iterator[float]:
@@ -287,7 +287,7 @@ def pairs(claim: Claim, found: Mapping[str, Runs]) -> Iterator[float]:
             )
 
 
-def _told(runs: Runs, figure: str, with_error: bool = True) -> str:
+def _cell(runs: Runs, figure: str, with_error: bool = True) -> str:
     values = [run[figure] for run in runs.values() if figure in run]
     if not values:
         return "-"

@@ -91,7 +91,7 @@ def fine_run(name, frames, factor):
     """A built-in scene as a dataset holds it: the fine state on coarse cells, `frames` from frame `frames` on."""
     scene = scenes.load(name).with_changes(upscale=None, time={"frames": 2 * frames}).refined(factor)
     pair = ClosurePair(RandomScene(scene, name, "", frames, 0.0), factor, "cpu", 1)
-    pair.warmed_up()
+    pair.end_warm_up()
     references = [pair.advance().reference for _ in range(2 * frames)]
     return SimpleNamespace(
         name=name, frames=frames, factor=factor, attrs={"scene": scene.to_yaml()},

@@ -72,12 +72,12 @@ def last_frame(scene: str, frames: int, scale: float, name: str, arguments: tupl
     """Run the scene into its folder, and read its last frame."""
     output = Path("runs") / "free_scene" / f"{scene}_{scale:g}_{name}"
     words = ["simulate", scene, "--frames", str(frames), "--resolution-scale", f"{scale:g}", "--no-preview"]
-    with contextlib.redirect_stderr(io.StringIO()) as told:
+    with contextlib.redirect_stderr(io.StringIO()) as reported:
         try:
             command([*words, *arguments, "-o", str(output)])
         except SystemExit as end:
             if end.code:
-                raise SystemExit(told.getvalue()) from end
+                raise SystemExit(reported.getvalue()) from end
     return fluidsr.read(output / "frames" / f"{scene}_{frames:04d}.vti")
 
 

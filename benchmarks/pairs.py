@@ -80,14 +80,14 @@ def run(config: DatasetConfig, index: int) -> Scene | None:
     drawn = scene_of(config, config.simulation_seed(index))
     pair = CoupledPair(drawn, config.factor, "cpu", PERIOD)
     scene = drawn.scene.coarsened(config.factor)
-    alone = build(drawn.beginning.coarsened(config.factor), "cpu")
+    alone = build(drawn.warm_up_scene.coarsened(config.factor), "cpu")
     looks = {side: Looks(np.zeros(config.resolution // 2 + 1)) for side in SIDES}
     ages: list[list[tuple[float, ...]]] = [[] for _ in range(PERIOD)]
     free = []
     try:
         for count in range(1, 1 + drawn.warm_up + config.frames):
             if count == drawn.warm_up + 1:
-                pair.warmed_up()
+                pair.end_warm_up()
                 alone = continued(alone, scene, "cpu")
             coarse, fine, _ = pair.advance()
             lonely = next_frame(alone, scene).numpy().density
@@ -193,8 +193,8 @@ def main() -> None:
         f"mean over {given.frames} frames"
     )
     for name, means in rows.items():
-        told = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, means, strict=True))
-        print(f"{name:26s} {told}")
+        reported = "  ".join(f"{figure} {value:.3f}" for figure, value in zip(FIGURES, means, strict=True))
+        print(f"{name:26s} {reported}")
     plot(scenes, given.output)
 
 

@@ -71,7 +71,7 @@ def measure(dim: int, path: Path, processes: bool) -> None:
     shape = f"{patches.batch} x {patches.frames} patches of {patches.tile}^{dim}, {torch.get_num_threads()} threads"
     print(f"{dim}-D training step alone: {alone * 1e3:.0f} ms ({shape})", flush=True)
 
-    def told(what: str, each: float) -> None:
+    def reported(what: str, each: float) -> None:
         rate = patches.batch * patches.frames / each
         line = (
             f"{each * 1e3:7.1f} ms a batch  {rate:7.1f} patches/s  {alone / each:6.1f} x as fast as the step"
@@ -83,11 +83,13 @@ def measure(dim: int, path: Path, processes: bool) -> None:
             with sampler(augment=augment, workers=workers) as drawing:
                 for step in range(STEPS):
                     drawing.batch(step)  # the cache fills
-                told(f"{augment}, {workers} threads", seconds_each(drawing.batch, STEPS))
+                reported(f"{augment}, {workers} threads", seconds_each(drawing.batch, STEPS))
         with sampler(augment=augment, workers=2, cache_bytes=0) as drawing:
-            told(f"{augment}, 2 threads, no cache", seconds_each(drawing.batch, STEPS))
+            reported(f"{augment}, 2 threads, no cache", seconds_each(drawing.batch, STEPS))
         if processes:
-            told(f"{augment}, 2 processes", in_processes(path, {**wanted, "augment": augment, "workers": 0}))
+            reported(
+                f"{augment}, 2 processes", in_processes(path, {**wanted, "augment": augment, "workers": 0})
+            )
         with sampler(augment=augment, workers=2) as drawing:
             both = seconds_each(lambda step, drawing=drawing: train(drawing.batch(step)), STEPS)
         print(

@@ -65,8 +65,8 @@ class Contestant:
         for _ in range(before + 1):
             self.process.stdin.write("step\n")
             self.process.stdin.flush()
-            told = self._read()
-        self.steps.append(told)
+            reported = self._read()
+        self.steps.append(reported)
 
     def close(self) -> None:
         assert self.process.stdin is not None

@@ -3,7 +3,7 @@
     python benchmarks/sparse.py 0.001 0.01 --model smoke3d-x4
 
 Each share of the box is filled by balls along its diagonal; every command runs in a process of its own, whose
-largest resident size is told beside what the dense arrays would take.
+largest resident size is reported beside what the dense arrays would take.
 """
 
 from __future__ import annotations

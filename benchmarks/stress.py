@@ -142,13 +142,13 @@ def table(report: Report) -> str:
 
 def limit(reports: Sequence[Report], cells: int) -> str:
     """The result of the evaluated model in a sentence, for its card."""
-    told = []
+    reported = []
     for report in reports:
         for case in report.simulations:
             own, cubic = report.figures(report.name, case), report.figures("cubic", case)
-            told.append(f"{case} {own['spectrum'] / cubic['spectrum']:.2f}, {own['area']:.2f}")
+            reported.append(f"{case} {own['spectrum'] / cubic['spectrum']:.2f}, {own['area']:.2f}")
     how = f"benchmarks/stress.py, {cells} coarse cells; log-spectrum error over cubic's, area"
-    return f"{NOTE} ({how}): {'; '.join(told)}."
+    return f"{NOTE} ({how}): {'; '.join(reported)}."
 
 
 def main() -> None:

@@ -67,18 +67,18 @@ def row(name: str, data: Path | None, steps: int, device: str, overrides: list[s
         state = TrainingState(recipe, 0, device)
         state.load_init()
         state.step = recipe.discriminators.start if recipe.discriminators else 0
-        game = AdversarialStep(state, sources.frames, sources.triplets, ProcessGroup())
-        game.run()
+        training_step = AdversarialStep(state, sources.frames, sources.triplets, ProcessGroup())
+        training_step.run()
         with FlopCounterMode(display=False) as counter:
-            game.run()
+            training_step.run()
         work = counter.get_total_flops()
-        game.reset_clocks()
+        training_step.reset_clocks()
         started = time.perf_counter()
         for _ in range(steps):
-            game.run()
+            training_step.run()
         elapsed = time.perf_counter() - started
-        shares = [game.seconds_by_phase().get(part, 0.0) / elapsed for part in PARTS]
-        shares.append(steps * warp_seconds(game, device) / elapsed)
+        shares = [training_step.seconds_by_phase().get(part, 0.0) / elapsed for part in PARTS]
+        shares.append(steps * warp_seconds(training_step, device) / elapsed)
     dtype = torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32
     rate, best = work * steps / elapsed, peak(recipe.dim, dtype, device)
     cells = " | ".join(f"{share:.0%}" for share in shares)
@@ -86,11 +86,11 @@ def row(name: str, data: Path | None, steps: int, device: str, overrides: list[s
     return f"| {recipe.name} | {speed} | {cells} |"
 
 
-def warp_seconds(game: AdversarialStep, device: str) -> float:
+def warp_seconds(training_step: AdversarialStep, device: str) -> float:
     """Seconds that one step spends on carrying frames, there and back, measured alone; 0 without a warp."""
-    recipe = game.recipe
-    critics = recipe.discriminators
-    if not (critics and critics.temporal and critics.temporal.align):
+    recipe = training_step.recipe
+    discriminators = recipe.discriminators
+    if not (discriminators and discriminators.temporal and discriminators.temporal.align):
         return 0.0
     count = recipe.patches.triplets or recipe.patches.batch
     edges, dim, factor = (recipe.patches.tile,) * recipe.dim, recipe.dim, recipe.factor
@@ -106,7 +106,7 @@ def warp_seconds(game: AdversarialStep, device: str) -> float:
     def back() -> None:
         Alignment(velocity, factor, dt=1.0)(fine).sum().backward()
 
-    rounds = critics.updates
+    rounds = discriminators.updates
     return (rounds.temporal * best_of(real_and_fake, device) + rounds.generator * best_of(back, device)) * (
         recipe.patches.accumulate
     )

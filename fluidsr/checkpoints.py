@@ -80,8 +80,9 @@ def newest(
 ) -> T | None:
     """What `use` makes of the newest checkpoint that is whole; None where there is none at all.
 
-    One that is damaged (Damaged, also raised by `use`) is skipped, and `note` is told. With `unsigned`, a file without
-    a checksum is read too, as earlier versions wrote them. Raises InputError where all that is there is damaged.
+    One that is damaged (Damaged, also raised by `use`) is skipped, and `note` gets a message. With `unsigned`, a file
+    without a checksum is read too, as earlier versions wrote them. Raises InputError where all that is there is
+    damaged.
     """
     problems = []
     for file in (path, previous(path)):

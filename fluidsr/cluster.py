@@ -17,7 +17,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _ANSWER = 3.0  # s that a scheduler has to answer
-_PATIENCE = 10.0  # s without a worker, after which the user is told
+_PATIENCE = 10.0  # s without a worker before the user gets a message
 _QUEUED = 2  # jobs that each worker has: one that it does, and the next
 _MOST_TOLD = 200  # characters of an error
 
@@ -101,7 +101,7 @@ class Cluster:
 
 @contextmanager
 def use(scheduler: str, note: Callable[[str], None]) -> Iterator[Cluster]:
-    """The cluster of the scheduler at this address; at the end its workers are idle. Raises and tells as `connect`
+    """The cluster of the scheduler at this address; at the end its workers are idle. Raises and reports as `connect`
     does."""
     with connect(scheduler, note) as client:
         cluster = Cluster(client)
@@ -131,8 +131,8 @@ def limit_threads(count: int) -> None:
 
 
 def connect(address: str, note: Callable[[str], None]) -> Any:
-    """A client of the scheduler at `address` (`tcp://host:8786`); a context manager. `note` is told where no worker
-    is there within ten seconds: what is asked for then waits for one.
+    """A client of the scheduler at `address` (`tcp://host:8786`); a context manager. `note` gets a message where no
+    worker is there within ten seconds: what is asked for then waits for one.
 
     Raises InputError where dask.distributed is not installed and where `address` is none, RunError where nobody answers
     within three seconds.

@@ -1,4 +1,4 @@
-"""Old names of the public Python surface: they still import, with a DeprecationWarning that tells the new one."""
+"""Old names of the public Python surface: they still import, with a DeprecationWarning that names the new one."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def resolve_precision(precision: str, device: str) -> str:
 # glibc's names for its settings (malloc.h), and the environment variables by which users set them.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _USERS_OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-_KEPT = 2**31 - 1  # bytes at the heap's end; the most that mallopt can be told
+_KEPT = 2**31 - 1  # bytes at the heap's end; the largest value that mallopt takes
 _TENSOR = 2**30  # blocks below are cut from the heap
 
 

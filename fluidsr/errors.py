@@ -63,7 +63,7 @@ class DatasetError(InputError):
 
 
 class RunError(FluidsrError):
-    """A run that started well could not go on."""
+    """A run that started well could not continue."""
 
 
 class SolverError(RunError):

@@ -164,7 +164,7 @@ class Frame:
         return self.velocity * np.float32(self.dt / self.cell_size).item()
 
 
-def rides_with_smoke(field: str) -> bool:
+def moves_with_smoke(field: str) -> bool:
     """Whether a field of this name is carried by the flow as the density is: heat, flame, fuel, color and the like.
 
     A vector field of such a name is a color, not a direction.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.frame import Frame, moves_with_smoke
 
 _EQUAL = 1e-4  # of a cell's edge; how far those of equal cells may differ
 _WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes may be
@@ -151,7 +151,7 @@ class Turn:
             start, mirrored = (x, self.shape[2] - z - nz, y), -2
         else:
             start, mirrored = (x, z, self.shape[1] - y - ny), -1
-        if values.ndim > 3 and not rides_with_smoke(name):  # a color has no direction
+        if values.ndim > 3 and not moves_with_smoke(name):  # a color has no direction
             order, signs = QUARTER_TURNS[self.up]
             values = values[list(order)] * np.array(signs, np.float32).reshape(3, 1, 1, 1)
         return start, np.ascontiguousarray(np.flip(np.swapaxes(values, -1, -2), mirrored))

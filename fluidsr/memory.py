@@ -21,7 +21,7 @@ class Free:
 
 
 def free(device: str = "cpu") -> Free | None:
-    """What is free for this process on `device` (`cpu` or `cuda:N`); None where the system does not tell.
+    """What is free for this process on `device` (`cpu` or `cuda:N`); None where the system does not report it.
 
     On the CPU the least of what the machine has available, what the limits of the process's control groups leave
     (their file caches count as free), and what is left of its address space.

@@ -47,7 +47,7 @@ def retime(
     of the simulation, `dt` the time of the simulation to the next frame, velocity stays in m/s: what moves is slower
     because there are more frames. Fields are carried with the smoke, except `solid`, which is blended where it is.
 
-    Raises InputError for a rate or speed that is none, for frames whose times tell that one is missing between them,
+    Raises InputError for an invalid rate or speed, for frames whose times show that one is missing between them,
     and where smoke has no velocity.
     """
     before: Frame | None = None
@@ -218,9 +218,9 @@ def _on_one_grid(first: Frame, last: Frame) -> tuple[Frame, Frame]:
 
 
 def _check_neighbours(before: Frame, after: Frame, dt: float) -> None:
-    """Raise InputError where two frames tell times that are not `dt` apart; those that tell none have equal ones."""
-    told = after.time - before.time
-    if told != 0 and not abs(told - dt) <= _LATE * dt:
-        what = f"is {told:g} s after the one before it, not {dt:g} s"
+    """Raise InputError where the times of two frames are not `dt` apart; frames without times have equal ones."""
+    elapsed = after.time - before.time
+    if elapsed != 0 and not abs(elapsed - dt) <= _LATE * dt:
+        what = f"is {elapsed:g} s after the one before it, not {dt:g} s"
         remedy = "give all frames in order, or the right `input_frame_rate`"
         raise InputError(f"frame at {after.time:g} s", what, remedy)

@@ -24,7 +24,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def install() -> None:
-    """Let every stopping signal raise Stopped; one that the parent has told us to ignore (`nohup`) stays ignored."""
+    """Let every stopping signal raise Stopped; one that the parent process set to be ignored (`nohup`) stays
+    ignored."""
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)

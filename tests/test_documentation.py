@@ -83,9 +83,9 @@ def test_the_scripts_for_farms_run(tmp_path: Path) -> None:
         "scontrol": "echo node1",
         "torchrun": 'while [ "$1" != -m ]; do shift; done; shift 2',
     }
-    told = "printf '%s\\n' \"$*\" >> $COMMANDS"
+    reported = "printf '%s\\n' \"$*\" >> $COMMANDS"
     for name in ("srun", "scontrol", "torchrun", "fluidsr", "dask"):
-        then = told if name in ("fluidsr", "torchrun") else ""
+        then = reported if name in ("fluidsr", "torchrun") else ""
         stub = tmp_path / name
         stub.write_text(f"#!/bin/sh\n{stubs.get(name, '')}\n{then}\n")
         stub.chmod(0o755)

@@ -129,9 +129,9 @@ WRONG: list[tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
 def test_an_argument_of_a_wrong_type_is_told_by_its_parameter(
     parameter: str, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    with pytest.raises(fluidsr.InputError) as told:
+    with pytest.raises(fluidsr.InputError) as reported:
         function(*given, **named)
-    assert told.value.where == parameter
+    assert reported.value.where == parameter
 
 
 def test_a_model_takes_frames_and_numbers_of_any_library() -> None:
@@ -143,9 +143,9 @@ def test_a_model_takes_frames_and_numbers_of_any_library() -> None:
         "style_seed": 0.5,
     }
     for parameter, value in wrong.items():
-        with pytest.raises(fluidsr.InputError) as told:
+        with pytest.raises(fluidsr.InputError) as reported:
             model.upsample(SMOKE, **{parameter: value})
-        assert told.value.where == parameter
+        assert reported.value.where == parameter
     factors = (1, np.float32(0.5), np.array(2.0), torch.tensor(0.5), np.ones((4, 4)), torch.ones(4, 4))
     for factor in factors:
         assert model.upsample(SMOKE, detail=factor, fields=np.array(["velocity"])).shape == (8, 8)

@@ -12,7 +12,7 @@ from fluidsr.cli.options import SEQUENCE, echo_document, echo_folder, options, s
 from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
+    from fluidsr.pipeline.read_options import ReadOptions
 
 _OWN_FORMAT = click.option(
     "--format",

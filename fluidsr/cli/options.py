@@ -16,8 +16,8 @@ from fluidsr.cli.session import Session
 from fluidsr.errors import FluidsrError, InputError, escaped
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
+    from fluidsr.pipeline.read_options import ReadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -353,7 +353,7 @@ _READ = _same("density_grid", "velocity_grid", "velocity_unit")
 
 
 def _read_options(**values: Any) -> ReadOptions:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
+    from fluidsr.pipeline.read_options import ReadOptions
 
     return ReadOptions(**values)
 

@@ -1,4 +1,4 @@
-"""Numbers that options take."""
+"""Ranges of numbers as the types of options, with errors that name the bounds."""
 
 from __future__ import annotations
 
@@ -22,43 +22,38 @@ def _remedy(kind: str, bounds: str) -> str:
     return f"give {kind} {link}{bounds}"
 
 
-class FloatRange(click.FloatRange):
-    """A finite number in a range: comparisons alone let a NaN through."""
+class _Range(click.ParamType):
+    """What both kinds of ranges share; comes before click's class of that kind."""
 
     name = "number"
+    noun: str  # of a value, without its article
+    number: type[int] | type[float]
 
     def _describe_range(self) -> str:
-        return _bounds(self)  # which click shows in the help
+        return _bounds(self)  # type: ignore[arg-type]  # which click shows in the help
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        remedy = _remedy("a number", _bounds(self))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        remedy = _remedy(f"a {self.noun}", self._describe_range())
         try:
-            number = float(value)
+            number = self.number(value)
         except ValueError:
-            self.fail(f"'{value}' is not a number; {remedy}", param, ctx)
-        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a {self.noun}; {remedy}", param, ctx)
+        if isinstance(number, float) and not math.isfinite(number):  # comparisons let a NaN through
             self.fail(f"{number} is not a finite number; {remedy}", param, ctx)
         try:
-            return float(super().convert(number, param, ctx))
+            return self.number(super().convert(number, param, ctx))
         except click.BadParameter:
-            self.fail(f"{number:g} is out of range; {remedy}", param, ctx)
+            shown = f"{number:g}" if isinstance(number, float) else number
+            self.fail(f"{shown} is out of range; {remedy}", param, ctx)
 
 
-class IntRange(click.IntRange):
+class FloatRange(_Range, click.FloatRange):
+    """A finite number in a range."""
+
+    noun, number = "number", float
+
+
+class IntRange(_Range, click.IntRange):
     """A whole number in a range."""
 
-    name = "number"
-
-    def _describe_range(self) -> str:
-        return _bounds(self)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        remedy = _remedy("a whole number", _bounds(self))
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"'{value}' is not a whole number; {remedy}", param, ctx)
-        try:
-            return int(super().convert(number, param, ctx))
-        except click.BadParameter:
-            self.fail(f"{number} is out of range; {remedy}", param, ctx)
+    noun, number = "whole number", int

@@ -163,14 +163,16 @@ def finetune(
     if dry_run:
         echo_document(job.describe(), as_json)
         return
-    told = command.result(job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet))
-    change = f"held-out mean absolute difference {told['after']['absolute']:.4g} after {told['steps']} steps"
-    if told["before"]:
-        change += f", {told['before']['absolute']:.4g} before"
-    if not told["steps"]:
+    result = command.result(job.train(folder, minutes=minutes, overwrite=overwrite, quiet=quiet))
+    change = (
+        f"held-out mean absolute difference {result['after']['absolute']:.4g} after {result['steps']} steps"
+    )
+    if result["before"]:
+        change += f", {result['before']['absolute']:.4g} before"
+    if not result["steps"]:
         change += "; no step improved on the weights, which are as before"
     use = f"use it with 'fluidsr simulate SCENE --model {folder}'"
-    echo_result(told, f"{told['output']}: {change}; {use}", as_json, quiet)
+    echo_result(result, f"{result['output']}: {change}; {use}", as_json, quiet)
 
 
 @click.command()
@@ -194,7 +196,7 @@ def finetune(
     "--pairs",
     multiple=True,
     type=click.Choice(get_args(PairKind)),
-    help="Coarse side of the pairs: as recorded, or made anew: the fine side filtered, a coarse run set to it every 8 "
+    help="Coarse side of the pairs: as recorded, or recomputed: the fine side filtered, a coarse run set to it every 8 "
     "frames, a free coarse run; repeatable  [default: recorded]",
 )
 @click.option(

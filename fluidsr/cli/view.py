@@ -18,7 +18,7 @@ from fluidsr.cli.options import (
 from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
+    from fluidsr.pipeline.read_options import ReadOptions
 
 
 @click.command()
@@ -61,7 +61,7 @@ def view(
 
     command(
         folder,
-        tell=click.echo,
+        on_address=click.echo,
         edge=edge,
         frames_wanted=frames,
         up=up,
@@ -174,7 +174,7 @@ def info(
     from fluidsr.pipeline.provenance import to_yaml
 
     def document(file: str) -> dict[str, Any]:
-        return command(file, output, read_options, told=with_option_names)
+        return command(file, output, read_options, worded=with_option_names)
 
     if as_json:
         echo_document({file: document(file) for file in files}, as_json)

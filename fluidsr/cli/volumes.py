@@ -23,8 +23,8 @@ from fluidsr.cli.options import (
 from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
-    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
+    from fluidsr.pipeline.read_options import ReadOptions
 
 
 @click.command()
@@ -139,10 +139,11 @@ def upsample(
     """Upsample a volume cache. INPUTS are files, folders or patterns such as smoke_####.vdb."""
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.shaping import Shaping
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings, models_of
     from fluidsr.scenes.region_file import load_regions
 
-    settings = command.UpsampleSettings(
-        models=command.models_of(models, passes),
+    settings = UpsampleSettings(
+        models=models_of(models, passes),
         device=device,
         shaping=Shaping.given(
             detail=detail,

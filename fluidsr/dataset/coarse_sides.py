@@ -1,4 +1,4 @@
-"""Coarse sides that are made anew for a recorded simulation: filtered, coupled, free, and what shorter runs reach."""
+"""Coarse sides that are recomputed for a recorded simulation: filtered, coupled, free, and what shorter runs reach."""
 
 from __future__ import annotations
 

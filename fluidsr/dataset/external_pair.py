@@ -65,7 +65,7 @@ class ExternalPair:
     """A simulation to import: a fine side, and a coarse one or the `factor` to make it by.
 
     `split` is chosen for it where it is None; with `still` a coarse side without velocity gets zeros. `source` says
-    in plain words where it is from: it is stored, and tells whether a dataset holds the simulation already.
+    in plain words where it is from: it is stored, and identifies simulations that a dataset already holds.
     """
 
     fine: Side
@@ -242,7 +242,7 @@ def _cut(frame: Frame, place: FrameGrid, tolerance: int) -> Frame:
     before = [round((b - a) / frame.cell_size) for a, b in zip(extent.origin, place.origin, strict=True)]
     after = [round((a - b) / frame.cell_size) for a, b in zip(extent.end, place.end, strict=True)]
     if max(*before, *after) > tolerance:
-        return frame  # another box, which is told by whoever places it
+        return frame  # another box, which the caller reports
     inside = [slice(max(0, a), n - max(0, b)) for a, n, b in zip(before, frame.shape, after, strict=True)]
     whole: tuple[Any, ...] = (Ellipsis, *inside)
     origin = tuple(o + max(0, a) * frame.cell_size for o, a in zip(extent.origin, before, strict=True))

@@ -26,7 +26,7 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array under `key`; made, and kept where it fits, if it is not there. Treat it as read-only."""
+        """The array under `key`; made if it is missing, and kept where it fits. Treat it as read-only."""
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)

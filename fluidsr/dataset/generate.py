@@ -47,7 +47,7 @@ def generate(
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> GenerationReport:
-    """Make, or go on making, the dataset `config` in the folder, or at the address of fsspec, `path`.
+    """Make the dataset, or resume making it: `config` in the folder, or at the address of fsspec, `path`.
 
     The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
     here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
@@ -55,8 +55,8 @@ def generate(
     in a folder each is read first, and one that is damaged is made again;
     one that diverges is recorded with its seed, left out, and not tried again. Wavelet pairs need `turbulence_of`,
     which makes the turbulence of a coarse simulation and can be pickled. `provenance` is stored with the data.
-    `on_progress(message, frames)` tells how many of the `simulations * frames` frames are newly
-    behind us; 0 while a simulation warms up, fewer than none when one is begun again, all at once for one that
+    `on_progress(message, frames)` reports how many of the `simulations * frames` frames are newly
+    behind us; 0 while a simulation warms up, fewer than none when one is restarted, all at once for one that
     was kept, failed, or computed by a client.
 
     On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
@@ -102,7 +102,7 @@ def generate(
 
 
 def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
-    """Remove those of the simulations `names` in a folder that are damaged, and tell what is wrong with each. At an
+    """Remove those of the simulations `names` in a folder that are damaged, and report what is wrong with each. At an
     address, where reading all is dear, nothing is looked into.
     """
     if isinstance(path, Remote):
@@ -179,7 +179,7 @@ class _ProgressCounter:
             self._tell(f"{name} warming up", 0)
             return
         if event == "again":
-            self._tell(f"{name} is begun again", -self._counts.pop(name, 0))
+            self._tell(f"{name} is restarted", -self._counts.pop(name, 0))
             return
         self._counts[name] = self._counts.get(name, 0) + 1
         self._tell(f"{name} frame {self._counts[name]}", 1)

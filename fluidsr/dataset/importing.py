@@ -57,11 +57,11 @@ def import_simulations(
     A simulation that is there already (the same files of the fine side, and the same range of them) is kept; the
     others get the next names in the order given, and, unless they say so themselves, the split of their name
     (`split_of`). One that does not fit, or is damaged, is left out and named in the report. `fine_fields` of the fine
-    side are kept where the files have them. `on_progress(message, frames)` tells how many frames are newly behind
+    side are kept where the files have them. `on_progress(message, frames)` reports how many frames are newly behind
     us; `on_note` takes sentences for the user.
 
     On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
-    stays, and the same call goes on from there. Raises InputError where none of the simulations can be used, and
+    stays, and the same call resumes from there. Raises InputError where none of the simulations can be used, and
     where `path` holds something else; DatasetError where it holds a dataset that cannot take them; RunError for a
     full disk.
     """

@@ -101,8 +101,8 @@ def of_fine(fine: Extent, factor: int) -> Grids:
 
 
 def unplaced_factor(coarse: Extent, fine: Extent) -> int | None:
-    """The factor of two sequences that both claim the same cells, as formats do that know no cell size: from their
-    shapes. None where they do not, or where the shapes tell none."""
+    """The factor of two sequences that both claim the same cells, as formats without a cell size do: from their
+    shapes. None where they do not, or where the shapes give none."""
     a, b = coarse.place, fine.place
     if coarse.tight or fine.tight or a.cell_size != b.cell_size or a.origin != b.origin:
         return None

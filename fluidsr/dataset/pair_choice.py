@@ -11,7 +11,7 @@ from fluidsr.dataset.source import DataSource, PairedSimulation
 from fluidsr.dataset.store import ConcatStore, Store
 from fluidsr.errors import InputError
 
-_HELD_OUT = 3  # of a single simulation's frames, and of simulations without a split, one in so many
+_HELD_OUT = 3  # of a single simulation's frames, and of simulations without a split, one in this many
 _LEAST = 2  # frames held out: two in a row show the change from frame to frame
 
 

@@ -1,5 +1,5 @@
-"""The two sides of a pair, one frame after another: a fine simulation, or fine smoke made from a coarse one, and what
-the coarse side is made of. Nothing is kept of frames that have passed.
+"""The two sides of a pair, frame by frame: a fine simulation, or fine smoke made from a coarse one, and the coarse
+side made from it or simulated beside it. Earlier frames are not kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fluidsr.scenes.upscale import WaveletUpscale
 
 
 class Pair(NamedTuple):
-    """One frame of either side, and for closure pairs the state that the coarse one should have come to; NumPy float32,
+    """A frame of each side, and for closure pairs the state that the coarse one should have reached; NumPy float32,
     velocity in m/s."""
 
     coarse: Frame
@@ -25,60 +25,62 @@ class Pair(NamedTuple):
     reference: Frame | None = None
 
 
-class FilteredPair:
-    """The coarse side is the fine one, filtered and sampled (tempoGAN, 3.4.1): `models.resample.downsample`
-    of density, temperature and velocity, the velocity still in m/s."""
+class _FineSimulation:
+    """The fine side of a pair, which its first frames warm up."""
 
     def __init__(self, drawn: RandomScene, factor: int, device: str) -> None:
         self._scene, self._factor, self._device = drawn.scene, factor, device
-        self._fine = build(drawn.beginning, device)
+        self._fine = build(drawn.warm_up_scene, device)
 
     def warm_up(self) -> None:
-        """Go on by one frame that is not recorded."""
+        """Advance by one frame that is not recorded."""
         self._fine.advance(self._scene.frame_seconds)
 
-    def warmed_up(self) -> None:
-        """Go on in the scene as it is recorded."""
+    def end_warm_up(self) -> None:
+        """Continue with the scene that is recorded."""
         self._fine = continued(self._fine, self._scene, self._device)
 
+
+class FilteredPair(_FineSimulation):
+    """The coarse side is the fine one, filtered and sampled (tempoGAN, 3.4.1): `models.resample.downsample`
+    of density, temperature and velocity, the velocity still in m/s."""
+
     def advance(self) -> Pair:
-        """Go on by one frame."""
+        """Advance by one frame."""
         fine = next_frame(self._fine, self._scene)
         return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
-        """What is worth recording: nothing more."""
+        """Nothing further to record."""
         return {}
 
 
-class CoupledPair:
-    """The coarse side is a coarse simulation of the same scene: what a model meets when it is used.
+class CoupledPair(_FineSimulation):
+    """The coarse side is a coarse simulation of the same scene, as a model gets it in use.
 
-    Left alone it would soon show other smoke, so every `period` frames it is set to the fine state
-    (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through each coarse
-    face, which keeps the absence of divergence exactly but beside solids, where the coarse solver projects
-    it. The synchronised frame is recorded after that, so the recorded coarse frames have run alone for 0 to
-    `period` - 1 frames.
+    On its own it would soon diverge from the fine one, so every `period` frames it is set to the fine state
+    (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through each coarse face. That
+    keeps it divergence-free except beside solids, where the coarse solver projects it. The synchronised frame is
+    recorded afterwards, so the recorded coarse frames have run alone for 0 to `period` - 1 frames.
     """
 
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
-        self._scene, self._factor, self._device = drawn.scene, factor, device
+        super().__init__(drawn, factor, device)
         self._coarse_scene = drawn.scene.coarsened(factor)
-        self._fine = build(drawn.beginning, device)
-        self._coarse = build(drawn.beginning.coarsened(factor), device)
+        self._coarse = build(drawn.warm_up_scene.coarsened(factor), device)
         self._period, self._count = period, 0
 
     def warm_up(self) -> None:
-        """Go on by one frame that is not recorded."""
+        """Advance by one frame that is not recorded."""
         self.advance()
 
-    def warmed_up(self) -> None:
-        """Go on in the scene as it is recorded."""
-        self._fine = continued(self._fine, self._scene, self._device)
+    def end_warm_up(self) -> None:
+        """Continue with the scene that is recorded."""
+        super().end_warm_up()
         self._coarse = continued(self._coarse, self._coarse_scene, self._device)
 
     def advance(self) -> Pair:
-        """Go on by one frame."""
+        """Advance by one frame."""
         fine = next_frame(self._fine, self._scene)
         self._count += 1
         if self._count % self._period == 0:
@@ -94,33 +96,28 @@ class CoupledPair:
         return {"synchronised_every": self._period}
 
 
-class ClosurePair:
+class ClosurePair(_FineSimulation):
     """What a coarse simulation loses against the fine one: the pairs that a corrector of coarse runs learns from.
 
     The coarse side runs alone for `period` frames, from the fine state on coarse cells (`coarse_state`); then it is
-    set to that state anew. The reference is the fine state on coarse cells: what the coarse simulation should have come
-    to. The warm-up is the fine side's alone.
+    set to that state again. The reference is the fine state on coarse cells, which the coarse simulation should have
+    reached. Only the fine side warms up.
     """
 
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
-        self._scene, self._factor, self._device = drawn.scene, factor, device
+        super().__init__(drawn, factor, device)
         self._coarse_scene = drawn.scene.coarsened(factor)
-        self._fine = build(drawn.beginning, device)
         self._coarse = build(self._coarse_scene, device)
         self._reference = build(self._coarse_scene, device)
         self._period, self._count = period, 0
 
-    def warm_up(self) -> None:
-        """Go on by one frame that is not recorded."""
-        self._fine.advance(self._scene.frame_seconds)
-
-    def warmed_up(self) -> None:
-        """Go on in the scene as it is recorded."""
-        self._fine = continued(self._fine, self._scene, self._device)
+    def end_warm_up(self) -> None:
+        """Continue with the scene that is recorded, the coarse side from the fine state."""
+        super().end_warm_up()
         self._coarse.adopt(coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds)
 
     def advance(self) -> Pair:
-        """Go on by one frame, after `warmed_up`."""
+        """Advance by one frame, after `end_warm_up`."""
         fine = next_frame(self._fine, self._scene)
         state, seconds = coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds
         self._reference.adopt(state, seconds)
@@ -137,7 +134,7 @@ class ClosurePair:
 
 
 class Turbulence(Protocol):
-    """Fine smoke that goes along with a coarse simulation (`upscaling.wavelet.turbulence.WaveletTurbulence`)."""
+    """Fine smoke that moves with a coarse simulation (`upscaling.wavelet.turbulence.WaveletTurbulence`)."""
 
     def advance(self, coarse: Frame) -> None: ...
     def frame(self, coarse: Frame, fields: Sequence[str]) -> Frame: ...
@@ -145,14 +142,14 @@ class Turbulence(Protocol):
     def restore(self, state: Mapping[str, torch.Tensor]) -> None: ...
 
 
-# Of a coarse solver, its scene and its first frame. A function of a module: worker processes get it, too.
+# Of a coarse solver, its scene and its first frame. A function of a module, so that it can be sent to workers.
 TurbulenceOf = Callable[[Any, Any, Frame, WaveletUpscale], Turbulence]
 
 
 class WaveletPair:
-    """The fine side is a coarse simulation's smoke under wavelet turbulence, its density and velocity; the coarse side
-    is that, filtered (tempoGAN's thesis, 3.5.3). There is no fine simulation: a network learns the turbulence's detail
-    from single frames.
+    """The fine side is the smoke of a coarse simulation with wavelet turbulence, density and velocity; the coarse side
+    is the fine one, filtered (tempoGAN's thesis, 3.5.3). There is no fine simulation: a network learns the detail of
+    the turbulence from single frames.
     """
 
     def __init__(
@@ -165,26 +162,26 @@ class WaveletPair:
     ) -> None:
         self._turbulence_of, self._settings = turbulence_of, settings
         self._factor, self._device = factor, device
-        self._scene = drawn.beginning.coarsened(factor)
-        self._following = drawn.scene.coarsened(factor)
+        self._scene = drawn.warm_up_scene.coarsened(factor)
+        self._recorded_scene = drawn.scene.coarsened(factor)
         self._coarse = build(self._scene, device)
         self._frame = frame_of(self._coarse, self._scene, self._scene.frame_seconds)
         self._turbulence = turbulence_of(self._coarse, self._scene, self._frame, settings)
 
     def warm_up(self) -> None:
-        """Go on by one frame that is not recorded."""
+        """Advance by one frame that is not recorded."""
         self._frame = next_frame(self._coarse, self._scene)
         self._turbulence.advance(self._frame)
 
-    def warmed_up(self) -> None:
-        """Go on in the scene as it is recorded."""
-        state, self._scene = self._turbulence.state(), self._following
+    def end_warm_up(self) -> None:
+        """Continue with the scene that is recorded."""
+        state, self._scene = self._turbulence.state(), self._recorded_scene
         self._coarse = continued(self._coarse, self._scene, self._device)
         self._turbulence = self._turbulence_of(self._coarse, self._scene, self._frame, self._settings)
         self._turbulence.restore(state)
 
     def advance(self) -> Pair:
-        """Go on by one frame."""
+        """Advance by one frame."""
         self.warm_up()
         fine = self._turbulence.frame(self._frame, ("velocity",))
         return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
@@ -197,7 +194,7 @@ class WaveletPair:
 def filtered(fine: Frame, factor: int) -> Frame:
     """The fine frame (torch) on cells `factor` times larger; all of its fields, velocity in m/s.
 
-    `solid` is the share of the coarse cell that is solid; all else is weighted by the Gaussian.
+    `solid` is the share of the coarse cell that is solid; the other fields are weighted by a Gaussian.
     """
     fields = {}
     for name, values in fine.fields().items():
@@ -219,8 +216,8 @@ def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
 
     Density and, where there is any, temperature by `models.resample.downsample`. Velocity: the mean over the open
     parts of the `factor^(d-1)` fine faces that make up each coarse face, so that with their open share it carries
-    the sum of their fluxes, and a coarse cell the net flux of its fine cells; where all of them are shut, the
-    mean over the solid's. What is left to the projection is how differently the two grids see a solid.
+    the sum of their fluxes, and a coarse cell the net flux of its fine cells; where all of them are closed, the
+    mean over the solid's. The projection corrects only the differences between a solid on the two grids.
     """
     grid, state = solver.setup.grid, solver.state()
     coarse = {"time": state["time"]}
@@ -249,12 +246,12 @@ def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
 
 def continued(solver: Any, scene: Any, device: str) -> Any:
     """A solver of `scene` in the state of another of the same grid."""
-    following = build(scene, device)
-    following.restore(solver.state())
-    return following
+    continuing = build(scene, device)
+    continuing.restore(solver.state())
+    return continuing
 
 
 def next_frame(solver: Any, scene: Any) -> Frame:
-    """Go on by one frame of `scene`; torch, velocity in m/s."""
+    """Advance by one frame of `scene`, and return it; torch, velocity in m/s."""
     solver.advance(scene.frame_seconds)
     return frame_of(solver, scene, scene.frame_seconds)

@@ -52,7 +52,7 @@ class SimulationJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job; `failed` tells why a simulation that diverged was left out."""
+    """The result of a job; `failed` says why a simulation that diverged was left out."""
 
     name: str
     failed: str | None = None
@@ -85,7 +85,7 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
             for _ in range(drawn.warm_up):
                 source.warm_up()
                 report("warm-up")
-            source.warmed_up()
+            source.end_warm_up()
             speeds = Speeds()
             for index in range(config.frames):
                 coarse, fine, reference = source.advance()
@@ -153,7 +153,7 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
         "kind": drawn.kind,
         "boundary": drawn.boundary,
         "warm_up": drawn.warm_up,
-        "warm_up_vorticity_confinement": drawn.first_confinement,
+        "warm_up_vorticity_confinement": drawn.warm_up_confinement,
         "scene": drawn.scene.to_yaml(),
         "periodic": [sides == ("periodic", "periodic") for sides in drawn.scene.domain.sides],
         "buoyancy": _buoyancy(drawn),

@@ -138,7 +138,7 @@ class Simulation:
             values = np.asarray(self._arrays[name][index])
         except Exception as error:  # zarr and the codecs raise many kinds: checksums, sizes, missing files
             raise DatasetError(location, f"cannot be read ({first_line(error)})", REGENERATE) from error
-        # A chunk that is not there reads as the fill value, NaN: never as silent zeros.
+        # A missing chunk reads as the fill value, NaN: never as silent zeros.
         if np.isnan(values.flat[0]):
             raise DatasetError(location, "is missing", REGENERATE)
         return values

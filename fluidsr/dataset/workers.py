@@ -1,8 +1,8 @@
 """Who computes the simulations: this process, several processes here, or a dask cluster.
 
 Each yields an Outcome per job, in any order, and stops all the others when one raises. What fails for a reason outside
-of the simulation (a worker that dies, an error of the system or of a library) is begun again, and ends the run with a
-RunError when it goes on failing; what diverges is an Outcome like any other.
+of the simulation (a worker that dies, an error of the system or of a library) is restarted, and ends the run with a
+RunError when it keeps failing; a simulation that diverges is an Outcome like any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simu
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
 
-# The name of the simulation and the event: those of `record.simulate`, and "again" when it is begun anew.
+# The name of the simulation and the event: those of `record.simulate`, and "again" when it is restarted.
 Report = Callable[[str, str], None]
 
 RETRIES = 2
@@ -36,8 +36,8 @@ def in_this_process(jobs: Sequence[SimulationJob], report: Report) -> Generator[
 def in_processes(
     jobs: Sequence[SimulationJob], workers: int, report: Report
 ) -> Generator[Outcome, None, None]:
-    """In `workers` processes of one thread each. Where one dies (out of memory, say), what was under way is begun
-    again; RunError where they die again and again before anything is complete."""
+    """In `workers` processes of one thread each. Where one dies (out of memory, say), unfinished jobs are
+    restarted; RunError if they keep dying before one is complete."""
     from concurrent.futures.process import BrokenProcessPool
 
     # multiprocessing's watchman, which inherits this, would end the run with what a dead worker could not put away.
@@ -133,7 +133,7 @@ def _start_worker(reports: Any, stop: Any) -> None:
     _reports, _stop = reports, stop
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent tells us to stop
+    )  # Ctrl-C reaches the whole group; the parent stops its workers itself
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(1)
 
@@ -144,7 +144,7 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # killed parents cannot tell their children to stop
+        os._exit(1)  # a killed parent cannot stop its children
 
 
 def _simulate_in_worker(job: SimulationJob) -> Outcome:

@@ -95,7 +95,7 @@ class SimulationWriter:
         self._publish({**attrs, "frames": self._frames, "ranges": self._ranges})
 
     def fail(self, attrs: dict[str, Any], reason: str) -> None:
-        """Drop the frames; leave an empty group under the final name that tells what went wrong."""
+        """Drop the frames; leave an empty group under the final name that records what went wrong."""
         self._begin()
         self._arrays = {}
         self._publish({**attrs, "failed": reason})
@@ -174,7 +174,7 @@ class SimulationWriter:
 @contextlib.contextmanager
 def exclusive_lock(path: Address) -> Iterator[tuple[str, ...]]:
     """Make the folder `path` and own it, so that no second command clears away what this one writes. Gives sentences
-    for the user about an owner that was killed.
+    for the user about a writer that was killed.
 
     Raises RunError where another process is at work in it. At an address there are no locks.
     """

@@ -29,7 +29,7 @@ class Figure:
 
     @classmethod
     def of(cls, metric: Metric) -> Figure:
-        """That of a metric of another package, which tells in its meaning what is right."""
+        """The figure of a metric of another package, whose meaning says which values are good."""
         return cls(metric.heading, metric.digits, metric.meaning, right=math.nan, short=True)
 
     def away(self, value: float, reference: float) -> float:

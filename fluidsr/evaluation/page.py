@@ -34,7 +34,7 @@ KINDS = {
     " user has. It has the same look and not the same smoke: compare the amount of detail, not places.",
 }
 _CAPTIONS = {
-    "spectra.png": "Energy by spatial frequency, mean over frames; the shaded octaves are judged",
+    "spectra.png": "Energy by spatial frequency, mean over frames; the shaded octaves are those that count",
     "psnr.png": "PSNR over frames",
     "slices.png": "One plane of the most detailed frame of each simulation, at one and a third pixels a voxel or more",
     "worst.png": "Worst cases: the frames with the largest log-spectrum error of the evaluated model",
@@ -106,12 +106,12 @@ def _costs(report: Report) -> list[str]:
     """Rows of the seconds and operations that the methods take."""
     methods = (*report.methods, REFERENCE)
     seconds, operations = report.seconds_per_frame, report.multiply_adds
-    told = {
+    costs = {
         "seconds per frame": {m: f"{seconds[m]:.3f}" for m in report.methods},
         "multiply-adds per voxel": {m: f"{operations[m]:,.0f}" for m in report.methods if m in operations},
     }
-    rows = [f'<tr class="group"><th colspan="{len(methods) + 1}">Cost, on the machine told below</th></tr>']
-    for heading, values in told.items():
+    rows = [f'<tr class="group"><th colspan="{len(methods) + 1}">Cost, on the machine named below</th></tr>']
+    for heading, values in costs.items():
         cells = "".join(f"<td{_model(report, m)}>{values.get(m, '-')}</td>" for m in methods)
         rows.append(f"<tr><th>{heading}</th>{cells}</tr>")
     return rows

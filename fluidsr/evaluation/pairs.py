@@ -22,7 +22,7 @@ class Run(Protocol):
     """A method that goes along with a simulation's coarse frames, each in turn, as wavelet turbulence does."""
 
     def advance(self, coarse: Frame) -> None:
-        """Go on to the next coarse frame."""
+        """Advance to the next coarse frame."""
 
     def frame(self, coarse: Frame) -> Frame:
         """The fine frame of the coarse one that it has come to."""

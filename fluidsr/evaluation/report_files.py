@@ -16,7 +16,7 @@ from fluidsr.evaluation.page import page
 from fluidsr.evaluation.plots import plot_planes, plot_psnr, plot_slices, plot_spectra
 from fluidsr.evaluation.report import Report
 
-# Writes pictures, so many a second, as a movie (MP4).
+# Writes pictures, at a number per second, as a movie (MP4).
 WriteMovie = Callable[[Path, Sequence[np.ndarray], float], None]
 
 

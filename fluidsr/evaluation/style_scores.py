@@ -11,7 +11,7 @@ from fluidsr import metrics
 from fluidsr.choices import StyleScore
 
 _STIFFNESS = 1.0  # of the ridge regression, for numbers and scores of deviation 1
-_HELD_OUT = 4  # one frame in so many
+_HELD_OUT = 4  # one frame in this many
 _LEFT = 0.1  # of a direction, without which nothing of its own is left
 
 # The fine density `[*S]`, that of the frame before, and the coarse velocity of that one, in cells per frame.

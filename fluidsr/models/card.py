@@ -68,7 +68,7 @@ class Card(BaseModel):
 
     @property
     def has_mask(self) -> bool:
-        """Whether its generator can tell which share of its correction it adds (the field `confidence`)."""
+        """Whether its generator can return the share of its correction that it adds (the field `confidence`)."""
         return bool(self.hyperparameters.get("mask", False))
 
     def require_mask(self, where: str) -> None:

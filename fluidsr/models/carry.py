@@ -59,7 +59,7 @@ class Carry(Generator):
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads: velocity tells where the smoke has been."""
+        """The fields it reads: velocity says where the smoke came from."""
         return "density velocity"
 
     @property

@@ -105,7 +105,7 @@ class Generator(nn.Module):
 
     @property
     def has_mask(self) -> bool:
-        """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        """Whether it can return, voxel by voxel, the share of its correction that it adds."""
         return False
 
     @property
@@ -161,7 +161,7 @@ class Generator(nn.Module):
     ) -> Tensor:
         """The output for a tile that was cut out of a volume with a halo of `receptive_radius` coarse cells, which it
         is less by at each of the `cropped` sides. At the others the volume ends, and its outermost cells should be
-        taken to go on (`blocks.convolve` and `blocks.repeat_ends` do): zeros beyond a floor look like the end of the
+        extended (`blocks.convolve` and `blocks.repeat_ends` do): zeros beyond a floor look like the end of the
         smoke.
 
         Architectures override it to do so, and to compute only what the kept cells need; this one computes all of
@@ -176,7 +176,7 @@ class Generator(nn.Module):
         return 0
 
     def grow(self, stages: float) -> None:
-        """Use so many of the `stages` from here on, the last one of them mixed in by the fraction.
+        """Use this many of the `stages` from here on, the last one of them mixed in by the fraction.
 
         Where a stage is added, at a whole number, the output does not change.
         """

@@ -33,7 +33,7 @@ def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
 
     `velocities`: `[d, *S]` each, in coarse cells per frame: of the present, of one frame ago, and so on. By the
     midpoint rule, a step a frame, with the mean of the velocities at its ends; beyond the border the last value is
-    repeated. NaN for ages of which `velocities` does not tell: it must hold `age + 1` for each.
+    repeated. NaN for ages that `velocities` does not cover: it must hold `age + 1` for each.
     """
     origin = centres(velocities[0].shape[1:], velocities[0])
     place, traced = origin, {0: origin}

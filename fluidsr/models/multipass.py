@@ -178,7 +178,7 @@ class MultiPass(CroppingGenerator):
         return self.factor.bit_length() - 1
 
     def grow(self, stages: float) -> None:
-        """Use so many stages of the last pass from here on, the last one of them mixed in by the fraction.
+        """Use this many stages of the last pass from here on, the last one of them mixed in by the fraction.
 
         With 0 the first pass gives the coarse density, its voxels repeated in the slices, and the second what it is
         given. A stage begins as the stage before it, its voxels repeated.
@@ -188,7 +188,7 @@ class MultiPass(CroppingGenerator):
 
     def grown_target(self, fine: Tensor) -> Tensor:
         """The reference `fine [..., *(S * factor)]` as the stages in use can make it: while the first pass grows, means
-        over the voxels that it cannot tell apart yet."""
+        over the voxels that it does not resolve yet."""
         if self.second is not None or self.options.grown is None:
             return fine
         used = math.ceil(self._grown)
@@ -419,7 +419,7 @@ def _macs(module: nn.Module) -> int:
 
 
 def _chunks(slices: int, voxels: int) -> Iterator[slice]:
-    """Parts of so many slices of `voxels` fine voxels each, of about CHUNK voxels."""
+    """Numbers of slices of `voxels` fine voxels each, of about CHUNK voxels."""
     if torch.compiler.is_exporting():  # lengths are symbols then, and there is nothing to compute
         yield slice(None)
         return

@@ -1,4 +1,5 @@
-"""Generators as ONNX files, for programs that run networks without torch. docs/onnx.md tells what they need around."""
+"""Generators as ONNX files, for programs that run networks without torch. docs/onnx.md says what such a program must
+add."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 
 def wrap(x: Tensor, halos: Sequence[int]) -> Tensor:
-    """`x [..., *S]` with so many cells of the other end beside either end of each axis of `S`, for which `halos` has a
-    number each."""
+    """`x [..., *S]` with that many cells of the other end added at either end of each axis of `S`, for which `halos`
+    has a number each."""
     for axis, halo in enumerate(halos, start=-len(halos)):
         if halo:
             count = x.shape[axis]

@@ -388,7 +388,7 @@ class SmokeGenerator(Generator):
 
     @property
     def has_mask(self) -> bool:
-        """Whether it can tell, voxel by voxel, which share of its correction it adds."""
+        """Whether it can return, voxel by voxel, the share of its correction that it adds."""
         return self.options.mask
 
     @property

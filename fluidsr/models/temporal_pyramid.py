@@ -42,7 +42,7 @@ class TemporalPyramid:
 
     def offsets(self, number: int) -> tuple[int, ...]:
         """The first frame on each level: a function of the batch's `number`, so that real and generated frames are seen
-        alike. Each level's own, from 0 to below `stride`, is drawn anew and counts in frames of the level before."""
+        alike. Each level's own, from 0 to below `stride`, is drawn again and counts in frames of the level before."""
         drawn = random.Random(number)  # noqa: S311 - not for secrets
         offsets = [0]
         for level in range(1, self.levels):

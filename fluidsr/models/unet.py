@@ -146,7 +146,9 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(
             NormedConvolution(dim, a, b, KERNEL, normed) for a, b in itertools.pairwise(widths)
         )
-        if not normed:  # so many layers need more than the published start, which is that of the last one
+        if (
+            not normed
+        ):  # this many layers need more than the published initialization, which is that of the last one
             for layer in self.layers:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
 

@@ -1,1 +1,1 @@
-"""What each command does, told as a story: one module per command, one function per story."""
+"""What each command does: one module per command, with one function that reads as its steps."""

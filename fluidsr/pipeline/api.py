@@ -65,13 +65,14 @@ def upsample(
     resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
     """
     from fluidsr.pipeline import upsample as command
-    from fluidsr.pipeline.frame_sequence import ReadOptions
     from fluidsr.pipeline.inference_settings import InferenceSettings
+    from fluidsr.pipeline.read_options import ReadOptions
     from fluidsr.pipeline.shaping import Shaping
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings, models_of
     from fluidsr.scenes.region_file import load_regions
 
-    settings = command.UpsampleSettings(
-        models=command.models_of(model, passes),
+    settings = UpsampleSettings(
+        models=models_of(model, passes),
         device=device,
         shaping=Shaping.given(
             detail=detail,
@@ -125,7 +126,7 @@ def render(
     """Render volumes, as `fluidsr render` does: one to a PNG, several to an MP4, or to what `output` names: a folder
     of PNGs, or PNGs or EXRs by a pattern such as `smoke_####.exr`.
 
-    `flipbook`, as `8x8`, makes one PNG sheet with alpha of so many columns and rows.
+    `flipbook`, as `8x8`, makes one PNG sheet with alpha of that many columns and rows.
     `camera` sets attributes of `fluidsr.preview.Camera` (`yaw`, `pitch`, `zoom`, `up`); `turntable` is the number of
     pictures in which the camera goes once around; `extinction` is in 1/m at density 1. Returns the path written. Raises
     InputError for bad input, and for an existing output without `overwrite`.

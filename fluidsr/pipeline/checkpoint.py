@@ -49,13 +49,13 @@ class Checkpoint:
     def restore(self, parts: Mapping[str, Stateful], before: int) -> int:
         """Put the newest whole state that lies before frame `before` into `parts`; returns its frame, else 0.
 
-        A damaged one costs time, not the run; the user is told.
+        A damaged one costs time, not the run; the user gets a message.
         """
 
         def use(saved: checkpoints.Saved) -> int:
             number = saved.record.get("frame")
             if not isinstance(number, int) or number < 1:
-                raise checkpoints.Damaged("it does not tell its frame")
+                raise checkpoints.Damaged("it does not name its frame")
             if number >= before:
                 return 0
             fresh = {name: part.state() for name, part in parts.items()}

@@ -33,7 +33,7 @@ class CoarseExchange:
         checkpoints.save(self._path(number), frame.torch().fields(), place, keep=False)
 
     def read(self, number: int, device: str) -> Frame:
-        """A frame, with its fields on `device`. Raises RunError where it is not there, whole."""
+        """A frame, with its fields on `device`. Raises RunError where it is missing or incomplete."""
         try:
             saved = checkpoints.read(self._path(number))
         except checkpoints.Damaged as damage:

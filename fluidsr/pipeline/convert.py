@@ -17,17 +17,19 @@ from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around
-from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline import frame_reading
 from fluidsr.pipeline.frame_jobs import make_frames
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
+from fluidsr.pipeline.frame_reading import naming
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
+from fluidsr.pipeline.written_style import WrittenStyle
 from fluidsr.volumes import memory, npz, sequence, uni
 from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.staggered import FACES, written_fields
 
-_BLOCK = 64  # cells along the edge of what is read at once of a frame that is mostly empty
 _SERIES = "vtkhdf"  # the format that has all frames in one file
 
 
@@ -59,7 +61,7 @@ def convert(
     The work is done here, or by the workers of the dask `scheduler`; the files are the same.
     With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`;
     `vtkhdf` is one file, `output/NAME.vtkhdf`, of all frames in the box that holds them all. The same call again
-    goes on where it stopped. Raises InputError for inputs that are not there or lack a field, and for frames that the
+    resumes it where it stopped. Raises InputError for inputs that do not exist or lack a field, and for frames that the
     format cannot hold.
     """
     cache = FrameSequence.of(inputs, frames_wanted, skip_damaged=settings.skip_damaged)
@@ -119,11 +121,11 @@ def _convert_one(
     by_windows = _by_windows(item, root, settings, formats, asked)
     if by_windows is not None:
         return {**by_windows, "seconds": time.perf_counter() - started}
-    taken, _ = frame_sequence.take(item, settings.intake, asked)
-    frame = frame_sequence.in_its_place(taken, item, settings.intake)
+    taken, _ = frame_reading.take(item, settings.intake, asked)
+    frame = frame_reading.in_its_place(taken, item, settings.intake)
     said = [*taken.notes]
     fields = tuple(name for name in frame.fields())
-    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, settings.naming)
+    written = WrittenStyle.of(taken, settings.intake, settings.precision, settings.naming)
     for target in item.targets(root, formats):
         with naming(item.source, fields):
             volumes.write(
@@ -131,9 +133,7 @@ def _convert_one(
                 frame,
                 fields=written_fields(fields, target.suffix),
                 threshold=settings.threshold,
-                style=style,
-                up=settings.intake.up(taken),
-                **how,
+                **written.options,
             )
         said += _renamed(fields, target.suffix)
     fields = tuple(name for name in fields if name != FACES)
@@ -145,11 +145,11 @@ def _convert_one(
         "origin": list(frame.origin),
         "fields": list(fields),
         "vectors": list(frame.vectors),
-        "whole": sorted(style.whole) if style else [],
+        "whole": sorted(written.style.whole) if written.style else [],
         "empty": taken.empty,
-        "precision": how["precision"],
-        "up": settings.intake.up(taken),
-        "grids": usd.grids_of(fields, style, how["naming"]),
+        "precision": written.precision,
+        "up": written.up,
+        "grids": written.grids(fields),
         "seconds": time.perf_counter() - started,
         "notes": list(dict.fromkeys(said)),
     }
@@ -162,17 +162,17 @@ def _by_windows(
     read_options = settings.intake
     if list(formats) != ["vdb"]:
         return None
-    with frame_sequence.windows(item, read_options, [asked]) as source:
-        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+    with frame_reading.windows(item, read_options, [asked]) as source:
+        if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
-        blocks = source.blocks(_BLOCK, 0)
+        blocks = source.blocks(frame_reading.BLOCK, 0)
         first = source.take(*blocks[0])
-        begin = frame_sequence.in_its_place(first, item, read_options)
+        begin = frame_reading.in_its_place(first, item, read_options)
         fields = written_fields(first.frame.fields(), ".vdb")
-        style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)
+        written = WrittenStyle.of(first, read_options, settings.precision, settings.naming)
         (target,) = item.targets(root, formats)
         target.parent.mkdir(parents=True, exist_ok=True)
-        place, up = source.place, read_options.up(first)
+        place = source.place
         with volumes.stream(
             target,
             shape=place.shape,
@@ -183,12 +183,10 @@ def _by_windows(
             fields=fields,
             vectors=first.frame.vectors,
             threshold=settings.threshold,
-            style=style,
-            up=up,
-            **how,
+            **written.options,
         ) as out:
             for low, high in blocks:
-                present = frame_sequence.in_its_place(source.take(low, high), item, read_options).fields()
+                present = frame_reading.in_its_place(source.take(low, high), item, read_options).fields()
                 with naming(item.source, fields):
                     for name in fields:
                         out.put(name, low, present[name])
@@ -200,9 +198,9 @@ def _by_windows(
             "origin": list(place.origin),
             "fields": ["velocity" if name == FACES else name for name in fields],
             "empty": False,
-            "precision": how["precision"],
-            "up": up,
-            "grids": usd.grids_of(fields, style, how["naming"]),
+            "precision": written.precision,
+            "up": written.up,
+            "grids": written.grids(fields),
             "notes": list(first.notes),
         }
 
@@ -244,7 +242,7 @@ def _write_series(
 
     def load(step: int) -> Frame:
         if records[step] in filled:
-            return frame_sequence.read(items[step], settings.intake)[0]
+            return frame_reading.read(items[step], settings.intake)[0]
         nothing = np.zeros(place.shape, np.float32)
         fields = {
             name: np.zeros((len(place.shape), *place.shape), np.float32) if name in vectors else nothing

@@ -31,7 +31,7 @@ def write(
     frame before it, whose `report` is None if it is the start.
 
     The scene in it begins with that frame, as `simulate` begins with any volume: with velocity at the cells' centres,
-    so that it goes on nearly, not exactly, as the run would have. Returns the error to raise, which names the folder.
+    so that it continues nearly, not exactly, as the run would have. Returns the error to raise, which names the folder.
     """
     folder = root / _FOLDER
     last = last.numpy()

@@ -149,7 +149,7 @@ def _report(
 def _results(
     jobs: Sequence[SimulationJob], settings: EvaluationSettings, scheduler: str | None, progress: Progress
 ) -> dict[SimulationJob, SimulationResult]:
-    """What the jobs have asked for, in their order, without those whose coarse run diverges, which are told."""
+    """What the jobs have asked for, in their order, without those whose coarse run diverges, which are reported."""
     on_progress = progress.advance if scheduler is None else None
     work = partial(evaluate_simulation, settings=settings, on_progress=on_progress)
     results: dict[SimulationJob, SimulationResult] = {}

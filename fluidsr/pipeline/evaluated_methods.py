@@ -167,7 +167,7 @@ class WaveletRun:
         self._turbulence = turbulence_of(self._solver, scene, first, settings)
 
     def advance(self, coarse: Frame) -> None:
-        """Go on to the next coarse frame."""
+        """Advance to the next coarse frame."""
         if self._scene.obstacles:
             self._set(coarse)
         self._turbulence.advance(coarse)

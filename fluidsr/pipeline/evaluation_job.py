@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fluidsr.models import ClosureModel
 
 RUNS = {"coupled", "free"}  # kinds of pairs that are coarse runs
-WARM_UP = 1 / 3  # share of the frames of pairs that are made anew, before the first is judged
+WARM_UP = 1 / 3  # share of the frames of recomputed pairs that pass before the first one counts
 _PICTURE = 270  # pixels along the longer side of a rendering
 
 

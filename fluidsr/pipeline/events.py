@@ -1,4 +1,4 @@
-"""What programs are told while a command runs: events, each one line of JSON.
+"""Progress for programs while a command runs: events, each one line of JSON.
 
 The same events go to stderr with `--progress json`, and to the clients of `fluidsr serve`. docs/worker.md lists them.
 """

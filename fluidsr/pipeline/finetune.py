@@ -1,8 +1,8 @@
-"""`fluidsr finetune`: a trained model goes on with a few pairs of the user's own.
+"""`fluidsr finetune`: training a model further on a few pairs of the user's own.
 
 Few-shot, after Zakharov et al. 2019 ("Few-Shot Adversarial Learning of Realistic Neural Talking Head Models"): all
-weights of the generator go on, and those of its discriminators where they were kept. In place of the published
-meta-learning: a small constant rate, an anchor at the first weights, and a stop by held-out frames.
+weights of the generator are trained further, and those of its discriminators where they were kept. In place of the
+published meta-learning: a small constant rate, an anchor at the first weights, and a stop by held-out frames.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ADVERSARIAL = ("spatial", "slices", "temporal_adversarial")
 
 @dataclass(frozen=True)
 class OwnPairs:
-    """The user's pairs: a dataset, or files of either side with what `import-dataset` is told about them.
+    """The user's pairs: a dataset, or files of either side with the options of `import-dataset` for them.
 
     Without `low` the coarse sides are filtered from the fine ones.
     """
@@ -112,7 +112,8 @@ def finetune_recipe(
     steps: int | None,
     overrides: Sequence[str] = (),
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe of the card, made to go on from its weights on `count` pairs of the store; and notes for the user.
+    """The recipe of the card, changed to continue from its weights on `count` pairs of the store; and notes for the
+    user.
 
     Raises ModelError where the card's recipe cannot be used, InputError for wrong `overrides` and too few pairs.
     """
@@ -139,7 +140,7 @@ def finetune_recipe(
         temporal = (data["discriminators"] or {}).get("temporal")
         if temporal and temporal["levels"] > 1:
             temporal |= {"levels": 1, "stride": 4}
-            notes.append("Dt sees three frames, and begins anew: pairs have no more neighbors")
+            notes.append("Dt sees three frames, and starts from scratch: pairs have no more neighbors")
     losses |= {"anchor": _ANCHOR, "reverse": 0.0}  # the latter is for pretraining
     optimizer |= {"learning_rate": _RATE, "decay": "constant", "warmup_steps": _WARMUP}
     if base.discriminators is not None:
@@ -222,7 +223,7 @@ def _base_recipe(model: str, card: Card) -> Recipe:
 
 
 def _missing_discriminators(model: str, card: Card) -> str:
-    from fluidsr.training.discriminators import saved_discriminators
+    from fluidsr.training.discriminator_file import saved_discriminators
 
     return saved_discriminators(model, card.sha256)[1]
 

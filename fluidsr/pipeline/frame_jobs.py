@@ -48,7 +48,7 @@ def make_frames(
 ) -> None:
     """Have `work` make the frame of each of `jobs` here, or on the workers of `scheduler`, and record it in `folder`.
 
-    `work` returns the record, with sentences for the user as its `notes`, each of which is told once; the `files` of
+    `work` returns the record, with sentences for the user as its `notes`, each of which is shown once; the `files` of
     the frame have their final names by then. Frames that cannot be read, or are not finite, are left out where
     `skip_damaged` (None: the caller knows no such option). Raises what `work` raises, the first of those errors where
     all frames are left out, and as `cluster.results` does.
@@ -80,9 +80,9 @@ def record_frames(
     progress: Progress,
     files: Callable[[Job, Record], Sequence[Path]],
 ) -> None:
-    """Record in `folder` each of `count` frames as it is `made`, with its `files`; tell what is left out, and each note
-    once. Raises the first error where all frames are left out."""
-    told: set[str] = set()
+    """Record in `folder` each of `count` frames as it is `made`, with its `files`; report what is left out, and each
+    note once. Raises the first error where all frames are left out."""
+    shown: set[str] = set()
     failures: list[InputError] = []
     for job, record in made:
         if isinstance(record, InputError):
@@ -92,8 +92,8 @@ def record_frames(
             progress.note(f"{where}: left out: {record.what}")
             continue
         for note in record.pop("notes"):
-            if note not in told:
-                told.add(note)
+            if note not in shown:
+                shown.add(note)
                 progress.note(f"{job.source}: {note}")
         folder.record(job.number, record, files(job, record))
         progress.advance(job.name)

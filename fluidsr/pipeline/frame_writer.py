@@ -185,7 +185,7 @@ class _Gathered:
         window: tuple[Any, ...] = (Ellipsis, *(slice(a, a + n) for a, n in zip(low, size, strict=True)))
         lead = values.shape[: -len(low)]
         shape = (*lead, *self._shape)
-        if self.arrays[name].shape != shape:  # three components in 2-D: the first block tells
+        if self.arrays[name].shape != shape:  # three components in 2-D, known from the first block on
             self.arrays[name] = np.zeros(shape, np.float32)
         self.arrays[name][window] = values
 

@@ -95,7 +95,7 @@ def generate_dataset(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Generate what `config` describes into the store `output`, a folder or an address; one that was stopped goes on.
+    """Generate what `config` describes into the store `output`, a folder or an address; a stopped one is resumed.
 
     On return every simulation is there whole, or was named in a line as failed and left out. Raises
     InputError for bad input, RunError for a full disk or a worker that died.

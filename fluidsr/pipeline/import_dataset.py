@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluidsr.errors import InputError
-from fluidsr.pipeline import frame_sequence, provenance
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading, frame_sequence, provenance
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.import_manifest import PairsFile, SideOfPair, SimulationSpec
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 
 if TYPE_CHECKING:
     from fluidsr.dataset import ExternalPair, Side
@@ -30,7 +31,7 @@ _READ_DEFAULTS = {
 
 
 def simulations_of(pairs: PairsFile) -> list[ExternalPair]:
-    """The simulations that `pairs` names. Raises InputError for files that are not there."""
+    """The simulations that `pairs` names. Raises InputError for files that do not exist."""
     return [_simulation(one, pairs) for one in pairs.simulations]
 
 
@@ -212,7 +213,7 @@ class _Reader:
     def take(self, number: int) -> Taken:
         """The frame as its file has it."""
         item = self._items[number]
-        taken, fields = frame_sequence.take(item, self._read_options, *self._tries)
+        taken, fields = frame_reading.take(item, self._read_options, *self._tries)
         self._tries.remove(fields)
         self._tries.insert(0, fields)
         if taken.frame.time == 0.0 and item.time is not None:
@@ -221,4 +222,4 @@ class _Reader:
 
     def box(self, number: int) -> FrameGrid | None:
         """The box of a VDB's frame, without its values."""
-        return frame_sequence.box(self._items[number], self._read_options, *self._tries)
+        return frame_reading.box(self._items[number], self._read_options, *self._tries)

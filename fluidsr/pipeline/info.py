@@ -13,14 +13,14 @@ import numpy as np
 from fluidsr import metrics, volumes
 from fluidsr.errors import FluidsrError, InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import read_spec
 
 if TYPE_CHECKING:
     from fluidsr.dataset import Store
 
-_BLOCK = 64  # cells along the edge of what is looked at as one where a frame is mostly empty
 _AS_DETECTED = ReadOptions()
 STRIPED = 0.25  # see metrics.zigzag; clean simulations of ours are below 0.2
 
@@ -30,20 +30,20 @@ def info(
     pictures: Path | None = None,
     read_options: ReadOptions = _AS_DETECTED,
     *,
-    told: Callable[[FluidsrError], str] = str,
+    worded: Callable[[FluidsrError], str] = str,
 ) -> dict[str, Any]:
     """Describe one thing by its path, as nested plain values that print as YAML.
 
-    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations
-    have drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
-    directory. `read_options` are those that `upsample` would be given for a volume; `told` words why it cannot be read
-    as a frame. Raises InputError for what is none of these.
+    A model may also be given by the name of a shipped one. Of a dataset pictures are drawn: what its simulations have
+    drawn, and pairs; into the folder `pictures`, else beside it, or, where it lies at an address, into the working
+    directory. `read_options` are those that `upsample` would be given for a volume; `worded` makes the text of an error
+    for a file that cannot be read as a frame. Raises InputError for what is none of these.
     """
     if "://" in path:
         return _data_set(path, pictures)
     place = Path(path)
     if place.suffix in (".pvd", ".series") or _is_pattern(place):
-        return _sequence(path, read_options, told)
+        return _sequence(path, read_options, worded)
     if place.suffix == ".safetensors" or not place.exists():
         return _model(path)
     if place.is_file() and place.name == "run.yaml":
@@ -56,9 +56,9 @@ def info(
         remedy = f"check a scene with 'fluidsr scenes check {path}', or give a run's folder"
         raise InputError(path, "is a YAML file", remedy)
     if place.is_file():
-        return _known({"kind": "volume", **_volume(FrameRef(1, place), read_options, told)})
+        return _known({"kind": "volume", **_volume(FrameRef(1, place), read_options, worded)})
     if place.is_dir():
-        return _sequence(path, read_options, told)
+        return _sequence(path, read_options, worded)
     raise InputError(
         path, "is not a volume, dataset, model or run", "give a file, a .zarr store or a run's folder"
     )
@@ -69,12 +69,14 @@ def _is_pattern(path: Path) -> bool:
     return not path.exists() and any(sign in path.name for sign in "#*?%$@[")
 
 
-def _volume(item: FrameRef, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+def _volume(
+    item: FrameRef, read_options: ReadOptions, worded: Callable[[FluidsrError], str]
+) -> dict[str, Any]:
     """The grids of a frame's file, and what `upsample` would make of the frame."""
-    return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, told)}
+    return {**volumes.inspect(item.source).as_dict(), **suitability(item, read_options, worded)}
 
 
-def _sequence(path: str, read_options: ReadOptions, told: Callable[[FluidsrError], str]) -> dict[str, Any]:
+def _sequence(path: str, read_options: ReadOptions, worded: Callable[[FluidsrError], str]) -> dict[str, Any]:
     """A folder, pattern or series: its frames, and what is in the first."""
     cache = FrameSequence.of([path], skip_damaged=True)
     items = cache.items
@@ -92,7 +94,7 @@ def _sequence(path: str, read_options: ReadOptions, told: Callable[[FluidsrError
         "files": sum(1 + len(item.parts) for item in items),
         "bytes": sum(item.source.stat().st_size for item in items if item.source.exists()),
     }
-    inside = _volume(first, read_options, told)
+    inside = _volume(first, read_options, worded)
     return _known({**description, "first": {"file": str(first.source), **inside}})
 
 
@@ -138,12 +140,12 @@ def zigzag(store: Store) -> dict[str, Any]:
 
 
 def suitability(
-    item: FrameRef, read_options: ReadOptions = _AS_DETECTED, told: Callable[[FluidsrError], str] = str
+    item: FrameRef, read_options: ReadOptions = _AS_DETECTED, worded: Callable[[FluidsrError], str] = str
 ) -> dict[str, Any]:
     """What `upsample` would make of the frame: `as_read`, how it understands the grids, and `models`, what each
     shipped generator that fits would give and ask for.
 
-    For a file that cannot be read as a frame `as_read` says why, as `told` words it.
+    For a file that cannot be read as a frame `as_read` says why, in the words of `worded`.
     """
     import torch
 
@@ -152,14 +154,14 @@ def suitability(
     try:
         if sparse := _sparse(item, read_options):
             return {"as_read": sparse, "models": {}}
-        taken, _ = frame_sequence.take(item, read_options, ["density", "velocity"], ["density"])
-        frame = frame_sequence.in_its_place(taken, item, read_options)
+        taken, _ = frame_reading.take(item, read_options, ["density", "velocity"], ["density"])
+        frame = frame_reading.in_its_place(taken, item, read_options)
         has_no_velocity = frame.velocity is None
         if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
         prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
     except FluidsrError as error:
-        return {"as_read": {"unreadable": told(error)}}
+        return {"as_read": {"unreadable": worded(error)}}
     unit = taken.unit if read_options.velocity_unit == "auto" else read_options.velocity_unit
     read: dict[str, Any] = {
         "shape": frame.shape,
@@ -169,24 +171,24 @@ def suitability(
         "density": (float(frame.density.min()), float(frame.density.max())),
         "velocity_unit": None if has_no_velocity else unit,
         "cells_per_frame": None if has_no_velocity else prepared.max_speed,
-        "notes": (*taken.notes, *frame_sequence.assumed_rate(taken, read_options)),
+        "notes": (*taken.notes, *frame_reading.assumed_rate(taken, read_options)),
     }
     return {"as_read": read, "models": _fits(frame, prepared, has_no_velocity)}
 
 
 def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
     """How a VDB is understood whose box is large and mostly empty: by blocks, never as a whole; None for any other."""
-    with frame_sequence.windows(item, read_options, [None]) as source:
-        if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
+    with frame_reading.windows(item, read_options, [None]) as source:
+        if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
-        blocks = source.blocks(_BLOCK, 0)
+        blocks = source.blocks(frame_reading.BLOCK, 0)
         filled = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in blocks)
         first = source.take(*blocks[0])
         return {
             "shape": source.place.shape,
             "cell_size": source.place.cell_size,
             "origin": source.place.origin,
-            "frame_rate": 1.0 / frame_sequence.in_its_place(first, item, read_options).dt,
+            "frame_rate": 1.0 / frame_reading.in_its_place(first, item, read_options).dt,
             "density": tuple(values[0] for values in source.ranges()["density"]),
             "filled_share": filled / math.prod(source.place.shape),
             "notes": (*first.notes, "its box is large and mostly empty: it is read block by block"),

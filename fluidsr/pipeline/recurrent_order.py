@@ -1,5 +1,5 @@
 """Frames one after the other, for a generator that reads its own last fine frame: what does not go with that, and how
-such a run goes on after a stop."""
+such a run is resumed."""
 
 from __future__ import annotations
 

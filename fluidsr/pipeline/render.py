@@ -17,9 +17,11 @@ from fluidsr.atomic import remove_unfinished
 from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid, around, resampled
 from fluidsr.ownership import Ownership, sole_writer
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_reading import naming
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.render_target import RenderTarget, Shot, evenly, parse_grid
 from fluidsr.volumes import sequence
 
@@ -54,11 +56,11 @@ def render(
 
     A folder gets PNGs; a pattern (`smoke_####.exr`, `smoke_%04d.png`) a picture by each frame's number. EXRs are linear
     with premultiplied alpha, in half floats. `flipbook`, as `COLUMNSxROWS`, makes one PNG sheet with straight alpha of
-    so many frames, evenly chosen, row by row from the top.
+    as many frames, evenly spaced, row by row from the top.
 
     All frames are seen from one place, which shows them all: where boxes differ from frame to frame, each smoke
     is drawn where it is. `camera` sets attributes of `preview.Camera` (`up` is otherwise that of the first file),
-    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` carries the camera once around in so many
+    `extinction` (1/m at density 1) that of `preview.RenderStyle`. `turntable` moves the camera once around in that many
     pictures: of one volume all of them are made, of several each has one, a step further than the one before. The
     pictures are drawn here, or by the workers of the dask `scheduler`; they are the same. Raises InputError for bad
     input and for an output that exists, unless `overwrite`, RunError where another process is drawing the same.
@@ -164,7 +166,7 @@ def _draw(picture: _Picture, how: _Drawing) -> tuple[np.ndarray, float]:
 
 @lru_cache(maxsize=1)  # all pictures of a turn are of one frame
 def _frame(item: FrameRef, read_options: ReadOptions, stage: FrameGrid, changed: int) -> Frame:
-    return resampled(frame_sequence.read(item, read_options, ["density", "flame"])[0], stage)
+    return resampled(frame_reading.read(item, read_options, ["density", "flame"])[0], stage)
 
 
 def _gather(
@@ -262,6 +264,6 @@ def _own(
 
 def _place(item: FrameRef, read_options: ReadOptions) -> tuple[FrameGrid, str]:
     """Where a frame lies, and the axis that points up in it; costs one reading of its density."""
-    taken, _ = frame_sequence.take(item, read_options, ["density"])
-    frame = frame_sequence.in_its_place(taken, item, read_options)
+    taken, _ = frame_reading.take(item, read_options, ["density"])
+    frame = frame_reading.in_its_place(taken, item, read_options)
     return FrameGrid.of(frame), read_options.up(taken)

@@ -11,12 +11,15 @@ from typing import Any
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline import frame_reading
 from fluidsr.pipeline.checkpoint import Checkpoint, state_of
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
+from fluidsr.pipeline.frame_reading import naming
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
+from fluidsr.pipeline.written_style import WrittenStyle
 from fluidsr.upscaling.rest_coordinates import PERIOD, REST_FIELDS, RestCoordinates
 from fluidsr.volumes import sequence
 from fluidsr.volumes.staggered import FACES, written_fields
@@ -46,8 +49,8 @@ def restcoords(
 ) -> Path:
     """Write the frames of `inputs` with `rest`, `rest2` and `rest_ratio` into `output/frames/`. Returns the folder.
 
-    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again goes on
-    where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
+    The flow is followed from the first frame of the sequence, whatever frames are wanted. The same call again resumes
+    it where it stopped, from a state that is saved every few seconds; files are the same as without the stop. Raises
     InputError where frames are missing, or have smoke and no velocity.
     """
     cache = FrameSequence.of(inputs, frames_wanted)
@@ -97,7 +100,7 @@ def _write_frames(
     with naming(sequence_of_all[0].source, {"velocity"}):
         rest = RestCoordinates(begin, settings.period)
     first = saved.restore({"rest": rest}, before=places[0])
-    told: set[str] = set()
+    shown: set[str] = set()
     for place, item in enumerate(sequence_of_all[: places[-1]], start=1):
         if place <= first:
             continue
@@ -110,8 +113,8 @@ def _write_frames(
         if item not in todo:
             continue
         for note in taken.notes:
-            if note not in told:
-                told.add(note)
+            if note not in shown:
+                shown.add(note)
                 progress.note(f"{item.source}: {note}")
         with naming(item.source, {*frame.fields(), *REST_FIELDS}):
             record = _write_one(item, taken, frame, rest, root, settings, formats)
@@ -126,10 +129,10 @@ def _read(
     item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
 ) -> tuple[volumes.Taken, Frame]:
     """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
-    asked = [None] if fields is None else frame_sequence.with_velocity_if_any(fields)
-    taken, _ = frame_sequence.take(item, settings.intake, *asked)
-    frame = frame_sequence.in_its_place(taken, item, settings.intake)
-    frame_sequence.check_finite(item, frame)
+    asked = [None] if fields is None else frame_reading.with_velocity_if_any(fields)
+    taken, _ = frame_reading.take(item, settings.intake, *asked)
+    frame = frame_reading.in_its_place(taken, item, settings.intake)
+    frame_reading.check_finite(item, frame)
     return taken, frame
 
 
@@ -147,8 +150,7 @@ def _write_one(
     names = {"density", *settings.fields, *REST_FIELDS}
     names |= {FACES} if "velocity" in names else set()
     fields = [name for name in frame.fields() if not settings.fields or name in names]
-    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, None)
-    up = settings.intake.up(taken)
+    written = WrittenStyle.of(taken, settings.intake, settings.precision)
     for target in item.targets(root, formats):
         target.parent.mkdir(parents=True, exist_ok=True)
         volumes.write(
@@ -156,9 +158,11 @@ def _write_one(
             frame,
             fields=written_fields(fields, target.suffix),
             threshold=settings.threshold,
-            style=style,
-            up=up,
-            **how,
+            **written.options,
         )
-    grids = usd.grids_of(fields, style, how["naming"])
-    return {"source": str(item.source), "time": frame.time, "up": up, "grids": grids}
+    return {
+        "source": str(item.source),
+        "time": frame.time,
+        "up": written.up,
+        "grids": written.grids(fields),
+    }

@@ -18,12 +18,15 @@ from fluidsr import memory, volumes
 from fluidsr.atomic import replacing
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence, usd
+from fluidsr.pipeline import frame_numbers, frame_reading
 from fluidsr.pipeline.frame_jobs import make_frames
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, naming
+from fluidsr.pipeline.frame_reading import naming
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.run_folder import RunFolder
 from fluidsr.pipeline.series_files import write_series_files
+from fluidsr.pipeline.written_style import WrittenStyle
 from fluidsr.retiming import between, rate_of, step_of
 from fluidsr.volumes import sequence, siblings
 from fluidsr.volumes.staggered import FACES, written_fields
@@ -101,7 +104,8 @@ def retime(
     A frame at the time of one of the input is a copy of its file, byte for byte, where the format is the same, the file
     holds the whole frame, with velocity in m/s, and nothing else is asked for; all others are made by
     `retiming.between`. Files are numbered one by one from the number of the first; `frames_wanted` counts these
-    numbers. The same call again goes on where it stopped. Raises InputError where the input lacks frames or velocity.
+    numbers. The same call again resumes it where it stopped. Raises InputError where the input lacks frames or
+    velocity.
     """
     settings = replace(settings, device=devices.resolve(settings.device))
     cache = FrameSequence.of(inputs)
@@ -183,12 +187,12 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
     output_rate = rate if settings.frame_rate is None else rate_of(settings.frame_rate, "frame_rate")
     step = step_of(rate, output_rate, settings.speed)
     count = math.floor((places[-1] - places[0]) / step) + 1
-    if count > frame_sequence.MOST_FRAMES:
+    if count > frame_numbers.MOST_FRAMES:
         what = f"its frames {inputs[0].frame:g} to {inputs[-1].frame:g} would become {count}"
         remedy = "give a lower `frame_rate`, a higher `speed`, or files whose numbers count frames"
         raise InputError(str(inputs[0].source.parent), what, remedy)
     stem, number = sequence.series_name(inputs[0].source), math.ceil(places[0])
-    numbers = frame_sequence.parse(frames_wanted, count, number)
+    numbers = frame_numbers.parse(frames_wanted, count, number)
     wanted = set(numbers)
     frames = []
     for offset in range(count):
@@ -215,7 +219,7 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
 
 
 def _input_rate(inputs: Sequence[FrameRef], first: Frame, settings: RetimeSettings) -> float:
-    """Frames per second of the input: as given, else as its series or its files tell, else 24."""
+    """Frames per second of the input: as given, else by its series or its files, else 24."""
     start, end = inputs[0].time, inputs[-1].time
     if settings.intake.frame_rate is None and start is not None and end is not None and end > start:
         return (inputs[-1].frame - inputs[0].frame) / (end - start)
@@ -226,8 +230,8 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
     """Write one frame of the result under its final names; returns its record."""
     started = time.perf_counter()
     taken, frame = _load(item.before, settings)
-    style, how = frame_sequence.style_of(taken, settings.intake, settings.precision, None)
-    notes, told = list(taken.notes), item.before.time is not None or taken.frame.time != 0
+    written = WrittenStyle.of(taken, settings.intake, settings.precision)
+    notes, has_times = list(taken.notes), item.before.time is not None or taken.frame.time != 0
     if item.after is not None:
         after, later = _load(item.after, settings)
         notes += after.notes
@@ -241,11 +245,11 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 seconds=item.seconds,
                 whole=whole,
             )
-        moment = frame.time + item.share * (later.time - frame.time) if told else item.number * dt
+        moment = frame.time + item.share * (later.time - frame.time) if has_times else item.number * dt
         frame = made.numpy().replace(time=moment, dt=dt)
-        if style is not None:  # the number and the time of the file are its own
-            file = {key: value for key, value in style.file.items() if key not in ("frame", "time")}
-            style = replace(style, file=file)
+        if written.style is not None:  # the source's number and time are not those of this frame
+            file = {key: value for key, value in written.style.file.items() if key not in ("frame", "time")}
+            written = replace(written, style=replace(written.style, file=file))
     names = _wanted(frame.fields(), settings)
     for target in item.targets(root, settings.formats):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -259,16 +263,14 @@ def retime_frame(item: RetimedFrame, root: Path, settings: RetimeSettings, dt: f
                 frame,
                 fields=written_fields(names, target.suffix),
                 threshold=settings.threshold,
-                style=style,
-                up=settings.intake.up(taken),
-                **how,
+                **written.options,
             )
     return {
         "source": str(item.before.source),
-        "time": frame.time if told else item.number * dt,
+        "time": frame.time if has_times else item.number * dt,
         "seconds": time.perf_counter() - started,
-        "up": settings.intake.up(taken),
-        "grids": usd.grids_of(names, style, how["naming"]),
+        "up": written.up,
+        "grids": written.grids(names),
         "notes": list(dict.fromkeys(notes)),
     }
 
@@ -299,13 +301,13 @@ def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: Retim
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
     """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
     global _recent
-    asked = frame_sequence.with_velocity_if_any(settings.fields) if settings.fields else [None]
+    asked = frame_reading.with_velocity_if_any(settings.fields) if settings.fields else [None]
     key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
     recent = _recent  # another thread may take its turn
     if key not in recent:
-        taken, _ = frame_sequence.take(item, settings.intake, *asked)
-        loaded = taken, frame_sequence.in_its_place(taken, item, settings.intake)
-        frame_sequence.check_finite(item, loaded[1])
+        taken, _ = frame_reading.take(item, settings.intake, *asked)
+        loaded = taken, frame_reading.in_its_place(taken, item, settings.intake)
+        frame_reading.check_finite(item, loaded[1])
         recent = dict([*recent.items(), (key, loaded)][-2:])
         _recent = recent
     return recent[key]

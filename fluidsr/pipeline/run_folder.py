@@ -1,4 +1,4 @@
-"""A run's folder: what was asked (`run.yaml`), what happened (`run.jsonl`), and how it goes on after a stop.
+"""A run's folder: what was asked (`run.yaml`), what happened (`run.jsonl`), and how it is resumed.
 
 A frame is complete when all its files have their final names *and* its line, with their sizes and checksums, stands in
 `run.jsonl`; files get their final names by renaming, so nothing half-written is ever taken for complete. A folder
@@ -100,7 +100,7 @@ class RunFolder:
         frames: Iterable[int] | None = None,
         needed: Sequence[str] = (),
     ) -> RunFolder:
-        """Create the folder, or go on in it if it holds a run of the same `configuration` (but for what has no effect
+        """Create the folder, or resume in it if it holds a run of the same `configuration` (but for what has no effect
         on the frames), and own its `frames` (None: all of them).
 
         `notes` are recorded and may differ between resumptions (how many frames were asked for). A line of the log
@@ -193,7 +193,7 @@ class RunFolder:
 
     def record(self, number: int, record: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
         """Append one frame's line to `run.jsonl`, with the sizes and checksums of its `files`. On return it is on the
-        disk. Raises RunError for a file that is not there.
+        disk. Raises RunError for a file that does not exist.
         """
         try:
             sums = {self._name(file): _describe(file) for file in files}

@@ -55,7 +55,7 @@ def write_series_files(
 
 
 def _rate(samples: Sequence[usd.Sample], records: Sequence[Mapping[str, Any]]) -> float:
-    """Frames per second from the first to the last; 24 where their times do not tell."""
+    """Frames per second from the first to the last; 24 where their times do not say."""
     frames = samples[-1].code - samples[0].code
     seconds = float(records[-1]["time"]) - float(records[0]["time"])
     return frames / seconds if seconds > 0 and frames > 0 else 24.0

@@ -49,7 +49,7 @@ class ScaleField:
         return "mask" if self.key == "velocity_scale" else f"{self.key}_mask"
 
     def check(self, dim: int) -> None:
-        """Raise InputError where the factor is out of range, the mask is not there, or regions are not of `dim`
+        """Raise InputError where the factor is out of range, the mask does not exist, or regions are not of `dim`
         dimensions."""
         if not 0 <= self.scale <= (MOST_DETAIL if self.key == "detail" else np.inf):
             wanted = f"a number from 0 to {MOST_DETAIL}" if self.key == "detail" else "0 or more"
@@ -79,7 +79,7 @@ class ScaleField:
         return np.float32(self.scale) * product
 
     def mask_identity(self) -> dict[str, Any] | None:
-        """Of the mask what is in its files, not where they lie. Raises InputError where they are not there."""
+        """Of the mask what is in its files, not where they lie. Raises InputError where they do not exist."""
         if self.mask is None:
             return None
         items = _items(self.mask_key, self.mask)
@@ -122,7 +122,7 @@ class Shaping:
         return replace(self, style=self.style.resolved(models))
 
     def check(self, dim: int) -> None:
-        """Raise InputError where a mask is not there, or regions are not of `dim` dimensions."""
+        """Raise InputError where a mask does not exist, or regions are not of `dim` dimensions."""
         self.velocity_scale.check(dim)
         self.detail.check(dim)
 
@@ -136,7 +136,7 @@ class Shaping:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with. Raises InputError where a mask is not there."""
+        """What must be equal for a run to be resumed. Raises InputError where a mask does not exist."""
         regions = self.velocity_scale.regions
         return {
             "detail": self.detail.scale,

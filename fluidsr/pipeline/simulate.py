@@ -94,7 +94,7 @@ def simulate(
 ) -> Path:
     """Run `job` into the folder `output`; an interrupted run is resumed. Returns the folder.
 
-    With a dask `scheduler` its workers upsample, write and draw the frames, beside the coarse run, which goes on here.
+    With a dask `scheduler` its workers upsample, write and draw the frames, while the coarse run continues here.
 
     On return every frame asked for stands in `frames/` in every format, `SCENE.pvd` lists them, and
     `preview.png` and `preview.mp4` show them. The files are the same as those of an uninterrupted run. Raises
@@ -317,7 +317,7 @@ def _rest_coordinates(scene: Scene, first: Frame) -> RestCoordinates | None:
 
 
 def _record(frame: SimulatedFrame, seconds: dict[str, float]) -> dict[str, Any]:
-    """What is told of a frame in the log, with the `seconds` of its stages beside those of the frame itself."""
+    """The log's record of a frame, with the `seconds` of its stages beside those of the frame itself."""
     report = frame.report
     return {
         "time": frame.coarse.time,

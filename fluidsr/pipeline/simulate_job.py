@@ -11,7 +11,7 @@ from fluidsr import device as devices
 from fluidsr import scenes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
+from fluidsr.pipeline import frame_numbers
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.provenance import digest
 from fluidsr.pipeline.upscale_methods import FineFrame, UpscaleMethod
@@ -57,7 +57,7 @@ class SimulateJob:
         axes: str | None = None,
     ) -> SimulateJob:
         """Resolve the user's options; `model`, `detail`, those of the style, `formats` and `name` take precedence over
-        the scene's own. `resolution_scale`: so many times the scene's cells along each axis, in the same domain. The
+        the scene's own. `resolution_scale` multiplies the scene's cells along each axis, in the same domain. The
         job's frames count from 1; in the names of files, and in `frames_wanted`, from `start_frame`."""
         if not isinstance(scene, Scene):
             path = Path(scene)
@@ -81,7 +81,7 @@ class SimulateJob:
             scene = scene.with_formats(formats)
         if name is not None:
             scene = scene.with_changes(name=name)
-        numbers = frame_sequence.parse(frames_wanted, scene.time.frames, start_frame)
+        numbers = frame_numbers.parse(frames_wanted, scene.time.frames, start_frame)
         frames = [number - start_frame + 1 for number in numbers]
         device = devices.resolve(device)
         settings = inference.on(device if isinstance(scene.upscale, ModelUpscale) else None)

@@ -55,7 +55,7 @@ class StyleChoice:
     def resolved(self, models: Sequence[str]) -> StyleChoice:
         """With the shift of the content that the amounts make in the one of `models` that they are of.
 
-        Raises InputError where none of the models has a latent code, and for directions that are not there or of
+        Raises InputError where none of the models has a latent code, and for unknown directions, and for those of
         another model.
         """
         from fluidsr.models import locate, read_card
@@ -95,7 +95,7 @@ class StyleChoice:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with; nothing where no style is chosen."""
+        """What must be equal for a run to be resumed; nothing where no style is chosen."""
         chosen: dict[str, Any] = {} if self.seed is None else {"style_seed": self.seed}
         return chosen | ({} if self.shift is None else {"style_shift": list(self.shift)})
 
@@ -118,7 +118,7 @@ def amounts_of(texts: Sequence[str]) -> dict[str, float]:
 
 
 def read_directions(path: Path) -> FoundDirections:
-    """The directions in a file. Raises InputError where it is not there, or not such a file."""
+    """The directions in a file. Raises InputError if it does not exist or is not such a file."""
     remedy = "find them with 'fluidsr styles'"
     try:
         if path.stat().st_size > _MOST_BYTES:

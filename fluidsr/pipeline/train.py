@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fluidsr.training import Recipe, Sources, TrainingProgress
     from fluidsr.training.closure import ClosureRecipe
 
-# What the progress line tells, where there is such a figure.
+# The figures of the progress line, if there are any.
 _LOSSES = ("total", "accuracy_spatial", "accuracy_temporal")
 _FIGURES = ("psnr", "spectrum", "temporal")
 
@@ -31,7 +31,7 @@ class TrainJob:
     recipe: Recipe
     device: str
     seed: int
-    notes: tuple[str, ...] = ()  # told to the user when it begins
+    notes: tuple[str, ...] = ()  # shown when the training begins
 
     def describe(self) -> dict[str, Any]:
         """The resolved recipe, and what a step costs."""
@@ -72,7 +72,7 @@ class TrainJob:
     def train(
         self, output: Path, *, minutes: float | None = None, overwrite: bool = False, quiet: bool = False
     ) -> Path:
-        """Train into `output`; a training that was stopped goes on to the bit. Returns the model's file.
+        """Train into `output`; a stopped training resumes bit for bit. Returns the model's file.
 
         Raises InputError where `output` holds another training (unless `overwrite`), RunError where another process
         trains there, DatasetError for damaged data, TrainingError where the loss is not finite.
@@ -105,7 +105,7 @@ class TrainJob:
 
             def show(now: TrainingProgress) -> None:
                 if progress.done == 0 and now.step > self.recipe.log_every:
-                    progress.start_at(now.step)  # the first report of a training that goes on
+                    progress.start_at(now.step)  # the first report of a resumed training
                     return
                 reported = [(name, now.losses[name]) for name in _LOSSES if name in now.losses]
                 reported += [(name, now.validation[name]) for name in _FIGURES if name in now.validation]
@@ -176,7 +176,7 @@ def sources(
 def reached_frames(store: ConcatStore, split: str, job: TrainJob) -> list[ReachedRun]:
     """The coarse runs of one split that `patches.reached` asks for; it takes a minute for every few hundred frames.
 
-    Raises DatasetError for other than closure pairs, ModelError for a closure that is not there or does not fit.
+    Raises DatasetError for other than closure pairs, ModelError for a closure that does not exist or does not fit.
     """
     from fluidsr import dataset, models
 

@@ -42,7 +42,7 @@ class ClosureJob:
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Path:
-        """Train into `output`; a training that was stopped goes on to the bit. Returns the model's file.
+        """Train into `output`; a stopped training resumes bit for bit. Returns the model's file.
 
         Raises InputError where `output` holds another training (unless `overwrite`) or the data hold no closure pairs,
         TrainingError where the loss is not finite.

@@ -13,13 +13,13 @@ from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.shaping import Shaping
 from fluidsr.scenes import Scene
-from fluidsr.scenes.build import solid_share_of
+from fluidsr.scenes.build import solid_fraction_of
 from fluidsr.scenes.upscale import CarryUpscale, ModelUpscale, WaveletUpscale
 
 if TYPE_CHECKING:
     import torch
 
-    from fluidsr.solver import SolidShare, Solver
+    from fluidsr.solver import SolidFraction, Solver
     from fluidsr.upscaling import Box, FieldBlock, LastFrameStore, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
@@ -106,7 +106,7 @@ class GeneratorMethod:
         upscaler: Upscaler,
         shaping: Shaping,
         settings: InferenceSettings,
-        solids: SolidShare | None = None,
+        solids: SolidFraction | None = None,
     ) -> None:
         self.upscaler, self._shaping, self._settings, self._solids = upscaler, shaping, settings, solids
 
@@ -134,7 +134,7 @@ class GeneratorMethod:
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
             raise ModelError("upscale.model", problem, f"use the model smoke{dim}d-x4")
-        return cls(upscaler, shaping, settings, solid_share_of(scene, upscaler.factor))
+        return cls(upscaler, shaping, settings, solid_fraction_of(scene, upscaler.factor))
 
     @classmethod
     def of_carry(
@@ -148,7 +148,7 @@ class GeneratorMethod:
         model = carry_model(scene.dim, config.factor, config.frames)
         upscaler = settings.upscaler(model, device, scene.domain.periodic)
         shaping = Shaping.given(detail=config.detail)
-        return cls(upscaler, shaping, settings, solid_share_of(scene, config.factor))
+        return cls(upscaler, shaping, settings, solid_fraction_of(scene, config.factor))
 
     @property
     def name(self) -> str:
@@ -262,7 +262,7 @@ def moving(frame: Frame) -> Frame:
     return frame.with_fields(kept | {name: frame.others[name] for name in ("solid",) if name in frame.others})
 
 
-def _share_in(solids: SolidShare, time: float, box: Box) -> torch.Tensor:
+def _share_in(solids: SolidFraction, time: float, box: Box) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(solids.of(time, box.lo, box.hi))
@@ -277,7 +277,7 @@ class _GeneratorFrame:
         number: int,
         history: Sequence[Frame],
         last: LastFrameStore | None,
-        solids: SolidShare | None,
+        solids: SolidFraction | None,
     ) -> None:
         self._solids = solids
         self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number

@@ -63,7 +63,7 @@ def _header(width: int, height: int) -> bytes:
 
 def _compressed(data: bytes) -> bytes:
     """The low bytes and then the high ones, as differences from byte to byte, by zlib; as it is where that is no less,
-    which is how a reader tells."""
+    which is how readers recognize it."""
     values = np.frombuffer(data, np.uint8).reshape(-1, 2).T.ravel()
     differences = np.concatenate([values[:1], values[1:] - values[:-1] + np.uint8(128)])
     shorter = zlib.compress(differences.tobytes(), 4)

@@ -168,7 +168,7 @@ class MovieWriter:
             raise
 
     def _as_ours(self, error: OSError) -> FluidsrError:
-        """The error to raise; where the encoder's pipe broke, the disk tells why."""
+        """The error to raise; where the encoder's pipe broke, a look at the disk may say why."""
         if error.errno not in (None, errno.EPIPE):
             return write_error(self._path, error)
         if self._disk_is_full():

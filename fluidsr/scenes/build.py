@@ -12,7 +12,7 @@ from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.sections import AXES
 
 if TYPE_CHECKING:
-    from fluidsr.solver import Motion, Scenery, Setup, Shape, SolidShare, Solver
+    from fluidsr.solver import Motion, Scenery, Setup, Shape, SolidFraction, Solver
 
 
 def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solver:
@@ -50,14 +50,14 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
     return Scenery(fine, setup.sources, setup.obstacles, device)
 
 
-def solid_share_of(scene: Scene, factor: int) -> SolidShare | None:
+def solid_fraction_of(scene: Scene, factor: int) -> SolidFraction | None:
     """The share of cells `factor` times smaller that the obstacles of `scene` fill; None where it has none."""
-    from fluidsr.solver import SolidShare
+    from fluidsr.solver import SolidFraction
 
     if not scene.obstacles:
         return None
     setup = setup_of(scene)
-    return SolidShare(setup.grid, setup.obstacles, factor)
+    return SolidFraction(setup.grid, setup.obstacles, factor)
 
 
 def setup_of(scene: Scene) -> Setup:
@@ -149,7 +149,7 @@ def _motion(body: Any) -> Motion | None:
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
     """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
-    The fields are copies: the frame stays as it is when the solver goes on. Temperature is there where the scene has
+    The fields are copies: the frame stays as it is when the solver advances. Temperature is there where the scene has
     any, `flame` and `fuel` where a source gives fuel, `color` where one gives a color, and `solid`, the share of each
     cell that obstacles fill, where it has obstacles.
     """

@@ -44,7 +44,7 @@ class Corrector:
         self._per_density = -physics.gravity * physics.buoyancy.density
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be gone on with. `sha256` is of the weights, which are the same under
+        """What must be equal for a run to be resumed. `sha256` is of the weights, which are the same under
         another bound of what they change."""
         bounds = {"bound": self.network.options.bound, "exchange": self.network.options.exchange}
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength, **bounds}

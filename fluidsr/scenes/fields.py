@@ -78,7 +78,7 @@ def _beside_the_scene(value: str, info: ValidationInfo) -> str:
 
 
 # A file, or a sequence (`mask_####.vdb`), that a scene refers to: relative to the scene's file (`context={"folder":
-# ...}` when it is validated), or, where it is not there, to the working directory; absolute once loaded.
+# ...}` when it is validated), or, if it does not exist there, to the working directory; absolute once loaded.
 FileName = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_beside_the_scene)]
 
 GridName = Annotated[str, Field(min_length=1, max_length=200)]

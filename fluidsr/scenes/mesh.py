@@ -16,7 +16,7 @@ SUFFIXES = (".stl", ".obj", ".ply")
 MOST_BYTES = 1 << 29  # of a mesh's file
 MOST_TRIANGLES = 5_000_000
 MOST_SAMPLES = 4_000_000  # of the lattice that a distance is sampled on
-MOST_PARTS = 1000  # separate surfaces; of more, overlaps are not told from holes
+MOST_PARTS = 1000  # separate surfaces; of more, overlaps are not distinguished from holes
 BORDER = 3  # samples around the mesh
 EXACT = 4.5  # spacings from the surface within which distances are those to the triangles
 

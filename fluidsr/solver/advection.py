@@ -1,12 +1,12 @@
 """Moving fields with the flow: semi-Lagrangian steps, and the correction of their error.
 
-A step there and back tells what a step loses (Dupont and Liu 2003; Kim, Liu, Llamas and Rossignac 2005). MacCormack's
-form of the correction (Selle, Fedkiw, Kim, Liu and Rossignac 2008) adds the error where it was measured, at the place
-that the flow has left: where the flow crosses several cells in a step the two do not belong together, nothing damps
-waves of two cells, and stripes one cell wide cover the smoke. Here the error is carried along with the field, as in the
-papers of 2003 and 2005, within the limits of Selle et al. The error is smoothed first, weighted 1 2 1 along each axis:
-the shortest waves have lost their phase, so they are not restored and fade as in a semi-Lagrangian step. The order of
-accuracy stays two. docs/solver.md has the comparison.
+A step there and back measures what a step loses (Dupont and Liu 2003; Kim, Liu, Llamas and Rossignac 2005).
+MacCormack's form of the correction (Selle, Fedkiw, Kim, Liu and Rossignac 2008) adds the error where it was measured,
+at the place that the flow has left: where the flow crosses several cells in a step the two do not belong together,
+nothing damps waves of two cells, and stripes one cell wide cover the smoke. Here the error is carried along with the
+field, as in the papers of 2003 and 2005, within the limits of Selle et al. The error is smoothed first, weighted 1 2 1
+along each axis: the shortest waves have lost their phase, so they are not restored and fade as in a semi-Lagrangian
+step. The order of accuracy stays two. docs/solver.md has the comparison.
 
 Without limits this nearly keeps the total of a field; limits do not, as they mostly raise values, at the foot of smoke.
 `amount` makes up for that, beside the places where it happened, within the limits (mass fixers of weather models:

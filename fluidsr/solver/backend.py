@@ -19,8 +19,8 @@ _started: str | None = None
 def start(device: str) -> str:
     """Make Taichi compute on `device` (`auto`, `cpu`, `cuda` or `cuda:0`) and return the torch device name.
 
-    Idempotent. Going from one device to the other restarts Taichi, which compiles its kernels anew and leaves
-    every tensor alone. Raises InputError for a device that is not there.
+    Idempotent. Going from one device to the other restarts Taichi, which compiles its kernels again and does not touch
+    tensors. Raises InputError for a device that does not exist.
     """
     global _started
     name = devices.resolve(device)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fluidsr.solver.cell_boxes import Box, chunks
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.setup import Obstacle
 from fluidsr.solver.shapes import Shape, coverage, positions
 
-Box = tuple[tuple[int, int], ...]  # (first, end) of cells along each axis
-CHUNK = 1 << 20  # cells that are worked out at once: bounds what is needed for a moment
+CHUNK = 1 << 20  # cells updated at once, which bounds the temporary arrays
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Body:
     moves: bool
 
 
-class SolidShare:
+class SolidFraction:
     """The share that obstacles fill of cells `factor` times smaller than those of `grid`, for windows of them."""
 
     def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], factor: int) -> None:
@@ -39,7 +39,7 @@ class SolidShare:
         if time != self._time:
             self._time, self._bodies = time, bodies_at(time, self._grid, self._obstacles)
         window = (*zip(low, high, strict=True), *((0, 1),) * (3 - self._grid.dim))
-        share = share_of(self._bodies, self._grid, window, self._factor)
+        share = fraction_in(self._bodies, self._grid, window, self._factor)
         return share.reshape(share.shape[: self._grid.dim])
 
 
@@ -64,7 +64,7 @@ def bodies_at(time: float, grid: Grid, obstacles: Sequence[Obstacle]) -> list[Bo
     return bodies
 
 
-def share_of(
+def fraction_in(
     bodies: Sequence[Body], grid: Grid, window: Sequence[tuple[int, int]], factor: int = 1
 ) -> np.ndarray:
     """Share of each cell of `window` (three axes) that `bodies` fill, float32: smooth over a cell. Cells are `factor`
@@ -77,23 +77,10 @@ def share_of(
         )
         if any(lo >= hi for lo, hi in common):
             continue
-        for box in chunks(common):
+        for box in chunks(common, CHUNK):
             counts = tuple(hi - lo for lo, hi in box[: grid.dim])
             at = positions(counts, (0.5,) * grid.dim, h, tuple(lo for lo, _ in box))
             part = coverage(body.shape.signed_distance(*at), h)
             inside = share[tuple(slice(lo - c, hi - c) for (lo, hi), (c, _) in zip(box, window, strict=True))]
             np.maximum(inside, part.reshape(inside.shape), out=inside)
     return share
-
-
-def chunks(box: Box) -> Iterator[Box]:
-    """`box` in slabs of about `CHUNK` cells."""
-    (lo, hi), rest = box[0], box[1:]
-    layers = max(1, CHUNK // max(count(((0, 1), *rest)), 1))
-    for first in range(lo, hi, layers):
-        yield ((first, min(first + layers, hi)), *rest)
-
-
-def count(box: Box) -> int:
-    """Cells of `box`."""
-    return int(np.prod([max(hi - lo, 0) for lo, hi in box]))

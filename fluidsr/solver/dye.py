@@ -39,8 +39,8 @@ def dyed(state: State, color: Sequence[float], cells: torch.Tensor | None = None
 def color_of(state: State, shape: Sequence[int], given: Sequence[Sequence[float]]) -> torch.Tensor:
     """The color of the smoke, `[3, *shape]`, a new tensor: between the least and the greatest of the colors `given`.
 
-    Beside smoke it goes on, so that interpolation, and detail finer than a cell, find no dark rim; where there is none
-    for some cells around it is 0.
+    It extends beyond the smoke, so that interpolation, and detail finer than a cell, find no dark rim; where there is
+    none for some cells around it is 0.
     """
     amounts = torch.stack([state.density, *state.dye]).view(4, *shape).clamp(min=0)
     pool = F.avg_pool3d if len(shape) == 3 else F.avg_pool2d

@@ -1,9 +1,9 @@
 """Obstacles on a grid: which cells hold fluid and how far faces are open, kept up to date as obstacles move.
 
-Everything near a solid is a function of time and place alone: a cell's numbers come from the distances within
-two cells of it, whichever window they are worked out in. So a moving obstacle costs its own surroundings, and
-a run that is resumed finds the bits that an uninterrupted one has. How far a face is open follows from the
-signed distances at its corners (Batty, Bertails and Bridson 2007).
+Everything near a solid is a function of time and place alone: a cell's values depend on the distances within two
+cells of it, whichever window they are computed in. So a move costs only the cells near the obstacle, and a resumed
+run has the same bits as an uninterrupted one. How far a face is open follows from the signed distances at its
+corners (Batty, Bertails and Bridson 2007).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from fluidsr.errors import InputError
-from fluidsr.solver.bodies import Body, Box, bodies_at, chunks, count, share_of
+from fluidsr.solver.bodies import CHUNK, Body, bodies_at, fraction_in
+from fluidsr.solver.cell_boxes import Box, chunks, merged, overlap, window
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
@@ -23,7 +24,7 @@ from fluidsr.solver.setup import Obstacle
 # Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
 # pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
 LEAST_OPENING = 0.02
-MOST_OPENING = 0.999  # larger shares are whole: a surface that lies in a plane of faces is there to rounding
+MOST_OPENING = 0.999  # larger shares become 1: a surface in a plane of faces is exact only up to rounding
 
 
 def open_share(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -51,24 +52,20 @@ def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return np.where(high <= 0, 0.0, np.where(low >= 0, 1.0, mixed))
 
 
-# Enclosed pockets of fewer cells become solid: nothing can flow in them.
+# Enclosed pockets of fewer cells become solid.
 LEAST_POCKET = 8
-SURFACE = (
-    1e-4  # cells: what is so near to a surface counts as solid, lest rounding opens a face that lies in it
-)
-MARGIN = 2  # corners around a window that its numbers depend on
-FAR = 2.0  # cells: larger distances are not told apart
-# A solid less deep than this nowhere within two cells may let a diagonal chain of corners through: half of a
-# cell's diagonal.
+SURFACE = 1e-4  # cells; so near to a surface counts as solid, or rounding could open a face that lies in it
+MARGIN = 2  # corners around a window that its values depend on
+FAR = 2.0  # cells; distances are cut off here
+# Cells: half a cell's diagonal. Where no corner within two cells lies deeper in a solid, a chain of corners may pass
+# through it diagonally.
 THIN = 0.87
-PROBES = (
-    np.arange(-4, 5) / 8
-)  # places between two cell centres that are looked at beside thin solids, in cells
-LEAST_THICKNESS = 0.25  # cells: thinner shapes are thickened to it, so that no probe misses them
+PROBES = np.arange(-4, 5) / 8  # cells; points between two cell centres that are tested for thin solids
+LEAST_THICKNESS = 0.25  # cells; thinner shapes are thickened to it, so that no probe misses them
 
 
-class Terrain:
-    """Owns `fluid`, `weights`, `pockets`, `wall_flux` and `solid_velocity` of a Geometry, which `move` changes in
+class CutCellGrid:
+    """The arrays of a Geometry (`fluid`, `weights`, `pockets`, `wall_flux`, `solid_velocity`), which `move` updates in
     place."""
 
     def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], time: float) -> None:
@@ -80,27 +77,27 @@ class Terrain:
         self.pockets: tuple[np.ndarray, ...] = ()
         self.wall_flux = np.zeros(grid.cells, np.float32) if self.moves else None
         self.solid_velocity = _on_faces(grid, 0.0) if self.moves else None
-        self.touched: list[Box] = []  # where the last move changed something
-        self._stale: list[Box] = []  # what the next move has to work out anew, besides where obstacles go
-        self._work_out(bodies_at(time, self.grid, self.obstacles), everywhere=True)
+        self.touched: list[Box] = []  # boxes that the last move changed
+        self._stale: list[Box] = []  # boxes that the next move updates besides those that obstacles enter
+        self._update(bodies_at(time, self.grid, self.obstacles), everywhere=True)
 
     def move(self, time: float) -> None:
         """Bring all arrays to `time`. Raises InputError where no fluid is left."""
         if self.moves:
-            self._work_out(bodies_at(time, self.grid, self.obstacles), everywhere=False)
+            self._update(bodies_at(time, self.grid, self.obstacles), everywhere=False)
 
-    def share(self) -> np.ndarray:
-        """Share of each cell that is solid, float32 [nx, ny, nz]: smooth over a cell, made anew for each call."""
-        return share_of(self._present, self.grid, [(0, n) for n in self.grid.cells])
+    def solid_fraction(self) -> np.ndarray:
+        """The share of each cell that is solid, float32 [nx, ny, nz], smoothed over a cell; a new array."""
+        return fraction_in(self._present, self.grid, [(0, n) for n in self.grid.cells])
 
-    def _work_out(self, bodies: list[Body], *, everywhere: bool) -> None:
+    def _update(self, bodies: list[Body], *, everywhere: bool) -> None:
         self._present = bodies
         moving = [body.box for body in bodies if body.moves]
         boxes = [body.box for body in bodies] if everywhere else self._stale + moving
         self.touched = merged(self._cut(boxes))
         for box in self.touched:
-            for chunk in chunks(box):
-                self._stamp(chunk, bodies)
+            for chunk in chunks(box, CHUNK):
+                self._update_box(chunk, bodies)
         self._stale = list(moving)
         if self.obstacles:
             self._match_periodic_faces()
@@ -110,30 +107,30 @@ class Terrain:
         else:
             self.pockets = tuple(pockets_of(self.grid, self.fluid, self.weights))
         if self.moves:
-            self._push(self._cut(moving))
+            self._update_wall_flux(self._cut(moving))
 
     def _cut(self, boxes: Sequence[Box]) -> list[Box]:
-        """Boxes without what lies outside the grid."""
+        """Boxes cut to the grid."""
         return [
             tuple((max(a, 0), min(b, n)) for (a, b), n in zip(box, self.grid.cells, strict=True))
             for box in boxes
         ]
 
-    def _stamp(self, box: Box, bodies: list[Body]) -> None:
-        """Work out fluid, weights and the solids' velocity in `box`."""
+    def _update_box(self, box: Box, bodies: list[Body]) -> None:
+        """Update fluid, weights and the solids' velocity in `box`."""
         h, dim = self.grid.cell_size, self.grid.dim
-        near = [b for b in bodies if _touch(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
+        near = [b for b in bodies if overlap(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
         axes = [(np.arange(lo - MARGIN, hi + MARGIN + 1)) * h for lo, hi in box[:dim]]
         corners = np.meshgrid(*axes, indexing="ij", sparse=True)
         phi = np.full([len(axis) for axis in axes], FAR * h)
-        owner = np.zeros(phi.shape, np.int16)
+        nearest_body = np.zeros(phi.shape, np.int16)
         for number, body in enumerate(near):
             distance = body.shape.signed_distance(*corners) - SURFACE * h
-            owner[distance < phi] = number
+            nearest_body[distance < phi] = number
             np.minimum(phi, distance, out=phi)
         deepest = ndimage.minimum_filter(phi, 2 * MARGIN + 1)
         inner = (slice(MARGIN, -MARGIN),) * dim
-        phi, owner, deepest = (_solid_corners(a[inner]) for a in (phi, owner, deepest))
+        phi, nearest_body, deepest = (_solid_corners(a[inner]) for a in (phi, nearest_body, deepest))
         speeds = np.array([body.velocity + (0.0,) * (3 - dim) for body in near] or [(0.0,) * 3])
         for axis in range(3):
             window = tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))
@@ -150,8 +147,8 @@ class Terrain:
             self.weights[axis][window] = share
             if self.solid_velocity is not None:
                 nearest = np.argmin(np.stack(around), axis=0)[None]
-                who = np.take_along_axis(np.stack(_corners(owner, axis)), nearest, axis=0)[0]
-                speed = np.where(lowest < h, speeds[who, axis], 0.0).astype(np.float32)
+                body_index = np.take_along_axis(np.stack(_corners(nearest_body, axis)), nearest, axis=0)[0]
+                speed = np.where(lowest < h, speeds[body_index, axis], 0.0).astype(np.float32)
                 self._close_walls(speed, axis, box)
                 self.solid_velocity[axis][window] = speed
         opening = np.zeros([hi - lo for lo, hi in box], np.float32)
@@ -164,7 +161,7 @@ class Terrain:
     def _close_across_thin_solids(
         self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[Body]
     ) -> None:
-        """Close those of `faces` where the straight way between the two cells' centres meets a solid."""
+        """Close those of `faces` where a solid lies on the straight line between the centres of their two cells."""
         h = self.grid.cell_size
         at = [
             (index + lo + (0.0 if a == axis else 0.5)) * h
@@ -178,7 +175,7 @@ class Terrain:
         share[tuple(index[blocked] for index in faces)] = 0.0
 
     def _close_walls(self, share: np.ndarray, axis: int, box: Box) -> None:
-        """Zero on closed faces of the domain: they are walls, and stand still."""
+        """Zero on closed faces of the domain: they are walls at rest."""
         (low, high), (first, end) = self.grid.opened[axis], box[axis]
         if self.grid.periodic[axis]:
             return
@@ -188,7 +185,7 @@ class Terrain:
             _plane(share, axis, -1)[...] = 0.0
 
     def _match_periodic_faces(self) -> None:
-        """The two copies of a face that closes a periodic axis are the same bits."""
+        """Make the two copies of a face at the ends of a periodic axis equal."""
         for axis in range(self.grid.dim):
             if self.grid.periodic[axis]:
                 for faces in (self.weights, self.solid_velocity or ()):
@@ -212,8 +209,8 @@ class Terrain:
         self._match_periodic_faces()
         self.pockets = tuple(kept)
 
-    def _push(self, moving: list[Box]) -> None:
-        """The flux that moving solids push out of cells before them, and draw in behind."""
+    def _update_wall_flux(self, moving: list[Box]) -> None:
+        """The flux that moving solids push out of the cells ahead of them and draw into those behind."""
         assert self.wall_flux is not None and self.solid_velocity is not None
         self.wall_flux.fill(0.0)
         for box in moving:
@@ -225,6 +222,32 @@ class Terrain:
                     (1 - self.weights[axis][window]) * self.solid_velocity[axis][window], axis=axis
                 )
             self.wall_flux[cells] = np.where(self.fluid[cells], flux, 0.0)
+
+
+def blocked_cells(
+    grid: Grid,
+    fluid: np.ndarray,
+    weights: Sequence[np.ndarray],
+    box: Sequence[tuple[int, int]],
+    least: float = 0.0,
+) -> np.ndarray:
+    """Whether the cells of a box are solid or have a closed face within the domain: one with weight 0, or below
+    `least`. The box may extend beyond periodic ends."""
+    blocked = ~window(fluid, box)
+    for axis, (lo, hi) in enumerate(box):
+        faces = tuple((a, b + (other == axis)) for other, (a, b) in enumerate(box))
+        share = window(face_weights(grid, weights, axis), faces)
+        closed = (share == 0) | (share < least)
+        if not grid.periodic[axis]:
+            walls = [i for i in range(hi - lo + 1) if lo + i in (0, grid.cells[axis])]
+            closed[(slice(None),) * axis + (walls,)] = False
+        blocked |= np.delete(closed, -1, axis) | np.delete(closed, 0, axis)
+    return blocked
+
+
+def face_weights(grid: Grid, weights: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """The weights of the faces normal to `axis`, each face once: without the second copy on a periodic axis."""
+    return weights[axis][(slice(None),) * axis + (slice(None, -1),)] if grid.periodic[axis] else weights[axis]
 
 
 def _box_weights(grid: Grid, *, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -252,7 +275,7 @@ def _plane(array: np.ndarray, axis: int, index: int) -> np.ndarray:
 
 
 def _solid_corners(corners: np.ndarray) -> np.ndarray:
-    """Corner values of a 2-D grid as those of one a cell thick."""
+    """Corner values of a 2-D grid as those of a grid one cell thick."""
     return corners if corners.ndim == 3 else np.repeat(corners[..., None], 2, axis=2)
 
 
@@ -272,25 +295,6 @@ def _extremes(around: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     p, q, r, s = around
     low = np.minimum(np.minimum(p, q), np.minimum(r, s))
     return low, np.maximum(np.maximum(p, q), np.maximum(r, s))
-
-
-def _touch(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> bool:
-    return all(p < s and r < q for (p, q), (r, s) in zip(a, b, strict=True))
-
-
-def merged(boxes: Sequence[Box]) -> list[Box]:
-    """Fewer boxes that hold the same cells: two that overlap mostly become the one around both."""
-    left = [box for box in boxes if count(box) > 0]
-    merged: list[Box] = []
-    for box in left:
-        for i, other in enumerate(merged):
-            around = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
-            if count(around) <= count(box) + count(other):
-                merged[i] = around
-                break
-        else:
-            merged.append(box)
-    return merged
 
 
 @dataclass(frozen=True)
@@ -317,11 +321,15 @@ class Geometry:
     @staticmethod
     def of(grid: Grid, obstacles: Sequence[Obstacle], time: float = 0.0) -> Geometry:
         """Of obstacles where they are at `time` (s). Raises InputError where no fluid is left."""
-        return Geometry.at_present(Terrain(grid, obstacles, time))
+        return Geometry.at_present(CutCellGrid(grid, obstacles, time))
 
     @staticmethod
-    def at_present(terrain: Terrain) -> Geometry:
-        """Of `terrain` as it is; shares its arrays, which its next move changes."""
+    def at_present(cut_cells: CutCellGrid) -> Geometry:
+        """The present geometry of `cut_cells`; shares its arrays, which its next move changes."""
         return Geometry(
-            terrain.fluid, terrain.weights, terrain.pockets, terrain.wall_flux, terrain.solid_velocity
+            cut_cells.fluid,
+            cut_cells.weights,
+            cut_cells.pockets,
+            cut_cells.wall_flux,
+            cut_cells.solid_velocity,
         )

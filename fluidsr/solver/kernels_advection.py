@@ -239,7 +239,7 @@ def advection_error(
 ):  # fmt: skip
     """error = (phi - hat where the flow goes to) / 2: what a step there and back loses, halved. 24 bytes a sample.
 
-    0 where the flow leaves beyond `limits`: what lies outside cannot tell the error.
+    0 where the flow leaves beyond `limits`: samples outside say nothing about the error.
     """
     for t in range(tiles_of(region, tile)):
         n, normal, first, last, strides, periods = unpacked(region)

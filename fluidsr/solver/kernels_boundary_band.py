@@ -1,4 +1,5 @@
-"""Kernels of the rim: the fluid cells near solids, numbered apart from the box (boundary_band.py tells why and how).
+"""Kernels of the boundary band: the fluid cells near solids, numbered apart from the box (boundary_band.py says why and
+how).
 
 A rim vector has `count` numbers and, behind them, a zero that stands for every cell outside. Six neighbours
 and six weights belong to each cell, in the order low and high of x, y, z; at an open end of the box the

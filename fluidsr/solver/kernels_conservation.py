@@ -10,8 +10,9 @@ from fluidsr.solver.kernels_advection import beyond, tiles_of, triple
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, I32
 
-# What limits have cut off is smoothed, over 27 cells; a cell gives or takes up to so many times its part of that before
-# other places are asked. (With 4, noisy sources used all of it; from 16 on about a third, and smoke stays sharpest.)
+# What limits have cut off is smoothed, over 27 cells; a cell gives or takes at most this many times its part of that
+# before other places are asked. (With 4, noisy sources used all of it; from 16 on about a third, and smoke stays
+# sharpest.)
 NEAR = 16.0
 
 

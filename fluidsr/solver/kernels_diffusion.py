@@ -12,7 +12,7 @@ from fluidsr.solver.kernels_pressure import neighbour
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64
 
-LEAST_DISTANCE = 0.25  # cells: nearer surfaces are taken to be so far, lest the matrix become stiff
+LEAST_DISTANCE = 0.25  # cells: nearer surfaces are placed at this distance, or the matrix would be stiff
 
 
 @ti.func
@@ -26,9 +26,9 @@ def is_held(f, i, last, held, weight: ti.template(), solid):
 
 @ti.func
 def closeness(f, offset, across, weight: ti.template(), solid):
-    """1 / distance, in cells, from face f to what lies at f + `offset`: the next face, or the surface of the solid
-    that holds that one, at a place that the weights of both tell (exactly where the surface is parallel to the way of
-    the flow). `across`: whether that is beside the flow, and not before or behind it."""
+    """1 / distance, in cells, from face f to what lies at f + `offset`: the next face, or the surface of the solid that
+    holds that one, at a place that follows from the weights of both (exactly where the surface is parallel to the way
+    of the flow). `across`: whether that is beside the flow, and not before or behind it."""
     near = 1.0
     held = False
     if solid != 0 and across and offset != 0:  # else there may be no weights to look at

@@ -1,6 +1,6 @@
 """Kernels about solids: continuing fields into them, and advection that no wall lets through.
 
-Arrays are flat; (px, py, pz) tell which axes are periodic (1) or not (0).
+Arrays are flat; (px, py, pz) say which axes are periodic (1) or not (0).
 """
 
 import taichi as ti
@@ -149,7 +149,8 @@ def shielded(
         if ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2])) + 1.0 >= ti.cast(clearance[n], ti.f32):
             walled = False
             outside = False
-            # Walk (Amanatides and Woo 1987): `ahead` is where along the way the next face of each axis is met.
+            # Grid traversal (Amanatides and Woo 1987): `ahead` is where along the way the next face of each axis is
+            # met.
             ahead = ti.Vector([0.0, 0.0, 0.0])
             for a in ti.static(range(3)):
                 ahead[a] = 0.5 / ti.max(ti.abs(way[a]), 1e-9)

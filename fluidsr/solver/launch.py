@@ -55,7 +55,7 @@ class Kernel:
         if len(values) != len(self._names):
             raise TypeError(f"{self.name} takes {', '.join(self._names)}; {len(values)} values were given")
         runtime = impl.get_runtime()
-        if runtime is not self._runtime:  # Taichi has been started anew, on another device
+        if runtime is not self._runtime:  # Taichi has been restarted, on another device
             self._runtime, self._variants = runtime, {}
         constants = tuple([values[place] for place in self._constants])
         variant = self._variants.get(constants)

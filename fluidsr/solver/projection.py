@@ -46,7 +46,7 @@ class Projection:
         workspace: Workspace,
         made: torch.Tensor | None = None,
     ) -> None:
-        """`made`: flat, m/s, what is to flow out of each cell that solids and sources do not push; read anew by every
+        """`made`: flat, m/s, what is to flow out of each cell that solids and sources do not push; read again by every
         projection."""
         self.grid, self.numerics, self.device, self.made = grid, numerics, device, made
         self.ends = grid.beyond(grid.opened)

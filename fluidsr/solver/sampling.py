@@ -34,7 +34,7 @@ def lattice(i, d, n, stride, period, periodic: ti.template()):
     """The samples around index coordinate i + d of an axis of `n` samples: number of the first, distance in
     memory to the second, weights of both.
 
-    Beyond the ends the last sample goes on; where `period` is not 0, the axis repeats after so many samples.
+    Beyond the ends the last sample is repeated; where `period` is not 0, the axis repeats after this many samples.
     Weights come from `d` alone, so that their rounding does not depend on the place in the domain, and are
     exactly 1 and 0 at samples. No branch, and the distance in memory constant, so that compilers can vectorise
     it: `periodic` (a compile-time constant) says whether any axis has a period.

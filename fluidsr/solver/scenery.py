@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fluidsr.solver.geometry import Geometry, Terrain
+from fluidsr.solver.geometry import CutCellGrid, Geometry
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.setup import Obstacle, Source
 from fluidsr.solver.sources import Emitter
@@ -26,10 +26,10 @@ class Scenery:
         self, grid: Grid, sources: Sequence[Source], obstacles: Sequence[Obstacle], device: str
     ) -> None:
         self._device, self._nothing = device, zeros(0, device)
-        terrain = Terrain(grid, obstacles, 0.0) if obstacles else None
-        self._terrain = terrain if terrain is not None and terrain.moves else None
-        # Only where there is air matters here; the terrain's other arrays go unless it moves.
-        self._air = np.broadcast_to(np.True_, grid.cells) if terrain is None else terrain.fluid
+        cut_cells = CutCellGrid(grid, obstacles, 0.0) if obstacles else None
+        self._cut_cells = cut_cells if cut_cells is not None and cut_cells.moves else None
+        # Only where there is air matters here; the other arrays of the cut cells are freed unless solids move.
+        self._air = np.broadcast_to(np.True_, grid.cells) if cut_cells is None else cut_cells.fluid
         self._solid = self._solid_cells()
         self._emitters = [
             Emitter(
@@ -46,14 +46,14 @@ class Scenery:
         """What happens to the flat `density` (in place) in a substep from `start` to `end` (s), after it has been
         carried along: it is emitted as at the start, by sources where they are at the end, and none is left in
         solids."""
-        if self._terrain is not None:
-            self._terrain.move(end)
-            self._air, self._solid = self._terrain.fluid, self._solid_cells()
+        if self._cut_cells is not None:
+            self._cut_cells.move(end)
+            self._air, self._solid = self._cut_cells.fluid, self._solid_cells()
         if self._solid is not None:
             density[self._solid] = 0.0
         state = State(density, None, (self._nothing, self._nothing, self._nothing), start)
         for emitter in self._emitters:
-            if emitter.active(start) and (self._terrain is not None or emitter.moves):
+            if emitter.active(start) and (self._cut_cells is not None or emitter.moves):
                 emitter.place(self._geometry, end)
             emitter.emit(state, end - start)
 

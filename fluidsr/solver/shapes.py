@@ -115,7 +115,7 @@ class Shape:
         )
 
     def images(self, periods: Sequence[float]) -> list[Shape]:
-        """Copies of the shape in a domain that repeats after so many metres along each axis (0: it does not): the one
+        """Copies of the shape in a domain with these periods (m) along each axis (0: none): the one
         whose center lies in the domain, and its neighbours."""
         places = (
             [c] if period == 0 else [c + period * (k - math.floor(c / period)) for k in (-1, 0, 1)]

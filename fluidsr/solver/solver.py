@@ -19,7 +19,7 @@ from fluidsr.solver.combustion import Fire, flame_of
 from fluidsr.solver.diffusion import Diffusion
 from fluidsr.solver.dye import SMOKE_COLOR, color_of, dyed
 from fluidsr.solver.forces import Forces
-from fluidsr.solver.geometry import Geometry, Terrain
+from fluidsr.solver.geometry import CutCellGrid, Geometry
 from fluidsr.solver.inflows import Inflows
 from fluidsr.solver.noise_forces import NoiseForces
 from fluidsr.solver.pressure import SolveReport
@@ -65,19 +65,19 @@ class AdvanceReport:
 class Solver:
     """Simulates smoke in a Setup, 2-D or 3-D, on "cpu" or "cuda".
 
-    Starts the backend. Raises InputError for a device that is not there.
+    Starts the backend. Raises InputError for a device that does not exist.
     """
 
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
         self.setup = setup
         self.device = backend.start(device)
         grid = setup.grid
-        terrain = Terrain(grid, setup.obstacles, 0.0)
-        self.geometry = Geometry.at_present(terrain)
+        cut_cells = CutCellGrid(grid, setup.obstacles, 0.0)
+        self.geometry = Geometry.at_present(cut_cells)
         self._heated = setup.burns or any(source.temperature is not None for source in setup.sources)
         self._state = State.at_rest(grid, self.device, self._heated, setup.burns, setup.colored)
         self._workspace = Workspace(self.device)
-        self._solids = Solids(terrain, self.device)
+        self._solids = Solids(cut_cells, self.device)
         self._emitters = [Emitter(source, grid, self.geometry, self.device) for source in setup.sources]
         self._advection = Advection(
             grid,
@@ -174,11 +174,11 @@ class Solver:
         solves: list[SolveReport] = []
         cfl = 0.0
         while left > 0:
-            # Asked anew for every substep, so that flow which speeds up within a frame gets shorter ones.
+            # Computed for each substep, so that flow that accelerates within a frame gets shorter ones.
             flow = left * self._expected_speed(left) / (self.setup.grid.cell_size * self.setup.cfl)
-            asked = max(flow, self._solids.strides(self._state.time, self._state.time + left))
+            required = max(flow, self._solids.required_substeps(self._state.time, self._state.time + left))
             allowed = self.setup.max_substeps - len(solves)
-            count = max(1, min(allowed, math.ceil(asked - 1e-6)))
+            count = max(1, min(allowed, math.ceil(required - 1e-6)))
             dt = left / count
             cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
             left = left - dt if count > 1 else 0.0
@@ -235,7 +235,7 @@ class Solver:
 
     def _trace(self, dt: float) -> None:
         with self._timed("advect"):
-            self._solids.continue_into((), self._state.velocity)
+            self._solids.extrapolate((), self._state.velocity)
             self._advection.trace(self._state.velocity, dt)
 
     def _advect_scalars(self, dt: float) -> None:
@@ -252,15 +252,15 @@ class Solver:
                 self._balance = Balance(state.density, self.setup.grid, boxes, reach, decay)
                 scalars = (*scalars, self._balance.part)
                 rates.append(physics.dissipation_density)
-            self._solids.continue_into(scalars, ())
+            self._solids.extrapolate(scalars, ())
             for scalar, rate in zip(scalars, rates, strict=True):
-                given = self._solids.shield(scalar, self._advection, reach)
+                given = self._solids.block_leaks(scalar, self._advection, reach)
                 self._advection.amount(scalar, reach, math.exp(-rate * dt), self._divergence_free, given)
 
     def _advect_velocity(self) -> None:
         with self._timed("advect"):
             if self._reflects:
-                self._solids.continue_into((), self._state.velocity)
+                self._solids.extrapolate((), self._state.velocity)
             if self._energy_lost is not None:
                 self._energy_lost += self.kinetic_energy()
             self._advection.velocity(self._state.velocity)
@@ -268,12 +268,12 @@ class Solver:
                 self._energy_lost -= self.kinetic_energy()
 
     def _move_to(self, time: float) -> None:
-        """Solids and sources to where they are at `time` (s), and everything that depends on it."""
+        """Move solids and sources to `time` (s), and update what depends on their positions."""
         with self._timed("solids"):
             try:
                 parts = (self._balance.part,) if self._balance is not None else ()
                 geometry = self._solids.move(time, (*self._state.scalars.values(), *parts))
-            except InputError as error:  # of the terrain: solids have closed in on all air
+            except InputError as error:  # of the cut cells: solids have closed in on all air
                 remedy = "reduce their motion, or end the scene earlier"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
@@ -289,12 +289,12 @@ class Solver:
                     emitter.place(self.geometry, time)
 
     def _settle(self, until: float) -> None:
-        """What solves equations meets the present geometry. (Later than `_move_to`: it overwrites the traced paths,
-        which emission looks at.)"""
+        """Update the operators that solve equations to the present geometry. (Not in `_move_to`: this overwrites the
+        traced paths, which emission reads.)"""
         if self._unsettled:
             try:
                 flows = self._inflows.over(self.geometry, self._state.time, until)
-            except InputError as error:  # moving solids have shut a nozzle in
+            except InputError as error:  # moving solids have enclosed a nozzle
                 raise SolverError(
                     f"t = {until:.4g} s", f"{error.where}: {error.what}", error.remedy
                 ) from None
@@ -315,7 +315,7 @@ class Solver:
         if self._fire is not None:
             with self._timed("burn"), dyed(self._state, SMOKE_COLOR):
                 self._fire.burn(self._state, dt)
-            # Sources make up for the fuel that burns: in still air its smoke gathers in one place.
+            # Sources replace the fuel that burns, so in still air its smoke accumulates in one place.
             combustion = self._fire.combustion
             self._densest += combustion.smoke * min(combustion.burn_rate * dt, self._most_fuel)
         with self._timed("forces"):
@@ -329,7 +329,7 @@ class Solver:
             with self._timed("diffuse"):
                 self._diffusion.diffuse(self._state.velocity, dt)
         with self._timed("solids"):
-            self._solids.hold_back(self._state.velocity)
+            self._solids.damp_thin_layers(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
         self._settle(until)
@@ -434,7 +434,7 @@ class Solver:
 
     def solid(self) -> torch.Tensor | None:
         """Share of each cell that obstacles fill at present, [x, y(, z)], a new tensor; None without any."""
-        share = self._solids.share()
+        share = self._solids.solid_fraction()
         return None if share is None else share.view(self.setup.grid.shape)
 
     def velocity(self) -> torch.Tensor:
@@ -457,7 +457,7 @@ class Solver:
         return 0.5 * sum(squares) * grid.cell_size**grid.dim
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Copies of everything that `restore` needs to go on bit-identically, on the CPU; flat face arrays.
+        """Copies of everything that `restore` needs to continue bit-identically, on the CPU; flat face arrays.
         `densest` [2]: the densest smoke that was put in, and that the last `advance` left."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
@@ -502,7 +502,7 @@ class Solver:
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
-        """Go on from a state that another solver gave, brought to this one's grid; `seconds` is a frame's length:
+        """Continue from the state of another solver, converted to this one's grid; `seconds` is a frame's length:
         it says how much divergence is none.
 
         On return velocity is divergence-free here, and solids hold no smoke. Raises InputError where the state
@@ -543,7 +543,7 @@ class Solver:
                 share = (math.sqrt(first * first + second * room) - first) / second
         for component, added in pairs:
             component.add_(added, alpha=share)
-        self._solids.hold_back(self._state.velocity)
+        self._solids.damp_thin_layers(self._state.velocity)
         return self._project(seconds, self._state.time)
 
     def scalars(self) -> dict[str, torch.Tensor]:

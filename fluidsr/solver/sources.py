@@ -10,8 +10,9 @@ import taichi as ti
 import torch
 from scipy import ndimage
 
+from fluidsr.solver.cell_boxes import window
 from fluidsr.solver.dye import SMOKE_COLOR, dyed
-from fluidsr.solver.geometry import Geometry
+from fluidsr.solver.geometry import Geometry, blocked_cells
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.layout import Layout
@@ -206,7 +207,7 @@ def fill_noise(
 
 @dataclass(frozen=True)
 class Cover:
-    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may go on beyond
+    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may extend beyond
     periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`. `shape`: where the source is,
     in the coordinates of the window."""
 
@@ -231,24 +232,24 @@ def placed(source: Source, time: float) -> Shape:
 def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover | None:
     """What `source` covers at `time` (s) of the cells that hold `fluid`; None where it covers nothing."""
     images, dim = placed(source, time).images(grid.periods), grid.dim
-    # The image whose center lies in the domain stands for all, unless they share cells.
-    home = images[len(images) // 2]
-    ranges = box_of(home, grid.shape, CENTRES, grid.cell_size, grid.periodic)
+    # The image whose center is in the domain represents all of them, unless they share cells.
+    central = images[len(images) // 2]
+    ranges = box_of(central, grid.shape, CENTRES, grid.cell_size, grid.periodic)
     lap = [wraps and b - a >= n for (a, b), n, wraps in zip(ranges, grid.shape, grid.periodic, strict=False)]
     ranges = [(0, n) if whole else pair for pair, n, whole in zip(ranges, grid.shape, lap, strict=True)]
     wide = ranges + [(0, 1)] * (3 - dim)
     shape = tuple(b - a for a, b in wide)
     volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
     for image in images:
-        if all(whole or c == d for c, d, whole in zip(image.center, home.center, lap, strict=True)):
+        if all(whole or c == d for c, d, whole in zip(image.center, central.center, lap, strict=True)):
             found = shares(image, ranges, CENTRES, grid.cell_size)
             volume += found.volume.reshape(shape)
             across[:dim] += found.across.reshape(dim, *shape)
-    shut = ~_window(fluid, wide)
+    shut = ~window(fluid, wide)
     volume[shut] = across[:, shut] = 0.0
     if not volume.any():
         return None
-    return Cover(home, tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
+    return Cover(central, tuple(a for a, _ in wide), np.minimum(volume, 1.0), np.minimum(across, 1.0))
 
 
 def noise_factors(
@@ -319,7 +320,7 @@ class Emitter:
 
     def place(self, geometry: Geometry, time: float) -> None:
         """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
-        periodic end it goes on at the other."""
+        periodic end it continues at the other."""
         source, grid = self.source, self.grid
         self._geometry = geometry
         self._region: _Region | None = None
@@ -439,14 +440,14 @@ class Emitter:
                 ranges.append((a, b) if b - a < n else (0, n))
             else:
                 ranges.append((max(a, 0), min(b, n)))
-        fluid = _window(geometry.fluid, ranges)
+        fluid = window(geometry.fluid, ranges)
         clear = np.full(fluid.shape, 2.0**20, np.float32)
         if reach:
             wide = [
                 (a - reach - 1, b + reach + 1) if wraps else (max(a - reach - 1, 0), min(b + reach + 1, n))
                 for (a, b), n, wraps in zip(ranges, grid.cells, grid.periodic, strict=True)
             ]
-            walls = _walls(grid, geometry, wide)
+            walls = blocked_cells(grid, geometry.fluid, geometry.weights, wide)
             if walls.any():
                 away = ndimage.distance_transform_cdt(~walls, "chessboard")
                 inner = tuple(slice(a - lo, b - lo) for (a, b), (lo, _) in zip(ranges, wide, strict=True))
@@ -481,25 +482,3 @@ class Emitter:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array).reshape(-1)).to(self.device)
-
-
-def _window(array: np.ndarray, ranges: list[tuple[int, int]]) -> np.ndarray:
-    """A window of an array, which may go on beyond periodic ends."""
-    return array[np.ix_(*(np.arange(a, b) % n for (a, b), n in zip(ranges, array.shape, strict=True)))]
-
-
-def _walls(grid: Grid, geometry: Geometry, ranges: list[tuple[int, int]]) -> np.ndarray:
-    """Whether the cells of a window are solid, or have a closed face within the domain."""
-    walls = ~_window(geometry.fluid, ranges)
-    for axis, (a, b) in enumerate(ranges):
-        weights, n = geometry.weights[axis], grid.cells[axis]
-        if n == 1:
-            continue
-        if grid.periodic[axis]:
-            weights = np.delete(weights, -1, axis)
-        faces = [(lo, hi + (o == axis)) for o, (lo, hi) in enumerate(ranges)]
-        shut = _window(weights, faces) == 0
-        if not grid.periodic[axis]:
-            shut[(slice(None),) * axis + ([i for i in range(b - a + 1) if a + i in (0, n)],)] = False
-        walls |= np.delete(shut, -1, axis) | np.delete(shut, 0, axis)
-    return walls

@@ -9,7 +9,7 @@ ALIGNMENT = 64  # bytes: a cache line
 
 class Workspace:
     """One block of memory. What a *stage* ("advection", "projection", ...) takes lies end to end in it, and
-    every stage begins anew at the start, so the block is as large as the hungriest stage.
+    every stage starts at the beginning, so the block is as large as the stage that needs most.
 
     Contents last from the first to the last moment of a stage, no longer: another stage overwrites them.
     """
@@ -35,7 +35,7 @@ class Workspace:
         return tensor.set_(self._storage, start // dtype.itemsize, (length,), (1,))
 
     def release(self, stage: str) -> None:
-        """Forget what `stage` has taken, so that it may take anew."""
+        """Release what `stage` has taken, so that it can take again."""
         self._used.pop(stage, None)
 
     @property

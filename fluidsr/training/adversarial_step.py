@@ -1,31 +1,25 @@
-"""One training step: update Ds, Dt, then G (thesis, algorithm 1); without discriminators, G alone.
-
-`objective` is what the generator minimises: a recipe's weighted losses on one batch.
-"""
+"""One training step: update Ds, Dt, then G (thesis, algorithm 1); without discriminators, G alone."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from fluidsr.errors import TrainingError
-from fluidsr.models import SmokeGenerator, losses
-from fluidsr.models.generator import detail_mask
+from fluidsr.models import losses
 from fluidsr.models.kernels import filter_matrices
-from fluidsr.models.reverse import reverse_error
 from fluidsr.training.batch_norm import convert_sync_batch_norm
 from fluidsr.training.batches import BatchStream, Sampler, TrainingBatch
 from fluidsr.training.checkpoint import TrainingState, training_batch
 from fluidsr.training.discriminators import DiscriminatorTrainer, precision, seeded_generator
 from fluidsr.training.distributed import ProcessGroup
+from fluidsr.training.generator_loss import generator_loss
 from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
-from fluidsr.training.recipe_schema import Losses
 
 
 @dataclass
@@ -91,7 +85,7 @@ class AdversarialStep:
         """One complete step; values that are not finite never reach the weights. Returns its mean metrics."""
         state = self.state
         state.generator.network.train()
-        state.grow(state.step + 1)  # of the first stage, too, every step has a part
+        state.grow(state.step + 1)  # so the first stage, too, is trained in each of its steps
         metrics: dict[str, list[float]] = defaultdict(list)
         if self.recipe.growing:
             stages = self.recipe.growing.stages_at(state.step + 1)
@@ -202,7 +196,7 @@ class AdversarialStep:
             for micro_batch in micro_batches:
                 assert micro_batch.frames is not None
                 with precision(self.recipe, state.device):
-                    total, terms = objective(
+                    total, terms = generator_loss(
                         optimizer.network,
                         micro_batch.frames,
                         micro_batch.triplets,
@@ -296,87 +290,3 @@ def _frozen(optimizers: Sequence[NetworkOptimizer]) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-
-
-def objective(
-    generator: nn.Module,
-    frames: TrainingBatch,
-    triplets: TrainingBatch | None,
-    discriminators: Mapping[str, DiscriminatorTrainer],
-    weights: Losses,
-    start: Sequence[Tensor] = (),
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum to be minimised (equation 3.8), and each loss by name, unweighted.
-
-    Single-frame losses use `frames`, the others `triplets` (the same batch where its samples have three frames or more;
-    None where no loss needs time). All frames of a sample have equal weight in `absolute` and `gradient`;
-    `DiscriminatorTrainer.view` makes a discriminator's input. `start` are the generator's parameters before the
-    training, which `anchor` needs. Without `discriminators` there are no adversarial
-    terms. Losses are computed in float32 whatever the generator's precision.
-    """
-    output, target = frames.output(generator, cache=True), frames.fine.flatten(0, 1)
-    terms: dict[str, tuple[float, Tensor]] = {}
-    if weights.absolute > 0:
-        terms["absolute"] = weights.absolute, losses.absolute(output, target)
-    if weights.gradient > 0:
-        terms["gradient"] = weights.gradient, losses.gradient(output, target)
-    if weights.mask > 0:
-        gate = detail_mask(frames.density.flatten(0, 1), frames.factor)
-        terms["mask"] = weights.mask, losses.mask(frames.mask(generator), gate)
-    if weights.diversity > 0:
-        terms["diversity"] = weights.diversity, frames.diversity(generator)
-    if triplets is not None:
-        sequence = triplets.unflatten(triplets.output(generator, cache=True))
-        if weights.temporal > 0:
-            value = losses.temporal(sequence, triplets.fine, triplets.velocity)
-            terms["temporal"] = weights.temporal, value
-        if weights.l2_t > 0:
-            terms["l2_t"] = weights.l2_t, losses.temporal_l2(triplets.alignment(sequence[triplets.triplet]))
-        if weights.ping_pong > 0:
-            value = losses.ping_pong(sequence[:, :-1], triplets.backward_pass(generator))
-            terms["ping_pong"] = weights.ping_pong, value
-    for extra in weights.extra:
-        batch = triplets if extra.term.over_time else frames
-        assert batch is not None, "a loss over time, and no frames for it"
-        value = extra.term.value(batch.unflatten(batch.output(generator, cache=True)), batch)
-        terms[extra.term.name] = extra.weight, value
-    if weights.anchor > 0:
-        terms["anchor"] = weights.anchor, losses.anchor(generator.parameters(), start)
-    if weights.reverse > 0:
-        assert isinstance(generator, SmokeGenerator)
-        terms["reverse"] = weights.reverse, reverse_error(generator, frames.coarse.flatten(0, 1))
-    details: dict[str, Tensor] = {}
-    if "slices" in discriminators:
-        value, _ = adversarial_loss(discriminators["slices"], frames, frames.unflatten(output))
-        terms["slices"] = weights.slices, value
-    if "spatial" in discriminators:
-        discriminator = discriminators["spatial"]
-        value, features = adversarial_loss(discriminator, frames, frames.unflatten(output))
-        terms["spatial"] = weights.spatial, value
-        if any(weights.features):
-            with torch.no_grad():
-                real_features = discriminator.network(discriminator.view(frames, frames.fine))[1]
-            total, distances = losses.feature(features, real_features, weights.features, weights.feature_form)
-            terms["features"] = 1.0, total
-            details |= {f"features_{layer}": d for layer, d in enumerate(distances, start=1)}
-    if "temporal" in discriminators and triplets is not None:
-        value, _ = adversarial_loss(discriminators["temporal"], triplets, sequence)
-        terms["temporal_adversarial"] = weights.temporal_adversarial, value
-    total = output.new_zeros(())
-    for weight, value in terms.values():
-        total = total + weight * value
-    if "absolute" not in terms:  # always reported: divergence is judged by it
-        details["absolute"] = losses.absolute(output, target)
-    return total, {**{name: value for name, (_, value) in terms.items() if name != "features"}, **details}
-
-
-def adversarial_loss(
-    discriminator: DiscriminatorTrainer, batch: TrainingBatch, frames: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """What the generator minimises of a discriminator's judgement of `frames`, and the activations on the way."""
-    logits, features = discriminator.network(discriminator.view(batch, frames))
-    real_logits = None
-    if discriminator.objective.paired:
-        with torch.no_grad():
-            real_logits = discriminator.network(discriminator.view(batch, batch.fine))[0].float()
-    return discriminator.objective.for_generator(logits.float(), real_logits), features

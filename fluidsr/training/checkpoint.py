@@ -1,4 +1,4 @@
-"""TrainingState: all that changes from step to step, and its one file on disk."""
+"""TrainingState: everything that changes from step to step, and its checkpoint file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,8 @@ from fluidsr.models import Generator
 from fluidsr.models.batch import PatchBatch
 from fluidsr.training import optimizer
 from fluidsr.training.batches import TrainingBatch
-from fluidsr.training.discriminators import (
-    DiscriminatorTrainer,
-    build_discriminators,
-    load_discriminators,
-    saved_discriminators,
-    seeded_generator,
-)
+from fluidsr.training.discriminator_file import load_discriminators, saved_discriminators
+from fluidsr.training.discriminators import DiscriminatorTrainer, build_discriminators, seeded_generator
 from fluidsr.training.folder import check_same_training
 from fluidsr.training.monitors import DivergenceMonitor, EarlyStopping
 from fluidsr.training.optimizer import NetworkOptimizer, tensors_of
@@ -35,9 +30,9 @@ VERSION = 3  # of the checkpoint; before, it had no checksum
 class TrainingState:
     """The networks with their optimizers, the averaged generator, step count, running metrics, data ranges.
 
-    The networks start from `seed`, or the generator from the recipe's `init` (`load_init`). Nothing here draws
-    random numbers after the start, and a batch is a function of the step alone: going on from a saved state
-    repeats an uninterrupted run to the bit, on the same machine and thread count.
+    The networks start from `seed`, or the generator from the recipe's `init` (`load_init`). No random
+    numbers are drawn here after the start, and a batch is a function of the step alone: continuing from a saved state
+    repeats an uninterrupted run bit for bit, on the same machine with the same number of threads.
     """
 
     def __init__(self, recipe: Recipe, seed: int, device: str) -> None:
@@ -64,10 +59,11 @@ class TrainingState:
 
     def load_init(self, note: Callable[[str], None] = lambda line: None) -> None:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
-        Raises ModelError where the generator's do not fit; `note` is told about discriminators that start anew.
+        Raises ModelError where the generator's do not fit; `note` gets a message about discriminators that start from
+        scratch.
 
-        Only the generator's `free_options` may differ. Raises InputError where a second pass has no first one to learn
-        from.
+        Only the generator's `free_options` may differ. Raises InputError for a second pass without a trained first
+        one.
         """
         if self.recipe.init is None:
             if getattr(self.recipe.generator, "passes", 1) > 1:
@@ -97,20 +93,22 @@ class TrainingState:
             self.anchor = {name: parameter.detach().clone() for name, parameter in weights}
         if self.discriminators:
             tensors, problem = saved_discriminators(self.recipe.init, model.card.sha256)
-            anew = load_discriminators(self.discriminators, tensors)
-            if anew:
+            untrained = load_discriminators(self.discriminators, tensors)
+            if untrained:
                 reason = problem or "they were of another kind"
-                note(f"{self.recipe.init}: discriminators start from scratch ({', '.join(anew)}): {reason}")
+                note(
+                    f"{self.recipe.init}: discriminators start from scratch ({', '.join(untrained)}): {reason}"
+                )
 
     @property
     def start(self) -> list[Tensor]:
-        """The generator's parameters, in its order, as `init` gave them; none where no loss needs them."""
+        """The generator's parameters of `init`, in its order; empty where no loss needs them."""
         names = [name for name, _ in self.generator.network.named_parameters()]
         return [self.anchor[name] for name in names] if self.anchor else []
 
     def consider(self, metrics: Mapping[str, float]) -> None:
-        """Keep the averaged weights where `metrics`, those of the present step's validation, are the best so far. One
-        that is not due now, but made because the training stops here to go on later, does not count."""
+        """Keep the averaged weights if `metrics`, of a validation at this step, are the best so far. A validation that
+        is not due, but is made because the training is interrupted here, does not count."""
         due = self.step % self.recipe.validate_every == 0 or self.step >= self.recipe.steps
         if due and self.stopping.update(self.step, metrics):
             self.best = {name: tensor.detach().clone() for name, tensor in optimizer.named_tensors(self.ema)}
@@ -120,7 +118,7 @@ class TrainingState:
         return {name: trained.network for name, trained in self._optimizers()}
 
     def grow(self, step: int) -> None:
-        """Let the generator have the stages that the recipe gives it at the end of `step` steps."""
+        """Give the generator the stages that the recipe has for the end of step `step`."""
         if self.recipe.growing is None:
             return
         for network in (self.generator.network, self.ema):
@@ -133,7 +131,7 @@ class TrainingState:
         self.velocity_range = _widen(self.velocity_range, coarse[:, :, 1:])
 
     def save(self, path: Path) -> None:
-        """Write everything to one safetensors file, complete or not at all; the one before is kept beside it. Raises
+        """Write everything to one safetensors file, atomically; the previous one is kept beside it. Raises
         InputError, RunError."""
         record = {
             "version": VERSION,
@@ -143,7 +141,7 @@ class TrainingState:
             "seconds": self.seconds,
             "density_range": self.density_range,
             "velocity_range": self.velocity_range,
-            "accuracy": {  # or the figure that the gate is by
+            "accuracy": {  # or the figure that the gate uses
                 name: discriminator.gate.value for name, discriminator in self.discriminators.items()
             },
             "stopping": asdict(self.stopping),
@@ -152,7 +150,8 @@ class TrainingState:
         checkpoints.save(path, dict(self._tensors()), record)
 
     def restore(self, path: Path, note: Callable[[str], None] = lambda line: None) -> bool:
-        """Restore the newest whole file of `save`, and whether there is one; `note` is told about a damaged newer one.
+        """Restore the newest undamaged file of `save`, and return whether there is one; `note` gets a message about a
+        damaged newer one.
 
         Raises InputError where all are damaged, or of another recipe or seed.
         """
@@ -160,7 +159,7 @@ class TrainingState:
         def use(saved: checkpoints.Saved) -> bool:
             record = saved.record
             try:
-                # The one before had no checksum.
+                # The version before had no checksum.
                 if record.get("version") != (VERSION if saved.signed else VERSION - 1):
                     raise ValueError(f"version {record.get('version')} of a checkpoint, not {VERSION}")
                 check_same_training(path.parent, record, self.recipe, self.seed)

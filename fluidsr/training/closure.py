@@ -151,9 +151,9 @@ class ClosureProgress:
 
 
 class ClosureTraining:
-    """A training in a folder: `run` begins it or goes on to the bit where it was stopped.
+    """A training in a folder: `run` starts it, or resumes it bit for bit where it was stopped.
 
-    `note` is told what the user should know: a damaged checkpoint was skipped, the learning rate jumps. Raises
+    `note` gets messages for the user: a damaged checkpoint was skipped, the learning rate jumps. Raises
     InputError where the folder holds another training or only damaged checkpoints.
     """
 
@@ -297,8 +297,10 @@ class ClosureTraining:
         tensors = {name: tensor.to(self.device) for name, tensor in saved.tensors.items()}
         self.optimizer.load_tensors(tensors_of("network", tensors))
         copy_tensors(self.average, tensors_of("average", tensors))
-        self.step, told = int(record["step"]), record["validation"]
-        self.validation = {"velocity": told} if isinstance(told, float) else told  # before, velocity was all
+        self.step, validation = int(record["step"]), record["validation"]
+        self.validation = (
+            {"velocity": validation} if isinstance(validation, float) else validation
+        )  # before, velocity was all
         self._saved_at = self.step
         self.planned_steps = int(record["recipe"]["steps"])
 

@@ -73,7 +73,7 @@ class TemporalDiscriminator(Section):
         "further one fewer at twice the resolution; 2-D only; 1: three frames at full resolution",
     )
     stride: Literal[2, 4, 8] = Field(
-        default=4, description="With `levels` above 1: of so many frames of a level the next one sees one"
+        default=4, description="With `levels` above 1: the next level sees one of this many frames of a level"
     )
 
     @model_validator(mode="before")

@@ -1,19 +1,16 @@
-"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it; and the file of
-trained discriminators beside a model, with which another training can go on."""
+"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fluidsr import checkpoints
-from fluidsr.models import discriminators, locate
+from fluidsr.models import discriminators
 from fluidsr.models.constraints import check_singular_values, clip_singular_values, clip_weights
 from fluidsr.models.discriminators import Discriminator
 from fluidsr.models.gradient_penalties import gradient_norms, gradient_penalty, real_gradient_penalty
@@ -23,9 +20,8 @@ from fluidsr.models.registry import DISCRIMINATORS
 from fluidsr.models.temporal_pyramid import PyramidDiscriminator, TemporalPyramid
 from fluidsr.training.batches import TrainingBatch
 from fluidsr.training.discriminator_schema import BalanceGate, Discriminators, Gate
-from fluidsr.training.folder import DISCRIMINATORS as FILE
 from fluidsr.training.monitors import UpdateGate
-from fluidsr.training.optimizer import NetworkOptimizer, copy_tensors, lazy_rate, named_tensors, tensors_of
+from fluidsr.training.optimizer import NetworkOptimizer, lazy_rate
 from fluidsr.training.recipe import Recipe
 from fluidsr.training.regularization import (
     ClipConstraint,
@@ -143,7 +139,6 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     if options is None:
         return {}
     adversarial = objective(options.objective, options.real_target)
-    factor, view_name = recipe.factor, options.view
     penalty, r1 = options.penalty, options.r1
     if options.objective == "wgan-gp":
         penalty = penalty or GradientPenalty()
@@ -152,37 +147,9 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     rate = lazy_rate(options.optimizer, r1.every) if r1 else options.optimizer
     pyramid = _pyramid(recipe, options)
 
-    def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
-        assert options is not None
-        middle = batch.middle
-        return discriminators.spatial_input(
-            batch.density[:, middle], frames[:, middle], factor, view_name, options.thin
-        )
-
-    def temporal(batch: TrainingBatch, frames: Tensor) -> Tensor:
-        assert options is not None and options.temporal is not None
-        if pyramid is not None:
-            seen = discriminators.temporal_input(batch.density, frames, factor, None, view_name, options.thin)
-            return pyramid.input(seen, batch.number)
-        alignment = batch.alignment if options.temporal.align else None
-        density, frames = batch.density[batch.triplet], frames[batch.triplet]
-        return discriminators.temporal_input(density, frames, factor, alignment, view_name, options.thin)
-
-    def slices(batch: TrainingBatch, frames: Tensor) -> Tensor:
-        assert options is not None and options.slices is not None
-        middle, every = batch.middle, options.slices.every
-        return discriminators.slice_input(
-            batch.density[:, middle], frames[:, middle], factor, every, view_name, options.thin
-        )
-
     trainers = {}
-    for name, section, view in (
-        ("slices", options.slices, slices),
-        ("spatial", options.spatial, spatial),
-        ("temporal", options.temporal, temporal),
-    ):
-        if section is None:
-            continue
+    for name, view in _views(recipe.factor, options, pyramid).items():
+        section = getattr(options, name)
         network = _network(recipe, options, name, section.width, pyramid)
         initialize(network, options.init)
         if isinstance(options.constraint, SingularValueConstraint):
@@ -202,14 +169,41 @@ def build_discriminators(recipe: Recipe, device: str) -> dict[str, Discriminator
     return trainers
 
 
+def _views(factor: int, options: Discriminators, pyramid: TemporalPyramid | None) -> dict[str, View]:
+    """The inputs of the discriminators that the options name, in the order of their updates."""
+    kind, thin = options.view, options.thin
+
+    def spatial(batch: TrainingBatch, frames: Tensor) -> Tensor:
+        middle = batch.middle
+        return discriminators.spatial_input(batch.density[:, middle], frames[:, middle], factor, kind, thin)
+
+    def slices(batch: TrainingBatch, frames: Tensor) -> Tensor:
+        assert options.slices is not None
+        middle, every = batch.middle, options.slices.every
+        coarse, fine = batch.density[:, middle], frames[:, middle]
+        return discriminators.slice_input(coarse, fine, factor, every, kind, thin)
+
+    def temporal(batch: TrainingBatch, frames: Tensor) -> Tensor:
+        assert options.temporal is not None
+        if pyramid is not None:
+            unaligned = discriminators.temporal_input(batch.density, frames, factor, None, kind, thin)
+            return pyramid.input(unaligned, batch.number)
+        alignment = batch.alignment if options.temporal.align else None
+        density, frames = batch.density[batch.triplet], frames[batch.triplet]
+        return discriminators.temporal_input(density, frames, factor, alignment, kind, thin)
+
+    views: dict[str, View] = {"slices": slices, "spatial": spatial, "temporal": temporal}
+    return {name: view for name, view in views.items() if getattr(options, name) is not None}
+
+
 def _gate(options: Gate | BalanceGate, name: str) -> UpdateGate:
-    """Open at the start: at chance."""
+    """A gate that is open at the start, where the discriminator is at chance."""
     start = 0.0 if isinstance(options, BalanceGate) else 0.5
     return UpdateGate(getattr(options, name), options.memory, start, options.kind)
 
 
 def _pyramid(recipe: Recipe, options: Discriminators) -> TemporalPyramid | None:
-    """How Dt sees a sample; None where it sees three frames at full resolution."""
+    """How Dt samples a sequence; None where it reads three frames at full resolution."""
     temporal, patches = options.temporal, recipe.patches
     if temporal is None or temporal.levels == 1:
         return None
@@ -258,47 +252,3 @@ def precision(recipe: Recipe, device: str) -> torch.autocast:
     """The context in which a recipe's networks run on the device."""
     enabled = recipe.precision == "bfloat16"
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
-
-
-def save_discriminators(folder: Path, trainers: Mapping[str, DiscriminatorTrainer], model: str) -> None:
-    """Write the weights of all discriminators beside a model in `folder`; `model` is the checksum of its weights.
-
-    Raises InputError, RunError.
-    """
-    tensors = {
-        f"{name}/{key}": tensor
-        for name, trainer in trainers.items()
-        for key, tensor in named_tensors(trainer.network)
-    }
-    checkpoints.save(folder / FILE, tensors, {"model": model}, keep=False)
-
-
-def saved_discriminators(model: str | Path, sha256: str) -> tuple[dict[str, Tensor], str]:
-    """The weights, `NAME/...`, that were trained along with a model (a shipped name, a file or its folder) whose own
-    have the checksum `sha256`; or none, and the reason. Raises ModelError where there is no such model."""
-    path = locate(model).parent / FILE
-    if not path.is_file():
-        return {}, "its discriminators were not kept"
-    try:
-        saved = checkpoints.read(path)
-    except checkpoints.Damaged as damage:
-        return {}, f"{path} cannot be used ({damage})"
-    if saved.record.get("model") != sha256:
-        return {}, f"{path} belongs to another model"
-    return saved.tensors, ""
-
-
-def load_discriminators(
-    trainers: Mapping[str, DiscriminatorTrainer], tensors: Mapping[str, Tensor]
-) -> list[str]:
-    """Give each discriminator its weights of `tensors`; returns the names of those that have none that fit, which stay
-    as they are."""
-    left = []
-    for name, trainer in trainers.items():
-        own = tensors_of(name, tensors)
-        shapes = {key: tensor.shape for key, tensor in named_tensors(trainer.network)}
-        if {key: tensor.shape for key, tensor in own.items()} == shapes:
-            copy_tensors(trainer.network, own)
-        else:
-            left.append(name)
-    return left

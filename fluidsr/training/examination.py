@@ -1,4 +1,4 @@
-"""What a training's discriminators have learned: accuracies, and whether they heed the coarse frame. No update is made.
+"""What a training's discriminators have learned: accuracies, and whether they use the coarse frame. No update is made.
 
 Any single process may call these: they do not wait for the others.
 """
@@ -49,9 +49,9 @@ def accuracies(
 
 @torch.no_grad()
 def matched_auc(state: TrainingState, batches: BatchStream, first: int) -> dict[str, float]:
-    """How well each discriminator that sees the coarse frame tells real samples from those beside the coarse frame of
-    another sample: the area under the ROC curve, by name, on the batches from `first` on. Empty where a batch has one
-    sample."""
+    """How well each discriminator that sees the coarse frame distinguishes real samples from those beside the coarse
+    frame of another sample: the area under the ROC curve, by name, on the batches from `first` on. Empty where a batch
+    has one sample."""
     size = state.recipe.patches.batch
     conditional = [d for d in state.discriminators.values() if d.held]
     if size < 2 or not conditional:

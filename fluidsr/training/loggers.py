@@ -98,9 +98,9 @@ class TensorBoard(Logger):
 
 
 class WeightsAndBiases(Logger):
-    """A run of Weights & Biases (the extra `wandb`), which is told to the account that `wandb login` set up.
+    """A run of Weights & Biases (the extra `wandb`), which is logged to the account of `wandb login`.
 
-    The run has the training folder's name and goes on where the training does. `WANDB_MODE=offline` keeps it here.
+    The run has the training folder's name and is resumed with the training. `WANDB_MODE=offline` keeps it here.
     """
 
     name = "wandb"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class UpdateGate:
-    """The running mean of a figure that tells how far one discriminator is ahead, and the bound above which its update
+    """The running mean of a figure that shows how far one discriminator is ahead, and the bound above which its update
     is skipped.
 
     `figure` is `accuracy`, or `balance`, the mean of log D of real samples less that of generated ones (Chu et al.
@@ -72,7 +72,8 @@ class SingularValueMonitor:
             self.update(step, values)
 
     def update(self, step: int, values: Mapping[str, float]) -> list[str]:
-        """Include the values of one step; one line for each layer that spikes. It is then watched anew."""
+        """Include the values of one step; returns a line for each layer that spikes, whose statistics then start
+        again."""
         lines = []
         for name, largest in values.items():
             layer, _, rank = name.rpartition("/")

@@ -106,8 +106,8 @@ def update_ema(average: nn.Module, network: nn.Module, decay: float, step: int) 
 
 
 def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
-    """What to tell the user when a training that was planned for `planned` steps goes on at `step` for `steps`; empty
-    where the learning rate hardly changes by that."""
+    """The message to the user when a training that was planned for `planned` steps continues at `step` for `steps`;
+    empty where the learning rate hardly changes by that."""
     if planned == steps or not 0 < step < steps:
         return ""
     before, after = learning_rate(options, step - 1, planned), learning_rate(options, step, steps)

@@ -52,7 +52,7 @@ def _class_of(registry: Registry[T], reference: str, info: ValidationInfo) -> ty
 
 
 def _validated(model: type[Model], value: Any, *path: str) -> Model:
-    """An instance of another package's model; what is wrong is told by its own keys, which lie at `path`."""
+    """An instance of another package's model; errors name its own keys, under `path`."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

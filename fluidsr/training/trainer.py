@@ -22,7 +22,7 @@ from fluidsr.training import batch_norm, examination
 from fluidsr.training.adversarial_step import AdversarialStep
 from fluidsr.training.batches import BatchStream, Sampler
 from fluidsr.training.checkpoint import TrainingState, training_batch
-from fluidsr.training.discriminators import save_discriminators
+from fluidsr.training.discriminator_file import save_discriminators
 from fluidsr.training.distributed import ProcessGroup, process_group
 from fluidsr.training.folder import CHECKPOINT
 from fluidsr.training.loggers import open_loggers
@@ -97,16 +97,15 @@ def train(
     training stops early; call again to resume. `validation` and `pictures` are called with the averaged generator,
     ready for inference, and gives `absolute` among its metrics where the recipe has `patience`; a picture is
     `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
-    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` is told what the user
+    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` gets what the user
     should know: a damaged checkpoint was skipped, the learning rate jumps.
 
     On return `output` holds `NAME.safetensors` (the averaged weights, with `patience` the best of them, with their
-    card), `NAME.md`, where there are any `discriminators.safetensors`, from which a training with this `init` goes on,
-    `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped and resumed
-    ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C, SIGTERM and SIGHUP finish the current step.
-    The checkpoint before the last is kept, and taken where the last is damaged. Under
-    `torchrun` training is data-parallel: each process draws its own batches, gradients are averaged, the main
-    process writes the files.
+    card), `NAME.md`, where there are any `discriminators.safetensors`, from which a training with this `init`
+    continues, `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped and
+    resumed ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C, SIGTERM and SIGHUP finish the
+    current step. The checkpoint before the last is kept, and taken where the last is damaged. Under `torchrun` training
+    is data-parallel: each process draws its own batches, gradients are averaged, the main process writes the files.
 
     Raises TrainingError where a loss or its gradient is not finite or the training diverges, with the last
     good state saved; InputError where `output` holds another training.
@@ -293,7 +292,7 @@ class Trainer:
 
     def _examine_discriminators(self, held_out: Sources) -> dict[str, float]:
         """Accuracies on the next training batches and on held-out ones: far apart, a discriminator has memorised. And
-        whether it tells matched pairs of a coarse and a fine frame from shuffled ones."""
+        whether it distinguishes matched pairs of a coarse and a fine frame from shuffled ones."""
         state, batches, triplets = self.state, self.adversarial_step.batches, self.adversarial_step.triplets
 
         def stream(sampler: Sampler) -> BatchStream:
@@ -336,8 +335,8 @@ class Trainer:
         self._saved_at = self.state.step
 
     def _inference_model(self, *, best: bool = False) -> Generator:
-        """The averaged generator, or the best one there was, ready for inference; a copy, since the average goes on
-        from unfolded weights.
+        """The averaged generator, or the best one there was, ready for inference; a copy, since the average changes
+        further from unfolded weights.
 
         Where it has batch norms, their statistics are recalibrated on the first batches of the training.
         """

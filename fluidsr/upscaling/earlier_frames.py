@@ -1,4 +1,4 @@
-"""The frames before one, as the history that a generator reads: which of them count, and on what grid."""
+"""The earlier frames that a generator reads as history: which of them are used, and on what grid."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fluidsr.frame import Frame
 from fluidsr.models.history import History
 from fluidsr.upscaling.network_input import NetworkInput, prepare_input
 
-_LATE = 0.1  # of a frame: two frames farther apart do not follow one another
-_OFF = 0.01  # of a cell
+_LATE = 0.1  # of a frame; the tolerance for two frames to be consecutive
+_OFF = 0.01  # of a cell; the tolerance for equal lattices
 
 
 def history_of(
@@ -35,7 +35,7 @@ def history_of(
     if len(frames) <= min(ages, default=1):
         return None
     inputs = [prepare_input(each, 1.0, device) for each in frames]
-    reach = _way(inputs) + 2
+    reach = _distance(inputs) + 2
     low, high = [], []
     for axis, cells in enumerate(frame.shape):
         starts = [corner[axis] for corner in corners]
@@ -46,12 +46,12 @@ def history_of(
     return History.of(placed, ages, offset=tuple(-n for n in low))
 
 
-def furthest_way(frames: Sequence[Frame], device: torch.device) -> int:
-    """Coarse cells that smoke can have crossed in `frames`."""
-    return _way([prepare_input(frame, 1.0, device) for frame in frames])
+def furthest_distance(frames: Sequence[Frame], device: torch.device) -> int:
+    """The number of coarse cells that smoke can have crossed in `frames`."""
+    return _distance([prepare_input(frame, 1.0, device) for frame in frames])
 
 
-def _way(inputs: Sequence[NetworkInput]) -> int:
+def _distance(inputs: Sequence[NetworkInput]) -> int:
     return math.ceil(sum(each.max_speed for each in inputs))
 
 

@@ -139,7 +139,7 @@ class RestCoordinates:
             carried.masked_fill_(back, 0.0)
 
     def _move_to(self, grid: FrameGrid) -> None:
-        """Go on in another box, which meets the old one; beyond that everything is as at its border."""
+        """Continue in another box, which overlaps the old one; outside of that values are those at its border."""
         if grid == self._grid:
             return
         device = self._velocity.device

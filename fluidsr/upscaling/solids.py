@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from fluidsr.errors import NotFiniteError
 from fluidsr.frame import Frame
-from fluidsr.upscaling.companions import interpolated, way_of
+from fluidsr.upscaling.carried_fields import interpolated, method_of
 from fluidsr.upscaling.tiles import Box, FieldBlock
 
 SOLID = "solid"  # the field: the share of each cell that solids fill
@@ -62,11 +62,11 @@ class Solids:
         share = interpolated(self.coarse, there, self.factor, "linear")
         return ((share - _HALF) * self.factor + _HALF).clamp(0, 1)
 
-    def cut(self, block: FieldBlock, ways: Mapping[str, str]) -> FieldBlock:
-        """`block` without what lies in solids: density and what is carried with it, by its `ways`."""
+    def cut(self, block: FieldBlock, methods: Mapping[str, str]) -> FieldBlock:
+        """`block` without what lies in solids: density and what is carried with it, by its `methods`."""
         if block.name == SOLID:
             return block._replace(values=self.share(block.box).to(block.values))
-        if block.name == "density" or ways.get(block.name) == "carried":
+        if block.name == "density" or methods.get(block.name) == "carried":
             return block._replace(values=block.values * (1 - self.share(block.box).to(block.values)))
         return block
 
@@ -82,7 +82,7 @@ def continued(frame: Frame, periodic: Sequence[bool]) -> Frame:
     if bool(known.all()):
         return frame
     names = [
-        name for name, values in fields.items() if name == "density" or way_of(name, values) == "carried"
+        name for name, values in fields.items() if name == "density" or method_of(name, values) == "carried"
     ]
     stacked = torch.cat([fields[name].reshape(-1, *frame.shape) for name in names]).float()
     for _ in range(LAYERS):

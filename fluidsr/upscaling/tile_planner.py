@@ -120,7 +120,7 @@ class TilePlanner:
         return boxes, len(regular) - len(boxes)
 
     def _bytes_or_bound(self, tile: Tile) -> int:
-        """`bytes_of`; or a bound of it, known at once, where that tells whether it is within the memory, too."""
+        """`bytes_of`, or a cheap bound of it where that already decides whether it fits into the memory."""
         bound = self._memory.at_most(tile.read.shape)
         if bound <= self.max_memory:
             return bound

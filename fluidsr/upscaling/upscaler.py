@@ -1,4 +1,4 @@
-"""Upscaler: runs frames of any size through one generator, in tiles: checked, planned, computed, put together."""
+"""Upscaler: runs frames of any size through one generator, in tiles."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from fluidsr.models.generator import CUBIC_RADIUS
 from fluidsr.models.history import HISTORY_REACH, History
 from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.background import BackgroundResponse
-from fluidsr.upscaling.companions import CUBIC_REACH, Carried, Whole, interpolated, way_of
-from fluidsr.upscaling.earlier_frames import furthest_way, history_of
+from fluidsr.upscaling.carried_fields import CUBIC_REACH, Carried, WholeFrame, interpolated, method_of
+from fluidsr.upscaling.earlier_frames import furthest_distance, history_of
 from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.frame_style import FrameStyle, frame_style
 from fluidsr.upscaling.last_frame import last_frame_of
@@ -59,29 +59,28 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-# Bytes the generator may hold when the caller sets no bound. Constants, not what happens to be free: the
+# Bytes the generator may hold when the caller sets no bound. Constants, not the memory that is free: the
 # tiles, and with them the last bits of the result, must be the same when a run is resumed.
 MEMORY_CPU = 2 * 1024**3
 MEMORY_SHARE_CUDA = 0.5  # of the memory that the device was built with
 
-# Launching a tile costs as much as computing about so many cells: some thirty kernel launches on a GPU that
+# Launching a tile costs as much as computing about this many cells: some thirty kernel launches on a GPU that
 # computes a cell in tens of nanoseconds, some milliseconds on a CPU that takes six microseconds for one.
 TILE_LAUNCH_COST = {"cpu": 1000, "cuda": 10_000}
 
-_MOST_PLANNED = 2**21  # coarse cells of a frame whose tiles are laid to know its cost
+_MOST_PLANNED = 2**21  # coarse cells; the cost of larger frames is extrapolated
 
 SHRUNK = (
     "the device ran out of memory; tiles are smaller from here on (a memory bound sets their size in advance)"
 )
 
-_CARRIED_REACH = (
-    2  # coarse cells: what interpolating a flow and what it carries reads beyond the way of the smoke
-)
+# Coarse cells read beyond the path of the smoke by interpolating a flow and the fields it carries.
+_CARRIED_REACH = 2
 
 # Per fine value: interpolating along the last axis holds its input, its output, and both together.
 _LINEAR_BYTES = 12
 
-# Beyond this many tiles at once even a large GPU gains nothing more.
+# Larger batches gain nothing, even on a large GPU.
 LARGEST_BATCH = 64
 
 
@@ -97,7 +96,7 @@ def load(
     """The generator `name_or_path` (a shipped name or a file) as an Upscaler on `device`.
 
     `device` is auto, cpu, cuda or cuda:N; the others as for `Upscaler`. Raises ModelError for a
-    model that is missing or damaged and InputError for a device that is not there.
+    model that is missing or damaged and InputError for a device that does not exist.
     """
     resolved = devices.resolve(device)
     model = models.load(name_or_path, resolved)
@@ -218,18 +217,18 @@ class Upscaler:
         `history` holds the frames before this one, the last one last, of any extent on the same cells; the generator
         reads up to `past` of them, as far back as one follows the other. `previous` is the fine frame that this
         upscaler made of the frame before, of any extent on the same voxels, for a generator that `reads_previous`;
-        without one, as at the beginning of a sequence, detail begins anew. Of the other fields those named in `fields`
-        (default: all) are upsampled, too: scalars that ride with the smoke gain detail as the density does
-        (`companions`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a mask,
-        is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the ways in
-        which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to the content
-        of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke ends at the
-        solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more is known of
-        it than that field. Arrays of NumPy or torch, on any device, come back as the same kind on the same device; they
-        are copied only where the generator is elsewhere, or they are not contiguous float32. Raises InputError where a
-        field is missing or not finite, a factor is negative or of another shape, `previous` does not fit, `confidence`
-        is asked of a generator without a mask, or a style of one without a latent code, ModelError where the model is
-        of another dimension, RunError where the generator's output is not finite.
+        without one, as at the beginning of a sequence, detail starts again. Of the other fields those named in `fields`
+        (default: all) are upsampled, too: scalars carried with the smoke gain detail as the density does
+        (`carried_fields`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a
+        mask, is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the
+        ways in which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to
+        the content of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke
+        ends at the solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more
+        is known of it than that field. Arrays of NumPy or torch, on any device, come back as the same kind on the same
+        device; they are copied only where the generator is elsewhere, or they are not contiguous float32. Raises
+        InputError where a field is missing or not finite, a factor is negative or of another shape, `previous` does not
+        fit, `confidence` is asked of a generator without a mask, or a style of one without a latent code, ModelError
+        where the model is of another dimension, RunError where the generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -264,7 +263,7 @@ class Upscaler:
         detail: Detail = 1.0,
         velocity_scale: VelocityScale = 1.0,
         fields: Sequence[str] = ("density",),
-        whole: Whole | None = None,
+        whole: WholeFrame | None = None,
         history: Sequence[Frame] = (),
         previous: Frame | None = None,
         style_seed: int | None = None,
@@ -291,10 +290,10 @@ class Upscaler:
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
-        if history and any(self.periodic):  # so far has smoke come
-            reach += HISTORY_REACH + furthest_way((frame, *history), self.device)
+        if history and any(self.periodic):  # the distance that smoke can have moved
+            reach += HISTORY_REACH + furthest_distance((frame, *history), self.device)
         elif previous is not None and any(self.periodic):
-            reach += _CARRIED_REACH + furthest_way((frame,), self.device)
+            reach += _CARRIED_REACH + furthest_distance((frame,), self.device)
         layout = FrameLayout.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
@@ -306,13 +305,13 @@ class Upscaler:
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
         tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
-        ways = {name: way_of(name, values) for name, values in arrays.items() if name != "density"}
-        ways |= {} if whole is None else {name: whole.ways[name] for name in ways}
+        methods = {name: method_of(name, values) for name, values in arrays.items() if name != "density"}
+        methods |= {} if whole is None else {name: whole.methods[name] for name in methods}
         blocks = self._blocks(
-            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, ways, whole, started
+            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, methods, whole, started
         )
         placed = (part for block in blocks for part in layout.placed(block, self.factor))
-        return placed if solids is None else (solids.cut(part, ways) for part in placed)
+        return placed if solids is None else (solids.cut(part, methods) for part in placed)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -368,7 +367,7 @@ class Upscaler:
         return last_frame_of(frame, previous, self.factor, layout, self.device)
 
     def _gives_confidence(self, frame: Frame) -> bool:
-        """Whether the field of that name is made here; else the frame brings it. Raises InputError where neither is."""
+        """Whether the generator makes the field; otherwise the frame has it. Raises InputError where neither does."""
         if not self.generator.has_mask and CONFIDENCE not in frame.fields():
             self.card.require_mask(f"fields: {CONFIDENCE}")
         return bool(self.generator.has_mask)
@@ -411,8 +410,8 @@ class Upscaler:
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
-        ways: Mapping[str, str],
-        whole: Whole | None,
+        methods: Mapping[str, str],
+        whole: WholeFrame | None,
         started: float,
     ) -> Iterator[FieldBlock]:
         """Run the plan for the cells `domain` of what `network_input` and `arrays` hold. The caller's time between two
@@ -423,8 +422,8 @@ class Upscaler:
         most = ranges["density"][1][0] if "density" in ranges else None
         carried = {
             name: Carried(arrays[name], arrays["density"], self.factor, ranges.get(name), most)
-            for name, way in ways.items()
-            if way == "carried"
+            for name, method in methods.items()
+            if method == "carried"
         }
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
@@ -449,8 +448,8 @@ class Upscaler:
                     yield FieldBlock(name, tile.write, values)
                     started = time.perf_counter()
                 del fine
-            del output, density, masks  # or the next batch would be computed on top of this one
-        for block in self._other_blocks(domain, tile_plan, arrays, ways, carried):
+            del output, density, masks  # free them before the next batch is computed
+        for block in self._other_blocks(domain, tile_plan, arrays, methods, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
@@ -472,7 +471,7 @@ class Upscaler:
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
-        ways: Mapping[str, str],
+        methods: Mapping[str, str],
         carried: Mapping[str, Carried],
     ) -> Iterator[FieldBlock]:
         """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
@@ -480,15 +479,15 @@ class Upscaler:
         for box in tile_plan.background:
             yield FieldBlock("density", box.scaled(self.factor), self._background.of(box))
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
-        for name, way in ways.items():
+        for name, method in methods.items():
             dim = self.generator.dim
             numbers = self.factor**dim * math.prod(arrays[name].shape[:-dim])
             max_cells = self._planner.max_memory // (_LINEAR_BYTES * numbers)
-            for box in uncovered_boxes(domain, tiles if way == "carried" else [], max_cells):
-                if way == "carried":
+            for box in uncovered_boxes(domain, tiles if method == "carried" else [], max_cells):
+                if method == "carried":
                     values = carried[name].of(box, None)
                 else:
-                    values = interpolated(arrays[name], box, self.factor, way)
+                    values = interpolated(arrays[name], box, self.factor, method)
                 yield FieldBlock(name, box.scaled(self.factor), values)
 
     def _run_generator(
@@ -522,7 +521,7 @@ class Upscaler:
                     label, "there is not enough memory for it", "free some, or use the CPU"
                 ) from error
             output = None
-        if output is None:  # not in the except block, where the error still holds what was allocated
+        if output is None:  # outside of the except block, in which the error would keep its tensors alive
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             return None
@@ -541,7 +540,7 @@ class Upscaler:
         return output
 
     def _detail(self, history: History, tile: Tile) -> Tensor:
-        """The history of a tile, with the part of its halo that the generator reads of it."""
+        """The history of a tile, with the part of the halo in which the generator reads history."""
         unread = self.halo - self.generator.history_radius
         low = [a + unread * cut for a, (cut, _) in zip(tile.read.lo, tile.cropped, strict=True)]
         high = [b - unread * cut for b, (_, cut) in zip(tile.read.hi, tile.cropped, strict=True)]

@@ -1,6 +1,6 @@
 """Caches of Blender's fluid domains: where they really are.
 
-Blender writes the grids of a frame into `data/` (or `noise/`) and what it knows of the domain into
+Blender writes the grids of a frame into `data/` (or `noise/`) and its settings of the domain into
 `config/config_####.uni` beside it. The grids alone mislead: their transform is scaled only, so that every frame
 starts at the world's origin, and with an adaptive domain the voxel size in the file is the whole domain's edge
 divided by the *current* resolution (measured in Blender 3.4: 0.0870 for a true 0.0625). The config file has the
@@ -56,7 +56,7 @@ def domain_of(path: Path) -> Domain | None:
 
 
 def frame_units_of(path: Path) -> float | None:
-    """How many units of Mantaflow's clock the frame lasted, or None where the cache does not tell.
+    """How many units of Mantaflow's clock the frame lasted, or None where the cache does not say.
 
     The config files have the time since the start: the difference to the frame before, if that is there.
     """

@@ -207,7 +207,7 @@ class Roles:
         return ["density", *(["velocity"] if self.velocity else []), *self.others, *self.vectors]
 
     def only(self, where: str, fields: Sequence[str]) -> Roles:
-        """Density and those of `fields`. Raises MissingFieldError where one is not there."""
+        """Density and those of `fields`. Raises MissingFieldError where one is missing."""
         for name in fields:
             if name not in self.fields:
                 raise MissingFieldError(
@@ -232,11 +232,11 @@ def choose(
 ) -> Roles:
     """Give each grid its role, by the names that programs use; `density` and `velocity` name others.
 
-    Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better
-    known counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further
-    grids that cannot be a density, each with the reason: told where none can. Of a frame with `dim` 2, two scalar grids
-    are a velocity, too. Raises VolumeError where there is no
-    density or not the grid that was named, MissingFieldError where one of `fields` is not there.
+    Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better known
+    counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further grids that
+    cannot be a density, each with the reason, for the error where no grid can. Of a frame with `dim` 2, two scalar
+    grids are a velocity, too. Raises VolumeError where there is no density or not the grid that was named,
+    MissingFieldError where one of `fields` is missing.
     """
     of_density = _density(where, scalars, vectors, density, unfit or {})
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)
@@ -294,8 +294,8 @@ def _density(
                 _name_one(scalars) if scalars else "convert it to a float grid of cubic voxels"
             )
             raise VolumeError(where, f"grid {name!r} is {reason}", remedy)
-    told = [f"{name!r} is {reason}" for name, reason in unfit.items()]
-    what = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in told)
+    reasons = [f"{name!r} is {reason}" for name, reason in unfit.items()]
+    what = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in reasons)
     raise VolumeError(where, what, _name_one(scalars))
 
 

@@ -244,7 +244,7 @@ class LegacyFile:
 
     def _skip_strings(self, count: int) -> None:
         """Step over `count` texts: a line each, or, in a binary file, their lengths and bytes. The highest two bits of
-        a length tell how many bytes it has."""
+        a length say how many bytes it has."""
         for number in range(count):
             if self._at >= len(self._data) or number >= _MAX_TEXTS:
                 self._fail("its texts end early, or are too many")

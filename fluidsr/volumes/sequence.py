@@ -313,7 +313,7 @@ def _has_volumes(place: Path) -> bool:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """What lies in `folder` and is no folder, by name; links to nothing are told when they are read."""
+    """What lies in `folder` and is no folder, by name; broken links are reported when they are read."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

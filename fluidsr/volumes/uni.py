@@ -109,18 +109,20 @@ def read_frame(
     components = 1 + len(fitting.others) + 3 * (bool(chosen.velocity) + len(fitting.vectors))
     memory.check(where, x * y * z * 4 * components, max_bytes)
     found = _arrays(fitting, files, max_bytes, faces)
-    told = _told(reference.text)
-    flat = z == 1 and told.get("dim", 2 if min(x, y) > 1 else 3) == 2
+    recorded = _recorded(reference.text)
+    flat = z == 1 and recorded.get("dim", 2 if min(x, y) > 1 else 3) == 2
     if flat:
         found = {
             name: values[:2, ..., 0] if name in ("velocity", FACES) else values[..., 0]
             for name, values in found.items()
         }
-    place: dict[str, Any] = {key: told[key] for key in ("cell_size", "origin", "time", "dt") if key in told}
+    place: dict[str, Any] = {
+        key: recorded[key] for key in ("cell_size", "origin", "time", "dt") if key in recorded
+    }
     frame = Frame(np.ascontiguousarray(found["density"]), **place)
     frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
-    layer = 0.0 if flat and not told else None
-    if told:
+    layer = 0.0 if flat and not recorded else None
+    if recorded:
         return Taken(frame, notes=notes)
     if blender.domain_of(Path(path)):
         # A frame without a place has its first cell's corner at the origin: index 0, as Blender means it.
@@ -291,17 +293,19 @@ def _note(frame: Frame) -> str:
     )
 
 
-def _told(text: str) -> dict[str, Any]:
+def _recorded(text: str) -> dict[str, Any]:
     """What our own note in a header says; empty where it is not ours or makes no sense."""
     if not _NOTE.fullmatch(text):
         return {}
     try:
         pairs = dict(word.split("=", 1) for word in text.split()[1:])
-        told: dict[str, Any] = {key: float(pairs[key]) for key in ("cell_size", "time", "dt")}
-        told["dim"] = int(pairs["dim"])
-        told["origin"] = tuple(float(x) for x in pairs["origin"].split(","))
+        recorded: dict[str, Any] = {key: float(pairs[key]) for key in ("cell_size", "time", "dt")}
+        recorded["dim"] = int(pairs["dim"])
+        recorded["origin"] = tuple(float(x) for x in pairs["origin"].split(","))
     except (KeyError, ValueError):
         return {}
-    numbers = [told["cell_size"], told["time"], told["dt"], *told["origin"]]
-    sane = all(map(math.isfinite, numbers)) and told["cell_size"] > 0 and told["dt"] > 0
-    return told if sane and len(told["origin"]) == told["dim"] and told["dim"] in (2, 3) else {}
+    numbers = [recorded["cell_size"], recorded["time"], recorded["dt"], *recorded["origin"]]
+    sane = all(map(math.isfinite, numbers)) and recorded["cell_size"] > 0 and recorded["dt"] > 0
+    return (
+        recorded if sane and len(recorded["origin"]) == recorded["dim"] and recorded["dim"] in (2, 3) else {}
+    )

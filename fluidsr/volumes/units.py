@@ -1,4 +1,4 @@
-"""The units in which programs store velocity, and the way from each to a Frame's m/s.
+"""The units in which programs store velocity, and the conversion of each to m/s.
 
 `auto` is what the file says of itself: m/s for VDB, VTI, VTKHDF, legacy VTK and npz, `blender` for the caches of
 Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose frames last one unit of time).
@@ -14,7 +14,7 @@ import numpy as np
 
 from fluidsr.choices import VelocityUnit
 from fluidsr.errors import InputError
-from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.frame import Frame, moves_with_smoke
 from fluidsr.volumes.staggered import FACES
 
 UNITS: tuple[str, ...] = get_args(VelocityUnit)
@@ -71,11 +71,11 @@ class Style:
 
 def style_of_whole(names: Mapping[str, str]) -> Style | None:
     """The style of a dense file whose arrays `names` (by field) are integers; None where there are none that stay so:
-    what rides with the smoke is smooth, however it is stored."""
+    what the smoke carries is smooth, however it is stored."""
     grids = {
         field: GridStyle(name, "int32", half=False)
         for field, name in names.items()
-        if not rides_with_smoke(field)
+        if not moves_with_smoke(field)
     }
     return Style(grids) if grids else None
 
@@ -85,7 +85,7 @@ class Taken:
     """A frame as its file has it, and what is needed to bring its velocity into m/s.
 
     `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
-    lasts, where the cache tells; `tight` says that the frame's box is merely that of its active voxels;
+    lasts, if the cache says; `tight` says that the frame's box is merely that of its active voxels;
     `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
     voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
     (m). `style` is how the file was written, `up` the axis that points up, as far as that is known. `has_rate`: the
@@ -127,7 +127,7 @@ class Taken:
         """The frame with its velocity in m/s.
 
         `unit` is one of UNITS and overrides the file's; `frame_rate` (1/s) sets `dt`. A cache of Blender that
-        tells how long its frames last has that `dt` where no rate is given. Raises InputError for an unknown
+        says how long its frames last has that `dt` where no rate is given. Raises InputError for an unknown
         unit or a rate that is none.
         """
         if unit not in UNITS:
@@ -139,7 +139,7 @@ class Taken:
         elif self.frame_units is not None:
             rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units
             frame = frame.replace(dt=1.0 / (round(rate, 2) or rate))  # the clock is a float32: 23.99999 is 24
-        elif not 1e-9 < frame.dt < 1e9:  # a file that tells nonsense tells nothing
+        elif not 1e-9 < frame.dt < 1e9:  # an absurd value counts as none
             frame = frame.replace(dt=1.0 / 24.0)
         scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
         if frame.velocity is None or scale == 1.0:

@@ -21,6 +21,7 @@ from fluidsr import atomic
 from fluidsr.errors import InputError
 from fluidsr.volumes.grid_names import stored_names
 from fluidsr.volumes.quantize import rounded
+from fluidsr.volumes.stream_boxes import as_3d, checked_box
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
 _LAYERS = 8  # of a slab; less where they would be larger than _SLAB
@@ -66,29 +67,12 @@ class ImageStream:
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
-        if name not in self._arrays:
-            raise InputError("put", f"there is no field {name!r}", f"name one of {', '.join(self._arrays)}")
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()
-        values = np.asarray(values, np.float32)
-        vector = name in self._vectors
-        if (
-            len(low) != self._dim
-            or values.ndim != self._dim + vector
-            or (vector and len(values) not in (self._dim, 3))
-        ):
-            what = f"a box of shape {values.shape} at {tuple(low)} in {self._dim} dimensions"
-            raise InputError(
-                name, what, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first"
-            )
-        whole = name in self._whole
-        values = rounded(name, values, self._half, self._threshold, vector=vector, whole=whole)
-        if self._dim == 2:
-            values = values[..., None]
-        if vector and len(values) == 2:
-            values = np.concatenate([values, np.zeros((1, *values.shape[1:]), values.dtype)])
+        vector, whole = name in self._vectors, name in self._whole
+        box = checked_box(name, low, values, self._arrays, self._dim, vector)
+        box = rounded(name, box, self._half, self._threshold, vector=vector, whole=whole)
+        box = as_3d(box, self._dim, vector)
         x, y, z = (*map(int, low), 0)[:3]
-        self._arrays[name].put(name, (x, y, z), values if vector else values[None])
+        self._arrays[name].put(name, (x, y, z), box if vector else box[None])
 
     def finish(self, file: BinaryIO) -> None:
         """Write all that has come into `file`."""

@@ -53,7 +53,7 @@ class Image(Protocol):
         """Points along x, y, z."""
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`. Raises VolumeError where they are not there."""
+        """The array's values, `[tuples * components]`. Raises VolumeError where they do not exist."""
 
     def stored(self, array: DataArray) -> int:
         """Bytes that the array takes in the file."""
@@ -169,13 +169,13 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
             not scalars,
         )
 
-    first, second = sorted(found, key=order)  # points before cells where nothing else tells
+    first, second = sorted(found, key=order)  # points before cells where nothing else decides
     fields = found[second] | found[first]
     fields = {name: fields[name] for name in (*found[first], *found[second])}
     if not fields:
         raise VolumeError(image.where, "it has no arrays of numbers", "give an image with point or cell data")
     word = siblings.word_of_density(image.where)
-    if len(fields) == 1 and word:  # one field a file, which the file's name tells better than the array's
+    if len(fields) == 1 and word:  # one field per file: the file is named after it, the array often is not
         (name,) = fields
         if grid_names.field_of(name) is None and name.lower() in _UNNAMED:
             fields = {word: fields[name]}

@@ -157,19 +157,19 @@ class HdfFile:
         self.arrays: list[DataArray] = []
         self._values: list[np.ndarray] = []
         at = 0
-        for told in head["arrays"]:
-            dtype = np.dtype(told["dtype"])
-            count = told["components"] * told["tuples"]
+        for array in head["arrays"]:
+            dtype = np.dtype(array["dtype"])
+            count = array["components"] * array["tuples"]
             self._values.append(np.frombuffer(body, dtype, count, at))
             at += count * dtype.itemsize
             kind = _KINDS[dtype.kind] + str(8 * dtype.itemsize)
             self.arrays.append(
                 DataArray(
-                    told["section"],
-                    told["name"],
+                    array["section"],
+                    array["name"],
                     kind,
-                    told["components"],
-                    told["tuples"],
+                    array["components"],
+                    array["tuples"],
                     "raw",
                     len(self.arrays),
                 )
@@ -179,7 +179,7 @@ class HdfFile:
 
     @property
     def compression(self) -> str:
-        """HDF5's filters are set per array, and VTK does not tell."""
+        """HDF5's filters are set per array, and VTK does not report them."""
         return "hdf5"
 
     def points(self) -> tuple[int, int, int]:
@@ -255,17 +255,19 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGri
             super().__init__(nInputPorts=0, nOutputPorts=1, outputType="vtkImageData")
 
         def RequestInformation(self, request: Any, inputs: Any, outputs: Any) -> int:
-            told = outputs.GetInformationObject(0)
+            information = outputs.GetInformationObject(0)
             extent = [n for size in (*place.shape, 1)[:3] for n in (0, size - 1)]
-            told.Set(Pipeline.WHOLE_EXTENT(), extent, 6)
-            told.Set(Pipeline.TIME_STEPS(), list(times), len(times))
-            told.Set(Pipeline.TIME_RANGE(), [times[0], times[-1]], 2)
+            information.Set(Pipeline.WHOLE_EXTENT(), extent, 6)
+            information.Set(Pipeline.TIME_STEPS(), list(times), len(times))
+            information.Set(Pipeline.TIME_RANGE(), [times[0], times[-1]], 2)
             return 1
 
         def RequestData(self, request: Any, inputs: Any, outputs: Any) -> int:
-            told = outputs.GetInformationObject(0)
+            information = outputs.GetInformationObject(0)
             time = (
-                told.Get(Pipeline.UPDATE_TIME_STEP()) if told.Has(Pipeline.UPDATE_TIME_STEP()) else times[0]
+                information.Get(Pipeline.UPDATE_TIME_STEP())
+                if information.Has(Pipeline.UPDATE_TIME_STEP())
+                else times[0]
             )
             step = int(np.argmin(np.abs(np.subtract(times, time))))
             made = vtkImageData()

@@ -107,8 +107,8 @@ def arrays_of(image: Any) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def bound_time(seconds: int) -> None:
-    """End this process after so many seconds of the processor; by the clock more, or a busy machine would refuse sound
-    files."""
+    """End this process after this many seconds of processor time; more by the clock, or a busy machine would refuse
+    valid files."""
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     signal.alarm(10 * seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

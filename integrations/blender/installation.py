@@ -152,7 +152,7 @@ class Installation:
                 log.write(line)
                 lines.append(line.strip())
                 if line.strip() and not self.cancelled:
-                    self.text = _told(line)
+                    self.text = _message(line)
         with self._lock:
             self._process = None
         if process.returncode or self.cancelled:
@@ -169,7 +169,7 @@ def problem_in(lines):
     return (errors or filled)[-1]
 
 
-def _told(line):
+def _message(line):
     """What a line of pip is about."""
     short = re.sub(r"\s*\(from .*", "", line.strip())
     return short if len(short) <= _MOST_TOLD else f"{short[:_MOST_TOLD]}..."

@@ -187,7 +187,7 @@ class WorkerOperator:
             self.report({"WARNING"}, "stopped; completed frames were kept. The same button resumes")
             return {"CANCELLED"}
         if run.error:
-            self.report({"ERROR"}, self._told(run.error))
+            self.report({"ERROR"}, self._message(run.error))
             return {"CANCELLED"}
         domain = bpy.data.objects.get(self._domain)
         if domain_of(domain) is None:
@@ -196,7 +196,7 @@ class WorkerOperator:
         domain.fluidsr.overwrite = False
         return self._finished(context, domain, run.result["frames"])
 
-    def _told(self, error):
+    def _message(self, error):
         return in_words_of_the_panel(error)
 
 
@@ -232,7 +232,7 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
             self.report({"WARNING"}, note)
         return Run(program, "simulate", **arguments)
 
-    def _told(self, error):
+    def _message(self, error):
         return scene_file.in_names_of_objects(in_words_of_the_panel(error), self._names)
 
     def _finished(self, context, domain, frames):

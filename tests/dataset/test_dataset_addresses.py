@@ -60,10 +60,10 @@ def test_an_address_holds_the_same_as_a_folder(tmp_path: Path, memory: Remote) -
         assert (mine.name, mine.split, mine.attrs) == (theirs.name, theirs.split, theirs.attrs)
         np.testing.assert_array_equal(mine.coarse(3).velocity, theirs.coarse(3).velocity)
         np.testing.assert_array_equal(mine.fine_density(4), theirs.fine_density(4))
-    told, expected = there.describe(), here.describe()
-    assert told.pop("path") == str(memory) and expected.pop("path")
-    assert told == expected
-    assert told["bytes"] == size(tmp_path / "s") > 0
+    reported, expected = there.describe(), here.describe()
+    assert reported.pop("path") == str(memory) and expected.pop("path")
+    assert reported == expected
+    assert reported["bytes"] == size(tmp_path / "s") > 0
     batches = []
     for store in (here, there):
         with PatchSampler(store, tile=8, batch=4, seed=3) as sampler:
@@ -241,7 +241,7 @@ def test_workers_write_to_one_address(tmp_path: Path, monkeypatch: pytest.Monkey
     assert objects(tmp_path / "remote") == objects(tmp_path / "folder")
 
 
-def test_what_is_no_address_is_told(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_address_is_reported(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match=r"smoke.zarr: is not a dataset \(no zarr.json\)"):
         Store.open(memory)
     with pytest.raises(InputError, match=r"nosuch://a: is not an address .*; use s3://"):

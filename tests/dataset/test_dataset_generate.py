@@ -51,11 +51,11 @@ def test_recorded_frames_are_smoke_on_two_grids(whole: Path) -> None:
 
 @pytest.mark.slow
 def test_two_workers_make_the_same_files(whole: Path, tmp_path: Path) -> None:
-    told: list[tuple[str, int]] = []
-    report = generate(TINY, tmp_path / "two", workers=2, on_progress=lambda *news: told.append(news))
+    reported: list[tuple[str, int]] = []
+    report = generate(TINY, tmp_path / "two", workers=2, on_progress=lambda *news: reported.append(news))
     assert report.written == ["sim_00000", "sim_00001", "sim_00002"]
     assert _digests(tmp_path / "two") == _digests(whole)
-    assert sum(frames for _, frames in told) == TINY.simulations * TINY.frames
+    assert sum(frames for _, frames in reported) == TINY.simulations * TINY.frames
 
 
 def test_a_cluster_makes_the_same_files(whole: Path, tmp_path: Path) -> None:
@@ -66,10 +66,10 @@ def test_a_cluster_makes_the_same_files(whole: Path, tmp_path: Path) -> None:
         ) as c,
         distributed.Client(c) as client,
     ):
-        told: list[tuple[str, int]] = []
-        generate(TINY, tmp_path / "dask", client=client, on_progress=lambda *news: told.append(news))
+        reported: list[tuple[str, int]] = []
+        generate(TINY, tmp_path / "dask", client=client, on_progress=lambda *news: reported.append(news))
     assert _digests(tmp_path / "dask") == _digests(whole)
-    assert sum(frames for _, frames in told) == TINY.simulations * TINY.frames
+    assert sum(frames for _, frames in reported) == TINY.simulations * TINY.frames
 
 
 @pytest.mark.slow

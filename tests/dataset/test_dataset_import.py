@@ -237,8 +237,8 @@ def test_what_does_not_fit_is_left_out_and_the_others_are_whole(tmp_path: Path, 
     unfit = dataclasses.replace(UNFIT[reason](), source={"high": ["unfit"]})
     report = import_simulations([shot(1), unfit, shot(2)], tmp_path / "s")
     assert report.written == ["sim_00000", "sim_00001"]
-    (told,) = report.failed.values()
-    assert reason in told
+    (reported,) = report.failed.values()
+    assert reason in reported
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["sim_00000", "sim_00001", "zarr.json"]
     for simulation, seed in zip(Store.open(tmp_path / "s").simulations(), (1, 2), strict=True):
         np.testing.assert_array_equal(simulation.fine(2).density, taken_from(shot(seed), "high", 3).density)

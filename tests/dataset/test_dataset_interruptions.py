@@ -57,8 +57,8 @@ def _start(path: Path, *more: str, limit: int | None = None) -> subprocess.Popen
 def _run(path: Path, *more: str, limit: int | None = None) -> tuple[int, list[str]]:
     """The exit code, and the lines that say what went wrong."""
     child = _start(path, *more, limit=limit)
-    told, _ = child.communicate(timeout=600)
-    return child.returncode, [line for line in told.splitlines() if not line.startswith("[Taichi]")]
+    reported, _ = child.communicate(timeout=600)
+    return child.returncode, [line for line in reported.splitlines() if not line.startswith("[Taichi]")]
 
 
 def _until(what: Callable[[], object], seconds: float = 300) -> None:
@@ -139,8 +139,8 @@ def test_a_worker_that_is_killed_costs_no_simulation(whole: Path, tmp_path: Path
     child = _start(tmp_path / "data", "--workers", "2")
     _until(lambda: _at_work(tmp_path / "data"))
     os.kill(_workers(child.pid)[0], signal.SIGKILL)
-    told, _ = child.communicate(timeout=600)
-    assert child.returncode == 0, told
+    reported, _ = child.communicate(timeout=600)
+    assert child.returncode == 0, reported
     assert _digests(tmp_path / "data") == _digests(whole)
 
 
@@ -155,10 +155,10 @@ def test_workers_that_are_killed_again_and_again_end_the_run_in_one_line(whole: 
         os.kill(living[0], signal.SIGKILL)
         _until(lambda gone=living[0]: not Path(f"/proc/{gone}").exists())
         _until(lambda: not _at_work(path))
-    told, _ = child.communicate(timeout=600)
+    reported, _ = child.communicate(timeout=600)
     assert child.returncode == 1
     assert [entry.name for entry in path.iterdir()] == ["zarr.json"]
-    assert told.splitlines() == [
+    assert reported.splitlines() == [
         "Error: --workers: worker processes died 3 times (killed, or out of memory); "
         "use fewer workers and rerun the same command"
     ]
@@ -186,8 +186,8 @@ def test_two_dask_workers_in_processes_of_their_own_make_the_same_store(
         if killed:
             _until(lambda: _at_work(path))
             os.kill(pids[0], signal.SIGKILL)
-        told, _ = child.communicate(timeout=600)
-    assert child.returncode == 0, told
+        reported, _ = child.communicate(timeout=600)
+    assert child.returncode == 0, reported
     assert _digests(path) == _digests(whole)
 
 
@@ -198,11 +198,11 @@ def test_a_scheduler_that_is_gone_is_one_line_and_no_loss(whole: Path, tmp_path:
     with _cluster() as (address, _):
         child = _start(path, "--scheduler", address)
         _until(lambda: _at_work(path))
-    told, _ = child.communicate(timeout=600)
+    reported, _ = child.communicate(timeout=600)
     assert child.returncode == 1
     line = "Error: --scheduler: the scheduler is gone, or dropped the work; start it again and run the same"
-    assert f"{line} command again" in told.splitlines()
-    assert "Traceback" not in told
+    assert f"{line} command again" in reported.splitlines()
+    assert "Traceback" not in reported
     assert _run(path) == (0, [])
     assert _digests(path) == _digests(whole)
 
@@ -214,8 +214,8 @@ def test_a_full_disk_is_one_line_and_no_loss(whole: Path, tmp_path: Path, worker
     """Files that may not grow stand for the disk: the system's error is treated alike."""
     sizes = sorted(p.stat().st_size for p in whole.rglob("*") if p.is_file())
     path = tmp_path / "data"
-    code, told = _run(path, "--workers", workers, limit=sizes[-len(sizes) // 20])
-    assert (code, told) == (
+    code, reported = _run(path, "--workers", workers, limit=sizes[-len(sizes) // 20])
+    assert (code, reported) == (
         1,
         [f"Error: {path}: the disk is full; free some space, or write to another disk"],
     )
@@ -259,12 +259,12 @@ def test_what_fails_for_an_outside_reason_is_begun_again(
         return simulate(job, report)
 
     monkeypatch.setattr(crew, "simulate", unlucky)
-    told: list[tuple[str, int]] = []
-    report = generate(ONE, tmp_path / "data", on_progress=lambda *news: told.append(news))
+    reported: list[tuple[str, int]] = []
+    report = generate(ONE, tmp_path / "data", on_progress=lambda *news: reported.append(news))
     assert report.written == ["sim_00000", "sim_00001"] and not report.failed
     assert len(calls) == 2 * (1 + crew.RETRIES)
-    assert sum(frames for _, frames in told) == ONE.simulations * ONE.frames
-    assert ("sim_00000 is begun again", -1) in told
+    assert sum(frames for _, frames in reported) == ONE.simulations * ONE.frames
+    assert ("sim_00000 is restarted", -1) in reported
 
 
 def test_what_goes_on_failing_ends_the_run_and_what_diverges_does_not(

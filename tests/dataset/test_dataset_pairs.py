@@ -28,7 +28,7 @@ def _lowered(field: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_filtered_frames_are_the_fine_ones_lowered(dim: int) -> None:
     drawn = _scene(dim)
-    pair, fine, scene = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), drawn.scene
+    pair, fine, scene = FilteredPair(drawn, 4, "cpu"), build(drawn.warm_up_scene), drawn.scene
     for _ in range(2):
         low, high, _ = pair.advance()
         fine.advance(scene.frame_seconds)
@@ -156,8 +156,8 @@ def test_coupled_frames_meet_the_fine_ones_where_they_are_synchronised(dim: int)
     gaps = []
     for frame in range(7):
         if frame == 4:
-            coupled.warmed_up()
-            filtered.warmed_up()
+            coupled.end_warm_up()
+            filtered.end_warm_up()
         (alone, high, _), (low, same, _) = coupled.advance(), filtered.advance()
         np.testing.assert_array_equal(high.density, same.density)
         assert alone.time == pytest.approx(low.time)
@@ -176,19 +176,19 @@ def test_the_periods_are_those_that_were_asked_for() -> None:
     assert {period_of(fixed, seed) for seed in range(9)} == {5}
 
 
-def test_recording_begins_when_the_first_confinement_is_gone() -> None:
+def test_recording_begins_without_the_warm_up_confinement() -> None:
     choice = load_distribution(
         "default", ["warm_up.vorticity_confinement=0.5", "physics.vorticity_confinement=0"]
     )
     drawn = scene_of(DatasetConfig(dim=2, resolution=16, frames=8, distribution=choice), 3)
-    assert (drawn.beginning.physics.vorticity_confinement, drawn.scene.physics.vorticity_confinement) == (
+    assert (drawn.warm_up_scene.physics.vorticity_confinement, drawn.scene.physics.vorticity_confinement) == (
         0.5,
         0,
     )
-    switched, fine, plain = FilteredPair(drawn, 4, "cpu"), build(drawn.beginning), build(drawn.scene)
+    switched, fine, plain = FilteredPair(drawn, 4, "cpu"), build(drawn.warm_up_scene), build(drawn.scene)
     switched.warm_up()
     fine.advance(drawn.scene.frame_seconds)
-    switched.warmed_up()
+    switched.end_warm_up()
     plain.restore(fine.state())
     _, high, _ = switched.advance()
     for solver in (fine, plain):

@@ -1,4 +1,4 @@
-"""The store: frames come back as written, others can read it, and damage is told, never passed on."""
+"""The store: frames come back as written, others can read it, and damage is reported, never passed on."""
 
 from __future__ import annotations
 

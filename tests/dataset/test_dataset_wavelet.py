@@ -22,7 +22,7 @@ def pair(strength: float = 1.0, seed: int = 3) -> WaveletPair:
     made = WaveletPair(drawn, 4, "cpu", turbulence_of, settings)
     for _ in range(4):
         made.warm_up()
-    made.warmed_up()
+    made.end_warm_up()
     return made
 
 
@@ -46,7 +46,7 @@ def test_eddies_are_added_to_the_flow_of_a_coarse_simulation() -> None:
     assert np.abs(wild - calm).mean() == pytest.approx(2 * added, rel=1e-3)
     # Without eddies, it is the coarse simulation's flow, whose blocks have its mean.
     drawn = scene_of(DatasetConfig(**SIZES), 3)
-    solver = build(drawn.beginning.coarsened(4), "cpu")
+    solver = build(drawn.warm_up_scene.coarsened(4), "cpu")
     for _ in range(4):
         solver.advance(drawn.scene.frame_seconds)
     following = build(drawn.scene.coarsened(4), "cpu")

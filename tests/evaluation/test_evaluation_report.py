@@ -210,16 +210,16 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
         evaluate(lambda frame, history: frame, {}, pairs())
 
 
-def test_progress_and_time_are_told() -> None:
-    told: list[str] = []
+def test_progress_and_time_are_reported() -> None:
+    reported: list[str] = []
     simulations = [Recorded("cloud", frames=2)]
     report = evaluate(
         _oracle(simulations),
         {},
         pairs_of(simulations),
-        on_progress=lambda message, frames: told.append(message),
+        on_progress=lambda message, frames: reported.append(message),
     )
-    assert told == ["cloud frame 0", "cloud frame 1"]
+    assert reported == ["cloud frame 0", "cloud frame 1"]
     assert set(report.seconds) == {"model"}
 
 

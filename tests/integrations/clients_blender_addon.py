@@ -17,7 +17,7 @@ import mathutils
 
 program, folder, picture, bake, count = sys.argv[sys.argv.index("--") + 1 :]
 folder, FRAMES = Path(folder), int(count)
-told = {"blender": bpy.app.version_string}
+reported = {"blender": bpy.app.version_string}
 
 
 def refused(operator, **arguments):
@@ -30,7 +30,7 @@ def refused(operator, **arguments):
 
 
 def save():
-    (folder / "told.json").write_text(json.dumps(told))
+    (folder / "reported.json").write_text(json.dumps(reported))
 
 
 bpy.ops.preferences.addon_enable(module="fluidsr_addon")
@@ -60,13 +60,13 @@ bpy.context.view_layer.objects.active = domain
 
 preferences = bpy.context.preferences.addons["fluidsr_addon"].preferences
 preferences.executable = str(folder / "nowhere")
-told["wrong path"] = refused(bpy.ops.fluidsr.test)
+reported["wrong path"] = refused(bpy.ops.fluidsr.test)
 preferences.executable = "/bin/false"
-told["wrong program"] = refused(bpy.ops.fluidsr.test)
+reported["wrong program"] = refused(bpy.ops.fluidsr.test)
 preferences.executable = program
 bpy.ops.fluidsr.test()
-told["state"], told["models"] = preferences.state, json.loads(preferences.models)
-told["not baked"] = refused(bpy.ops.fluidsr.upsample)
+reported["state"], reported["models"] = preferences.state, json.loads(preferences.models)
+reported["not baked"] = refused(bpy.ops.fluidsr.upsample)
 
 if bake == "-":
     with bpy.context.temp_override(object=domain, active_object=domain, selected_objects=[domain]):
@@ -74,12 +74,12 @@ if bake == "-":
 else:
     shutil.copytree(Path(bake) / "grids", folder / "cache" / "data", dirs_exist_ok=True)
     shutil.copytree(Path(bake) / "config", folder / "cache" / "config", dirs_exist_ok=True)
-told["nothing to import"] = refused(bpy.ops.fluidsr.import_result)
+reported["nothing to import"] = refused(bpy.ops.fluidsr.import_result)
 domain.fluidsr.model = "no-such-model"
-told["wrong model"] = refused(bpy.ops.fluidsr.upsample)
+reported["wrong model"] = refused(bpy.ops.fluidsr.upsample)
 domain.fluidsr.model = "smoke3d-x4"
 domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 3, 2
-told["wrong range"] = refused(bpy.ops.fluidsr.upsample)
+reported["wrong range"] = refused(bpy.ops.fluidsr.upsample)
 domain.fluidsr.use_range = False
 
 module = sys.modules["fluidsr_addon"]
@@ -98,18 +98,18 @@ run.cancel()
 while not run.done:
     run.step()
     time.sleep(0.01)
-told["cancelled"] = [run.cancelled, len(written())]
-told["upsampled"] = [*bpy.ops.fluidsr.upsample()]
+reported["cancelled"] = [run.cancelled, len(written())]
+reported["upsampled"] = [*bpy.ops.fluidsr.upsample()]
 first = written()
-told["files"] = list(first)
-told["again"] = [[*bpy.ops.fluidsr.upsample()], first == written()]
+reported["files"] = list(first)
+reported["again"] = [[*bpy.ops.fluidsr.upsample()], first == written()]
 domain.fluidsr.velocity_scale = 0.5
-told["other settings"] = refused(bpy.ops.fluidsr.upsample)
+reported["other settings"] = refused(bpy.ops.fluidsr.upsample)
 domain.fluidsr.velocity_scale = 1.0
 save()
 
 corners = [domain.matrix_world @ mathutils.Vector(corner) for corner in domain.bound_box]
-told["domain"] = [
+reported["domain"] = [
     [min(c[i] for c in corners) for i in range(3)],
     [max(c[i] for c in corners) for i in range(3)],
 ]
@@ -117,8 +117,8 @@ bpy.ops.fluidsr.import_result()
 count = len(bpy.data.objects)
 bpy.context.view_layer.objects.active = domain
 bpy.ops.fluidsr.import_result()
-told["objects"] = [count, len(bpy.data.objects)]
-told["domain hidden"] = [domain.hide_render, domain.hide_get()]
+reported["objects"] = [count, len(bpy.data.objects)]
+reported["domain hidden"] = [domain.hide_render, domain.hide_get()]
 volume = domain.fluidsr.volume
 shown = {}
 for number in range(1, FRAMES + 2):
@@ -126,18 +126,21 @@ for number in range(1, FRAMES + 2):
     grids = volume.evaluated_get(bpy.context.evaluated_depsgraph_get()).data.grids
     grids.load()
     shown[number] = Path(grids.frame_filepath).name if grids.is_loaded and len(grids) else ""
-told["shown"] = shown
+reported["shown"] = shown
 scene.frame_set(FRAMES)
 evaluated = volume.evaluated_get(bpy.context.evaluated_depsgraph_get())
 evaluated.data.grids.load()
-told["grids"] = {grid.name: [list(row) for row in grid.matrix_object] for grid in evaluated.data.grids}
+reported["grids"] = {grid.name: [list(row) for row in grid.matrix_object] for grid in evaluated.data.grids}
 corners = [evaluated.matrix_world @ mathutils.Vector(corner) for corner in evaluated.bound_box]
-told["box"] = [[min(c[i] for c in corners) for i in range(3)], [max(c[i] for c in corners) for i in range(3)]]
-told["location"] = list(volume.location)
-told["velocity"] = [volume.data.velocity_grid, volume.data.velocity_unit]
+reported["box"] = [
+    [min(c[i] for c in corners) for i in range(3)],
+    [max(c[i] for c in corners) for i in range(3)],
+]
+reported["location"] = list(volume.location)
+reported["velocity"] = [volume.data.velocity_grid, volume.data.velocity_unit]
 nodes = volume.data.materials[0].node_tree.nodes
-told["attributes"] = [node.attribute_name for node in nodes if node.bl_idname == "ShaderNodeAttribute"]
-told["density"] = (
+reported["attributes"] = [node.attribute_name for node in nodes if node.bl_idname == "ShaderNodeAttribute"]
+reported["density"] = (
     next(node for node in nodes if node.bl_idname == "ShaderNodeVolumePrincipled")
     .inputs["Density Attribute"]
     .default_value
@@ -162,5 +165,5 @@ scene.render.resolution_x = scene.render.resolution_y = 200
 scene.render.filepath = picture
 bpy.ops.render.render(write_still=True)
 bpy.ops.preferences.addon_disable(module="fluidsr_addon")
-told["ended"] = True
+reported["ended"] = True
 save()

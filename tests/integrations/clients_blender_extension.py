@@ -21,17 +21,17 @@ subprocess.run([sys.executable, str(tool), *build], check=True)
 (path,) = folder.glob("*.zip")
 subprocess.run([sys.executable, str(tool), "validate", str(path)], check=True)
 
-told = {"blender": bpy.app.version_string}
+reported = {"blender": bpy.app.version_string}
 module = "bl_ext.user_default.fluidsr"
 bpy.ops.extensions.package_install_files(filepath=str(path), repo="user_default", enable_on_install=True)
 addon = sys.modules[module]
 found = bpy.context.preferences.addons[module].preferences
-told["place"] = str(addon.preferences.environments())
+reported["place"] = str(addon.preferences.environments())
 try:
     bpy.ops.fluidsr.install()
 except RuntimeError as error:
-    told["offline"] = str(error).strip()
+    reported["offline"] = str(error).strip()
 found.executable = program
-told["test"] = [[*bpy.ops.fluidsr.test()], found.state]
+reported["test"] = [[*bpy.ops.fluidsr.test()], found.state]
 bpy.ops.preferences.addon_disable(module=module)
-(folder / "told.json").write_text(json.dumps(told))
+(folder / "reported.json").write_text(json.dumps(reported))

@@ -15,7 +15,7 @@ import bpy
 
 _, folder, source, packages = sys.argv[sys.argv.index("--") + 1 :]
 folder = Path(folder)
-told = {"blender": bpy.app.version_string}
+reported = {"blender": bpy.app.version_string}
 
 
 def refused(operator, **arguments):
@@ -34,35 +34,44 @@ place = addon.preferences.environments()
 os.environ["PIP_NO_DEPS"] = "1"
 os.environ["PYTHONPATH"] = packages  # of what is started from here on
 
-told["place"] = str(place)
+reported["place"] = str(place)
 if hasattr(bpy.app, "online_access"):
-    told["offline"] = refused(bpy.ops.fluidsr.install)
+    reported["offline"] = refused(bpy.ops.fluidsr.install)
     bpy.context.preferences.system.use_online_access = True
 found.python = "/bin/false"
-told["wrong python"] = refused(bpy.ops.fluidsr.install)
+reported["wrong python"] = refused(bpy.ops.fluidsr.install)
 found.python = ""
 found.source = str(folder / "nowhere")
-told["wrong source"] = refused(bpy.ops.fluidsr.install)
+reported["wrong source"] = refused(bpy.ops.fluidsr.install)
 
 found.source = source
 python = addon.installation.find_python()
 running = addon.installation.Installation(python, source, place)
 addon.running.install = running
-told["second click"] = refused(bpy.ops.fluidsr.install)
-told["upsample meanwhile"] = refused(bpy.ops.fluidsr.upsample)
+reported["second click"] = refused(bpy.ops.fluidsr.install)
+reported["upsample meanwhile"] = refused(bpy.ops.fluidsr.upsample)
 bpy.ops.fluidsr.cancel_install()
 running.wait()
-told["cancelled"] = [running.cancelled, running.error, addon.preferences.conclude(bpy.context), found.state]
-told["left"] = sorted(entry.name for entry in place.iterdir())
+reported["cancelled"] = [
+    running.cancelled,
+    running.error,
+    addon.preferences.conclude(bpy.context),
+    found.state,
+]
+reported["left"] = sorted(entry.name for entry in place.iterdir())
 
 earlier = addon.installation.program_of(place / "environment_20000101_000000")
 earlier.parent.mkdir(parents=True)
 earlier.touch()
-told["before"] = addon.preferences.command(bpy.context) == str(earlier)
-told["installed"] = [*bpy.ops.fluidsr.install()]
-told["state"], told["models"], told["program"] = found.state, json.loads(found.models), found.executable
+reported["before"] = addon.preferences.command(bpy.context) == str(earlier)
+reported["installed"] = [*bpy.ops.fluidsr.install()]
+reported["state"], reported["models"], reported["program"] = (
+    found.state,
+    json.loads(found.models),
+    found.executable,
+)
 found.executable = ""
-told["found"] = addon.preferences.command(bpy.context)
+reported["found"] = addon.preferences.command(bpy.context)
 bpy.ops.preferences.addon_disable(module="fluidsr_addon")
-told["entries"] = sorted(entry.name for entry in place.iterdir())
-(folder / "told.json").write_text(json.dumps(told))
+reported["entries"] = sorted(entry.name for entry in place.iterdir())
+(folder / "reported.json").write_text(json.dumps(reported))

@@ -18,7 +18,7 @@ import bpy
 
 program, folder = sys.argv[sys.argv.index("--") + 1 :]
 folder = Path(folder)
-told = {"problem": ""}
+reported = {"problem": ""}
 bpy.ops.preferences.addon_enable(module="fluidsr_addon")
 bpy.context.preferences.view.show_splash = False
 addon = sys.modules["fluidsr_addon"]
@@ -107,27 +107,27 @@ def steps():
     show()
     yield 1.0
     found.python = "/bin/false"
-    told["wrong python"] = click()
+    reported["wrong python"] = click()
     found.python, found.source = python, "slow"
-    told["asked"] = click()
+    reported["asked"] = click()
     yield 1.0
     picture("asked.png")
     key("ESC")
     yield 0.5
-    told["refused"] = going_on() or place.exists()
+    reported["refused"] = going_on() or place.exists()
     click()
     yield 0.5
     key("RET")
     while not (going_on() and addon.running.install.text.startswith("Collecting")):
         yield 0.1
     yield 1.0
-    told["running"] = addon.running.install.text
+    reported["running"] = addon.running.install.text
     picture("running.png")
-    told["second click"] = click()
+    reported["second click"] = click()
     key("ESC")
     while going_on():
         yield 0.1
-    told["stopped"] = [found.state, left()]
+    reported["stopped"] = [found.state, left()]
     found.source = "broken"
     click()
     yield 0.5
@@ -136,7 +136,7 @@ def steps():
         yield 0.1
     yield 1.0
     picture("failed.png")
-    told["failed"] = [found.state, left()]
+    reported["failed"] = [found.state, left()]
     found.source = "good"
     click()
     yield 0.5
@@ -146,10 +146,10 @@ def steps():
     with within():
         bpy.ops.wm.window_close()
     yield 0.5
-    told["closed"] = [shown() is None, going_on()]
+    reported["closed"] = [shown() is None, going_on()]
     while going_on():
         yield 0.1
-    told["went on"] = [found.state, found.executable]
+    reported["went on"] = [found.state, found.executable]
     show()
     yield 1.0
     click()
@@ -159,7 +159,7 @@ def steps():
         yield 0.1
     yield 1.0
     picture("installed.png")
-    told["installed"] = [found.state, found.executable, left()]
+    reported["installed"] = [found.state, found.executable, left()]
 
 
 script = steps()
@@ -168,13 +168,13 @@ script = steps()
 def go_on():
     try:
         if time.monotonic() > ends:
-            raise TimeoutError(f"after {told}")
+            raise TimeoutError(f"after {reported}")
         return next(script)
     except StopIteration:
         pass
     except Exception:
-        told["problem"] = traceback.format_exc()
-    (folder / "told.json").write_text(json.dumps(told))
+        reported["problem"] = traceback.format_exc()
+    (folder / "reported.json").write_text(json.dumps(reported))
     bpy.ops.wm.quit_blender()
     return None
 

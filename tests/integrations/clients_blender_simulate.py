@@ -15,7 +15,7 @@ import mathutils
 
 program, folder, picture = sys.argv[sys.argv.index("--") + 1 :]
 folder = Path(folder)
-told = {"blender": bpy.app.version_string}
+reported = {"blender": bpy.app.version_string}
 
 
 def done_or_refused(operator):
@@ -75,9 +75,9 @@ bpy.context.view_layer.objects.active = domain
 
 preferences = bpy.context.preferences.addons["fluidsr_addon"].preferences
 preferences.executable = str(folder / "nowhere")
-told["wrong path"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["wrong path"] = done_or_refused(bpy.ops.fluidsr.simulate)
 preferences.executable = program
-told["no sources"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["no sources"] = done_or_refused(bpy.ops.fluidsr.simulate)
 
 bpy.ops.mesh.primitive_uv_sphere_add(radius=0.4, location=(3.0, -2.0, 0.6))
 emitter = fluid("FLOW", flow_type="SMOKE", flow_behavior="INFLOW", density=1.0, temperature=1.0)
@@ -93,19 +93,19 @@ bpy.ops.mesh.primitive_monkey_add(size=0.3, location=(3.4, -2.0, 1.6))
 monkey = fluid("EFFECTOR", effector_type="COLLISION")
 monkey.name = "Suzanne"
 select(domain)
-told["open"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["open"] = done_or_refused(bpy.ops.fluidsr.simulate)
 monkey.modifiers.new("Remesh", "REMESH").voxel_size = 0.05
 keyframes(monkey, "rotation_euler", {5: (0, 0, 0), 7: (0, 0, 1)})
 domain.rotation_euler[2] = 0.3
 bpy.context.view_layer.update()
-told["rotated"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["rotated"] = done_or_refused(bpy.ops.fluidsr.simulate)
 domain.rotation_euler[2] = 0.0
 domain.fluidsr.model = "no-such-model"
 bpy.context.view_layer.update()
-told["wrong model"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["wrong model"] = done_or_refused(bpy.ops.fluidsr.simulate)
 domain.fluidsr.model = "none"
 domain.fluidsr.output = "/dev/null/out"
-told["wrong output"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["wrong output"] = done_or_refused(bpy.ops.fluidsr.simulate)
 domain.fluidsr.output = ""
 
 if in_a_program:
@@ -126,50 +126,50 @@ def written():
     return {file.name: file.stat().st_mtime_ns for file in sorted(frames.glob("*.vdb"))}
 
 
-arguments, told["notes"], told["names"] = module.operators.simulate_arguments(bpy.context, domain)
-told["scene"], told["shown"] = (
+arguments, reported["notes"], reported["names"] = module.operators.simulate_arguments(bpy.context, domain)
+reported["scene"], reported["shown"] = (
     arguments["scene"],
     [scene.frame_current, domain.modifiers[0].show_viewport == in_a_program],
 )
 domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 5, 5
-told["part"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["part"] = done_or_refused(bpy.ops.fluidsr.simulate)
 part = written()
 domain.fluidsr.use_range = False
 select(domain)
-told["simulated"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["simulated"] = done_or_refused(bpy.ops.fluidsr.simulate)
 first = written()
-told["files"] = [list(part), list(first), part.items() <= first.items()]
-told["bake"] = [
+reported["files"] = [list(part), list(first), part.items() <= first.items()]
+reported["bake"] = [
     len(bake) == (3 if in_a_program else 0),
     baked() == bake,
     settings.has_cache_baked_data == in_a_program,
 ]
 objects = len(bpy.data.objects)
 select(domain)
-told["again"] = [
+reported["again"] = [
     done_or_refused(bpy.ops.fluidsr.simulate),
     first == written(),
     objects == len(bpy.data.objects),
 ]
 select(domain)
 settings.vorticity = 0.1
-told["other settings"] = done_or_refused(bpy.ops.fluidsr.simulate)
+reported["other settings"] = done_or_refused(bpy.ops.fluidsr.simulate)
 
 corners = [domain.matrix_world @ mathutils.Vector(corner) for corner in domain.bound_box]
-told["domain"] = [[pick(c[i] for c in corners) for i in range(3)] for pick in (min, max)]
-told["domain hidden"] = [domain.hide_render, domain.hide_get()]
+reported["domain"] = [[pick(c[i] for c in corners) for i in range(3)] for pick in (min, max)]
+reported["domain hidden"] = [domain.hide_render, domain.hide_get()]
 volume = domain.fluidsr.volume
 scene.frame_set(7)
 evaluated = volume.evaluated_get(bpy.context.evaluated_depsgraph_get())
 evaluated.data.grids.load()
-told["file"] = evaluated.data.grids.frame_filepath
-told["grids"] = {grid.name: [list(row) for row in grid.matrix_object] for grid in evaluated.data.grids}
-told["location"] = list(volume.location)
+reported["file"] = evaluated.data.grids.frame_filepath
+reported["grids"] = {grid.name: [list(row) for row in grid.matrix_object] for grid in evaluated.data.grids}
+reported["location"] = list(volume.location)
 corners = [evaluated.matrix_world @ mathutils.Vector(corner) for corner in evaluated.bound_box]
-told["box"] = [[pick(c[i] for c in corners) for i in range(3)] for pick in (min, max)]
-told["velocity"] = [volume.data.velocity_grid, volume.data.velocity_unit, volume.data.velocity_scale]
+reported["box"] = [[pick(c[i] for c in corners) for i in range(3)] for pick in (min, max)]
+reported["velocity"] = [volume.data.velocity_grid, volume.data.velocity_unit, volume.data.velocity_scale]
 nodes = volume.data.materials[0].node_tree.nodes
-told["shader"] = [node.bl_idname for node in nodes]
+reported["shader"] = [node.bl_idname for node in nodes]
 
 sun = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
 sun.data.energy, sun.rotation_euler = 8, (0.9, 0.1, -1.2)
@@ -184,5 +184,5 @@ scene.render.resolution_x = scene.render.resolution_y = 160
 scene.render.filepath = picture
 bpy.ops.render.render(write_still=True)
 bpy.ops.preferences.addon_disable(module="fluidsr_addon")
-told["ended"] = True
-(folder / "told.json").write_text(json.dumps(told))
+reported["ended"] = True
+(folder / "reported.json").write_text(json.dumps(reported))

@@ -16,7 +16,7 @@ import bpy
 
 program, folder = sys.argv[sys.argv.index("--") + 1 :]
 folder = Path(folder)
-told = {"seen": [], "problem": ""}
+reported = {"seen": [], "problem": ""}
 bpy.ops.preferences.addon_enable(module="fluidsr_addon")
 bpy.context.preferences.addons["fluidsr_addon"].preferences.executable = program
 bpy.context.preferences.view.show_splash = False
@@ -55,7 +55,7 @@ def press():
     area = next(area for area in window.screen.areas if area.type == "PROPERTIES")
     region = next(region for region in area.regions if region.type == "WINDOW")
     with bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region):
-        told["seen"].append([*bpy.ops.fluidsr.simulate("INVOKE_DEFAULT")])
+        reported["seen"].append([*bpy.ops.fluidsr.simulate("INVOKE_DEFAULT")])
 
 
 def written():
@@ -80,7 +80,7 @@ def steps():
     while written() < 2:
         yield 0.1
     yield 0.3
-    told["running"] = [
+    reported["running"] = [
         addon.operators.FLUIDSR_OT_simulate.poll(bpy.context),
         addon.running.request.fraction > 0,
     ]
@@ -88,12 +88,12 @@ def steps():
     window.event_simulate(type="ESC", value="PRESS")
     while addon.running.request is not None:
         yield 0.1
-    told["stopped"] = [written(), len(bpy.data.objects)]
-    domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 1, told["stopped"][0] + 1
+    reported["stopped"] = [written(), len(bpy.data.objects)]
+    domain.fluidsr.use_range, domain.fluidsr.first, domain.fluidsr.last = True, 1, reported["stopped"][0] + 1
     press()
     while addon.running.request is not None:
         yield 0.1
-    told["ended"] = [written(), [thing.name for thing in bpy.data.objects if thing.type == "VOLUME"]]
+    reported["ended"] = [written(), [thing.name for thing in bpy.data.objects if thing.type == "VOLUME"]]
 
 
 script = steps()
@@ -107,8 +107,8 @@ def go_on():
     except StopIteration:
         pass
     except Exception:
-        told["problem"] = traceback.format_exc()
-    (folder / "told.json").write_text(json.dumps(told))
+        reported["problem"] = traceback.format_exc()
+    (folder / "reported.json").write_text(json.dumps(reported))
     bpy.ops.wm.quit_blender()
     return None
 

@@ -18,7 +18,7 @@ if not hasattr(
     inspect, "getargspec"
 ):  # ParaView 5.11 with Python 3.11, as Debian 12 has it, loads no plugin without
     inspect.getargspec = inspect.getfullargspec
-told = {}
+reported = {}
 errors = Path(output).with_suffix(".errors")
 window = vtkFileOutputWindow()
 window.SetFileName(str(errors))
@@ -42,19 +42,19 @@ def described(proxy, time):
 
 simple.LoadPlugin(plugin, remote=False, ns=globals())
 reader = simple.OpenDataFile(source)  # as File > Open does
-told["reader"] = reader.GetXMLName()
-told["times"] = list(reader.TimestepValues)
+reported["reader"] = reader.GetXMLName()
+reported["times"] = list(reader.TimestepValues)
 fine = UpsampleSmoke(Input=reader)  # noqa: F821 - LoadPlugin brings it
-told["properties"] = {
+reported["properties"] = {
     name: fine.GetPropertyValue(name) for name in ("Model", "Detail", "Precision", "FrameRate")
 }
 for name, proxy in (("coarse", reader), ("fine", fine)):
-    told[name] = [described(proxy, time) for time in reader.TimestepValues[:2]]
-told["errors"] = errors.read_text() if errors.exists() else ""
+    reported[name] = [described(proxy, time) for time in reader.TimestepValues[:2]]
+reported["errors"] = errors.read_text() if errors.exists() else ""
 
 fine.Model = "no-such-model"
 simple.UpdatePipeline(reader.TimestepValues[0], fine)
-told["wrong model"] = errors.read_text()[len(told["errors"]) :] if errors.exists() else ""
+reported["wrong model"] = errors.read_text()[len(reported["errors"]) :] if errors.exists() else ""
 fine.Model = "smoke3d-x4"
 
 time = reader.TimestepValues[1]
@@ -83,4 +83,4 @@ for view in views:
     simple.Render(view)
 layout.SetSize(810, 560)
 simple.SaveScreenshot(picture, layout, ImageResolution=[810, 560])
-Path(output).write_text(json.dumps(told))
+Path(output).write_text(json.dumps(reported))

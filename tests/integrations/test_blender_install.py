@@ -63,7 +63,7 @@ def test_a_python_that_does_not_fit_is_refused_in_a_line(tmp_path: Path, lines: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="shell scripts stand for Python")
-def test_what_fails_leaves_nothing_and_what_pip_says_is_told(tmp_path: Path) -> None:
+def test_what_fails_leaves_nothing_and_what_pip_says_is_reported(tmp_path: Path) -> None:
     pip = "mkdir -p $4/bin; printf '#!/bin/sh\\necho ERROR: no such thing; echo hint; exit 1' > $4/bin/python"
     python = script(tmp_path / "python", f"{pip}; chmod +x $4/bin/python")
     place = tmp_path / "place"
@@ -89,45 +89,50 @@ def test_cancel_ends_all_that_was_started(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=list(COMMANDS))
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What clients_blender_install.py says."""
     folder = tmp_path_factory.mktemp("install")
     more = (str(ADDON.parents[1]), sysconfig.get_paths()["purelib"])
     run(COMMANDS[request.param], "clients_blender_install.py", folder, *more, seconds=3000)
-    result: dict = json.loads((folder / "told.json").read_text())
+    result: dict = json.loads((folder / "reported.json").read_text())
     return result
 
 
 @pytest.mark.clients
 @pytest.mark.timeout(3100)
-def test_install_in_blender(told: dict) -> None:
+def test_install_in_blender(reported: dict) -> None:
     needles = {
         "wrong python": "/bin/false: is not a Python that can be run; give a Python 3.10 to 3.13",
         "wrong source": "Install failed: ERROR: ",
         "second click": "Install: is running; wait for its end, or stop it with Cancel",
         "upsample meanwhile": "fluidsr is being installed; wait for the end",
     }
-    if "offline" in told:
+    if "offline" in reported:
         needles["offline"] = "online access is off; allow it in Preferences > System > Network"
     for case, needle in needles.items():
-        assert needle in told[case] and "\n" not in told[case] and "Traceback" not in told[case], case
-    assert told["cancelled"] == [True, "", False, "Install: stopped; all is as it was before"]
-    assert told["left"] == ["install.log"]
-    assert told["before"] and told["installed"] == ["FINISHED"]
-    assert told["state"].startswith("fluidsr 0.") and "smoke3d-x4" in told["models"]
-    assert told["program"].startswith(told["place"])
-    assert told["found"] == told["program"]
-    assert told["entries"] == [Path(told["found"]).parents[1].name, "install.log"]  # the one before is gone
+        assert (
+            needle in reported[case] and "\n" not in reported[case] and "Traceback" not in reported[case]
+        ), case
+    assert reported["cancelled"] == [True, "", False, "Install: stopped; all is as it was before"]
+    assert reported["left"] == ["install.log"]
+    assert reported["before"] and reported["installed"] == ["FINISHED"]
+    assert reported["state"].startswith("fluidsr 0.") and "smoke3d-x4" in reported["models"]
+    assert reported["program"].startswith(reported["place"])
+    assert reported["found"] == reported["program"]
+    assert reported["entries"] == [
+        Path(reported["found"]).parents[1].name,
+        "install.log",
+    ]  # the one before is gone
 
 
 @pytest.mark.clients
 @pytest.mark.timeout(1300)
 def test_the_extension_that_blender_builds_is_whole(tmp_path: Path) -> None:
     run(COMMANDS["bpy"], "clients_blender_extension.py", tmp_path, str(ADDON), seconds=1200)
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["test"][0] == ["FINISHED"] and told["test"][1].startswith("fluidsr 0.")
-    assert told["offline"].startswith("Error: Install: online access is off; allow it in Preferences")
-    assert told["place"].endswith("fluidsr")  # of the extension, not of Blender
+    reported = json.loads((tmp_path / "reported.json").read_text())
+    assert reported["test"][0] == ["FINISHED"] and reported["test"][1].startswith("fluidsr 0.")
+    assert reported["offline"].startswith("Error: Install: online access is off; allow it in Preferences")
+    assert reported["place"].endswith("fluidsr")  # of the extension, not of Blender
 
 
 @pytest.mark.clients
@@ -139,24 +144,24 @@ def test_install_in_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     options = ["--factory-startup", "-noaudio", "-t", "2", "--window-geometry", "0", "0", "1200", "760"]
     command = [*screen, "blender", *options, "--enable-event-simulate", "--python"]
     run(command, "clients_blender_install_window.py", tmp_path, seconds=2500)
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["problem"] == ""
-    assert told["wrong python"].endswith(
+    reported = json.loads((tmp_path / "reported.json").read_text())
+    assert reported["problem"] == ""
+    assert reported["wrong python"].endswith(
         "/bin/false: is not a Python that can be run; give a Python 3.10 to 3.13"
     )
-    assert told["asked"] == ["RUNNING_MODAL"] and not told["refused"]  # nothing begins without an OK
-    assert told["running"] == "Collecting slow"
-    assert told["second click"] == "Error: Install: is running; wait for its end, or stop it with Cancel"
-    assert told["stopped"] == ["Install: stopped; all is as it was before", ["install.log"]]
-    line, left = told["failed"]
+    assert reported["asked"] == ["RUNNING_MODAL"] and not reported["refused"]  # nothing begins without an OK
+    assert reported["running"] == "Collecting slow"
+    assert reported["second click"] == "Error: Install: is running; wait for its end, or stop it with Cancel"
+    assert reported["stopped"] == ["Install: stopped; all is as it was before", ["install.log"]]
+    line, left = reported["failed"]
     assert line.startswith(
         "Install failed: ERROR: No matching distribution found for broken; all of the output"
     )
     assert left == ["install.log"]
-    assert told["closed"] == [True, True]  # the Preferences are closed, and it goes on
-    state, program = told["went on"]
+    assert reported["closed"] == [True, True]  # the Preferences are closed, and it goes on
+    state, program = reported["went on"]
     assert state == f"installed: {program}" and Path(program).name == "fluidsr"
-    state, program, entries = told["installed"]
+    state, program, entries = reported["installed"]
     assert state.startswith("fluidsr 0.") and "smoke3d-x4" in state
     assert entries == [Path(program).parents[1].name, "install.log"]  # the one before is gone
     asked, running, failed, installed = (

@@ -288,5 +288,5 @@ def test_a_scene_without_sources_or_frames_is_refused() -> None:
 
 def test_errors_of_the_library_name_the_object() -> None:
     names = {"sources": ["Emitter"], "obstacles": ["Wall", "Lid"]}
-    told = scene_file.in_names_of_objects("a.yaml:9: obstacles[1].size: 3 m; sources[7]", names)
-    assert told == "a.yaml:9: Lid.size: 3 m; sources[7]"
+    reported = scene_file.in_names_of_objects("a.yaml:9: obstacles[1].size: 3 m; sources[7]", names)
+    assert reported == "a.yaml:9: Lid.size: 3 m; sources[7]"

@@ -109,22 +109,22 @@ def test_it_works_in_paraview(files: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FLUIDSR": str(program)}
     environment.pop("PYTHONPATH", None)  # of this interpreter, not of ParaView's
     script, picture = Path(__file__).parent / "clients_paraview_plugin.py", tmp_path / "picture.png"
-    inputs = [PLUGIN / "fluidsr_paraview.py", files / "s_0002.vdb", tmp_path / "told.json", picture]
+    inputs = [PLUGIN / "fluidsr_paraview.py", files / "s_0002.vdb", tmp_path / "reported.json", picture]
     command = ["xvfb-run", "-a", "pvpython", str(script), *map(str, inputs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     if keep := os.environ.get("FLUIDSR_CLIENT_PICTURES"):
         shutil.copy(picture, Path(keep) / "paraview_plugin.png")
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["reader"] == "FluidsrVDBReader"
-    np.testing.assert_allclose(told["times"], [1 / 24, 2 / 24, 4 / 24])
-    assert told["properties"] == {
+    reported = json.loads((tmp_path / "reported.json").read_text())
+    assert reported["reader"] == "FluidsrVDBReader"
+    np.testing.assert_allclose(reported["times"], [1 / 24, 2 / 24, 4 / 24])
+    assert reported["properties"] == {
         "Model": "smoke3d-x4",
         "Detail": 1.0,
         "Precision": "float32",
         "FrameRate": 24.0,
     }
-    for coarse, fine, number in zip(told["coarse"], told["fine"], (1, 2), strict=True):
+    for coarse, fine, number in zip(reported["coarse"], reported["fine"], (1, 2), strict=True):
         frame = puff(number)
         assert coarse["shape"] == list(frame.shape) and fine["shape"] == [4 * n for n in frame.shape]
         expected = [float(frame.density.min()), float(frame.density.max())]
@@ -137,6 +137,6 @@ def test_it_works_in_paraview(files: Path, tmp_path: Path) -> None:
             np.subtract(coarse["bounds"], half[0]), np.subtract(fine["bounds"], half[1]), atol=1e-5
         )
         assert set(fine["ranges"]) == {"density", "velocity"}
-    assert told["errors"] == ""
-    assert "fluidsr: no-such-model: does not exist; give a path" in told["wrong model"]
-    assert "Traceback" not in told["wrong model"]
+    assert reported["errors"] == ""
+    assert "fluidsr: no-such-model: does not exist; give a path" in reported["wrong model"]
+    assert "Traceback" not in reported["wrong model"]

@@ -100,7 +100,7 @@ def flickering(frames: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_a_flicker_of_two_frames_is_told() -> None:
+def test_a_flicker_of_two_frames_is_reported() -> None:
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(1)
     pyramid = TemporalPyramid(9, 2, 4)

@@ -123,10 +123,12 @@ def test_arms_are_ranked_by_what_is_right_and_claims_by_pairs_of_one_seed(arms, 
         "a-1",
         "a-2",
     ]
-    told, difference, pairs, verdict = arms["judged"](plan.claims[0], found)
-    assert (told, pairs, verdict) == ("a is better (coherence)", "3", "confirmed") and difference.startswith(
-        "-"
-    )
+    reported, difference, pairs, verdict = arms["judged"](plan.claims[0], found)
+    assert (reported, pairs, verdict) == (
+        "a is better (coherence)",
+        "3",
+        "confirmed",
+    ) and difference.startswith("-")
     page = arms["page"](plan, found, 2)
     assert "7 of 8 trainings" in page and "0.5 ± 0 (0.1)" in page
     found["a-1"] = {}

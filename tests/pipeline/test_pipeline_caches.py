@@ -9,9 +9,10 @@ from fluidsr import volumes
 from fluidsr.cli import main
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
 from fluidsr.pipeline.info import suitability
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.render import render
 
 RNG = np.random.default_rng(2)
@@ -121,8 +122,8 @@ def test_a_box_that_is_only_that_of_the_smoke_gets_room(tmp_path, tiny_model):
     place = vdb.Transform.uniform(0.5, (1.0, 0.0, 0.0))
     vdb.write(path, [vdb.DenseGrid("density", np.ones((5, 6, 7), np.float32), place)])
     item = FrameRef(7, path)
-    tight, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"])
-    roomy, _ = frame_sequence.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"], margin=3)
+    tight, _ = frame_reading.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"])
+    roomy, _ = frame_reading.read(item, ReadOptions(frame_rate=10.0), ["density", "velocity"], margin=3)
     assert tight.shape == (5, 6, 7) and roomy.shape == (11, 12, 13)
     np.testing.assert_array_equal(roomy.density[3:-3, 3:-3, 3:-3], tight.density)
     assert roomy.origin == tuple(o - 1.5 for o in tight.origin)
@@ -167,31 +168,31 @@ def test_a_damaged_frame_can_be_left_out_without_beginning_anew(cache, tmp_path,
 @pytest.mark.parametrize(
     ("suffix", "option"), [("npz", ""), ("vdb", ""), ("vti", ""), ("vdb", "cells/frame")]
 )
-def test_a_frame_rate_that_nobody_states_is_told(tmp_path, tiny_model, capsys, suffix, option):
+def test_a_frame_rate_that_nobody_states_is_reported(tmp_path, tiny_model, capsys, suffix, option):
     """Where the detail depends on it: not for velocity in cells per frame, and not where a rate is given."""
     path = tmp_path / f"a_1.{suffix}"
     frame = puff(velocity=np.ones((2, 8, 9), np.float32))
     volumes.write(path, frame)
     common = ["upsample", str(path), "--model", tiny_model, "--format", "npz", "--overwrite", *ROOM]
     common += ["-o", str(tmp_path / "out"), *(["--velocity-unit", option] if option else [])]
-    told = "states no frame rate: 24 frames per second are assumed"
+    reported = "states no frame rate: 24 frames per second are assumed"
     assert call(*common) == 0
-    assert told not in capsys.readouterr().err
+    assert reported not in capsys.readouterr().err
     _forget_the_rate(path, frame)
     assert call(*common) == 0
-    assert (told in capsys.readouterr().err) == (not option)
+    assert (reported in capsys.readouterr().err) == (not option)
     assert call(*common, "--frame-rate", "24") == 0
-    assert told not in capsys.readouterr().err
-    assert any(told in note for note in suitability(FrameRef(1, path))["as_read"]["notes"])
+    assert reported not in capsys.readouterr().err
+    assert any(reported in note for note in suitability(FrameRef(1, path))["as_read"]["notes"])
 
 
-def test_a_2d_frame_for_a_3d_model_is_told(tmp_path, capsys):
+def test_a_2d_frame_for_a_3d_model_is_reported(tmp_path, capsys):
     path = tmp_path / "flat_1.vdb"
     volumes.write(path, puff(velocity=np.ones((2, 8, 9), np.float32)))
-    told = "is a 2-D frame, of which the 3-D model 'smoke3d-x2' makes several layers"
+    reported = "is a 2-D frame, of which the 3-D model 'smoke3d-x2' makes several layers"
     for model, expected in (("smoke2d-x2", False), ("smoke3d-x2", True)):
         assert call("upsample", str(path), "--model", model, "-o", str(tmp_path / model), *ROOM) == 0
-        assert (told in capsys.readouterr().err) == expected
+        assert (reported in capsys.readouterr().err) == expected
 
 
 def test_restcoords_and_retime_name_the_frame_without_velocity(tmp_path, capsys):
@@ -245,9 +246,9 @@ def test_a_movie_shows_every_smoke_where_it_is(tmp_path):
 
 
 def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
-    told = suitability(FrameRef(1, cache / "puff_0001.npz"))
-    assert told["as_read"]["velocity_unit"] == "m/s" and told["as_read"]["shape"] == (8, 9)
-    fit = told["models"]["smoke2d-x4"]
+    reported = suitability(FrameRef(1, cache / "puff_0001.npz"))
+    assert reported["as_read"]["velocity_unit"] == "m/s" and reported["as_read"]["shape"] == (8, 9)
+    fit = reported["models"]["smoke2d-x4"]
     assert fit["output_shape"] == (32, 36) and fit["tiles"] >= 1 and fit["output_bytes"] == 4 * 32 * 36
     assert fit["remarks"] == ["within what it was trained on"]
     fast = puff(velocity=np.full((2, 8, 9), 1e3, np.float32))

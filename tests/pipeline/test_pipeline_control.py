@@ -14,7 +14,7 @@ from fluidsr.cli import main
 from fluidsr.frame import Frame
 from fluidsr.models import Card, SmokeGenerator, save
 from fluidsr.models.store import properties_of
-from fluidsr.pipeline.upsample import models_of
+from fluidsr.pipeline.upsample_settings import models_of
 
 EXACT = ["--set", "output.precision=float", "--format", "npz", "--no-preview"]
 HALF = "{shape: box, center: [0.3, 0.9], size: [0.6, 1.8], detail: 0}"  # of the domain
@@ -249,11 +249,11 @@ def test_a_dry_run_knows_the_cost_of_each_pass(
 ) -> None:
     chain = ["--model", tiny_model, "--model", double, "--device", "cpu", "--json", "-o", str(tmp_path / "x")]
     assert call("upsample", str(cache), *chain, "--dry-run") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["frames"] == 6 and told["factor"] == 8 and told["coarse_shape"] == [24, 36]
-    assert [each["fine_shape"] for each in told["passes"]] == [[96, 144], [192, 288]]
-    assert [each["memory_bytes"]["input"] for each in told["passes"]] == [12 * 24 * 36, 12 * 96 * 144]
-    assert all(each["memory_bytes"]["generator"] > 0 for each in told["passes"])
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["frames"] == 6 and reported["factor"] == 8 and reported["coarse_shape"] == [24, 36]
+    assert [each["fine_shape"] for each in reported["passes"]] == [[96, 144], [192, 288]]
+    assert [each["memory_bytes"]["input"] for each in reported["passes"]] == [12 * 24 * 36, 12 * 96 * 144]
+    assert all(each["memory_bytes"]["generator"] > 0 for each in reported["passes"])
     assert not (tmp_path / "x").exists()
 
 

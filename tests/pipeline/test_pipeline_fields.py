@@ -45,8 +45,8 @@ def test_all_fields_come_out_each_in_its_way(
     common = ["--model", tiny_model, "--device", "cpu"]
     assert call("upsample", tmp_path / "a_0001.vdb", *common, "-o", tmp_path / "out") == 0
     said = capsys.readouterr()
-    told = "fields beside the density: flame sharpened as the density; velocity, pressure interpolated; mask repeated"
-    assert told in said.out + said.err
+    note = "fields beside the density: flame sharpened as the density; velocity, pressure interpolated; mask repeated"
+    assert note in said.out + said.err
     fine = volumes.read(tmp_path / "out" / "frames" / "a_0001.vdb")
     assert list(fine.fields()) == ["density", "velocity", "flame", "mask", "pressure"]
     assert fine.shape == tuple(4 * n for n in SHAPE) and fine.time == 0.5
@@ -166,8 +166,8 @@ def test_a_series_tells_what_does_not_fit_into_it(tmp_path: Path, capsys: pytest
         volumes.write(tmp_path / f"s_000{number}.vdb", made)
     options = ["--format", "vtkhdf", "-o", tmp_path / "one"]
     assert call("convert", tmp_path / "s_####.vdb", *options) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "'temperature'" in line]
-    assert len(told) == 1 and "one.vtkhdf" in told[0]
+    reported = [line for line in capsys.readouterr().err.splitlines() if "'temperature'" in line]
+    assert len(reported) == 1 and "one.vtkhdf" in reported[0]
     volumes.write(tmp_path / "s_0002.vdb", frame.replace(origin=(CELL / 2, 0, 0)))
     assert call("convert", tmp_path / "s_####.vdb", *options, "--overwrite") == 2
     assert "lie between" in capsys.readouterr().err
@@ -192,7 +192,7 @@ def test_damaged_frames_are_told_at_the_start_or_left_out(
     common = ["convert", tmp_path / "s_####.vdb", "--format", "npz", "-o", tmp_path / "out"]
     assert call(*common) == 2
     assert "s_0002.vdb: is empty (0 bytes)" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()  # told before any work
+    assert not (tmp_path / "out").exists()  # reported before any work
     (tmp_path / "s_0003.vdb").write_bytes((tmp_path / "s_0001.vdb").read_bytes()[:100])
     assert call(*common, "--skip-damaged") == 0
     assert sorted(path.name for path in (tmp_path / "out/frames").iterdir()) == ["s_0001.npz", "s_0004.npz"]
@@ -381,11 +381,11 @@ def test_level_sets_and_masks_are_copied_into_a_vdb(
     formats = ["--format", "vdb", "--format", "npz"]
     assert call("convert", tmp_path / "a_0001.vdb", *formats, "-o", tmp_path / "out") == 0
     said = capsys.readouterr()
-    told = (
+    reported = (
         "not smoke, copied unchanged to .vdb and left out of other formats: "
         "'collision' (a level set), 'inside' (a grid of bools)"
     )
-    assert told in said.out + said.err
+    assert reported in said.out + said.err
     with vdb.open(tmp_path / "out/frames/a_0001.vdb") as file:
         found = file.grid("collision")
         assert found.background == 3.0 and found.metadata["class"] == "level set"

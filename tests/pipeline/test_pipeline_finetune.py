@@ -85,15 +85,19 @@ def test_a_model_learns_from_files(
     fast += ["--set", "losses.anchor=1e-3"]  # a moment's parent has nothing to hold on to
     assert finetune(parent, puff, tmp_path / "mine", *fast, "--json") == 0
     captured = capsys.readouterr()
-    told = json.loads(captured.out)
-    assert told["pairs"] == 2 and told["held_out_by"] == "time" and told["held_out"] == {"sim_00000": "6-8"}
+    reported = json.loads(captured.out)
+    assert (
+        reported["pairs"] == 2
+        and reported["held_out_by"] == "time"
+        and reported["held_out"] == {"sim_00000": "6-8"}
+    )
     assert "by time" in captured.err
-    assert told["after"]["absolute"] < 0.95 * told["before"]["absolute"] and told["steps"] > 0
+    assert reported["after"]["absolute"] < 0.95 * reported["before"]["absolute"] and reported["steps"] > 0
     before, after = models.load(parent), models.load(tmp_path / "mine")  # both by their folders
     assert after.card.name == "smoke2d-x4-finetuned"
-    assert after.card.recipe["init"] == str(parent) and after.card.steps == told["steps"]
+    assert after.card.recipe["init"] == str(parent) and after.card.steps == reported["steps"]
     assert after.card.data["chosen"]["frames"] == {"sim_00000": [2, 4]}
-    assert after.card.metrics["run (before)"] == told["before"]
+    assert after.card.metrics["run (before)"] == reported["before"]
     assert any("Held-out figures" in line for line in after.card.limits)
     assert before.generator.hyperparameters == after.generator.hyperparameters
     page = (tmp_path / "mine" / "smoke2d-x4-finetuned.md").read_text()
@@ -293,8 +297,8 @@ def test_a_dry_run_writes_nothing(
         "--json",
     ]
     assert call("finetune", "--model", parent, *data) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["pairs"]["frames"] == {"sim_00000": [2, 4]} and told["recipe"]["losses"]["anchor"] > 0
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["pairs"]["frames"] == {"sim_00000": [2, 4]} and reported["recipe"]["losses"]["anchor"] > 0
     assert not (tmp_path / "out").exists()
 
 

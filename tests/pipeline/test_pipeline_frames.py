@@ -8,7 +8,10 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions, choose, parse, read
+from fluidsr.pipeline.frame_numbers import parse
+from fluidsr.pipeline.frame_reading import read
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, choose
+from fluidsr.pipeline.read_options import ReadOptions
 
 
 def test_counts_and_ranges() -> None:

@@ -107,9 +107,9 @@ def test_exports_that_mean_corners_can_say_so(tmp_path: Path, capsys: pytest.Cap
         vdb.write(tmp_path / side / "a_0001.vdb", [grid])
     pair = ("import-dataset", "--low", tmp_path / "low", "--high", tmp_path / "high", "--zero-velocity")
     assert call(*pair, "-o", tmp_path / "s") == 2
-    told = capsys.readouterr().err
-    assert "offset by (0.5, 0.5, 0.5) of a fine cell" in told.replace("-0.5", "0.5")
-    assert "cells-at" in told and "corner" in told
+    reported = capsys.readouterr().err
+    assert "offset by (0.5, 0.5, 0.5) of a fine cell" in reported.replace("-0.5", "0.5")
+    assert "cells-at" in reported and "corner" in reported
     assert call(*pair, "--cells-at", "corner", "-o", tmp_path / "s") == 0
     (simulation,) = Store.open(tmp_path / "s").simulations()
     assert simulation.coarse(0).origin == simulation.fine(0).origin == pytest.approx((1.2,) * 3)
@@ -119,12 +119,12 @@ def test_exports_that_mean_corners_can_say_so(tmp_path: Path, capsys: pytest.Cap
 def test_sides_that_do_not_belong_together_are_noticed(
     shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(low: Path, high: Path) -> str:
+    def reported(low: Path, high: Path) -> str:
         assert call("import-dataset", "--low", low, "--high", high, "--overwrite", "-o", tmp_path / "s") == 0
         return capsys.readouterr().err
 
     good = shots / "shot0"
-    out = told(good / "low", good / "high")
+    out = reported(good / "low", good / "high")
     assert "correlate" not in out and "times the smoke" not in out
     (simulation,) = Store.open(tmp_path / "s").simulations()
     assert simulation.attrs["correlation"] > 0.99
@@ -133,8 +133,10 @@ def test_sides_that_do_not_belong_together_are_noticed(
         for file in sorted((good / "low").iterdir()):
             frame = volumes.read(file)
             volumes.write(tmp_path / name / file.name, frame.replace(density=change(frame.density)))
-    assert "its sides show different smoke (they correlate by" in told(tmp_path / "mirrored", good / "high")
-    assert "its coarse side holds 3 times the smoke of the fine one" in told(
+    assert "its sides show different smoke (they correlate by" in reported(
+        tmp_path / "mirrored", good / "high"
+    )
+    assert "its coarse side holds 3 times the smoke of the fine one" in reported(
         tmp_path / "scaled", good / "high"
     )
 
@@ -164,10 +166,12 @@ def test_a_list_of_shots_trains_and_is_judged(
     assert [s.frames for s in Store.open(store).simulations()] == [5, 4, 6]
     capsys.readouterr()
     assert call("info", store, "-o", tmp_path) == 0
-    told = yaml.safe_load(capsys.readouterr().out)[str(store)]
-    assert told["complete"] == 3 and told["least, median and most"]["frame rate"] == {"24": 3}
+    reported = yaml.safe_load(capsys.readouterr().out)[str(store)]
+    assert reported["complete"] == 3 and reported["least, median and most"]["frame rate"] == {"24": 3}
     fastest = np.hypot(0.5, 0.1) / 24 / 0.1  # m/s, seconds a frame, metres a coarse cell
-    assert told["least, median and most"]["fastest air, cells/frame"][2] == pytest.approx(fastest, rel=0.01)
+    assert reported["least, median and most"]["fastest air, cells/frame"][2] == pytest.approx(
+        fastest, rel=0.01
+    )
     common = ("--data", store, "--device", "cpu")
     assert call("train", *common, "--recipe", "smoke2d-x4", "--steps", 20, *TINY, "-o", run) == 0
     model = run / "smoke2d-x4.safetensors"
@@ -188,9 +192,9 @@ def test_all_commands_take_addresses(
     assert call("import-dataset", shots / "pairs.yaml", "-o", data) == 0
     capsys.readouterr()
     assert call("info", data) == 0
-    told = yaml.safe_load(capsys.readouterr().out)[data]
-    assert told["complete"] == 3 and told["path"] == data
-    assert told["pictures"] == [str(tmp_path / f"smoke.{name}.png") for name in ("marginals", "pairs")]
+    reported = yaml.safe_load(capsys.readouterr().out)[data]
+    assert reported["complete"] == 3 and reported["path"] == data
+    assert reported["pictures"] == [str(tmp_path / f"smoke.{name}.png") for name in ("marginals", "pairs")]
     assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--dry-run") == 0
     assert yaml.safe_load(capsys.readouterr().out)["data"] == [data]
     judged = ("--data", data, "--model", tiny_model, "--device", "cpu", "-o", tmp_path / "report")
@@ -204,13 +208,13 @@ def test_a_dry_run_tells_what_fits_and_writes_nothing(
     shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("import-dataset", shots / "pairs.yaml", "--dry-run", "-o", tmp_path / "s.zarr") == 0
-    told = yaml.safe_load(capsys.readouterr().out)["simulations"]
-    assert [one["frames"] for one in told] == ["1-5", "2-5", "0-5"]
-    assert [one["high_cells"] for one in told] == [[64, 64]] * 3
+    reported = yaml.safe_load(capsys.readouterr().out)["simulations"]
+    assert [one["frames"] for one in reported] == ["1-5", "2-5", "0-5"]
+    assert [one["high_cells"] for one in reported] == [[64, 64]] * 3
     crossed = ("--low", shots / "shot0" / "high", "--high", shots / "shot1" / "high")
     assert call("import-dataset", *crossed, "--dry-run") == 0
-    told = yaml.safe_load(capsys.readouterr().out)["simulations"]
-    assert "factor of 1" in told[0]["cannot_be_used"]
+    reported = yaml.safe_load(capsys.readouterr().out)["simulations"]
+    assert "factor of 1" in reported[0]["cannot_be_used"]
     assert not list(tmp_path.iterdir())
 
 
@@ -278,5 +282,5 @@ def test_velocity_of_another_unit_is_noticed(
     np.testing.assert_allclose(a.velocity_in_cells(), 0.1 * b.velocity_in_cells(), rtol=1e-5)
     slow = ("--frame-rate", "0.1", "-o", tmp_path / "c")
     assert call("import-dataset", *sides, *slow) == 0
-    told = capsys.readouterr().err
-    assert "sim_00000: air crosses 51" in told and "is its velocity unit right?" in told
+    reported = capsys.readouterr().err
+    assert "sim_00000: air crosses 51" in reported and "is its velocity unit right?" in reported

@@ -58,15 +58,15 @@ def test_a_data_set_is_described(data: str, tmp_path: Path, capsys: pytest.Captu
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     assert call("info", data, "-o", str(pictures)) == 0
-    told = yaml.safe_load(capsys.readouterr().out)[data]
-    assert told["pictures"] == [str(pictures / f"tiny.{name}.png") for name in ("marginals", "pairs")]
-    assert all(Path(picture).read_bytes()[:4] == b"\x89PNG" for picture in told["pictures"])
-    columns = told["least, median and most"]
+    reported = yaml.safe_load(capsys.readouterr().out)[data]
+    assert reported["pictures"] == [str(pictures / f"tiny.{name}.png") for name in ("marginals", "pairs")]
+    assert all(Path(picture).read_bytes()[:4] == b"\x89PNG" for picture in reported["pictures"])
+    columns = reported["least, median and most"]
     assert sum(columns["kind"].values()) == sum(columns["boundary"].values()) == 3
     least, _, most = columns["fastest air, cells/frame"]
     assert 0 < least <= most < 24
-    assert told["kind"] == "dataset"
-    assert told["factor"] == 4
+    assert reported["kind"] == "dataset"
+    assert reported["factor"] == 4
 
 
 def test_a_dry_run_of_a_data_set_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,8 +74,8 @@ def test_a_dry_run_of_a_data_set_writes_nothing(tmp_path: Path, capsys: pytest.C
         call("generate-dataset", "--dim", "3", "--resolution", "32", "--dry-run", "-o", str(tmp_path / "x"))
         == 0
     )
-    told = yaml.safe_load(capsys.readouterr().out)
-    assert told["cost_at_most"]["fine_cells"] == 128**3
+    reported = yaml.safe_load(capsys.readouterr().out)
+    assert reported["cost_at_most"]["fine_cells"] == 128**3
     assert not list(tmp_path.iterdir())
 
 
@@ -122,8 +122,8 @@ def test_a_model_is_judged_beside_its_baselines(
         str(folder),
     ]
     assert call(*command) == 0
-    told = capsys.readouterr().out
-    assert "cubic" in told and "wavelet" in told and "free pairs" in told
+    reported = capsys.readouterr().out
+    assert "cubic" in reported and "wavelet" in reported and "free pairs" in reported
     assert list((folder / "free").glob("movie0_*.mp4"))
     report = json.loads((folder / "report.json").read_text())
     assert {"cubic", "linear", "smoke2d-x4"} <= set(report["mean"] if "mean" in report else report["methods"])
@@ -172,9 +172,9 @@ def test_a_misspelt_recipe_key(data: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_dry_run_of_training(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", "--data", data, "--recipe", "smoke2d-x4", "--dry-run") == 0
-    told = yaml.safe_load(capsys.readouterr().out)
-    assert told["recipe"]["name"] == "smoke2d-x4"
-    assert told["cost"]["weights"] > 100_000
+    reported = yaml.safe_load(capsys.readouterr().out)
+    assert reported["recipe"]["name"] == "smoke2d-x4"
+    assert reported["cost"]["weights"] > 100_000
 
 
 def test_an_adversary_from_a_trained_model(data: str, trained: Path, tmp_path: Path) -> None:

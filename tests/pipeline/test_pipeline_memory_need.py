@@ -90,10 +90,10 @@ def test_a_dry_run_of_a_large_scene_computes_nothing_and_tells_the_same(
 ) -> None:
     size = ["--set", "domain.resolution=[512,512,512]", "--set", "domain.cell_size=0.0025", "--device", "cpu"]
     assert call("simulate", "plume", "--model", "none", *size, "--dry-run") == 0
-    told = list(yaml.safe_load_all(capsys.readouterr().out))[1]["cost"]
+    reported = list(yaml.safe_load_all(capsys.readouterr().out))[1]["cost"]
     held = memory_need.of_scene(scene(512, 512, 512), None)
-    assert told["memory_bytes"] == {**held, "together": sum(held.values())}
-    assert told["memory_free_bytes"] > 0
+    assert reported["memory_bytes"] == {**held, "together": sum(held.values())}
+    assert reported["memory_free_bytes"] > 0
 
 
 def test_the_control_groups_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_a_frame_without_smoke_stays_empty(tmp_path: Path, tiny_model: str) -> N
         assert fine.shape == (48, 36) and not fine.density.any()
 
 
-def test_a_speed_beyond_all_numbers_is_told(
+def test_a_speed_beyond_all_numbers_is_reported(
     tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = puff((12, 9)).replace(cell_size=0.001)

@@ -97,7 +97,7 @@ def test_a_gap_is_told_and_begins_anew(
     (tmp_path / "gap/s_0003.npz").unlink()
     fluidsr.upsample(str(tmp_path / "gap"), tmp_path / "out", model=model, formats=["npz"], quiet=False)
     assert (
-        "s_0004.npz: does not follow the frame before it: its detail begins anew" in capsys.readouterr().err
+        "s_0004.npz: does not follow the frame before it: its detail starts again" in capsys.readouterr().err
     )
     first = upscaling.load(model).upsample(frames()[3]).density
     written = volumes.read(tmp_path / "out/frames/s_0004.npz").density
@@ -177,9 +177,9 @@ def test_evaluate_makes_every_frame_in_order(model: str) -> None:
         np.testing.assert_array_equal(made["recurrent"].density, expected[3 + number].density)
     report = methods.judge(simulations, "recorded", 4, first=1 / 3, about={})
     assert report.methods == ("nearest", "linear", "cubic", "carry", "recurrent")
-    told = [record for record in report.frames if record["method"] == "recurrent"]
-    assert [record["frame"] for record in told] == [3, 4, 7, 8] * 2
-    for record in told:
+    reported = [record for record in report.frames if record["method"] == "recurrent"]
+    assert [record["frame"] for record in reported] == [3, 4, 7, 8] * 2
+    for record in reported:
         index = record["frame"]
         error = metrics.consistency_error(expected[index].density, noise[index].density)
         assert record["consistency"] == pytest.approx(error, rel=1e-6)

@@ -124,9 +124,9 @@ def test_a_target_that_cannot_hold_three_frames(
 def test_info_tells_what_is_in_a_volume(cache: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
     path = str(cache / f"puff_0001.{suffix}")
     assert call("info", path) == 0
-    told = yaml.safe_load(capsys.readouterr().out)[path]
-    assert told["kind"] == "volume"
-    (grid,) = told["grids"]
+    reported = yaml.safe_load(capsys.readouterr().out)[path]
+    assert reported["kind"] == "volume"
+    (grid,) = reported["grids"]
     assert grid["name"] == "density"
     assert grid["cell_size"] == pytest.approx([0.1] * 3)
 

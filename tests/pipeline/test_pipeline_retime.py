@@ -52,8 +52,8 @@ def cache(tmp_path: Path) -> Path:
 
 def test_more_frames_a_second(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    code, told, err = call(capsys, "retime", cache, "--frame-rate", 60, "-o", out, "--json")
-    assert code == 0 and json.loads(told) == {"output": str(out)} and "--frame-rate 60" in err
+    code, reported, err = call(capsys, "retime", cache, "--frame-rate", 60, "-o", out, "--json")
+    assert code == 0 and json.loads(reported) == {"output": str(out)} and "--frame-rate 60" in err
     files = sorted((out / "frames").iterdir())
     assert [file.name for file in files] == [f"theirs_{n:04d}.vdb" for n in range(1, 12)]
     for number, source in ((1, 1), (6, 3), (11, 5)):  # whole times: the same bytes
@@ -139,8 +139,8 @@ def test_it_goes_on_splits_and_does_not_mix(
 
 def test_a_dry_run_tells_the_cost(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    code, told, _ = call(capsys, "retime", cache, "--frame-rate", 60, "--dry-run", "--json", "-o", out)
-    found = json.loads(told)
+    code, reported, _ = call(capsys, "retime", cache, "--frame-rate", 60, "--dry-run", "--json", "-o", out)
+    found = json.loads(reported)
     assert code == 0 and not out.exists()
     assert (found["frames"], found["input_frame_rate"], found["frame_rate"]) == ("1-11", 24.0, 60.0)
     assert (found["cost"]["frames_kept"], found["cost"]["frames_made"]) == (3, 8)
@@ -166,13 +166,13 @@ def test_what_is_refused(
     assert not list((out / "frames").glob("still_0002*"))
 
 
-def test_a_retiming_that_changes_nothing_is_told(
+def test_a_retiming_that_changes_nothing_is_reported(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = "neither the frame rate nor the speed changes: --frame-rate and --speed set them"
+    reported = "neither the frame rate nor the speed changes: --frame-rate and --speed set them"
     for options, expected in ([], True), (["--speed", 0.5], False):
         code, _, err = call(capsys, "retime", cache, *options, "-o", tmp_path / f"out{len(options)}")
-        assert code == 0 and (told in err) == expected, err
+        assert code == 0 and (reported in err) == expected, err
 
 
 @pytest.mark.parametrize("field", ["density", "velocity"])

@@ -218,7 +218,7 @@ def test_a_second_pass_is_shaped_in_the_same_place(cache: Path, tmp_path: Path, 
     ("value", "says"),
     [(-1.0, "its values go from -1 to -1; give"), (np.nan, "its values go from nan to nan; give")],
 )
-def test_a_mask_that_is_no_factor_is_told(
+def test_a_mask_that_is_no_factor_is_reported(
     cache: Path, tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str], value: float, says: str
 ) -> None:
     mask = tmp_path / "mask.npz"

@@ -10,8 +10,8 @@ from pipeline_helpers import contents
 
 from fluidsr import volumes
 from fluidsr.cli import main
-from fluidsr.solver import Grid, Motion, Obstacle, Shape, SolidShare
-from fluidsr.solver.geometry import Terrain
+from fluidsr.solver import Grid, Motion, Obstacle, Shape, SolidFraction
+from fluidsr.solver.geometry import CutCellGrid
 
 SCENE = """
 name: post
@@ -64,11 +64,11 @@ def test_shares_of_smaller_cells(dim: int) -> None:
     motion = Motion(((0.0, (0.0,) * dim), (1.0, (0.4,) + (0.0,) * (dim - 1))))
     ball = Obstacle(Shape("sphere", center, radius=0.3), motion)
     grid = Grid(shape, 0.1, (("open", "open"),) * dim)
-    coarse = Terrain(grid, (ball,), 0.5).share().reshape(shape)
-    found = SolidShare(grid, (ball,), 1)
+    coarse = CutCellGrid(grid, (ball,), 0.5).solid_fraction().reshape(shape)
+    found = SolidFraction(grid, (ball,), 1)
     np.testing.assert_array_equal(found.of(0.5, (0,) * dim, shape), coarse)
-    fine = SolidShare(grid, (ball,), 4).of(0.5, (0,) * dim, [4 * n for n in shape])
-    window = SolidShare(grid, (ball,), 4).of(0.5, (9, 22, 5)[:dim], (50, 60, 40)[:dim])
+    fine = SolidFraction(grid, (ball,), 4).of(0.5, (0,) * dim, [4 * n for n in shape])
+    window = SolidFraction(grid, (ball,), 4).of(0.5, (9, 22, 5)[:dim], (50, 60, 40)[:dim])
     np.testing.assert_array_equal(window, fine[9:50, 22:60, 5:40] if dim == 3 else fine[9:50, 22:60])
     exact = np.pi * 0.3**2 if dim == 2 else 4 / 3 * np.pi * 0.3**3
     assert fine.sum() * 0.025**dim == pytest.approx(exact, rel=5e-3)

@@ -10,7 +10,7 @@ import pytest
 
 from fluidsr import models, volumes
 from fluidsr.cli import main
-from fluidsr.pipeline import convert, frame_sequence, info, upsample
+from fluidsr.pipeline import frame_reading, upsample
 from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.info import suitability
 from fluidsr.volumes import vdb
@@ -65,10 +65,9 @@ def test_blocks_give_what_the_whole_gives(
     fine = ["--model", model, "--device", "cpu", *common]
     assert call("upsample", *fine, "-o", tmp_path / "whole") == 0
     assert call("convert", *common, "-o", tmp_path / "same") == 0
-    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
-    monkeypatch.setattr(frame_sequence, "_SPARSE_SHARE", 0.9)
-    monkeypatch.setattr(upsample, "_BLOCK", 16)
-    monkeypatch.setattr(convert, "_BLOCK", 16)
+    monkeypatch.setattr(frame_reading, "SPARSE_BYTES", 0)
+    monkeypatch.setattr(frame_reading, "_SPARSE_SHARE", 0.9)
+    monkeypatch.setattr(frame_reading, "BLOCK", 16)
     taken: list[tuple[object, ...]] = []
     take = vdb.Windows.take
     monkeypatch.setattr(vdb.Windows, "take", lambda self, *box: taken.append(box) or take(self, *box))
@@ -97,14 +96,15 @@ def test_what_is_large_and_empty_is_written_as_vdb_unless_more_is_asked_for(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     puffs(tmp_path / "a_0001.vdb")
-    for module in (upsample, info):
-        monkeypatch.setattr(module, "_BLOCK", 16)
+    monkeypatch.setattr(frame_reading, "BLOCK", 16)
     fine = ["upsample", tmp_path / "a_0001.vdb", "--model", model, "--device", "cpu", "-o", tmp_path / "out"]
-    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
-    monkeypatch.setattr(frame_sequence, "_SPARSE_SHARE", 0.9)
+    monkeypatch.setattr(frame_reading, "SPARSE_BYTES", 0)
+    monkeypatch.setattr(frame_reading, "_SPARSE_SHARE", 0.9)
     assert call(*fine, "--dry-run", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["coarse_shape"][0] >= 55 and told["passes"][0]["memory_bytes"]["input"] < 4e6  # one window
+    described = json.loads(capsys.readouterr().out)
+    assert (
+        described["coarse_shape"][0] >= 55 and described["passes"][0]["memory_bytes"]["input"] < 4e6
+    )  # one window
     assert call(*fine) == 0
     assert "large and mostly empty: it is written as vdb alone" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out/frames").iterdir()] == ["a_0001.vdb"]
@@ -118,7 +118,7 @@ def test_what_is_large_and_empty_is_written_as_vdb_unless_more_is_asked_for(
 def test_a_block_that_is_not_finite_is_named_with_its_file(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(frame_sequence, "SPARSE_BYTES", 0)
+    monkeypatch.setattr(frame_reading, "SPARSE_BYTES", 0)
     place = vdb.Transform.uniform(CELL)
     origins = np.array([[0, 0, 0], [400, 400, 400]])
     values = np.full((2, 8, 8, 8), 0.5, np.float32)

@@ -113,10 +113,10 @@ def test_what_lies_outside_is_dropped_and_said(tmp_path: Path, capsys: pytest.Ca
             ["simulate", scene(tmp_path, STILL), "--frames", "1", "--format", "npz", "--no-preview", "--device",
              "cpu", "-o", str(tmp_path / "run")]
         )  # fmt: skip
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert stop.value.code == 0
-    assert "50.0% of the smoke lies outside of the domain and was dropped" in told
-    assert "the file has no velocity; the air begins at rest" in told
+    assert "50.0% of the smoke lies outside of the domain and was dropped" in reported
+    assert "the file has no velocity; the air begins at rest" in reported
     frame = volumes.read(tmp_path / "run" / "frames" / "scene_0001.npz")
     assert frame.density[0].max() > 0.8 and frame.density[9:].max() == 0
 

@@ -20,7 +20,8 @@ import pytest
 from fluidsr import volumes
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline.frame_sequence import FrameRef, ReadOptions
+from fluidsr.pipeline.frame_sequence import FrameRef
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.viewer import Viewer
 from fluidsr.pipeline.viewer.sequences import Sequences
 from fluidsr.pipeline.viewer.volume_cache import VolumeCache, volume_of
@@ -151,7 +152,7 @@ def test_it_listens_on_this_machine_alone_and_only_reads(viewer: Viewer) -> None
     assert status == 200 and int(headers["Content-Length"]) > 100 and content == b""
 
 
-def test_a_port_that_is_taken_is_told(viewer: Viewer, run: Path) -> None:
+def test_a_port_that_is_taken_is_reported(viewer: Viewer, run: Path) -> None:
     options = ReadOptions()
     with pytest.raises(InputError, match=f"port: {viewer.server_port} cannot be used"):
         Viewer(Sequences(run, None, options, None), VolumeCache(16, options), viewer.server_port)
@@ -175,15 +176,15 @@ def test_the_bytes_of_a_volume_are_the_density(
     viewer: Viewer, run: Path, side: int, folder: str, cells: int
 ) -> None:
     status, headers, content = ask(viewer, f"/~/volumes/{side}/2")
-    told = json.loads(headers["Volume"])
+    reported = json.loads(headers["Volume"])
     frame = volumes.read(run / folder / "puff_0002.npz")
-    assert status == 200 and told["shape"] == [cells, 2 * cells, cells]
-    assert told["scale"] == pytest.approx(frame.density.max())
-    assert told["size"] == pytest.approx([1, 2, 1]) and told["origin"] == [0, 0, 0]
-    assert told["time"] == pytest.approx(2 / 12)
-    density = (np.frombuffer(content, np.uint8).reshape(told["shape"]) / 255) ** 2 * told["scale"]
+    assert status == 200 and reported["shape"] == [cells, 2 * cells, cells]
+    assert reported["scale"] == pytest.approx(frame.density.max())
+    assert reported["size"] == pytest.approx([1, 2, 1]) and reported["origin"] == [0, 0, 0]
+    assert reported["time"] == pytest.approx(2 / 12)
+    density = (np.frombuffer(content, np.uint8).reshape(reported["shape"]) / 255) ** 2 * reported["scale"]
     # Half a step of the root at the largest value is a step of 1/255 of the density.
-    np.testing.assert_allclose(density, frame.density, atol=told["scale"] / 255)
+    np.testing.assert_allclose(density, frame.density, atol=reported["scale"] / 255)
 
 
 def test_a_damaged_frame_is_explained_and_the_others_are_shown(viewer: Viewer) -> None:

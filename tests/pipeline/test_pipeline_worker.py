@@ -308,7 +308,7 @@ def test_only_the_token_opens_the_socket() -> None:
         Client.connect(port, token)
 
 
-def test_a_worker_that_ends_fails_what_waits_and_a_missing_program_is_told() -> None:
+def test_a_worker_that_ends_fails_what_waits_and_a_missing_program_is_reported() -> None:
     client = Client.start([sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit(3)"])
     job = client.submit("models")
     with pytest.raises(WorkerError, match="has ended"):
@@ -339,7 +339,7 @@ def test_the_schema_in_the_docs_is_that_of_the_requests_and_fits_them() -> None:
 
 
 def test_arguments_that_are_wrong_name_themselves() -> None:
-    for arguments, told in (
+    for arguments, reported in (
         (
             {"inputs": "x", "velocity_scale": "1"},
             "upsample: velocity_scale: must be a valid number; see docs",
@@ -351,14 +351,14 @@ def test_arguments_that_are_wrong_name_themselves() -> None:
     ):
         with pytest.raises(InputError) as error:
             requests.parse(requests.Request(id=1, request="upsample", arguments=arguments))
-        assert str(error.value).startswith(told)
+        assert str(error.value).startswith(reported)
         assert not {"str", "list[str]", "constrained-str"} & set(
             error.value.where.replace(":", ".").split(".")
         )
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         (b"[]", "request: is not an object"),
         (b'{"id": 1}', "request: is missing"),
@@ -369,13 +369,13 @@ def test_arguments_that_are_wrong_name_themselves() -> None:
         ),
     ],
 )
-def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, told: str) -> None:
+def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, reported: str) -> None:
     with pytest.raises(InputError) as error:
         connections._parse(line)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(reported)
 
 
-def test_arrays_without_density_are_told(client: Client) -> None:
+def test_arrays_without_density_are_reported(client: Client) -> None:
     with pytest.raises(WorkerError, match="arrays: density is missing"):
         client.upsample_arrays({"velocity": np.zeros((3, 4, 4, 4), np.float32)}, cell_size=0.1, dt=0.1)
 

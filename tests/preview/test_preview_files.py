@@ -57,7 +57,7 @@ def test_png_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     assert read_png(tmp_path / "a.png").max() == 1
 
 
-def test_what_is_not_a_picture_is_told(tmp_path):
+def test_what_is_not_a_picture_is_reported(tmp_path):
     with pytest.raises(InputError):
         write_png(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(InputError):
@@ -231,7 +231,7 @@ def test_an_exr_holds_the_halves_of_its_picture(tmp_path, shape):
     np.testing.assert_array_equal(planes[[2, 0, 1, 3]].transpose(1, 2, 0).astype(np.float16), expected)
 
 
-def test_what_is_no_linear_picture_is_told(tmp_path):
+def test_what_is_no_linear_picture_is_reported(tmp_path):
     for wrong in (np.zeros((4, 4, 3), np.float32), picture(1), np.zeros((0, 4, 4), np.float32)):
         with pytest.raises(InputError):
             write_exr(tmp_path / "a.exr", wrong)

@@ -227,13 +227,13 @@ def test_a_given_side_sets_the_other(ball):
         ({"up": "w"}, "up"),
     ],
 )
-def test_impossible_options_are_told(ball, options, where):
+def test_impossible_options_are_reported(ball, options, where):
     with pytest.raises(InputError) as caught:
         render(ball(), **options)
     assert caught.value.where == where
 
 
-def test_a_density_that_is_not_finite_is_told(ball):
+def test_a_density_that_is_not_finite_is_reported(ball):
     density = ball().density.copy()
     density[3, 4, 5] = np.nan
     with pytest.raises(InputError, match="not finite"):

@@ -66,13 +66,13 @@ def verify(frames: list[Path]) -> int:
     """How many of the files OpenVDB reads as we do: their grids, active voxels, and the sum of density."""
     from fluidsr.volumes import vdb
 
-    told = []
+    reported = []
     for at in range(0, len(frames), 100):
         command = ["/usr/bin/python3", "-c", _READER, *map(str, frames[at : at + 100])]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        told += [json.loads(line) for line in done.stdout.splitlines()]
+        reported += [json.loads(line) for line in done.stdout.splitlines()]
     right = 0
-    for path, (names, active, total) in zip(frames, told, strict=True):
+    for path, (names, active, total) in zip(frames, reported, strict=True):
         with vdb.open(path) as file:
             (grid,) = file.grids
             ours = float(grid.dense(*grid.bounds).sum(dtype="float64")) if grid.bounds else 0.0

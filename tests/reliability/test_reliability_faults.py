@@ -44,9 +44,9 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         said = capsys.readouterr().err
-        told = [line for line in said.splitlines() if line.startswith("Error")]
-        assert len(told) <= 1 and "Traceback" not in said
-        return int(stop.value.code or 0), "".join(told)
+        reported = [line for line in said.splitlines() if line.startswith("Error")]
+        assert len(reported) <= 1 and "Traceback" not in said
+        return int(stop.value.code or 0), "".join(reported)
 
     return run
 
@@ -240,11 +240,11 @@ def test_a_scheduler_without_workers_is_said(monkeypatch: pytest.MonkeyPatch) ->
     from fluidsr import cluster
 
     monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
-    told: list[str] = []
+    reported: list[str] = []
     with distributed.LocalCluster(
         n_workers=0, processes=False, dashboard_address=None, silence_logs=50
     ) as running:
-        with cluster.connect(running.scheduler_address, told.append):
+        with cluster.connect(running.scheduler_address, reported.append):
             pass
-        (line,) = told
+        (line,) = reported
         assert "has no workers; waiting for one (start it with 'dask worker" in line

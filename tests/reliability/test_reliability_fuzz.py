@@ -13,9 +13,11 @@ SCRIPT = Path(__file__).with_name("fuzz_documents.py")
 def fuzz(*arguments: str) -> dict[str, tuple[int, int]]:
     """How many mutants were refused, and how many were not handled, by reader."""
     done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
-    told = re.findall(r"^(\w+): \d+ mutants, (\d+) refused, (\d+) not handled$", done.stdout, re.MULTILINE)
+    reported = re.findall(
+        r"^(\w+): \d+ mutants, (\d+) refused, (\d+) not handled$", done.stdout, re.MULTILINE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    return {name: (int(refused), int(bad)) for name, refused, bad in told}
+    return {name: (int(refused), int(bad)) for name, refused, bad in reported}
 
 
 def test_some_mutants_are_read_or_refused() -> None:

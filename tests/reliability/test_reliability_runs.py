@@ -19,8 +19,10 @@ def run(script: str, *arguments: str) -> str:
 
 
 def test_a_few_kills_lose_nothing() -> None:
-    told = run("kills.py", "convert", "--kills", "4")
-    assert re.search(r"together: 4 kills landed in \d+ runs: 0 files lost, 0 different, 0 left behind", told)
+    reported = run("kills.py", "convert", "--kills", "4")
+    assert re.search(
+        r"together: 4 kills landed in \d+ runs: 0 files lost, 0 different, 0 left behind", reported
+    )
 
 
 @pytest.mark.slow
@@ -32,6 +34,6 @@ def test_a_hundred_kills_lose_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_memory_does_not_grow_and_openvdb_reads_every_frame() -> None:
-    told = run("soak.py")
-    assert "2-D: 500 frames, 500 as OpenVDB reads them" in told
-    assert "3-D: 100 frames, 100 as OpenVDB reads them" in told
+    reported = run("soak.py")
+    assert "2-D: 500 frames, 500 as OpenVDB reads them" in reported
+    assert "3-D: 100 frames, 100 as OpenVDB reads them" in reported

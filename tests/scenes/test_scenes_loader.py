@@ -446,13 +446,13 @@ def test_random_edits_never_escape_as_other_errors():
     """Hostile until parsed: whatever the text is, it loads or it is a SceneError."""
     import random
 
-    dice = random.Random(3)
+    rng = random.Random(3)
     characters = "{}[]:,-#&*!|>'\"%@`\n\t \\0123456789.eaxyz~?\x00\u2028"
     for _ in range(300):
         text = list(GOOD)
-        for _ in range(dice.randint(1, 6)):
-            at = dice.randrange(len(text))
-            text[at : at + dice.randint(0, 3)] = dice.choices(characters, k=dice.randint(0, 3))
+        for _ in range(rng.randint(1, 6)):
+            at = rng.randrange(len(text))
+            text[at : at + rng.randint(0, 3)] = rng.choices(characters, k=rng.randint(0, 3))
         try:
             load_yaml_model("".join(text), Scene)
         except SceneError as error:

@@ -158,10 +158,10 @@ def test_a_hostile_file_is_refused_in_one_line(
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_bytes_are_refused_or_read(tmp_path: Path, seed: int) -> None:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     text = bytearray(obj(BOX).encode())
-    for at in dice.integers(0, len(text), 1 + seed // 3):
-        text[at] = dice.integers(32, 127)
+    for at in rng.integers(0, len(text), 1 + seed // 3):
+        text[at] = rng.integers(32, 127)
     try:
         mesh.read(write(tmp_path, bytes(text)))
     except InputError as error:

@@ -42,7 +42,7 @@ def test_both_grids_are_sound(name, dim, resolution, factor):
         assert any(source.density for source in fine.sources)
         assert fine.upscale is None
         assert load_yaml_model(fine.to_yaml(), Scene) == fine
-        assert drawn.beginning.physics.vorticity_confinement == 0.05
+        assert drawn.warm_up_scene.physics.vorticity_confinement == 0.05
 
 
 def test_the_scenes_are_varied():

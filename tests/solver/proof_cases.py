@@ -115,12 +115,12 @@ def eddies(
     grid = Grid((n, n), 1.0 / n, (PERIODIC, PERIODIC))
     solver = Solver(Setup(grid, numerics=Numerics(advection=advection), cfl=1e9))
     corner = 2 * np.pi * np.arange(n + 1) / n
-    stream, dice = np.zeros((n + 1, n + 1)), np.random.default_rng(4)
+    stream, rng = np.zeros((n + 1, n + 1)), np.random.default_rng(4)
     for kx in range(-3, 4):
         for ky in range(4):
             if 2 <= math.hypot(kx, ky) <= 3.2:
-                phase = kx * corner[:, None] + ky * corner[None] + dice.uniform(0, 2 * np.pi)
-                stream += dice.normal() * np.sin(phase)
+                phase = kx * corner[:, None] + ky * corner[None] + rng.uniform(0, 2 * np.pi)
+                stream += rng.normal() * np.sin(phase)
     u, v = np.diff(stream, axis=1) * n, -np.diff(stream, axis=0) * n
     scale = math.sqrt(float(np.mean(u**2) + np.mean(v**2)))
     begin(solver, velocity_x=u / scale, velocity_y=v / scale)

@@ -87,7 +87,7 @@ def test_a_moving_plate_drags_the_fluid_linearly(gap: float) -> None:
     y = (np.arange(n) + 0.5) / n
     slides = y > gap
     assert (u[:, slides] == 3.0).all()
-    wall = max(gap, y[~slides][-1] + 0.25 / n)  # the least distance that is told apart
+    wall = max(gap, y[~slides][-1] + 0.25 / n)  # the least distance that is reported apart
     assert np.allclose(u[:, ~slides], (3.0 * y[~slides] / wall)[None, :, None], rtol=1e-4)
 
 

@@ -34,7 +34,7 @@ def test_a_launch_gives_taichis_bits_for_each_constant(launched: Kernel) -> None
 
 
 @pytest.mark.parametrize(
-    "place, wrong, told",
+    "place, wrong, reported",
     [
         (0, torch.zeros(8, dtype=torch.float64), "fill: a .*float64"),
         (0, torch.zeros(4, 2), r"fill: a .*\(4, 2\)"),
@@ -44,12 +44,12 @@ def test_a_launch_gives_taichis_bits_for_each_constant(launched: Kernel) -> None
     ],
 )
 def test_arguments_of_another_kind_are_refused(
-    launched: Kernel, place: int, wrong: object, told: str
+    launched: Kernel, place: int, wrong: object, reported: str
 ) -> None:
     launched(*arguments())
     given = [*arguments()]
     given[place] = wrong
-    with pytest.raises(TypeError, match=told):
+    with pytest.raises(TypeError, match=reported):
         launched(*given)
 
 

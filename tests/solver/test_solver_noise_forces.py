@@ -20,7 +20,7 @@ FORCE = NoiseForce(strength=2.0, size=0.25, lifetime=0.5)
 
 
 def pushed(grid: Grid, force: NoiseForce, times: list[float], density: torch.Tensor | None = None) -> State:
-    """Air at rest after the impulses from each of `times` to the next; smoke everywhere unless told."""
+    """Air at rest after the impulses from each of `times` to the next; smoke everywhere unless reported."""
     backend.start("cpu")
     state = State.at_rest(grid, "cpu")
     state.density.copy_(torch.ones(grid.shape).reshape(-1) if density is None else density.reshape(-1))

@@ -8,7 +8,7 @@ from solver_cases import CLOSED, OPEN
 
 from fluidsr.errors import InputError
 from fluidsr.solver import Grid, Obstacle, SampledDistance, Shape
-from fluidsr.solver.geometry import LEAST_OPENING, Geometry, Terrain, open_share
+from fluidsr.solver.geometry import LEAST_OPENING, CutCellGrid, Geometry, open_share
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.pockets import pockets_of
 
@@ -130,7 +130,7 @@ PATH = Motion(((0.0, (0.0, 0.0, 0.0)), (1.0, (0.35, 0.2, -0.1)), (1.5, (0.35, -0
 
 
 @pytest.mark.parametrize("boundary", [(OPEN,) * 3, (("periodic", "periodic"), CLOSED, OPEN)])
-def test_a_moved_terrain_is_that_of_its_time(boundary: tuple[tuple[str, str], ...]) -> None:
+def test_a_moved_grid_equals_one_made_at_that_time(boundary: tuple[tuple[str, str], ...]) -> None:
     """However it came there, and with what stands still beside it: the same bits."""
     grid = Grid((20, 16, 12), 1 / 20, boundary)
     obstacles = (
@@ -138,10 +138,10 @@ def test_a_moved_terrain_is_that_of_its_time(boundary: tuple[tuple[str, str], ..
         Obstacle(Shape("box", (0.75, 0.3, 0.3), size=(0.2, 0.013, 0.4))),
         Obstacle(Shape("capsule", (0.2, 0.6, 0.3), 0.06, height=0.2, axis=0), PATH),
     )
-    moved = Terrain(grid, obstacles, 0.0)
+    moved = CutCellGrid(grid, obstacles, 0.0)
     for time in (0.1, 0.35, 0.9, 1.0, 1.2, 2.0, 0.0):
         moved.move(time)
-        fresh = Terrain(grid, obstacles, time)
+        fresh = CutCellGrid(grid, obstacles, time)
         for name in ("fluid", "wall_flux"):
             assert np.array_equal(getattr(moved, name), getattr(fresh, name)), (name, time)
         for axis in range(3):
@@ -185,6 +185,6 @@ def test_no_room_for_fluid_is_refused() -> None:
     ram = Obstacle(
         Shape("box", (-8.0, 4.0), size=(9.0, 9.0)), Motion(((0.0, (0.0, 0.0)), (1.0, (12.0, 0.0))))
     )
-    terrain = Terrain(grid, (ram,), 0.0)
+    cut_cells = CutCellGrid(grid, (ram,), 0.0)
     with pytest.raises(InputError, match="no room for fluid"):
-        terrain.move(1.0)
+        cut_cells.move(1.0)

@@ -19,34 +19,34 @@ ROUNDING = 1e-4  # of speeds and densities of about 1, after two substeps
 def random_setup(
     sizes: tuple[int, ...], boundary: tuple[tuple[str, str], ...], advection: str, seed: int
 ) -> Setup:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     dim, h = len(sizes), 0.25
     radius = min(
         0.5 * (min(sizes) - 1) * h - 0.005, 0.4
     )  # so that it does not meet itself across a periodic end
-    wind = tuple(0.0 if "closed" in ends else float(dice.normal()) for ends in boundary)
+    wind = tuple(0.0 if "closed" in ends else float(rng.normal()) for ends in boundary)
     sources = tuple(
         Source(
-            Shape("sphere", tuple(float(dice.uniform(0.1, 0.9) * n * h) for n in sizes), radius),
-            1.0 + dice.random(),
-            1.0 + dice.random(),
-            tuple(dice.normal(size=dim).tolist()) if dice.random() < 0.7 else None,
+            Shape("sphere", tuple(float(rng.uniform(0.1, 0.9) * n * h) for n in sizes), radius),
+            1.0 + rng.random(),
+            1.0 + rng.random(),
+            tuple(rng.normal(size=dim).tolist()) if rng.random() < 0.7 else None,
         )
         for _ in range(2)
     )
     physics = Physics(9.81, 0.05, 0.1, 0.0, 0.3, 0.2, wind)
     numerics = Numerics(advection=advection, tolerance=1e-6)
-    return Setup(Grid(sizes, h, boundary, int(dice.integers(dim))), physics, numerics, sources, cfl=1e9)
+    return Setup(Grid(sizes, h, boundary, int(rng.integers(dim))), physics, numerics, sources, cfl=1e9)
 
 
 def disagreement(setup: Setup, seed: int, dt: float, substeps: int) -> float:
     """The greatest difference of any field, started from noise, after some substeps of `dt` s."""
     solver, grid = Solver(setup), setup.grid
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     state = solver.state()
     for name, array in state.items():
         if name not in ("time", "densest"):
-            array.copy_(torch.rand(array.shape, generator=dice) * (2.0 if name[0] == "v" else 1.0))
+            array.copy_(torch.rand(array.shape, generator=rng) * (2.0 if name[0] == "v" else 1.0))
             if name[0] == "v":
                 array -= 1.0
     solver.restore(state)

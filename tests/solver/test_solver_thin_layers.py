@@ -52,11 +52,11 @@ def test_what_rests_on_a_moving_solid_goes_with_it() -> None:
     solver = over_a_block(0.06, motion=rising)
     solver._state.velocity[1].fill_(0.5)  # air that moves as the block does has nothing to give
     before = solver._state.velocity[1].clone()
-    solver._solids.hold_back(solver._state.velocity)
+    solver._solids.damp_thin_layers(solver._state.velocity)
     assert len(solver._solids._over_thin_layers[1][0]) > 0
     assert torch.equal(before, solver._state.velocity[1])
     solver._state.velocity[1].fill_(1.0)
-    solver._solids.hold_back(solver._state.velocity)
+    solver._solids.damp_thin_layers(solver._state.velocity)
     faces, factor, _ = solver._solids._over_thin_layers[1]
     assert torch.allclose(solver._state.velocity[1][faces], 0.5 + 0.5 * factor) and float(factor.max()) < 0.5
 
@@ -67,7 +67,7 @@ def test_both_copies_of_a_periodic_face_are_held_back_alike() -> None:
     solver = Solver(Setup(grid, obstacles=(wall,)))
     velocity = solver._state.velocity
     velocity[0].fill_(1.0)
-    solver._solids.hold_back(velocity)
+    solver._solids.damp_thin_layers(velocity)
     faces = velocity[0].view(13, 8)
     assert torch.equal(faces[0], faces[12])
     assert float(faces.min()) < 1.0

@@ -1,4 +1,4 @@
-"""Ds, Dt and G: who learns when, what is kept, and that a stopped game goes on to the bit."""
+"""Ds, Dt and G: which is updated when, what is kept, and that a stopped training resumes bit for bit."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ def duel(recipe):
     return make
 
 
-def game(plan, sampler, triplets=None):
+def new_step(plan, sampler, triplets=None):
     state = TrainingState(plan, 0, "cpu")
     return AdversarialStep(state, sampler(plan), triplets, ProcessGroup())
 
@@ -150,33 +150,41 @@ train(plan, Sources(SyntheticSampler(plan)), folder / "parts", on_progress=die)
 
 def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
     plan = duel(losses={"features": [-1.0, 0.5, 0.0, 1e-3], "temporal": 0.5, "l2_t": 0.25})
-    play = game(plan, sampler)
-    critics = play.state.discriminators
-    before = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
-    told = play.run()
-    after = [weights(n) for n in (play.state.generator.network, *(c.network for c in critics.values()))]
+    adversarial_step = new_step(plan, sampler)
+    discriminators = adversarial_step.state.discriminators
+    before = [
+        weights(n)
+        for n in (adversarial_step.state.generator.network, *(c.network for c in discriminators.values()))
+    ]
+    metrics = adversarial_step.run()
+    after = [
+        weights(n)
+        for n in (adversarial_step.state.generator.network, *(c.network for c in discriminators.values()))
+    ]
     assert not any(same(a, b) for a, b in zip(before, after, strict=True))
     weighted = {"absolute": 1.0, "temporal": 0.5, "l2_t": 0.25, "spatial": 0.1, "temporal_adversarial": 0.1}
     weighted |= {"features_1": -1.0, "features_2": 0.5, "features_4": 1e-3}
-    assert told["total"] == pytest.approx(sum(w * told[k] for k, w in weighted.items()), rel=1e-4)
-    assert {"critic_spatial", "critic_temporal", "accuracy_spatial", "accuracy_temporal"} <= told.keys()
+    assert metrics["total"] == pytest.approx(sum(w * metrics[k] for k, w in weighted.items()), rel=1e-4)
+    assert {"critic_spatial", "critic_temporal", "accuracy_spatial", "accuracy_temporal"} <= metrics.keys()
 
 
 def test_a_shut_gate_leaves_the_discriminator_bit_identical(duel, sampler):
-    play = game(duel(discriminators={"gate": {"spatial": 0.6, "temporal": None, "memory": 0.5}}), sampler)
-    critics = play.state.discriminators
-    play.run()
-    critics["spatial"].gate.value = 1.0
-    before = {name: dict(c.optimizer.tensors()) for name, c in critics.items()}
+    adversarial_step = new_step(
+        duel(discriminators={"gate": {"spatial": 0.6, "temporal": None, "memory": 0.5}}), sampler
+    )
+    discriminators = adversarial_step.state.discriminators
+    adversarial_step.run()
+    discriminators["spatial"].gate.value = 1.0
+    before = {name: dict(c.optimizer.tensors()) for name, c in discriminators.items()}
     before = {name: {k: t.clone() for k, t in tensors.items()} for name, tensors in before.items()}
-    told = play.run()
-    after = {name: dict(c.optimizer.tensors()) for name, c in critics.items()}
+    metrics = adversarial_step.run()
+    after = {name: dict(c.optimizer.tensors()) for name, c in discriminators.items()}
     assert same(before["spatial"], after["spatial"])  # its optimizer's moments too
     assert not same(before["temporal"], after["temporal"])
-    assert told["learns_spatial"] == 0 and told["learns_temporal"] == 1
-    assert "gradient_norm_spatial" not in told
+    assert metrics["learns_spatial"] == 0 and metrics["learns_temporal"] == 1
+    assert "gradient_norm_spatial" not in metrics
     # It goes on being measured, and may learn again once the generator has caught up.
-    assert critics["spatial"].gate.value == 0.5 + 0.5 * told["accuracy_spatial"]
+    assert discriminators["spatial"].gate.value == 0.5 + 0.5 * metrics["accuracy_spatial"]
 
 
 def test_the_gate_opens_and_shuts_by_the_running_accuracy():
@@ -199,29 +207,34 @@ def test_divergence_is_told_from_noise():
 
 def test_pretraining_leaves_the_discriminators_alone(duel, sampler):
     plan = duel(discriminators={"start": 2})
-    play = game(plan, sampler)
-    before = {name: weights(critic.network) for name, critic in play.state.discriminators.items()}
+    adversarial_step = new_step(plan, sampler)
+    before = {
+        name: weights(discriminator.network)
+        for name, discriminator in adversarial_step.state.discriminators.items()
+    }
     for _ in range(2):
-        assert "critic_spatial" not in play.run()
-    assert all(same(before[name], weights(c.network)) for name, c in play.state.discriminators.items())
-    assert "critic_spatial" in play.run()
-    assert not same(before["spatial"], weights(play.state.discriminators["spatial"].network))
+        assert "critic_spatial" not in adversarial_step.run()
+    assert all(
+        same(before[name], weights(c.network)) for name, c in adversarial_step.state.discriminators.items()
+    )
+    assert "critic_spatial" in adversarial_step.run()
+    assert not same(before["spatial"], weights(adversarial_step.state.discriminators["spatial"].network))
 
 
 def test_updates_draw_their_own_batches_in_the_order_of_the_algorithm(duel, sampler):
     plan = duel(discriminators={"updates": {"spatial": 2, "temporal": 3, "generator": 1}})
     one = sampler(plan)
-    play = AdversarialStep(TrainingState(plan, 0, "cpu"), one, None, ProcessGroup())
-    play.run()
-    play.run()
+    adversarial_step = AdversarialStep(TrainingState(plan, 0, "cpu"), one, None, ProcessGroup())
+    adversarial_step.run()
+    adversarial_step.run()
     assert one.served == list(range(12))
     single = duel(patches={"tile": 6, "batch": 2, "frames": 1, "triplets": 1}, discriminators={
         "updates": {"spatial": 2, "temporal": 3, "generator": 2}
     })  # fmt: skip
     frames, triplets = sampler(single), sampler(plan)
-    play = AdversarialStep(TrainingState(single, 0, "cpu"), frames, triplets, ProcessGroup())
-    play.run()
-    play.run()
+    adversarial_step = AdversarialStep(TrainingState(single, 0, "cpu"), frames, triplets, ProcessGroup())
+    adversarial_step.run()
+    adversarial_step.run()
     assert frames.served == list(range(8)) and triplets.served == list(range(10))
 
 
@@ -236,21 +249,21 @@ def test_accumulated_batches_equal_the_big_one(duel, sampler, norm):
             joined = type(parts[0])
             return joined(*(torch.cat([getattr(p, k) for p in parts]) for k in ("coarse", "fine")))
 
-    plays = [
+    adversarial_steps = [
         AdversarialStep(TrainingState(many, 0, "cpu"), sampler(many), None, ProcessGroup()),
         AdversarialStep(TrainingState(big, 0, "cpu"), Joined(), None, ProcessGroup()),
     ]
     for _ in range(2):
-        told = [play.run() for play in plays]
+        metrics = [adversarial_step.run() for adversarial_step in adversarial_steps]
     if norm != "spectral":  # whose power iterations count passes
         for name in ("total", "critic_spatial", "critic_temporal", "gradient_norm"):
-            assert told[0][name] == pytest.approx(told[1][name], rel=1e-3), name
+            assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-3), name
         for a, b in zip(
-            *(p.state.discriminators["spatial"].network.parameters() for p in plays), strict=True
+            *(p.state.discriminators["spatial"].network.parameters() for p in adversarial_steps), strict=True
         ):
             torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)
     else:
-        assert told[0]["critic_spatial"] == pytest.approx(told[1]["critic_spatial"], rel=0.1)
+        assert metrics[0]["critic_spatial"] == pytest.approx(metrics[1]["critic_spatial"], rel=0.1)
 
 
 def test_a_nan_in_the_game_keeps_the_last_checkpoint(duel, sampler, tmp_path):
@@ -269,9 +282,9 @@ def test_discriminators_are_examined_on_what_they_have_not_seen(duel, sampler, t
     held_out = sampler(plan)
     train(plan, Sources(sampler(plan)), tmp_path / "with", held_out=Sources(held_out))
     assert held_out.served == [0, 1, 2, 3]
-    (told,) = [r for r in records(tmp_path / "with") if r["group"] == "validation"]
+    (metrics,) = [r for r in records(tmp_path / "with") if r["group"] == "validation"]
     names = {f"accuracy_{who}_{where}" for who in ("spatial", "temporal") for where in ("train", "held_out")}
-    assert names <= told.keys() and all(0 <= told[name] <= 1 for name in names)
+    assert names <= metrics.keys() and all(0 <= metrics[name] <= 1 for name in names)
     train(plan, Sources(sampler(plan)), tmp_path / "without")
     with_, without = (load_file(tmp_path / name / CHECKPOINT) for name in ("with", "without"))
     assert same(with_, without)  # looking changes nothing
@@ -305,19 +318,23 @@ def test_training_starts_from_a_model(duel, recipe, sampler, tmp_path):
 )
 def test_the_published_schedule_is_as_published(name, batch, triplets, updates, features):
     recipe = load_recipe(name)
-    critics, rate = recipe.discriminators, recipe.optimizer
+    discriminators, rate = recipe.discriminators, recipe.optimizer
     assert recipe.generator.architecture == "tempogan" and recipe.patches.tile == 16
     assert (recipe.patches.batch, recipe.patches.frames, recipe.patches.triplets) == (batch, 1, triplets)
-    assert {critics.updates.spatial, critics.updates.temporal, critics.updates.generator} == {updates}
+    assert {
+        discriminators.updates.spatial,
+        discriminators.updates.temporal,
+        discriminators.updates.generator,
+    } == {updates}
     assert recipe.losses.absolute == 5 and recipe.losses.feature_form == "published"
     assert recipe.losses.features == pytest.approx((features,) * 4)
     assert (recipe.losses.spatial, recipe.losses.temporal_adversarial) == (1, 1)
-    for options in (rate, critics.optimizer):
+    for options in (rate, discriminators.optimizer):
         assert (options.learning_rate, options.betas[0], options.final_fraction) == (2e-4, 0.5, 1 / 20)
         assert options.decay == "polynomial" and options.weight_decay == 0
-    assert (critics.view, critics.norm, critics.head) == ("raw", "batch", "full")
-    assert critics.objective == "non-saturating"
-    assert (critics.init, recipe.generator.init) == ("published", "published")
+    assert (discriminators.view, discriminators.norm, discriminators.head) == ("raw", "batch", "full")
+    assert discriminators.objective == "non-saturating"
+    assert (discriminators.init, recipe.generator.init) == ("published", "published")
     assert recipe.patches.augment == "affine"  # any angle, and 0.85 to 1.15 as large: "crucial" (3.4.2)
     with torch.device("meta"):
         state = TrainingState(recipe, 0, "meta")

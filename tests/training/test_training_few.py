@@ -117,20 +117,20 @@ def test_discriminators_go_on_with_their_model(recipe, sampler, tmp_path):
     trained = load_file(tmp_path / "first" / CHECKPOINT)
 
     def started(init, **changes):
-        told = []
+        reported = []
         state = TrainingState(recipe(steps=2, init=str(init), **(DUEL | changes)), 7, "cpu")
-        state.load_init(told.append)
+        state.load_init(reported.append)
         networks = {name: dict(named_tensors(d.network)) for name, d in state.discriminators.items()}
-        return {f"{name}/{key}": t for name, own in networks.items() for key, t in own.items()}, told
+        return {f"{name}/{key}": t for name, own in networks.items() for key, t in own.items()}, reported
 
-    kept, told = started(first.model)
-    assert not told and len(kept) > 20
+    kept, reported = started(first.model)
+    assert not reported and len(kept) > 20
     assert all(torch.equal(tensor, trained[name]) for name, tensor in kept.items())
     # By their folder; of a discriminator of another kind, the other goes on.
     wider = {**ADVERSARY, "temporal": {"width": 16}}
-    kept, told = started(tmp_path / "first", discriminators=wider)
+    kept, reported = started(tmp_path / "first", discriminators=wider)
     assert all(torch.equal(t, trained[name]) for name, t in kept.items() if name.startswith("spatial"))
-    assert "start from scratch (temporal): they were of another kind" in told[0]
+    assert "start from scratch (temporal): they were of another kind" in reported[0]
     # Beside another model, damaged, or gone, they are left.
     second = train(recipe(steps=1), Sources(sampler(recipe())), tmp_path / "second")
     whole = (tmp_path / "first" / DISCRIMINATORS).read_bytes()

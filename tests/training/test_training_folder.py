@@ -34,21 +34,25 @@ def flipped(path, tensor):
 
 
 def test_checkpoints_notice_a_changed_number_and_fall_back(tmp_path):
-    path, told = tmp_path / "c.safetensors", []
+    path, reported = tmp_path / "c.safetensors", []
     for step in (1, 2, 3):
         checkpoints.save(path, {"w": torch.arange(6.0) + step, "n": torch.tensor(step)}, {"step": step})
-    assert checkpoints.newest(path, lambda saved: saved.record, told.append) == {"step": 3} and not told
+    assert (
+        checkpoints.newest(path, lambda saved: saved.record, reported.append) == {"step": 3} and not reported
+    )
     flipped(path, "w")
-    saved = checkpoints.newest(path, lambda saved: saved, told.append)
+    saved = checkpoints.newest(path, lambda saved: saved, reported.append)
     assert saved.record == {"step": 2} and saved.tensors["w"][0] == 2
-    assert told == [f"{path}: cannot be used (its checksum does not match); resuming from the one before"]
+    assert reported == [f"{path}: cannot be used (its checksum does not match); resuming from the one before"]
     path.unlink()  # killed between two renamings
-    assert checkpoints.newest(path, lambda saved: saved.record, told.append) == {"step": 2}
+    assert checkpoints.newest(path, lambda saved: saved.record, reported.append) == {"step": 2}
     checkpoints.previous(path).write_bytes(b"")
     with pytest.raises(InputError, match="cannot be used"):
-        checkpoints.newest(path, lambda saved: saved, told.append)
+        checkpoints.newest(path, lambda saved: saved, reported.append)
     checkpoints.remove(path)
-    assert checkpoints.newest(path, lambda saved: saved, told.append) is None and not list(tmp_path.iterdir())
+    assert checkpoints.newest(path, lambda saved: saved, reported.append) is None and not list(
+        tmp_path.iterdir()
+    )
 
 
 def test_a_record_that_was_changed_is_noticed_too(tmp_path):
@@ -62,14 +66,14 @@ def test_a_record_that_was_changed_is_noticed_too(tmp_path):
 def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(recipe, sampler, tmp_path):
     plan = recipe(checkpoint_every=2)
     train(plan, Sources(sampler(plan)), tmp_path / "whole")
-    part, told = tmp_path / "part", []
+    part, reported = tmp_path / "part", []
     train(plan.model_copy(update={"steps": 4}), Sources(sampler(plan)), part)
     with safe_open(part / CHECKPOINT, framework="pt") as file:
         name = next(name for name in file.keys() if name.startswith("generator/weight"))  # noqa: SIM118
     flipped(part / CHECKPOINT, name)
     again = sampler(plan)
-    train(plan, Sources(again), part, on_note=told.append)
-    assert again.served[0] == 2 and "its checksum does not match" in told[0]
+    train(plan, Sources(again), part, on_note=reported.append)
+    assert again.served[0] == 2 and "its checksum does not match" in reported[0]
     for file in ("tiny.safetensors", CHECKPOINT):
         whole, parts = load_file(tmp_path / "whole" / file), load_file(part / file)
         assert all(torch.equal(whole[key], parts[key]) for key in whole)
@@ -112,10 +116,10 @@ def test_a_stop_between_checkpoint_and_validation_is_made_up_for(recipe, sampler
 
 
 def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp_path):
-    plan, told = recipe(steps=4, optimizer={"learning_rate": 1e-3, "warmup_steps": 1}), []
+    plan, reported = recipe(steps=4, optimizer={"learning_rate": 1e-3, "warmup_steps": 1}), []
     train(plan, Sources(sampler(plan)), tmp_path)
-    train(plan.model_copy(update={"steps": 8}), Sources(sampler(plan)), tmp_path, on_note=told.append)
-    (line,) = told
+    train(plan.model_copy(update={"steps": 8}), Sources(sampler(plan)), tmp_path, on_note=reported.append)
+    (line,) = reported
     assert "was planned for 4 steps and continues to 8" in line
     # Half a wave from 1e-3 down: at its end after 4 steps, and at the middle of one of 8.
     before, after = (float(word) for word in (line.split()[-6], line.split()[-4]))

@@ -45,8 +45,8 @@ def curves(name: str, folder: Path) -> dict[str, list[float]]:
     plan = Recipe.model_validate(PLANS[name])
     train(plan, Sources(SyntheticSampler(plan)), folder)
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    told = {key: [r[key] for r in records if key in r] for key in TOLD}
-    return {key: values for key, values in told.items() if values}
+    reported = {key: [r[key] for r in records if key in r] for key in TOLD}
+    return {key: values for key, values in reported.items() if values}
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -54,7 +54,7 @@ def test_twenty_steps_are_as_they_were(name, tmp_path):
     golden, now = json.loads(GOLDEN.read_text())[name], curves(name, tmp_path)
     assert golden.keys() == now.keys()
     for key, values in golden.items():
-        # Rounding differs between processors and grows from step to step, in a game faster.
+        # Rounding differs between processors and grows from step to step, in adversarial training faster.
         assert now[key] == pytest.approx(values, rel=1e-3 if name == "alone" else 0.02), key
 
 

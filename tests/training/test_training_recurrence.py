@@ -67,9 +67,11 @@ def test_ping_pong_is_a_loss_and_lowers_what_it_measures(recipe, sampler):
     step = AdversarialStep(TrainingState(plan, 0, "cpu"), sampler(plan), None, ProcessGroup())
     with torch.no_grad():
         step.state.generator.network.rises[-1].weight.mul_(30)
-    told = [step.run() for _ in range(6)]
-    assert told[0]["total"] == pytest.approx(told[0]["absolute"] + 50 * told[0]["ping_pong"], rel=1e-4)
-    assert 0 < told[-1]["ping_pong"] < told[0]["ping_pong"]
+    reported = [step.run() for _ in range(6)]
+    assert reported[0]["total"] == pytest.approx(
+        reported[0]["absolute"] + 50 * reported[0]["ping_pong"], rel=1e-4
+    )
+    assert 0 < reported[-1]["ping_pong"] < reported[0]["ping_pong"]
 
 
 def test_the_balance_gate_measures_log_probabilities(recipe, sampler):
@@ -80,8 +82,8 @@ def test_the_balance_gate_measures_log_probabilities(recipe, sampler):
     step = AdversarialStep(TrainingState(plan, 0, "cpu"), sampler(plan), None, ProcessGroup())
     gate = step.state.discriminators["temporal"].gate
     assert gate.open and gate.value == 0
-    told = step.run()
-    assert gate.value == pytest.approx(0.5 * told["balance_temporal"])
+    reported = step.run()
+    assert gate.value == pytest.approx(0.5 * reported["balance_temporal"])
     gate.value = 0.31
     assert step.run()["learns_temporal"] == 0
 

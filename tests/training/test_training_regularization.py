@@ -64,12 +64,14 @@ def same(a, b):
 def test_by_default_ds_passes_twice_and_pays_the_published_loss_alone(duel, sampler):
     plan = duel(SPATIAL)
     state, batch = state_of(plan), batch_of(plan, sampler)
-    critic, fake = state.discriminators["spatial"], batch.fine.roll(1, -1)
+    discriminator, fake = state.discriminators["spatial"], batch.fine.roll(1, -1)
     passes = []
-    critic.network.register_forward_hook(lambda *_: passes.append(1))
+    discriminator.network.register_forward_hook(lambda *_: passes.append(1))
     total, parts = spatial_loss(state, batch, fake)
     assert len(passes) == 2 and parts.keys() == {"critic", "accuracy"}
-    real, other = (critic.network(critic.view(batch, frames))[0] for frames in (batch.fine, fake))
+    real, other = (
+        discriminator.network(discriminator.view(batch, frames))[0] for frames in (batch.fine, fake)
+    )
     assert torch.equal(total, F.softplus(-real).mean() + F.softplus(other).mean())
 
 
@@ -95,21 +97,21 @@ def test_each_part_is_told_unweighted_and_paid_with_its_weight(duel, sampler, ke
     assert len(parts) == 2 + (extra(dict.fromkeys(("mismatched", "penalty", "r1"), 1.0)) > 0) + (
         "slope" in parts
     )
-    told = AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
-    assert {f"{part}_spatial" for part in parts} <= told.keys()
+    reported = AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
+    assert {f"{part}_spatial" for part in parts} <= reported.keys()
 
 
 def test_mismatched_pairs_are_real_frames_beside_another_coarse_frame(duel, sampler):
     plan = duel(SPATIAL | {"mismatched": 1.0}, patches={"tile": 4, "batch": 3, "frames": 1})
     state, batch = state_of(plan), batch_of(plan, sampler)
-    critic = state.discriminators["spatial"]
+    discriminator = state.discriminators["spatial"]
     shown = []
-    critic.network.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
-    critic.logits(batch, batch.fine)
-    critic.mismatched_logits(batch)
+    discriminator.network.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    discriminator.logits(batch, batch.fine)
+    discriminator.mismatched_logits(batch)
     matched, mismatched = shown
     assert torch.equal(matched[:, 0], mismatched[:, 0])  # the coarse frames
-    raised = critic.view(batch, torch.zeros_like(batch.fine))[:, 1:]
+    raised = discriminator.view(batch, torch.zeros_like(batch.fine))[:, 1:]
     fine = [20 * batch.fine[k, :, 0] + raised[n] for n, k in enumerate((2, 0, 1))]
     torch.testing.assert_close(mismatched[:, 1:], torch.stack(fine), rtol=1e-4, atol=1e-4)
 
@@ -127,13 +129,16 @@ def test_ds_heeds_the_coarse_frame_once_it_has_seen_mismatched_pairs(duel, sampl
             steps=120,
         )
         state = state_of(plan)
-        critic, batches = state.discriminators["spatial"], [batch_of(plan, sampler, n) for n in range(40)]
+        discriminator, batches = (
+            state.discriminators["spatial"],
+            [batch_of(plan, sampler, n) for n in range(40)],
+        )
         for step in range(plan.steps):
             batch = batches[step % 40]
             fake = upsample(batch.density[:, 0], plan.factor, "cubic")[:, None]
-            critic.optimizer.zero_grad()
-            critic.loss(batch, fake, seeded_generator("cpu", step))[0].backward()
-            critic.update(step, plan.steps)
+            discriminator.optimizer.zero_grad()
+            discriminator.loss(batch, fake, seeded_generator("cpu", step))[0].backward()
+            discriminator.update(step, plan.steps)
         held_out = BatchStream(sampler(plan), 1, 1, ProcessGroup(), "cpu")
         found[weight] = matched_auc(state, held_out, 5000)["spatial"]
     assert found[1.0] > 0.9 and found[0.0] < 0.7, found
@@ -175,8 +180,8 @@ def test_a_constraint_holds_after_a_step(duel, sampler, kind):
     plan = duel({"objective": "wgan", "constraint": {"kind": kind, "every": 1}, "optimizer": RMSPROP})
     state = state_of(plan)
     AdversarialStep(state, sampler(plan), None, ProcessGroup()).run()
-    for critic in state.discriminators.values():
-        for layer in [*critic.network.convolutions, critic.network.full]:
+    for discriminator in state.discriminators.values():
+        for layer in [*discriminator.network.convolutions, discriminator.network.full]:
             if kind == "clip":
                 assert layer.weight.abs().max() <= 0.01 and layer.bias.abs().max() <= 0.01
             else:
@@ -190,13 +195,15 @@ def test_lazy_r1_adds_up_to_the_plain_one_on_frozen_weights(duel, sampler):
     means = []
     for plan, updates in zip(plans, (1, 5), strict=True):
         state, batch = state_of(plan), batch_of(plan, sampler)
-        critic = state.discriminators["spatial"]
+        discriminator = state.discriminators["spatial"]
         for n in range(updates):
             if n == 4:
-                (critic.r1.every * critic.r1.weight / 2 * critic.r1_loss(batch)).backward()
+                (
+                    discriminator.r1.every * discriminator.r1.weight / 2 * discriminator.r1_loss(batch)
+                ).backward()
             else:
                 spatial_loss(state, batch, batch.fine.roll(1, -1))[0].backward()
-        means.append({k: g / max(1, updates - 1) for k, g in gradients(critic.network).items()})
+        means.append({k: g / max(1, updates - 1) for k, g in gradients(discriminator.network).items()})
     for name, gradient in means[0].items():
         torch.testing.assert_close(means[1][name], gradient, rtol=1e-5, atol=1e-6, msg=name)
 
@@ -205,11 +212,11 @@ def test_lazy_r1_has_an_update_of_its_own_after_every_so_many(duel, sampler):
     plan = duel(SPATIAL | {"r1": {"weight": 1.0, "every": 2}, "gate": {"spatial": None}}, steps=6)
     state = state_of(plan)
     step = AdversarialStep(state, sampler(plan), None, ProcessGroup())
-    told = [step.run() for _ in range(plan.steps)]
-    critic = state.discriminators["spatial"]
-    assert ["r1_spatial" in values for values in told] == [False, True] * 3
-    assert critic.optimizer.updates == 6 + 3
-    (group,) = critic.optimizer.optimizer.param_groups
+    reported = [step.run() for _ in range(plan.steps)]
+    discriminator = state.discriminators["spatial"]
+    assert ["r1_spatial" in values for values in reported] == [False, True] * 3
+    assert discriminator.optimizer.updates == 6 + 3
+    (group,) = discriminator.optimizer.optimizer.param_groups
     assert group["betas"] == pytest.approx((0.5 ** (2 / 3), 0.999 ** (2 / 3)))
     rate = plan.discriminators.optimizer
     assert group["lr"] == pytest.approx(2 / 3 * learning_rate(rate, 5, 6))
@@ -269,10 +276,12 @@ def test_each_network_has_a_learning_rate_of_its_own(duel, sampler):
 
 def test_the_orthogonal_penalty_is_paid_by_the_generator_and_told_unweighted(duel, sampler):
     plans = [duel(SPATIAL, optimizer={"orthogonal": weight}) for weight in (0.0, 0.5)]
-    told = [AdversarialStep(state_of(p), sampler(p), None, ProcessGroup()).run() for p in plans]
-    assert "orthogonal" not in told[0] and told[1]["orthogonal"] > 0
-    assert told[1]["total"] == pytest.approx(told[0]["total"] + 0.5 * told[1]["orthogonal"], rel=1e-5)
-    assert told[1]["gradient_norm"] != told[0]["gradient_norm"]
+    reported = [AdversarialStep(state_of(p), sampler(p), None, ProcessGroup()).run() for p in plans]
+    assert "orthogonal" not in reported[0] and reported[1]["orthogonal"] > 0
+    assert reported[1]["total"] == pytest.approx(
+        reported[0]["total"] + 0.5 * reported[1]["orthogonal"], rel=1e-5
+    )
+    assert reported[1]["gradient_norm"] != reported[0]["gradient_norm"]
 
 
 BASE = "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1, temporal_adversarial: 1}\n"

@@ -173,7 +173,7 @@ def test_arrays_that_may_not_be_written_are_read(small):
     Upscaler(small).upsample(frame, fields=["density", "velocity"])
 
 
-def test_running_out_of_memory_is_told(small, monkeypatch):
+def test_running_out_of_memory_is_reported(small, monkeypatch):
     def exhausted(coarse):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
 

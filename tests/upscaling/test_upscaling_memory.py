@@ -96,9 +96,9 @@ def test_resident_memory_keeps_within_the_bound_and_uses_it(model, edge, most):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
-    assert told["tiles"] > 1
-    assert 0.35 * most < told["held"] / 2**20 < 1.15 * most, told
+    reported = json.loads(ran.stdout)
+    assert reported["tiles"] > 1
+    assert 0.35 * most < reported["held"] / 2**20 < 1.15 * most, reported
 
 
 def test_the_cost_of_a_large_frame_is_known_from_few_tiles(monkeypatch):

@@ -17,45 +17,45 @@ import mathutils
 import numpy as np
 
 folder, options = sys.argv[sys.argv.index("--") + 1 :]
-told = {"adaptive": False, "noise": False, "fire": False, "format": "OPENVDB", "frames": 8, "fps": 24}
-told |= {"resolution": 32, "scale": 1.0, "time_scale": 1.0}
-told |= json.loads(options)
+reported = {"adaptive": False, "noise": False, "fire": False, "format": "OPENVDB", "frames": 8, "fps": 24}
+reported |= {"resolution": 32, "scale": 1.0, "time_scale": 1.0}
+reported |= json.loads(options)
 for thing in list(bpy.data.objects):
     bpy.data.objects.remove(thing)
 scene = bpy.context.scene
-scene.render.fps, scene.frame_end = told["fps"], told["frames"]
+scene.render.fps, scene.frame_end = reported["fps"], reported["frames"]
 
 bpy.ops.mesh.primitive_uv_sphere_add(
-    radius=0.35 * told["scale"], location=(1.0, -0.5, 2.0 - 0.4 * told["scale"])
+    radius=0.35 * reported["scale"], location=(1.0, -0.5, 2.0 - 0.4 * reported["scale"])
 )
 source = bpy.context.object
 source.modifiers.new("Fluid", "FLUID").fluid_type = "FLOW"
 flow = source.modifiers[-1].flow_settings
-flow.flow_type = "BOTH" if told["fire"] else "SMOKE"
+flow.flow_type = "BOTH" if reported["fire"] else "SMOKE"
 flow.flow_behavior = "INFLOW"
 
 bpy.ops.mesh.primitive_cube_add(size=2, location=(1.0, -0.5, 2.0))
 domain = bpy.context.object
-domain.scale = (told["scale"],) * 3
+domain.scale = (reported["scale"],) * 3
 domain.modifiers.new("Fluid", "FLUID").fluid_type = "DOMAIN"
 settings = domain.modifiers[-1].domain_settings
 settings.domain_type = "GAS"
-settings.resolution_max = told["resolution"]
-settings.use_adaptive_domain = told["adaptive"]
-settings.use_noise, settings.noise_scale = told["noise"], 2
-settings.time_scale = told["time_scale"]
+settings.resolution_max = reported["resolution"]
+settings.use_adaptive_domain = reported["adaptive"]
+settings.use_noise, settings.noise_scale = reported["noise"], 2
+settings.time_scale = reported["time_scale"]
 settings.cache_directory = folder
-settings.cache_data_format = settings.cache_noise_format = told["format"]
-settings.cache_frame_start, settings.cache_frame_end = 1, told["frames"]
-settings.cache_type, settings.cache_resumable = "MODULAR", told["noise"]
+settings.cache_data_format = settings.cache_noise_format = reported["format"]
+settings.cache_frame_start, settings.cache_frame_end = 1, reported["frames"]
+settings.cache_type, settings.cache_resumable = "MODULAR", reported["noise"]
 
 bpy.context.view_layer.objects.active = domain
 with bpy.context.temp_override(object=domain, active_object=domain, selected_objects=[domain]):
     bpy.ops.fluid.bake_data("EXEC_DEFAULT")  # a job in the background would not end before the script
-    if told["noise"]:
+    if reported["noise"]:
         bpy.ops.fluid.bake_noise("EXEC_DEFAULT")
 frames = {}
-for number in range(1, told["frames"] + 1):
+for number in range(1, reported["frames"] + 1):
     scene.frame_set(number)
     evaluated = domain.evaluated_get(bpy.context.evaluated_depsgraph_get())
     inner = evaluated.modifiers[-1].domain_settings
@@ -80,4 +80,4 @@ for number in range(1, told["frames"] + 1):
         "centre": (at * density[..., None]).sum((0, 1, 2)).tolist(),
         "thick": [thick.min(0).tolist(), thick.max(0).tolist()],
     }
-(Path(folder) / "bake.json").write_text(json.dumps({"options": told, "frames": frames}))
+(Path(folder) / "bake.json").write_text(json.dumps({"options": reported, "frames": frames}))

@@ -16,7 +16,7 @@ import bpy
 import mathutils
 
 source, picture, options = sys.argv[sys.argv.index("--") + 1 :]
-told = {"blur": True, "samples": 32, "width": 300, "step": 1.0, "shutter": 0.5, "fps": 24} | json.loads(
+reported = {"blur": True, "samples": 32, "width": 300, "step": 1.0, "shutter": 0.5, "fps": 24} | json.loads(
     options
 )
 for thing in list(bpy.data.objects):
@@ -27,7 +27,7 @@ volume.data.grids.load()
 names = [grid.name for grid in volume.data.grids]
 velocity = next(name for name in ("velocity", "vel", "v") if name in names)
 volume.data.velocity_grid, volume.data.velocity_unit, volume.data.velocity_scale = velocity, "SECOND", 1.0
-low, high = mathutils.Vector(told["low"]), mathutils.Vector(told["high"])
+low, high = mathutils.Vector(reported["low"]), mathutils.Vector(reported["high"])
 centre, reach = (low + high) / 2, max(high - low)
 
 made = bpy.data.materials.new("fire")
@@ -62,15 +62,15 @@ camera.data.angle = math.radians(30)
 for thing in (sun, camera):
     bpy.context.collection.objects.link(thing)
 scene = bpy.context.scene
-scene.camera, scene.render.fps = camera, told["fps"]
+scene.camera, scene.render.fps = camera, reported["fps"]
 scene.world = bpy.data.worlds.new("world")
 scene.world.use_nodes = True
 scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.02, 0.025, 0.04, 1)
-scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", told["samples"], "CPU"
-scene.cycles.volume_step_rate = told["step"]
+scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", reported["samples"], "CPU"
+scene.cycles.volume_step_rate = reported["step"]
 scene.cycles.use_denoising = False  # Debian builds Blender without a denoiser
-scene.render.use_motion_blur, scene.render.motion_blur_shutter = told["blur"], told["shutter"]
-scene.render.resolution_x, scene.render.resolution_y = told["width"], round(told["width"] * 1.15)
+scene.render.use_motion_blur, scene.render.motion_blur_shutter = reported["blur"], reported["shutter"]
+scene.render.resolution_x, scene.render.resolution_y = reported["width"], round(reported["width"] * 1.15)
 scene.render.filepath = picture
 bpy.ops.render.render(write_still=True)
 Path(picture + ".json").write_text(json.dumps({"grids": names, "velocity": velocity}))

@@ -125,7 +125,8 @@ BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--pytho
 )
 def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     """Baked, raised, and imported again: box, voxel size and centre of mass, all in the world of the scene."""
-    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
+    from fluidsr.pipeline.upsample import upsample
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings
 
     number = 8
     run([*BLENDER, str(HERE / "clients_blender_bake.py"), "--", str(tmp_path), json.dumps(options)])
@@ -204,7 +205,8 @@ def test_blender_draws_our_frames_where_the_domain_is(tmp_path):
 @needs("blender")
 def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
     """A baked fire, upsampled, has its grids under their names, and is drawn by Cycles with motion blur."""
-    from fluidsr.pipeline.upsample import UpsampleSettings, upsample
+    from fluidsr.pipeline.upsample import upsample
+    from fluidsr.pipeline.upsample_settings import UpsampleSettings
     from fluidsr.volumes import vdb
 
     options = json.dumps({"fire": True, "adaptive": True, "scale": 2.0})
@@ -224,10 +226,24 @@ def test_fire_goes_through_with_its_flame_and_its_motion(tmp_path):
     pictures = []
     for blur in (False, True):
         end = np.add(fine.origin, np.multiply(fine.shape, fine.cell_size)).tolist()
-        told = {"blur": blur, "shutter": 8.0, "samples": 16, "width": 160, "low": fine.origin, "high": end}
+        reported = {
+            "blur": blur,
+            "shutter": 8.0,
+            "samples": 16,
+            "width": 160,
+            "low": fine.origin,
+            "high": end,
+        }
         picture = tmp_path / f"{blur}.png"
         run(
-            [*BLENDER, str(HERE / "clients_blender_fire.py"), "--", str(file), str(picture), json.dumps(told)]
+            [
+                *BLENDER,
+                str(HERE / "clients_blender_fire.py"),
+                "--",
+                str(file),
+                str(picture),
+                json.dumps(reported),
+            ]
         )
         show(picture, f"blender_fire_{blur}.png")
         pictures.append(imageio.imread(picture)[..., :3].astype(float))

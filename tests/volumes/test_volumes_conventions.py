@@ -123,7 +123,7 @@ def test_origins_and_coordinates_of_archives(tmp_path: Path) -> None:
     assert frame.cell_size == pytest.approx(CELL) and list(frame.fields()) == ["density", "velocity"]
 
 
-def test_what_of_an_archive_is_no_field_is_told(tmp_path: Path) -> None:
+def test_what_of_an_archive_is_no_field_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, **CENTRED, dx=CELL, spectrum=DENSITY.astype(complex), about=np.array({}, dtype=object))
     assert take(path).notes == ("'spectrum' is not an array of real numbers: it is left out",)
@@ -153,4 +153,4 @@ def test_hidden_files_folders_and_links_in_circles(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file matches"):
         sequence.expand([tmp_path / "nothing_*.npz"])
     (tmp_path / "s_0004.npz").symlink_to("s_0004.npz")
-    assert len(sequence.expand([tmp_path])) == 3  # told when it is read
+    assert len(sequence.expand([tmp_path])) == 3  # reported when it is read

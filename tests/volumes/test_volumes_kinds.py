@@ -20,22 +20,22 @@ def test_quarter_turns_and_mirrors_of_an_image_are_undone(tmp_path):
     write(path, Frame(DENSITY, VELOCITY, cell_size=0.1, origin=(1, 2, 3)), precision="float")
     data = path.read_bytes()
 
-    def told(direction):
+    def reported(direction):
         path.write_bytes(data.replace(b'Direction="1 0 0 0 1 0 0 0 1"', b'Direction="%s"' % direction))
         return read(path)
 
     assert b'Direction="1 0 0 0 1 0 0 0 1"' in data
-    mirrored = told(b"1 0 0 0 1 0 0 0 -1")
+    mirrored = reported(b"1 0 0 0 1 0 0 0 -1")
     np.testing.assert_array_equal(mirrored.density, DENSITY[:, :, ::-1])
     np.testing.assert_array_equal(mirrored.velocity, VELOCITY[..., ::-1])  # the world's components
     # The first point, at the center of the cell with the corner 3, is now the last one.
     np.testing.assert_allclose(mirrored.origin, (1, 2, 3.05 - 0.05 - 5 * 0.1))
-    turned = told(b"1 0 0 0 0 -1 0 1 0")  # index z runs down y, index y up z
+    turned = reported(b"1 0 0 0 0 -1 0 1 0")  # index z runs down y, index y up z
     np.testing.assert_array_equal(turned.density, DENSITY.transpose(0, 2, 1)[:, ::-1])
     np.testing.assert_allclose(turned.origin, (1, 2.05 - 0.5 - 0.05, 3.0))
     assert inspect(path).grids[0].shape == turned.shape
     with pytest.raises(VolumeError, match="rotated by less than a quarter turn"):
-        told(b"0.6 -0.8 0 0.8 0.6 0 0 0 1")
+        reported(b"0.6 -0.8 0 0.8 0.6 0 0 0 1")
 
 
 def grid(name, values, **metadata):

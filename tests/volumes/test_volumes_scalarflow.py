@@ -60,8 +60,8 @@ def test_a_folder_of_simulations_becomes_a_data_set(
     with pytest.raises(SystemExit) as stop:
         main(["import-dataset", str(tmp_path / "data"), *layout])
     assert stop.value.code == 0
-    told = capsys.readouterr().err
-    assert "sim_000001/reconstruction is left out" in told and "not a readable npz" in told
+    reported = capsys.readouterr().err
+    assert "sim_000001/reconstruction is left out" in reported and "not a readable npz" in reported
     first, second = Store.open(store).simulations()
     assert first.coarse_shape == (2, 2, 2) and first.fine_shape == (8, 8, 8)  # cut to whole coarse cells
     assert first.frames == 2 and first.attrs["first_frame"] == 1
@@ -71,7 +71,7 @@ def test_a_folder_of_simulations_becomes_a_data_set(
     np.testing.assert_array_equal(second.fine(0).density, density.astype(np.float16))
 
 
-def test_what_is_no_scalarflow_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_scalarflow_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="no such folder"):
         scalarflow.simulations(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no simulation in the ScalarFlow layout"):

@@ -1,4 +1,4 @@
-"""Files are read where they are asked for, and written as they are told."""
+"""Files are read where they are asked for, and written as asked."""
 
 import os
 import subprocess

@@ -10,8 +10,9 @@ from typing import Any
 
 from fluidsr import preview
 from fluidsr.errors import InputError
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef, FrameSequence
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.preview.style import OPTICAL_DEPTH_OF_EDGE
 
 SIDES = {"coarse": "coarse", "fine": "frames"}  # of a run, and their folders in it
@@ -45,7 +46,7 @@ def sides_of(folder: Path, frames_wanted: str | None = None) -> list[Side]:
 class Sequences:
     """The sides of a folder as they are now, with what is the same for all of their frames.
 
-    The first frame is read at once: it tells the dimension, the frame rate and the axis that points up, and what
+    The first frame is read at once: it gives the dimension, the frame rate and the axis that points up, and what
     cannot be read is refused before anything is served.
     """
 
@@ -55,7 +56,7 @@ class Sequences:
         self._folder, self._wanted = folder, frames_wanted
         self.sides = sides_of(folder, frames_wanted)
         first = next(iter(self.sides[-1].items.values()))
-        taken, _ = frame_sequence.take(first, read_options, ["density"])
+        taken, _ = frame_reading.take(first, read_options, ["density"])
         self._dt, self._dim = taken.frame.dt, taken.frame.dim
         self._camera = preview.Camera(up=up or read_options.up(taken))
 

@@ -19,7 +19,7 @@ from socketserver import TCPServer
 from fluidsr.errors import FluidsrError, InputError
 from fluidsr.json_values import plain
 from fluidsr.pipeline.events import failure
-from fluidsr.pipeline.frame_sequence import ReadOptions
+from fluidsr.pipeline.read_options import ReadOptions
 from fluidsr.pipeline.viewer.sequences import Sequences
 from fluidsr.pipeline.viewer.volume_cache import VolumeCache
 
@@ -45,7 +45,7 @@ _HEADERS = {
 def view(
     folder: Path,
     *,
-    tell: Callable[[str], None],
+    on_address: Callable[[str], None],
     edge: int = 128,
     frames_wanted: str | None = None,
     up: str | None = None,
@@ -55,12 +55,12 @@ def view(
 ) -> None:
     """Serve the frames of `folder` to browsers on this machine until a signal comes.
 
-    `tell` gets the address. Raises InputError for a folder without frames and for a port that is taken.
+    `on_address` is called with the address. Raises InputError for a folder without frames and for a port that is taken.
     """
     read_options = ReadOptions(density_grid=density_grid)
     cache = VolumeCache(edge, read_options)
     with Viewer(Sequences(folder, frames_wanted, read_options, up), cache, port) as viewer:
-        tell(viewer.url)
+        on_address(viewer.url)
         if browser:  # beside the server: a browser of the terminal does not return before its end
             threading.Thread(target=webbrowser.open, args=(viewer.url,), daemon=True).start()
         viewer.serve_forever()

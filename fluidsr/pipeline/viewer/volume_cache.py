@@ -14,8 +14,9 @@ import torch.nn.functional as F
 
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame
-from fluidsr.pipeline import frame_sequence
-from fluidsr.pipeline.frame_sequence import FrameRef, ReadOptions
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef
+from fluidsr.pipeline.read_options import ReadOptions
 
 EDGES = (16, 256)  # of a volume, in cells; every WebGL 2 takes 256
 PLANE = 8  # times as long an edge has a 2-D frame: an image of 8 x 128 cells is smaller than a volume of 128 a side
@@ -73,7 +74,7 @@ def volume_of(frame: Frame, edge: int, where: str = "density") -> Volume:
 class VolumeCache:
     """Volumes read when they are asked for; those used last are kept, in at most `most_bytes`. Safe for threads.
 
-    A file that has been written anew is read anew.
+    A file that has been rewritten is read again.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class VolumeCache:
         with self._lock:  # one frame is read at a time, which bounds the memory
             key = (item.source, item.step, *map(_state, (item.source, *item.parts)))
             if key not in self._kept:
-                frame = frame_sequence.read(item, self._read_options, ["density"])[0]
+                frame = frame_reading.read(item, self._read_options, ["density"])[0]
                 self._kept[key] = volume_of(frame, self.edge, str(item.source))
             self._kept.move_to_end(key)
             volume = self._kept[key]
@@ -106,7 +107,7 @@ class VolumeCache:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """What changes when a file is written anew."""
+    """What changes when a file is rewritten."""
     try:
         status = path.stat()
     except OSError as error:

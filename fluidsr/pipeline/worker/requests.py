@@ -115,12 +115,14 @@ def read(
 ) -> dict[str, Any]:
     """A volume file's frame, velocity in m/s: `shape`, `fields`, `shapes` (of each field), `cell_size`, `origin`,
     `time` and `dt`. With `result` the fields that it names are written there."""
-    from fluidsr.pipeline import frame_sequence
+    from fluidsr.pipeline import frame_reading
+    from fluidsr.pipeline.frame_sequence import FrameRef
+    from fluidsr.pipeline.read_options import ReadOptions
     from fluidsr.volumes.frame_number import frame_number
 
-    item = frame_sequence.FrameRef(frame_number(path) or 0, Path(path))
-    read_options = frame_sequence.ReadOptions(density_grid, velocity_grid)
-    frame, notes = frame_sequence.read(item, read_options, fields)
+    item = FrameRef(frame_number(path) or 0, Path(path))
+    read_options = ReadOptions(density_grid, velocity_grid)
+    frame, notes = frame_reading.read(item, read_options, fields)
     frame = frame.numpy()
     with SharedArrays(result or {}) as targets:
         for name, target in (result or {}).items():

@@ -74,7 +74,7 @@ class Service:
         self._queue.put(job)
 
     def forget(self, client: object) -> None:
-        """Cancel what a client has asked for that is not there any more."""
+        """Cancel the requests of a client that has disconnected."""
         with self._lock:
             ids = [job.request.id for job in self._jobs if job.client is client]
         for number in ids:

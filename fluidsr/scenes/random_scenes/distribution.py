@@ -1,8 +1,8 @@
-"""Distribution: what random scenes for training are drawn from, as a readable YAML document.
+"""Distribution: the ranges that random scenes for training are drawn from, as a readable YAML document.
 
-Where they take place (domains, boundaries, clocks, forces) is here, what they are about in kinds.py. Shares are of
-the domain's edges, and speeds are in *coarse cells per frame*: that is what a generator sees, so it meets the same
-range in training and at run time, whatever the size of the cells.
+What all kinds of scenes share (domain, boundary, time, physics, obstacles) is here; the ranges of each kind are in
+kinds.py. Lengths are fractions of the domain's edges, and speeds are in *coarse cells per frame*, as generators see
+them: the range is the same in training and at run time, whatever the cell size.
 """
 
 from __future__ import annotations
@@ -39,16 +39,19 @@ from fluidsr.scenes.random_scenes.ranges import (
 from fluidsr.scenes.sections import Numerics
 from fluidsr.scenes.yaml_loader import load_yaml_model
 
+FOLDER = Path(__file__).parents[1] / "distributions"
+DEFAULT = "default"
+
 
 class BoundaryWeights(Categorical):
-    """Weights of mixes of boundaries."""
+    """Weights of the boundaries."""
 
     open: Weight = Field(default=0.0, description="All sides open")
-    floor: Weight = Field(default=0.0, description="A floor, all else open")
-    room: Weight = Field(default=0.0, description="Walls and a floor, open above")
-    chimney: Weight = Field(default=0.0, description="Walls, open below and above")
+    floor: Weight = Field(default=0.0, description="A floor, all other sides open")
+    room: Weight = Field(default=0.0, description="Walls and a floor, open at the top")
+    chimney: Weight = Field(default=0.0, description="Walls, open at the bottom and the top")
     box: Weight = Field(default=0.0, description="All sides closed")
-    periodic: Weight = Field(default=0.0, description="Sideways axes periodic, a floor, open above")
+    periodic: Weight = Field(default=0.0, description="Horizontal axes periodic, a floor, open at the top")
     channel: Weight = Field(default=0.0, description="x periodic, a floor and a ceiling, z open")
 
 
@@ -59,7 +62,9 @@ class DomainRange(Strict):
     aspect: Annotated[Uniform, Field()] = Field(
         default=(0.6, 1.05), description="Other edges over the longest; rounded to whole coarse blocks of 8"
     )
-    lying: Probability = Field(default=0.15, description="How often the upright edge may be a shorter one")
+    lying: Probability = Field(
+        default=0.15, description="Probability that the vertical edge may be a shorter one"
+    )
 
 
 class TimeRange(Strict):
@@ -69,20 +74,20 @@ class TimeRange(Strict):
         default=(24.0,), description="One of these"
     )
     cfl: LogUniform = Field(
-        default=(3.0, 3.0), description="Cells that the fastest air may cross in a substep"
+        default=(3.0, 3.0), description="Cells that the fastest air may cross per substep"
     )
     max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
-        default=16, description="Most substeps in a frame"
+        default=16, description="Maximum number of substeps per frame"
     )
 
 
 class WarmUp(Strict):
-    """What passes before the first recorded frame."""
+    """The frames before the first recorded one."""
 
-    frames: UniformInt = Field(default=(12, 12), description="How many frames; drawn for each simulation")
+    frames: UniformInt = Field(default=(12, 12), description="Number of frames, drawn for each simulation")
     vorticity_confinement: OptionalUniform | None = Field(
         default=None,
-        description="Instead of physics.vorticity_confinement until recording begins; absent: that one",
+        description="Replaces physics.vorticity_confinement during the warm-up; absent: the same value",
     )
 
 
@@ -98,10 +103,12 @@ class DissipationRange(Strict):
 class PhysicsRange(Strict):
     """The forces."""
 
-    buoyant: Probability = Field(default=0.7, description="How often sources are warm, and warm air rises")
+    buoyant: Probability = Field(
+        default=0.7, description="Probability that sources are warm and warm air rises"
+    )
     rise: LogUniform = Field(
         default=(1.0, 3.5),
-        description="Coarse cells per frame that a free parcel comes to over half of the domain's height",
+        description="Speed that a free parcel reaches over half the domain's height, coarse cells per frame",
     )
     vorticity_confinement: OptionalUniform = Field(
         default=WithProbability(of=(0, 0)), description="As in a scene"
@@ -109,13 +116,9 @@ class PhysicsRange(Strict):
     dissipation: DissipationRange = Field(default=DissipationRange(), description="Decay of smoke and heat")
     wind: OptionalUniform = Field(
         default=WithProbability(of=(0, 0)),
-        description="Coarse cells per frame, along a sideways axis without walls",
+        description="Coarse cells per frame, along a horizontal axis without walls",
     )
     viscosity: OptionalUniform = Field(default=WithProbability(of=(0, 0)), description="m²/s")
-
-
-FOLDER = Path(__file__).parents[1] / "distributions"
-DEFAULT = "default"
 
 
 class ShapeWeights(Categorical):
@@ -127,7 +130,7 @@ class ShapeWeights(Categorical):
 
 
 class NoiseRange(Strict):
-    """Noise of every source that has smoke or force."""
+    """Noise of every source."""
 
     strength: Uniform = Field(default=(0.2, 0.9), description="Depth of the modulation")
     scale: Uniform = Field(default=(6.0, 20.0), description="Features across the longest edge")
@@ -138,45 +141,47 @@ class EmissionRange(Strict):
 
     density: Uniform = Field(default=(0.6, 1.0), description="Density")
     temperature: Uniform = Field(default=(0.6, 1.2), description="K, where the scene is buoyant")
-    noise: NoiseRange = Field(default=NoiseRange(), description="Breaks up the emission")
+    noise: NoiseRange = Field(default=NoiseRange(), description="Modulates the emission")
     shapes: ShapeWeights = Field(default=ShapeWeights(sphere=1.0), description="Of sources and obstacles")
 
 
 class ForcingRange(Strict):
-    """Velocity spheres: they push while they are on, and do nothing else."""
+    """Velocity spheres: they push the air while they are active, and emit nothing."""
 
     radius: Uniform = Field(default=(0.04, 0.1), description="Over the shortest edge")
     speed: LogUniform = Field(default=(0.5, 1.2), description="In any direction")
     without_buoyancy: PositiveBounded = Field(
-        default=1.7, description="Factor on the speed where nothing else drives"
+        default=1.7, description="Factor on the speed in scenes without buoyancy"
     )
-    seconds: Uniform = Field(default=(0.2, 1.5), description="How long each is on")
+    seconds: Uniform = Field(default=(0.2, 1.5), description="How long each is active, s")
 
 
 class ObstacleRange(Strict):
     """Solid bodies."""
 
-    chance: Probability = Field(default=0.3, description="How often there are any (a wake always has one)")
-    count: UniformInt = Field(default=(1, 2), description="How many")
+    chance: Probability = Field(
+        default=0.3, description="Probability that there are any (a wake always has one)"
+    )
+    count: UniformInt = Field(default=(1, 2), description="Number of obstacles")
     radius: Uniform = Field(default=(0.08, 0.16), description="Over the shortest edge")
-    moving: Probability = Field(default=0.0, description="How many of them move")
+    moving: Probability = Field(default=0.0, description="Fraction of them that move")
     travel: Uniform = Field(default=(0.2, 0.5), description="There and back, over the shortest edge")
     speed: LogUniform = Field(default=(0.3, 1.5), description="Of those that move")
 
 
 class Distribution(Strict):
-    """What random scenes are drawn from. Raises SceneError where it is wrong (`load_distribution`)."""
+    """The ranges that random scenes are drawn from; `load_distribution` reads and checks one."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         description="Letters, digits, '_', '-' and '.'"
     )
-    kinds: KindWeights = Field(description="What scenes are about")
-    boundary: BoundaryWeights = Field(description="Mixes of boundaries")
+    kinds: KindWeights = Field(description="Weights of the kinds of scenes")
+    boundary: BoundaryWeights = Field(description="Weights of the boundaries")
     domain: DomainRange = Field(default=DomainRange(), description="The domain")
     time: TimeRange = Field(default=TimeRange(), description="Frame rates and substeps")
-    warm_up: WarmUp = Field(default=WarmUp(), description="What passes before the first recorded frame")
+    warm_up: WarmUp = Field(default=WarmUp(), description="The frames before the first recorded one")
     physics: PhysicsRange = Field(default=PhysicsRange(), description="The forces")
-    numerics: Numerics = Field(default=Numerics(), description="As in a scene, the same for all")
+    numerics: Numerics = Field(default=Numerics(), description="As in a scene, the same for all scenes")
     sources: EmissionRange = Field(default=EmissionRange(), description="What sources emit")
     plume: PlumeRange = Field(default=PlumeRange(), description="Scenes of the kind plume")
     jet: JetRange = Field(default=JetRange(), description="Scenes of the kind jet")
@@ -195,15 +200,15 @@ def distributions() -> list[str]:
 def load_distribution(name_or_path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Distribution:
     """A shipped distribution by name, or one from a YAML file, with `KEY=VALUE` overrides applied.
 
-    Raises SceneError (`file:line: key: what; remedy`) for a wrong one, InputError where there is none.
+    Raises SceneError (`file:line: key: what; remedy`) for a wrong one, InputError if there is none of that name.
     """
-    word = str(name_or_path)
-    path, label = (FOLDER / f"{word}.yaml", f"{word}.yaml") if word in distributions() else (Path(word), word)
+    name = str(name_or_path)
+    path, label = (FOLDER / f"{name}.yaml", f"{name}.yaml") if name in distributions() else (Path(name), name)
     if not path.is_file():
-        near = difflib.get_close_matches(word, distributions(), n=1)
+        near = difflib.get_close_matches(name, distributions(), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"give a YAML file or {', '.join(distributions())}"
-        raise InputError(word, "there is no such distribution of scenes", remedy)
-    if word == DEFAULT and not overrides:
+        raise InputError(name, "there is no such distribution of scenes", remedy)
+    if name == DEFAULT and not overrides:
         return _default()
     return _load(path, label, overrides)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -32,38 +32,28 @@ def _short(value: tuple[float, float]) -> Any:
     return value[0] if value[0] == value[1] else list(value)
 
 
-_SPAN = WithJsonSchema({"type": ["number", "array"], "description": "a number, or [least, most]"})
-# Drawn evenly from [least, most]; one number is itself.
-Uniform = Annotated[
-    tuple[NotNegative, NotNegative],
-    BeforeValidator(_both), AfterValidator(_ordered), PlainSerializer(_short), _SPAN,
-]  # fmt: skip
-# Drawn evenly on a logarithmic scale, as speeds are.
+T = TypeVar("T")
 PositiveBounded = Annotated[Number, Field(gt=0, le=64)]
-LogUniform = Annotated[
-    tuple[PositiveBounded, PositiveBounded],
-    BeforeValidator(_both),
-    AfterValidator(_ordered),
-    PlainSerializer(_short),
-    _SPAN,
-]
 SmallInt = Annotated[Integer, Field(ge=0, le=64)]
-# A whole number from [least, most], both included.
-UniformInt = Annotated[
-    tuple[SmallInt, SmallInt],
+# [least, most] of a distribution's document; a number alone stands for both.
+_Range = Annotated[
+    tuple[T, T],
     BeforeValidator(_both),
     AfterValidator(_ordered),
     PlainSerializer(_short),
-    _SPAN,
+    WithJsonSchema({"type": ["number", "array"], "description": "a number, or [least, most]"}),
 ]
+Uniform: TypeAlias = _Range[NotNegative]  # drawn evenly
+LogUniform: TypeAlias = _Range[PositiveBounded]  # drawn evenly on a logarithmic scale, as speeds are
+UniformInt: TypeAlias = _Range[SmallInt]  # drawn evenly, both ends included
 Probability = Annotated[Number, Field(ge=0, le=1)]
 Weight = NotNegative
 
 
 class WithProbability(Strict):
-    """With `chance` a value drawn from `of`, else 0; a number or [least, most] alone is always drawn."""
+    """A value drawn from `of`, with probability `chance`, otherwise 0. A number or [least, most] alone has chance 1."""
 
-    chance: Probability = Field(default=1.0, description="How often there is any")
+    chance: Probability = Field(default=1.0, description="Probability of a value above 0")
     of: Uniform = Field(description="A number, or [least, most]")
 
 
@@ -75,7 +65,7 @@ OptionalUniform: TypeAlias = Annotated[WithProbability, BeforeValidator(_always)
 
 
 class Categorical(Strict):
-    """Choices with weights, of which at least one is above 0; those that are not named have weight 0."""
+    """Choices with weights, at least one of them above 0; choices not named have weight 0."""
 
     @model_validator(mode="after")
     def _some(self) -> Categorical:
@@ -84,7 +74,7 @@ class Categorical(Strict):
         return self
 
     def chances(self) -> dict[str, float]:
-        """Of each choice; they add up to 1."""
+        """The probability of each choice; they add up to 1."""
         weights: Mapping[str, float] = self.model_dump()
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items()}

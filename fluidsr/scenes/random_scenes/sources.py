@@ -1,4 +1,4 @@
-"""Who plays in a random scene: sources of each kind of scene, velocity spheres, obstacles."""
+"""The bodies of a random scene: the sources of each kind, velocity spheres, obstacles."""
 
 from __future__ import annotations
 
@@ -7,132 +7,138 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.scenes.random_scenes.sampler import SceneSampler as Dice
+from fluidsr.scenes.random_scenes.sampler import SceneSampler
 
 Body = dict[str, Any]
 
 
-def plume(dice: Dice, seconds: float) -> list[Body]:
+def plume(sampler: SceneSampler, seconds: float) -> list[Body]:
     """Inflows near the floor, pushed up."""
-    choice, sources = dice.choice.plume, []
-    for _ in range(dice.count(choice.count)):
-        velocity = 0.25 * dice.speed(choice.speed) * dice.direction()
-        velocity[1] = dice.speed(choice.speed if dice.buoyant else choice.push)
-        body = dice.body(dice.point((0.3, 0.7), (0.06, 0.2)), dice.radius(choice.radius))
-        sources.append(dice.smoke(body, velocity))
-    return sources + forcing(dice, choice.forcing, seconds)
+    ranges, sources = sampler.distribution.plume, []
+    for _ in range(sampler.uniform_int(ranges.count)):
+        velocity = 0.25 * sampler.speed(ranges.speed) * sampler.direction()
+        velocity[1] = sampler.speed(ranges.speed if sampler.buoyant else ranges.push)
+        body = sampler.body(sampler.point((0.3, 0.7), (0.06, 0.2)), sampler.radius(ranges.radius))
+        sources.append(sampler.smoke_source(body, velocity))
+    return sources + forcing(sampler, ranges.forcing, seconds)
 
 
-def jet(dice: Dice, seconds: float) -> list[Body]:
+def jet(sampler: SceneSampler, seconds: float) -> list[Body]:
     """A narrow, fast inflow, in any direction but down."""
-    choice = dice.choice.jet
-    direction = dice.direction(flat=bool(dice.rng.random() < 0.5))
+    ranges = sampler.distribution.jet
+    direction = sampler.direction(horizontal=bool(sampler.rng.random() < 0.5))
     direction[1] = abs(direction[1])
-    center = np.array(dice.extent) * (0.5 - 0.4 * direction)
-    body = dice.body(center.tolist(), dice.radius(choice.radius))
-    return [dice.smoke(body, dice.speed(choice.speed) * direction), *forcing(dice, choice.forcing, seconds)]
+    center = np.array(sampler.extent) * (0.5 - 0.4 * direction)
+    body = sampler.body(center.tolist(), sampler.radius(ranges.radius))
+    return [
+        sampler.smoke_source(body, sampler.speed(ranges.speed) * direction),
+        *forcing(sampler, ranges.forcing, seconds),
+    ]
 
 
-def collision(dice: Dice, seconds: float) -> list[Body]:
+def collision(sampler: SceneSampler, seconds: float) -> list[Body]:
     """Streams from the sides that meet somewhere near the middle."""
-    choice, sources = dice.choice.collision, []
-    meet = np.array(dice.point((0.4, 0.6), (0.35, 0.65)))
-    for _ in range(dice.count(choice.count)):
-        direction = dice.direction()
-        center = meet - direction * dice.rng.uniform(0.25, 0.4) * np.array(dice.extent)
-        body = dice.body(center.tolist(), dice.radius(choice.radius))
-        sources.append(dice.smoke(body, dice.speed(choice.speed) * direction))
+    ranges, sources = sampler.distribution.collision, []
+    meeting_point = np.array(sampler.point((0.4, 0.6), (0.35, 0.65)))
+    for _ in range(sampler.uniform_int(ranges.count)):
+        direction = sampler.direction()
+        center = meeting_point - direction * sampler.rng.uniform(0.25, 0.4) * np.array(sampler.extent)
+        body = sampler.body(center.tolist(), sampler.radius(ranges.radius))
+        sources.append(sampler.smoke_source(body, sampler.speed(ranges.speed) * direction))
     return sources
 
 
-def blobs(dice: Dice, seconds: float) -> list[Body]:
-    """Clouds that are there at the start, pushed somewhere, some of them fed on; forcing stirs them."""
-    choice, sources = dice.choice.blobs, []
-    for _ in range(dice.count(choice.count)):
-        body = dice.body(dice.point(choice.sideways, choice.upwards), dice.radius(choice.radius))
+def blobs(sampler: SceneSampler, seconds: float) -> list[Body]:
+    """Clouds present from the start, each with a random velocity or none; some keep emitting; forcing stirs them."""
+    ranges, sources = sampler.distribution.blobs, []
+    for _ in range(sampler.uniform_int(ranges.count)):
+        body = sampler.body(sampler.point(ranges.sideways, ranges.upwards), sampler.radius(ranges.radius))
         velocity = None
-        if dice.rng.random() < choice.pushed:
-            direction = dice.direction()
-            if choice.direction == "down":
+        if sampler.rng.random() < ranges.pushed:
+            direction = sampler.direction()
+            if ranges.direction == "down":
                 direction[1] = -abs(direction[1])
-            velocity = dice.speed(choice.speed) * direction
-        source = dice.smoke(body, velocity)
-        if dice.rng.random() >= choice.inflow:
-            source["seconds"] = [0.0, 1.5 / dice.fps]
+            velocity = sampler.speed(ranges.speed) * direction
+        source = sampler.smoke_source(body, velocity)
+        if sampler.rng.random() >= ranges.inflow:
+            source["seconds"] = [0.0, 1.5 / sampler.fps]
         sources.append(source)
-    return sources + forcing(dice, choice.forcing, seconds)
+    return sources + forcing(sampler, ranges.forcing, seconds)
 
 
-def wake(dice: Dice, seconds: float, wind: Sequence[float]) -> list[Body]:
-    """Sources upstream without a velocity: the wind takes their smoke along."""
-    choice, sources = dice.choice.wake, []
-    for _ in range(dice.count(choice.count)):
-        center = dice.point((0.3, 0.7), (0.2, 0.7))
+def wake(sampler: SceneSampler, seconds: float, wind: Sequence[float]) -> list[Body]:
+    """Sources upstream without a velocity of their own: the wind carries their smoke."""
+    ranges, sources = sampler.distribution.wake, []
+    for _ in range(sampler.uniform_int(ranges.count)):
+        center = sampler.point((0.3, 0.7), (0.2, 0.7))
         for axis, speed in enumerate(wind):
             if speed:
-                share = dice.rng.uniform(0.08, 0.2)
-                center[axis] = dice.extent[axis] * (share if speed > 0 else 1 - share)
-        sources.append(dice.smoke(dice.body(center, dice.radius(choice.radius)), None))
+                share = sampler.rng.uniform(0.08, 0.2)
+                center[axis] = sampler.extent[axis] * (share if speed > 0 else 1 - share)
+        sources.append(sampler.smoke_source(sampler.body(center, sampler.radius(ranges.radius)), None))
     return sources
 
 
-def forcing(dice: Dice, counts: Sequence[int], seconds: float) -> list[Body]:
-    """Spheres that push and do nothing else: stirring, stronger where there is no buoyancy."""
-    choice, spheres = dice.choice.forcing, []
-    more = 1.0 if dice.buoyant else choice.without_buoyancy
-    for _ in range(int(dice.rng.choice(list(counts)))):
-        on = dice.span(choice.seconds)
-        start = float(dice.rng.uniform(0, 0.7) * max(seconds - on, 0.0))
+def forcing(sampler: SceneSampler, counts: Sequence[int], seconds: float) -> list[Body]:
+    """Spheres that stir the air and emit nothing; stronger where there is no buoyancy."""
+    ranges, spheres = sampler.distribution.forcing, []
+    factor = 1.0 if sampler.buoyant else ranges.without_buoyancy
+    for _ in range(int(sampler.rng.choice(list(counts)))):
+        on = sampler.uniform(ranges.seconds)
+        start = float(sampler.rng.uniform(0, 0.7) * max(seconds - on, 0.0))
         spheres.append(
             {
                 "shape": "sphere",
-                "center": dice.point((0.2, 0.8), (0.2, 0.8)),
-                "radius": dice.radius(choice.radius),
-                "velocity": (more * dice.speed(choice.speed) * dice.direction()).tolist(),
-                "noise": dice.noise(),
-                "seconds": [start, start + max(on, 1.0 / dice.fps)],
+                "center": sampler.point((0.2, 0.8), (0.2, 0.8)),
+                "radius": sampler.radius(ranges.radius),
+                "velocity": (factor * sampler.speed(ranges.speed) * sampler.direction()).tolist(),
+                "noise": sampler.noise(),
+                "seconds": [start, start + max(on, 1.0 / sampler.fps)],
             }
         )
     return spheres
 
 
-def obstacles(dice: Dice, sources: Sequence[Body], seconds: float, *, always: bool) -> list[Body]:
-    """None mostly; else bodies that stand clear of the sources, or move about.
+def obstacles(sampler: SceneSampler, sources: Sequence[Body], seconds: float, *, always: bool) -> list[Body]:
+    """Mostly none; otherwise bodies that do not touch the sources, or that move.
 
-    With `always` there is one: where no place drawn is clear, that which is furthest off the sources.
+    `always`: at least one, if need be at the place drawn that is furthest from the sources.
     """
-    choice = dice.choice.obstacles
-    if dice.rng.random() >= choice.chance and not always:
+    ranges = sampler.distribution.obstacles
+    if sampler.rng.random() >= ranges.chance and not always:
         return []
     bodies: list[Body] = []
-    for _ in range(max(dice.count(choice.count), int(always))):
-        radius = max(dice.radius(choice.radius), 1.5 * dice.coarse)
-        center, room = _place_apart(dice, sources, 8 if always else 1)
-        body = dice.body(center, radius)
-        moves = dice.rng.random() < choice.moving
-        travel = dice.span(choice.travel) * dice.shortest * dice.direction()
-        speed = dice.speed(choice.speed)
+    for _ in range(max(sampler.uniform_int(ranges.count), int(always))):
+        radius = max(sampler.radius(ranges.radius), 1.5 * sampler.coarse_cell_size)
+        center, distance = _place_apart(sampler, sources, 8 if always else 1)
+        body = sampler.body(center, radius)
+        moves = sampler.rng.random() < ranges.moving
+        travel = sampler.uniform(ranges.travel) * sampler.shortest_edge * sampler.direction()
+        speed = sampler.speed(ranges.speed)
         if moves:
-            body["motion"] = _to_and_fro(travel, speed, seconds)
-        # A body reaches at most about 2 radii (a long cylinder's or a box's corner).
-        if moves or room > 2 * radius or (always and not bodies):
+            body["motion"] = _back_and_forth(travel, speed, seconds)
+        # Corners of boxes and long cylinders are up to about 2 radii from the centre.
+        if moves or distance > 2 * radius or (always and not bodies):
             bodies.append(body)
     return bodies
 
 
-def _place_apart(dice: Dice, sources: Sequence[Body], tries: int) -> tuple[list[float], float]:
-    """Of places drawn the one furthest off all sources, and how far that is."""
-    places = [dice.point((0.3, 0.7), (0.35, 0.75)) for _ in range(tries)]
-    rooms = [
-        min((float(np.linalg.norm(np.subtract(place, s["center"]))) for s in sources), default=np.inf)
+def _place_apart(sampler: SceneSampler, sources: Sequence[Body], tries: int) -> tuple[list[float], float]:
+    """Of `tries` random places the one furthest from all sources, and its distance (m) from the nearest."""
+    places = [sampler.point((0.3, 0.7), (0.35, 0.75)) for _ in range(tries)]
+    distances = [
+        min(
+            (float(np.linalg.norm(np.subtract(place, source["center"]))) for source in sources),
+            default=np.inf,
+        )
         for place in places
     ]
-    best = int(np.argmax(rooms))
-    return places[best], rooms[best]
+    best = int(np.argmax(distances))
+    return places[best], distances[best]
 
 
-def _to_and_fro(travel: np.ndarray, speed: float, seconds: float) -> list[Body]:
-    """Keyframes from -travel / 2 to travel / 2 and back, at even speed, until the scene is over."""
+def _back_and_forth(travel: np.ndarray, speed: float, seconds: float) -> list[Body]:
+    """Keyframes from -travel / 2 to travel / 2 and back, at constant speed, until the scene ends."""
     each = max(float(np.linalg.norm(travel)) / speed, 1e-3)
     count = min(int(np.ceil(seconds / each)) + 1, 1000)
     return [
@@ -140,10 +146,10 @@ def _to_and_fro(travel: np.ndarray, speed: float, seconds: float) -> list[Body]:
     ]
 
 
-CASTS: dict[str, Callable[[Dice, float], list[Body]]] = {
+SOURCES: dict[str, Callable[[SceneSampler, float], list[Body]]] = {
     "plume": plume,
     "jet": jet,
     "collision": collision,
     "blobs": blobs,
 }
-KINDS = (*CASTS, "wake")
+KINDS = (*SOURCES, "wake")

@@ -138,7 +138,7 @@ class WaveletTurbulence:
         whole = self._displacement.view(*self.cells, 3)
         bad = torn(whole, self.grid.periodic)
         whole[bad] = 0.0  # regenerate: c = x
-        bad |= torn(whole, self.grid.periodic)  # beside what was drawn anew, the texture is cut
+        bad |= torn(whole, self.grid.periodic)  # beside newly drawn parts, the texture is discontinuous
         amplitude = self.amplitude(velocity).masked_fill_(bad, 0.0)
         self._carry(velocity, dt / 2)
 
@@ -183,7 +183,7 @@ class WaveletTurbulence:
         return tensors.with_fields(fine, cell_size=coarse.cell_size / self.factor)
 
     def state(self) -> dict[str, Tensor]:
-        """Copies, on the CPU, of everything that `restore` needs to go on bit-identically."""
+        """Copies, on the CPU, of everything that `restore` needs to continue bit-identically."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
         return copies | {"time": torch.tensor(self.time, dtype=torch.float64)}

@@ -23,7 +23,7 @@ from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.inspect import value_range
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Axes, Vector
-from fluidsr.volumes.vdb.tree import Index
+from fluidsr.volumes.vdb.tree import Index, index_of
 
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
 _FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
@@ -158,12 +158,12 @@ class Resampled:
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         start = np.array(low) * self.ratio + first
         end = (np.array(high) - 1) * self.ratio + first
-        a = _index(np.floor(start - self.ratio / 2) - 1)
-        b = _index(np.floor(end + self.ratio / 2) + 3)
+        a = index_of(np.floor(start - self.ratio / 2) - 1)
+        b = index_of(np.floor(end + self.ratio / 2) + 3)
         own = _bounds(self.grid, self.axes)
         if own is not None and not self.grid.topology.background.any():  # beyond there is nothing to read
-            a = _index(np.clip(a, own[0], own[1]) - 1)
-            b = _index(np.clip(b, own[0], own[1]) + 1)
+            a = index_of(np.clip(a, own[0], own[1]) - 1)
+            b = index_of(np.clip(b, own[0], own[1]) + 1)
         values = _dense(self.grid, self.axes, a, b)
         values = values if number is None else values[number]
         whole = self.grid.value_type.dtype.kind in "iu"
@@ -277,15 +277,17 @@ def find(file: VdbFile, density: str | None, velocity: str | None, wanted: Seque
     kept = asides(file, density) if wanted is None else []
     if wanted is None:
         names = {grid.name for grid in kept}
-        for what, told in (
+        for heading, reasons in (
             (
                 "not smoke, copied unchanged to .vdb and left out of other formats",
                 {n: r for n, r in unfit.items() if n in names},
             ),
             ("left out", {n: r for n, r in unfit.items() if n not in names}),
         ):
-            if told:
-                notes.append(f"{what}: {', '.join(f'{name!r} ({reason})' for name, reason in told.items())}")
+            if reasons:
+                notes.append(
+                    f"{heading}: {', '.join(f'{name!r} ({reason})' for name, reason in reasons.items())}"
+                )
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
         named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
@@ -363,7 +365,7 @@ def _overlap(a: Placed, b: Placed) -> bool:
         return False
     if int(np.prod(high - low, dtype=object)) > _MOST_COMPARED:
         return True
-    box = _index(low), _index(high)
+    box = index_of(low), index_of(high)
     return bool((a.active(*box) & b.active(*box)).any())
 
 
@@ -391,7 +393,7 @@ def _placed(
                 faces = component
         whole = np.rint(exact)
         if (np.abs(exact - whole) <= tolerance).all():
-            return Placed(grid, axes, _index(whole), faces)
+            return Placed(grid, axes, index_of(whole), faces)
         exact = np.subtract(translation, translation0) / size0
     if faces and not axes.straight:
         raise VolumeError(
@@ -471,9 +473,4 @@ def _centre(values: np.ndarray, stored: np.ndarray | None, axis: int) -> np.ndar
 
 def _move(corner: Index, by: Sequence[int]) -> Index:
     x, y, z = (a - b for a, b in zip(corner, by, strict=True))
-    return x, y, z
-
-
-def _index(values: Any) -> Index:
-    x, y, z = (int(n) for n in values)
     return x, y, z

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fluidsr.errors import InputError, MissingFieldError
-from fluidsr.frame import Frame, rides_with_smoke
+from fluidsr.frame import Frame, moves_with_smoke
 from fluidsr.frame_grid import FrameGrid
 from fluidsr.volumes import grid_names, memory, siblings
 from fluidsr.volumes.staggered import FACES
@@ -193,7 +193,7 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
-    """What a VDB that is made of the frame keeps of this one. Ours says some things anew: place, time, statistics."""
+    """What a VDB that is made of the frame keeps of this one. Place, time and statistics are written again."""
     size, translation = place(layout.reference)
     return Style(
         {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
@@ -213,7 +213,7 @@ def _grid_style(field: str, grid: Grid) -> GridStyle:
     elif metadata.get("class") == "level set":  # read as smoke, outside of which there is nothing
         metadata["class"] = "fog volume"
     codec = "blosc" if grid.flags & compression.BLOSC else "zip" if grid.flags & compression.ZIP else "none"
-    smooth = kind.name == "half" or (kind.dtype.kind == "i" and rides_with_smoke(field))
+    smooth = kind.name == "half" or (kind.dtype.kind == "i" and moves_with_smoke(field))
     type_name = "float" if smooth else kind.name
     return GridStyle(name, type_name, kind.half or kind.name == "half", codec, metadata)
 
@@ -253,8 +253,8 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     low = triple(density.metadata, LOW) or (0, 0, 0)
     if not all(isinstance(n, int) for n in low):
         return None
-    told, there = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
-    if (np.abs(told - there) > 1e-6 * size + 1e-12 * np.abs(there)).any():
+    recorded, transformed = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
+    if (np.abs(recorded - transformed) > 1e-6 * size + 1e-12 * np.abs(transformed)).any():
         return None
     return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)
 

@@ -19,7 +19,7 @@ from fluidsr.volumes.vdb.binary import Cursor, Data
 from fluidsr.volumes.vdb.node_buffers import Blocks
 from fluidsr.volumes.vdb.topology import Topology, count_on, read_topology, unpack_masks
 from fluidsr.volumes.vdb.transform import Transform
-from fluidsr.volumes.vdb.tree import LEAF, Index
+from fluidsr.volumes.vdb.tree import LEAF, Index, index_of
 from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 
@@ -155,7 +155,7 @@ class Grid:
             return None
         low = np.min([c[0] for c in corners], axis=0)
         high = np.max([c[1] for c in corners], axis=0)
-        return _index(low), _index(high)
+        return index_of(low), index_of(high)
 
     @property
     def active_voxels(self) -> int:
@@ -253,8 +253,3 @@ class Grid:
         else:
             values = node_buffers.decode(cursor, found, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)
-
-
-def _index(values: np.ndarray) -> Index:
-    x, y, z = (int(n) for n in values)
-    return x, y, z

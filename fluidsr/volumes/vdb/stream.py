@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fluidsr import atomic
-from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import QUARTER_TURNS
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.frame_number import frame_number
 from fluidsr.volumes.quantize import POSITIONS
 from fluidsr.volumes.staggered import FACES
+from fluidsr.volumes.stream_boxes import as_3d, checked_box
 from fluidsr.volumes.units import GridStyle, Style
 from fluidsr.volumes.vdb import compression, writer
 from fluidsr.volumes.vdb.leaf_builder import Collector
@@ -96,25 +96,10 @@ class FrameStream:
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
         """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
-        if name not in self._collectors:
-            raise InputError(
-                "put", f"there is no field {name!r}", f"name one of {', '.join(self._collectors)}"
-            )
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()
-        values = np.asarray(values, np.float32)
         vector = name in self._vectors
-        if len(low) != self._dim or values.ndim != self._dim + vector:
-            what = f"a box of shape {values.shape} at {tuple(low)} in {self._dim} dimensions"
-            raise InputError(
-                name, what, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first"
-            )
-        if self._dim == 2:  # one voxel thick, and no velocity across
-            values = values[..., None]
-            if vector and len(values) == 2:
-                values = np.concatenate([values, np.zeros((1, *values.shape[1:]), np.float32)])
+        box = checked_box(name, low, values, self._collectors, self._dim, vector)
         at = [a + n for a, n in zip(self._low, three(low, 0), strict=True)]
-        self._collectors[name].put(at, values)
+        self._collectors[name].put(at, as_3d(box, self._dim, vector))
 
     def finish(self, file: BinaryIO) -> None:
         """Write all that has come into `file`."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.volumes.vdb.binary import Cursor, pack_string
-from fluidsr.volumes.vdb.tree import Index
+from fluidsr.volumes.vdb.tree import Index, index_of
 
 Vector = tuple[float, float, float]
 _SCALE_BLOCK = "15d"
@@ -130,14 +130,14 @@ class Axes:
             (low[i], high[i]) if sign > 0 else (1 - high[i], 1 - low[i])
             for i, sign in zip(self.order, self.signs, strict=True)
         ]
-        return _index(a for a, _ in pairs), _index(b for _, b in pairs)
+        return index_of(a for a, _ in pairs), index_of(b for _, b in pairs)
 
     def of_file(self, low: Index, high: Index) -> tuple[Index, Index]:
         """The way back of `turned`."""
         first, last = [0, 0, 0], [0, 0, 0]
         for i, sign, a, b in zip(self.order, self.signs, low, high, strict=True):
             first[i], last[i] = (a, b) if sign > 0 else (1 - b, 1 - a)
-        return _index(first), _index(last)
+        return index_of(first), index_of(last)
 
     def turn(self, values: np.ndarray) -> np.ndarray:
         """Values `[..., x, y, z]` of a box of the file's indices, in the order of the turned ones."""
@@ -145,11 +145,6 @@ class Axes:
         values = values.transpose(*range(lead), *(lead + i for i in self.order))
         flips: tuple[Any, ...] = (Ellipsis, *(slice(None, None, sign) for sign in self.signs))
         return values[flips]
-
-
-def _index(values: Iterable[int]) -> Index:
-    x, y, z = values
-    return x, y, z
 
 
 def _vector(values: Iterable[float]) -> Vector:

@@ -6,12 +6,21 @@ nodes: a leaf knows its place, and a constant region (a tile) knows its place an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 Index = tuple[int, int, int]
+
+
+def index_of(values: Iterable[Any]) -> Index:
+    """Three whole numbers as an index."""
+    x, y, z = (int(n) for n in values)
+    return x, y, z
+
+
 LEAF, NODE, BRANCH = 8, 128, 4096  # voxels along the edge of a leaf, of its node, of a child of the root
 
 

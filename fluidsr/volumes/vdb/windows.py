@@ -22,7 +22,7 @@ from fluidsr.volumes.vdb.inspect import value_range
 from fluidsr.volumes.vdb.metadata import SHAPE, triple
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.topology import count_on
-from fluidsr.volumes.vdb.tree import LEAF, NODE, Index
+from fluidsr.volumes.vdb.tree import LEAF, NODE, Index, index_of
 
 _BLENDER = "file_base_resolution"
 
@@ -49,7 +49,7 @@ class Windows:
 
     def take(self, low: Sequence[int], high: Sequence[int]) -> Taken:
         """The cells from `low` to `high` (exclusive) as a frame of their own."""
-        a, b = (_index(np.add(corner, self.low)) for corner in (low, high))
+        a, b = (index_of(np.add(corner, self.low)) for corner in (low, high))
         return take_window(self.file, self.layout, a, b)
 
     def ranges(self) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
@@ -89,8 +89,8 @@ class Windows:
         shape = self.place.shape
         boxes = []
         for at in sorted(found):
-            low = _index(np.maximum(np.multiply(at, edge), 0))
-            high = _index(np.minimum(np.multiply(np.add(at, 1), edge), shape))
+            low = index_of(np.maximum(np.multiply(at, edge), 0))
+            high = index_of(np.minimum(np.multiply(np.add(at, 1), edge), shape))
             if all(a < b for a, b in zip(low, high, strict=True)):
                 boxes.append((low, high))
         return boxes
@@ -107,7 +107,7 @@ def open_windows(
     max_bytes: int | None = None,
 ) -> Iterator[Windows | None]:
     """Open a file to read it block by block; None for one that only makes sense as a whole: empty, flat, turned,
-    Blender's. `margin` as in `frame_sequence.read`."""
+    Blender's. `margin` as in `frame_reading.read`."""
     with open_frame(path, max_bytes) as file:
         if not file.grids:
             yield None
@@ -127,7 +127,7 @@ def open_windows(
         size, translation = place_of(layout.reference)
         shape = tuple((high - low).tolist())
         origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low.tolist(), strict=True))
-        yield None if min(shape) < 2 else Windows(file, layout, _index(low), FrameGrid(shape, size, origin))
+        yield None if min(shape) < 2 else Windows(file, layout, index_of(low), FrameGrid(shape, size, origin))
 
 
 def _parts(layout: Layout) -> list[Part]:
@@ -152,8 +152,3 @@ def _touched(low: np.ndarray, high: np.ndarray, edge: int) -> set[tuple[int, ...
         at = np.unique(np.minimum(first + offset, last), axis=0)
         found |= set(map(tuple, at.tolist()))
     return found
-
-
-def _index(values: np.ndarray) -> Index:
-    x, y, z = (int(n) for n in values)
-    return x, y, z

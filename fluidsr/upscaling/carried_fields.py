@@ -1,9 +1,9 @@
-"""The fields beside the density: what rides with the smoke is sharpened with the density's detail, velocity is
-interpolated, whole numbers are repeated.
+"""Upsampling the fields other than density: fields that the flow carries along with the smoke are sharpened with the
+density's detail, velocity is interpolated, whole numbers are repeated.
 
-A field carried by the same flow has its detail where the density has it. To its cubic interpolation is added the
-density's detail, what the generator made of it less its cubic interpolation, times the slope of the field over the
-density among the neighboring coarse cells, and the sum is kept within the range that the field had.
+A field carried by the same flow has its detail in the same places as the density. The density's detail is the output of
+the generator minus cubic interpolation. Multiplied by the slope of the field over the density among the neighboring
+coarse cells, it is added to the field's cubic interpolation; the sum is clamped to the range that the field had.
 """
 
 from __future__ import annotations
@@ -17,63 +17,58 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fluidsr.frame import rides_with_smoke
+from fluidsr.frame import moves_with_smoke
 from fluidsr.models.blocks import trim
 from fluidsr.models.resample import upsample, upsample_faces
 from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
-CUBIC_REACH = 2  # the most of these, and of the slopes with their neighbors
-_WAYS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # whatever their values
-# A color is what smoke has, however much there is of it: it does not follow the density's detail, and channels that are
-# sharpened each by itself would leave the colors that there are.
+CUBIC_REACH = 2  # coarse cells that any of the methods reads, the slopes with their neighbors included
+_METHODS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # regardless of their values
+# A color does not depend on the amount of smoke, so it does not follow the density's detail; and channels sharpened
+# independently would give colors that the frame does not have.
 _COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)
-_REACH = {
-    "linear": 1,
-    "cubic": CUBIC_REACH,
-    "nearest": 0,
-    "faces": 1,
-}  # coarse cells read beyond a cell's own
-_WAYS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
-_LITTLE = 1e-2  # of the largest density; where it varies by less, the slope over it goes to zero
+_REACH = {"linear": 1, "cubic": CUBIC_REACH, "nearest": 0, "faces": 1}  # coarse cells read around each cell
+_METHODS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
+_LITTLE = 1e-2  # of the largest density; where density varies by less, the slope over it tends to zero
 _NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 
 
-def way_of(name: str, values: Any) -> str:
-    """How the field becomes finer: `carried` (with the density's detail), `linear`, `nearest` for whole numbers, or
-    `faces` for a velocity on them."""
-    if name in _WAYS:
-        return _WAYS[name]
+def method_of(name: str, values: Any) -> str:
+    """The method by which the field is upsampled: `carried` (with the density's detail), `linear`, `nearest` for whole
+    numbers, or `faces` for a velocity on faces."""
+    if name in _METHODS:
+        return _METHODS[name]
     if _COLOR.fullmatch(name):
         return "linear"
-    if rides_with_smoke(name):
+    if moves_with_smoke(name):
         return "carried"
     return "nearest" if bool((values == values.round()).all()) else "linear"
 
 
-def described(ways: Mapping[str, str]) -> str | None:
-    """A sentence on what is done with each field (its way by name), None where density is alone."""
+def described(methods: Mapping[str, str]) -> str | None:
+    """A sentence on how each field is upsampled, given the method of each; None if there is none beside density."""
     words = {"carried": "sharpened as the density", "linear": "interpolated", "nearest": "repeated"}
     sentences = [
-        f"{', '.join(name for name, way in ways.items() if way == each)} {word}"
+        f"{', '.join(name for name, method in methods.items() if method == each)} {word}"
         for each, word in words.items()
-        if each in ways.values()
+        if each in methods.values()
     ]
     return f"fields beside the density: {'; '.join(sentences)}" if sentences else None
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Of a frame that is upsampled window by window: how each field becomes finer, and the range of each of its
-    components in all of it."""
+class WholeFrame:
+    """Of a frame that is upsampled window by window: the method of each field, and the range of each of its components
+    in the whole frame."""
 
-    ways: Mapping[str, str]
+    methods: Mapping[str, str]
     ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 class Carried:
-    """A scalar `[*S]` or vector `[c, *S]` that rides with the density: each component keeps its range, its own or
-    `bounds`."""
+    """A scalar `[*S]` or vector `[c, *S]` that the flow carries with the density: each component keeps its range in the
+    array, or `bounds`."""
 
     def __init__(
         self,
@@ -95,7 +90,7 @@ class Carried:
         self._slope = _slope(array, density, little)
 
     def of(self, box: Box, fine_density: Tensor | None) -> Tensor:
-        """The coarse cells `box`, where the generator made `fine_density` of them; None where it made no smoke."""
+        """The fine values of the coarse cells `box`, whose fine density is `fine_density`; None: no smoke there."""
         values = interpolated(self._array, box, self._factor, "cubic")
         near = box.grown(CUBIC_REACH, self._density.shape).of(self._density)
         if bool(near.any()):
@@ -122,8 +117,8 @@ def _slope(array: Tensor, density: Tensor, little: float) -> Tensor:
 def interpolated(array: Tensor, box: Box, factor: int, order: str) -> Tensor:
     """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
 
-    `order` is that of `upsample`, or `faces` (`upsample_faces`). The same, bit for bit, as that part of the whole field
-    upsampled at once; values and unit stay.
+    `order` is that of `upsample`, or `faces` (`upsample_faces`). Bit for bit the same as that part of the whole field
+    upsampled at once; unit and range are unchanged.
     """
     dim, reach = len(box.lo), _REACH[order]
     shape = tuple(array.shape[-dim:])

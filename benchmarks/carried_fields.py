@@ -2,7 +2,7 @@
 
     fluidsr simulate plume --model none --set 'domain.resolution=[96,144,96]' --set domain.cell_size=0.0133333 \\
         --set 'output.fields=[density,temperature,velocity]' --set output.precision=float --format npz -o runs/heat
-    python benchmarks/companions.py runs/heat/frames --model smoke3d-x4 --step 4
+    python benchmarks/carried_fields.py runs/heat/frames --model smoke3d-x4 --step 4
 
 Each fine frame is filtered by the generator's factor and restored. Told are medians over frames: PSNR and log-spectrum
 error with the density that the generator makes, and with the true one.
@@ -22,7 +22,7 @@ from fluidsr import metrics, upscaling, volumes
 from fluidsr.frame import Frame
 from fluidsr.models.resample import downsample, upsample
 from fluidsr.upscaling import Box
-from fluidsr.upscaling.companions import Carried
+from fluidsr.upscaling.carried_fields import Carried
 
 LITTLE = 1e-2  # of the largest density
 Way = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -6,7 +6,7 @@ import torch
 
 from fluidsr.models.resample import upsample, upsample_faces
 from fluidsr.upscaling import Box
-from fluidsr.upscaling.companions import Carried, described, way_of
+from fluidsr.upscaling.carried_fields import Carried, described, method_of
 
 FACTOR = 4
 
@@ -50,10 +50,12 @@ def test_faces_that_coincide_keep_their_values() -> None:
 def test_each_field_has_its_way() -> None:
     half, whole = np.full(2, 0.5), np.zeros(2)
     names = ["velocity", "velocity.faces", "solid", "flame", "Cd", "color_r", "id", "pressure"]
-    ways = {name: way_of(name, half if name == "pressure" else whole) for name in names}
-    assert list(ways.values()) == [
+    methods = {name: method_of(name, half if name == "pressure" else whole) for name in names}
+    assert list(methods.values()) == [
         "linear", "faces", "linear", "carried", "linear", "carried", "nearest", "linear"
     ]  # fmt: skip
-    told = "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
-    assert described(ways) == f"{told} interpolated; id repeated"
+    reported = (
+        "fields beside the density: flame, color_r sharpened as the density; velocity, solid, Cd, pressure"
+    )
+    assert described(methods) == f"{reported} interpolated; id repeated"
     assert described({}) is None

@@ -1,0 +1,187 @@
+"""Reading the frames of a sequence: with their units, time and place, whole or block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from fluidsr import volumes
+from fluidsr.errors import InputError, MissingFieldError
+from fluidsr.frame import Frame
+from fluidsr.frame_grid import FrameGrid, joined, padded, turned
+from fluidsr.pipeline.frame_sequence import FrameRef
+from fluidsr.pipeline.read_options import ReadOptions, box_of
+from fluidsr.volumes.quantize import check_finite as check_values
+from fluidsr.volumes.staggered import FACES
+
+if TYPE_CHECKING:
+    from fluidsr.volumes import vdb
+
+Fields = TypeVar("Fields", bound="Sequence[str] | None")
+Result = TypeVar("Result")
+BLOCK = 64  # cells along the edge of the blocks that a mostly empty frame is read by
+SPARSE_BYTES = 1 << 30  # as arrays; a smaller frame is read as a whole
+_SPARSE_SHARE = 0.25  # of its box that the blocks of a sparse frame take at most
+
+
+@contextmanager
+def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None]:
+    """Let an InputError about one of `fields` (None: about anything) name the file of the frame, too."""
+    try:
+        yield
+    except InputError as error:
+        if fields is not None and error.where not in fields:
+            raise
+        raise type(error)(f"{source}: {error.where}", error.what, error.remedy) from None
+
+
+def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
+    """What to ask of a file for density and `fields`: with velocity, and, should it have none, without."""
+    others = [name for name in fields if name not in ("density", "velocity")]
+    return [["density", "velocity", *others], ["density", *others]]
+
+
+def read(
+    item: FrameRef,
+    read_options: ReadOptions,
+    fields: Sequence[str] | None = None,
+    margin: int = 0,
+    dim: int | None = None,
+) -> tuple[Frame, tuple[str, ...]]:
+    """The frame, its velocity in m/s, and sentences for the user. A frame without velocity is read, too.
+
+    Where its file says nothing of time, it is that of its series, or its number times `dt`. A frame whose box
+    is merely that of its active voxels gets `margin` empty cells around it: what is drawn beyond the edge of
+    the smoke would otherwise be cut off. With `dim` 3 one layer of a 3-D file stays one.
+    """
+    taken, _ = take(item, read_options, fields, ("density",))
+    frame = in_its_place(taken, item, read_options, margin, dim)
+    present = frame.fields()
+    return frame.with_fields({n: present[n] for n in present if n != FACES}), taken.notes
+
+
+def in_its_place(
+    taken: volumes.Taken, item: FrameRef, read_options: ReadOptions, margin: int = 0, dim: int | None = None
+) -> Frame:
+    """The frame that was taken, in m/s and with its time; the rest as of `read`."""
+    if dim == 3:
+        taken = taken.lifted()
+    frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
+    if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
+        # Turned, a lower face may be an upper one: only the velocity at the centres is kept.
+        fields = {name: values for name, values in frame.fields().items() if name != FACES}
+        frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
+    if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):
+        frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
+    return padded(frame, margin) if taken.tight and margin else frame
+
+
+def check_finite(item: FrameRef, frame: Frame) -> None:
+    """Raise NotFiniteError, with the file and the field, for a frame that holds a NaN or an infinity."""
+    for name, values in frame.fields().items():
+        with naming(item.source):
+            check_values(name, values, values)
+
+
+def _begins_at_zero(item: FrameRef) -> bool:
+    """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
+    if item.second is None:
+        return False
+    try:
+        return (volumes.inspect(item.second).time or 0.0) > 0.0
+    except InputError:
+        return False  # a damaged frame is reported when its turn comes
+
+
+def assumed_rate(taken: volumes.Taken, read_options: ReadOptions) -> Iterator[str]:
+    """A sentence for the user where the frame's motion rests on a frame rate that nobody has stated."""
+    rate = taken.assumed_rate(read_options.velocity_unit, read_options.frame_rate)
+    if rate is not None:
+        yield f"states no frame rate: {rate:g} frames per second are assumed (--frame-rate sets it)"
+
+
+def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[volumes.Taken, Fields]:
+    """The frame as its file has it, with the first of the lists of fields `wanted` that the file can give; and
+    which one that is."""
+
+    def read(fields: Fields) -> tuple[volumes.Taken, Fields]:
+        found = [
+            volumes.take(
+                source,
+                density_grid=read_options.density_grid,
+                velocity_grid=read_options.velocity_grid,
+                fields=fields,
+                step=item.step,
+                crop=box_of(read_options.crop) or read_options.crop,
+                faces=True,
+            )
+            for source in (item.source, *item.parts)
+        ]
+        whole = joined([taken.frame for taken in found])
+        return replace(found[0], frame=whole), fields
+
+    return _first(read, wanted)
+
+
+@contextmanager
+def windows(
+    item: FrameRef, read_options: ReadOptions, wanted: Sequence[Sequence[str] | None], margin: int = 0
+) -> Iterator[vdb.Windows | None]:
+    """A VDB to be read block by block, with the first of the lists of fields that it has; None for other files, for a
+    frame of several files, and for one that is cropped or turned."""
+    from fluidsr.volumes import vdb
+
+    if read_options.crop or read_options.axes or item.parts or item.source.suffix.lower() != ".vdb":
+        yield None
+        return
+    with ExitStack() as stack:
+        source = None
+        for number, fields in enumerate(wanted, start=1):
+            try:
+                source = stack.enter_context(
+                    vdb.open_windows(
+                        item.source,
+                        density_grid=read_options.density_grid,
+                        velocity_grid=read_options.velocity_grid,
+                        fields=fields,
+                        margin=margin,
+                    )
+                )
+                break
+            except MissingFieldError:
+                if number == len(wanted):
+                    raise
+        yield source
+
+
+def is_sparse(source: vdb.Windows, edge: int, reach: int) -> bool:
+    """Whether a frame is so large and so empty that it is better read by its blocks of `edge` cells."""
+    if source.dense_bytes < SPARSE_BYTES:
+        return False
+    cells = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in source.blocks(edge, reach))
+    return cells <= _SPARSE_SHARE * math.prod(source.place.shape)
+
+
+def box(item: FrameRef, read_options: ReadOptions, *wanted: Sequence[str]) -> FrameGrid | None:
+    """The box that `take` would find in a VDB, without its values; None for one without active voxels."""
+    from fluidsr.volumes import vdb
+
+    def read(fields: Sequence[str]) -> FrameGrid | None:
+        density, velocity = read_options.density_grid, read_options.velocity_grid
+        return vdb.read_box(item.source, density_grid=density, velocity_grid=velocity, fields=fields)
+
+    return _first(read, wanted)
+
+
+def _first(read: Callable[[Fields], Result], wanted: Sequence[Fields]) -> Result:
+    """What `read` gives for the first of the lists of fields that the file has whole."""
+    for fields in wanted:
+        try:
+            return read(fields)
+        except MissingFieldError as error:
+            missing = error
+    raise missing

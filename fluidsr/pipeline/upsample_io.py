@@ -1,0 +1,108 @@
+"""Reading a frame that is to be upsampled, and opening the files of the fine one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluidsr import volumes
+from fluidsr.errors import InputError
+from fluidsr.frame import CONFIDENCE, Frame
+from fluidsr.frame_grid import FrameGrid
+from fluidsr.pipeline import frame_reading
+from fluidsr.pipeline.frame_sequence import FrameRef
+from fluidsr.pipeline.frame_writer import FrameWriter
+from fluidsr.pipeline.upsample_settings import UpsampleSettings
+from fluidsr.pipeline.written_style import WrittenStyle
+from fluidsr.volumes.staggered import FACES
+
+_MOST_MARGIN = 4  # coarse cells
+
+
+def open_files(
+    item: FrameRef,
+    root: Path,
+    settings: UpsampleSettings,
+    taken: volumes.Taken,
+    frame: Frame,
+    place: FrameGrid,
+    fields: Sequence[str],
+    formats: Sequence[str],
+) -> tuple[FrameWriter, dict[str, Any]]:
+    """The files of the fine frame of `frame`, which is at `place` and was `taken` from a file, and its record without
+    seconds and notes."""
+    written = WrittenStyle.of(taken, settings.intake, settings.precision, settings.naming)
+    record = {
+        "source": str(item.source),
+        "time": frame.time,
+        "shape": list(place.shape),
+        "cell_size": place.cell_size,
+        "up": written.up,
+        "grids": written.grids(fields),
+    }
+    files = FrameWriter(
+        item.targets(root, formats),
+        place,
+        time=frame.time,
+        dt=frame.dt,
+        fields=fields,
+        vectors=frame.vectors,
+        threshold=settings.threshold,
+        **written.options,
+    )
+    return files, record
+
+
+def assumptions(
+    taken: volumes.Taken, frame: Frame, settings: UpsampleSettings, upscalers: Sequence[Any]
+) -> Iterator[str]:
+    """Sentences for the user about what was assumed of the frame that was `taken` and is upsampled as `frame`."""
+    if taken.frame.dim < frame.dim:
+        name = upscalers[0].card.name
+        yield f"is a 2-D frame, of which the 3-D model '{name}' makes several layers (for 2-D: --model smoke2d-x4)"
+    if any(each.reads_velocity for each in upscalers):
+        yield from frame_reading.assumed_rate(taken, settings.intake)
+
+
+def velocity_or_zero(frame: Frame, item: FrameRef, settings: UpsampleSettings, needed: bool) -> Frame:
+    """The frame, with a velocity of zero where it has none and may do without. Raises InputError where it may not."""
+    still = not bool(np.asarray(frame.density).any())  # before the smoke there need be no velocity
+    if frame.velocity is None and (settings.zero_velocity or still):
+        return frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
+    if frame.velocity is None and needed:
+        vectors = ", ".join(map(repr, frame.vectors))
+        named = (
+            f"name its grid with `velocity_grid` ({vectors})"
+            if vectors
+            else "name its grid with `velocity_grid`"
+        )
+        raise InputError(
+            str(item.source),
+            "has no velocity: without it the detail does not move with the smoke, and flickers",
+            f"{named}, or accept that with `zero_velocity`",
+        )
+    return frame
+
+
+def read_frame(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
+    """The frame with the fields that are wanted, and velocity where there is one."""
+    if not settings.fields:
+        return frame_reading.take(item, settings.intake, None)[0]
+    fields = [name for name in settings.fields if name not in ("velocity", CONFIDENCE)]
+    with_velocity, without = frame_reading.with_velocity_if_any(fields)
+    if "velocity" in settings.fields:
+        return frame_reading.take(item, settings.intake, with_velocity)[0]
+    return frame_reading.take(item, settings.intake, with_velocity, without)[0]
+
+
+def is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    """Whether the field is asked for; a velocity on faces where velocity is."""
+    return name in wanted or (name == FACES and "velocity" in wanted)
+
+
+def margin(card: Any) -> int:
+    """Coarse cells beyond the smoke that the generator may put smoke into."""
+    return min(card.support_radius or _MOST_MARGIN, _MOST_MARGIN)

@@ -1,0 +1,36 @@
+"""The boxes that a frame is written by: checked, and as 3-D arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from fluidsr.errors import InputError
+
+
+def checked_box(
+    name: str, low: Sequence[int], values: Any, fields: Collection[str], dim: int, vector: bool
+) -> np.ndarray:
+    """The `values` of a box that begins at cell `low`, of NumPy or torch, as float32: `[x, y(, z)]`, with the
+    components first if `vector`. Raises InputError for a field that is not one of `fields` and for another shape."""
+    if name not in fields:
+        raise InputError("put", f"there is no field {name!r}", f"name one of {', '.join(fields)}")
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    box = np.asarray(values, np.float32)
+    fits = len(low) == dim and box.ndim == dim + vector and not (vector and len(box) not in (dim, 3))
+    if not fits:
+        what = f"a box of shape {box.shape} at {tuple(low)} in {dim} dimensions"
+        raise InputError(name, what, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first")
+    return box
+
+
+def as_3d(box: np.ndarray, dim: int, vector: bool) -> np.ndarray:
+    """A box of a 2-D frame as one layer, without velocity across it; one of a 3-D frame as it is."""
+    if dim == 2:
+        box = box[..., None]
+        if vector and len(box) == 2:
+            box = np.concatenate([box, np.zeros((1, *box.shape[1:]), box.dtype)])
+    return box
