@@ -38,7 +38,9 @@ from fluidsr.upscaling.network_input import (
     VelocityScale,
     check_finite,
     checked_factor,
+    density_unit,
     prepare_input,
+    typical_density,
 )
 from fluidsr.upscaling.solids import FineSolid, Solids, continued
 from fluidsr.upscaling.statistics import Cost, Statistics
@@ -287,21 +289,22 @@ class Upscaler:
         if others is not None:
             check_finite(others)
         scaled = self._checked_detail(detail, frame.shape)
-        network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
+        unit = self._density_unit(frame, whole)
+        network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity, unit)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
         if history and any(self.periodic):  # the distance that smoke can have moved
-            reach += HISTORY_REACH + furthest_distance((frame, *history), self.device)
+            reach += HISTORY_REACH + furthest_distance((frame, *history), self.device, unit)
         elif previous is not None and any(self.periodic):
-            reach += _CARRIED_REACH + furthest_distance((frame,), self.device)
+            reach += _CARRIED_REACH + furthest_distance((frame,), self.device, unit)
         layout = FrameLayout.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
         past = (continued(each, self.periodic) for each in history)
         present, *earlier = (layout.opened_frame(each) for each in (frame, *past))
-        carried = history_of(present, earlier, self.generator.ages, self.device)
-        last = self._last_frame(frame, previous, layout)
+        carried = history_of(present, earlier, self.generator.ages, self.device, unit)
+        last = self._last_frame(frame, previous, layout, unit)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
         tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
@@ -357,14 +360,23 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
-    def _last_frame(self, frame: Frame, previous: Frame | None, layout: FrameLayout) -> LastFrame | None:
+    def _density_unit(self, frame: Frame, whole: WholeFrame | None) -> float:
+        """What the density is divided by for the network; 1 for a method without weights."""
+        if next(self.generator.parameters(), None) is None:
+            return 1.0
+        typical = typical_density(frame.density) if whole is None else whole.typical_density
+        return density_unit(typical, self.card.density_range[1])
+
+    def _last_frame(
+        self, frame: Frame, previous: Frame | None, layout: FrameLayout, unit: float
+    ) -> LastFrame | None:
         """The last fine frame beside `frame`. Raises InputError where it does not fit."""
         if previous is None:
             return None
         if not self.reads_previous:
             problem = f"'{self.card.name}' does not read its last frame"
             raise InputError("previous", problem, "leave it out, or choose a model with generator.previous")
-        return last_frame_of(frame, previous, self.factor, layout, self.device)
+        return last_frame_of(frame, previous, self.factor, layout, self.device, unit)
 
     def _gives_confidence(self, frame: Frame) -> bool:
         """Whether the generator makes the field; otherwise the frame has it. Raises InputError where neither does."""
@@ -437,7 +449,7 @@ class Upscaler:
             tiles += len(batch)
             for tile, (density, *masks) in zip(batch, output, strict=True):
                 spent += time.perf_counter() - started
-                fine = tile.crop.of(density)
+                fine = tile.crop.of(density) * network_input.unit
                 yield FieldBlock("density", tile.write, fine)
                 for mask in masks:
                     yield FieldBlock(CONFIDENCE, tile.write, tile.crop.of(mask))
@@ -449,7 +461,7 @@ class Upscaler:
                     started = time.perf_counter()
                 del fine
             del output, density, masks  # free them before the next batch is computed
-        for block in self._other_blocks(domain, tile_plan, arrays, methods, carried):
+        for block in self._other_blocks(domain, tile_plan, network_input.unit, arrays, methods, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
@@ -470,6 +482,7 @@ class Upscaler:
         self,
         domain: Box,
         tile_plan: TilePlan,
+        unit: float,
         arrays: Mapping[str, Tensor],
         methods: Mapping[str, str],
         carried: Mapping[str, Carried],
@@ -477,7 +490,7 @@ class Upscaler:
         """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
         the tiles."""
         for box in tile_plan.background:
-            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box))
+            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box) * unit)
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, method in methods.items():
             dim = self.generator.dim
