@@ -65,7 +65,7 @@ class NetworkInput:
 def typical_density(density: Array) -> float:
     """The mean density that smoke of `density` sees around it, weighted by itself; 0 of air. The same for a frame and a
     part of it that holds all of the smoke."""
-    smoke = density.double() if isinstance(density, Tensor) else np.asarray(density, np.float64)
+    smoke: Array = density.double() if isinstance(density, Tensor) else np.asarray(density, np.float64)
     smoke = smoke * (smoke > 0)
     total = float(smoke.sum())
     return float((smoke * smoke).sum()) / total if 0 < total < math.inf else 0.0
