@@ -177,7 +177,9 @@ class GeneratorMethod:
         if self.upscaler.reads_previous:  # the last fine frame, and the one that is being made
             memory["last_frame"] = 2 * largest.result
         if self.upscaler.past:  # the frames before; as input of the network; on a common grid
-            memory["history"] = 3 * self.upscaler.past * 4 * (1 + scene.dim) * scene.cells
+            memory["history"] = (
+                3 * self.upscaler.past * 4 * (1 + scene.dim + bool(scene.obstacles)) * scene.cells
+            )
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
