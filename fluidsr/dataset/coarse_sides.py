@@ -133,11 +133,12 @@ class CoarseSide:
     def coarse(self, index: int) -> Frame:
         """The coarse frame, NumPy, velocity in m/s."""
         if self._pairs == "recorded":
-            return self._simulation.coarse(index)
+            frame = self._simulation.coarse(index)
+            return _whole_cells(frame) if self.attrs.get("pairs") == "filtered" else frame
         if self._pairs == "filtered":
             from fluidsr.dataset.closure_runs import fine_state
 
-            return fine_state(self._simulation, index)
+            return _whole_cells(fine_state(self._simulation, index))
         self._run = self._run or self._made()
         return self._run[index]
 
@@ -153,3 +154,9 @@ class CoarseSide:
         for _, run in runs_of(self._simulation, self.scene, self._corrector, period, self._device):
             frames += run[1:]
         return frames
+
+
+def _whole_cells(frame: Frame) -> Frame:
+    """The filtered `frame` without its field `solid`: its smoke is a mean over cells with what is solid of them, so an
+    upsampler that cuts at the surface would take that share away twice."""
+    return frame.with_fields({name: values for name, values in frame.fields().items() if name != "solid"})

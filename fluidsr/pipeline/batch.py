@@ -11,19 +11,26 @@ from typing import Any
 from fluidsr.errors import FluidsrError, InputError, RunError
 from fluidsr.pipeline import simulate as command
 from fluidsr.pipeline.progress import Progress
+from fluidsr.pipeline.run_folder import is_run
 from fluidsr.pipeline.simulate import SimulateJob
+from fluidsr.scenes import builtin
 
 LOG_FILE = "batch.jsonl"
 
 
 def scene_files(scenes: Sequence[str]) -> list[str]:
-    """`scenes` with each folder replaced by the scenes in it, `*.yaml` and `*.yml`, by name. Raises InputError for a
-    folder without any."""
+    """`scenes` with each folder replaced by the scenes in it, `*.yaml` and `*.yml`, by name. The name of a built-in
+    scene is that scene, also beside a folder of that name, such as a run of it. Raises InputError for a folder without
+    scenes."""
     files: list[str] = []
     for scene in scenes:
-        if not Path(scene).is_dir():
+        if scene in builtin.names() or not Path(scene).is_dir():
             files.append(scene)
             continue
+        if is_run(Path(scene)):
+            raise InputError(
+                scene, "is the folder of a run, not of scenes", "give the scene, and the folder with -o"
+            )
         inside = sorted(
             str(p) for p in Path(scene).iterdir() if p.suffix in (".yaml", ".yml") and p.is_file()
         )

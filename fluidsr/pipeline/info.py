@@ -159,7 +159,8 @@ def suitability(
         has_no_velocity = frame.velocity is None
         if has_no_velocity:
             frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
-        prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"))
+        own_unit = network_input.typical_density(frame.density) or 1.0
+        prepared = network_input.prepare_input(frame, 1.0, torch.device("cpu"), unit=own_unit)
     except FluidsrError as error:
         return {"as_read": {"unreadable": worded(error)}}
     unit = taken.unit if read_options.velocity_unit == "auto" else read_options.velocity_unit

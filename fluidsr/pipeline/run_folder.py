@@ -344,6 +344,11 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run has written into `folder`."""
+    return (folder / _SPEC).is_file() and (folder / _LOG).is_file()
+
+
 def read_spec(folder: Path) -> dict[str, Any]:
     """The contents of a run's `run.yaml`. Raises InputError where it cannot be read."""
     spec = folder / _SPEC

@@ -63,7 +63,7 @@ def upsample_by_windows(
         names = [name for name in fields if name != "density"]
         fields += [CONFIDENCE] if CONFIDENCE in settings.fields else []
         methods = {name: method_of(name, np.full(1, 0 if source.is_whole(name) else 0.5)) for name in names}
-        whole = WholeFrame(methods, source.ranges())
+        whole = WholeFrame(methods, source.ranges(), source.typical_density())
         begin, coarse = frame_reading.in_its_place(first, item, settings.intake), source.place
         place = FrameGrid(
             upscaler.fine_shape(coarse.shape), coarse.cell_size / upscaler.factor, coarse.origin

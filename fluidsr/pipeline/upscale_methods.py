@@ -13,13 +13,14 @@ from fluidsr.frame import CONFIDENCE, Frame
 from fluidsr.pipeline.inference_settings import DEFAULT, InferenceSettings
 from fluidsr.pipeline.shaping import Shaping
 from fluidsr.scenes import Scene
+from fluidsr.scenes.build import solid_fraction_of
 from fluidsr.scenes.upscale import CarryUpscale, ModelUpscale, WaveletUpscale
 
 if TYPE_CHECKING:
     import torch
 
-    from fluidsr.solver import Solver
-    from fluidsr.upscaling import FieldBlock, LastFrameStore, Upscaler
+    from fluidsr.solver import SolidFraction, Solver
+    from fluidsr.upscaling import Box, FieldBlock, LastFrameStore, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -83,12 +84,12 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     Raises InputError for `settings` where no generator runs, and for a field that the generator cannot give.
     """
     if isinstance(scene.upscale, ModelUpscale):
-        method = GeneratorMethod.of_model(scene.upscale, scene.domain.periodic, device, settings)
+        method = GeneratorMethod.of_model(scene, scene.upscale, device, settings)
         if CONFIDENCE in scene.output.fields:
             method.upscaler.card.require_mask("output.fields")
         return method
     if isinstance(scene.upscale, CarryUpscale):
-        return GeneratorMethod.of_carry(scene.upscale, scene.domain.periodic, device, settings)
+        return GeneratorMethod.of_carry(scene, scene.upscale, device, settings)
     if settings != DEFAULT:
         problem = "apply to a generator, and none upsamples these frames"
         raise InputError(
@@ -100,16 +101,21 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
 class GeneratorMethod:
     """Each frame through a generator, which may read the frames before it, too."""
 
-    def __init__(self, upscaler: Upscaler, shaping: Shaping, settings: InferenceSettings) -> None:
-        self.upscaler, self._shaping, self._settings = upscaler, shaping, settings
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        shaping: Shaping,
+        settings: InferenceSettings,
+        solids: SolidFraction | None = None,
+    ) -> None:
+        self.upscaler, self._shaping, self._settings, self._solids = upscaler, shaping, settings, solids
 
     @classmethod
     def of_model(
-        cls, config: ModelUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
+        cls, scene: Scene, config: ModelUpscale, device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
-        """The method with a trained generator. Raises ModelError where it is of another dimension than `periodic` has
-        axes."""
-        dim = len(periodic)
+        """The method with a trained generator. Raises ModelError where it is of another dimension than the scene."""
+        dim = scene.dim
         shaping = Shaping.given(
             detail=config.detail,
             detail_mask=config.detail_mask,
@@ -123,25 +129,26 @@ class GeneratorMethod:
             styles=config.styles,
         ).for_models([config.model])
         shaping.check(dim)
-        upscaler = settings.load(config.model, device, periodic)
+        upscaler = settings.load(config.model, device, scene.domain.periodic)
         card = upscaler.card
         if card.dim != dim:
             problem = f"'{card.name}' is a {card.dim}-D generator and the scene is {dim}-D"
             raise ModelError("upscale.model", problem, f"use the model smoke{dim}d-x4")
-        return cls(upscaler, shaping, settings)
+        return cls(upscaler, shaping, settings, solid_fraction_of(scene, upscaler.factor))
 
     @classmethod
     def of_carry(
-        cls, config: CarryUpscale, periodic: Sequence[bool], device: str, settings: InferenceSettings
+        cls, scene: Scene, config: CarryUpscale, device: str, settings: InferenceSettings
     ) -> GeneratorMethod:
         """The method with the generator that has no weights."""
         from fluidsr.models.carry import carry_model
 
         if settings.precision != "float32":
             raise InputError("precision", "carried smoke has no convolutions", "leave it out")
-        model = carry_model(len(periodic), config.factor, config.frames)
-        upscaler = settings.upscaler(model, device, periodic)
-        return cls(upscaler, Shaping.given(detail=config.detail), settings)
+        model = carry_model(scene.dim, config.factor, config.frames)
+        upscaler = settings.upscaler(model, device, scene.domain.periodic)
+        shaping = Shaping.given(detail=config.detail)
+        return cls(upscaler, shaping, settings, solid_fraction_of(scene, config.factor))
 
     @property
     def name(self) -> str:
@@ -170,7 +177,9 @@ class GeneratorMethod:
         if self.upscaler.reads_previous:  # the last fine frame, and the one that is being made
             memory["last_frame"] = 2 * largest.result
         if self.upscaler.past:  # the frames before; as input of the network; on a common grid
-            memory["history"] = 3 * self.upscaler.past * 4 * (1 + scene.dim) * scene.cells
+            memory["history"] = (
+                3 * self.upscaler.past * 4 * (1 + scene.dim + bool(scene.obstacles)) * scene.cells
+            )
         return memory, {"multiply_adds_per_frame_at_most": int(largest.multiply_adds)}
 
     def start(self, solver: Solver, scene: Scene, first: Frame) -> UpscaleRun:
@@ -181,7 +190,9 @@ class GeneratorMethod:
     ) -> _GeneratorFrame:
         """The fine frame of the coarse one `number` of a run, given those before it (see `moving`), and the `last` fine
         one for a generator that reads it."""
-        return _GeneratorFrame(self.upscaler, coarse, self._shaping, number, tuple(history), last)
+        return _GeneratorFrame(
+            self.upscaler, coarse, self._shaping, number, tuple(history), last, self._solids
+        )
 
 
 class _GeneratorRun:
@@ -220,7 +231,8 @@ class _GeneratorRun:
             state |= {f"last_{name}": tensor for name, tensor in self._last.state().items()}
             state["made"] = torch.tensor(made)
         for place, frame in enumerate(self._past):
-            state[f"past_{place}"] = torch.cat([frame.density[None], frame.fields()["velocity"]])
+            fields = frame.fields().values()
+            state[f"past_{place}"] = torch.cat([field.reshape(-1, *frame.shape) for field in fields])
             state[f"time_{place}"] = torch.tensor(frame.time, dtype=torch.float64)
         return state
 
@@ -230,9 +242,12 @@ class _GeneratorRun:
         self._pending = None
         for place in range(int(state["past"])):
             fields, time = state[f"past_{place}"].to(first.density.device), float(state[f"time_{place}"])
-            if fields.shape != (1 + first.dim, *first.shape):
+            kept = moving(first).fields()
+            numbers = [field.numel() // first.density.numel() for field in kept.values()]
+            if fields.shape != (sum(numbers), *first.shape):
                 raise InputError(f"past_{place}", "does not fit the scene", "start a new run")
-            earlier = moving(first).replace(density=fields[0], velocity=fields[1:], time=time)
+            parts = zip(kept, fields.split(numbers), strict=True)
+            earlier = first.with_fields({n: part.reshape(kept[n].shape) for n, part in parts}, time=time)
             self._pending = self._frame(earlier)
             self._past.append(earlier)
         if self._last is not None:
@@ -244,8 +259,15 @@ class _GeneratorRun:
 
 
 def moving(frame: Frame) -> Frame:
-    """The frame with its density and velocity alone: what a later one looks back on."""
-    return frame.with_fields({"density": frame.density, "velocity": frame.velocity})
+    """The frame with its density, velocity and solids alone: what a later one looks back on."""
+    kept = {"density": frame.density, "velocity": frame.velocity}
+    return frame.with_fields(kept | {name: frame.others[name] for name in ("solid",) if name in frame.others})
+
+
+def _share_in(solids: SolidFraction, time: float, box: Box) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(solids.of(time, box.lo, box.hi))
 
 
 class _GeneratorFrame:
@@ -257,7 +279,9 @@ class _GeneratorFrame:
         number: int,
         history: Sequence[Frame],
         last: LastFrameStore | None,
+        solids: SolidFraction | None,
     ) -> None:
+        self._solids = solids
         self._upscaler, self._coarse, self._shaping, self._number = upscaler, coarse, shaping, number
         self.history, self._last, self.made = history, last, False
         self.notes: Sequence[str] = ()
@@ -286,6 +310,8 @@ class _GeneratorFrame:
     def _options(self) -> dict[str, Any]:
         shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
         options = {**shaping, "history": self.history}
+        if self._solids is not None:
+            options["fine_solid"] = partial(_share_in, self._solids, self._coarse.time)
         if self._last is not None:
             options["previous"] = self._last.before(self._coarse, self._upscaler.factor)
         return options

@@ -12,7 +12,7 @@ from fluidsr.scenes.schema import Scene
 from fluidsr.scenes.sections import AXES
 
 if TYPE_CHECKING:
-    from fluidsr.solver import Motion, Scenery, Setup, Shape, Solver
+    from fluidsr.solver import Motion, Scenery, Setup, Shape, SolidFraction, Solver
 
 
 def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solver:
@@ -48,6 +48,16 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
     shape = tuple(n * factor for n in grid.shape)
     fine = Grid(shape, grid.cell_size / factor, grid.boundary, grid.up)
     return Scenery(fine, setup.sources, setup.obstacles, device)
+
+
+def solid_fraction_of(scene: Scene, factor: int) -> SolidFraction | None:
+    """The share of cells `factor` times smaller that the obstacles of `scene` fill; None where it has none."""
+    from fluidsr.solver import SolidFraction
+
+    if not scene.obstacles:
+        return None
+    setup = setup_of(scene)
+    return SolidFraction(setup.grid, setup.obstacles, factor)
 
 
 def setup_of(scene: Scene) -> Setup:

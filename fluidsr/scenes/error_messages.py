@@ -88,7 +88,7 @@ def _wrong_value(
 ) -> Problem:
     kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "missing":
-        about = _at(schema, path, data).get("description", "")
+        about = _about(schema, path, data)
         return Problem(path, "is missing", f"add it: {about.rstrip('.')}" if about else "add it")
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         key = str(context.get("discriminator", "kind")).strip("'")
@@ -113,7 +113,7 @@ def _wrong_value(
             path, f"{_show(value)} is not {phrase} {bound:g}", f"give a number {link}{phrase} {bound:g}"
         )
     if kind in _KINDS:
-        about = str(_at(schema, path, data).get("description", "")).split(";")[0].rstrip(".")
+        about = _about(schema, path, data).split(";")[0].rstrip(".")
         given = f"'{_show(value)}'" if isinstance(value, str) else _show(value)
         expected = f"{_KINDS[kind]} ({about[0].lower()}{about[1:]})" if about else _KINDS[kind]
         return Problem(path, f"{given} is not {_KINDS[kind]}", f"give {expected}")
@@ -122,7 +122,7 @@ def _wrong_value(
         bound = f"at least {context['min_length']}" if too_short else f"at most {context['max_length']}"
         return Problem(path, f"has {context['actual_length']} items", f"give {bound}")
     if kind == "string_pattern_mismatch":
-        about = _at(schema, path, data).get("description", "a valid name")
+        about = _about(schema, path, data) or "a valid name"
         return Problem(
             path, f"'{_show(value)}' cannot be used", f"give {about[0].lower() + about[1:].split(';')[0]}"
         )
@@ -191,6 +191,12 @@ def _node(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[
         except (KeyError, IndexError, TypeError):
             data = None
     return node
+
+
+def _about(schema: Mapping[str, Any], path: tuple[Any, ...], data: Any) -> str:
+    """What a key is, on one line: of a section, the first paragraph of its docstring."""
+    paragraph = str(_at(schema, path, data).get("description", "")).partition("\n\n")[0]
+    return " ".join(paragraph.split())
 
 
 def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> Mapping[str, Any]:

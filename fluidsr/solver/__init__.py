@@ -6,6 +6,7 @@ import os
 # Taichi greets on standard output when it is imported, which would end up in piped results.
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
+from fluidsr.solver.bodies import SolidFraction
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.motion import Motion
 from fluidsr.solver.pressure import SolveReport
@@ -40,6 +41,7 @@ __all__ = [
     "Scenery",
     "Setup",
     "Shape",
+    "SolidFraction",
     "SolveReport",
     "Solver",
     "Source",

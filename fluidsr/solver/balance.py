@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fluidsr.solver.geometry import Box
+from fluidsr.solver.cell_boxes import Box
 from fluidsr.solver.grid import Grid
 
 FADE = 6  # cells over which what is watched fades out

@@ -15,11 +15,11 @@ import numpy as np
 from scipy import ndimage
 
 from fluidsr.errors import InputError
+from fluidsr.solver.bodies import CHUNK, Body, bodies_at, fraction_in
 from fluidsr.solver.cell_boxes import Box, chunks, merged, overlap, window
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
-from fluidsr.solver.shapes import Shape, coverage, positions
 
 # Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
 # pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
@@ -62,17 +62,6 @@ FAR = 2.0  # cells; distances are cut off here
 THIN = 0.87
 PROBES = np.arange(-4, 5) / 8  # cells; points between two cell centres that are tested for thin solids
 LEAST_THICKNESS = 0.25  # cells; thinner shapes are thickened to it, so that no probe misses them
-CHUNK = 1 << 20  # cells updated at once, which bounds the temporary arrays
-
-
-@dataclass(frozen=True)
-class _Body:
-    """An obstacle (or its image beyond a periodic face) at one moment."""
-
-    shape: Shape
-    velocity: tuple[float, ...]  # m/s
-    box: Box  # cells that it may touch, not cut to the grid
-    moves: bool
 
 
 class CutCellGrid:
@@ -90,27 +79,18 @@ class CutCellGrid:
         self.solid_velocity = _on_faces(grid, 0.0) if self.moves else None
         self.touched: list[Box] = []  # boxes that the last move changed
         self._stale: list[Box] = []  # boxes that the next move updates besides those that obstacles enter
-        self._update(self._bodies(time), everywhere=True)
+        self._update(bodies_at(time, self.grid, self.obstacles), everywhere=True)
 
     def move(self, time: float) -> None:
         """Bring all arrays to `time`. Raises InputError where no fluid is left."""
         if self.moves:
-            self._update(self._bodies(time), everywhere=False)
+            self._update(bodies_at(time, self.grid, self.obstacles), everywhere=False)
 
     def solid_fraction(self) -> np.ndarray:
         """The share of each cell that is solid, float32 [nx, ny, nz], smoothed over a cell; a new array."""
-        grid, share = self.grid, np.zeros(self.grid.cells, np.float32)
-        for body in self._present:
-            for whole in self._cut([body.box]):
-                for box in chunks(whole, CHUNK):
-                    counts = tuple(hi - lo for lo, hi in box[: grid.dim])
-                    at = positions(counts, (0.5,) * grid.dim, grid.cell_size, tuple(lo for lo, _ in box))
-                    part = coverage(body.shape.signed_distance(*at), grid.cell_size)
-                    window = share[tuple(slice(lo, hi) for lo, hi in box)]
-                    np.maximum(window, part.reshape(window.shape), out=window)
-        return share
+        return fraction_in(self._present, self.grid, [(0, n) for n in self.grid.cells])
 
-    def _update(self, bodies: list[_Body], *, everywhere: bool) -> None:
+    def _update(self, bodies: list[Body], *, everywhere: bool) -> None:
         self._present = bodies
         moving = [body.box for body in bodies if body.moves]
         boxes = [body.box for body in bodies] if everywhere else self._stale + moving
@@ -129,25 +109,6 @@ class CutCellGrid:
         if self.moves:
             self._update_wall_flux(self._cut(moving))
 
-    def _bodies(self, time: float) -> list[_Body]:
-        """Every obstacle at its place of `time` (s), with its images across periodic axes."""
-        grid, bodies = self.grid, []
-        for obstacle in self.obstacles:
-            at, velocity = (0.0,) * grid.dim, (0.0,) * grid.dim
-            if obstacle.motion is not None:
-                at, velocity = obstacle.motion.offset(time), obstacle.motion.velocity(time)
-            moved = tuple(c + o for c, o in zip(obstacle.shape.center, at, strict=True))
-            for shape in replace(obstacle.shape, center=moved).images(grid.periods):
-                box = tuple(
-                    (int(np.floor((c - reach) / grid.cell_size)), int(np.ceil((c + reach) / grid.cell_size)))
-                    for axis, c in enumerate(shape.center)
-                    for reach in (shape.half_extent(axis) + 1.5 * grid.cell_size,)
-                )
-                box += ((0, 1),) * (3 - grid.dim)
-                if all(a < n and b > 0 for (a, b), n in zip(box, grid.cells, strict=True)):
-                    bodies.append(_Body(shape, velocity, box, obstacle.motion is not None))
-        return bodies
-
     def _cut(self, boxes: Sequence[Box]) -> list[Box]:
         """Boxes cut to the grid."""
         return [
@@ -155,7 +116,7 @@ class CutCellGrid:
             for box in boxes
         ]
 
-    def _update_box(self, box: Box, bodies: list[_Body]) -> None:
+    def _update_box(self, box: Box, bodies: list[Body]) -> None:
         """Update fluid, weights and the solids' velocity in `box`."""
         h, dim = self.grid.cell_size, self.grid.dim
         near = [b for b in bodies if overlap(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
@@ -198,7 +159,7 @@ class CutCellGrid:
         self.fluid[tuple(slice(lo, hi) for lo, hi in box)] = opening > 0
 
     def _close_across_thin_solids(
-        self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[_Body]
+        self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[Body]
     ) -> None:
         """Close those of `faces` where a solid lies on the straight line between the centres of their two cells."""
         h = self.grid.cell_size

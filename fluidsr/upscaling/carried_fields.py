@@ -59,11 +59,12 @@ def described(methods: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class WholeFrame:
-    """Of a frame that is upsampled window by window: the method of each field, and the range of each of its components
-    in the whole frame."""
+    """Of a frame that is upsampled window by window: the method of each field, the range of each of its components in
+    the whole frame, and its `typical_density` (`network_input`)."""
 
     methods: Mapping[str, str]
     ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    typical_density: float
 
 
 class Carried:

@@ -17,10 +17,10 @@ _OFF = 0.01  # of a cell; the tolerance for equal lattices
 
 
 def history_of(
-    frame: Frame, earlier: Sequence[Frame], ages: Sequence[int], device: torch.device
+    frame: Frame, earlier: Sequence[Frame], ages: Sequence[int], device: torch.device, unit: float = 1.0
 ) -> History | None:
     """The History that carries the smoke of `earlier` frames, the last one last, to `frame`; None if none of `ages` is
-    known.
+    known. Densities are divided by `unit`.
 
     A frame counts where the next one comes a frame's time after it and its cells are the present one's, moved by whole
     cells. The grid is the smallest that holds all of them, no farther than smoke has moved. Raises InputError where a
@@ -35,7 +35,7 @@ def history_of(
         corners.append(corner)
     if len(frames) <= min(ages, default=1):
         return None
-    inputs = [prepare_input(each, 1.0, device) for each in frames]
+    inputs = [prepare_input(each, 1.0, device, unit=unit) for each in frames]
     reach = _distance(inputs) + 2
     low, high = [], []
     for axis, cells in enumerate(frame.shape):
@@ -47,9 +47,9 @@ def history_of(
     return History.of(placed, ages, offset=tuple(-n for n in low))
 
 
-def furthest_distance(frames: Sequence[Frame], device: torch.device) -> int:
-    """The number of coarse cells that smoke can have crossed in `frames`."""
-    return _distance([prepare_input(frame, 1.0, device) for frame in frames])
+def furthest_distance(frames: Sequence[Frame], device: torch.device, unit: float) -> int:
+    """The number of coarse cells that smoke can have crossed in `frames`, whose density is divided by `unit`."""
+    return _distance([prepare_input(frame, 1.0, device, unit=unit) for frame in frames])
 
 
 def _distance(inputs: Sequence[NetworkInput]) -> int:

@@ -19,9 +19,9 @@ from fluidsr.upscaling.tiles import FieldBlock
 
 
 def last_frame_of(
-    frame: Frame, previous: Frame, factor: int, layout: FrameLayout, device: torch.device
+    frame: Frame, previous: Frame, factor: int, layout: FrameLayout, device: torch.device, unit: float = 1.0
 ) -> LastFrame:
-    """The fine frame `previous` beside the coarse `frame`, which `layout` lays out.
+    """The fine frame `previous`, its density over `unit`, beside the coarse `frame`, which `layout` lays out.
 
     Raises InputError where it has other cells than the fine frame of `frame` will have, or, of a domain whose ends are
     joined, not all of it; and for a NaN or an infinity.
@@ -33,15 +33,16 @@ def last_frame_of(
     offset = tuple(-n for n in corner)
     fine = previous.with_fields({"density": previous.density}).torch(str(device))
     check_finite(fine)
+    density = fine.density / unit
     # The flow itself, whatever flow the generator is shown.
     velocity = layout.opened(prepare_input(frame, 1.0, device).coarse[1:])
     same = fine.shape == tuple(n * factor for n in frame.shape) and not any(corner)
     if not any(layout.periodic):
-        return LastFrame(fine.density, velocity, offset, "border" if same else "zeros")
+        return LastFrame(density, velocity, offset, "border" if same else "zeros")
     if not same:
         problem = f"a frame of {fine.shape} voxels does not fit a domain whose ends are joined"
         raise InputError("previous", problem, "give a frame of the whole domain")
-    return LastFrame(layout.refined(factor).opened(fine.density), velocity, offset)
+    return LastFrame(layout.refined(factor).opened(density), velocity, offset)
 
 
 class LastFrameStore:

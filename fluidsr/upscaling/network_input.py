@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from fluidsr.errors import InputError, NotFiniteError
-from fluidsr.frame import Frame
+from fluidsr.frame import Array, Frame
 
-# Density below this counts as zero. Tails of advection (1e-30 and less) would otherwise make the whole domain
-# occupied; dropping them changes the result by less than 1e-5.
+# Density below this, in the network's unit, counts as zero. Tails of advection (1e-30 and less) would otherwise make
+# the whole domain occupied; dropping them changes the result by less than 1e-5.
 THRESHOLD = 1e-6
 
-_HARMLESS = 100.0  # times the density of the training, measured
+# The typical densities that a network is shown, over the greatest of its training. Between them it is about equally
+# good; at a tenth and at ten times of them it is much worse, and beyond worse than cubic interpolation.
+_TYPICAL = (0.2, 0.6)
 
 # A number, or one for each coarse cell, `[*S]` (NumPy or torch, on any device): none negative.
 VelocityScale: TypeAlias = float | np.ndarray | Tensor
@@ -29,19 +31,20 @@ Detail: TypeAlias = float | np.ndarray | Tensor
 class NetworkInput:
     """A frame as input of a generator.
 
-    `coarse [1 + d, *S]`, density, then velocity in coarse cells per frame; `clamped_cells`, number of cells whose
-    negative density was set to zero; `max_density`; `max_speed`, the largest magnitude of a velocity component where
-    there is smoke.
+    `coarse [1 + d, *S]`, density over `unit`, then velocity in coarse cells per frame; `clamped_cells`, number of cells
+    whose negative density was set to zero; `max_density`; `max_speed`, the largest magnitude of a velocity component
+    where there is smoke.
     """
 
     coarse: Tensor
+    unit: float
     clamped_cells: int
     max_density: float
     max_speed: float
 
     @property
     def density(self) -> Tensor:
-        """`[*S]`, nowhere negative, zero where there is no smoke."""
+        """`[*S]`, over `unit`; nowhere negative, zero where there is no smoke."""
         return self.coarse[0]
 
     def notes(self, card: Any) -> Iterator[str]:
@@ -51,14 +54,6 @@ class NetworkInput:
         """
         if self.clamped_cells:
             yield "density is negative in places; it was set to zero there"
-        # Detail scales with the density: of one a hundred times as high as in training the fine field is the same
-        # within 7 %, so only what lies beyond is worth a note.
-        limit = _HARMLESS * card.density_range[1]
-        if self.max_density > limit:
-            yield (
-                f"density exceeds {limit:g}, {_HARMLESS:g} times the maximum in training of {card.name};"
-                " the detail may look wrong"
-            )
         limit = max(abs(value) for value in card.velocity_range)
         if self.max_speed > limit:
             yield (
@@ -67,10 +62,33 @@ class NetworkInput:
             )
 
 
+def typical_density(density: Array) -> float:
+    """The mean density that smoke of `density` sees around it, weighted by itself; 0 of air. The same for a frame and a
+    part of it that holds all of the smoke."""
+    smoke: Array = density.double() if isinstance(density, Tensor) else np.asarray(density, np.float64)
+    smoke = smoke * (smoke > 0)
+    total = float(smoke.sum())
+    return float((smoke * smoke).sum()) / total if 0 < total < math.inf else 0.0
+
+
+def density_unit(typical: float, greatest: float) -> float:
+    """What density is divided by before a network sees it, and multiplied with afterwards: 1 where the `typical`
+    density is like that of a training whose `greatest` density is given, so the unit of a cache's density is of no
+    importance."""
+    low, high = (share * greatest for share in _TYPICAL)
+    if not (math.isfinite(typical) and typical > 0 and 0 < greatest < math.inf):
+        return 1.0
+    return typical / min(max(typical, low), high)
+
+
 def prepare_input(
-    frame: Frame, velocity_scale: VelocityScale, device: torch.device, reads_velocity: bool = True
+    frame: Frame,
+    velocity_scale: VelocityScale,
+    device: torch.device,
+    reads_velocity: bool = True,
+    unit: float = 1.0,
 ) -> NetworkInput:
-    """`frame` as input of a generator on `device`, its velocity times `velocity_scale`.
+    """`frame` as input of a generator on `device`, its density over `unit`, its velocity times `velocity_scale`.
 
     A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
     where it is read, a NaN or an infinity, an invalid scale, and one other than 1 where velocity is not read.
@@ -92,12 +110,14 @@ def prepare_input(
         )
     tensors = frame.with_fields({"density": frame.density, "velocity": frame.velocity}).torch(str(device))
     check_finite(tensors)
-    density = torch.where(tensors.density > THRESHOLD, tensors.density, 0.0)
+    density = tensors.density if unit == 1 else tensors.density / unit
+    density = torch.where(density > THRESHOLD, density, 0.0)
     velocity = tensors.velocity_in_cells() * scale
     return NetworkInput(
         torch.cat([density[None], velocity]),
+        unit=unit,
         clamped_cells=int((tensors.density < 0).sum()),
-        max_density=float(density.max()),
+        max_density=float(density.max()) * unit,
         max_speed=float((velocity.abs().amax(0) * (density > 0)).max()),
     )
 

@@ -38,8 +38,11 @@ from fluidsr.upscaling.network_input import (
     VelocityScale,
     check_finite,
     checked_factor,
+    density_unit,
     prepare_input,
+    typical_density,
 )
+from fluidsr.upscaling.solids import FineSolid, Solids, continued
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
@@ -206,6 +209,7 @@ class Upscaler:
         previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
+        fine_solid: FineSolid | None = None,
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
@@ -219,13 +223,14 @@ class Upscaler:
         (default: all) are upsampled, too: scalars carried with the smoke gain detail as the density does
         (`carried_fields`), velocity is interpolated and stays in m/s. `confidence` among them, of a generator with a
         mask, is the share of its correction that it has added, 0 to 1, and 0 in air. `style_seed` chooses among the
-        methods in which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to
-        the content of the seed, as many numbers as it has (docs/style.md). Arrays of NumPy or torch, on any device,
-        come back as the same kind on the same device; they are copied only where the generator is elsewhere, or they
-        are not contiguous float32. Raises InputError where a field is missing or not finite, a factor is negative or of
-        another shape, `previous` does not fit, `confidence` is asked of a generator without a mask, or a style of one
-        without a latent code, ModelError where the model is of another dimension, RunError where the generator's output
-        is not finite.
+        ways in which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to
+        the content of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke
+        ends at the solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more
+        is known of it than that field. Arrays of NumPy or torch, on any device, come back as the same kind on the same
+        device; they are copied only where the generator is elsewhere, or they are not contiguous float32. Raises
+        InputError where a field is missing or not finite, a factor is negative or of another shape, `previous` does not
+        fit, `confidence` is asked of a generator without a mask, or a style of one without a latent code, ModelError
+        where the model is of another dimension, RunError where the generator's output is not finite.
         """
         names = tuple(frame.fields()) if fields is None else fields
         pieces = self.pieces(
@@ -237,6 +242,7 @@ class Upscaler:
             previous=previous,
             style_seed=style_seed,
             style_shift=style_shift,
+            fine_solid=fine_solid,
         )
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
@@ -264,6 +270,7 @@ class Upscaler:
         previous: Frame | None = None,
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
+        fine_solid: FineSolid | None = None,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
@@ -275,32 +282,39 @@ class Upscaler:
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
+        solids = Solids.of(frame, self.factor, self.periodic, fine_solid)
+        frame = continued(frame, self.periodic)
         with_mask = CONFIDENCE in fields and self._gives_confidence(frame)
         others = _other_fields(frame, [name for name in fields if not (with_mask and name == CONFIDENCE)])
         if others is not None:
             check_finite(others)
         scaled = self._checked_detail(detail, frame.shape)
-        network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity)
+        unit = self._density_unit(frame, whole)
+        network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity, unit)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
         if history and any(self.periodic):  # the distance that smoke can have moved
-            reach += HISTORY_REACH + furthest_distance((frame, *history), self.device)
+            reach += HISTORY_REACH + furthest_distance((frame, *history), self.device, unit)
         elif previous is not None and any(self.periodic):
-            reach += _CARRIED_REACH + furthest_distance((frame,), self.device)
+            reach += _CARRIED_REACH + furthest_distance((frame,), self.device, unit)
         layout = FrameLayout.of(network_input.density, self.periodic, reach)
         network_input = replace(network_input, coarse=layout.opened(network_input.coarse))
         scaled = layout.opened(scaled) if isinstance(scaled, Tensor) else scaled
         arrays = {} if others is None else {k: layout.opened(v) for k, v in others.fields().items()}
-        present, *earlier = (layout.opened_frame(each) for each in (frame, *history))
-        carried = history_of(present, earlier, self.generator.ages, self.device)
-        last = self._last_frame(frame, previous, layout)
+        past = (continued(each, self.periodic) for each in history)
+        present, *earlier = (layout.opened_frame(each) for each in (frame, *past))
+        carried = history_of(present, earlier, self.generator.ages, self.device, unit)
+        last = self._last_frame(frame, previous, layout, unit)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
         tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
+        methods = {name: method_of(name, values) for name, values in arrays.items() if name != "density"}
+        methods |= {} if whole is None else {name: whole.methods[name] for name in methods}
         blocks = self._blocks(
-            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, whole, started
+            frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, methods, whole, started
         )
-        return (part for block in blocks for part in layout.placed(block, self.factor))
+        placed = (part for block in blocks for part in layout.placed(block, self.factor))
+        return placed if solids is None else (solids.cut(part, methods) for part in placed)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.
@@ -346,14 +360,23 @@ class Upscaler:
         """Voxels along each axis of the fine frame of `shape` coarse cells."""
         return tuple(int(n) * self.factor for n in shape)
 
-    def _last_frame(self, frame: Frame, previous: Frame | None, layout: FrameLayout) -> LastFrame | None:
+    def _density_unit(self, frame: Frame, whole: WholeFrame | None) -> float:
+        """What the density is divided by for the network; 1 for a method without weights."""
+        if next(self.generator.parameters(), None) is None:
+            return 1.0
+        typical = typical_density(frame.density) if whole is None else whole.typical_density
+        return density_unit(typical, self.card.density_range[1])
+
+    def _last_frame(
+        self, frame: Frame, previous: Frame | None, layout: FrameLayout, unit: float
+    ) -> LastFrame | None:
         """The last fine frame beside `frame`. Raises InputError where it does not fit."""
         if previous is None:
             return None
         if not self.reads_previous:
             problem = f"'{self.card.name}' does not read its last frame"
             raise InputError("previous", problem, "leave it out, or choose a model with generator.previous")
-        return last_frame_of(frame, previous, self.factor, layout, self.device)
+        return last_frame_of(frame, previous, self.factor, layout, self.device, unit)
 
     def _gives_confidence(self, frame: Frame) -> bool:
         """Whether the generator makes the field; otherwise the frame has it. Raises InputError where neither does."""
@@ -399,6 +422,7 @@ class Upscaler:
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
+        methods: Mapping[str, str],
         whole: WholeFrame | None,
         started: float,
     ) -> Iterator[FieldBlock]:
@@ -406,8 +430,6 @@ class Upscaler:
         blocks is not counted."""
         spent, cells, tiles, shrunk = 0.0, 0, 0, False
         shape = tuple(network_input.density.shape)
-        methods = {name: method_of(name, values) for name, values in arrays.items() if name != "density"}
-        methods |= {} if whole is None else {name: whole.methods[name] for name in methods}
         ranges = {} if whole is None else whole.ranges
         most = ranges["density"][1][0] if "density" in ranges else None
         carried = {
@@ -427,7 +449,7 @@ class Upscaler:
             tiles += len(batch)
             for tile, (density, *masks) in zip(batch, output, strict=True):
                 spent += time.perf_counter() - started
-                fine = tile.crop.of(density)
+                fine = tile.crop.of(density) * network_input.unit
                 yield FieldBlock("density", tile.write, fine)
                 for mask in masks:
                     yield FieldBlock(CONFIDENCE, tile.write, tile.crop.of(mask))
@@ -439,7 +461,7 @@ class Upscaler:
                     started = time.perf_counter()
                 del fine
             del output, density, masks  # free them before the next batch is computed
-        for block in self._other_blocks(domain, tile_plan, arrays, methods, carried):
+        for block in self._other_blocks(domain, tile_plan, network_input.unit, arrays, methods, carried):
             spent += time.perf_counter() - started
             yield block
             started = time.perf_counter()
@@ -460,6 +482,7 @@ class Upscaler:
         self,
         domain: Box,
         tile_plan: TilePlan,
+        unit: float,
         arrays: Mapping[str, Tensor],
         methods: Mapping[str, str],
         carried: Mapping[str, Carried],
@@ -467,7 +490,7 @@ class Upscaler:
         """The blocks that no tile makes: the background response, the interpolated fields, and carried ones outside of
         the tiles."""
         for box in tile_plan.background:
-            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box))
+            yield FieldBlock("density", box.scaled(self.factor), self._background.of(box) * unit)
         tiles = [tile.write.divided(self.factor) for tile in tile_plan.tiles]
         for name, method in methods.items():
             dim = self.generator.dim

@@ -67,6 +67,19 @@ def test_coarse_sides_are_made_anew(pairs: Store, monkeypatch: pytest.MonkeyPatc
     assert away["coupled"][2] == away["free"][2] and 0 < away["coupled"][3] < away["free"][3]
 
 
+def test_runs_know_their_solids_and_means_over_cells_do_not(tmp_path: Path) -> None:
+    config = DatasetConfig(
+        dim=2, resolution=16, factor=2, simulations=1, frames=2, pairs="closure", seed=3,
+        fine_fields=("density",),
+        distribution=load_distribution(overrides=["warm_up.frames=2", "obstacles.chance=1"]),
+    )  # fmt: skip
+    generate(config, tmp_path / "pairs.zarr")
+    (simulation,) = Store.open(tmp_path / "pairs.zarr").simulations()
+    assert simulation.coarse(1).others["solid"].any()
+    assert "solid" not in CoarseSide(simulation, "filtered").coarse(1).others
+    assert CoarseSide(simulation, "free").coarse(1).others["solid"].any()
+
+
 def test_other_coarse_sides_need_a_simulation_of_a_dataset() -> None:
     with pytest.raises(DatasetError, match="another package"):
         CoarseSide.of(object(), "free")

@@ -46,6 +46,28 @@ def test_a_folder_of_scenes_is_a_batch(tmp_path: Path, capsys: pytest.CaptureFix
     assert log_of(tmp_path / "runs") == results
 
 
+def test_a_built_in_scene_is_meant_beside_a_run_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = [
+        "--set",
+        "domain.resolution=[12,18]",
+        "--set",
+        "domain.cell_size=0.1",
+        "--model",
+        "none",
+        "--no-preview",
+    ]
+    for frames in ("1", "2"):
+        assert call("plume2d", *small, "--frames", frames, "-o", "plume2d") == 0
+    assert len(list(Path("plume2d/frames").glob("*.vdb"))) == 2
+    Path("plume2d").rename("mine")
+    capsys.readouterr()
+    assert call("mine", *small, "-o", "other") == 2
+    assert "mine: is the folder of a run" in capsys.readouterr().err
+
+
 def test_a_scene_that_fails_stops_no_other_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

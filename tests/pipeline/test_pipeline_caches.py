@@ -254,7 +254,7 @@ def test_info_says_what_a_generator_would_make_of_it(cache, tmp_path):
     fast = puff(velocity=np.full((2, 8, 9), 1e3, np.float32))
     volumes.write(tmp_path / "fast.npz", fast.replace(density=fast.density * 1e3))
     remarks = suitability(FrameRef(1, tmp_path / "fast.npz"))["models"]["smoke2d-x4"]["remarks"]
-    assert "density exceeds" in remarks[0] and "moves faster" in remarks[1]
+    assert len(remarks) == 1 and "moves faster" in remarks[0]
     np.savez(tmp_path / "odd.npz", a=np.ones((4, 4)), b=np.ones((4, 4)))
     assert "unreadable" in suitability(FrameRef(1, tmp_path / "odd.npz"))["as_read"]
     assert call("info", str(cache / "puff_0001.npz")) == 0

@@ -158,6 +158,12 @@ MISTAKES = [
     ),
     (
         "size: [0.1",
+        "motion: [{time: 0, offset: [0, 0, 0]}, null], size: [0.1",
+        "small.yaml:20: obstacles[0].motion[1]: an empty value is not a mapping of keys",
+        "as an offset from its `center`)",
+    ),
+    (
+        "size: [0.1",
         "motion: [{time: 1, offset: [0, .inf, 0]}], size: [0.1",
         "small.yaml:20: obstacles[0].motion[0].offset[1]: inf is not a finite number",
         "finite",

@@ -66,6 +66,20 @@ class Windows:
             )
         return found
 
+    def typical_density(self) -> float:
+        """The mean of the density weighted by itself, of all of the frame; 0 of air."""
+        grid, total, squares = self.layout.grids["density"], 0.0, 0.0
+        tiles = grid.tiles()
+        parts = itertools.chain(
+            [(tiles.values, tiles.edges.astype(np.float64) ** 3)],
+            ((each.values, 1.0) for each in grid.leaves()),
+        )
+        for values, voxels in parts:
+            smoke = np.maximum(values, 0).astype(np.float64)
+            total += float((smoke * voxels).sum())
+            squares += float((smoke * smoke * voxels).sum())
+        return squares / total if total > 0 else 0.0
+
     def is_whole(self, name: str) -> bool:
         """Whether it is a scalar field beside the density whose values are all whole numbers."""
         if name not in self.layout.others:
