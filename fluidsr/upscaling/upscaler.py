@@ -6,10 +6,10 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,17 +21,16 @@ from fluidsr.arguments import checked
 from fluidsr.choices import NetworkPrecision
 from fluidsr.errors import InputError, ModelError, RunError
 from fluidsr.frame import CONFIDENCE, Frame
-from fluidsr.models.blocks import CroppedSides
 from fluidsr.models.generator import CUBIC_RADIUS
-from fluidsr.models.history import HISTORY_REACH, History
+from fluidsr.models.history import HISTORY_REACH
 from fluidsr.models.recurrence import LastFrame
 from fluidsr.upscaling.background import BackgroundResponse
 from fluidsr.upscaling.carried_fields import CUBIC_REACH, Carried, WholeFrame, interpolated, method_of
 from fluidsr.upscaling.earlier_frames import furthest_distance, history_of
 from fluidsr.upscaling.frame_layout import FrameLayout
-from fluidsr.upscaling.frame_style import FrameStyle, frame_style
+from fluidsr.upscaling.frame_style import frame_style
 from fluidsr.upscaling.last_frame import last_frame_of
-from fluidsr.upscaling.memory import WORKSPACE, MemoryModel, is_exhaustion
+from fluidsr.upscaling.memory import MemoryModel, is_exhaustion
 from fluidsr.upscaling.network_input import (
     Detail,
     NetworkInput,
@@ -46,19 +45,10 @@ from fluidsr.upscaling.solids import FineSolid, Solids, continued
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
-from fluidsr.upscaling.tiles import Box, FieldBlock, Tile, uncovered_boxes
+from fluidsr.upscaling.tile_runner import TileInput, TileRunner
+from fluidsr.upscaling.tiles import Box, FieldBlock, uncovered_boxes
 
 PRECISIONS: tuple[str, ...] = get_args(NetworkPrecision)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which convolutions compute in `precision`, one of PRECISIONS but `auto`; sums stay in float32.
-
-    Everything else (interpolation, detail masks, the result) stays in float32.
-    """
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, getattr(torch, precision))
 
 
 # Bytes the generator may hold when the caller sets no bound. Constants, not the memory that is free: the
@@ -164,7 +154,8 @@ class Upscaler:
             launch_cost=TILE_LAUNCH_COST[self.device.type],
             max_memory=max_memory or _default_memory(self.device),
         )
-        self._background = BackgroundResponse(self._generate, self.generator.dim, self.device)
+        self._runner = TileRunner(self.generator, self.device, self.precision)
+        self._background = BackgroundResponse(self._runner.generate, self.generator.dim, self.device)
         self._batch = batch or (LARGEST_BATCH if self.device.type == "cuda" else 1)
 
     @property
@@ -307,7 +298,7 @@ class Upscaler:
         last = self._last_frame(frame, previous, layout, unit)
         tile_plan = self._plan(network_input.coarse, layout.interior, scaled=scaled is not None)
         style = frame_style(self.generator.latent, self.card, frame, layout, style_seed, style_shift)
-        tile_input = _TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
+        tile_input = TileInput(network_input.coarse, carried, last, scaled, with_mask, style)
         methods = {name: method_of(name, values) for name, values in arrays.items() if name != "density"}
         methods |= {} if whole is None else {name: whole.methods[name] for name in methods}
         blocks = self._blocks(
@@ -418,7 +409,7 @@ class Upscaler:
         self,
         time_of_frame: float,
         network_input: NetworkInput,
-        tile_input: _TileInput,
+        tile_input: TileInput,
         domain: Box,
         tile_plan: TilePlan,
         arrays: Mapping[str, Tensor],
@@ -440,7 +431,7 @@ class Upscaler:
         pending = deque(self._planner.batches(tile_plan.tiles, self._batch))
         while pending:
             batch = pending.popleft()
-            output = self._run_generator(batch, tile_input, time_of_frame)
+            output = self._runner.run(batch, tile_input, time_of_frame, self.memory_bound)
             if output is None:
                 pending.extendleft(reversed(self._planner.exhausted(batch, shape)))
                 shrunk = True
@@ -503,62 +494,6 @@ class Upscaler:
                     values = interpolated(arrays[name], box, self.factor, method)
                 yield FieldBlock(name, box.scaled(self.factor), values)
 
-    def _run_generator(
-        self, batch: list[Tile], tile_input: _TileInput, time_of_frame: float
-    ) -> Tensor | None:
-        """The output for tiles of equal shape, `[B, 1, *fine]`, and the mask as another channel where it is wanted;
-        None where memory does not suffice and smaller tiles may.
-        """
-        try:
-            stacked = torch.stack([tile.read.of(tile_input.coarse) for tile in batch])
-            more: dict[str, Any] = {"with_mask": True} if tile_input.with_mask else {}
-            if tile_input.history is not None:
-                more["history"] = torch.stack([self._detail(tile_input.history, tile) for tile in batch])
-            if tile_input.last is not None:
-                last, factor = tile_input.last, self.factor
-                parts = [last.carried(tile.read.lo, tile.read.hi, factor) for tile in batch]
-                more["previous"] = torch.stack(parts)
-            if isinstance(tile_input.detail, Tensor):
-                more["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
-            elif tile_input.detail is not None:
-                more["detail"] = tile_input.detail
-            if tile_input.style is not None:
-                more["style"] = tile_input.style.of([tile.read for tile in batch], self.device)
-            output = self._generate(stacked, batch[0].cropped, **more)
-        except RuntimeError as error:
-            if not is_exhaustion(error):
-                raise
-            if len(batch) == 1 and batch[0].write.cells == self.factor**self.generator.dim:
-                label = f"a tile of {batch[0].read.shape} cells"
-                raise RunError(
-                    label, "there is not enough memory for it", "free some, or use the CPU"
-                ) from error
-            output = None
-        if output is None:  # outside of the except block, in which the error would keep its tensors alive
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            return None
-        if not all(bool(bound.isfinite()) for bound in torch.aminmax(output)):
-            raise RunError(
-                f"frame at {time_of_frame:g} s",
-                "the generator's output is not finite",
-                "check the velocity's unit (m/s) and frame rate, or the model with 'fluidsr evaluate'",
-            )
-        return output
-
-    @torch.inference_mode()
-    def _generate(self, coarse: Tensor, cropped: CroppedSides, **more: Any) -> Tensor:
-        with autocast(self.device, self.precision):
-            output: Tensor = self.generator.forward_cropped(coarse, cropped, **more)
-        return output
-
-    def _detail(self, history: History, tile: Tile) -> Tensor:
-        """The history of a tile, with the part of the halo in which the generator reads history."""
-        unread = self.halo - self.generator.history_radius
-        low = [a + unread * cut for a, (cut, _) in zip(tile.read.lo, tile.cropped, strict=True)]
-        high = [b - unread * cut for b, (_, cut) in zip(tile.read.hi, tile.cropped, strict=True)]
-        return history.detail(low, high, self.factor, max_bytes=self.memory_bound / WORKSPACE)
-
     def _multiply_adds(self, cells: int) -> float:
         return self.generator.macs_per_voxel * cells * self.factor**self.generator.dim
 
@@ -575,19 +510,6 @@ class Upscaler:
                 f"{len(self.periodic)} axes, and the frame is {dim}-D",
                 "give true or false for each axis",
             )
-
-
-@dataclass(frozen=True)
-class _TileInput:
-    """The arrays that tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail
-    (None: 1; a number; `[*S]`); whether the mask is wanted, too; and the style."""
-
-    coarse: Tensor
-    history: History | None
-    last: LastFrame | None
-    detail: float | Tensor | None
-    with_mask: bool
-    style: FrameStyle | None
 
 
 def _within(domain: Box, mask: np.ndarray) -> np.ndarray:

@@ -206,7 +206,6 @@ def test_an_error_inside_a_kernel(
 def test_an_error_inside_a_network(
     tmp_path: Path, call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fluidsr.upscaling import Upscaler
 
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -216,15 +215,15 @@ def test_an_error_inside_a_network(
         volumes.write(flat / f"puff_{number:04d}.npz", Frame(density, velocity=velocity, time=number / 24))
     upsample = ["upsample", str(flat), "--model", "smoke2d-x4", "--format", "npz", "--device", "cpu", "-q"]
     assert call(*upsample, "-o", str(tmp_path / "whole")) == (0, "")
-    generate, calls = Upscaler._generate, [0]
+    generate, calls = TileRunner.generate, [0]
 
-    def failing(upscaler: Upscaler, *inputs: object, **more: object) -> object:
+    def failing(runner: TileRunner, *inputs: object, **more: object) -> object:
         calls[0] += 1
         if calls[0] == 3:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied\nException raised from addmm")
-        return generate(upscaler, *inputs, **more)  # type: ignore[arg-type]
+        return generate(runner, *inputs, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Upscaler, "_generate", failing)
+    monkeypatch.setattr(TileRunner, "generate", failing)
     code, line = call(*upsample, "-o", str(tmp_path / "run"))
     assert code == 1 and line.startswith("Error: internal error (RuntimeError: mat1 and mat2 shapes")
     monkeypatch.undo()

@@ -119,7 +119,7 @@ def test_where_memory_runs_out_tiles_become_smaller(model, dim, share, monkeypat
     frame = smoke((40, 17) if dim == 2 else (26, 9, 12), 3, 60)
     upscaler = Upscaler(model, batch=4)
     expected = upscaler.upsample(frame).density
-    whole_cells, sizes, genuine = upscaler.statistics.computed_cells, [], upscaler._generate
+    whole_cells, sizes, genuine = upscaler.statistics.computed_cells, [], upscaler._runner.generate
 
     def scarce(coarse, cut):
         if coarse[:, 0].numel() > share * whole_cells:
@@ -127,7 +127,7 @@ def test_where_memory_runs_out_tiles_become_smaller(model, dim, share, monkeypat
         sizes.append(coarse[:, 0].numel())
         return genuine(coarse, cut)
 
-    monkeypatch.setattr(upscaler, "_generate", scarce)
+    monkeypatch.setattr(upscaler._runner, "generate", scarce)
     if share == 0:
         with pytest.raises(RunError, match=r"a tile of \(.*\) cells: there is not enough memory"):
             upscaler.upsample(frame)
