@@ -206,6 +206,7 @@ def test_an_error_inside_a_kernel(
 def test_an_error_inside_a_network(
     tmp_path: Path, call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from fluidsr.upscaling.tile_runner import TileRunner
 
     flat = tmp_path / "flat"
     flat.mkdir()
