@@ -273,6 +273,7 @@ class Upscaler:
         """
         started = time.perf_counter()
         self._check_dim(frame.dim)
+        unit = self._density_unit(frame, whole)
         solids = Solids.of(frame, self.factor, self.periodic, fine_solid)
         frame = continued(frame, self.periodic)
         with_mask = CONFIDENCE in fields and self._gives_confidence(frame)
@@ -280,7 +281,6 @@ class Upscaler:
         if others is not None:
             check_finite(others)
         scaled = self._checked_detail(detail, frame.shape)
-        unit = self._density_unit(frame, whole)
         network_input = prepare_input(frame, velocity_scale, self.device, self.reads_velocity, unit)
         history = history[-self.past :] if self.past else ()
         reach = max(self.halo, CUBIC_REACH)
