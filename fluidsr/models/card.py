@@ -28,7 +28,9 @@ class Card(BaseModel):
     Radii are in coarse cells: `receptive_radius` is the halo with which a tile equals the whole;
     `support_radius` is the distance from any density beyond which the output is exactly zero, None where empty
     air has an answer that need not be zero. `weights` counts no normalisation's. Ranges are the
-    smallest and largest values met in training, velocity by component. `sha256` is of the weights. `strength`: what a
+    smallest and largest values met in training, velocity by component. `typical_density`: between which
+    typical densities (the mean weighted by itself) smoke is shown to the network as it is; denser or thinner smoke is
+    scaled, and the result scaled back; None: never. `sha256` is of the weights. `strength`: what a
     coarse run takes of a corrector's change.
     """
 
@@ -48,6 +50,7 @@ class Card(BaseModel):
     units: dict[str, str] = UNITS
     density_range: tuple[float, float]
     velocity_range: tuple[float, float]
+    typical_density: tuple[float, float] | None = None
     data: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
     steps: int = Field(default=0, ge=0)
@@ -123,6 +126,11 @@ class Card(BaseModel):
             *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
             *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),
             f"- **Density seen in training**: {_range(self.density_range)}",
+            *(
+                [f"- **Scaled to typical densities of**: {_range(self.typical_density)}"]
+                if self.typical_density
+                else []
+            ),
             f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",
             f"- **SHA-256 of the weights**: {self.sha256}",
             f"- **Commit**: {self.commit or 'unknown'}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -56,6 +57,10 @@ class TrainingState:
         self.seconds = 0.0
         self.density_range = (0.0, 0.0)
         self.velocity_range = (0.0, 0.0)
+        self.typical_densities = (
+            0.0,
+            0.0,
+        )  # the sum of their logarithms over samples with smoke, and how many
 
     def load_init(self, note: Callable[[str], None] = lambda line: None) -> None:
         """Load the weights of the recipe's `init`, if it has one, and of the discriminators that were kept with it.
@@ -129,6 +134,17 @@ class TrainingState:
         """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""
         self.density_range = _widen(self.density_range, coarse[:, :, :1])
         self.velocity_range = _widen(self.velocity_range, coarse[:, :, 1:])
+        smoke = coarse[:, :, 0].flatten(1).double()
+        typical = (smoke * smoke).sum(1) / smoke.sum(1)
+        logarithms = typical[typical > 0].log()
+        total, count = self.typical_densities
+        self.typical_densities = (total + float(logarithms.sum()), count + len(logarithms))
+
+    @property
+    def typical_density(self) -> tuple[float, float] | None:
+        """Half and twice the geometric mean of the samples' typical density; None where no smoke was met."""
+        total, count = self.typical_densities
+        return (0.5 * math.exp(total / count), 2 * math.exp(total / count)) if count else None
 
     def save(self, path: Path) -> None:
         """Write everything to one safetensors file, atomically; the previous one is kept beside it. Raises
@@ -141,6 +157,7 @@ class TrainingState:
             "seconds": self.seconds,
             "density_range": self.density_range,
             "velocity_range": self.velocity_range,
+            "typical_densities": self.typical_densities,
             "accuracy": {  # or the figure that the gate uses
                 name: discriminator.gate.value for name, discriminator in self.discriminators.items()
             },
@@ -191,6 +208,7 @@ class TrainingState:
         self.step, self.seconds = int(record["step"]), float(record["seconds"])
         self.density_range = _pair(record["density_range"])
         self.velocity_range = _pair(record["velocity_range"])
+        self.typical_densities = _pair(record.get("typical_densities", (0.0, 0.0)))
         for name, discriminator in self.discriminators.items():
             discriminator.gate.value = float(record["accuracy"][name])
         mean, lowest, count = record["watch"]

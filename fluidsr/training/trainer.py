@@ -359,6 +359,7 @@ class Trainer:
             **properties_of(state.ema),
             density_range=state.density_range,
             velocity_range=state.velocity_range,
+            typical_density=state.typical_density,
             data=data,
             recipe=recipe.model_dump(mode="json", exclude={"name", "summary", "limits"}),
             steps=state.step,

@@ -18,10 +18,6 @@ from fluidsr.frame import Array, Frame
 # the whole domain occupied; dropping them changes the result by less than 1e-5.
 THRESHOLD = 1e-6
 
-# The typical densities that a network is shown, over the greatest of its training. Between them it is about equally
-# good; at a tenth and at ten times of them it is much worse, and beyond worse than cubic interpolation.
-_TYPICAL = (0.2, 0.6)
-
 # A number, or one for each coarse cell, `[*S]` (NumPy or torch, on any device): none negative.
 VelocityScale: TypeAlias = float | np.ndarray | Tensor
 Detail: TypeAlias = float | np.ndarray | Tensor
@@ -71,12 +67,11 @@ def typical_density(density: Array) -> float:
     return float((smoke * smoke).sum()) / total if 0 < total < math.inf else 0.0
 
 
-def density_unit(typical: float, greatest: float) -> float:
+def density_unit(typical: float, bounds: tuple[float, float]) -> float:
     """What density is divided by before a network sees it, and multiplied with afterwards: 1 where the `typical`
-    density is like that of a training whose `greatest` density is given, so the unit of a cache's density is of no
-    importance."""
-    low, high = (share * greatest for share in _TYPICAL)
-    if not (math.isfinite(typical) and typical > 0 and 0 < greatest < math.inf):
+    density lies within `bounds`, else the factor that brings it there, so the unit of density is of no importance."""
+    low, high = bounds
+    if not (math.isfinite(typical) and typical > 0):
         return 1.0
     return typical / min(max(typical, low), high)
 

@@ -352,11 +352,11 @@ class Upscaler:
         return tuple(int(n) * self.factor for n in shape)
 
     def _density_unit(self, frame: Frame, whole: WholeFrame | None) -> float:
-        """What the density is divided by for the network; 1 for a method without weights."""
-        if next(self.generator.parameters(), None) is None:
+        """What the density is divided by for the network."""
+        if self.card.typical_density is None:
             return 1.0
         typical = typical_density(frame.density) if whole is None else whole.typical_density
-        return density_unit(typical, self.card.density_range[1])
+        return density_unit(typical, self.card.typical_density)
 
     def _last_frame(
         self, frame: Frame, previous: Frame | None, layout: FrameLayout, unit: float

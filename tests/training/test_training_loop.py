@@ -11,7 +11,9 @@ from fluidsr.errors import InputError, TrainingError
 from fluidsr.models import load
 from fluidsr.models.resample import upsample
 from fluidsr.training import Sources, train
+from fluidsr.training.checkpoint import TrainingState
 from fluidsr.training.trainer import CHECKPOINT
+from fluidsr.upscaling.network_input import typical_density
 
 
 def weights(folder, name="tiny"):
@@ -41,6 +43,19 @@ def test_it_learns(recipe, sampler, tmp_path):
     wanted = {"absolute": 1.0, "gradient": 1.0, "temporal": 0.5}
     assert card.recipe["losses"].items() >= wanted.items()
     assert card.density_range[1] > 0.5 and card.velocity_range[0] < 0 < card.velocity_range[1]
+    low, high = card.typical_density
+    assert high == pytest.approx(4 * low) and low < typical_density(coarse[:, 0]) < high
+
+
+def test_the_typical_density_is_the_geometric_mean_over_samples_with_smoke(recipe):
+    state = TrainingState(recipe(), 0, "cpu")
+    assert state.typical_density is None
+    coarse = torch.zeros(3, 2, 3, 8, 8)
+    coarse[0, :, 0, 2:5] = 0.1  # the third sample has no smoke
+    coarse[1, :, 0, 2:5] = 0.4
+    state.widen_ranges(coarse)
+    state.widen_ranges(coarse)
+    assert state.typical_density == pytest.approx((0.1, 0.4))
 
 
 @pytest.mark.parametrize("dim", [2, 3])

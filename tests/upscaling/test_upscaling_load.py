@@ -22,7 +22,7 @@ def saved(tmp_path):
         hyperparameters={},
         dim=2,
         factor=4,
-        density_range=(0.0, 2.0),
+        density_range=(0.0, 1.0),
         velocity_range=(-2.0, 2.0),
         **figures,
     )

@@ -47,8 +47,9 @@ class StandIn(nn.Module):
 
 
 def model_of(generator: nn.Module) -> models.Model:
-    """With a card that leaves the density as it is: what the network makes of it is compared."""
-    card = SimpleNamespace(name="stand-in", density_range=(0.0, np.inf), velocity_range=(-3.0, 2.0))
+    card = SimpleNamespace(
+        name="stand-in", density_range=(0.0, 1.0), velocity_range=(-3.0, 2.0), typical_density=None
+    )
     return models.Model(generator, card)
 
 
