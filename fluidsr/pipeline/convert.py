@@ -166,7 +166,7 @@ def _by_windows(
         if source is None or not frame_sequence.is_sparse(source, _BLOCK, 0):
             return None
         blocks = source.blocks(_BLOCK, 0)
-        first = source.take(*blocks[0])
+        first = frame_sequence.timed(source.take(*blocks[0]), item, read_options)
         begin = frame_sequence.in_its_place(first, item, read_options)
         fields = written_fields(first.frame.fields(), ".vdb")
         style, how = frame_sequence.style_of(first, read_options, settings.precision, settings.naming)

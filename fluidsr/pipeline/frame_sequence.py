@@ -19,6 +19,7 @@ from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.volumes import sequence
 from fluidsr.volumes.grid_names import grid_name
 from fluidsr.volumes.quantize import check_finite as check_values
+from fluidsr.volumes.spacing import spacing_of, stated_spacing
 from fluidsr.volumes.staggered import FACES
 from fluidsr.volumes.units import check_rate
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Fields = TypeVar("Fields", bound="Sequence[str] | None")
 Result = TypeVar("Result")
 MOST_FRAMES = 999_999
+_BEGIN = 3  # frames whose own times show how long one lasts
 _MOST_SHOWN = 60  # characters of a text in a message
 
 
@@ -85,8 +87,9 @@ def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None
 class FrameRef:
     """One frame of a cache: its number, its file (and the step in it), and its time (s) where the series tells.
 
-    `number` is its own among those of the cache. `parts` are further files of the same frame. `second`: of the first
-    frame, the file of the next one.
+    `number` is its own among those of the cache. `parts` are further files of the same frame. `spacing` (s) is what
+    lies between the times of the series, where it is even, `stride` what lies between the numbers of frames that lie
+    between whole ones. `begin`: the files of the first frames of the cache, whose own times tell the same.
     """
 
     number: int
@@ -96,7 +99,9 @@ class FrameRef:
     one_of_many: bool = False
     frame_number: float | None = None
     parts: tuple[Path, ...] = ()
-    second: Path | None = None
+    spacing: float | None = None
+    stride: float = 1.0
+    begin: tuple[Path, ...] = ()
 
     @property
     def frame(self) -> float:
@@ -115,8 +120,8 @@ class FrameRef:
     def absolute(self) -> FrameRef:
         """The same with absolute paths, for processes that work in another folder."""
         parts = tuple(_resolved(file) for file in self.parts)
-        second = self.second and _resolved(self.second)
-        return replace(self, source=_resolved(self.source), parts=parts, second=second)
+        begin = tuple(_resolved(file) for file in self.begin)
+        return replace(self, source=_resolved(self.source), parts=parts, begin=begin)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ class FrameSequence:
         whole = named and not any(file.subframe for file in files)
         stems = Counter(file.path.stem for file in files)
         many = any(count > 1 for count in stems.values())
+        spacing, stride = spacing_of([file.time for file in files]), _stride_of(files)
+        begin = tuple(file.path for file in files.files[:_BEGIN]) if len(files) > 1 else ()
         all_frames = tuple(
             FrameRef(
                 file.number or 0 if whole else place,
@@ -153,11 +160,12 @@ class FrameSequence:
                 many,
                 (file.number or 0) + file.subframe if named else None,
                 file.parts,
+                spacing,
+                stride,
+                begin,
             )
             for place, file in enumerate(files, start=1)
         )
-        if len(all_frames) > 1:
-            all_frames = (replace(all_frames[0], second=all_frames[1].source), *all_frames[1:])
         items = choose(all_frames, frames_wanted)
         faults = {item: fault for item in items if (fault := _fault_of(item.source)) is not None}
         first = next(iter(faults), None)
@@ -197,6 +205,14 @@ class FrameSequence:
         """The format of the files if it is one that can be written, else vdb."""
         suffix = self.items[0].source.suffix.lower().lstrip(".")
         return suffix if suffix in get_args(Format) else "vdb"
+
+
+def _stride_of(files: sequence.FrameFiles) -> float:
+    """What lies between the numbers of frames between whole ones, where that is even; else 1."""
+    if not any(file.subframe for file in files) or any(file.number is None for file in files):
+        return 1.0
+    spacing = spacing_of([(file.number or 0) + file.subframe for file in files])
+    return spacing if spacing is not None and spacing < 1.0 else 1.0
 
 
 def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
@@ -246,6 +262,7 @@ def in_its_place(
     """The frame that was taken, in m/s and with its time; the rest as of `read`."""
     if dim == 3:
         taken = taken.lifted()
+    taken = timed(taken, item, read_options)
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
         # Turned, a lower face may be an upper one: velocity goes on at the centres.
@@ -253,7 +270,21 @@ def in_its_place(
         frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
     if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
+    if item.stride != 1.0 and not taken.has_rate:  # a rate is one of whole frames
+        frame = frame.replace(dt=frame.dt * item.stride)
     return padded(frame, margin) if taken.tight and margin else frame
+
+
+def timed(taken: volumes.Taken, item: FrameRef, read_options: ReadOptions) -> volumes.Taken:
+    """The frame that was taken, with the time step that the times of its sequence give, and a sentence about it, where
+    neither its file nor `read_options` state a rate."""
+    if taken.has_rate or taken.frame_units is not None or read_options.frame_rate is not None:
+        return taken
+    spacing = stated_spacing(item.begin) if item.spacing is None else item.spacing
+    if spacing is None:
+        return taken
+    note = f"states no frame rate: by the times of its frames it is {1.0 / spacing:g} per second"
+    return replace(taken, frame=taken.frame.replace(dt=spacing), has_rate=True, notes=(*taken.notes, note))
 
 
 def check_finite(item: FrameRef, frame: Frame) -> None:
@@ -265,10 +296,10 @@ def check_finite(item: FrameRef, frame: Frame) -> None:
 
 def _begins_at_zero(item: FrameRef) -> bool:
     """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
-    if item.second is None:
+    if len(item.begin) < 2 or item.source != item.begin[0]:
         return False
     try:
-        return (volumes.inspect(item.second).time or 0.0) > 0.0
+        return (volumes.time_of(item.begin[1]) or 0.0) > 0.0
     except InputError:
         return False  # a damaged frame is reported when its turn comes
 
@@ -318,8 +349,8 @@ def take(item: FrameRef, read_options: ReadOptions, *wanted: Fields) -> tuple[vo
             )
             for source in (item.source, *item.parts)
         ]
-        whole = joined([taken.frame for taken in found])
-        return replace(found[0], frame=whole), fields
+        whole = replace(found[0], frame=joined([taken.frame for taken in found]))
+        return timed(whole, item, read_options), fields
 
     return _first(read, wanted)
 

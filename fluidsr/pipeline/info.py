@@ -181,7 +181,7 @@ def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
             return None
         blocks = source.blocks(_BLOCK, 0)
         filled = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in blocks)
-        first = source.take(*blocks[0])
+        first = frame_sequence.timed(source.take(*blocks[0]), item, read_options)
         return {
             "shape": source.place.shape,
             "cell_size": source.place.cell_size,

@@ -435,7 +435,7 @@ def _by_windows(
             what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
             raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
         blocks = source.blocks(_BLOCK, upscaler.card.support_radius)
-        first = source.take(blocks[0][0], blocks[0][1])
+        first = frame_sequence.timed(source.take(*blocks[0]), item, settings.intake)
         fields = list(first.frame.fields())
         if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
             return None  # which says so
