@@ -98,7 +98,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
         raise InputError(
             "input", "no file is named", "name files, a folder, or a pattern such as smoke_####.vdb"
         )
-    unique = list({(file.path, file.step): file for file in files}.values())
+    unique = list({(file.path, file.step, file.time): file for file in files}.values())
     _one_file_per_number(unique)
     if all(file.number is not None for file in unique):
         unique.sort(key=lambda file: (file.number or 0, file.subframe))

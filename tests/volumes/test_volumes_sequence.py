@@ -306,3 +306,17 @@ def test_frames_that_are_there_in_another_format_only_are_not_lost(tmp_path):
         expand([tmp_path])
     touched(tmp_path, "run.yaml", "frames/p_0001.vdb", "frames/p_0001.vti", "frames/p_0002.vti")
     assert len(expand([tmp_path])) == 1  # a run that is still being written
+
+
+def test_groups_of_a_series_are_parts_and_a_file_may_come_again(tmp_path):
+    rows = "".join(f"<DataSet timestep='0.5' group='{g}' part='0' file='{g}.vti'/>" for g in "ab")
+    (tmp_path / "a.pvd").write_text(f"<VTKFile type='Collection'><Collection>{rows}</Collection></VTKFile>")
+    (frame,) = expand([tmp_path / "a.pvd"])
+    assert frame.path.name == "a.vti" and [part.name for part in frame.parts] == ["b.vti"]
+    series(tmp_path / "b.pvd", (0.1, 0, "s_1.vti"), (0.2, 0, "s_1.vti"), (0.3, 0, "s_2.vti"))
+    found = expand([tmp_path / "b.pvd"])
+    assert [(file.number, file.time, file.path.name) for file in found] == [
+        (1, 0.1, "s_1.vti"),
+        (2, 0.2, "s_1.vti"),
+        (3, 0.3, "s_2.vti"),
+    ]
