@@ -94,7 +94,7 @@ def convert(
             skip_damaged=settings.skip_damaged,
         )
         folder.refresh()
-        for note in _lacking(cache.items, folder):
+        for note in _lacking(cache.items, folder) if single else ():  # a series tells what it leaves out
             progress.note(note)
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
