@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fluidsr.atomic import replacing, write_error
+from fluidsr.atomic import check_regular, replacing, write_error
 from fluidsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def read(path: Path, *, unsigned: bool = False) -> Saved:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -84,7 +84,7 @@ def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
 
 def joined(frames: Sequence[Frame]) -> Frame:
     """NumPy `frames`, each a part of the same instant, as one; zero where none of them is, and where one lacks a field
-    of another. Cells that several have are those of the last.
+    of another. Of cells that several have, the last value that is not zero counts: a part may have an empty border.
 
     Raises InputError where their cells are not those of one lattice.
     """
@@ -102,7 +102,8 @@ def joined(frames: Sequence[Frame]) -> Frame:
         inside: tuple[Any, ...] = (Ellipsis, *window)
         for name, values in frame.fields().items():
             lead = values.shape[: values.ndim - frame.dim]
-            found.setdefault(name, np.zeros((*lead, *whole.shape), np.float32))[inside] = values
+            there = found.setdefault(name, np.zeros((*lead, *whole.shape), np.float32))[inside]
+            np.copyto(there, values, where=np.asarray(values) != 0)
     return frames[0].with_fields(found, cell_size=whole.cell_size, origin=whole.origin)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fluidsr.atomic import remove_unfinished, write_error
+from fluidsr.atomic import check_regular, remove_unfinished, write_error
 from fluidsr.errors import RunError
 
 _MUTEX = ".lock"
@@ -207,6 +207,7 @@ def _describe(folder: Path, token: str, work: str, pieces: frozenset[int] | None
 def _described(path: Path) -> _Owner:
     """The claim of an owner; one with an invalid claim owns everything."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             claim = json.loads(file.read(_MOST_BYTES))
         pieces = claim["pieces"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fluidsr import Frame
-from fluidsr.frame_grid import FrameGrid, around, resampled
+from fluidsr.frame_grid import FrameGrid, around, joined, resampled
 
 
 def ramp(cells: int, cell_size: float, origin: float) -> Frame:
@@ -37,3 +37,9 @@ def test_finer_cells_are_interpolated_and_coarser_ones_averaged() -> None:
 def test_the_grid_around_several_has_the_smallest_cells() -> None:
     grids = [FrameGrid((4, 4), 0.5, (0.0, 0.0)), FrameGrid((8, 2), 0.25, (1.0, -0.5))]
     assert around(grids) == FrameGrid((12, 10), 0.25, (0.0, -0.5))
+
+
+def test_an_empty_border_of_a_part_takes_nothing_from_another() -> None:
+    left = Frame(np.array([[1, 2, 3]], np.float32).T, cell_size=1.0)
+    right = Frame(np.array([[0, 4, 5]], np.float32).T, cell_size=1.0, origin=(2.0, 0.0))
+    assert joined([left, right]).density[:, 0].tolist() == [1, 2, 3, 4, 5]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from fluidsr.atomic import check_regular
 from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, names, node
 from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, VERSION, simulation_name
 from fluidsr.errors import DatasetError, FluidsrError, InputError
@@ -74,6 +77,8 @@ def open_group(path: Address) -> Any:
     import zarr
 
     def opened() -> Any:
+        if isinstance(path, Path):
+            check_regular(path / "zarr.json")
         return zarr.open_group(node(path), mode="r", zarr_format=3)
 
     return raising_dataset_errors(opened, path)
@@ -94,8 +99,23 @@ def whole_group(path: Address) -> Any:
     attributes come last."""
     if isinstance(path, Remote) and not is_zarr(path):
         return None
+    if isinstance(path, Path):
+        _check_files(path)
     group = open_group(path)
     return None if isinstance(path, Remote) and not dict(group.attrs) else group
+
+
+def _check_files(folder: Path) -> None:
+    """Raise DatasetError for a pipe or a device below `folder`: zarr would wait for it for ever."""
+    for root, _, files in os.walk(folder):
+        with os.scandir(root) if files else nullcontext(()) as entries:
+            for entry in entries:
+                if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                    try:
+                        check_regular(entry.path)
+                    except OSError as error:
+                        what = f"cannot be read ({error.strerror})"
+                        raise DatasetError(entry.path, what, REGENERATE) from error
 
 
 def raising_dataset_errors(action: Callable[[], Any], path: Address) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -95,12 +95,27 @@ def convert(
             scheduler=scheduler,
             skip_damaged=settings.skip_damaged,
         )
-    folder.refresh()
+        folder.refresh()
+        for note in _lacking(cache.items, folder) if single else ():  # a series tells what it leaves out
+            progress.note(note)
     if _SERIES in settings.formats:
         items = [item for item in cache.items if item.number in folder.complete]
         _write_series(root, items, folder, settings, progress)
     write_series_files(root, cache.all_frames, folder.complete, single)
     return root
+
+
+def _lacking(items: Sequence[FrameRef], folder: RunFolder) -> Iterator[str]:
+    """A sentence for the user about each field that some frames have and others lack; an empty frame lacks nothing."""
+    filled = [
+        (item, record)
+        for item in items
+        if (record := folder.complete.get(item.number)) is not None and not record.get("empty")
+    ]
+    for name in dict.fromkeys(name for _, record in filled for name in record["fields"]):
+        without = [item for item, record in filled if name not in record["fields"]]
+        if without:
+            yield f"{without[0].source}: has no {name!r}; {len(without)} of {len(filled)} frames lack it"
 
 
 def _files(item: FrameRef, root: Path, formats: Sequence[str], fields: Sequence[str]) -> list[Path]:
@@ -166,7 +181,7 @@ def _by_windows(
         if source is None or not frame_reading.is_sparse(source, frame_reading.BLOCK, 0):
             return None
         blocks = source.blocks(frame_reading.BLOCK, 0)
-        first = source.take(*blocks[0])
+        first = frame_reading.timed(source.take(*blocks[0]), item, read_options)
         begin = frame_reading.in_its_place(first, item, read_options)
         fields = written_fields(first.frame.fields(), ".vdb")
         written = WrittenStyle.of(first, read_options, settings.precision, settings.naming)

@@ -16,6 +16,7 @@ from fluidsr.frame_grid import FrameGrid, joined, padded, turned
 from fluidsr.pipeline.frame_sequence import FrameRef
 from fluidsr.pipeline.read_options import ReadOptions, box_of
 from fluidsr.volumes.quantize import check_finite as check_values
+from fluidsr.volumes.spacing import stated_spacing
 from fluidsr.volumes.staggered import FACES
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def in_its_place(
     """The frame that was taken, in m/s and with its time; the rest as of `read`."""
     if dim == 3:
         taken = taken.lifted()
+    taken = timed(taken, item, read_options)
     frame = taken.in_metres_per_second(read_options.velocity_unit, read_options.frame_rate)
     if read_options.axes is not None and read_options.axes != f"{taken.up}-up":
         # Turned, a lower face may be an upper one: only the velocity at the centres is kept.
@@ -77,7 +79,21 @@ def in_its_place(
         frame = turned(frame.with_fields(fields).numpy(), read_options.axes[0])
     if frame.time == 0.0 and not (item.time is None and _begins_at_zero(item)):
         frame = frame.replace(time=item.frame * frame.dt if item.time is None else item.time)
+    if item.stride != 1.0 and not taken.has_rate:  # a rate is one of whole frames
+        frame = frame.replace(dt=frame.dt * item.stride)
     return padded(frame, margin) if taken.tight and margin else frame
+
+
+def timed(taken: volumes.Taken, item: FrameRef, read_options: ReadOptions) -> volumes.Taken:
+    """The frame that was taken, with the time step that the times of its sequence give, and a sentence about it, where
+    neither its file nor `read_options` state a rate."""
+    if taken.has_rate or taken.frame_units is not None or read_options.frame_rate is not None:
+        return taken
+    spacing = stated_spacing(item.begin) if item.spacing is None else item.spacing
+    if spacing is None:
+        return taken
+    note = f"states no frame rate: by the times of its frames it is {1.0 / spacing:g} per second"
+    return replace(taken, frame=taken.frame.replace(dt=spacing), has_rate=True, notes=(*taken.notes, note))
 
 
 def check_finite(item: FrameRef, frame: Frame) -> None:
@@ -89,10 +105,10 @@ def check_finite(item: FrameRef, frame: Frame) -> None:
 
 def _begins_at_zero(item: FrameRef) -> bool:
     """Whether the first frame's time of 0 is what its file means: the second frame's file then names a later one."""
-    if item.second is None:
+    if len(item.begin) < 2 or item.source != item.begin[0]:
         return False
     try:
-        return (volumes.inspect(item.second).time or 0.0) > 0.0
+        return (volumes.time_of(item.begin[1]) or 0.0) > 0.0
     except InputError:
         return False  # a damaged frame is reported when its turn comes
 
@@ -121,8 +137,8 @@ def take(item: FrameRef, read_options: ReadOptions, *field_lists: Fields) -> tup
             )
             for source in (item.source, *item.parts)
         ]
-        whole = joined([taken.frame for taken in found])
-        return replace(found[0], frame=whole), fields
+        whole = replace(found[0], frame=joined([taken.frame for taken in found]))
+        return timed(whole, item, read_options), fields
 
     return _first(read, field_lists)
 

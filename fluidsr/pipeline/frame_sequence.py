@@ -12,14 +12,18 @@ from fluidsr.choices import Format
 from fluidsr.errors import InputError
 from fluidsr.pipeline.frame_numbers import count_or_ranges, lies_in
 from fluidsr.volumes import sequence
+from fluidsr.volumes.spacing import spacing_of
+
+_BEGIN = 3  # frames whose own times show how long one lasts
 
 
 @dataclass(frozen=True)
 class FrameRef:
     """One frame of a cache: its number, its file (and the step in it), and its time (s) if the series gives it.
 
-    `number` is its own among those of the cache. `parts` are further files of the same frame. `second`: of the first
-    frame, the file of the next one.
+    `number` is its own among those of the cache. `parts` are further files of the same frame. `spacing` (s) is what
+    lies between the times of the series, where it is even, `stride` what lies between the numbers of frames that lie
+    between whole ones. `begin`: the files of the first frames of the cache, whose own times tell the same.
     """
 
     number: int
@@ -29,7 +33,9 @@ class FrameRef:
     one_of_many: bool = False
     frame_number: float | None = None
     parts: tuple[Path, ...] = ()
-    second: Path | None = None
+    spacing: float | None = None
+    stride: float = 1.0
+    begin: tuple[Path, ...] = ()
 
     @property
     def frame(self) -> float:
@@ -48,8 +54,8 @@ class FrameRef:
     def absolute(self) -> FrameRef:
         """The same with absolute paths, for processes that work in another folder."""
         parts = tuple(_resolved(file) for file in self.parts)
-        second = self.second and _resolved(self.second)
-        return replace(self, source=_resolved(self.source), parts=parts, second=second)
+        begin = tuple(_resolved(file) for file in self.begin)
+        return replace(self, source=_resolved(self.source), parts=parts, begin=begin)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class FrameSequence:
         whole = named and not any(file.subframe for file in files)
         stems = Counter(file.path.stem for file in files)
         many = any(count > 1 for count in stems.values())
+        spacing, stride = spacing_of([file.time for file in files]), _stride_of(files)
+        begin = tuple(file.path for file in files.files[:_BEGIN]) if len(files) > 1 else ()
         all_frames = tuple(
             FrameRef(
                 file.number or 0 if whole else place,
@@ -86,11 +94,12 @@ class FrameSequence:
                 many,
                 (file.number or 0) + file.subframe if named else None,
                 file.parts,
+                spacing,
+                stride,
+                begin,
             )
             for place, file in enumerate(files, start=1)
         )
-        if len(all_frames) > 1:
-            all_frames = (replace(all_frames[0], second=all_frames[1].source), *all_frames[1:])
         items = choose(all_frames, frames_wanted)
         faults = {item: fault for item in items if (fault := _fault_of(item.source)) is not None}
         first = next(iter(faults), None)
@@ -130,6 +139,14 @@ class FrameSequence:
         """The format of the files if it is one that can be written, else vdb."""
         suffix = self.items[0].source.suffix.lower().lstrip(".")
         return suffix if suffix in get_args(Format) else "vdb"
+
+
+def _stride_of(files: sequence.FrameFiles) -> float:
+    """What lies between the numbers of frames between whole ones, where that is even; else 1."""
+    if not any(file.subframe for file in files) or any(file.number is None for file in files):
+        return 1.0
+    spacing = spacing_of([(file.number or 0) + file.subframe for file in files])
+    return spacing if spacing is not None and spacing < 1.0 else 1.0
 
 
 def _resolved(path: Path) -> Path:

@@ -184,7 +184,7 @@ def _sparse(item: FrameRef, read_options: ReadOptions) -> dict[str, Any] | None:
             return None
         blocks = source.blocks(frame_reading.BLOCK, 0)
         filled = sum(math.prod(b - a for a, b in zip(*block, strict=True)) for block in blocks)
-        first = source.take(*blocks[0])
+        first = frame_reading.timed(source.take(*blocks[0]), item, read_options)
         return {
             "shape": source.place.shape,
             "cell_size": source.place.cell_size,

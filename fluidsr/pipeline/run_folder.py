@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fluidsr.atomic import is_unfinished, remove_unfinished, replacing, write_error
+from fluidsr.atomic import check_regular, is_unfinished, remove_unfinished, replacing, write_error
 from fluidsr.errors import InputError, RunError
 from fluidsr.ownership import Ownership, exclusively, is_lock
 from fluidsr.pipeline import coarse_exchange, crash, provenance
@@ -111,6 +111,7 @@ class RunFolder:
         """
         requested = _plain(configuration)
         _make_folder(path)
+        _check_log(path / _LOG)
         pieces = None if frames is None else frozenset(frames)
         differs = _differs(path, command, requested)
         if differs is not None and not overwrite and _holds_frames(path):
@@ -366,6 +367,17 @@ def read_spec(folder: Path) -> dict[str, Any]:
             "make the run again with `overwrite`, or in another `output`",
         )
     return document
+
+
+def _check_log(log: Path) -> None:
+    """Raise InputError for a log that is a pipe or a device: whoever opens one may wait for ever."""
+    try:
+        check_regular(log)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        remedy = "remove it, or give another `output`"
+        raise InputError(str(log), f"cannot be read ({error.strerror})", remedy) from error
 
 
 def _drop_cut_line(log: Path) -> None:

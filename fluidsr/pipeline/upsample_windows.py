@@ -54,7 +54,7 @@ def upsample_by_windows(
             what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
             raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
         blocks = source.blocks(frame_reading.BLOCK, upscaler.card.support_radius)
-        first = source.take(blocks[0][0], blocks[0][1])
+        first = frame_reading.timed(source.take(*blocks[0]), item, settings.intake)
         fields = list(first.frame.fields())
         if "velocity" not in fields and not settings.zero_velocity and upscaler.reads_velocity:
             return None  # which says so

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fluidsr.atomic import replacing, write_error
+from fluidsr.atomic import check_regular, replacing, write_error
 from fluidsr.training.loggers import Logger
 
 
@@ -68,7 +68,10 @@ class MetricsLog:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if not path.exists():
+        return []
+    check_regular(path)
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _validation(lines: Iterable[str], step: int) -> dict[str, float] | None:
@@ -80,7 +83,11 @@ def _validation(lines: Iterable[str], step: int) -> dict[str, float] | None:
 
 
 def _values(record: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in record.items() if name not in ("step", "group")}
+    return {
+        name: float(value)
+        for name, value in record.items()
+        if name not in ("step", "group") and isinstance(value, int | float)
+    }
 
 
 def _step(line: str) -> float:
@@ -88,5 +95,5 @@ def _step(line: str) -> float:
     try:
         record: Any = json.loads(line)
         return int(record["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

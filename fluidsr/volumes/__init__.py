@@ -4,7 +4,7 @@ from fluidsr.volumes import inspect, read, write
 """
 
 from fluidsr.volumes.info import GridInfo, VolumeInfo
-from fluidsr.volumes.io import PRECISIONS, SUFFIXES, WRITTEN, inspect, read, take, write
+from fluidsr.volumes.io import PRECISIONS, SUFFIXES, WRITTEN, inspect, read, take, time_of, write
 from fluidsr.volumes.pvd import read_pvd, write_pvd
 from fluidsr.volumes.streams import Stream, stream
 from fluidsr.volumes.units import UNITS, Style, Taken
@@ -24,6 +24,7 @@ __all__ = [
     "read_pvd",
     "stream",
     "take",
+    "time_of",
     "write",
     "write_pvd",
 ]

@@ -199,6 +199,16 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     return found
 
 
+def time_of(path: str | os.PathLike[str]) -> float | None:
+    """The time (s) that a file states, read without its fields as far as the format allows; None where it states none,
+    and for formats that state it in another way: .uni, .vtkhdf. Raises VolumeError for a file that cannot be read."""
+    suffix = _suffix(path)
+    if suffix in (".uni", ".vtkhdf", ".npy"):
+        return None
+    time: float | None = _module_of(suffix, ".frames").time_of(path)
+    return time
+
+
 _MODULES = {
     ".vdb": "vdb",
     ".vti": "vti",

@@ -59,6 +59,11 @@ def read_frame(
     return vtk_image.frame_of(LegacyFile(path, max_bytes), density_grid, velocity_grid, fields, LegacyFile)
 
 
+def time_of(path: str | os.PathLike[str]) -> float | None:
+    """The time (s) that the file states; None where it states none. Raises VolumeError as `read_frame` does."""
+    return vtk_image.time_of(LegacyFile(path))
+
+
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """The contents of the file; see `fluidsr.volumes.inspect`."""
     return vtk_image.info_of(LegacyFile(path, max_bytes), "vtk")

@@ -123,6 +123,12 @@ def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]
         raise VolumeError(f"{where}: {error.where}", error.what, error.remedy) from error
 
 
+def time_of(path: str | os.PathLike[str]) -> float | None:
+    """The time (s) that the archive states; None where it states none. Raises VolumeError as `read_frame` does."""
+    small = read_archive(path, None, most_dimensions=1)
+    return _place(str(path), small)[0].get("time")
+
+
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """The contents of the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
     found = _open(path, max_bytes, None)
@@ -171,11 +177,13 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             what = f"its density {name!r} has the shape {array.shape}, of one dimension"
             raise VolumeError(where, what, "write it as [x, y, z] or [x, y]")
     shape = _shape(where, grids, density)
-    coordinates = _lattice_of_coordinates(archive, shape)
-    if coordinates is not None and abs(place.get("cell_size", coordinates[0]) / coordinates[0] - 1) < 1e-3:
-        grids = {name: array for name, array in grids.items() if name.lower() not in tuple("xyz")}
-        place = {"cell_size": coordinates[0], "origin": coordinates[1], **place}
-        notes = [note for note in notes if note != NO_CELL_SIZE]
+    coordinates = _coordinates(archive, shape)
+    if coordinates is not None:
+        grids, lattice = _on_rising(where, grids, coordinates, shape, place.get("cell_size"))
+        if lattice is not None:
+            grids = {name: array for name, array in grids.items() if name.lower() not in tuple("xyz")}
+            place = {"cell_size": lattice[0], "origin": lattice[1], **place}
+            notes = [note for note in notes if note != NO_CELL_SIZE]
     if len(origin := place.get("origin", ())) == 1 or len(origin) == 3 > len(shape):
         place["origin"] = (*origin, *origin * (len(shape) - 1))[: len(shape)]
     if len(shape) > 3:
@@ -298,32 +306,64 @@ def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | 
     return None
 
 
-def _lattice_of_coordinates(
-    archive: Archive, shape: tuple[int, ...]
-) -> tuple[float, tuple[float, ...]] | None:
-    """The cell size and the lower corner (m) of `shape` cells whose centers, or edges, are the arrays `x`, `y`, `z`, of
-    one axis each or of a mesh; None where there are none, or cells are no cubes."""
+def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] | None:
+    """The arrays `x`, `y`, `z`, of one axis each or of a mesh, that rise or fall along `shape` cells, of which they are
+    the centers or the edges; None where they are no such thing."""
     named = {name.lower(): array for name, array in archive.arrays.items()}
-    axes = [_along(named.get(name), shape, axis) for axis, name in enumerate("xyz"[: len(shape)])]
-    steps: list[float] = []
-    corner: list[float] = []
-    for values, n in zip(axes, shape, strict=True):
-        if (
-            values is None
-            or values.ndim != 1
-            or values.dtype.kind not in "fiu"
-            or len(values) not in (n, n + 1)
-        ):
+    found = []
+    for axis, n in enumerate(shape):
+        values = _along(named.get("xyz"[axis : axis + 1]), shape, axis)
+        if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":
             return None
         points = values.astype(np.float64)
         gaps = np.diff(points)
-        if not len(gaps) or not np.isfinite(points).all() or gaps.min() <= 0 or np.ptp(gaps) > 1e-3 * gaps[0]:
+        if len(points) not in (n, n + 1) or not len(gaps) or not np.isfinite(points).all():
             return None
-        steps.append((points[-1] - points[0]) / len(gaps))
-        corner.append(float(points[0]) - (steps[-1] / 2 if len(points) == n else 0.0))
-    if max(steps) - min(steps) > 1e-3 * steps[0]:
-        return None
-    return float(f"{steps[0]:.7g}"), tuple(corner)
+        if not ((gaps > 0).all() or (gaps < 0).all()):
+            return None
+        found.append(values)
+    return found
+
+
+def _on_rising(
+    where: str,
+    grids: dict[str, np.ndarray],
+    coordinates: Sequence[np.ndarray],
+    shape: tuple[int, ...],
+    told: float | None,
+) -> tuple[dict[str, np.ndarray], tuple[float, tuple[float, ...]] | None]:
+    """`grids` in the order of rising `coordinates`, and the cell size and the lower corner (m) that these give; None
+    where the archive has `told` another cell size. Raises VolumeError for cells that are no cubes, of no size told."""
+    points = [np.sort(values.astype(np.float64)) for values in coordinates]
+    steps = [float(at[-1] - at[0]) / (len(at) - 1) for at in points]
+    falling = [axis for axis, values in enumerate(coordinates) if values[0] > values[-1]]
+    if falling:
+        grids = {name: _reversed(array, shape, falling) for name, array in grids.items()}
+    uneven = ""
+    for axis, (at, values) in enumerate(zip(points, coordinates, strict=True)):
+        digits = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+        if np.ptp(np.diff(at)) > 1e-3 * steps[axis] + 4 * digits * np.abs(at).max():
+            uneven = uneven or f"its coordinates {'xyz'[axis]} are not at even distances"
+    if not uneven and max(steps) - min(steps) > 1e-3 * steps[0]:
+        uneven = f"its cells are not cubes ({' x '.join(f'{step:g}' for step in steps)} m)"
+    if uneven and told is None:
+        raise VolumeError(where, uneven, "resample it to cubic cells")
+    if uneven or (told is not None and abs(told / steps[0] - 1) >= 1e-3):
+        return grids, None
+    corner = [
+        float(at[0]) - (step / 2 if len(at) == n else 0.0)
+        for at, step, n in zip(points, steps, shape, strict=True)
+    ]
+    return grids, (float(f"{steps[0]:.7g}"), tuple(corner))
+
+
+def _reversed(array: np.ndarray, shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:
+    """A field on `shape` cells, or their faces, read backwards along `axes`; other arrays as they are."""
+    lead = array.ndim - len(shape)
+    for first in {0, lead}:  # its components last, or first
+        if 0 <= lead <= 2 and all(n in (m, m + 1) for n, m in zip(array.shape[first:], shape, strict=False)):
+            return np.flip(array, tuple(first + axis for axis in axes))
+    return array
 
 
 def _along(coordinates: np.ndarray | None, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
@@ -406,8 +446,11 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str
     return found.arrays
 
 
-def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive:
-    """Every array of numbers or text. Headers are read first, so that a small file cannot ask for all memory.
+def read_archive(
+    path: str | os.PathLike[str], max_bytes: int | None, most_dimensions: int | None = None
+) -> Archive:
+    """Every array of numbers or text, of `most_dimensions` at most. Headers are read first, so that a small file cannot
+    ask for all memory.
 
     Raises VolumeError for an archive that is damaged.
     """
@@ -435,6 +478,8 @@ def read_archive(path: str | os.PathLike[str], max_bytes: int | None) -> Archive
                     continue
                 with archive.open(entry) as file:
                     shape, dtype = _header(cast(BinaryIO, file))
+                if most_dimensions is not None and len(shape) > most_dimensions:
+                    continue
                 name = entry.filename.removesuffix(".npy")
                 if dtype.hasobject or dtype.kind not in "fiubUS":
                     found.objects[name] = len(shape)  # pickles, times, complex numbers: not a field

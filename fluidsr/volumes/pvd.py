@@ -43,7 +43,7 @@ def read_pvd(path: str | os.PathLike[str]) -> list[tuple[float, Path]]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a series: its time (s), and which part of its frame it is."""
+    """A file of a series: its time (s), and which part of its frame it is, of which group."""
 
     time: float
     file: Path
@@ -112,7 +112,11 @@ class _Series:
             self.root = tag, attributes.get("type")
         elif tag == "DataSet" and len(self.entries) <= _MOST_ENTRIES:
             self.entries.append(
-                (attributes.get("file"), attributes.get("timestep"), attributes.get("part", ""))
+                (
+                    attributes.get("file"),
+                    attributes.get("timestep"),
+                    f"{attributes.get('group', '')} {attributes.get('part', '')}",
+                )
             )
 
     def close(self) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from fluidsr.errors import InputError
-from fluidsr.volumes import siblings, uni
-from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, frame_number
+from fluidsr.volumes import numbering, siblings, uni
+from fluidsr.volumes.frame_number import frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 
 # In order of preference where a folder holds one sequence in several formats.
@@ -21,7 +21,6 @@ SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", 
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
 _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
-_SUBFRAME = re.compile(r"(?P<head>.*[._-]|)(?P<number>-?\d+)\.(?P<fraction>\d{1,3})")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
         raise InputError(
             "input", "no file is named", "name files, a folder, or a pattern such as smoke_####.vdb"
         )
-    unique = list({(file.path, file.step): file for file in files}.values())
+    unique = list({(file.path, file.step, file.time): file for file in files}.values())
     _one_file_per_number(unique)
     if all(file.number is not None for file in unique):
         unique.sort(key=lambda file: (file.number or 0, file.subframe))
@@ -115,7 +114,8 @@ def series_name(path: str | os.PathLike[str]) -> str:
 def _expand_one(text: str) -> list[FrameFile]:
     path = Path(text)
     if path.is_dir():
-        return _folder(path / "frames" if (path / "run.yaml").is_file() else path)
+        run = (path / "run.yaml").is_file()
+        return _folder(path / "frames" if run else path, whole=not run)
     if path.suffix.lower() in (".pvd", ".series"):
         return _series(path)
     if path.is_file():
@@ -152,95 +152,14 @@ def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
 
 
 def _numbered(files: Sequence[Path]) -> list[FrameFile]:
-    """`files` with the numbers in their names: of several numbers in a name that which differs from file to file;
-    subframes where the names together show that they have them; times where they have those."""
-    stems = [file.stem for file in files]
-    times = [TIME.search(stem) for stem in stems]
-    if len(files) > 1 and all(times):
-        timed = [FrameFile(f, None, float(t[0])) for f, t in zip(files, times, strict=True) if t]
-        return sorted(timed, key=lambda file: file.time or 0.0)
-    heads, spans = _heads_of_subframes(stems), _spans_that_differ(stems)
-    found = []
-    for file in files:
-        match, span = _SUBFRAME.fullmatch(file.stem), spans.get(file.stem)
-        if match and match["head"] in heads:
-            found.append(FrameFile(file, int(match["number"]), subframe=float(f"0.{match['fraction']}")))
-        elif span:
-            found.append(FrameFile(file, int(file.stem[slice(*span)])))
-        else:
-            found.append(FrameFile(file, frame_number(file)))
-    return found
+    """`files` with what their names say of their frames. Raises InputError where that contradicts itself."""
+    found = numbering.numbered(files)
+    numbering.check_order(found)
+    return [_frame_file(each) for each in found]
 
 
-def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Where the number that counts stands in those names whose last number does not: it is the same in all names of
-    their kind (`plume_01_res64`, `plume_02_res64`), or another counts on by one (`plume_01_t0.04`, `plume_02_t0.08`).
-    """
-    kinds: dict[str, list[str]] = {}
-    for stem in dict.fromkeys(stems):
-        kinds.setdefault(re.sub(r"\d+", "#", stem), []).append(stem)
-    found: dict[str, tuple[int, int]] = {}
-    for same in kinds.values():
-        rows = [list(re.finditer(r"\d+", stem)) for stem in same]
-        columns = [[int(match[0]) for match in column] for column in zip(*rows, strict=True)]
-        differ = [at for at, column in enumerate(columns) if len(set(column)) == len(same) > 1]
-        if differ and len(set(columns[-1])) > 1:  # the last number differs, too
-            another = len(same) > 2 and not _counts(columns[-1])
-            differ = [at for at in differ if another and _counts(columns[at])]
-        if differ:
-            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
-    return found
-
-
-def _counts(numbers: Sequence[int]) -> bool:
-    """Whether they are whole numbers without a gap, each once."""
-    return sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
-
-
-def _rise_together(stems: Sequence[str]) -> bool:
-    """Whether the names, in order of their frames, differ in numbers alone, which rise from each name to the next, and
-    of which none is needed to tell the names apart: a frame's number beside its time or its date."""
-    if len(stems) < 3 or len({re.sub(r"\d+", "#", stem) for stem in stems}) > 1:
-        return False
-    rows = [[float(number) for number in re.findall(r"\d+(?:\.\d+)?", stem)] for stem in stems]
-    distinct = (len({(*row[:at], *row[at + 1 :]) for row in rows}) == len(rows) for at in range(len(rows[0])))
-    return all(a < b for a, b in pairwise(rows)) and all(distinct)
-
-
-def _heads_of_subframes(stems: Sequence[str]) -> set[str]:
-    """The text before the number in names whose last two numbers form one: `s.` of s.1001 and s.1001.25.
-
-    `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
-    """
-    found: dict[str, set[tuple[str, str]]] = {}
-    whole = set()
-    for stem in stems:
-        match, last = _SUBFRAME.fullmatch(stem), LAST_NUMBER.search(stem)
-        if match:
-            found.setdefault(match["head"], set()).add((match["number"], match["fraction"]))
-        if last and last.end() == len(stem):
-            whole.add(stem[: last.start()])
-    heads = set()
-    for head, pairs in found.items():
-        fractions = {fraction for _, fraction in pairs}
-        decimal = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
-        differ = len({len(fraction) for fraction in fractions}) > 1 or all(len(f) == 1 for f in fractions)
-        many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
-        if head in whole or (decimal and differ and many) or _are_even(pairs):
-            heads.add(head)
-    return heads
-
-
-def _are_even(pairs: set[tuple[str, str]]) -> bool:
-    """Whether numbers and fractions are decimals of as many digits at even distances, of less than 1, that go beyond a
-    whole number: 1.000, 1.250, 1.500, 1.750, 2.000."""
-    digits = {len(fraction) for _, fraction in pairs}
-    if len(pairs) < 3 or len(digits) > 1 or len({number for number, _ in pairs}) < 2:
-        return False
-    whole = 10 ** digits.pop()
-    values = sorted(int(number) * whole + int(fraction) for number, fraction in pairs)
-    steps = [b - a for a, b in pairwise(values)]
-    return max(steps) - min(steps) <= 1 and 0 < max(steps) < whole  # a third is 333 or 334
+def _frame_file(found: numbering.Numbered) -> FrameFile:
+    return FrameFile(found.file, found.number, found.time, subframe=found.subframe)
 
 
 def _series(path: Path) -> list[FrameFile]:
@@ -272,24 +191,37 @@ def _series(path: Path) -> list[FrameFile]:
     ]
 
 
-def _folder(folder: Path) -> list[FrameFile]:
+def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
+    """The frames of the one sequence in `folder`, in the first of SUFFIXES that it is there in. Raises InputError where
+    there are several or none, and, of a `whole` one, where some frames are there in another format only."""
     entries = [file for file in _files_in(folder) if not file.name.startswith(".")]
-    for suffix in SUFFIXES:
-        found = _numbered([file for file in entries if file.suffix.lower() == suffix])
-        found = _of_density(found)
+    of_suffix: dict[str, list[Path]] = {}
+    for file in entries:
+        of_suffix.setdefault(file.suffix.lower(), []).append(file)
+    for at, suffix in enumerate(SUFFIXES):
+        named = numbering.numbered(of_suffix.get(suffix, []))
+        found = _of_density([_frame_file(each) for each in named])
         if not found:
             continue
         if suffix == ".vtkhdf" and len(found) == 1:
             return _steps(found[0].path)
-        stems = [file.path.stem for file in found]
-        spans, subframed = _spans_that_differ(stems), _heads_of_subframes(stems)
-        kinds = sorted({_kind(file, spans.get(file.path.stem), subframed) for file in found})
+        kept = {file.path for file in found}
+        kinds = sorted({each.kind for each in named if each.file in kept})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
-        if len(heads) > 1 and not _rise_together(
-            [file.path.stem for file in sorted(found, key=lambda file: file.number or 0)]
-        ):
+        in_order = sorted(found, key=lambda file: file.number or 0)
+        if len(heads) > 1 and not numbering.rise_together([file.path.stem for file in in_order]):
             shown = ", ".join(kinds[:5])
             raise InputError(str(folder), f"holds {len(heads)} sequences: {shown}", "name one of them")
+        stems = {file.path.stem for file in found}
+        for other in SUFFIXES[at + 1 :] if whole else ():
+            more = [
+                each for each in numbering.numbered(of_suffix.get(other, [])) if each.file.stem not in stems
+            ]
+            same = [each for each in more if _head(each.kind) in {_head(kind) for kind in kinds}]
+            if same:
+                what = f"{same[0].file.name} is no {suffix} file, and the other frames are"
+                remedy = f"name one of {folder / ('*' + suffix)}, {folder / ('*' + other)}"
+                raise InputError(str(folder), what, remedy)
         return found
     series = [file for file in entries if file.suffix.lower() in (".pvd", ".series")]
     if len(series) == 1:
@@ -300,6 +232,11 @@ def _folder(folder: Path) -> list[FrameFile]:
         shown = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")
         remedy = f"give a folder in it: {shown}"
     raise InputError(str(folder), "holds no volumes", remedy)
+
+
+def _head(kind: str) -> str:
+    """What the names of a sequence share, whatever their suffix and the digits of their number."""
+    return re.sub("#+", "#", kind.rpartition(".")[0])
 
 
 def _has_volumes(place: Path) -> bool:
@@ -324,20 +261,6 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(
         path for path, is_link, is_folder in found if not (is_folder or (is_link and path.is_dir()))
     )
-
-
-def _kind(file: FrameFile, span: tuple[int, int] | None, subframed: Collection[str]) -> str:
-    """The file's name with its number, at `span` or the last one, as `#`; with its fraction where what stands before
-    is one of `subframed`."""
-    stem = file.path.stem
-    if file.number is None and file.time is not None:
-        return TIME.sub("#", stem) + file.path.suffix.lower()
-    if span is not None:
-        return stem[: span[0]] + "#" + stem[span[1] :] + file.path.suffix.lower()
-    fraction = _SUBFRAME.fullmatch(stem)
-    if fraction and fraction["head"] in subframed:
-        stem = stem.rpartition(".")[0]
-    return LAST_NUMBER.sub(lambda found: "#" * len(found[1].lstrip("-")), stem) + file.path.suffix.lower()
 
 
 def _of_density(files: list[FrameFile]) -> list[FrameFile]:

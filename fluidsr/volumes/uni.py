@@ -253,6 +253,8 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
         try:
             headers[name] = read_header(file)
         except VolumeError:
+            if grid_names.field_of(name) is not None:
+                raise
             continue  # particles and other things of Mantaflow's
         found[name] = file
     return found, headers

@@ -73,6 +73,11 @@ def read_frame(
     return vtk_image.frame_of(open_image(path, max_bytes), density_grid, velocity_grid, fields, open_image)
 
 
+def time_of(path: str | os.PathLike[str]) -> float | None:
+    """The time (s) that the image states; None where it states none. Raises VolumeError as `read_frame` does."""
+    return vtk_image.time_of(open_image(path))
+
+
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """The contents of the image; see `fluidsr.volumes.inspect`."""
     return vtk_image.info_of(open_image(path, max_bytes), Path(path).suffix.lower().lstrip("."))

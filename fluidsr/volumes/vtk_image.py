@@ -120,6 +120,13 @@ def frame_of(
     )
 
 
+def time_of(image: Image) -> float | None:
+    """The time (s) that the image states; None where it states none."""
+    notes = _notes(image)
+    stated = [notes[name][0] for name in (TIME, _TIME_OF_VISIT, *_TIME_OF_OTHERS) if name in notes]
+    return stated[0] if stated else None
+
+
 def info_of(image: Image, kind: str) -> VolumeInfo:
     """The contents of the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
     found = _fields(image, None)
@@ -173,7 +180,16 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
     fields = found[second] | found[first]
     fields = {name: fields[name] for name in (*found[first], *found[second])}
     if not fields:
-        raise VolumeError(image.where, "it has no arrays of numbers", "give an image with point or cell data")
+        several = [
+            array for array in image.arrays if array.section in found and array.type and array.components > 1
+        ]
+        others = [f"{array.name!r} has {array.components} components" for array in several]
+        what = (
+            f"it has no scalars or vectors: {', '.join(others[:5])}"
+            if others
+            else "it has no arrays of numbers"
+        )
+        raise VolumeError(image.where, what, "give an image with scalars as point or cell data")
     word = siblings.word_of_density(image.where)
     if len(fields) == 1 and word:  # one field per file: the file is named after it, the array often is not
         (name,) = fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,14 @@ def test_fields_of_the_fine_side_and_masks_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.velocity, high["velocity"].astype(np.float32))
     np.testing.assert_array_equal(whole.others["solid"], np.eye(8, 12))
     assert whole.temperature is None and whole.cell_size == CELL / 2
+
+
+@pytest.mark.parametrize(
+    "name", ["zarr.json", "sim_00000/zarr.json", "sim_00000/low_density/zarr.json", "chunk"]
+)
+def test_a_named_pipe_in_a_dataset_is_not_waited_for(store2d: Store, name: str) -> None:
+    path = _chunk(store2d.path, "low_density", 3) if name == "chunk" else store2d.path / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DatasetError, match=r"not a regular file|no zarr\.json"):
+        Store.open(store2d.path)

@@ -66,3 +66,51 @@ def test_a_time_of_zero_is_kept_where_the_next_file_has_a_later_one(
     items = FrameSequence.of([str(tmp_path)], "1,2").items
     found = [read(item.absolute(), ReadOptions())[0].time for item in items]
     assert found == ([0.0, 0.5] if any(times) else [0.5, 1.0])
+
+
+def foreign(path: Path, **more: float) -> None:
+    """A frame of an archive that states no rate."""
+    np.savez(
+        path, density=np.ones((4, 4), np.float32), velocity=np.ones((2, 4, 4), np.float32), dx=0.1, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "dt"),
+    [
+        ((0.0, 0.033333, 0.066667, 0.1), 1 / 30),
+        ((0.5, 0.54), 0.04),
+        ((0, 1, 2, 3), 1 / 24),  # steps
+        ((0.0, 0.1, 0.15), 1 / 24),  # uneven
+    ],
+)
+def test_even_times_of_a_series_tell_how_long_a_frame_lasts(tmp_path: Path, times, dt: float) -> None:
+    for number in range(len(times)):
+        foreign(tmp_path / f"s_{number}.npz")
+    volumes.write_pvd(tmp_path / "a.pvd", [(time, tmp_path / f"s_{n}.npz") for n, time in enumerate(times)])
+    for item in FrameSequence.of([str(tmp_path / "a.pvd")]).items:
+        frame, notes = read(item.absolute(), ReadOptions())
+        assert frame.dt == pytest.approx(dt, rel=1e-4)
+        assert any("by the times of its frames" in note for note in notes) == (dt != 1 / 24)
+        assert read(item, ReadOptions(frame_rate=10.0))[0].dt == 0.1
+
+
+def test_even_times_in_the_files_tell_how_long_a_frame_lasts(tmp_path: Path) -> None:
+    for number in (1, 2, 3, 4):
+        foreign(tmp_path / f"s_{number}.npz", time=0.02 * number)
+    (item,) = FrameSequence.of([str(tmp_path)], "4-4").items
+    assert read(item.absolute(), ReadOptions())[0].dt == pytest.approx(0.02)
+    foreign(tmp_path / "s_1.npz", time=0.02, dt=0.1)
+    (item,) = FrameSequence.of([str(tmp_path)], "1-1").items
+    assert read(item, ReadOptions())[0].dt == 0.1  # what the file states
+
+
+def test_frames_between_whole_ones_last_a_part_of_a_frame(tmp_path: Path) -> None:
+    for number in ("10", "10.5", "11", "11.5"):
+        foreign(tmp_path / f"s.{number}.npz")
+    items = FrameSequence.of([str(tmp_path)]).items
+    found = [read(item, ReadOptions(frame_rate=20.0))[0] for item in items]
+    assert [frame.dt for frame in found] == pytest.approx([0.025] * 4)
+    assert [frame.time for frame in found] == pytest.approx([0.5, 0.525, 0.55, 0.575])
+    frame = read(items[0], ReadOptions(frame_rate=20.0, velocity_unit="m/frame"))[0]
+    assert float(frame.velocity.max()) == 20.0  # the rate is one of whole frames

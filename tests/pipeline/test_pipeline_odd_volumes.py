@@ -124,3 +124,15 @@ def test_a_speed_beyond_all_numbers_is_reported(
         "the generator's output is not finite; check the velocity's unit" in error and error.count("\n") == 1
     )
     assert not list((tmp_path / "out" / "frames").iterdir())
+
+
+def test_a_field_that_some_frames_lack_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2, 3):
+        fields = {"density": np.ones((4, 5, 6), np.float32), "velocity": np.ones((3, 4, 5, 6), np.float32)}
+        if number == 2:
+            del fields["velocity"]
+        np.savez(tmp_path / f"s_{number}.npz", **fields, dx=0.1)
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", str(tmp_path / "s_#.npz"), "--format", "vdb", "-o", str(tmp_path / "out")])
+    assert not stop.value.code
+    assert "s_2.npz: has no 'velocity'; 1 of 3 frames lack it" in capsys.readouterr().err

@@ -225,3 +225,14 @@ def test_frames_of_any_number_are_owned_and_recorded(tmp_path: Path, number: int
             open_run(tmp_path, frames=[number])
     with open_run(tmp_path, needed=("time",)) as folder:
         assert set(folder.complete) == {number}
+
+
+def test_a_named_pipe_in_a_run_is_not_waited_for(tmp_path: Path) -> None:
+    open_run(tmp_path).close()
+    (tmp_path / ".owner-00ff.lock").touch()
+    os.mkfifo(tmp_path / ".owner-00ff.json")
+    open_run(tmp_path).close()
+    (tmp_path / "run.jsonl").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "run.jsonl")
+    with pytest.raises(InputError, match=r"run\.jsonl: cannot be read \(it is not a regular file\)"):
+        open_run(tmp_path)

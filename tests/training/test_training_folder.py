@@ -207,3 +207,27 @@ def test_the_log_is_an_event_file_of_tensorboard(tmp_path):
     assert scalar.step == 5 and scalar.summary.value[0].tag == "training/total"
     assert scalar.summary.value[0].simple_value == 0.25
     assert image.step == 6 and image.summary.value[0].image.width == 3
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"\xff\xfe\n",
+        b'{"step": 1e999, "group": "validation"}\n',
+        b'{"step": 1, "group": "validation", "psnr": "x"}\n',
+    ],
+)
+def test_a_log_of_metrics_from_elsewhere_is_read_with_care(tmp_path, lines):
+    (tmp_path / "metrics.jsonl").write_bytes(lines + b'{"step": 2, "group": "validation", "psnr": 30}\n')
+    log = MetricsLog(tmp_path, 2)
+    assert log.validation == {"psnr": 30.0}
+    assert log.records("validation")[-1] == (2, {"psnr": 30.0})
+
+
+def test_a_named_pipe_in_place_of_what_a_training_left_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises((InputError, RunError), match="not a regular file"):
+        MetricsLog(tmp_path, 1)
+    os.mkfifo(tmp_path / "c.safetensors")
+    with pytest.raises(checkpoints.Damaged, match="not a regular file"):
+        checkpoints.read(tmp_path / "c.safetensors")

@@ -59,6 +59,19 @@ def test_centred_vectors_stay(tmp_path):
     np.testing.assert_array_equal(velocity, np.moveaxis(centred, 3, 0).astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"MNT3", uni_bytes(np.ones((6, 5, 4, 3)), 4)[:40]], ids=["empty", "head", "cut"]
+)
+def test_a_damaged_velocity_is_not_left_out_without_a_word(tmp_path, data):
+    (tmp_path / "density_0001.uni").write_bytes(uni_bytes(np.ones((6, 5, 4)), 1))
+    (tmp_path / "vel_0001.uni").write_bytes(data)
+    (tmp_path / "pp_0001.uni").write_bytes(b"particles")
+    with pytest.raises(VolumeError, match=r"vel_0001\.uni"):
+        take(tmp_path / "density_0001.uni")
+    (tmp_path / "vel_0001.uni").unlink()
+    assert take(tmp_path / "density_0001.uni").frame.velocity is None
+
+
 def test_the_names_of_what_we_write(tmp_path):
     for name, velocity in (
         ("smoke_0001.uni", "smoke_velocity_0001.uni"),

@@ -152,8 +152,26 @@ def test_coordinates_tell_the_cell_size_and_the_place(tmp_path: Path, edges: boo
     taken = take(tmp_path / "a.npz")
     assert taken.frame.cell_size == CELL and taken.frame.origin == pytest.approx((1, 1, 1))
     assert taken.notes == ()
-    np.savez(tmp_path / "b.npz", density=DENSITY, **(axes | {"x": np.sort(RNG.random(6))}))
-    assert take(tmp_path / "b.npz").frame.cell_size == 1.0  # uneven: they tell nothing
+    np.savez(tmp_path / "b.npz", density=DENSITY, **(axes | {"x": RNG.random(6)}))
+    assert take(tmp_path / "b.npz").frame.cell_size == 1.0  # particles, say: they tell nothing
+    for odd in (axes["x"] ** 2, 2 * axes["x"]):
+        np.savez(tmp_path / "b.npz", density=DENSITY, **(axes | {"x": odd}))
+        with pytest.raises(VolumeError, match=r"not at even distances|not cubes"):
+            read(tmp_path / "b.npz")
+        np.savez(tmp_path / "b.npz", density=DENSITY, dx=0.3, **(axes | {"x": odd}))
+        assert read(tmp_path / "b.npz").cell_size == 0.3
+
+
+def test_falling_coordinates_turn_the_fields_round(tmp_path: Path) -> None:
+    x, y, z = (1000 + CELL * (np.arange(n, dtype=np.float32) + 0.5) for n in SHAPE)
+    fields = {"density": DENSITY[:, ::-1], "velocity": VELOCITY[:, :, ::-1]}
+    fields["drift"] = np.moveaxis(VELOCITY, 0, -1)[:, ::-1]
+    np.savez(tmp_path / "a.npz", **fields, x=x, y=y[::-1], z=z)
+    frame = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(frame.density, DENSITY)
+    np.testing.assert_array_equal(frame.velocity, VELOCITY)
+    np.testing.assert_array_equal(frame.others["drift"], VELOCITY)
+    assert frame.origin == pytest.approx((1000, 1000, 1000), abs=1e-3)
 
 
 def test_velocity_of_coarser_cells_in_an_archive(tmp_path: Path) -> None:
@@ -282,3 +300,9 @@ def test_folders_to_read_and_arrays_to_write_are_told_in_plain_words(tmp_path: P
     with pytest.raises(InputError, match=r"^frame: "):
         write(tmp_path / "a.npz", DENSITY)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_arrays_of_other_components_are_named(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.vti", {"q": np.stack([DENSITY] * 4, -1)}, SHAPE)
+    with pytest.raises(VolumeError, match="'q' has 4 components"):
+        read(path)

@@ -441,6 +441,36 @@ def test_one_stray_voxel_far_away_does_not_count(tmp_path):
     assert taken.notes == ("1 active voxel far from the smoke left out",)
 
 
+def specks(path, origins, full=()):
+    """One voxel in each leaf of `origins`, and the leaves `full`."""
+    masks = np.zeros((len(origins) + len(full), 8, 8, 8), bool)
+    masks[:, 0, 0, 0] = True
+    masks[len(origins) :] = True
+    values = masks.astype(np.float32)
+    origins = np.array([*origins, *full])
+    vdb.write(
+        path, [vdb.SparseGrid("density", origins, values, masks, transform=vdb.Transform.uniform(CELL))]
+    )
+
+
+def test_strays_of_a_small_smoke_are_told_and_left_out_when_asked(tmp_path):
+    specks(tmp_path / "a.vdb", [(320, 320, 320)], [(0, 0, 0)])
+    taken = take(tmp_path / "a.vdb")
+    assert taken.frame.shape == (321, 321, 321)
+    assert "--crop auto leaves such voxels out" in taken.notes[0]
+    taken = take(tmp_path / "a.vdb", crop="auto")
+    assert taken.frame.shape == (8, 8, 8)
+    assert taken.notes == ("1 active voxel far from the smoke left out",)
+
+
+def test_smoke_in_many_pieces_has_no_strays(tmp_path):
+    specks(
+        tmp_path / "a.vdb",
+        [(24 * i, 24 * j, 24 * k) for i in range(12) for j in range(12) for k in range(12)],
+    )
+    assert take(tmp_path / "a.vdb", crop="auto").frame.density.sum() == 12**3
+
+
 def test_faces_far_away_in_float32(tmp_path):
     corner = (512.3, 12.7, -300.1)
     size = 0.02

@@ -250,3 +250,73 @@ def test_a_series_of_nothing_is_told_by_its_name(tmp_path):
     write_pvd(tmp_path / "a.pvd", [])
     with pytest.raises(InputError, match=r"a\.pvd: it names no files"):
         expand([tmp_path / "a.pvd"])
+
+
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [
+        ([f"out_t{time}.npz" for time in ("0.8", "0.9", "1.0", "1.1")], [0.8, 0.9, 1.0, 1.1]),
+        ([f"t={time}.npz" for time in ("0.05", "0.1", "0.15", "0.2")], [0.05, 0.1, 0.15, 0.2]),
+        ([f"out_{time}s.npz" for time in ("9.5", "10", "10.5")], [9.5, 10.0, 10.5]),
+    ],
+)
+def test_times_in_names_are_times_however_the_files_are_named(tmp_path, names, times):
+    files = touched(tmp_path, *names)
+    for given in ([tmp_path], [tmp_path / "*.npz"], files[::-1]):
+        found = expand(given)
+        assert found.paths == files and [file.time for file in found] == times
+
+
+@pytest.mark.parametrize(
+    ("numbers", "frames"),
+    [
+        (("10", "10.5", "11", "11.5"), [10, 10.5, 11, 11.5]),
+        (("-2", "-1.5", "-1", "-0.5", "0"), [-2, -1.5, -1, -0.5, 0]),
+        (("0.05", "0.1", "0.15", "0.2"), [0.05, 0.1, 0.15, 0.2]),
+        (("0.1", "0.15", "0.2", "0.25"), [0.1, 0.15, 0.2, 0.25]),
+        (("1.8", "1.9", "1.10", "1.11"), [8, 9, 10, 11]),
+    ],
+)
+def test_decimals_are_told_from_two_numbers(tmp_path, numbers, frames):
+    files = touched(tmp_path, *(f"s.{number}.npz" for number in numbers))
+    for given in ([tmp_path], [tmp_path / "*.npz"], files[::-1]):
+        found = expand(given)
+        assert found.paths == files
+        assert [file.number + file.subframe for file in found] == pytest.approx(frames)
+
+
+@pytest.mark.parametrize("numbers", [("00-59", "01-00", "01-01"), ("10p00", "10p50", "11p25", "11p75")])
+def test_numbers_that_would_scramble_the_frames_are_refused(tmp_path, numbers):
+    files = touched(tmp_path, *(f"s_{number}.npz" for number in numbers))
+    for given in ([tmp_path], [tmp_path / "*.npz"], files):
+        with pytest.raises(InputError, match=r"which number counts is not clear|2 sequences"):
+            expand(given)
+
+
+def test_a_number_of_cells_is_no_frame():
+    assert frame_number("smoke_7_64x64x64.vdb") == 7
+    assert frame_number("smoke_64x64.vdb") is None
+
+
+def test_frames_that_are_there_in_another_format_only_are_not_lost(tmp_path):
+    touched(tmp_path, "s_0001.vdb", "s_0001.npz", "other_0005.npz")
+    assert [file.path.name for file in expand([tmp_path])] == ["s_0001.vdb"]
+    touched(tmp_path, "s_0002.npz")
+    with pytest.raises(InputError, match=r"s_0002\.npz is no \.vdb file"):
+        expand([tmp_path])
+    touched(tmp_path, "run.yaml", "frames/p_0001.vdb", "frames/p_0001.vti", "frames/p_0002.vti")
+    assert len(expand([tmp_path])) == 1  # a run that is still being written
+
+
+def test_groups_of_a_series_are_parts_and_a_file_may_come_again(tmp_path):
+    rows = "".join(f"<DataSet timestep='0.5' group='{g}' part='0' file='{g}.vti'/>" for g in "ab")
+    (tmp_path / "a.pvd").write_text(f"<VTKFile type='Collection'><Collection>{rows}</Collection></VTKFile>")
+    (frame,) = expand([tmp_path / "a.pvd"])
+    assert frame.path.name == "a.vti" and [part.name for part in frame.parts] == ["b.vti"]
+    series(tmp_path / "b.pvd", (0.1, 0, "s_1.vti"), (0.2, 0, "s_1.vti"), (0.3, 0, "s_2.vti"))
+    found = expand([tmp_path / "b.pvd"])
+    assert [(file.number, file.time, file.path.name) for file in found] == [
+        (1, 0.1, "s_1.vti"),
+        (2, 0.2, "s_1.vti"),
+        (3, 0.3, "s_2.vti"),
+    ]

@@ -356,9 +356,9 @@ def _joined(parts: list[Part], notes: list[str]) -> Part:
     first = parts[0]
     assert isinstance(first, Placed | Resampled)
     name = first.grid.name
+    why = "lie in the same place" if len(placed) == len(parts) else "have different voxels"
     notes.append(
-        f"{len(parts)} grids are called {name!r} and lie in the same place: the first is read; the name"
-        f" '{name}[1]' takes the second"
+        f"{len(parts)} grids are called {name!r} and {why}: the first is read; the name '{name}[1]' takes the second"
     )
     return first
 

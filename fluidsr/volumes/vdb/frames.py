@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,8 @@ from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 # Metadata that follows from what is written. `file_base_resolution` (Blender) is no longer true of finer grids.
 _SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float")
 _FILE_TIME = "time"  # what the file itself may say, s
+_LARGE = 1 << 26  # bytes as arrays: a smaller box costs little, however empty it is
+_WORTH_TELLING = 4  # times the box of the smoke
 NO_GRIDS = "it holds no grids: an empty frame"
 
 
@@ -119,7 +122,7 @@ def _read(
     components = 1 + len(layout.others) + 3 * (flow + len(layout.vectors))
 
     def needed() -> int:
-        return int(np.prod([b - a for a, b in zip(low, high, strict=True)], dtype=object)) * 4 * components
+        return _cells(low, high) * 4 * components
 
     if isinstance(crop, tuple):
         low, high = _cut(low, high, crop, size, translation)
@@ -127,7 +130,16 @@ def _read(
         bulk = without_strays(layout)
         if bulk is not None:
             (low, high), left = bulk
-            notes.append(f"{left} active voxel{'s' * (left > 1)} far from the smoke left out")
+            notes.append(f"{_voxels(left)} far from the smoke left out")
+    elif crop is None and own is None and needed() > _LARGE:
+        bulk = without_strays(layout)
+        if bulk is not None:
+            share = _cells(low, high) / _cells(*bulk[0])
+            if share >= _WORTH_TELLING:
+                notes.append(
+                    f"{_voxels(bulk[1])} far from the smoke make{'s' * (bulk[1] == 1)} its box {share:.0f} times as"
+                    " large (--crop auto leaves such voxels out)"
+                )
     memory.check(str(file.path), needed(), max_bytes)
     found = _values(layout, low, high, faces)
 
@@ -155,6 +167,15 @@ def _read(
     )
 
 
+def _cells(low: Index, high: Index) -> int:
+    """Of the box from `low` to `high` (exclusive)."""
+    return math.prod(b - a for a, b in zip(low, high, strict=True))
+
+
+def _voxels(count: int) -> str:
+    return f"{count} active voxel{'s' * (count > 1)}"
+
+
 def _times(file: VdbFile, density: Grid) -> dict[str, float]:
     """Time and time step (s), as far as the file has them."""
     time = number(density.metadata, TIME)
@@ -163,6 +184,15 @@ def _times(file: VdbFile, density: Grid) -> dict[str, float]:
         "dt": number(density.metadata, DT),
     }
     return {key: value for key, value in times.items() if value is not None}
+
+
+def time_of(path: str | os.PathLike[str]) -> float | None:
+    """The time (s) that the file states, or its first grid of ours; None where neither does. Raises VolumeError for a
+    file that cannot be read."""
+    with open_file(path) as file:
+        stated = [number(grid.metadata, TIME) for grid in file.grids]
+        known = [time for time in stated if time is not None]
+        return known[0] if known else number(file.metadata, _FILE_TIME)
 
 
 def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
@@ -277,6 +307,8 @@ def box_of(layout: Layout) -> tuple[Index, Index] | None:
 
 
 _STRAY = 1e-3  # of the active voxels; less than that, apart from the rest, is no smoke
+_SINGLE = 9  # voxels; so few are none of a small smoke either
+_STRAYS = 1e-2  # of the active voxels; more of them together are a smoke in pieces
 _MOST_BLOCKS = 1 << 22  # into which a box is divided to find connected parts
 
 
@@ -304,9 +336,10 @@ def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
     groups, _ = label(blocks, np.ones((3, 3, 3)))
     group = groups[at]
     total = np.bincount(group, weights=counts)
-    few = total < _STRAY * counts.sum()
+    few = total < max(_STRAY * counts.sum(), _SINGLE)
+    few[total.argmax()] = False
     keep = ~few[group]
-    if keep.all():
+    if keep.all() or counts[~keep].sum() > max(_STRAYS * counts.sum(), _SINGLE):
         return None
     found = leaf_bounds(origins[keep], topology.packed_masks[filled][keep])
     assert found is not None  # every group that stays has voxels

@@ -1,0 +1,190 @@
+"""Which of the numbers in the names of several files counts their frames: found once, by looking at all names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from pathlib import Path
+
+from fluidsr.errors import InputError
+from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, number_span
+
+# A number with a fraction at the end of a name: `s.1001.25`, `out_t0.5`, `out_0.5s`.
+_DECIMAL = re.compile(r"((?:(?<=[._ ])|^)-\d+|(?<!\d)\d+)\.(\d{1,9})(?P<tail>s|sec|)$")
+# What stands before a number that is a time: `t0.5`, `time_0.5`, `t=0.5`.
+_BEFORE_TIME = re.compile(r"(?:^|[^a-z])t(?:ime)?[=_-]?$", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_FEW = 3  # fewer names show no order
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A file with its frame's number and what the frame lies beyond it (`subframe`, from 0 to below 1); or with a time
+    (s) in place of a number. `kind` is the file's name with the number as `#`, one for each digit."""
+
+    file: Path
+    number: int | None
+    subframe: float = 0.0
+    time: float | None = None
+    kind: str = ""
+
+
+def numbered(files: Sequence[Path]) -> list[Numbered]:
+    """`files` with the numbers in their names, in their order; where the names have times, in the order of those.
+
+    Of several numbers in a name that counts which differs from file to file. The last two are one where the names
+    together show that they are decimals (`1001`, `1001.25`; `0.95`, `1.00`, `1.05`), and a time where a word says so.
+    """
+    times = _times([file.stem for file in files])
+    if times is not None:
+        found = [
+            Numbered(file, None, time=float(file.stem[slice(*span)]), kind=_kind(file, span, "#"))
+            for file, span in zip(files, times, strict=True)
+        ]
+        return sorted(found, key=lambda each: each.time or 0.0)
+    stems = [file.stem for file in files]
+    heads, spans = _heads_of_decimals(stems), _spans_that_differ(stems)
+    return [_numbered(file, heads, spans) for file in files]
+
+
+def check_order(files: Iterable[Numbered]) -> None:
+    """Raise InputError where names differ in several numbers, and the one that was taken puts them into another order
+    than all together: `s_00-59`, `s_01-00`, `s_01-01`."""
+    kinds: dict[str, list[Numbered]] = {}
+    for each in files:
+        if each.number is not None and not each.subframe:
+            kinds.setdefault(_NUMBER.sub("#", each.file.stem), []).append(each)
+    for same in kinds.values():
+        rows = {each.file: [int(number) for number in _NUMBER.findall(each.file.stem)] for each in same}
+        differ = [column for column in zip(*rows.values(), strict=True) if len(set(column)) > 1]
+        if len(same) < _FEW or len(differ) < 2 or len({each.number for each in same}) < len(same):
+            continue
+        ordered = sorted(same, key=lambda each: each.number or 0)
+        for a, b in pairwise(ordered):
+            if rows[a.file] > rows[b.file]:
+                what = f"as frame {b.number} it comes after {a.file.name}: which number counts is not clear"
+                raise InputError(str(b.file), what, "give a pattern with the frame's number as ####")
+
+
+def rise_together(stems: Sequence[str]) -> bool:
+    """Whether the names, in order of their frames, differ in numbers alone, which rise from each name to the next, and
+    of which none is needed to tell the names apart: a frame's number beside its time or its date."""
+    if len(stems) < _FEW or len({_NUMBER.sub("#", stem) for stem in stems}) > 1:
+        return False
+    rows = [[float(number) for number in re.findall(r"\d+(?:\.\d+)?", stem)] for stem in stems]
+    distinct = (len({(*row[:at], *row[at + 1 :]) for row in rows}) == len(rows) for at in range(len(rows[0])))
+    return all(a < b for a, b in pairwise(rows)) and all(distinct)
+
+
+def _numbered(file: Path, heads: Collection[str], spans: Mapping[str, tuple[int, int]]) -> Numbered:
+    stem, decimal = file.stem, _DECIMAL.search(file.stem)
+    if decimal and stem[: decimal.start()] in heads:
+        whole = decimal.span(1)
+        value = Fraction(f"{decimal[1]}.{decimal[2]}")
+        return Numbered(
+            file,
+            floor(value),
+            float(value - floor(value)),
+            kind=_kind(file, (whole[0], decimal.end(2)), decimal[1]),
+        )
+    span = spans.get(stem) or number_span(stem)
+    if span is None:
+        return Numbered(file, None, kind=file.stem + file.suffix.lower())
+    return Numbered(file, int(stem[slice(*span)]), kind=_kind(file, span, stem[slice(*span)]))
+
+
+def _kind(file: Path, span: tuple[int, int], number: str) -> str:
+    """The file's name with what is at `span` as `#`, one for each digit of `number`."""
+    digits = "#" * len(number.lstrip("-"))
+    return file.stem[: span[0]] + digits + file.stem[span[1] :] + file.suffix.lower()
+
+
+def _times(stems: Sequence[str]) -> list[tuple[int, int]] | None:
+    """Where the times stand in the names, if they all have one in place of a number; None otherwise."""
+    if len(stems) < 2:
+        return None
+    exponents = [TIME.search(stem) for stem in stems]
+    if all(exponents):
+        return [found.span() for found in exponents if found]
+    found, heads, fractions = [], set(), False
+    for stem in stems:
+        match = _DECIMAL.search(stem) or re.search(r"((?:(?<=[._ ])|^)-\d+|\d+)(?P<tail>s|sec|)$", stem)
+        if match is None or not (match["tail"] or _BEFORE_TIME.search(stem[: match.start()])):
+            return None
+        fractions |= match.re is _DECIMAL
+        heads.add((stem[: match.start()], match["tail"]))
+        found.append((match.start(), match.end() - len(match["tail"])))
+    return found if fractions and len(heads) == 1 else None
+
+
+def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Where the number that counts stands in those names whose last number does not: it is the same in all names of
+    their kind (`plume_01_res64`, `plume_02_res64`), or another counts on by one (`plume_01_t0.04`, `plume_02_t0.08`).
+    """
+    kinds: dict[str, list[str]] = {}
+    for stem in dict.fromkeys(stems):
+        kinds.setdefault(_NUMBER.sub("#", stem), []).append(stem)
+    found: dict[str, tuple[int, int]] = {}
+    for same in kinds.values():
+        rows = [list(_NUMBER.finditer(stem)) for stem in same]
+        columns = [[int(match[0]) for match in column] for column in zip(*rows, strict=True)]
+        differ = [at for at, column in enumerate(columns) if len(set(column)) == len(same) > 1]
+        if differ and len(set(columns[-1])) > 1:  # the last number differs, too
+            another = len(same) >= _FEW and not _counts(columns[-1])
+            differ = [at for at in differ if another and _counts(columns[at])]
+        if differ:
+            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
+    return found
+
+
+def _counts(numbers: Sequence[int]) -> bool:
+    """Whether they are whole numbers without a gap, each once."""
+    return sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
+
+
+def _heads_of_decimals(stems: Sequence[str]) -> set[str]:
+    """What stands before the number in those names whose last two numbers are one: `s.` of s.1001 and s.1001.25.
+
+    `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    whole = set()
+    for stem in stems:
+        match, last = _DECIMAL.search(stem), LAST_NUMBER.search(stem)
+        if match:
+            found.setdefault(stem[: match.start()], set()).add((match[1], match[2]))
+        if last and last.end() == len(stem):
+            whole.add(stem[: last.start()])
+    return {head for head, pairs in found.items() if head in whole or _are_decimals(pairs)}
+
+
+def _are_decimals(pairs: set[tuple[str, str]]) -> bool:
+    """Whether numbers and what follows their dots show that they are decimals."""
+    fractions = {fraction for _, fraction in pairs}
+    widths = {len(fraction) for fraction in fractions}
+    if any(fraction[0] == "0" and len(fraction) > min(widths) for fraction in fractions):
+        return True  # 0.05, 0.1: no count has leading zeros in its longer numbers alone
+    many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
+    short = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
+    return (many and short and (len(widths) > 1 or widths == {1})) or _are_even(pairs)
+
+
+def _are_even(pairs: set[tuple[str, str]]) -> bool:
+    """Whether as decimals they lie at even distances, of less than 1, and as pairs of numbers they do not: 1.000,
+    1.250, 1.500, 1.750, 2.000; 0.1, 0.15, 0.2, 0.25."""
+    if len(pairs) < _FEW:
+        return False
+    widths = {len(fraction) for _, fraction in pairs}
+    unit = Fraction(1, 10 ** max(widths))
+    values = sorted(Fraction(f"{number}.{fraction}") for number, fraction in pairs)
+    steps = [b - a for a, b in pairwise(values)]
+    rounded = unit if len(widths) == 1 else 0  # a third is 333 or 334
+    even = max(steps) - min(steps) <= rounded and 0 < max(steps) < 1
+    if len({number for number, _ in pairs}) > 1:
+        return even and len(widths) == 1
+    counted = sorted(int(fraction) for _, fraction in pairs)
+    return even and len({b - a for a, b in pairwise(counted)}) > 1
