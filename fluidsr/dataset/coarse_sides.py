@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fluidsr.frame import Frame
 if TYPE_CHECKING:
     from fluidsr.models import ClosureModel
     from fluidsr.scenes.corrector import Corrector
+    from fluidsr.solver import SolidFraction
 
 PERIOD = 8  # frames from one synchronisation of a coupled run to the next
 
@@ -109,15 +110,18 @@ class CoarseSide:
         device: str = "cpu",
     ) -> None:
         from fluidsr.dataset.closure_runs import coarse_scene
+        from fluidsr.scenes.build import solid_fraction_of
         from fluidsr.scenes.corrector import Corrector
 
         self._simulation, self._pairs, self._device = simulation, pairs, device
         self.name, self.frames, self.attrs = simulation.name, simulation.frames, simulation.attrs
         self.factor, self._run = simulation.factor, list[Frame]()
         self._corrector: Corrector | None = None
+        self._solids: SolidFraction | None = None
         if "scene" in self.attrs or pairs in ("coupled", "free"):
             self.scene = coarse_scene(simulation)
             self._corrector = None if closure is None else Corrector(closure, self.scene, device)
+            self._solids = solid_fraction_of(self.scene, self.factor)
 
     @classmethod
     def of(
@@ -141,6 +145,13 @@ class CoarseSide:
             return _whole_cells(fine_state(self._simulation, index))
         self._run = self._run or self._made()
         return self._run[index]
+
+    def fine_solid(self, index: int) -> Callable[[Any], np.ndarray] | None:
+        """The share of each fine voxel of a box that the scene's obstacles fill in the frame; None without any, and for
+        a coarse side that is a mean over whole cells."""
+        if self._solids is None or "solid" not in self.coarse(index).others:
+            return None
+        return self._solids.at(self.coarse(index).time)
 
     def fine(self, index: int) -> Frame:
         """The recorded fine frame: density, and velocity where it was kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fluidsr.frame import Frame
 
@@ -16,7 +17,7 @@ def interpolation(factor: int, order: str) -> Callable[..., Frame]:
     Other fields are dropped; the result is never negative (cubic interpolation may undershoot). NumPy out.
     """
 
-    def interpolated(frame: Frame, *, history: Sequence[Frame] = ()) -> Frame:
+    def interpolated(frame: Frame, *, history: Sequence[Frame] = (), fine_solid: Any = None) -> Frame:
         from fluidsr.models.resample import upsample
 
         density = upsample(frame.torch().density[None, None], factor, order)[0, 0].clamp_(min=0)

@@ -81,7 +81,7 @@ def made_of(pair: Pair, method: str, function: Method | None) -> tuple[Frame, fl
     Raises InputError where it gives another grid than the reference's."""
     started = time.perf_counter()
     if function is not None:
-        frame, before = function(pair.coarse, history=pair.past), 0.0
+        frame, before = function(pair.coarse, history=pair.past, fine_solid=pair.fine_solid), 0.0
     else:
         frame, before = pair.made[method].frame(pair.coarse), pair.made[method].spent()
     seconds = before + time.perf_counter() - started

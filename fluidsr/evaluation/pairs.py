@@ -13,9 +13,10 @@ from fluidsr.frame import Frame
 
 
 class Method(Protocol):
-    """Upsamples a frame; `history` holds the frames before it, the last one last."""
+    """Upsamples a frame; `history` holds the frames before it, the last one last; `fine_solid` (`Upscaler.upsample`) is
+    given where a scene's solids are known."""
 
-    def __call__(self, frame: Frame, *, history: Sequence[Frame]) -> Frame: ...
+    def __call__(self, frame: Frame, *, history: Sequence[Frame], fine_solid: Any = None) -> Frame: ...
 
 
 class Run(Protocol):
@@ -29,7 +30,8 @@ class Run(Protocol):
 
 
 class Recording(Protocol):
-    """What an evaluation needs of a simulation, such as a `dataset.Simulation` or a `dataset.CoarseSide`."""
+    """What an evaluation needs of a simulation, such as a `dataset.Simulation` or a `dataset.CoarseSide`; one that
+    knows its solids on the fine grid has `fine_solid(index)`, too."""
 
     name: str
     frames: int
@@ -44,8 +46,8 @@ StartRun = Callable[[Any, Frame], Run]
 
 @dataclass(frozen=True)
 class Pair:
-    """A coarse frame, its fine reference, their simulation and index, the coarse frames before (`past`), and the runs
-    of methods that have reached this frame (`made`)."""
+    """A coarse frame, its fine reference, their simulation and index, the coarse frames before (`past`), the runs of
+    methods that have reached this frame (`made`), and the solids on the fine grid, where they are known."""
 
     simulation: str
     index: int
@@ -53,6 +55,7 @@ class Pair:
     fine: Frame
     past: tuple[Frame, ...] = ()
     made: Mapping[str, TimedRun] = field(default_factory=dict)
+    fine_solid: Any = None
 
 
 class TimedRun:
@@ -99,6 +102,7 @@ def pairs_of(
         before: deque[Frame] = deque(maxlen=past)
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
+        solids = getattr(simulation, "fine_solid", lambda index: None)
         for index in range(simulation.frames):
             evaluated = is_evaluated(index, beginning, stride)
             if evaluated or past or runs:
@@ -109,7 +113,8 @@ def pairs_of(
                 else:
                     made[name].advance(coarse)
             if evaluated:
-                yield Pair(simulation.name, index, coarse, simulation.fine(index), tuple(before), made)
+                fine = simulation.fine(index)
+                yield Pair(simulation.name, index, coarse, fine, tuple(before), made, solids(index))
             if past:
                 before.append(coarse)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from fluidsr.solver import SolidFraction, Solver
-    from fluidsr.upscaling import Box, FieldBlock, LastFrameStore, Upscaler
+    from fluidsr.upscaling import FieldBlock, LastFrameStore, Upscaler
     from fluidsr.upscaling.wavelet.turbulence import WaveletTurbulence
 
 
@@ -264,12 +264,6 @@ def moving(frame: Frame) -> Frame:
     return frame.with_fields(kept | {name: frame.others[name] for name in ("solid",) if name in frame.others})
 
 
-def _share_in(solids: SolidFraction, time: float, box: Box) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(solids.of(time, box.lo, box.hi))
-
-
 class _GeneratorFrame:
     def __init__(
         self,
@@ -311,7 +305,7 @@ class _GeneratorFrame:
         shaping = self._shaping.of(self._coarse, self._number, self._upscaler.card)
         options = {**shaping, "history": self.history}
         if self._solids is not None:
-            options["fine_solid"] = partial(_share_in, self._solids, self._coarse.time)
+            options["fine_solid"] = self._solids.at(self._coarse.time)
         if self._last is not None:
             options["previous"] = self._last.before(self._coarse, self._upscaler.factor)
         return options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,11 @@ class SolidFraction:
         self._grid, self._obstacles, self._factor = grid, obstacles, factor
         self._time: float | None = None
         self._bodies: list[Body] = []
+
+    def at(self, time: float) -> Callable[[Any], np.ndarray]:
+        """The share at `time` (s) as a function of a box of the smaller cells, which has their corners as `lo` and
+        `hi`."""
+        return lambda box: self.of(time, box.lo, box.hi)
 
     def of(self, time: float, low: Sequence[int], high: Sequence[int]) -> np.ndarray:
         """In the smaller cells from `low` to before `high` (one number for each axis) at `time` (s): float32, new, in

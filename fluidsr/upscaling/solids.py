@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +24,8 @@ SOLID = "solid"  # the field: the share of each cell that solids fill
 LAYERS = 3  # coarse cells of solid into which smoke is continued: what shapes the visible voxels beside it
 _HALF = 0.5  # a cell without smoke is solid from this share on
 
-# The share of each fine voxel of a box that solids fill, `[*box.shape]` in [0, 1].
-FineSolid = Callable[[Box], Tensor]
+# The share of each fine voxel of a box that solids fill, `[*box.shape]` in [0, 1], NumPy or torch.
+FineSolid = Callable[[Box], Any]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Solids:
         Where the shapes are not known on the fine grid, their surface is where the interpolated coarse share is half.
         """
         if self.fine is not None:
-            return self.fine(box)
+            return torch.as_tensor(self.fine(box))
         there = box.divided(self.factor).moved([int(wraps) for wraps in self.periodic])
         share = interpolated(self.coarse, there, self.factor, "linear")
         return ((share - _HALF) * self.factor + _HALF).clamp(0, 1)

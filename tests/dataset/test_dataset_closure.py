@@ -25,6 +25,7 @@ from fluidsr.models import Card, Closure, ClosureModel, properties_of
 from fluidsr.models.closure import ClosureSample
 from fluidsr.models.resample import downsample
 from fluidsr.scenes.random_scenes.distribution import load_distribution
+from fluidsr.upscaling import Box
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,13 @@ def test_runs_know_their_solids_and_means_over_cells_do_not(tmp_path: Path) -> N
     (simulation,) = Store.open(tmp_path / "pairs.zarr").simulations()
     assert simulation.coarse(1).others["solid"].any()
     assert "solid" not in CoarseSide(simulation, "filtered").coarse(1).others
-    assert CoarseSide(simulation, "free").coarse(1).others["solid"].any()
+    free = CoarseSide(simulation, "free")
+    assert free.coarse(1).others["solid"].any()
+    assert CoarseSide(simulation, "filtered").fine_solid(1) is None
+    whole = Box((0, 0), simulation.fine(1).shape)
+    share = free.fine_solid(1)(whole)
+    assert share.shape == whole.shape and share.max() == 1.0
+    assert not simulation.fine(1).density[share > 0.99].any()
 
 
 def test_other_coarse_sides_need_a_simulation_of_a_dataset() -> None:

@@ -61,7 +61,7 @@ class Recorded:
 def _oracle(simulations: list[Recorded]) -> object:
     """A method that knows the answer, up to a little blur."""
 
-    def raised(frame: Frame, *, history: Sequence[Frame]) -> Frame:
+    def raised(frame: Frame, *, history: Sequence[Frame], fine_solid: object = None) -> Frame:
         fine = simulations[0].fine(round(frame.time * 24))
         return fine.with_fields({"density": torch.from_numpy(fine.density * 0.99)})
 
@@ -205,9 +205,9 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
         return pairs_of([Recorded("cloud", frames=1)])
 
     with pytest.raises(InputError, match="no frames to evaluate"):
-        evaluate(lambda frame, history: frame, {}, [])
+        evaluate(lambda frame, **_: frame, {}, [])
     with pytest.raises(InputError, match=r"model: gives \(12, 8\) cells where the reference has \(48, 32\)"):
-        evaluate(lambda frame, history: frame, {}, pairs())
+        evaluate(lambda frame, **_: frame, {}, pairs())
 
 
 def test_progress_and_time_are_reported() -> None:
