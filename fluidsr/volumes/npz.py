@@ -322,7 +322,7 @@ def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] |
         if not ((gaps > 0).all() or (gaps < 0).all()):
             return None
         found.append(values)
-    return found
+    return found or None  # a number has no axes
 
 
 def _on_rising(

@@ -306,3 +306,11 @@ def test_arrays_of_other_components_are_named(tmp_path: Path) -> None:
     path = image(tmp_path / "a.vti", {"q": np.stack([DENSITY] * 4, -1)}, SHAPE)
     with pytest.raises(VolumeError, match="'q' has 4 components"):
         read(path)
+
+
+def test_a_file_of_phiflow_whose_dimensions_have_no_known_name_is_refused(tmp_path: Path) -> None:
+    names, box = np.array(["a", "b", "c", "d"]), {"lower": np.zeros(3), "upper": np.ones(3)}
+    file = tmp_path / "smoke.npz"
+    np.savez(file, data=np.ones((7, 6, 5, 3)), dim_names=names, field_type="StaggeredGrid", **box)
+    with pytest.raises(VolumeError, match="is not a 2-D or 3-D grid"):
+        read(file)
