@@ -32,7 +32,7 @@ NO_CONFIG = (
     "a cache of Blender's without its config folder beside it: place and cell size are the file's, which are wrong"
     " where the domain is adaptive; keep 'config' next to 'data'"
 )
-ROTATED = "the domain is rotated or stretched: the smoke is placed along the domain's own axes"
+ROTATED = "the domain is rotated: the smoke is placed along the domain's own axes"
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,7 @@ def _read(config: Path | None) -> Domain | None:
         return None
     # Blender counts cells along the longest edge; the others are rounded to whole cells of the same size.
     size = float(cells[np.argmax(base)])
-    rotated = not np.allclose(axes, np.eye(3) * edges, atol=1e-6 * edges.max()) or np.ptp(edges) > 1e-5 * max(
-        edges
-    )
+    rotated = not np.allclose(axes, np.diag(edges), atol=1e-6 * edges.max())
     corner = low * edges if rotated else low * edges + matrix[:3, 3]
     return Domain(tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock)
 

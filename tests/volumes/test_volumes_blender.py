@@ -91,6 +91,18 @@ def test_a_rotated_domain_is_said(bake):
     np.testing.assert_allclose(taken.frame.origin, (-0.75, -0.75, -1.0), atol=1e-6)
 
 
+def test_a_domain_scaled_unequally_is_where_its_object_is(bake):
+    """A cube of 1 m scaled to 4 x 2 x 2 m and moved, as objects are until their scale is applied: no rotation."""
+    change(bake, 1, 24, "<6f", -0.5, -0.5, -0.5, 0.5, 0.5, 0.5)
+    change(bake, 1, 84, "<11f", 4, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2)
+    change(bake, 1, 16, "<f", 1 / 64)
+    change(bake, 1, 148, "<3i", 64, 32, 32)
+    taken = take(grids(bake, 1))
+    assert not taken.notes and taken.frame.cell_size == pytest.approx(0.0625, rel=1e-6)
+    first = np.array(struct.unpack_from("<3i", gzip.decompress((bake / "config/config_0001.uni").read_bytes()), 160))
+    np.testing.assert_allclose(taken.frame.origin, np.array([1, -0.5, 2]) - (2, 1, 1) + first * 0.0625, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("at", "layout", "values"),
     [
