@@ -160,9 +160,7 @@ def take(
     resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
     if not resolution:
         return found
-    moved = (
-        None if found.style is None else replace(found.style, copied_from=None, lattice=None)
-    )  # they lie elsewhere
+    moved = None if found.style is None else replace(found.style, lattice=None)  # it lies elsewhere
     placed = blender.placed(
         Path(path), found.frame, tuple(resolution), max_bytes
     )  # Mantaflow, inside Blender

@@ -99,8 +99,12 @@ def test_a_domain_scaled_unequally_is_where_its_object_is(bake):
     change(bake, 1, 148, "<3i", 64, 32, 32)
     taken = take(grids(bake, 1))
     assert not taken.notes and taken.frame.cell_size == pytest.approx(0.0625, rel=1e-6)
-    first = np.array(struct.unpack_from("<3i", gzip.decompress((bake / "config/config_0001.uni").read_bytes()), 160))
-    np.testing.assert_allclose(taken.frame.origin, np.array([1, -0.5, 2]) - (2, 1, 1) + first * 0.0625, atol=1e-6)
+    first = np.array(
+        struct.unpack_from("<3i", gzip.decompress((bake / "config/config_0001.uni").read_bytes()), 160)
+    )
+    np.testing.assert_allclose(
+        taken.frame.origin, np.array([1, -0.5, 2]) - (2, 1, 1) + first * 0.0625, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

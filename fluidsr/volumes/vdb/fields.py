@@ -306,8 +306,11 @@ def _notes_on_unfit(unfit: Mapping[str, str], copied: Collection[str]) -> Iterat
 
 
 def copied_grids(file: VdbFile, density: str | None = None) -> list[Grid]:
-    """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
+    """The grids that can be read and are no fields of smoke: level sets, and grids of bools. None of a cache of
+    Blender's, whose grids lie elsewhere than their transforms say (`volumes/blender.py`)."""
     own = [grid for grid in file.grids if grid.where == str(file.path)]
+    if any("file_base_resolution" in grid.metadata for grid in own):
+        return []
     return [grid for grid in own if grid.supported and _unfit(grid, density)]
 
 
