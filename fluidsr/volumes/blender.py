@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,11 @@ import numpy as np
 
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, on_grid
-from fluidsr.volumes import memory
+from fluidsr.volumes import memory, vdb
 from fluidsr.volumes.units import Taken
+from fluidsr.volumes.vdb.fields import OBSTACLES
+from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
+from fluidsr.volumes.vdb.tree import Index, index_of
 
 _LAYOUT = struct.Struct("<i3i2f3f3f3f3i3f16f3i3i3i3ff")
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
@@ -32,7 +37,7 @@ NO_CONFIG = (
     "a cache of Blender's without its config folder beside it: place and cell size are the file's, which are wrong"
     " where the domain is adaptive; keep 'config' next to 'data'"
 )
-ROTATED = "the domain is rotated or stretched: the smoke is placed along the domain's own axes"
+ROTATED = "the domain is rotated: the smoke is placed along the domain's own axes"
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,39 @@ def frame_units_of(path: Path) -> float | None:
     return lasted if 1e-6 < lasted < 1e3 else None
 
 
-def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_bytes: int | None) -> Taken:
+def solid_share(
+    path: str | os.PathLike[str], resolution: tuple[int, ...], max_bytes: int | None, low: Index, high: Index
+) -> np.ndarray | None:
+    """The share of each cell from index `low` to `high` (exclusive) that effectors fill, in [0, 1].
+
+    Blender bakes the signed distance to their surface, in cells and negative inside, where the cache Is Resumable.
+    None where there is none, on other cells than those of `resolution`, or no effector in the box.
+    """
+    with vdb.open(path, max_bytes) as file:
+        grids = [grid for grid in file.grids if grid.name == OBSTACLES and grid.supported]
+        if not grids or tuple(grids[0].metadata.get(BASE_RESOLUTION, ())) != resolution:
+            return None
+        distance, known = grids[0].dense(low, high), grids[0].dense_mask(low, high)
+    share = np.where(known, np.clip(0.5 - distance, 0, 1), 0).astype(np.float32)
+    return share if share.any() else None
+
+
+def placed(
+    path: Path,
+    frame: Frame,
+    resolution: tuple[int, ...] | None,
+    max_bytes: int | None,
+    solids: Callable[[Index, Index], np.ndarray | None] | None = None,
+) -> Taken:
     """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size: its box
     is that of the domain, of which an adaptive one has another in every frame.
 
     `resolution` is the `file_base_resolution` of its grids: Blender's noise grids are finer than the domain by a
     whole factor. Without a config file that fits, the transform counts, with Blender's own meaning: index i is
-    the voxel from i to i + 1 cells. Raises VolumeError where the domain takes more than `max_bytes`.
+    the voxel from i to i + 1 cells. `solids` gives the share of solid in the cells between two indices, which becomes
+    the field `solid`. Raises VolumeError where the domain takes more than `max_bytes`.
     """
-    first = tuple(round(o / frame.cell_size + 0.5) for o in frame.origin)
+    first: tuple[int, ...] = tuple(round(o / frame.cell_size + 0.5) for o in frame.origin)
     domain = domain_of(path)
     finer = _factor(resolution, domain.shape) if domain else None
     if domain is None or finer is None or frame.dim != 3:
@@ -89,7 +118,11 @@ def placed(path: Path, frame: Frame, resolution: tuple[int, ...] | None, max_byt
     origin = tuple(c + n * size for c, n in zip(domain.corner, first, strict=True))
     frame = frame.replace(cell_size=size, origin=origin)
     if all(a >= 0 and a + n <= b for a, n, b in zip(first, frame.shape, box.shape, strict=True)):
-        frame = on_grid(frame, box)
+        frame, first = on_grid(frame, box), (0, 0, 0)
+    if solids is not None:
+        share = solids(index_of(first), index_of(np.add(first, frame.shape)))
+        if share is not None:
+            frame = frame.with_fields(frame.fields() | {"solid": share})
     notes = (ROTATED,) if domain.rotated else ()
     return Taken(frame, "blender", frame_units=frame_units_of(path), notes=notes, up="z")
 
@@ -141,9 +174,7 @@ def _read(config: Path | None) -> Domain | None:
         return None
     # Blender counts cells along the longest edge; the others are rounded to whole cells of the same size.
     size = float(cells[np.argmax(base)])
-    rotated = not np.allclose(axes, np.eye(3) * edges, atol=1e-6 * edges.max()) or np.ptp(edges) > 1e-5 * max(
-        edges
-    )
+    rotated = not np.allclose(axes, np.diag(edges), atol=1e-6 * edges.max())
     corner = low * edges if rotated else low * edges + matrix[:3, 3]
     return Domain(tuple(int(n) for n in shape), size, tuple((corner + first * size).tolist()), rotated, clock)
 

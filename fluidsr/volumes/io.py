@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -153,19 +154,17 @@ def take(
         taken: Taken = _module_of(suffix).read_frame(path, **options)
         return _cropped(taken, crop)
     from fluidsr.volumes import blender, vdb
+    from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
 
     found = vdb.take_frame(path, **options, crop=crop, faces=faces)
     if found.empty:
         return found
-    resolution = _notes_of_density(path, max_bytes).get("file_base_resolution")
+    resolution = _notes_of_density(path, max_bytes).get(BASE_RESOLUTION)
     if not resolution:
         return found
-    moved = (
-        None if found.style is None else replace(found.style, copied_from=None, lattice=None)
-    )  # they lie elsewhere
-    placed = blender.placed(
-        Path(path), found.frame, tuple(resolution), max_bytes
-    )  # Mantaflow, inside Blender
+    moved = None if found.style is None else replace(found.style, lattice=None)  # it lies elsewhere
+    solids = partial(blender.solid_share, path, tuple(resolution), max_bytes) if fields is None else None
+    placed = blender.placed(Path(path), found.frame, tuple(resolution), max_bytes, solids)
     return replace(placed, notes=(*placed.notes, *found.notes), style=moved)
 
 

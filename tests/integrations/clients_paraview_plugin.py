@@ -20,6 +20,7 @@ if not hasattr(
     inspect.getargspec = inspect.getfullargspec
 reported = {}
 errors = Path(output).with_suffix(".errors")
+errors.unlink(missing_ok=True)  # of a try before this one
 window = vtkFileOutputWindow()
 window.SetFileName(str(errors))
 window.SetFlush(True)

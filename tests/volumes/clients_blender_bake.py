@@ -3,7 +3,7 @@
     blender -b --factory-startup -noaudio --python clients_blender_bake.py -- FOLDER '{"adaptive": true, ...}'
 
 Options: `adaptive`, `noise`, `fire` (bool), `format` (OPENVDB or UNI), `frames`, `fps`, `resolution`,
-`scale` (of the domain object), `time_scale`. FOLDER/bake.json tells, for
+`scale` (of the domain object), `stretch` (further factors, one an axis), `time_scale`. FOLDER/bake.json tells, for
 every frame, what Blender itself thinks of it: the box of the domain in the world, the sum of the densities, the
 sum of density times place, and the box of the cells' centres where it is above 0.3.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 folder, options = sys.argv[sys.argv.index("--") + 1 :]
 reported = {"adaptive": False, "noise": False, "fire": False, "format": "OPENVDB", "frames": 8, "fps": 24}
-reported |= {"resolution": 32, "scale": 1.0, "time_scale": 1.0}
+reported |= {"resolution": 32, "scale": 1.0, "stretch": [1.0, 1.0, 1.0], "time_scale": 1.0}
 reported |= json.loads(options)
 for thing in list(bpy.data.objects):
     bpy.data.objects.remove(thing)
@@ -36,7 +36,7 @@ flow.flow_behavior = "INFLOW"
 
 bpy.ops.mesh.primitive_cube_add(size=2, location=(1.0, -0.5, 2.0))
 domain = bpy.context.object
-domain.scale = (reported["scale"],) * 3
+domain.scale = [reported["scale"] * factor for factor in reported["stretch"]]
 domain.modifiers.new("Fluid", "FLUID").fluid_type = "DOMAIN"
 settings = domain.modifiers[-1].domain_settings
 settings.domain_type = "GAS"

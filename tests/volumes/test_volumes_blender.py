@@ -91,6 +91,61 @@ def test_a_rotated_domain_is_said(bake):
     np.testing.assert_allclose(taken.frame.origin, (-0.75, -0.75, -1.0), atol=1e-6)
 
 
+def with_obstacles(path, distance):
+    """The grids of a frame, and what a cache that Is Resumable says of its effectors, from index (0, 0, 0) on."""
+    found = read(path)
+    place = vdb.Transform.uniform(2 / 23)
+    info = {"file_base_resolution": found.shape}
+    grids_of_it = [
+        vdb.DenseGrid("density", np.asarray(found.density), place, info),
+        vdb.DenseGrid("phi_obstacle", distance, place, info | {"class": "level set"}),
+    ]
+    vdb.write(path, grids_of_it)
+
+
+def test_effectors_are_the_share_of_solid(bake):
+    shape = BOXES[1][0]
+    distance = np.full(shape, 1e4, np.float32)
+    distance[3:6, 10, 7] = (-1.8, -0.1, 0.3)
+    with_obstacles(grids(bake, 1), distance)
+    taken = take(grids(bake, 1))
+    assert not taken.notes
+    expected = np.zeros(shape, np.float32)
+    expected[3:6, 10, 7] = (1, 0.6, 0.2)
+    np.testing.assert_allclose(taken.frame.others["solid"], expected, atol=1e-6)
+    assert "solid" not in read(grids(bake, 1), fields=["density"]).others
+    with_obstacles(grids(bake, 1), np.full(shape, 1e4, np.float32))
+    assert "solid" not in read(grids(bake, 1)).others
+
+
+def test_effectors_on_other_cells_do_not_count(bake):
+    """Their grid ends before the smoke does."""
+    path = grids(bake, 1)
+    found, place = read(path), vdb.Transform.uniform(2 / 23)
+    density = vdb.DenseGrid(
+        "density", np.asarray(found.density), place, {"file_base_resolution": found.shape}
+    )
+    other = {"file_base_resolution": (7, 7, 7), "class": "level set"}
+    vdb.write(path, [density, vdb.DenseGrid("phi_obstacle", -np.ones((7, 7, 7), np.float32), place, other)])
+    assert "solid" not in read(path).others
+
+
+def test_a_domain_scaled_unequally_is_where_its_object_is(bake):
+    """A cube of 1 m scaled to 4 x 2 x 2 m and moved, as objects are until their scale is applied: no rotation."""
+    change(bake, 1, 24, "<6f", -0.5, -0.5, -0.5, 0.5, 0.5, 0.5)
+    change(bake, 1, 84, "<11f", 4, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2)
+    change(bake, 1, 16, "<f", 1 / 64)
+    change(bake, 1, 148, "<3i", 64, 32, 32)
+    taken = take(grids(bake, 1))
+    assert not taken.notes and taken.frame.cell_size == pytest.approx(0.0625, rel=1e-6)
+    first = np.array(
+        struct.unpack_from("<3i", gzip.decompress((bake / "config/config_0001.uni").read_bytes()), 160)
+    )
+    np.testing.assert_allclose(
+        taken.frame.origin, np.array([1, -0.5, 2]) - (2, 1, 1) + first * 0.0625, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("at", "layout", "values"),
     [

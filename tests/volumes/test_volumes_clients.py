@@ -120,8 +120,9 @@ BLENDER = ["blender", "-b", "--factory-startup", "-noaudio", "-t", "2", "--pytho
         {"adaptive": True, "fps": 30},
         {"adaptive": True, "noise": True, "fire": True, "scale": 2.0},
         {"format": "UNI", "time_scale": 2.0},
+        {"stretch": [1.0, 0.5, 1.0]},
     ],
-    ids=["plain", "adaptive", "noise and fire", "uni"],
+    ids=["plain", "adaptive", "noise and fire", "uni", "stretched"],
 )
 def test_a_bake_of_blender_comes_back_in_its_place(tmp_path, options):
     """Baked, raised, and imported again: box, voxel size and centre of mass, all in the world of the scene."""

@@ -380,6 +380,10 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     assert take(tmp_path / "a.vdb").notes == (
         "not smoke, copied unchanged to .vdb and left out of other formats: 'collision' (a level set)",
     )
+    of_blender = vdb.DenseGrid("density", DENSITY, place, {"file_base_resolution": DENSITY.shape})
+    vdb.write(tmp_path / "a.vdb", [of_blender, level_set])  # which lie elsewhere than the file says
+    found = take(tmp_path / "a.vdb")
+    assert "left out: 'collision' (a level set)" in found.notes and found.style.copied_from is None
 
 
 def test_each_reason_has_its_own_words(tmp_path):

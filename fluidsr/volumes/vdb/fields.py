@@ -21,9 +21,12 @@ from fluidsr.errors import VolumeError
 from fluidsr.volumes import grid_names
 from fluidsr.volumes.vdb.grid import Grid
 from fluidsr.volumes.vdb.inspect import value_range
+from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Axes, Vector
 from fluidsr.volumes.vdb.tree import Index, index_of
+
+OBSTACLES = "phi_obstacle"  # of a cache of Blender's: the signed distance to its effectors
 
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
 _FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
@@ -266,6 +269,8 @@ def find(
     further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
     kept = copied_grids(file, density) if names_of_fields is None else []
     if names_of_fields is None:
+        if _of_blender(file):
+            unfit.pop(OBSTACLES, None)  # which is read as the field `solid`
         notes += _notes_on_unfit(unfit, {grid.name for grid in kept})
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
@@ -306,9 +311,16 @@ def _notes_on_unfit(unfit: Mapping[str, str], copied: Collection[str]) -> Iterat
 
 
 def copied_grids(file: VdbFile, density: str | None = None) -> list[Grid]:
-    """The grids that can be read and are no fields of smoke: level sets, and grids of bools."""
+    """The grids that can be read and are no fields of smoke: level sets, and grids of bools. None of a cache of
+    Blender's, whose grids lie elsewhere than their transforms say (`volumes/blender.py`)."""
     own = [grid for grid in file.grids if grid.where == str(file.path)]
+    if _of_blender(file):
+        return []
     return [grid for grid in own if grid.supported and _unfit(grid, density)]
+
+
+def _of_blender(file: VdbFile) -> bool:
+    return any(BASE_RESOLUTION in grid.metadata for grid in file.grids)
 
 
 def _unfit(grid: Grid, density: str | None) -> str | None:

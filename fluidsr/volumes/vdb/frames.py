@@ -20,7 +20,18 @@ from fluidsr.volumes.units import GridStyle, Style, Taken
 from fluidsr.volumes.vdb import compression
 from fluidsr.volumes.vdb.fields import Layout, Placed, Resampled, find, is_straight, place
 from fluidsr.volumes.vdb.grid import Grid
-from fluidsr.volumes.vdb.metadata import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP, number, triple
+from fluidsr.volumes.vdb.metadata import (
+    BASE_RESOLUTION,
+    DIM,
+    DT,
+    LOW,
+    ORIGIN,
+    SHAPE,
+    TIME,
+    UP,
+    number,
+    triple,
+)
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
 from fluidsr.volumes.vdb.stream import first_centre, three
 from fluidsr.volumes.vdb.topology import count_on
@@ -271,7 +282,7 @@ def _is_flat(density: Grid, low: Index, high: Index) -> bool:
         return False
     if DIM in density.metadata:
         return bool(density.metadata[DIM] == 2)
-    return high[0] - low[0] > 1 and high[1] - low[1] > 1 and "file_base_resolution" not in density.metadata
+    return high[0] - low[0] > 1 and high[1] - low[1] > 1 and BASE_RESOLUTION not in density.metadata
 
 
 def _own_box(density: Grid) -> tuple[Index, Index] | None:

@@ -15,6 +15,7 @@ from fluidsr.volumes.vdb.binary import Cursor, pack_string
 # What a transform and a sparse tree cannot say of a frame is kept in each grid's metadata under these names.
 TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
 SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
+BASE_RESOLUTION = "file_base_resolution"  # only grids of Blender's caches have it
 LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
 
 _MAX_ENTRIES = 10_000

@@ -19,12 +19,10 @@ from fluidsr.volumes.vdb.fields import find as find_fields
 from fluidsr.volumes.vdb.fields import place as place_of
 from fluidsr.volumes.vdb.frames import box_of, open_frame, take_window
 from fluidsr.volumes.vdb.inspect import value_range
-from fluidsr.volumes.vdb.metadata import SHAPE, triple
+from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION, SHAPE, triple
 from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, NODE, Index, index_of
-
-_BLENDER = "file_base_resolution"
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def open_windows(
         parts = [placed for part in _parts(layout) for placed in _placed(part)]
         straight = all(placed.axes.straight for placed in parts)
         huge = any((placed.grid.topology.tiles.edges > NODE).any() for placed in parts)
-        if box is None or not parts or not straight or huge or _BLENDER in layout.reference.metadata:
+        if box is None or not parts or not straight or huge or BASE_RESOLUTION in layout.reference.metadata:
             yield None
             return
         low, high = np.array(box[0]), np.array(box[1])
