@@ -20,6 +20,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, extended
 from fluidsr.models.trace import centres, sample_cubic, steps_for, trace
+from fluidsr.solid_motion import solid_between
 from fluidsr.volumes.staggered import FACES
 
 _FLOW = ("velocity", FACES)
@@ -45,7 +46,7 @@ def retime(
     first frame's `dt` says, and the former the same. At a `speed` of 0.5 the result shows everything half as fast. The
     first frame is kept, and so are all at whole times: their fields are those of the input, not copies. `time` is that
     of the simulation, `dt` the time of the simulation to the next frame, velocity stays in m/s: what moves is slower
-    because there are more frames. Fields are carried with the smoke, except `solid`, which is blended where it is.
+    because there are more frames. Fields are carried with the smoke, except `solid`: its surface moves (solid_motion).
 
     Raises InputError for an invalid rate or speed, for frames whose times show that one is missing between them,
     and where smoke has no velocity.
@@ -94,10 +95,10 @@ def between(
 
     Each place is followed back to `before` and on to `after`, along their velocities, interpolated in time (`trace`);
     the values there are blended by `share`, and where one way leaves the box the other counts alone. Where smoke stays
-    while the flow passes, at a source, and everywhere for `solid`, values are blended in their place; fields in `whole`
-    are those of the nearer frame. A field that one frame lacks is zero there; a velocity that it lacks, without smoke,
-    is the other's. `time` and `dt` are those of `before`; fields are torch tensors if those of `before` are, else
-    NumPy arrays. Raises InputError where smoke has no velocity.
+    while the flow passes, at a source, values are blended in their place; the surface of `solid` is put between its two
+    places (`solid_motion`); fields in `whole` are those of the nearer frame. A field that one frame lacks is zero
+    there; a velocity that it lacks, without smoke, is the other's. `time` and `dt` are those of `before`;
+    fields are torch tensors if those of `before` are, else NumPy arrays. Raises InputError where smoke has no velocity.
     """
     device = str(before.density.device) if hasattr(before.density, "detach") else None
     first, last = (frame.torch(device or "cpu") for frame in _on_one_grid(before.numpy(), after.numpy()))
@@ -113,7 +114,8 @@ def between(
         if name in whole:
             made[name] = sides[share >= 0.5][name]
         elif name in _STILL:
-            made[name] = torch.lerp(sides[0][name], sides[1][name], share)
+            solids = [side[name].cpu().numpy() for side in sides]
+            made[name] = torch.from_numpy(solid_between(solids[0], solids[1], share)).to(made[name])
         else:
             moving.append(name)
     rows = max(1, _SLAB // math.prod(first.shape[1:]))

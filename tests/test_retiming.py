@@ -9,6 +9,7 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.models.trace import trace
 from fluidsr.retiming import between
+from fluidsr.solid_motion import solid_between
 
 SHAPE, CELL = (32, 24), 0.5
 
@@ -56,6 +57,42 @@ def test_every_kind_of_field() -> None:
     assert np.abs(made["Cd"] - blob(12.525, 10.225)).max() < 2e-3 and made["Cd"].shape == (3, *SHAPE)
     np.testing.assert_array_equal(made["solid"], solid)
     np.testing.assert_array_equal(made["ids"], ids[1])
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 28)])
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_moving_solid_is_drawn_once_between_its_places(shape: tuple[int, ...], share: float) -> None:
+    """Resting solids, thinner than a cell too, keep their values beside it."""
+    middle = [n / 2 for n in shape]
+
+    def disc(x: float) -> np.ndarray:
+        axes = np.meshgrid(*(np.arange(n) + 0.5 for n in shape), indexing="ij", sparse=True)
+        away = (axes[0] - x) ** 2 + sum((a - c) ** 2 for a, c in zip(axes[1:], middle[1:], strict=True))
+        solid = np.clip(6.5 - np.sqrt(away), 0, 1).astype(np.float32)
+        solid[2] = 0.3  # a plate
+        solid[33:36] = 1  # a wall
+        return solid
+
+    first, last = disc(14.0), disc(18.0)
+    exact, made = disc(14.0 + 4 * share), solid_between(first, last, share)
+    blended = first + share * (last - first)
+    assert np.abs(made - exact).sum() < 0.4 * np.abs(blended - exact).sum()
+    assert made.min() >= 0 and made.max() <= 1
+    same = first == last
+    np.testing.assert_array_equal(made[same], first[same])
+    np.testing.assert_array_equal(solid_between(first, first, share), first)
+    still = np.zeros((len(shape), *shape), np.float32)
+    ends = [Frame(0 * first, still, cell_size=CELL, others={"solid": solid}) for solid in (first, last)]
+    np.testing.assert_array_equal(between(*ends, share, seconds=0.1).others["solid"], made)
+
+
+def test_a_solid_that_jumps_is_blended() -> None:
+    first, last = (np.zeros(SHAPE, np.float32) for _ in range(2))
+    first[2:5, 3:8], last[12:15, 3:8] = 1, 1
+    np.testing.assert_array_equal(solid_between(first, last, 0.25), 0.75 * first + 0.25 * last)
+    full = np.ones_like(first)
+    made = solid_between(full, last, 0.5)
+    assert np.isfinite(made).all() and made[13, 5] == 1
 
 
 def test_velocity_on_faces_is_carried_from_faces() -> None:

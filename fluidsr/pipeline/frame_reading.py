@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,10 +41,11 @@ def naming(source: Path, fields: Collection[str] | None = None) -> Iterator[None
         raise type(error)(f"{source}: {error.where}", error.what, error.remedy) from None
 
 
-def with_velocity_if_any(fields: Sequence[str]) -> list[Sequence[str] | None]:
-    """The lists of fields to try for density and `fields`: with velocity, then without."""
-    others = [name for name in fields if name not in ("density", "velocity")]
-    return [["density", "velocity", *others], ["density", *others]]
+def with_any(further: Sequence[str], fields: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The lists of fields to try for density and `fields`: with all of `further`, with fewer, with none."""
+    needed = [name for name in fields if name not in ("density", *further)]
+    several = (itertools.combinations(further, count) for count in range(len(further), -1, -1))
+    return [("density", *some, *needed) for group in several for some in group]
 
 
 def read(

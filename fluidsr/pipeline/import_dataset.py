@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -205,10 +204,8 @@ class _Reader:
 
     def __init__(self, items: dict[int, FrameRef], read_options: ReadOptions) -> None:
         self._items, self._read_options = items, read_options
-        further = ("velocity", "temperature", "solid")
-        several = (itertools.combinations(further, count) for count in (3, 2, 1, 0))
         # What one frame has, the next one will have too, so that comes first: some formats read before they miss.
-        self._tries = [("density", *some) for group in several for some in group]
+        self._tries = frame_reading.with_any(["velocity", "temperature", "solid"])
 
     def take(self, number: int) -> Taken:
         """The frame as its file has it."""

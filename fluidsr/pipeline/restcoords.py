@@ -129,7 +129,7 @@ def _read(
     item: FrameRef, settings: RestSettings, fields: Sequence[str] | None
 ) -> tuple[volumes.Taken, Frame]:
     """A frame as its file has it and in m/s: with density, velocity where it has any, and `fields`; None: with all."""
-    field_lists = [None] if fields is None else frame_reading.with_velocity_if_any(fields)
+    field_lists = [None] if fields is None else frame_reading.with_any(["velocity"], fields)
     taken, _ = frame_reading.take(item, settings.intake, *field_lists)
     frame = frame_reading.in_its_place(taken, item, settings.intake)
     frame_reading.check_finite(item, frame)

@@ -301,7 +301,7 @@ def _is_kept(item: FrameRef, taken: volumes.Taken, target: Path, settings: Retim
 def _load(item: FrameRef, settings: RetimeSettings) -> tuple[volumes.Taken, Frame]:
     """A frame of the input as its file has it, and in m/s with its time; the last two that were read are kept."""
     global _recent
-    field_lists = frame_reading.with_velocity_if_any(settings.fields) if settings.fields else [None]
+    field_lists = frame_reading.with_any(["velocity"], settings.fields) if settings.fields else [None]
     key = (item, settings.intake, settings.fields, item.source.stat().st_mtime_ns)
     recent = _recent  # another thread may take its turn
     if key not in recent:

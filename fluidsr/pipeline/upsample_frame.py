@@ -131,12 +131,13 @@ def _history(
     global _recent
     frames: list[Frame] = []
     recent, kept = _recent, {}  # another thread may take its turn
+    tries = frame_reading.with_any(["velocity", *(["solid"] if "solid" in frame.others else [])])
     for item in reversed(earlier):
         try:
-            key = (item, settings.intake, margin, item.source.stat().st_mtime_ns)
+            key = (item, settings.intake, margin, len(tries), item.source.stat().st_mtime_ns)
             past = recent.get(key)
             if past is None:
-                taken = frame_reading.take(item, settings.intake, ["density", "velocity"], ["density"])[0]
+                taken = frame_reading.take(item, settings.intake, *tries)[0]
                 past = frame_reading.in_its_place(taken, item, settings.intake, margin, frame.dim)
                 if past.velocity is None:
                     past = past.replace(velocity=np.zeros((past.dim, *past.shape), np.float32))

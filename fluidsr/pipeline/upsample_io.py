@@ -88,14 +88,16 @@ def velocity_or_zero(frame: Frame, item: FrameRef, settings: UpsampleSettings, n
 
 
 def read_frame(item: FrameRef, settings: UpsampleSettings) -> volumes.Taken:
-    """The frame with the fields that are wanted, and velocity where there is one."""
+    """The frame with the fields that are wanted, and velocity and solids where there are any."""
+    return frame_reading.take(item, settings.intake, *fields_to_read(settings))[0]
+
+
+def fields_to_read(settings: UpsampleSettings) -> Sequence[Sequence[str] | None]:
+    """The lists of fields to try: those that are wanted, and what the smoke's detail depends on, if there is any."""
     if not settings.fields:
-        return frame_reading.take(item, settings.intake, None)[0]
-    fields = [name for name in settings.fields if name not in ("velocity", CONFIDENCE)]
-    with_velocity, without = frame_reading.with_velocity_if_any(fields)
-    if "velocity" in settings.fields:
-        return frame_reading.take(item, settings.intake, with_velocity)[0]
-    return frame_reading.take(item, settings.intake, with_velocity, without)[0]
+        return [None]
+    further = [name for name in ("velocity", "solid") if name not in settings.fields]
+    return frame_reading.with_any(further, [name for name in settings.fields if name != CONFIDENCE])
 
 
 def is_wanted(name: str, wanted: Sequence[str]) -> bool:

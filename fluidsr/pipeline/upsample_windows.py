@@ -15,7 +15,7 @@ from fluidsr.frame_grid import FrameGrid
 from fluidsr.pipeline import frame_reading
 from fluidsr.pipeline.frame_reading import naming
 from fluidsr.pipeline.frame_sequence import FrameRef
-from fluidsr.pipeline.upsample_io import assumptions, is_wanted, margin, open_files
+from fluidsr.pipeline.upsample_io import assumptions, fields_to_read, is_wanted, margin, open_files
 from fluidsr.pipeline.upsample_settings import UpsampleSettings
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def sparse_windows(item: FrameRef, settings: UpsampleSettings, upscaler: Any) ->
     if len(settings.models) > 1 or upscaler.reads_previous or support is None or upscaler.card.dim != 3:
         yield None
         return
-    named = [name for name in settings.fields if name != CONFIDENCE]
-    field_lists = [("density", "velocity", *named), ("density", *named)] if settings.fields else [None]
-    with frame_reading.windows(item, settings.intake, field_lists, margin(upscaler.card)) as source:
+    tries = fields_to_read(settings)
+    with frame_reading.windows(item, settings.intake, tries, margin(upscaler.card)) as source:
         yield (
             source
             if source is not None and frame_reading.is_sparse(source, frame_reading.BLOCK, support)

@@ -1,4 +1,5 @@
-"""`simulate` beside obstacles: the fine smoke ends at their exact surface, and a run may be split."""
+"""Obstacles: the fine smoke of `simulate` ends at their exact surface, a run may be split, and `upsample` reads the
+solids of a cache whatever it is to write."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from pipeline_helpers import contents
 
-from fluidsr import volumes
+from fluidsr import upscaling, volumes
 from fluidsr.cli import main
+from fluidsr.frame import Frame
 from fluidsr.solver import Grid, Motion, Obstacle, Shape, SolidFraction
 from fluidsr.solver.geometry import CutCellGrid
 
@@ -56,6 +58,29 @@ def test_a_split_run_has_the_same_bytes(scene: Path, tmp_path: Path) -> None:
     for frames in ("5-6", "1-4"):
         run(scene, tmp_path / "split", "--frames", frames)
     assert contents(tmp_path / "split") == contents(tmp_path / "whole")
+
+
+def test_a_cache_keeps_its_solids_whatever_is_written(tmp_path: Path, recalling_model: str) -> None:
+    """Also those of the frames before, which the model looks back on."""
+    x, y = ((np.arange(n) + 0.5)[:, None] for n in (20, 24))
+    frames = []
+    for number in (1, 2, 3):
+        solid = np.clip(5.5 - np.hypot(x - 8 - number, y.T - 12), 0, 1).astype(np.float32)
+        density = np.where(solid < 0.5, 0.8 + 0.2 * np.sin(x + y.T), 0).astype(np.float32)
+        velocity = np.broadcast_to(np.float32([[[0.1 * 24]], [[0]]]), (2, 20, 24)).copy()
+        others = {"solid": solid, "temperature": 2 * density}
+        frames.append(Frame(density, velocity, cell_size=0.1, dt=1 / 24, time=number / 24, others=others))
+        volumes.write(tmp_path / f"a_{number:04d}.npz", frames[-1], precision="float")
+    expected = upscaling.load(recalling_model, device="cpu").upsample(frames[-1], history=frames[:-1])
+    command = ["upsample", str(tmp_path / "a_####.npz"), "--model", recalling_model, "--device", "cpu"]
+    for name, fields in (("all", []), ("density", ["density"]), ("temperature", ["temperature"])):
+        chosen = [word for field in fields for word in ("--field", field)]
+        with pytest.raises(SystemExit) as stop:
+            main([*command, *chosen, "--format", "npz", "-o", str(tmp_path / name)])
+        assert not stop.value.code
+        fine = volumes.read(tmp_path / f"{name}/frames/a_0003.npz")
+        assert ("solid" in fine.fields()) == (not fields)
+        np.testing.assert_allclose(fine.density, expected.density, atol=1e-3)  # halves
 
 
 @pytest.mark.parametrize("dim", [2, 3])
