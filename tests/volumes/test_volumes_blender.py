@@ -118,6 +118,19 @@ def test_effectors_are_the_share_of_solid(bake):
     assert "solid" not in read(grids(bake, 1)).others
 
 
+def test_what_blender_resumes_a_bake_from_is_left_out(bake):
+    path = grids(bake, 1)
+    found, place, info = read(path), vdb.Transform.uniform(2 / 23), {"file_base_resolution": BOXES[1][0]}
+    names = ("density", "flags", "temperature", "density_inflow", "emission")
+    density = np.asarray(found.density)
+    vdb.write(path, [vdb.DenseGrid(name, density, place, info) for name in names])
+    taken = take(path)
+    assert set(taken.frame.fields()) == {"density", "temperature"}
+    assert any("'flags'" in note and "'density_inflow'" in note for note in taken.notes)
+    assert set(read(path, fields=["flags"]).others) == {"flags"}
+    assert read(path, density_grid="density_inflow").density.any()
+
+
 def test_effectors_on_other_cells_do_not_count(bake):
     """Their grid ends before the smoke does."""
     path = grids(bake, 1)

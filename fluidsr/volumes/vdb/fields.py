@@ -27,6 +27,8 @@ from fluidsr.volumes.vdb.transform import Axes, Vector
 from fluidsr.volumes.vdb.tree import Index, index_of
 
 OBSTACLES = "phi_obstacle"  # of a cache of Blender's: the signed distance to its effectors
+# Grids that only Blender's own solver reads, when it resumes a bake.
+_OF_THE_SOLVER = re.compile(r"flags|velocity_previous|emission|.*_inflow")
 
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
 _FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
@@ -241,6 +243,11 @@ def find(
     """
     notes: list[str] = []
     scalars, vectors, unfit = _by_rank(file, density, velocity)
+    if names_of_fields is None and _of_blender(file):
+        for grids in (scalars, vectors):
+            for name in [n for n in grids if _OF_THE_SOLVER.fullmatch(n) and n not in (density, velocity)]:
+                del grids[name]
+                unfit[name] = "for Blender to resume the bake"
     chosen = grid_names.choose(
         str(file.path),
         list(scalars),
