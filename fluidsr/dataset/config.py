@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from fluidsr.choices import Pairs
+from fluidsr.dataset.layout import MOST_SIMULATIONS
 from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
@@ -16,7 +17,6 @@ PAIRS = get_args(Pairs)
 _MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
 FINE_FIELDS = ("density", "velocity", "temperature", "solid")
 _LONGEST_RESYNC = 100_000
-_MOST_SIMULATIONS = 100_000  # names have five digits
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class DatasetConfig:
             fine = self.resolution * self.factor
             problem = f"{fine} fine cells along each edge are more than a frame may have"
             raise InputError("resolution", problem, f"keep the fine frame under {_MOST_CELLS} cells")
-        if not 1 <= self.simulations <= _MOST_SIMULATIONS:
+        if not 1 <= self.simulations <= MOST_SIMULATIONS:
             raise InputError(
-                "simulations", f"{self.simulations} is out of range", f"give 1 to {_MOST_SIMULATIONS}"
+                "simulations", f"{self.simulations} is out of range", f"give 1 to {MOST_SIMULATIONS}"
             )
         if not 1 <= self.frames <= 100_000:
             raise InputError("frames", f"{self.frames} is out of range", "give 1 to 100000")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FORMAT = "fluidsr pairs"
 VERSION = 1
+MOST_SIMULATIONS = 100_000  # which names of five digits can tell apart
 # What zarr leaves of the root's metadata when it is killed over it.
 UNFINISHED_ROOT = "zarr.*.partial"
 

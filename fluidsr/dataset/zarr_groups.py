@@ -13,7 +13,7 @@ from typing import Any
 
 from fluidsr.atomic import check_regular
 from fluidsr.dataset.addresses import Address, Remote, exists, is_zarr, names, node
-from fluidsr.dataset.layout import FORMAT, UNFINISHED_ROOT, VERSION, simulation_name
+from fluidsr.dataset.layout import FORMAT, MOST_SIMULATIONS, UNFINISHED_ROOT, VERSION, simulation_name
 from fluidsr.errors import DatasetError, FluidsrError, InputError
 from fluidsr.ownership import is_lock
 
@@ -34,7 +34,8 @@ def read_root(path: Address) -> dict[str, Any]:
     if attrs.get("version") != VERSION:
         problem = f"has the format version {attrs.get('version')}; this program reads {VERSION}"
         raise DatasetError(str(path), problem, "use the program that wrote it, or generate it again")
-    if not all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations")):
+    numbers = all(isinstance(attrs.get(key), int) for key in ("dim", "factor", "simulations"))
+    if not numbers or not 0 <= attrs["simulations"] <= MOST_SIMULATIONS:
         raise DatasetError(str(path), "its attributes are damaged", "generate it again")
     return attrs
 

@@ -122,6 +122,16 @@ def test_what_is_no_data_set_is_said_so(tmp_path: Path) -> None:
         Store.open(tmp_path / "other")
 
 
+@pytest.mark.parametrize("simulations", [-1, 10**9, "3"])
+def test_a_number_of_simulations_that_cannot_be_is_refused(tmp_path: Path, simulations: object) -> None:
+    path = write_synthetic(tmp_path / "data", simulations=1)
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["simulations"] = simulations
+    (path / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(DatasetError, match="attributes are damaged"):
+        Store.open(path)
+
+
 def test_missing_frames_and_splits_are_errors(store2d: Store, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no frame 5"):
         store2d.simulations()[0].coarse(5)
