@@ -328,7 +328,7 @@ def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle,
                 collect(part)
         elif isinstance(thing, dict):
             collect(list(thing.values()))
-        elif type(thing).__module__.startswith("fluidsr.solver"):
+        elif type(thing).__module__.split(".")[0] == "fluidsr":  # also by a public name, fluidsr.Solver
             collect(list(vars(thing).values()))
 
     collect(solver)
