@@ -74,6 +74,12 @@ def frame_units_of(path: Path) -> float | None:
     return lasted if 1e-6 < lasted < 1e3 else None
 
 
+def has_effectors(path: str | os.PathLike[str], max_bytes: int | None) -> bool:
+    """Whether the file is one of a cache of Blender's that tells where effectors are."""
+    with vdb.open(path, max_bytes) as file:
+        return any(grid.name == OBSTACLES and BASE_RESOLUTION in grid.metadata for grid in file.grids)
+
+
 def solid_share(
     path: str | os.PathLike[str], resolution: tuple[int, ...], max_bytes: int | None, low: Index, high: Index
 ) -> np.ndarray | None:

@@ -156,6 +156,9 @@ def take(
     from fluidsr.volumes import blender, vdb
     from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
 
+    with_solids = fields is None or ("solid" in fields and blender.has_effectors(path, max_bytes))
+    if fields is not None and with_solids:  # no grid of that name: made of the effectors below
+        options["fields"] = [name for name in fields if name != "solid"]
     found = vdb.take_frame(path, **options, crop=crop, faces=faces)
     if found.empty:
         return found
@@ -163,7 +166,7 @@ def take(
     if not resolution:
         return found
     moved = None if found.style is None else replace(found.style, lattice=None)  # it lies elsewhere
-    solids = partial(blender.solid_share, path, tuple(resolution), max_bytes) if fields is None else None
+    solids = partial(blender.solid_share, path, tuple(resolution), max_bytes) if with_solids else None
     placed = blender.placed(Path(path), found.frame, tuple(resolution), max_bytes, solids)
     return replace(placed, notes=(*placed.notes, *found.notes), style=moved)
 

@@ -114,6 +114,8 @@ def test_effectors_are_the_share_of_solid(bake):
     expected[3:6, 10, 7] = (1, 0.6, 0.2)
     np.testing.assert_allclose(taken.frame.others["solid"], expected, atol=1e-6)
     assert "solid" not in read(grids(bake, 1), fields=["density"]).others
+    among_others = read(grids(bake, 1), fields=["density", "solid"])
+    np.testing.assert_array_equal(among_others.others["solid"], taken.frame.others["solid"])
     with_obstacles(grids(bake, 1), np.full(shape, 1e4, np.float32))
     assert "solid" not in read(grids(bake, 1)).others
 
