@@ -149,9 +149,10 @@ class CoarseSide:
     def fine_solid(self, index: int) -> Callable[[Any], np.ndarray] | None:
         """The share of each fine voxel of a box that the scene's obstacles fill in the frame; None without any, and for
         a coarse side that is a mean over whole cells."""
-        if self._solids is None or "solid" not in self.coarse(index).others:
+        if self._solids is None:
             return None
-        return self._solids.at(self.coarse(index).time)
+        frame = self.coarse(index)
+        return self._solids.at(frame.time) if "solid" in frame.others else None
 
     def fine(self, index: int) -> Frame:
         """The recorded fine frame: density, and velocity where it was kept."""

@@ -261,7 +261,9 @@ class _GeneratorRun:
 def moving(frame: Frame) -> Frame:
     """The frame with its density, velocity and solids alone: what a later one looks back on."""
     kept = {"density": frame.density, "velocity": frame.velocity}
-    return frame.with_fields(kept | {name: frame.others[name] for name in ("solid",) if name in frame.others})
+    if "solid" in frame.others:
+        kept["solid"] = frame.others["solid"]
+    return frame.with_fields(kept)
 
 
 class _GeneratorFrame:

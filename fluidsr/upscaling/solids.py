@@ -46,7 +46,7 @@ class Solids:
         if not _has_solids(frame):
             return None
         alone = frame.with_fields({"density": frame.density, SOLID: frame.others[SOLID]})
-        share = _on_its_device(alone).others[SOLID]
+        share = on_its_device(alone).others[SOLID]
         if not bool(share.isfinite().all()):
             raise NotFiniteError(SOLID, "it holds a NaN or an infinity", "repair it, or leave this field out")
         wide = _widened(share.clamp(0, 1)[None], periodic, axes=periodic)
@@ -77,7 +77,7 @@ def continued(frame: Frame, periodic: Sequence[bool]) -> Frame:
     cell gets the mean of the known ones around it. As it is where it has no such field."""
     if not _has_solids(frame):
         return frame
-    frame = _on_its_device(frame)
+    frame = on_its_device(frame)
     fields = frame.fields()
     known = (fields[SOLID] < _HALF) | (fields["density"] != 0)
     if bool(known.all()):
@@ -103,7 +103,8 @@ def _has_solids(frame: Frame) -> bool:
     return share is not None and tuple(share.shape) == frame.shape and bool((share > 0).any())
 
 
-def _on_its_device(frame: Frame) -> Frame:
+def on_its_device(frame: Frame) -> Frame:
+    """The frame with torch fields on the device where it is; of NumPy, on the CPU."""
     return frame.torch(str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu")
 
 

@@ -41,7 +41,7 @@ from fluidsr.upscaling.network_input import (
     prepare_input,
     typical_density,
 )
-from fluidsr.upscaling.solids import FineSolid, Solids, continued
+from fluidsr.upscaling.solids import FineSolid, Solids, continued, on_its_device
 from fluidsr.upscaling.statistics import Cost, Statistics
 from fluidsr.upscaling.tile_cover import dilate_mask
 from fluidsr.upscaling.tile_planner import TilePlan, TilePlanner
@@ -530,8 +530,7 @@ def _other_fields(frame: Frame, fields: Sequence[str]) -> Frame | None:
     selected = dict.fromkeys(("density", *fields))
     if len(selected) == 1:
         return None
-    device = str(frame.density.device) if isinstance(frame.density, Tensor) else "cpu"
-    return frame.with_fields({name: present[name] for name in selected}).torch(device)
+    return on_its_device(frame.with_fields({name: present[name] for name in selected}))
 
 
 @contextmanager
