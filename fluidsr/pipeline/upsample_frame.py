@@ -63,7 +63,9 @@ def upsample_file(
     finer = 1
     for each in upscalers[:-1]:
         shaping = _pass_options(settings, each, frame, item.number, finer)
-        frame = each.upsample(frame, **shaping, fields=list(frame.fields()), history=history)
+        frame = each.upsample(
+            frame, **shaping, fields=list(frame.fields()), history=history, cut_at_solids=False
+        )
         history = []  # on coarser cells
         finer *= each.factor
     shaping = _pass_options(settings, upscaler, frame, item.number, finer)

@@ -63,11 +63,12 @@ class Solids:
         share = interpolated(self.coarse, there, self.factor, "linear")
         return ((share - _HALF) * self.factor + _HALF).clamp(0, 1)
 
-    def cut(self, block: FieldBlock, methods: Mapping[str, str]) -> FieldBlock:
-        """`block` without what lies in solids: density and what is carried with it, by its `methods`."""
+    def applied(self, block: FieldBlock, methods: Mapping[str, str] | None) -> FieldBlock:
+        """`block` with the solids' share as its field `solid`, and without what lies in them: density and what is
+        carried with it by its `methods`; without `methods` these keep it."""
         if block.name == SOLID:
             return block._replace(values=self.share(block.box).to(block.values))
-        if block.name == "density" or methods.get(block.name) == "carried":
+        if methods is not None and (block.name == "density" or methods.get(block.name) == "carried"):
             return block._replace(values=block.values * (1 - self.share(block.box).to(block.values)))
         return block
 

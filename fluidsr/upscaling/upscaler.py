@@ -201,6 +201,7 @@ class Upscaler:
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
         fine_solid: FineSolid | None = None,
+        cut_at_solids: bool = True,
     ) -> Frame:
         """`frame` at `factor` times its resolution: same place, time, dt and kind of arrays, smaller cells.
 
@@ -217,7 +218,8 @@ class Upscaler:
         ways in which a generator with a latent code makes the same frame (unset: 0), and `style_shift` is added to
         the content of the seed, as many numbers as it has (docs/style.md). Where the frame has a field `solid`, smoke
         ends at the solids' surface; `fine_solid` gives their share of each voxel of a Box of the fine grid where more
-        is known of it than that field. Arrays of NumPy or torch, on any device, come back as the same kind on the same
+        is known of it than that field. Without `cut_at_solids` smoke continues into them, as a further pass needs it.
+        Arrays of NumPy or torch, on any device, come back as the same kind on the same
         device; they are copied only where the generator is elsewhere, or they are not contiguous float32. Raises
         InputError where a field is missing or not finite, a factor is negative or of another shape, `previous` does not
         fit, `confidence` is asked of a generator without a mask, or a style of one without a latent code, ModelError
@@ -234,6 +236,7 @@ class Upscaler:
             style_seed=style_seed,
             style_shift=style_shift,
             fine_solid=fine_solid,
+            cut_at_solids=cut_at_solids,
         )
         is_torch = isinstance(frame.density, Tensor)
         target = frame.density.device if is_torch else torch.device("cpu")
@@ -262,6 +265,7 @@ class Upscaler:
         style_seed: int | None = None,
         style_shift: Sequence[float] | None = None,
         fine_solid: FineSolid | None = None,
+        cut_at_solids: bool = True,
     ) -> Iterator[FieldBlock]:
         """The fine frame as it is made, block by block, so that it need never be whole in memory.
 
@@ -305,7 +309,9 @@ class Upscaler:
             frame.time, network_input, tile_input, layout.interior, tile_plan, arrays, methods, whole, started
         )
         placed = (part for block in blocks for part in layout.placed(block, self.factor))
-        return placed if solids is None else (solids.cut(part, methods) for part in placed)
+        if solids is None:
+            return placed
+        return (solids.applied(part, methods if cut_at_solids else None) for part in placed)
 
     def cost(self, shape: Sequence[int]) -> Cost:
         """The cost of a frame of `shape` coarse cells that is full of smoke; computes nothing.

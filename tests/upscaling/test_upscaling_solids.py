@@ -146,3 +146,14 @@ def test_shares_of_a_part_are_a_part_of_the_shares() -> None:
     for block in blocks:
         np.testing.assert_array_equal(block.values, block.box.of(whole))
     assert sum(block.box.cells for block in blocks) == Box((0, 0), (48, 48)).cells
+
+
+@pytest.mark.parametrize("shape", [(20, 18), (10, 9, 11)])
+def test_a_second_pass_cuts_smoke_at_the_surface_once(shape: tuple[int, ...]) -> None:
+    radius = 4.2 if len(shape) == 2 else 3.1
+    upscaler = Upscaler(carry_model(len(shape), 2, 4))
+    first = upscaler.upsample(around(shape, radius), cut_at_solids=False)
+    fine = upscaler.upsample(first)
+    share = fine.others["solid"]
+    assert 0.1 < float(share[(share > 0) & (share < 1)].mean()) < 0.9
+    np.testing.assert_allclose(fine.density, 0.8 * (1 - share), atol=1e-5)
