@@ -74,6 +74,7 @@ class Plan(_Part):
     about: str = ""
     recipe: str
     data: dict[str, Any]
+    unseen: dict[str, Any] | None = None  # a dataset that is judged whole, instead of the test split of `data`
     seeds: int = Field(default=3, ge=1)
     base: Arm = Arm()
     arms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], Arm]
@@ -107,9 +108,17 @@ class Runner:
     """Trains and judges arms of a plan into `output`."""
 
     def __init__(
-        self, plan: Plan, folder: Path, output: Path, data: Path, device: str, steps: int | None
+        self,
+        plan: Plan,
+        folder: Path,
+        output: Path,
+        data: Path,
+        device: str,
+        steps: int | None,
+        unseen: Path | None = None,
     ) -> None:
         self.plan, self.output, self.data, self.device, self.steps = plan, output, data, device, steps
+        self.judged, self.split = (data, "test") if unseen is None else (unseen, "all")
         beside = folder / plan.recipe
         self.recipe = str(beside) if beside.is_file() else plan.recipe
         self.trained = 0
@@ -145,8 +154,9 @@ class Runner:
         job.train(folder, quiet=True, overwrite=known is not None)
         report = evaluate(
             [str(model)],
-            self.data,
+            self.judged,
             folder / "report",
+            split=self.split,
             device=self.device,
             stride=4,
             pictures=0,
@@ -317,9 +327,11 @@ def main() -> None:
     output, data = options.output or Path("runs") / name, options.data or Path("data") / f"{name}.zarr"
     seeds = options.seeds or plan.seeds
     if not options.table:
-        if not data.exists():
-            generate_dataset(configure(**plan.data), data, device=options.device)
-        runner = Runner(plan, options.plan.parent, output, data, options.device, options.steps)
+        unseen = data.with_name(f"{data.stem}-unseen.zarr") if plan.unseen else None
+        for path, config in ((data, plan.data), (unseen, plan.unseen)):
+            if path is not None and config is not None and not path.exists():
+                generate_dataset(configure(**config), path, device=options.device)
+        runner = Runner(plan, options.plan.parent, output, data, options.device, options.steps, unseen)
         for seed in range(seeds):
             for arm in plan.arms:
                 if re.fullmatch(options.only, arm):
