@@ -51,7 +51,7 @@ def scenes_show(name: str, quiet: bool) -> None:
 
 @scenes.command("check")
 @click.argument("files", nargs=-1, required=True, shell_complete=completion.SCENES)
-@options("set")
+@options("scene-set")
 def scenes_check(files: tuple[str, ...], overrides: tuple[str, ...], quiet: bool) -> None:
     """Validate scene files without running them."""
     from fluidsr import scenes
@@ -99,7 +99,10 @@ def models_list(as_json: bool, quiet: bool) -> None:
 @click.argument("name", shell_complete=completion.ANY_MODELS)
 @options("json")
 def models_show(name: str, as_json: bool, quiet: bool) -> None:
-    """Print the card of a model (a name or a file)."""
+    """Print the card of a model.
+
+    NAME is a shipped name, a file or the folder of a training run.
+    """
     from fluidsr import models
 
     if as_json:
@@ -110,14 +113,14 @@ def models_show(name: str, as_json: bool, quiet: bool) -> None:
 
 @models.command("export")
 @click.argument("name", shell_complete=completion.MODELS)
-@click.option("--onnx", is_flag=True, required=True, help="Write an ONNX file, the only available format.")
+@click.option("--onnx", is_flag=True, required=True, help="Write an ONNX file, the only format available.")
 @options("output", "overwrite", "json")
 def models_export(
     name: str, onnx: bool, output: Path | None, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
     """Export a model for programs without PyTorch.
 
-    NAME is that of a shipped model, or a file.
+    NAME is a shipped name, a file or the folder of a training run.
     """
     from fluidsr import models
     from fluidsr.models.onnx_export import export_onnx

@@ -15,7 +15,7 @@ from fluidsr.errors import InputError
 
 @click.command("generate-dataset")
 @click.option(
-    "--dim", type=click.Choice(["2", "3"]), default="2", show_default=True, help="Dimensions of the smoke."
+    "--dim", type=click.Choice(["2", "3"]), default="2", show_default=True, help="Number of dimensions."
 )
 @click.option(
     "--resolution",
@@ -43,25 +43,26 @@ from fluidsr.errors import InputError
     type=IntRange(1, 100_000),
     default=120,
     show_default=True,
-    help="Recorded frames per simulation.",
+    help="Number of recorded frames per simulation.",
 )
 @click.option(
     "--pairs",
     type=click.Choice(get_args(Pairs)),
     default="filtered",
     show_default=True,
-    help="Source of the coarse side: the filtered fine side, a coarse simulation synchronized with it, or one "
-    "for training closures; wavelet: the fine side is a coarse simulation with wavelet turbulence.",
+    help="filtered: the coarse side is the fine side, filtered. coupled: it is a coarse simulation, reset to the "
+    "fine side at intervals. closure: the same, for training correctors. wavelet: the fine side is a coarse "
+    "simulation with wavelet turbulence.",
 )
 @click.option(
     "--strength",
     type=FloatRange(0, 100),
-    help="Factor on the speed of the eddies of wavelet pairs; 1 is Kolmogorov's cascade  [default: 1]",
+    help="Factor on the speed of the eddies of wavelet pairs; 1 is Kolmogorov's cascade.  [default: 1]",
 )
 @click.option(
     "--resync",
     metavar="N|A-B",
-    help="Frames between synchronizations of the coarse simulation with the fine one, or a range to draw from  "
+    help="Number of frames after which the coarse simulation is reset to the fine one, or a range to draw it from.  "
     "[default: 1-16 for coupled pairs, 1 for closure pairs]",
 )
 @click.option(
@@ -69,16 +70,18 @@ from fluidsr.errors import InputError
     metavar="NAME|PATH",
     default="default",
     show_default=True,
-    help="Distribution that scenes are drawn from: a built-in one or a YAML file.",
+    help="Distribution from which scenes are drawn: a built-in name or a YAML file.",
 )
 @click.option(
     "--workers",
     type=IntRange(1, 4096),
     default=1,
     show_default=True,
-    help="Processes on this machine, one simulation each at a time.",
+    help="Number of processes on this machine; each runs one simulation at a time.",
 )
-@options("fine-field", "store", "set", "seed", "device", "scheduler", "overwrite", "dry-run", "json")
+@options(
+    "fine-field", "store", "distribution-set", "seed", "device", "scheduler", "overwrite", "dry-run", "json"
+)
 def generate_dataset(
     dim: str,
     resolution: int,
@@ -143,20 +146,22 @@ def generate_dataset(
     "--low",
     multiple=True,
     metavar="FILES",
-    help="Coarse side of the same simulation; repeatable, in the order of --high.",
+    help="Files of the coarse side of the same simulation; repeatable, in the order of --high.  [default: the fine "
+    "side, filtered by --factor]",
 )
 @click.option(
     "--factor",
     type=click.Choice(["2", "4", "8"]),
-    help="Fine cells per coarse cell; without --low, coarse sides are filtered from the fine ones by it.",
+    help="Fine cells per coarse cell, along each axis; needed if there is no coarse side.  [default: that of the "
+    "files]",
 )
-@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity and use zero.")
+@click.option("--zero-velocity", is_flag=True, help="Accept coarse sides without velocity, and use zero.")
 @click.option(
     "--cells-at",
     type=click.Choice(["centre", "corner"]),
     default="centre",
     show_default=True,
-    help="Whether positions in the files refer to cell centers or corners.",
+    help="Whether positions in the files refer to the centers or to the corners of cells.",
 )
 @click.option(
     "--layout", type=click.Choice(["scalarflow"]), help="Read PAIRS as the folder of this published dataset."
@@ -182,8 +187,8 @@ def import_dataset(
 ) -> None:
     """Import training pairs made by other programs.
 
-    PAIRS is a YAML list of simulations, or with --layout the folder of a published dataset; without PAIRS, --high and
-    --low name their files.
+    PAIRS is a YAML list of simulations or, with --layout, the folder of a published dataset. Without PAIRS, --high and
+    --low name the files.
     """
     from fluidsr.pipeline import import_dataset as command
     from fluidsr.pipeline import import_manifest

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from fluidsr.choices import Format
 from fluidsr.cli.options import SEQUENCE, echo_document, echo_folder, options, sequence_options
 from fluidsr.cli.ranges import FloatRange, IntRange
 
 if TYPE_CHECKING:
     from fluidsr.pipeline.read_options import ReadOptions
-
-_OWN_FORMAT = click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(get_args(Format)),
-    help="Format of the volumes; repeatable  [default: that of the input, or vdb]",
-)
 
 
 @click.command()
@@ -28,22 +19,22 @@ _OWN_FORMAT = click.option(
 @click.option(
     "--frame-rate",
     type=FloatRange(0, min_open=True),
-    help="Frames per second of the result  [default: those of the input]",
+    help="Frames per second of the result.  [default: those of the input]",
 )
 @click.option(
     "--speed",
     type=FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Playback speed of the result: 0.5 is half as fast.",
+    help="Playback speed of the result; 0.5 is half as fast.",
 )
 @click.option(
     "--input-frame-rate",
     type=FloatRange(0, min_open=True),
-    help="Frames per second of the input  [default: as stored, else 24]",
+    help="Frames per second of the input.  [default: as stored, else 24]",
 )
-@_OWN_FORMAT
 @options(
+    "own-format",
     "field",
     "stored-precision",
     *(name for name in SEQUENCE if name != "frame-rate"),
@@ -75,7 +66,10 @@ def retime(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Change the frame rate or speed of a volume cache. Frames in between follow the flow."""
+    """Change the frame rate or speed of a volume cache.
+
+    INPUTS are files, folders or patterns such as smoke_####.vdb. New frames follow the flow.
+    """
     from fluidsr.pipeline import retime as command
 
     settings = command.RetimeSettings(
@@ -112,8 +106,8 @@ def retime(
     show_default=True,
     help="Frames after which a set of coordinates is reset; the two sets alternate.",
 )
-@_OWN_FORMAT
 @options(
+    "own-format",
     "field",
     "stored-precision",
     *SEQUENCE,
@@ -138,7 +132,11 @@ def restcoords(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Add rest coordinates to a volume cache. Shader noise evaluated on them moves with the smoke."""
+    """Add rest coordinates to a volume cache.
+
+    INPUTS are files, folders or patterns such as smoke_####.vdb. Shader noise that is evaluated on rest coordinates
+    moves with the smoke.
+    """
     from fluidsr.pipeline import restcoords as command
 
     settings = command.RestSettings(

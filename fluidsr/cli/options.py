@@ -29,84 +29,101 @@ INFERENCE = ("tile", "max-memory", "precision")
 STYLE = ("style-seed", "style", "styles")
 
 
+def _set_option(document: str, example: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Override a key of the {document} by its dotted path, e.g. {example}; repeatable.",
+    )
+
+
+def _format_option(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(get_args(Format)),
+        help=f"Format of the volumes; repeatable.  [default: {default}]",
+    )
+
+
 _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "output": click.option(
         "-o",
         "--output",
         type=click.Path(path_type=Path),
-        help="Where to write the result  [default: by name]",
+        help="File or folder to write.  [default: named after the input]",
     ),
     "store": click.option(
         "-o",
         "--output",
         metavar="PATH|ADDRESS",
-        help="The dataset to write: a folder, or an address such as s3://bucket/name.zarr  [default: under data/]",
+        help="Dataset to write: a folder, or an address such as s3://bucket/name.zarr.  [default: under data/]",
     ),
     "data": click.option(
         "--data",
         metavar="PATH|ADDRESS",
         required=True,
-        help="A dataset of generate-dataset or import-dataset.",
+        help="Dataset made by generate-dataset or import-dataset.",
     ),
     "device": click.option(
-        "--device", default="auto", show_default=True, help="Where to compute: auto, cpu, cuda or cuda:N."
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="DEVICE",
+        help="Device to compute on: auto, cpu, cuda or cuda:N. auto is CUDA if there is a GPU, else the CPU.",
     ),
     "seed": click.option(
         "--seed",
         type=IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
-        help="Seed of the random numbers.",
+        help="Seed of all random numbers.",
     ),
-    "format": click.option(
-        "--format",
-        "formats",
-        multiple=True,
-        type=click.Choice(get_args(Format)),
-        help="Format of the volumes; repeatable  [default: vdb and vti, or the scene's]",
-    ),
-    "set": click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a key by its dotted path, e.g. time.frames=48; repeatable.",
-    ),
+    "scene-format": _format_option("the scene's, else vdb and vti"),
+    "upsampled-format": _format_option("vdb and vti; only vdb for large, mostly empty volumes"),
+    "own-format": _format_option("that of the input, or vdb"),
+    "scene-set": _set_option("scene", "time.frames=48"),
+    "recipe-set": _set_option("recipe", "optimizer.learning_rate=1e-4"),
+    "distribution-set": _set_option("distribution", "jet.speed=[2,8]"),
     "frames": click.option(
         "--frames",
         metavar="N|A-B|A-BxS|A,B",
-        help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list  [default: all]",
+        help="Frames to process: N (the first N), A-B (inclusive), A-BxS (every S-th) or a list.  [default: all]",
     ),
     "field": click.option(
         "--field",
         "fields",
         multiple=True,
         metavar="NAME",
-        help="Field to write beside density; repeatable  [default: all]",
+        help="Field to write besides density; repeatable.  [default: all]",
     ),
     "fine-field": click.option(
         "--field",
         "fields",
         multiple=True,
         metavar="NAME",
-        help="Field of the fine side to keep beside density: velocity, temperature or solid; repeatable  "
-        "[default: all]",
+        help="Field of the fine side to keep besides density: velocity, temperature or solid; repeatable.  [default: "
+        "all]",
     ),
     "stored-precision": click.option(
         "--precision",
         type=click.Choice(get_args(StoredPrecision)),
-        help="Precision of the values in the files  [default: as read from a VDB, else half]",
+        help="Precision of the values in the files: half (16 bits) or float (32).  [default: as read from a VDB, "
+        "else half]",
     ),
     "high": click.option(
         "--high",
         multiple=True,
         metavar="FILES",
-        help="Fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
+        help="Files of the fine side of a simulation: a folder, or a pattern such as fine_####.vdb; repeatable.",
     ),
     "minutes": click.option(
         "--minutes",
         type=FloatRange(0, min_open=True),
-        help="Stop after this many minutes; rerun to resume.",
+        help="Stop after this many minutes; rerun to resume.  [default: no limit]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace an existing result."),
@@ -118,81 +135,87 @@ _SHARED_OPTIONS: dict[str, Callable[[Any], Any]] = {
         default="auto",
         show_default=True,
         metavar="CELLS|auto",
-        help="Maximum edge of a tile, in coarse cells.",
+        help="Maximum edge of a tile, in coarse cells; auto: by --max-memory.",
     ),
     "max-memory": click.option(
         "--max-memory",
         metavar="SIZE",
-        help="Limit for the generator's memory, e.g. 4GB  [default: 2GB on a CPU, half of a GPU]",
+        help="Limit for the memory of the network, e.g. 500MB or 4GB.  [default: 2GB on a CPU, half of a GPU's "
+        "memory]",
     ),
     "precision": click.option(
         "--precision",
         type=click.Choice(get_args(NetworkPrecision)),
         default="float32",
         show_default=True,
-        help="Precision of the network: bfloat16 and float16 are faster on hardware that supports them; auto is "
+        help="Precision of the network. bfloat16 and float16 are faster on hardware that supports them; auto is "
         "bfloat16 there, else float32.",
     ),
     "style-seed": click.option(
         "--style-seed",
         type=IntRange(0, 2**31 - 1),
         metavar="N",
-        help="Seed of the style of a model with a latent code  [default: 0]",
+        help="Seed of the style, for a model with a latent code.  [default: 0]",
     ),
     "style": click.option(
         "--style",
         "style",
         multiple=True,
         metavar="NAME=AMOUNT",
-        help="Amount along a direction found by 'fluidsr styles', e.g. enstrophy=+1.5; repeatable.",
+        help="Amount along a direction found by 'fluidsr styles', e.g. enstrophy=+1.5; repeatable.  [default: none]",
     ),
     "styles": click.option(
         "--styles",
         metavar="FILE",
-        help="File of directions for --style  [default: the one beside the model]",
+        help="File of directions for --style.  [default: the one beside the model]",
     ),
     "density-grid": click.option(
-        "--density-grid", metavar="NAME", help="Name of the density grid  [default: detected]"
+        "--density-grid", metavar="NAME", help="Name of the density grid.  [default: detected]"
     ),
     "velocity-grid": click.option(
-        "--velocity-grid", metavar="NAME", help="Name of the velocity grid  [default: detected]"
+        "--velocity-grid", metavar="NAME", help="Name of the velocity grid.  [default: detected]"
     ),
     "velocity-unit": click.option(
         "--velocity-unit",
         type=click.Choice(get_args(VelocityUnit)),
         default="auto",
         show_default=True,
-        help="Unit of the cache's velocity ('blender': cells per Mantaflow time unit).",
+        help="Unit of the velocity in the files. auto: the usual one of the program; blender: cells per Mantaflow "
+        "time unit.",
     ),
     "frame-rate": click.option(
         "--frame-rate",
         type=FloatRange(0, min_open=True),
-        help="Frames per second of the cache  [default: as stored, else 24]",
+        help="Frames per second of the input.  [default: as stored, else 24]",
     ),
     "crop": click.option(
         "--crop",
         is_flag=False,
         flag_value="auto",
         metavar="auto|X0,Y0,Z0,X1,Y1,Z1",
-        help="Read only a box (m); auto: the box of the smoke, ignoring stray voxels far from it.",
+        help="Read only this box, in meters; auto: the box of the smoke, without stray voxels far from it.  "
+        "[default: everything]",
     ),
     "axes": click.option(
         "--axes",
         type=click.Choice(get_args(Axes)),
-        help="Rotate the result so that this axis points up  [default: as read]",
+        help="Rotate the result so that this axis points up.  [default: not rotated]",
     ),
-    "skip-damaged": click.option("--skip-damaged", is_flag=True, help="Skip frames that cannot be read."),
+    "skip-damaged": click.option(
+        "--skip-damaged", is_flag=True, help="Skip frames that cannot be read, and report them."
+    ),
     "threshold": click.option(
         "--threshold",
         type=FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Write values with a magnitude of this or less as zero.",
+        help="Write values of this magnitude or less as zero.",
     ),
     "scheduler": click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Compute on the workers of this dask.distributed scheduler, e.g. tcp://host:8786.",
+        help="Compute on the workers of this dask.distributed scheduler, e.g. tcp://host:8786.  [default: this "
+        "machine]",
     ),
 }
 
@@ -202,9 +225,9 @@ _EVERY_COMMAND: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["bar", "plain", "json"]),
         expose_value=False,
         callback=Session.show_progress,
-        help="How progress is shown on stderr  [default: bar on a terminal, else plain]",
+        help="How to show progress on stderr.  [default: bar on a terminal, else plain]",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
     click.option(
         "-v",
         "--verbose",
@@ -218,7 +241,7 @@ _EVERY_COMMAND: tuple[Callable[[Any], Any], ...] = (
         type=click.Path(path_type=Path, dir_okay=False),
         expose_value=False,
         callback=Session.write_log,
-        help="Append a log, with times and the tracebacks of errors, to this file.",
+        help="Append a log to this file, with times and the tracebacks of errors.",
     ),
     click.option(
         "--debug",

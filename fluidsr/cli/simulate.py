@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     "--model",
     metavar="NAME|PATH|none",
     shell_complete=completion.MODELS,
-    help="Model that upsamples the frames; none writes the coarse ones  [default: the scene's]",
+    help="Model that upsamples the frames: a shipped name, a file or the folder of a training run; none: write the "
+    "coarse frames.  [default: the scene's]",
 )
 @click.option(
     "--detail",
     type=FloatRange(0, 4),
     metavar="0..4",
-    help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much"
-    "  [default: the scene's]",
+    help="Factor on the detail that the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as "
+    "much.  [default: the scene's]",
 )
 @click.option(
     "--preview/--no-preview",
@@ -55,7 +56,9 @@ if TYPE_CHECKING:
     metavar="NUMBER",
     help="Factor on the number of cells along each axis, in the same domain; 2 halves the cell size.",
 )
-@click.option("--name", metavar="NAME", help="Name of the files and the run's folder  [default: the scene's]")
+@click.option(
+    "--name", metavar="NAME", help="Name of the files and of the run's folder.  [default: the scene's]"
+)
 @click.option(
     "--start-frame",
     type=IntRange(-999_999, 999_999),
@@ -68,8 +71,8 @@ if TYPE_CHECKING:
     "axes",
     "output",
     "frames",
-    "format",
-    "set",
+    "scene-format",
+    "scene-set",
     "seed",
     *INFERENCE,
     "device",

@@ -21,7 +21,7 @@ RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
     metavar="PATH|ADDRESS",
     multiple=True,
     required=True,
-    help="Dataset of generate-dataset or import-dataset; repeat it to train on several.",
+    help="Dataset made by generate-dataset or import-dataset; repeatable, to train on several.",
 )
 @click.option(
     "--recipe",
@@ -34,10 +34,11 @@ RECIPES = tuple(completion.names_in("training/recipes", ".yaml"))
     "--init",
     metavar="NAME|PATH",
     shell_complete=completion.MODELS,
-    help="Start from the weights of this model  [default: the recipe's]",
+    help="Start from the weights of this model: a shipped name, a file or the folder of a training run.  [default: "
+    "the recipe's]",
 )
-@click.option("--steps", type=IntRange(1), help="Number of training steps  [default: the recipe's]")
-@options("minutes", "output", "set", "seed", "device", "overwrite", "dry-run", "json")
+@click.option("--steps", type=IntRange(1), help="Number of training steps.  [default: the recipe's]")
+@options("minutes", "output", "recipe-set", "seed", "device", "overwrite", "dry-run", "json")
 def train(
     data: tuple[str, ...],
     recipe: str,
@@ -76,23 +77,24 @@ def train(
     metavar="NAME|PATH",
     required=True,
     shell_complete=completion.MODELS,
-    help="Model to finetune: a shipped name, a file or the folder of a training.",
+    help="Model to finetune: a shipped name, a file or the folder of a training run.",
 )
 @click.option(
     "--low",
     multiple=True,
     metavar="FILES",
-    help="Coarse side of the same simulation; repeatable, in the order of --high  [default: the fine one, filtered]",
+    help="Files of the coarse side of the same simulation; repeatable, in the order of --high.  [default: the fine "
+    "side, filtered]",
 )
 @click.option(
     "--data",
     metavar="PATH|ADDRESS",
-    help="Dataset of generate-dataset or import-dataset, in place of --high and --low.",
+    help="Dataset made by generate-dataset or import-dataset, instead of --high and --low.",
 )
 @click.option(
     "--pairs",
     type=IntRange(1),
-    help="Number of frame pairs to train on, spread evenly over the frames  [default: all that are not held out]",
+    help="Number of frame pairs to train on, spread evenly over the frames.  [default: all that are not held out]",
 )
 @click.option(
     "--steps",
@@ -107,7 +109,7 @@ def train(
     *READ_OPTIONS,
     "frames",
     "output",
-    "set",
+    "recipe-set",
     "seed",
     "device",
     "overwrite",
@@ -136,8 +138,8 @@ def finetune(
 ) -> None:
     """Finetune a trained model on a few pairs of your own. Rerun the same command to resume.
 
-    Without --low and --high, --data names a dataset. Some frames are held out: training stops when their error
-    no longer falls, and keeps the best weights.
+    Give the pairs as files (--high, and --low if there is a coarse side) or as a dataset (--data). Some frames are held
+    out: training stops when their error no longer falls, and keeps the best weights.
     """
     from fluidsr.pipeline import finetune as command
 
@@ -183,7 +185,8 @@ def finetune(
     required=True,
     multiple=True,
     shell_complete=completion.MODELS,
-    help="Model to evaluate: a shipped name or a file; repeatable, for comparison with the first.",
+    help="Model to evaluate: a shipped name, a file or the folder of a training run; repeatable, to compare others "
+    "with the first.",
 )
 @click.option(
     "--split",
@@ -196,36 +199,36 @@ def finetune(
     "--pairs",
     multiple=True,
     type=click.Choice(get_args(PairKind)),
-    help="Coarse side of the pairs: as recorded, or recomputed: the fine side filtered, a coarse run set to it every 8 "
-    "frames, a free coarse run; repeatable  [default: recorded]",
+    help="Coarse side of the pairs: recorded in the dataset; filtered from the fine side; coupled, a coarse run "
+    "reset to it every 8 frames; free, a coarse run that is never reset. Repeatable.  [default: recorded]",
 )
 @click.option(
     "--closure",
     metavar="NAME|PATH|none",
     default="auto",
     show_default=True,
-    help="Corrector of those coarse runs; auto: the shipped one, where there is one.",
+    help="Corrector of coupled and free coarse runs; auto: the shipped one for the dataset, if any.",
 )
 @click.option(
     "--pictures",
     type=IntRange(0),
     default=1,
     show_default=True,
-    help="Simulations of each kind of pairs to render, for movies and for figures of the pictures.",
+    help="Number of simulations of each kind of pairs to render, for movies and image metrics.",
 )
 @click.option(
     "--stride",
     type=IntRange(1),
     default=1,
     show_default=True,
-    help="Evaluate frames 0, N, 2N, ... and the one after each.",
+    help="Evaluate frames 0, N, 2N, ... and the frame after each.",
 )
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME|MODULE:CLASS",
-    help="Measure this metric of another package too; repeatable.",
+    help="Additional metric from another package; repeatable.  [default: none]",
 )
 @options("data", "output", "device", "scheduler", "overwrite", "json")
 def evaluate(
@@ -246,7 +249,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on held-out simulations.
 
-    The report compares it with interpolation, carried smoke, wavelet turbulence and other models.
+    The report compares it with interpolation, carried smoke, wavelet turbulence and any further models.
     """
     from fluidsr.pipeline import evaluate as command
 
@@ -278,13 +281,13 @@ def evaluate(
     type=click.Choice(get_args(StyleScore)),
     multiple=True,
     required=True,
-    help="Score that increases along the direction; repeatable.",
+    help="Score that increases along a direction; repeatable, for one direction each.",
 )
 @click.option(
     "--hold",
     type=click.Choice(get_args(StyleScore)),
     multiple=True,
-    help="Score that stays constant along the direction; repeatable.",
+    help="Score that stays constant along the directions; repeatable.  [default: none]",
 )
 @click.option(
     "--split",
@@ -298,7 +301,7 @@ def evaluate(
     type=IntRange(64, 100_000),
     default=512,
     show_default=True,
-    help="Number of seeds to measure.",
+    help="Number of random codes to measure.",
 )
 @options("data", "output", "device", "overwrite", "json")
 def styles(
@@ -316,7 +319,7 @@ def styles(
 ) -> None:
     """Find directions for --style.
 
-    They lie in the latent code of MODEL, and along each of them a score of its smoke increases.
+    Along such a direction in the latent code of MODEL, a score of the upsampled smoke increases.
     """
     from fluidsr.pipeline.styles import find_styles
 

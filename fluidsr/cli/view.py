@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     type=IntRange(16, 256),
     default=128,
     show_default=True,
-    help="Longest edge in cells to which 3-D frames are downsampled; 2-D frames: eight times that.",
+    help="Longest edge, in cells, to which 3-D frames are downsampled; for 2-D frames it is eight times as long.",
 )
 @click.option(
-    "--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: the cache's]"
+    "--up", type=click.Choice(["x", "y", "z"]), help="Axis that points up.  [default: that of the input]"
 )
 @click.option(
     "--port",
     type=IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="Port of 127.0.0.1 to serve on; 0: any that is free.",
+    help="Port of 127.0.0.1 on which to serve the page; 0: any free port.",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address only; do not open a browser.")
+@click.option("--no-browser", is_flag=True, help="Print only the address; do not open a browser.")
 @options("density-grid", "frames")
 def view(
     folder: Path,
@@ -54,8 +54,9 @@ def view(
 ) -> None:
     """Show the frames of a run or folder in the browser.
 
-    They are shown in 3-D until Ctrl-C. A run with coarse frames (--set output.coarse=true) is shown coarse, fine and as
-    the difference, side by side. The page is served only to this machine, at the address on stdout.
+    The frames are shown in 3-D until Ctrl-C. If a run has coarse frames (--set output.coarse=true), coarse frames, fine
+    frames and their difference are shown side by side. The page is served only to this machine, at the address printed
+    on stdout.
     """
     from fluidsr.pipeline.viewer import view as command
 
@@ -73,36 +74,51 @@ def view(
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--width", type=IntRange(16, 8192), help="Width of the image in pixels  [default: by shape]")
-@click.option("--height", type=IntRange(16, 8192), help="Height of the image in pixels  [default: by shape]")
-@click.option("--yaw", type=float, help="Camera angle around the up axis, in degrees  [default: 28]")
-@click.option("--pitch", type=float, help="Camera angle above the horizon, in degrees  [default: 12]")
 @click.option(
-    "--zoom", type=FloatRange(0, min_open=True), help="Camera zoom; 1 shows the whole box  [default: 1]"
+    "--width",
+    type=IntRange(16, 8192),
+    help="Width of the image, in pixels.  [default: by the shape of the volume]",
+)
+@click.option(
+    "--height",
+    type=IntRange(16, 8192),
+    help="Height of the image, in pixels.  [default: by the shape of the volume]",
+)
+@click.option(
+    "--yaw", type=float, metavar="NUMBER", help="Camera angle around the up axis, in degrees.  [default: 28]"
+)
+@click.option(
+    "--pitch", type=float, metavar="NUMBER", help="Camera angle above the horizon, in degrees.  [default: 12]"
+)
+@click.option(
+    "--zoom",
+    type=FloatRange(0, min_open=True),
+    help="Zoom of the camera; 1 shows the whole box.  [default: 1]",
 )
 @click.option(
     "--turntable",
     type=IntRange(2, 3600),
     metavar="PICTURES",
-    help="Move the camera once around in this many pictures; a single volume is rendered in all  [default: still]",
+    help="Move the camera once around the smoke in this many pictures. A single volume is shown in all of them.  "
+    "[default: a fixed camera]",
 )
 @click.option(
     "--flipbook",
     metavar="COLUMNSxROWS",
-    help="Write one PNG sheet with alpha of this many evenly spaced frames, for game engines  [default: none]",
+    help="Write one PNG sheet of this many evenly spaced frames, with alpha, for game engines.  [default: none]",
 )
 @click.option(
-    "--up", type=click.Choice(["x", "y", "z"]), help="The axis that points up  [default: the cache's]"
+    "--up", type=click.Choice(["x", "y", "z"]), help="Axis that points up.  [default: that of the input]"
 )
 @click.option(
     "--extinction",
     type=FloatRange(0, min_open=True),
-    help="Extinction at density 1, in 1/m  [default: by the size of the box]",
+    help="Extinction at density 1, in 1/m.  [default: by the size of the box]",
 )
 @click.option(
     "--fps",
     type=FloatRange(0, min_open=True),
-    help="Frames per second of a movie  [default: the cache's]",
+    help="Frames per second of a movie.  [default: those of the input]",
 )
 @options("density-grid", "output", "frames", "device", "scheduler", "overwrite", "json")
 def render(
@@ -128,8 +144,11 @@ def render(
 ) -> None:
     """Render volumes as a picture, a sequence or a movie.
 
-    One volume gives a PNG, several give an MP4, unless -o names something else: a .png, .exr or .mp4; a pattern such as
-    smoke_####.exr (or %04d) for a picture each; a folder for PNGs. EXRs are linear, with premultiplied alpha.
+    INPUTS are files, folders or patterns such as smoke_####.vdb.
+
+    One volume gives a PNG, several give an MP4. -o selects another result: a .png, .exr or .mp4 file; a pattern such as
+    smoke_####.exr (or %04d) for one picture per frame; or a folder for PNGs. EXR files are linear, with premultiplied
+    alpha.
     """
     from fluidsr.pipeline import render as command
 
@@ -159,16 +178,16 @@ def render(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Existing folder for the plots of datasets  [default: beside the dataset]",
+    help="Existing folder for the plots of datasets.  [default: beside the dataset]",
 )
 @options(*SEQUENCE, "json")
 @sequence_options()
 def info(
     files: tuple[str, ...], output: Path | None, read_options: ReadOptions, as_json: bool, quiet: bool
 ) -> None:
-    """Show what is in volumes, datasets, models or runs.
+    """Show the contents of volumes, datasets, models or runs.
 
-    Volumes are understood as upsample would with the same options. Statistics of datasets are also plotted.
+    Volumes are read as by upsample with the same options. Statistics of datasets are also plotted.
     """
     from fluidsr.pipeline.info import info as command
     from fluidsr.pipeline.provenance import to_yaml

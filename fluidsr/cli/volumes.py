@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     shell_complete=completion.MODELS,
     default=("smoke3d-x4",),
     show_default=True,
-    help="Model to use: a shipped name or a file; repeatable, one pass each: a 4x and a 2x model give 8x.",
+    help="Model to use: a shipped name, a file or the folder of a training run; repeatable, one pass each: a 4x and "
+    "a 2x model give 8x.",
 )
 @click.option(
     "--detail",
@@ -45,50 +46,55 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     metavar=f"0..{MOST_DETAIL}",
-    help="Factor on what the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as much.",
+    help="Factor on the detail that the model adds to cubic interpolation: 0 none, 1 the model's own, 2 twice as "
+    "much.",
 )
 @click.option(
     "--velocity-scale",
     type=FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Factor on the velocity that the model sees; the effect depends on the model.",
+    help="Factor on the velocity that the model sees. The effect depends on the model.",
 )
 @click.option(
     "--passes",
     type=IntRange(1, 3),
     default=1,
     show_default=True,
-    help="Upsampling passes of one model; two passes of a 4x model give 16x.",
+    help="Number of passes of one model; two passes of a 4x model give 16x.",
 )
 @click.option(
     "--region",
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file of shapes with local factors: detail, velocity_scale.",
+    help="YAML file of shapes in which detail and velocity have additional factors.  [default: none]",
 )
 @click.option(
     "--detail-mask",
     metavar="PATH",
-    help="Volume of factors on the detail, or a sequence with one per frame: mask_####.vdb.",
+    help="Volume of factors on the detail, or a sequence such as mask_####.vdb with one per frame.  [default: none]",
 )
 @click.option(
-    "--detail-mask-grid", metavar="NAME", help="Grid to read from --detail-mask  [default: detected]"
+    "--detail-mask-grid", metavar="NAME", help="Grid to read from --detail-mask.  [default: detected]"
 )
 @click.option(
-    "--mask", metavar="PATH", help="Volume, or sequence, of factors on the velocity that the model sees."
+    "--mask",
+    metavar="PATH",
+    help="Volume, or sequence, of factors on the velocity that the model sees.  [default: none]",
 )
-@click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask  [default: detected]")
+@click.option("--mask-grid", metavar="NAME", help="Grid to read from --mask.  [default: detected]")
 @click.option(
-    "--zero-velocity", is_flag=True, help="Accept volumes without velocity and use zero; the detail flickers."
+    "--zero-velocity",
+    is_flag=True,
+    help="Accept volumes without velocity and use zero. The detail then flickers.",
 )
 @click.option(
     "--field",
     "fields",
     multiple=True,
     metavar="NAME",
-    help="Field to write beside density, or confidence of a model with a mask; repeatable  [default: all]",
+    help="Field to write besides density, or confidence, for a model with a mask; repeatable.  [default: all]",
 )
 @options(
     *STYLE,
@@ -98,7 +104,7 @@ if TYPE_CHECKING:
     "threshold",
     "output",
     "frames",
-    "format",
+    "upsampled-format",
     "device",
     "scheduler",
     "overwrite",
@@ -136,7 +142,10 @@ def upsample(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Upsample a volume cache. INPUTS are files, folders or patterns such as smoke_####.vdb."""
+    """Upsample a volume cache. Rerun the same command to resume.
+
+    INPUTS are files, folders or patterns such as smoke_####.vdb.
+    """
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.shaping import Shaping
     from fluidsr.pipeline.upsample_settings import UpsampleSettings, models_of
@@ -186,12 +195,12 @@ def upsample(
     multiple=True,
     required=True,
     type=click.Choice(get_args(ConvertedFormat)),
-    help="Format to write; repeatable. vtkhdf is one file for all frames.",
+    help="Format of the volumes; repeatable. vtkhdf writes one file for all frames.",
 )
 @click.option(
     "--naming",
     type=click.Choice(get_args(Naming)),
-    help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender)  [default: as read, else houdini]",
+    help="Name of the velocity grid in a VDB: vel (houdini) or velocity (blender).  [default: as read, else houdini]",
 )
 @options(
     "field",
@@ -222,7 +231,10 @@ def convert(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Convert a volume cache to other formats. Velocity is written in m/s."""
+    """Convert a volume cache to other formats.
+
+    INPUTS are files, folders or patterns such as smoke_####.vdb. Velocity is written in m/s.
+    """
     from fluidsr.pipeline import convert as command
 
     settings = command.ConvertSettings(

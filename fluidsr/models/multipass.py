@@ -40,28 +40,28 @@ class MultiPassArchitecture(ArchitectureOptions):
 
     passes: Literal[1, 2] = Field(
         default=2,
-        description="1: the first pass alone, across z; 2: both. The second is trained on what the first one gives, "
-        "which is held fixed and comes from `init`",
+        description="1: only the first pass, across z; 2: both. The second pass is trained on the output of the "
+        "first, which is held fixed and comes from `init`",
     )
     width: int = Field(
         default=128,
         ge=8,
         le=512,
         multiple_of=8,
-        description="Channels of the first pass's first stage; half as many in each further one",
+        description="Channels of the first stage of the first pass; each further stage has half as many",
     )
     second_width: int = Field(
         default=48,
         ge=16,
         le=512,
         multiple_of=16,
-        description="Channels of the second pass's first stage; half as many in each further one",
+        description="Channels of the first stage of the second pass; each further stage has half as many",
     )
     residual: Literal["first", "both"] = Field(
         default="first",
-        description="Passes whose stages add to the density they are given: the first, as published, or both",
+        description="Passes whose stages add to their input density: the first, as published, or both",
     )
-    gated: bool = Field(default=False, description="Output exactly 0 far from any smoke")
+    gated: bool = Field(default=False, description="Whether the output is exactly 0 far from any smoke")
 
 
 class MultiPassOptions(MultiPassArchitecture, Options):

@@ -46,49 +46,51 @@ class SmokeArchitecture(ArchitectureOptions):
     """Sizes and inputs of a SmokeGenerator."""
 
     inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
-    width: int = Field(default=48, ge=1, le=1024, description="Channels of the trunk, at coarse resolution")
+    width: int = Field(
+        default=48, ge=1, le=1024, description="Channels of the trunk, which works at coarse resolution"
+    )
     blocks: int = Field(default=3, ge=0, le=128, description="Residual blocks of the trunk")
     rise_width: int = Field(
-        default=16, ge=1, le=1024, description="Channels between the doublings of resolution"
+        default=16, ge=1, le=1024, description="Channels between two doublings of the resolution"
     )
     velocity_unit: float = Field(
-        default=4.0, gt=0, description="Velocities are divided by this, in coarse cells per frame"
+        default=4.0, gt=0, description="Velocity, in coarse cells per frame, by which the input is divided"
     )
     rises: Literal["balanced", "resized"] = Field(
         default="balanced",
-        description="The doublings of resolution before the last: `balanced`, sub-pixel convolutions, or `resized`, "
-        "interpolation and two convolutions on the finer grid (no phase of the grid is favored)",
+        description="The doublings of the resolution before the last: `balanced`, by sub-pixel convolutions; "
+        "`resized`, by interpolation and two convolutions on the finer grid, which favors no phase of the grid",
     )
     last: Literal["balanced", "resized"] = Field(
         default="balanced",
-        description="The last doubling of resolution: `balanced` (cheap) or `resized`, as for `rises`",
+        description="The last doubling of the resolution, as for `rises`; `balanced` is cheaper",
     )
     history: str = Field(
         default="",
         pattern=r"^([1-9][0-9]?( [1-9][0-9]?)*)?$",
-        description="How many frames ago the smoke was that the network reads beside the present frame, carried along "
+        description="Ages, in frames, of the earlier smoke that the network also reads, carried to the present along "
         "the flow, e.g. `2 6`; needs `last: resized`",
     )
     mask: bool = Field(
         default=False,
-        description="Whether the last stage also gives a mask, 0 to 1: the share of the correction that is added; can "
-        "be written as the field `confidence`; see `losses.mask`",
+        description="Whether the last stage also gives a mask: the fraction of the correction that is added, 0 to 1. "
+        "It can be written as the field `confidence`; see `losses.mask`",
     )
 
     previous: bool = Field(
         default=False,
-        description="Whether the network reads its own last fine frame, carried along the flow (recurrence): detail "
-        "that once appeared stays, and frames can only be made one after the other; see `losses.ping_pong`",
+        description="Whether the network also reads its own last fine frame, carried along the flow (recurrence). "
+        "Detail persists, and frames can only be made in order; see `losses.ping_pong`",
     )
     modulation: Literal["none", "spade"] = Field(
         default="none",
-        description="`spade`: between the doublings of resolution the coarse fields normalize and rescale the features "
+        description="`spade`: between the doublings, the features are normalized and rescaled by the coarse fields "
         "(Park et al. 2019)",
     )
     latent: LatentOptions | None = Field(
         default=None,
-        description="A latent code, so that the same smoke can be upsampled in several ways (docs/style.md); needs "
-        "`losses.diversity`, or the code is ignored; null: none",
+        description="A latent code, with which the same smoke can be upsampled in several ways (docs/style.md). "
+        "Needs `losses.diversity`, without which the code is ignored. null: none",
     )
     norm: Literal["none", "spectral"] = Field(
         default="none",

@@ -30,18 +30,22 @@ class LatentOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    content: int = Field(default=16, ge=1, le=256, description="Numbers that are constant for a clip")
-    motion: int = Field(default=4, ge=0, le=64, description="Numbers per frame")
+    content: int = Field(
+        default=16, ge=1, le=256, description="Size of the part of the code that is constant for a sequence"
+    )
+    motion: int = Field(
+        default=4, ge=0, le=64, description="Size of the part that changes from frame to frame"
+    )
     kind: Literal["gaussian", "sphere"] = Field(
         default="gaussian",
-        description="How the content is drawn: from a normal distribution, or uniformly on a sphere",
+        description="Distribution of the constant part: normal, or uniform on a sphere",
     )
     noise: bool = Field(
         default=True,
-        description="Whether each grid finer than the coarse one also has a channel of noise; needs `last: resized`",
+        description="Whether every finer grid also gets a channel of noise; needs `last: resized`",
     )
     hold: int = Field(
-        default=0, ge=0, description="Frames after which that noise changes; 0: it is constant for a clip"
+        default=0, ge=0, description="Frames after which that noise changes; 0: it is constant for a sequence"
     )
 
     @property

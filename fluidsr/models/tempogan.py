@@ -32,7 +32,9 @@ class TempoGANArchitecture(ArchitectureOptions):
 
     inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
     gated: bool = Field(
-        default=False, description="Output exactly 0 far from any smoke; the published generator is not gated"
+        default=False,
+        description="Whether the output is exactly 0 far from any smoke; the published generator is "
+        "not gated",
     )
     init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
 

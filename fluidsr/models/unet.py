@@ -30,13 +30,17 @@ class UNetArchitecture(ArchitectureOptions):
 
     inputs: Inputs = Field(default="density velocity", description=INPUTS_DESCRIPTION)
     width: int = Field(
-        default=16, ge=1, le=256, description="Channels on the fine grid; twice as many on each coarser level"
+        default=16,
+        ge=1,
+        le=256,
+        description="Channels on the fine grid; each coarser level has twice as many",
     )
     depth: int = Field(default=4, ge=1, le=64, description="Convolutions on the coarse grid")
-    gated: bool = Field(default=False, description="Output exactly 0 far from any smoke")
+    gated: bool = Field(default=False, description="Whether the output is exactly 0 far from any smoke")
     norm: Literal["batch", "none"] = Field(
         default="batch",
-        description="Normalization; use `none` with few tiles in a batch, where batch norms blur the density's level",
+        description="Normalization. Use `none` with few patches in a batch, where batch norms blur the level of the "
+        "density",
     )
 
 

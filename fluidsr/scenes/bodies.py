@@ -23,16 +23,18 @@ from fluidsr.scenes.fields import (
 
 
 class Noise(Strict):
-    """Smooth noise in space and time: what a source emits is multiplied by max(0, 1 + strength * noise).
+    """Smooth noise in space and time: everything that a source emits is multiplied by max(0, 1 + strength * noise).
 
-    The noise is within [-1, 1], and the same for the same seed and for every resolution.
+    The noise lies within [-1, 1]. It is the same for the same seed at every resolution.
     """
 
     strength: Annotated[Number, Field(ge=0, le=4)] = Field(
-        default=0.5, description="Depth of the modulation; 0 is none, at 1 and above the troughs emit nothing"
+        default=0.5,
+        description="Depth of the modulation: 0 is none; from 1 on, parts of the source emit nothing at "
+        "times",
     )
     scale: Annotated[Number, Field(gt=0, le=4096)] = Field(
-        default=8.0, description="Features of the noise across the longest edge of the domain"
+        default=8.0, description="Number of features of the noise across the longest edge of the domain"
     )
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
 
@@ -40,7 +42,7 @@ class Noise(Strict):
 class Sphere(Strict):
     """A sphere; in 2-D a disc."""
 
-    shape: Literal["sphere"] = Field(description="The kind of shape")
+    shape: Literal["sphere"] = Field(description="Kind of shape")
     center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
 
@@ -48,7 +50,7 @@ class Sphere(Strict):
 class Box(Strict):
     """A box along the axes; in 2-D a rectangle."""
 
-    shape: Literal["box"] = Field(description="The kind of shape")
+    shape: Literal["box"] = Field(description="Kind of shape")
     center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     size: Lengths = Field(description="Edge lengths, one number per axis", json_schema_extra=unit("m"))
 
@@ -56,33 +58,33 @@ class Box(Strict):
 class Cylinder(Strict):
     """A solid cylinder with flat ends; in 2-D a rectangle."""
 
-    shape: Literal["cylinder"] = Field(description="The kind of shape")
+    shape: Literal["cylinder"] = Field(description="Kind of shape")
     center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(description="Length between the flat ends", json_schema_extra=unit("m"))
-    axis: Axis = Field(default="y", description="The direction of its length")
+    axis: Axis = Field(default="y", description="Axis along which it extends")
 
 
 class Capsule(Strict):
     """A cylinder with half-spheres on its ends."""
 
-    shape: Literal["capsule"] = Field(description="The kind of shape")
+    shape: Literal["capsule"] = Field(description="Kind of shape")
     center: Vector = Field(description="Center, one number per axis", json_schema_extra=unit("m"))
     radius: Positive = Field(description="Radius", json_schema_extra=unit("m"))
     height: Positive = Field(
         description="Length of the straight part, between the centers of the two half-spheres",
         json_schema_extra=unit("m"),
     )
-    axis: Axis = Field(default="y", description="The direction of its length")
+    axis: Axis = Field(default="y", description="Axis along which it extends")
 
 
 class Mesh(Strict):
     """A closed surface of triangles or polygons, read from a file; not in a 2-D scene."""
 
-    shape: Literal["mesh"] = Field(description="The kind of shape")
+    shape: Literal["mesh"] = Field(description="Kind of shape")
     path: FileName = Field(description="An STL, OBJ or PLY file, relative to the scene's file")
     center: Vector = Field(
-        description="Where the middle of the mesh's bounding box goes, one number per axis",
+        description="Position of the middle of the mesh's bounding box, one number per axis",
         json_schema_extra=unit("m"),
     )
     scale: Positive = Field(
@@ -91,14 +93,15 @@ class Mesh(Strict):
 
 
 class Keyframe(Strict):
-    """Where a shape is at a time, as an offset from its `center`.
+    """The position of a shape at one time, as an offset from its `center`.
 
-    In between it moves in straight lines at even speed; before the first keyframe and after the last it rests.
+    Between keyframes the shape moves in a straight line at constant speed. Before the first and after the last it
+    rests.
     """
 
-    time: Number = Field(description="When", json_schema_extra=unit("s"))
+    time: Number = Field(description="Time of the keyframe", json_schema_extra=unit("s"))
     offset: Vector = Field(
-        description="Distance from center, one number per axis", json_schema_extra=unit("m")
+        description="Offset from `center`, one number per axis", json_schema_extra=unit("m")
     )
 
 
@@ -106,7 +109,7 @@ class Moving(Strict):
     """A body that can move."""
 
     motion: Annotated[tuple[Keyframe, ...], Field(min_length=1, max_length=10_000)] | None = Field(
-        default=None, description="Keyframes, ordered by time; absent: it is at rest"
+        default=None, description="Keyframes, ordered by time; absent: the shape is at rest"
     )
 
 
@@ -124,35 +127,39 @@ class Emission(Moving):
     )
     fuel: NotNegative | None = Field(
         default=None,
-        description="Fuel is raised to this value, and burns as physics.combustion says; absent: no fire",
+        description="Fuel is raised to this value, and burns according to physics.combustion; absent: no fire",
     )
     color: tuple[Share, Share, Share] | None = Field(
         default=None,
-        description="Red, green and blue of the smoke, linear, 0 to 1; absent: gray (0.7) where another source has a"
-        " color",
+        description="Linear red, green and blue of the smoke, 0 to 1; absent: gray (0.7) if another source has a "
+        "color",
     )
     velocity: Vector | None = Field(
         default=None,
-        description="Velocity of the emitted gas, one number per axis: slower gas is accelerated to it, faster gas is"
-        " not changed; absent: no push",
+        description="Velocity of the emitted gas, one number per axis. Slower gas is accelerated to it, faster gas "
+        "is not changed; absent: gas is not accelerated",
         json_schema_extra=unit("m/s"),
     )
     inflow: Flag = Field(
         default=False,
-        description="A nozzle: the surface carries exactly the flux of velocity outwards, and nothing enters elsewhere",
+        description="Whether the source is a nozzle: its surface carries exactly the flux of `velocity` outwards, "
+        "and nothing enters",
     )
     inherit: Share = Field(
-        default=0.0, description="Fraction of the shape's own motion that is added to velocity"
+        default=0.0,
+        description="Fraction of the shape's own velocity, by `motion`, that is added to `velocity`",
     )
     expansion: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         default=0.0,
-        description="Gas release: volume created per volume of the shape and second",
+        description="Gas release: volume of gas created per volume of the shape and second",
         json_schema_extra=unit("1/s"),
     )
-    noise: Noise | None = Field(default=None, description="Breaks up the emission; absent: uniform")
+    noise: Noise | None = Field(
+        default=None, description="Noise that modulates the emission; absent: the emission is uniform"
+    )
     seconds: tuple[NotNegative, NotNegative] | None = Field(
         default=None,
-        description="When the source is on, [start, end]; absent: always",
+        description="Start and end of the emission, [start, end]; absent: always on",
         json_schema_extra=unit("s"),
     )
 

@@ -25,16 +25,16 @@ class RegionEffect(Moving):
 
     detail: DetailFactor = Field(
         default=1.0,
-        description="Factor on the detail in the shape: 0 none, 1 as elsewhere; where regions overlap their factors"
-        " multiply",
+        description="Factor on the detail in the shape: 0 none, 1 as elsewhere. Where regions overlap, their factors "
+        "multiply",
     )
     velocity_scale: Annotated[Number, Field(ge=0, le=100)] = Field(
         default=1.0,
-        description="Factor on the velocity that the generator is shown in the shape (docs/control.md), likewise",
+        description="Factor on the velocity that the generator sees in the shape (docs/control.md); also multiplied",
     )
     soft: NotNegative = Field(
         default=0.0,
-        description="Width of the rim around the shape in which the factors go back to 1; 0: they end at the surface",
+        description="Width of the rim around the shape in which the factors fade to 1; 0: they end at the surface",
         json_schema_extra=unit("m"),
     )
 

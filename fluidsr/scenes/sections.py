@@ -29,9 +29,9 @@ AXES = "xyz"
 
 
 class Boundary(Strict):
-    """The sides of the box, per axis: one word for both, or [low, high].
+    """The sides of the box, per axis: one word for both sides, or [low, high].
 
-    closed is a wall, open lets air flow in and out, periodic joins both ends of an axis.
+    closed is a wall; open lets air flow in and out; periodic joins both ends of an axis.
     """
 
     x: Sides = Field(default=("open", "open"), description="closed, open or periodic")
@@ -47,13 +47,16 @@ class Domain(Strict):
     resolution: Annotated[
         tuple[Annotated[Integer, Field(ge=4, le=2**15)], ...], Field(min_length=2, max_length=3)
     ] = Field(
-        description="Cells along x, y, z; two numbers make a 2-D scene", json_schema_extra=unit("cells")
+        description="Number of cells along x, y and z; two numbers make a 2-D scene",
+        json_schema_extra=unit("cells"),
     )
     cell_size: Annotated[Number, Field(ge=1e-5, le=1e4)] = Field(
-        description="Edge of a cell", json_schema_extra=unit("m")
+        description="Edge length of a cell", json_schema_extra=unit("m")
     )
-    up: Axis = Field(default="y", description="The direction against gravity")
-    boundary: Boundary = Field(default=Boundary(), description="The sides of the box")
+    up: Axis = Field(default="y", description="Axis that points up, against gravity")
+    boundary: Boundary = Field(
+        default=Boundary(), description="The sides of the box: walls, open or periodic"
+    )
 
     @property
     def sides(self) -> tuple[tuple[str, str], ...]:
@@ -68,7 +71,7 @@ class Domain(Strict):
 
 
 class Time(Strict):
-    """How long, and in what steps."""
+    """Duration, frame rate and substeps."""
 
     frames: Annotated[Integer, Field(ge=1, le=10**6)] = Field(default=120, description="Number of frames")
     fps: Annotated[Number, Field(gt=0, le=10_000)] = Field(
@@ -76,38 +79,39 @@ class Time(Strict):
     )
     cfl: Annotated[Number, Field(gt=0, le=20)] = Field(
         default=defaults.CFL,
-        description="Cells that the fastest air may cross in one substep; it sets the number of substeps",
+        description="Cells that the fastest air may cross in one substep; determines the number of substeps",
     )
     max_substeps: Annotated[Integer, Field(ge=1, le=1024)] = Field(
-        default=defaults.MAX_SUBSTEPS, description="Most substeps in a frame"
+        default=defaults.MAX_SUBSTEPS, description="Maximum number of substeps in a frame"
     )
 
 
 class Buoyancy(Strict):
-    """Acceleration against gravity: gravity * (temperature * T - density * density)."""
+    """The acceleration against gravity is gravity * (temperature * T - density * D), for the temperature T and the
+    density D of the smoke."""
 
     density: Number = Field(default=0.0, description="Weight of the smoke, per unit of density")
     temperature: Number = Field(
-        default=defaults.LIFT, description="Lift of the heat, per kelvin", json_schema_extra=unit("1/K")
+        default=defaults.LIFT, description="Lift of hot gas, per kelvin", json_schema_extra=unit("1/K")
     )
 
 
 class Dissipation(Strict):
-    """Decay rates: a value shrinks by exp(-rate * t)."""
+    """Decay rates: a value decreases by exp(-rate * t)."""
 
     density: NotNegative = Field(
-        default=0.0, description="How fast smoke fades", json_schema_extra=unit("1/s")
+        default=0.0, description="Decay rate of the density", json_schema_extra=unit("1/s")
     )
     temperature: NotNegative = Field(
-        default=0.0, description="How fast heat fades", json_schema_extra=unit("1/s")
+        default=0.0, description="Decay rate of the temperature", json_schema_extra=unit("1/s")
     )
 
 
 class Disturbance(Strict):
-    """Random swirls of one size, a force without divergence where there is smoke, heat or shear.
+    """A force of random swirls of one size, free of divergence, where there is smoke, heat or shear.
 
-    It depends on place, time and the air alone, so it is the same for every resolution, frame rate and substep. Air
-    where the control does not exceed the threshold is not affected.
+    It depends only on position, time and the state of the air, so it is the same for every resolution, frame rate and
+    substep. Air in which the control does not exceed the threshold is not affected.
     """
 
     strength: Annotated[Number, Field(ge=0, le=10_000)] = Field(
@@ -116,80 +120,83 @@ class Disturbance(Strict):
     size: Positive = Field(description="Size of the largest swirls", json_schema_extra=unit("m"))
     lifetime: Positive = Field(
         default=0.5,
-        description="How long the largest swirls push in one direction",
+        description="Time for which the largest swirls push in one direction",
         json_schema_extra=unit("s"),
     )
     control: Control = Field(
         default=defaults.CONTROL,
-        description="What controls the force: density; temperature, K above or below ambient; shear of the flow, 1/s",
+        description="Quantity that controls the force: density; temperature (K above or below ambient); shear of the "
+        "flow (1/s)",
     )
     threshold: NotNegative = Field(
         default=defaults.THRESHOLD,
-        description="Threshold of the control: no force below it, the full force from twice the threshold",
+        description="Threshold of that quantity: no force below it, the full force from twice the threshold",
     )
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = Field(default=0, description="Seed of the pattern")
 
 
 class Turbulence(Disturbance):
-    """Random swirls of several sizes, like those of turbulent air (Kolmogorov 1941); otherwise as disturbance."""
+    """A force of random swirls of several sizes, like those of turbulent air (Kolmogorov 1941); otherwise like
+    `disturbance`."""
 
     octaves: Annotated[Integer, Field(ge=1, le=8)] = Field(
-        default=3, description="Sizes of swirls, each half as large as the one before"
+        default=3, description="Number of sizes of swirls, each half as large as the one before"
     )
 
 
 class Combustion(Strict):
-    """How the fuel of sources burns, at once or where it is as hot as `ignition`, into heat, smoke and gas.
+    """How the fuel of sources burns: at once, or where the temperature is at least `ignition`, into heat, smoke
+    and gas.
 
-    Products are proportional to the fuel: the heat and smoke of a whole flame are those of all its fuel.
+    The products are proportional to the fuel burnt.
     """
 
     burn_rate: Annotated[Number, Field(gt=0, le=1000)] = Field(
         default=defaults.BURN_RATE,
-        description="Fuel burnt per second; the flame is as high as gas rises until its fuel is gone",
+        description="Fuel burnt per second. The flame is as high as gas rises until its fuel is gone",
         json_schema_extra=unit("1/s"),
     )
     ignition: NotNegative | None = Field(
         default=None,
-        description="Lowest temperature at which fuel burns: cold fuel drifts until hot gas lights it; absent: it burns"
-        " as soon as it is emitted",
+        description="Lowest temperature, above ambient, at which fuel burns; cold fuel drifts until hot gas lights "
+        "it. Absent: fuel burns as soon as it is emitted",
         json_schema_extra=unit("K"),
     )
     heat: NotNegative = Field(
         default=defaults.HEAT_OF_FUEL,
-        description="Temperature that a unit of fuel gives when it burns",
+        description="Rise of the temperature per unit of fuel burnt",
         json_schema_extra=unit("K"),
     )
     smoke: NotNegative = Field(
-        default=defaults.SMOKE_OF_FUEL, description="Density that a unit of fuel gives when it burns"
+        default=defaults.SMOKE_OF_FUEL, description="Density added per unit of fuel burnt"
     )
     expansion: Annotated[Number, Field(ge=0, le=1000)] = Field(
-        default=0.0, description="Volume of gas that a volume of fuel 1 makes when it burns"
+        default=0.0, description="Volume of gas released per volume and unit of fuel burnt"
     )
     vorticity: Annotated[Number, Field(ge=0, le=100)] = Field(
-        default=0.0, description="Added to vorticity_confinement in the flame: its flicker"
+        default=0.0, description="Vorticity confinement added in the flame, which makes it flicker"
     )
 
 
 class Physics(Strict):
-    """The forces."""
+    """Forces, decay and combustion."""
 
     gravity: Annotated[Number, Field(ge=0, le=1000)] = Field(
         default=defaults.GRAVITY,
-        description="Acceleration of gravity, which buoyancy scales",
+        description="Acceleration of gravity; the lift is proportional to it",
         json_schema_extra=unit("m/s²"),
     )
-    buoyancy: Buoyancy = Field(default=Buoyancy(), description="Lift and weight")
+    buoyancy: Buoyancy = Field(default=Buoyancy(), description="Lift of hot gas and weight of smoke")
     vorticity_confinement: Annotated[Number, Field(ge=0, le=100)] = Field(
-        default=0.0, description="Strength of the force that feeds small vortices (Fedkiw et al. 2001)"
+        default=0.0, description="Strength of the force that amplifies small vortices (Fedkiw et al. 2001)"
     )
     disturbance: Disturbance | None = Field(
         default=None, description="Random swirls of one size that break smoke up; absent: none"
     )
     turbulence: Turbulence | None = Field(
-        default=None, description="Random swirls of several sizes that churn smoke; absent: none"
+        default=None, description="Random swirls of several sizes that stir smoke; absent: none"
     )
-    dissipation: Dissipation = Field(default=Dissipation(), description="Decay of smoke and heat")
+    dissipation: Dissipation = Field(default=Dissipation(), description="Decay rates of smoke and heat")
     wind: Vector | None = Field(
         default=None,
         description="Velocity of the air at the start and of air that enters through open sides; absent: at rest",
@@ -197,79 +204,82 @@ class Physics(Strict):
     )
     viscosity: Annotated[Number, Field(ge=0, le=1e6)] = Field(
         default=0.0,
-        description="Kinematic viscosity; above 0, air clings to walls and obstacles",
+        description="Kinematic viscosity; above 0, air sticks to walls and obstacles",
         json_schema_extra=unit("m²/s"),
     )
     combustion: Combustion = Field(default=Combustion(), description="How fuel burns")
 
 
 class Pressure(Strict):
-    """The projection onto divergence-free velocity."""
+    """The pressure solve, which makes the velocity free of divergence."""
 
     preconditioner: Preconditioner = Field(
         default=defaults.PRECONDITIONER,
-        description="box: a fast Poisson solve of the empty box, smoothed beside solids; auto is box; none is plain CG",
+        description="box: a fast Poisson solve of the empty box, with smoothing beside solids; auto: the same as "
+        "box; none: plain conjugate gradients",
     )
     tolerance: Annotated[Number, Field(ge=1e-7, le=0.1)] = Field(
-        default=defaults.TOLERANCE, description="The solve ends when the residual has fallen by this factor"
+        default=defaults.TOLERANCE, description="Factor by which the residual must fall for the solve to end"
     )
     max_iterations: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
-        default=defaults.MAX_ITERATIONS, description="The run stops with an error when a solve needs more"
+        default=defaults.MAX_ITERATIONS,
+        description="Maximum number of iterations; a solve that needs more stops the run with an error",
     )
 
 
 class Numerics(Strict):
-    """How the equations are solved."""
+    """Numerical methods."""
 
     advection: Advection = Field(
         default=defaults.ADVECTION,
-        description="maccormack keeps detail (Selle et al. 2008); semi-lagrangian blurs it; reflection keeps"
-        " eddies longest (Zehnder et al. 2018), at about twice the cost",
+        description="maccormack preserves detail (Selle et al. 2008); semi-lagrangian blurs it; reflection preserves "
+        "eddies longest (Zehnder et al. 2018), at about twice the cost",
     )
     closure: str = Field(
         default="auto",
         min_length=1,
         max_length=1000,
-        description="The learned corrector of the coarse run: a name, a file, none; auto: the shipped one for the"
-        " generator's factor, where a generator runs",
+        description="Learned corrector of the coarse run: a name, a file, none, or auto: if a generator runs, the "
+        "shipped one for its factor (docs/solver.md)",
     )
     pressure: Pressure = Field(default=Pressure(), description="The pressure solve")
 
 
 class Start(Strict):
-    """The initial state of the air: a frame of any volume file, resampled onto the domain (trilinear).
+    """The initial state of the air: a frame of any readable volume file, resampled onto the domain (trilinear).
 
-    What lies outside of the domain is dropped. Velocity goes from centers to faces, and is made divergence-free
+    Smoke outside of the domain is dropped. Velocity is moved from centers to faces, and made free of divergence
     before the first step.
     """
 
     path: FileName = Field(description="A volume file, relative to the scene's file")
     density_grid: GridName | None = Field(
-        default=None, description="Its density; absent: found by the usual names"
+        default=None, description="Name of its density grid; absent: detected"
     )
     velocity_grid: GridName | None = Field(
         default=None,
-        description="Its velocity; absent: found by the usual names, or air at rest (or in the wind)",
+        description="Name of its velocity grid; absent: detected; without one, air at rest or in the wind",
     )
     velocity_unit: VelocityUnit = Field(
-        default="auto", description="Unit of its velocity; auto: the usual one for files of its kind"
+        default="auto", description="Unit of its velocity; auto: the usual one for this kind of file"
     )
     frame_rate: Annotated[Number, Field(gt=0, le=10_000)] | None = Field(
         default=None,
-        description="Frames per second of its cache, for velocity per frame; absent: as stored in the "
-        "file, else 24",
+        description="Frames per second of its cache, for a velocity per frame; absent: as stored in the file, else 24",
         json_schema_extra=unit("1/s"),
     )
     temperature_grid: GridName | None = Field(
-        default=None, description="Its temperature; absent: found by the usual names, or ambient"
+        default=None,
+        description="Name of its temperature grid; absent: detected; without one, ambient temperature",
     )
     fuel_grid: GridName | None = Field(
         default=None,
-        description="Its fuel, where a source gives fuel; absent: fuel, or the square of flame (or flames), or none",
+        description="Name of its fuel grid, read if a source emits fuel; absent: fuel, else the square of flame (or "
+        "flames), else none",
     )
     time: NotNegative | None = Field(
         default=None,
-        description="When the scene begins, for its sources and their noise; absent: the file's own time",
+        description="Time at which the scene begins, for its sources and their noise; absent: the file's own time",
         json_schema_extra=unit("s"),
     )
 
@@ -290,7 +300,7 @@ OutputField = Literal[
 
 
 class Output(Strict):
-    """The files that are written."""
+    """The output files."""
 
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = Field(
         default=("vdb", "vti"), description="File formats: vdb, vti, npz"
@@ -300,13 +310,13 @@ class Output(Strict):
         Field(min_length=1),
     ] = Field(
         default=("density",),
-        description="Grids in each file: density, velocity, temperature, flame (its brightness, 0 to 1), fuel (what is"
-        " left of it), color, solid (the share that obstacles fill); rest, rest2 and rest_ratio (coordinates for the"
-        " noise of shaders, which move with the smoke); confidence (of a generator with a mask: the share of its"
-        " correction that it has added)",
+        description="Fields to write: density, velocity, temperature, flame (brightness, 0 to 1), fuel (not yet "
+        "burnt), color, solid (fraction of the cell that obstacles fill); rest, rest2 and rest_ratio (coordinates "
+        "for shader noise that moves with the smoke); confidence (for a generator with a mask: the fraction of its "
+        "correction that was added)",
     )
     precision: StoredPrecision = Field(
-        default="half", description="Stored numbers: half (16 bits) or float (32)"
+        default="half", description="Precision of stored numbers: half (16 bits) or float (32 bits)"
     )
     naming: Naming = Field(
         default="houdini",
@@ -314,32 +324,33 @@ class Output(Strict):
     )
     threshold: NotNegative = Field(
         default=0.0,
-        description="Values up to it in magnitude are written as zero, and take no space in a .vdb",
+        description="Values of this magnitude or less are written as zero, and take no space in a .vdb",
     )
-    coarse: Flag = Field(default=False, description="Write the coarse frames too")
+    coarse: Flag = Field(default=False, description="Whether to write the coarse frames, too")
 
 
 class Sections(Strict):
     """All keys of a scene, each valid by itself; `Scene` adds what they must satisfy together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        description="Letters, digits, '_', '-' and '.'; files carry it; absent: the name of the scene's file"
+        description="Name of the run and its files: letters, digits, '_', '-' and '.'; absent: the name of the "
+        "scene's file"
     )
     domain: Domain = Field(description="The box that is simulated")
-    time: Time = Field(default=Time(), description="How long, and in what steps")
-    physics: Physics = Field(default=Physics(), description="The forces")
-    numerics: Numerics = Field(default=Numerics(), description="How the equations are solved")
+    time: Time = Field(default=Time(), description="Duration, frame rate and substeps")
+    physics: Physics = Field(default=Physics(), description="Forces, decay and combustion")
+    numerics: Numerics = Field(default=Numerics(), description="Numerical methods")
     start: Start | None = Field(
-        default=None, description="A volume file that the scene begins from; absent: empty air"
+        default=None, description="Volume file with the initial state; absent: empty air"
     )
     sources: Annotated[tuple[Source, ...], Field(max_length=1000)] = Field(
-        default=(), description="Where smoke, heat and motion come from; required where there is no start"
+        default=(), description="Shapes that emit smoke, heat or motion; required without `start`"
     )
     obstacles: Annotated[tuple[Obstacle, ...], Field(max_length=1000)] = Field(
-        default=(), description="Solid bodies"
+        default=(), description="Solid shapes"
     )
     upscale: Upscale | None = Field(
-        default=None, description="Super-resolution; absent: coarse frames are the output"
+        default=None, description="How frames are upsampled; absent: the coarse frames are the output"
     )
     output: Output = Field(default=Output(), description="The files that are written")
 

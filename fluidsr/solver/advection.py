@@ -6,7 +6,7 @@ at the place that the flow has left: where the flow crosses several cells in a s
 nothing damps waves of two cells, and stripes one cell wide cover the smoke. Here the error is carried along with the
 field, as in the papers of 2003 and 2005, within the limits of Selle et al. The error is smoothed first, weighted 1 2 1
 along each axis: the shortest waves have lost their phase, so they are not restored and fade as in a semi-Lagrangian
-step. The order of accuracy stays two. docs/solver.md has the comparison.
+step. The order of accuracy stays two. docs/results/solver.md has the comparison.
 
 Without limits this nearly keeps the total of a field; limits do not, as they mostly raise values, at the foot of smoke.
 `amount` makes up for that, beside the places where it happened, within the limits (mass fixers of weather models:

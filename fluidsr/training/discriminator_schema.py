@@ -20,29 +20,32 @@ from fluidsr.training.sections import Accuracy, Positive, Section, Share, Weight
 
 
 class DiscriminatorRate(Rate):
-    """The discriminators' optimizers, one each; their schedule begins when the adversary does."""
+    """The optimizer of the discriminators, one instance each. Its schedule begins at `discriminators.start`."""
 
-    learning_rate: Positive = Field(default=2e-4, description="After the warm-up")
+    learning_rate: Positive = Field(default=2e-4, description="Learning rate after the warm-up")
     betas: tuple[Share, Share] = Field(default=(0.5, 0.999), description="Decay of the two moments")
-    warmup_steps: int = Field(default=0, ge=0, description="Steps of linear growth from 0")
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Steps in which the learning rate grows linearly from 0"
+    )
     clip: Positive = Field(
-        default=100.0, description="Largest norm of the gradient; a longer one is shortened"
+        default=100.0, description="Maximum norm of the gradient; a longer gradient is scaled down"
     )
 
 
 class SpatialDiscriminator(Section):
-    """Ds: coarse density and a fine frame; is the frame real?"""
+    """The spatial discriminator Ds: it sees the coarse density and a fine frame, and judges whether the frame is
+    real."""
 
     width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+        default=32, description="Channels of the first layer; the next layers have 2, 4 and 8 times as many"
     )
 
 
 class SliceDiscriminator(Section):
-    """D on slices of a 3-D frame: coarse density and fine frame in 2-D; is the slice real?"""
+    """The discriminator on slices: Ds on 2-D slices of a 3-D frame."""
 
     width: Width = Field(
-        default=32, description="Channels of the first layer; 2, 4 and 8 times as many in the next"
+        default=32, description="Channels of the first layer; the next layers have 2, 4 and 8 times as many"
     )
     every: int = Field(
         default=7,
@@ -53,27 +56,30 @@ class SliceDiscriminator(Section):
 
 
 class TemporalDiscriminator(Section):
-    """Dt: consecutive fine frames, three of them, or with `levels` all of a sample; are they real?"""
+    """The temporal discriminator Dt: it sees three consecutive fine frames or, with `levels`, all of a sample, and
+    judges whether they are real."""
 
     width: Width = Field(
         default=32,
-        description="Channels of the first layer; 2, 4 and 8 times as many in the next. Of further `levels`, for three "
-        "frames",
+        description="Channels of the first layer; the next layers have 2, 4 and 8 times as many. On further "
+        "`levels`, per three frames",
     )
     align: bool = Field(
         default=True,
-        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5); with `levels` "
-        "above 1 false, where left out",
+        description="Carry the outer frames onto the middle one by the coarse velocity (equation 3.5). If left out, "
+        "it is false with `levels` above 1",
     )
     levels: int = Field(
         default=1,
         ge=1,
         le=3,
-        description="Scales (Saito et al. 2020, TGANv2): the first sees all frames of a sample at low resolution, each "
-        "further one fewer at twice the resolution; 2-D only; 1: three frames at full resolution",
+        description="Number of scales (TGANv2, Saito et al. 2020), 2-D only: the first sees all frames of a sample "
+        "at low resolution, each further one sees fewer frames at twice the resolution. 1: three frames at full "
+        "resolution",
     )
     stride: Literal[2, 4, 8] = Field(
-        default=4, description="With `levels` above 1: the next level sees one of this many frames of a level"
+        default=4,
+        description="With `levels` above 1: each level sees one in this many frames of the level before",
     )
 
     @model_validator(mode="before")
@@ -85,14 +91,16 @@ class TemporalDiscriminator(Section):
 
 
 class Updates(Section):
-    """Updates of each network in a step, in this order.
+    """Number of updates of each network in a step, in this order.
 
-    Where all are 1 they look at the same batch and share the generator's pass; else each draws its own.
+    If all are 1, they use the same batch and share one generator pass. Otherwise each draws its own batch.
     """
 
-    spatial: int = Field(default=1, ge=1, le=256, description="Updates of Ds and of D on slices")
-    temporal: int = Field(default=1, ge=1, le=256, description="Of Dt")
-    generator: int = Field(default=1, ge=1, le=256, description="Of the generator")
+    spatial: int = Field(
+        default=1, ge=1, le=256, description="Updates of Ds and of the discriminator on slices"
+    )
+    temporal: int = Field(default=1, ge=1, le=256, description="Updates of Dt")
+    generator: int = Field(default=1, ge=1, le=256, description="Updates of the generator")
 
     @property
     def shared(self) -> bool:
@@ -101,65 +109,73 @@ class Updates(Section):
 
 
 class Gate(Section):
-    """Balance: a discriminator's update is left out while its running accuracy is above the bound."""
+    """Balance by accuracy: a discriminator is not updated while its running accuracy is above the bound."""
 
     kind: Literal["accuracy"] = Field(
-        default="accuracy", description="What the bounds are on; `accuracy` where left out"
+        default="accuracy", description="Quantity that is bounded; `accuracy` if left out"
     )
     spatial: Accuracy | None = Field(default=0.9, description="Bound for Ds; null: always update")
-    slices: Accuracy | None = Field(default=0.9, description="Bound for D on slices; null: always update")
+    slices: Accuracy | None = Field(
+        default=0.9, description="Bound for the discriminator on slices; null: always update"
+    )
     temporal: Accuracy | None = Field(default=0.9, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.95, description="Decay of the running accuracies, per update")
 
 
 class BalanceGate(Section):
-    """Balance as of TecoGAN (Chu et al. 2020): an update is left out while the running mean of log D of real samples
-    less that of generated ones is above the bound."""
+    """Balance as in TecoGAN (Chu et al. 2020): a discriminator is not updated while the running mean of
+    log D(real) - log D(generated) is above the bound."""
 
-    kind: Literal["balance"] = Field(description="What the bounds are on")
+    kind: Literal["balance"] = Field(description="Quantity that is bounded")
     spatial: Positive | None = Field(
         default=0.4, description="Bound for Ds; null: always update; published: 0.4"
     )
-    slices: Positive | None = Field(default=0.4, description="Bound for D on slices; null: always update")
+    slices: Positive | None = Field(
+        default=0.4, description="Bound for the discriminator on slices; null: always update"
+    )
     temporal: Positive | None = Field(default=0.4, description="Bound for Dt; null: always update")
     memory: Share = Field(default=0.99, description="Decay of the running means, per update; published: 0.99")
 
 
 class Discriminators(Section):
-    """The adversary: which discriminators, what they see, and how they are trained."""
+    """The discriminators of an adversarial training: which there are, what they see, and how they are trained."""
 
     network: DiscriminatorName = Field(
         default="convolutional",
-        description="Class of all discriminators: its name, or `module:Class` of another package",
+        description="Network of all discriminators: a registered name, or `module:Class` from another package",
     )
-    spatial: SpatialDiscriminator | None = Field(default=SpatialDiscriminator(), description="Ds; null: none")
+    spatial: SpatialDiscriminator | None = Field(
+        default=SpatialDiscriminator(), description="The spatial discriminator Ds; null: none"
+    )
     slices: SliceDiscriminator | None = Field(
-        default=None, description="D on 2-D slices of a 3-D frame, a tenth of the cost of Ds; null: none"
+        default=None,
+        description="The discriminator on 2-D slices of a 3-D frame, at a tenth of the cost of Ds; null: none",
     )
     temporal: TemporalDiscriminator | None = Field(
-        default=TemporalDiscriminator(), description="Dt; null: none"
+        default=TemporalDiscriminator(), description="The temporal discriminator Dt; null: none"
     )
     view: Literal["residual", "raw"] = Field(
         default="residual",
-        description="`residual`: 20 (fine - upsampled coarse), on which discriminators learn in a hundred steps; "
-        "`raw`: the density itself, as published",
+        description="Input of the discriminators. `residual`: 20 (fine - upsampled coarse), on which they learn "
+        "within a hundred steps; `raw`: the density itself, as published",
     )
     thin: Weight = Field(
         default=0.0,
-        description="With `residual`: coarse density below which their input fades to 0; they then demand "
-        "nothing in the air next to smoke, where the smallest speck would give it away; 0: no fading",
+        description="With `residual`: coarse density below which the input fades to 0, so that the air next to smoke "
+        "is not judged, where the smallest speck would reveal a generated frame; 0: no fading",
     )
     norm: Literal["batch", "group", "spectral", "none"] = Field(
         default="none",
-        description="Normalization inside the discriminators; published: batch. `group` and `batch` hide how strong "
-        "detail is, which is what distinguishes real from generated",
+        description="Normalization inside the discriminators; published: batch. `group` and `batch` hide the "
+        "strength of the detail, which distinguishes real from generated frames",
     )
     head: Literal["pooled", "full"] = Field(
         default="pooled",
-        description="The last layer: applied to the mean over the patch, or, as published, to all positions",
+        description="Input of the last layer: `pooled`, the mean over the patch; `full`, all positions, as published",
     )
     epsilon: Positive = Field(
-        default=EPSILON, description="Added to the variance by `norm: batch` and `group`; published: 1e-3"
+        default=EPSILON,
+        description="Number added to the variance by `norm: batch` and `group`; published: 1e-3",
     )
     init: Init = Field(default="kaiming", description=INIT_DESCRIPTION)
     objective: Literal["non-saturating", "least-squares", "hinge", "wgan", "wgan-gp", "relativistic"] = Field(
@@ -174,13 +190,13 @@ class Discriminators(Section):
     )
     mismatched: Weight = Field(
         default=0.0,
-        description="Weight of a third loss of Ds: real frames beside the coarse frame of another sample of the batch "
+        description="Weight of a third loss of Ds, in which real frames with the coarse frame of another sample "
         "count as generated (Reed et al. 2016)",
     )
     penalty: GradientPenalty | None = Field(
         default=None,
-        description="Gradient penalty between real and generated samples, for any objective but `wgan`; `wgan-gp` has "
-        "it anyway; null: none",
+        description="Gradient penalty between real and generated samples, for any objective but `wgan`. `wgan-gp` "
+        "always has it. null: none",
     )
     r1: RealGradientPenalty | None = Field(
         default=None,
@@ -193,7 +209,7 @@ class Discriminators(Section):
     gate: Annotated[Gate | BalanceGate, Field(discriminator="kind")] = Gate()
     optimizer: DiscriminatorRate = DiscriminatorRate()
     start: int = Field(
-        default=0, ge=0, description="Steps of the generator alone (pretraining) before the adversary begins"
+        default=0, ge=0, description="Steps of pretraining, in which only the generator is trained"
     )
 
     @model_validator(mode="before")

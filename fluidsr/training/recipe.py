@@ -50,10 +50,12 @@ class Recipe(Section):
     generator: Network = SmokeNetwork()
     growing: Growing | None = Field(
         default=None,
-        description="Add the stages of `multipass` one after another; null: all are trained from the start",
+        description="Add the stages of `multipass` one after another; null: train all stages from the start",
     )
     patches: Patches = Patches()
-    discriminators: Discriminators | None = Field(default=None, description="The adversary; null: none")
+    discriminators: Discriminators | None = Field(
+        default=None, description="Discriminators of an adversarial training; null: none"
+    )
     losses: Losses = Losses()
     optimizer: GeneratorOptimizer = GeneratorOptimizer()
     precision: Literal["float32", "bfloat16"] = Field(
@@ -61,18 +63,18 @@ class Recipe(Section):
         description="`bfloat16` runs the convolutions in bfloat16; weights and losses stay float32",
     )
     steps: int = Field(
-        ge=1, description="Number of training steps; the learning-rate schedules stretch to it"
+        ge=1, description="Number of training steps; the learning-rate schedules scale with it"
     )
     divergence: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
         default=20.0,
-        description="Stop when the running absolute difference is this many times its best; null: never",
+        description="Stop when the running absolute loss is this many times its best value; null: never",
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Stop after this many validations in a row without a smaller held-out `absolute`, and keep the "
-        "best weights, those of `init` among them; null: never, and keep the last",
+        description="Stop after this many validations in a row without improvement of `absolute`, and keep the best "
+        "weights, including those of `init`; null: never stop, and keep the last weights",
     )
-    log_every: int = Field(default=20, ge=1, description="Steps between records of the losses")
+    log_every: int = Field(default=20, ge=1, description="Steps between log records of the losses")
     validate_every: int = Field(
         default=500, ge=1, description="Steps between validations on held-out simulations"
     )
@@ -81,14 +83,16 @@ class Recipe(Section):
     singular_values: bool = Field(
         default=False,
         description="At validations, write the three largest singular values of each layer to `metrics.jsonl`, and "
-        "warn of layers whose first one outgrows the second, a sign of collapse (BigGAN, section 4)",
+        "warn if the first outgrows the second, a sign of collapse (BigGAN, section 4)",
     )
     loggers: tuple[LoggerName, ...] = Field(
         default=(),
-        description="Further destinations of curves and samples besides `metrics.jsonl` and TensorBoard: `wandb`, or "
-        "another package's",
+        description="Loggers of curves and samples besides `metrics.jsonl` and TensorBoard: `wandb`, or one from "
+        "another package",
     )
-    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
+    limits: tuple[str, ...] = Field(
+        default=(), description="Known limitations, as lines for the model's card"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -80,9 +80,7 @@ class SmokeNetwork(SmokeArchitecture, _Network):
     model_config = ConfigDict(strict=False)
 
     kind: ClassVar[str] = SmokeGenerator.architecture
-    architecture: Literal["smoke"] = Field(
-        default="smoke", description="Which network; `smoke` where left out"
-    )
+    architecture: Literal["smoke"] = Field(default="smoke", description="Which network; `smoke` if left out")
 
 
 class TempoGANNetwork(TempoGANArchitecture, _Network):
@@ -95,7 +93,7 @@ class TempoGANNetwork(TempoGANArchitecture, _Network):
 
 
 class UNetNetwork(UNetArchitecture, _Network):
-    """The U-net that the thesis names as an alternative."""
+    """A U-net, the alternative network of the thesis."""
 
     model_config = ConfigDict(strict=False)
 
@@ -104,7 +102,7 @@ class UNetNetwork(UNetArchitecture, _Network):
 
 
 class MultiPassNetwork(MultiPassArchitecture, _Network):
-    """The multi-pass generator on slices (Werhahn et al. 2019), 3-D alone."""
+    """The multi-pass generator on slices (Werhahn et al. 2019); 3-D only."""
 
     model_config = ConfigDict(strict=False)
 
@@ -167,69 +165,71 @@ def _augmentation(value: Any) -> Any:
 
 
 class ReachedFrames(Section):
-    """Coarse frames that corrected runs from fine states reach: the input of a generator in `simulate`."""
+    """Samples from longer coarse runs: a corrected coarse run starts from a recorded fine state, as in `simulate`."""
 
     closure: str = Field(
         default="auto",
         min_length=1,
-        description="The corrector: a name or a file; `auto`: the shipped one of the dimension and factor; `none`",
+        description="Corrector of the runs: a name, a file, `none`, or `auto`, the shipped one for the dimension and "
+        "factor",
     )
-    longest: int = Field(default=10, ge=2, le=64, description="Frames of a run")
-    share: Share = Field(default=0.3, description="Of the samples")
+    longest: int = Field(default=10, ge=2, le=64, description="Maximum length of a run, in frames")
+    share: Share = Field(default=0.3, description="Share of the samples that come from such runs")
 
 
 class Patches(Section):
-    """What an update sees: `batch` samples of `frames` consecutive frames, cubes of `tile` coarse cells."""
+    """The samples of an update: `batch` patches, each a cube of `tile` coarse cells over `frames` consecutive
+    frames."""
 
     tile: int = Field(default=16, ge=4, le=512, description="Edge of a patch, in coarse cells")
     batch: int = Field(default=2, ge=1, le=1024, description="Samples in a batch, per process")
     frames: Literal[1, 3, 5, 9, 10] = Field(
         default=3,
-        description="Consecutive frames of each sample; of more than three Dt and `l2_t` see those in the middle",
+        description="Consecutive frames of each sample. Of more than three, Dt and `l2_t` use the three in the middle",
     )
     triplets: Count = Field(
         default=0,
-        description="With `frames: 1`: additional samples of three frames for the losses over time",
+        description="With `frames: 1`: number of additional samples of three frames, for the losses over time",
     )
     accumulate: int = Field(
         default=1, ge=1, le=1024, description="Batches whose gradients are averaged into one update"
     )
     pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Train on only this many frames, evenly spaced, each with its neighbors where samples have three; "
-        "of a single simulation the last third is then held out; null: on all",
+        description="Train on only this many frames, evenly spaced, each with its neighbors if samples have three "
+        "frames. Of a single simulation, the last third is then held out. null: train on all",
     )
     minimum_density: Weight = Field(
         default=0.01, description="Patches with a smaller mean coarse density are not drawn"
     )
     filtered: Share = Field(
         default=0.0,
-        description="Share of the samples whose coarse side is the fine state on coarse cells, not the recorded coarse "
-        "run; needs a dataset made with `--pairs closure`",
+        description="Share of the samples whose coarse side is the filtered fine state instead of the recorded "
+        "coarse run; needs a dataset made with `--pairs closure`",
     )
     reached: ReachedFrames | None = Field(
         default=None,
-        description="Samples whose coarse side comes from longer coarse runs; needs a dataset made with "
-        "`--pairs closure`; null: none",
+        description="Samples whose coarse side comes from longer coarse runs; needs a dataset made with `--pairs "
+        "closure`; null: none",
     )
     density_scale: Annotated[tuple[Positive, Positive], Field(strict=False)] = Field(
         default=(1.0, 1.0),
-        description="Range of the factor on the density of each sample, coarse and fine, drawn uniformly on a "
-        "logarithmic scale: a generator that has seen dense smoke alone draws mottles into thin smoke",
+        description="Range of the factor on the density of each sample, drawn uniformly on a logarithmic scale. A "
+        "generator that has only seen dense smoke draws mottles into thin smoke",
     )
     augment: Annotated[Literal["none", "symmetries", "affine"], BeforeValidator(_augmentation)] = Field(
         default="symmetries",
-        description="`symmetries`: turn and mirror every patch by whole right angles, exactly; `affine`: by any angle, "
-        "and scale it by 0.85 to 1.15, by resampling; `none`. (true is symmetries, false is none.)",
+        description="`symmetries`: rotate every patch by right angles and mirror it, exactly; `affine`: rotate it by "
+        "any angle and scale it by 0.85 to 1.15, by resampling; `none`. (true is symmetries, false is none.)",
     )
 
 
 class ExtraLoss(Section):
-    """A loss of another package: `loss` is its name or `module:Class`, `options` its fields."""
+    """A loss from another package."""
 
-    loss: str = Field(max_length=200, description="Its name, or `module:Class`")
-    weight: Positive = Field(default=1.0, description="Of the loss in the sum")
-    options: dict[str, Any] = Field(default={}, description="Fields of the class")
+    loss: str = Field(max_length=200, description="Registered name of the loss, or `module:Class`")
+    weight: Positive = Field(default=1.0, description="Weight of the loss")
+    options: dict[str, Any] = Field(default={}, description="Options of the loss, the fields of its class")
     _term: Loss
 
     @property
@@ -244,54 +244,54 @@ class ExtraLoss(Section):
 
 
 class Losses(Section):
-    """Weights of the generator's losses (`fluidsr.models.losses`); one of weight 0 is not computed."""
+    """Weights of the generator's losses (`fluidsr.models.losses`). A loss with weight 0 is not computed."""
 
-    absolute: Weight = Field(
-        default=1.0, description="Mean absolute difference from the reference (the thesis's L1)"
-    )
-    gradient: Weight = Field(default=0.0, description="Mean absolute difference of the spatial differences")
+    absolute: Weight = Field(default=1.0, description="Mean absolute difference from the reference (L1)")
+    gradient: Weight = Field(default=0.0, description="Mean absolute difference of the spatial gradients")
     temporal: Weight = Field(
         default=0.0,
-        description="How the error changes along the flow; error that travels with the smoke is free",
+        description="Change of the error along the flow. An error that travels with the smoke costs nothing",
     )
     l2_t: Weight = Field(
-        default=0.0, description="The thesis's L2,t (equation 3.4): change along the flow, squared"
+        default=0.0,
+        description="Squared change of the output along the flow (L2,t of the thesis, equation 3.4)",
     )
     mask: Weight = Field(
         default=0.0,
-        description="Mean of the generator's mask where detail may appear (0.1 in Vondrick et al. 2016); needs "
-        "`generator.mask`",
+        description="Mean of the generator's mask where detail may appear; published (Vondrick et al. 2016): 0.1; "
+        "needs `generator.mask`",
     )
     ping_pong: Weight = Field(
         default=0.0,
-        description="Difference of the frames made forward in time from those made on the way back (TecoGAN; 0.5 "
-        "there): against detail that piles up; doubles the generator's passes; needs `generator.previous`",
+        description="Difference between frames made forward and backward in time, which prevents detail from piling "
+        "up (TecoGAN; published: 0.5). Doubles the generator's passes; needs `generator.previous`",
     )
     diversity: Weight = Field(
         default=0.0,
-        description="Similarity of the smoke that two contents of `generator.latent` give, 0 to 1; without this "
-        "loss the generator ignores them",
+        description="Similarity, 0 to 1, of the smoke that two codes of `generator.latent` give. Without this loss "
+        "the generator ignores the code",
     )
-    spatial: Weight = Field(default=0.0, description="Adversarial loss by the spatial discriminator Ds")
-    slices: Weight = Field(default=0.0, description="Adversarial loss by the discriminator on slices")
+    spatial: Weight = Field(default=0.0, description="Adversarial loss from the spatial discriminator Ds")
+    slices: Weight = Field(default=0.0, description="Adversarial loss from the discriminator on slices")
     temporal_adversarial: Weight = Field(
-        default=0.0, description="Adversarial loss by the temporal discriminator Dt"
+        default=0.0, description="Adversarial loss from the temporal discriminator Dt"
     )
     features: tuple[Signed, Signed, Signed, Signed] = Field(
         default=(0.0, 0.0, 0.0, 0.0),
-        description="Difference of Ds's activations, per layer (equation 3.7); may be negative",
+        description="Difference between the activations of Ds for real and generated frames, per layer (equation "
+        "3.7). May be negative",
     )
     feature_form: Literal["normalised", "published"] = Field(
         default="normalised",
-        description="`normalised`: mean over elements; `published`: half the sum, grows with tile and batch",
+        description="`normalised`: mean over elements; `published`: half the sum, which grows with tile and batch",
     )
     anchor: Weight = Field(
         default=0.0,
-        description="Mean squared distance of the weights from those of `init`; prevents forgetting",
+        description="Mean squared distance of the weights from those of `init`, which prevents forgetting",
     )
     reverse: Weight = Field(
         default=0.0,
-        description="RR pretraining: how badly transposed weights run the trunk's layers of `smoke` backwards",
+        description="RR pretraining: error of inverting the layers of the `smoke` trunk by their transposed weights",
     )
     extra: tuple[ExtraLoss, ...] = Field(
         default=(), description="Losses of other packages: `{loss: NAME, weight: 0.1, options: {...}}`"
@@ -305,21 +305,25 @@ class Rate(Section):
         default="adamw",
         description="Which optimizer; `rmsprop` needs `betas: [0, 0.99]` and no `weight_decay`",
     )
-    learning_rate: Positive = Field(default=1e-3, description="After the warm-up")
+    learning_rate: Positive = Field(default=1e-3, description="Learning rate after the warm-up")
     betas: tuple[Share, Share] = Field(
         default=(0.9, 0.99), description="Decay of the two moments; RMSProp uses only the second"
     )
-    weight_decay: Weight = Field(default=0.0, description="Of AdamW")
-    warmup_steps: int = Field(default=100, ge=0, description="Steps of linear growth from 0")
+    weight_decay: Weight = Field(default=0.0, description="Weight decay of AdamW")
+    warmup_steps: int = Field(
+        default=100, ge=0, description="Steps in which the learning rate grows linearly from 0"
+    )
     decay: Literal["cosine", "polynomial", "constant"] = Field(
         default="cosine",
-        description="`cosine`: half a wave down to the final fraction; `polynomial`: as published, "
-        "constant for half of the steps, then decreasing with power 1.1; `constant`: no decay",
+        description="`cosine`: falls along half a cosine to the final fraction; `polynomial`: as published, constant "
+        "for half of the steps, then decreasing with power 1.1; `constant`: no decay",
     )
     final_fraction: float = Field(
         default=0.01, ge=0, le=1, description="Fraction of the learning rate that remains at the last step"
     )
-    clip: Positive = Field(default=1.0, description="Largest norm of the gradient; a longer one is shortened")
+    clip: Positive = Field(
+        default=1.0, description="Maximum norm of the gradient; a longer gradient is scaled down"
+    )
 
     @model_validator(mode="after")
     def _fits_rmsprop(self) -> Rate:
@@ -335,11 +339,13 @@ class Rate(Section):
 class Optimizer(Rate):
     """The optimizer of what is trained; the model that is kept is an exponential moving average of its weights."""
 
-    average: Share = Field(default=0.999, description="Decay of the averaged weights")
+    average: Share = Field(
+        default=0.999, description="Decay of the moving average of the weights; 0: keep the last weights"
+    )
 
 
 class GeneratorOptimizer(Optimizer):
-    """The generator's optimizer; the model that is kept is an exponential moving average of its weights."""
+    """The generator's optimizer. The saved model is an exponential moving average of the weights."""
 
     orthogonal: Weight = Field(
         default=0.0,

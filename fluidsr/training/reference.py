@@ -19,6 +19,7 @@ _SECTIONS = {
     "generator: multipass": "MultiPassNetwork",
     "growing": "Growing",
     "patches": "Patches",
+    "patches.reached": "ReachedFrames",
     "losses": "Losses",
     "losses.extra": "ExtraLoss",
     "optimizer": "GeneratorOptimizer",

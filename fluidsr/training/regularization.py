@@ -15,19 +15,19 @@ Every = Annotated[int, Field(ge=1, le=4096)]
 class ClipConstraint(Section):
     """Weight clipping (WGAN, Arjovsky et al. 2017): every weight and bias within `bound` of 0."""
 
-    kind: Literal["clip"] = Field(description="Which constraint")
-    bound: Positive = Field(default=0.01, description="Largest magnitude of a weight; published: 0.01")
-    every: Every = Field(default=1, description="Updates from one clipping to the next")
+    kind: Literal["clip"] = Field(description="Kind of constraint")
+    bound: Positive = Field(default=0.01, description="Maximum magnitude of a weight; published: 0.01")
+    every: Every = Field(default=1, description="Updates between two clippings")
 
 
 class SingularValueConstraint(Section):
     """Singular value clipping (TGAN, Saito et al. 2017, algorithm 1)."""
 
     kind: Literal["svc", "svc-strict"] = Field(
-        description="`svc`, as published: no singular value of a layer's reshaped kernel above 1, which lets a strided "
-        "convolution amplify up to twofold in 2-D; `svc-strict`: so low that no layer amplifies anything"
+        description="`svc`, as published: the singular values of a layer's reshaped kernel are at most 1, with which "
+        "a strided convolution can still amplify up to twofold in 2-D; `svc-strict`: so low that no layer amplifies"
     )
-    every: Every = Field(default=5, description="Updates from one clipping to the next; published: 5")
+    every: Every = Field(default=5, description="Updates between two clippings; published: 5")
 
 
 Constraint = Annotated[ClipConstraint | SingularValueConstraint, Field(discriminator="kind")]
@@ -39,11 +39,11 @@ class GradientPenalty(Section):
     weight: Positive = Field(default=10.0, description="Weight of the penalty; published: 10")
     on: Channels = Field(
         default="fine",
-        description="Inputs that the gradient is taken with respect to: `fine`, only the fine channels, the coarse "
-        "density held; `all` of them",
+        description="Inputs with respect to which the gradient is taken: `fine`, only the fine channels, with the "
+        "coarse density held fixed; `all` of them",
     )
     one_sided: bool = Field(
-        default=False, description="Penalize a length above 1 only, not one below (their section 4)"
+        default=False, description="Penalize only a length above 1, not one below (section 4 of the paper)"
     )
 
 
@@ -51,13 +51,14 @@ class RealGradientPenalty(Section):
     """R1: half the squared length of the gradient at real samples (Mescheder et al. 2018)."""
 
     weight: Positive = Field(
-        default=10.0, description="gamma; the penalty is half of it times the squared length; published: 10"
+        default=10.0,
+        description="Weight gamma; the penalty is gamma / 2 times the squared length; published: 10",
     )
     every: Every = Field(
         default=1,
-        description="Updates between two penalties. Above 1 it is lazy (Karras et al. 2020, appendix B): a separate "
-        "update, that many times as strong, with learning rate and moments corrected for it; published: 16",
+        description="Updates between two penalties. Above 1 the penalty is lazy (Karras et al. 2020, appendix B): a "
+        "separate update, that many times as strong, with learning rate and moments corrected for it; published: 16",
     )
     on: Channels = Field(
-        default="all", description="Inputs that the gradient is taken with respect to, as for `penalty`"
+        default="all", description="Inputs with respect to which the gradient is taken, as for `penalty`"
     )

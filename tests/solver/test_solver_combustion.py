@@ -126,7 +126,7 @@ def test_fire_in_still_air_may_gather_its_smoke() -> None:
 
 
 def test_a_gust_of_fuel_moves_burns_and_leaves_its_heat() -> None:
-    """Advection keeps sums to some per cent (docs/solver.md), so the balance does, too."""
+    """Advection keeps sums to some per cent (docs/results/solver.md), so the balance does, too."""
     setup = burner((32, 64), dataclasses.replace(FIRE, burn_rate=1.0, expansion=0.0), seconds=(0.0, 0.02))
     solver = Solver(setup)
     solver.advance(0.02)

@@ -1,6 +1,6 @@
 """Where the smoke goes: what sources give, what leaves through open faces, what decays; and what the scheme loses.
 
-Plain semi-Lagrangian steps do not conserve mass; corrected ones do. How far off they are is stated in docs/solver.md,
+Plain semi-Lagrangian steps do not conserve mass; corrected ones do. How far off they are is stated in docs/results/solver.md,
 and held here.
 """
 
