@@ -74,7 +74,9 @@ class Plan(_Part):
     about: str = ""
     recipe: str
     data: dict[str, Any]
-    unseen: dict[str, Any] | None = None  # a dataset that is judged whole, instead of the test split of `data`
+    unseen: dict[str, Any] | None = (
+        None  # a dataset that is judged whole, instead of the test split of `data`
+    )
     seeds: int = Field(default=3, ge=1)
     base: Arm = Arm()
     arms: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], Arm]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fluidsr.dataset import ConcatStore, ExternalPair
     from fluidsr.models import Card
     from fluidsr.training import Recipe
+from fluidsr.training.recipe_schema import WITHOUT_DISCRIMINATOR
 
 STORE = "data.zarr"  # where files are imported to, in the folder of the training
 STEPS = 400
@@ -238,7 +239,7 @@ def _leave_adversary_out(data: dict[str, Any]) -> None:
     data["discriminators"] = None
     losses |= dict.fromkeys(_ADVERSARIAL, 0.0)
     losses["features"] = [0.0] * 4
-    if not any(losses[name] for name in ("absolute", "gradient", "temporal", "l2_t")) and not losses["extra"]:
+    if not any(losses[name] for name in WITHOUT_DISCRIMINATOR) and not losses["extra"]:
         losses["absolute"] = 1.0
     over_time = losses["temporal"] or losses["l2_t"] or losses["extra"]
     if not over_time:

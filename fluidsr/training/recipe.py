@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from fluidsr.errors import InputError
 from fluidsr.models import MultiPass, SmokeGenerator
+from fluidsr.models.losses import SMALLEST_PATCH
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.yaml_loader import parse, read_text
 from fluidsr.training.discriminator_schema import (
@@ -21,6 +22,7 @@ from fluidsr.training.discriminator_schema import (
 from fluidsr.training.growing import Growing
 from fluidsr.training.recipe_schema import (
     IMPORTS,
+    WITHOUT_DISCRIMINATOR,
     GeneratorOptimizer,
     LoggerName,
     Losses,
@@ -142,7 +144,7 @@ def _adversary_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         "slices": discriminators.slices if discriminators else None,
         "temporal_adversarial": discriminators.temporal if discriminators else None,
     }
-    plain = (losses.absolute, losses.gradient, losses.temporal, losses.l2_t)
+    plain = [getattr(losses, name) for name in WITHOUT_DISCRIMINATOR]
     if not (any(plain) or losses.extra or discriminators):
         yield "losses", "has no weight above 0; give one"
     if discriminators and not any(by_loss.values()):
@@ -168,6 +170,9 @@ def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if losses.anchor > 0 and recipe.init is None:
         problem = "is a distance from the weights of init, and there is none; give init, or anchor: 0"
         yield "losses.anchor", problem
+    if losses.distribution > 0 and recipe.patches.tile * recipe.factor < SMALLEST_PATCH:
+        problem = f"needs patches of {SMALLEST_PATCH} fine voxels or more; give a larger patches.tile, or 0"
+        yield "losses.distribution", problem
     if losses.reverse > 0 and generator.kind != SmokeGenerator.architecture:
         yield "losses.reverse", f"is of the layers of smoke, not of {generator.architecture}; give 0"
     if any(losses.features) and not (recipe.discriminators and recipe.discriminators.spatial):

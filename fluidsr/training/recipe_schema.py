@@ -243,11 +243,21 @@ class ExtraLoss(Section):
         return self
 
 
+# The losses that compare the generator's frames with the reference, without a discriminator.
+WITHOUT_DISCRIMINATOR = ("absolute", "gradient", "distribution", "temporal", "l2_t")
+
+
 class Losses(Section):
     """Weights of the generator's losses (`fluidsr.models.losses`). A loss with weight 0 is not computed."""
 
     absolute: Weight = Field(default=1.0, description="Mean absolute difference from the reference (L1)")
     gradient: Weight = Field(default=0.0, description="Mean absolute difference of the spatial gradients")
+    distribution: Weight = Field(
+        default=0.0,
+        description="Distance of the distributions of spatial differences (Wasserstein, by halves of a patch and over "
+        "1, 2 and 4 voxels): edges as steep as in the reference where the coarse frame leaves their position open. "
+        "Needs patches of 10 fine voxels or more",
+    )
     temporal: Weight = Field(
         default=0.0,
         description="Change of the error along the flow. An error that travels with the smoke costs nothing",

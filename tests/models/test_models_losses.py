@@ -1,7 +1,11 @@
 """Losses and the alignment of triplets: equations, gradients, frame step."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
 
 from fluidsr.models import losses
 from fluidsr.models.warp import Alignment, advect, fine_velocity
@@ -128,3 +132,52 @@ def test_the_anchors_value_and_gradient_are_exact():
         losses.anchor([torch.zeros(3)], [torch.zeros(1)])
     with pytest.raises(ValueError, match="shorter"):
         losses.anchor(now, start[:1])
+
+
+def steps_of(field, axis, span):
+    """Differences over `span` cells, per cell, within each half of `field` along each axis."""
+    for start in itertools.product(*[(0, n // 2) for n in field.shape]):
+        part = field[tuple(slice(a, a + n // 2) for a, n in zip(start, field.shape, strict=True))]
+        count = part.shape[axis] - span
+        yield (part.take(range(span, span + count), axis) - part.take(range(count), axis)) / span
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (12, 10, 14)])
+def test_the_distribution_loss_is_the_wasserstein_distance_of_differences(shape):
+    generator = np.random.default_rng(5)
+    ours, theirs = generator.random((2, 3, *shape))
+    expected = 0.0
+    for axis, span in itertools.product(range(len(shape)), (1, 2, 4)):
+        distances = []
+        for mine, other in zip(ours, theirs, strict=True):
+            for one, two in zip(steps_of(mine, axis, span), steps_of(other, axis, span), strict=True):
+                if len(shape) == 3:  # every third line
+                    lines = tuple(slice(None) if n == axis else slice(None, None, 3) for n in range(3))
+                    one, two = one[lines], two[lines]
+                distances.append(wasserstein_distance(one.ravel(), two.ravel()))
+        expected += np.mean(distances)
+    value = losses.distribution(torch.from_numpy(ours)[:, None], torch.from_numpy(theirs)[:, None])
+    assert value.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_distribution_loss_prefers_a_sharp_edge_beside_its_place_to_a_blurred_one():
+    x = torch.arange(32.0)
+    sharp, beside, blurred = (
+        ((x - place) / width).sigmoid().expand(1, 1, 32, 32) for place, width in ((8, 0.5), (11, 0.5), (8, 2))
+    )
+    assert losses.distribution(beside, sharp) < 0.1 * losses.distribution(blurred, sharp)
+    assert losses.absolute(beside, sharp) > losses.absolute(blurred, sharp)
+    assert losses.distribution(sharp, sharp) == 0
+
+
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 11)])
+def test_the_distribution_losss_gradient_equals_finite_differences(shape):
+    torch.manual_seed(2)
+    output, target = (torch.rand(2, 1, *shape, dtype=torch.float64) for _ in range(2))
+    output.requires_grad_()
+    assert torch.autograd.gradcheck(losses.distribution, (output, target))
+
+
+def test_the_distribution_loss_refuses_patches_without_room_for_its_differences():
+    with pytest.raises(ValueError, match="too small"):
+        losses.distribution(torch.zeros(1, 1, 9, 20), torch.zeros(1, 1, 9, 20))

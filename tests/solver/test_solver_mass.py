@@ -1,7 +1,7 @@
 """Where the smoke goes: what sources give, what leaves through open faces, what decays; and what the scheme loses.
 
-Plain semi-Lagrangian steps do not conserve mass; corrected ones do. How far off they are is stated in docs/results/solver.md,
-and held here.
+Plain semi-Lagrangian steps do not conserve mass; corrected ones do. How far off they are is stated in
+docs/results/solver.md, and held here.
 """
 
 from __future__ import annotations

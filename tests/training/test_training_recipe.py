@@ -65,6 +65,10 @@ def test_overrides_reach_nested_keys():
         ),
         ("name: a\ndim: 2\nsteps: 5\npatches: {triplets: 2}\n", ["triplets"]),
         (
+            "name: a\ndim: 2\nfactor: 2\nsteps: 5\npatches: {tile: 4}\nlosses: {distribution: 1}\n",
+            ["losses.distribution", "10", "tile"],
+        ),
+        (
             "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1, temporal_adversarial: 1}\n"
             "discriminators: {objective: wgan-gp, norm: batch}\n",
             ["norm", "batch"],
