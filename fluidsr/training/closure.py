@@ -18,6 +18,7 @@ from fluidsr import checkpoints, models
 from fluidsr.errors import ModelError, TrainingError
 from fluidsr.models.closure import Closure, ClosureSample, Correction
 from fluidsr.models.exchange import exchange, open_between
+from fluidsr.models.losses import SMALLEST_PATCH, distribution
 from fluidsr.scenes import load_yaml_model
 from fluidsr.scenes.error_messages import Problem, Problems
 from fluidsr.signals import StopRequest
@@ -39,6 +40,7 @@ VERSION = 2  # of the checkpoint; before, it had no checksum
 LOG_EVERY = 20
 # Mean squares of a change below which a sample counts as having none: coarse cells per frame; density.
 EMPTY, EMPTY_DENSITY = 1e-4, 1e-5
+EMPTY_DISTRIBUTION = 3e-4  # the same for the distance of distributions
 
 
 class Samples(Protocol):
@@ -109,6 +111,12 @@ class ClosureRecipe(Section):
         description="Weight of the loss that asks for as much detail of smoke at 2 to 4 cells as the fine state has; "
         "squared errors alone shrink what is uncertain. Needs network.exchange",
     )
+    distribution: Weight = Field(
+        default=0.0,
+        description="Weight of the loss that asks for smoke with edges as steep as the fine state's, wherever they lie: the "
+        "distance between the distributions of differences over 1, 2 and 4 cells, as a fraction of the "
+        "uncorrected smoke's. Needs network.exchange",
+    )
     reached: ReachedStates | None = Field(
         default=None, description="A second round, on states that runs reach; absent: single frames only"
     )
@@ -125,10 +133,11 @@ class ClosureRecipe(Section):
     limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
 
     @model_validator(mode="after")
-    def _energy_is_that_of_smoke(self) -> ClosureRecipe:
-        if self.energy > 0 and self.network.exchange == 0:
-            what = "is that of smoke, and the network corrects velocity alone"
-            raise Problems([Problem(("energy",), what, "set network.exchange above 0, or energy to 0")])
+    def _losses_of_smoke_need_exchange(self) -> ClosureRecipe:
+        for key in ("energy", "distribution"):
+            if getattr(self, key) > 0 and self.network.exchange == 0:
+                what = "is that of smoke, and the network corrects velocity alone"
+                raise Problems([Problem((key,), what, f"set network.exchange above 0, or {key} to 0")])
         return self
 
 
@@ -249,6 +258,10 @@ class ClosureTraining:
             losses = unexplained_shares(change, sample)
             if recipe.energy > 0 and change.density is not None:
                 losses["energy"] = recipe.energy * energy_error(change.density, sample)
+            if recipe.distribution > 0 and change.density is not None:
+                losses["distribution"] = recipe.distribution * unexplained_distribution(
+                    change.density, sample
+                )
             loss = sum(losses.values(), torch.zeros(())) / recipe.batch
             loss.backward()
             total += loss.item()
@@ -381,6 +394,18 @@ def energy_error(density_change: Tensor, sample: ClosureSample) -> Tensor:
         own, right = ((x.diff(n=2, dim=axis).square() * middle).sum() + floor for x in (corrected, target))
         error = error + (own / right).log().square()
     return error
+
+
+def unexplained_distribution(density_change: Tensor, sample: ClosureSample) -> Tensor:
+    """`losses.distribution` between smoke, changed by `density_change [1, 1, *S]`, and the fine state's, over that of
+    the smoke as it was; a grid that is too small for it along some axis counts as explained."""
+    if min(density_change.shape[2:]) < SMALLEST_PATCH:
+        return density_change.new_zeros(())
+    device = density_change.device
+    density = sample.state[:, :1].to(device)
+    target = density + sample.density_change.to(device)
+    whole = distribution(density, target)
+    return distribution(density + density_change, target) / (whole + EMPTY_DISTRIBUTION)
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from fluidsr.training.closure import (
     energy_error,
     load_closure_recipe,
     unexplained,
+    unexplained_distribution,
     unexplained_shares,
     with_noise,
 )
@@ -153,6 +154,21 @@ def test_energy_of_detail_is_asked_for_whatever_its_place() -> None:
     assert sharper.grad is not None and sharper.grad.sum() < 0  # towards a weaker exchange
 
 
+def test_the_distance_of_distributions_is_a_share_of_the_uncorrected_smokes() -> None:
+    sample = Vortices().frame(0)
+    nothing = torch.zeros_like(sample.density_change)
+    assert unexplained_distribution(sample.density_change, sample) == 0
+    assert unexplained_distribution(nothing, sample) == pytest.approx(1.0, abs=0.05)
+    sharper = torch.full((1, 2, 12, 12), -0.15).requires_grad_()
+    change = changed_by(Correction(sample.change, sharper), sample)
+    assert change.density is not None
+    unexplained_distribution(change.density, sample).backward()
+    assert sharper.grad is not None and sharper.grad.abs().sum() > 0
+    parts = (sample.state, sample.change, sample.density_change, sample.air)
+    small = ClosureSample(*(field[..., :9] for field in parts), sample.periodic)
+    assert unexplained_distribution(nothing[..., :9], small) == 0
+
+
 def test_a_step_exchanges_the_smoke_of_each_sample_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +221,7 @@ def test_the_kind_of_a_recipe_is_a_key_of_its_own(tmp_path: Path) -> None:
         trains_closure(path)
 
 
-def test_energy_needs_an_exchange() -> None:
-    with pytest.raises(SceneError, match="energy: is that of smoke, and the network corrects velocity alone"):
-        load_closure_recipe("closure2d-x4", ["energy=1", "network.exchange=0"])
+@pytest.mark.parametrize("key", ["energy", "distribution"])
+def test_losses_of_smoke_need_an_exchange(key: str) -> None:
+    with pytest.raises(SceneError, match=f"{key}: is that of smoke, and the network corrects velocity alone"):
+        load_closure_recipe("closure2d-x4", [f"{key}=1", "network.exchange=0"])
