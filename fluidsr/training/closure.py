@@ -113,9 +113,9 @@ class ClosureRecipe(Section):
     )
     distribution: Weight = Field(
         default=0.0,
-        description="Weight of the loss that asks for smoke with edges as steep as the fine state's, wherever they lie: the "
-        "distance between the distributions of differences over 1, 2 and 4 cells, as a fraction of the "
-        "uncorrected smoke's. Needs network.exchange",
+        description="Weight of the loss that asks for smoke with edges as steep as those of the fine state: "
+        "the distance between the distributions of differences over 1, 2 and 4 cells, as a fraction of that of the "
+        "uncorrected smoke. Needs network.exchange",
     )
     reached: ReachedStates | None = Field(
         default=None, description="A second round, on states that runs reach; absent: single frames only"
