@@ -172,8 +172,7 @@ class Runner:
 
 
 def losses(folder: Path) -> dict[str, dict[str, float]]:
-    """Each loss of a training, unweighted: mean and standard deviation of its records in the last quarter of
-    steps."""
+    """Each loss of a training, unweighted: mean and standard deviation of its records in the last quarter of steps."""
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     records = [r for r in map(json.loads, text.splitlines()) if r["group"] == "training"]
     late = [r for r in records if r["step"] > (1 - LAST) * records[-1]["step"]]
