@@ -230,7 +230,7 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
         "",
         plan.about.strip(),
         "",
-        f"Written by `benchmarks/arms.py`; {finished} of {len(plan.arms) * seeds} trainings are in it. {PAGE_SAYS}",
+        f"Written by `benchmarks/arms.py`; it includes {finished} of {len(plan.arms) * seeds} trainings. {PAGE_SAYS}",
         "",
         "| arm | seeds | spectrum | coherence | T-diff | phase | psnr |",
         "|---|---|---|---|---|---|---|",
@@ -241,7 +241,8 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
     ]
     lines += ["", f"## Losses, unweighted, over the last {LAST:.0%} of the steps", ""]
     lines += [
-        "Mean ± standard error over the seeds; in brackets the spread from record to record, the less the steadier."
+        "Mean ± standard error over the seeds. In brackets: the spread from record to record; the smaller, the "
+        "more stable."
     ]
     lines += ["", f"| arm | {' | '.join(every_loss)} |", f"|---|{'---|' * len(every_loss)}"]
     for name in order:
@@ -265,15 +266,16 @@ def page(plan: Plan, found: Mapping[str, Runs], seeds: int) -> str:
 
 
 PAGE_SAYS = (
-    "Figures are means ± standard errors over the seeds (of one seed: the figure), on simulations that were not "
-    "trained on. *spectrum*: log-spectrum error of the upper two octaves; *coherence* and *T-diff*: change along the "
-    "flow and from frame to frame, over the reference's; *phase*: checkerboards; psnr in dB. Right are 0, 1, 1, 0. "
-    "The order is by the mean of the ranks in spectrum and coherence. A lower loss is not a better arm."
+    "Figures are means ± standard errors over the seeds, on simulations that were not trained on. *spectrum* is the "
+    "log-spectrum error of the upper two octaves (ideal: 0). *coherence* and *T-diff* are the changes along the flow "
+    "and from frame to frame, relative to the reference (ideal: 1). *phase* detects checkerboards (ideal: 0). *psnr* "
+    "is in dB. Arms are ordered by the mean of their ranks in spectrum and coherence. A lower loss does not mean a "
+    "better arm."
 )
 CLAIMS_SAY = (
-    "A difference is the mean over pairs of trainings that are alike in everything else, the seed too, ± its standard "
-    "error, in the distance of the figure from what is right: below 0 the claim holds. Within two standard errors no "
-    "difference is seen. Pairs share starts and data, so the errors are, if anything, too small."
+    "A difference is the mean over pairs of trainings that are equal in everything else, including the seed, ± its "
+    "standard error, in the distance of the figure from the ideal: below 0 the claim holds. Within two standard "
+    "errors no difference is seen. Pairs share starts and data, so the errors are, if anything, too small."
 )
 
 

@@ -1,4 +1,4 @@
-"""What finetuning makes of a few pairs, beside the model as it was and a training from scratch on the same pairs.
+"""Finetuning on a few pairs, compared with the model before and with training from scratch on the same pairs.
 
     python benchmarks/finetune.py              data, and 3 seeds of everything: half an hour on two busy cores
     python benchmarks/finetune.py --seeds 1 --steps 100
@@ -159,7 +159,7 @@ def _row(arm: str, found: list[tuple[Figures, Figures]]) -> str:
     ]
     steps = ", ".join(str(int(now["steps"])) for now, _ in found)
     method, _, count = arm.partition("-")
-    names = {"zero": "as it was", "finetune": "finetuned", "scratch": "from scratch"}
+    names = {"zero": "before finetuning", "finetune": "finetuned", "scratch": "from scratch"}
     name = names.get(method, f"finetuned, anchor {method.partition('_')[2]}")
     count = "" if method == "zero" else count
     old = "" if method == "scratch" else cells[0]
@@ -169,12 +169,14 @@ def _row(arm: str, found: list[tuple[Figures, Figures]]) -> str:
 HEAD = [
     "# Finetuning on a few pairs",
     "",
-    "Written by `benchmarks/finetune.py`. A small generator, trained on 2-D plumes, goes on with K frame pairs of jets "
-    "three times as fast as those of the default distribution (`fluidsr finetune`). There are 10 simulations of plumes "
-    "and 4 of jets, one of each for tests and one for validation. Given is the mean absolute difference on the tests; "
-    "changes are against the same generator before, mean (smallest to largest) over the seeds. *From scratch*: the "
-    "same network and number of steps on the same K pairs, at the rate of an ordinary training. *Steps*: those of the "
-    "weights that were kept, by seed.",
+    "A small generator, trained on 2-D plumes, is finetuned (`fluidsr finetune`) on K frame pairs of jets, which are "
+    "three times as fast as those of the default distribution. There are 10 simulations of plumes and 4 of jets; of "
+    "each kind, one is for tests and one for validation.",
+    "",
+    "The table, written by `benchmarks/finetune.py`, gives the mean absolute difference on the test simulations. "
+    "Changes are relative to the generator before finetuning: mean (smallest to largest) over the seeds. *From "
+    "scratch* trains the same network on the same K pairs for the same number of steps, at the learning rate of an "
+    "ordinary training. *Steps* is the number of steps of the weights that were kept, for each seed.",
     "",
     "| | K | jets | change on jets | change on plumes | steps | seeds |",
     "|---|---|---|---|---|---|---|",

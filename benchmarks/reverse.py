@@ -92,18 +92,23 @@ def page(found: list[dict[str, dict[str, float]]], steps: int) -> str:
         [
             "# RR pretraining",
             "",
-            "Written by `benchmarks/reverse.py`. A small 2-D generator is trained on plumes for "
-            f"{PRETRAINING} steps, plainly or with `losses.reverse: {WEIGHTS['reverse']}`, and goes on with jets for "
-            f"{steps} steps by the plain recipe. *Backwards*: relative error of the trunk's layers run backwards, on "
-            "held-out smoke; the others are mean absolute differences on test simulations.",
+            "RR, reversible pretraining (Xie and Thuerey 2022), adds a loss that makes the layers of a network "
+            "invertible by their transposed weights. A network trained in this way is claimed to adapt better "
+            "to other data.",
             "",
-            "| seed | start | backwards | plumes | jets, before | jets, after |",
+            f"Here, a small 2-D generator is trained on plumes for {PRETRAINING} steps, plainly or with "
+            f"`losses.reverse: {WEIGHTS['reverse']}`, and then on jets for {steps} steps with the plain recipe. The "
+            "table is written by `benchmarks/reverse.py`. *Inversion error* is the relative error of the "
+            "trunk's layers run backwards, on held-out smoke. The other columns are mean absolute differences on "
+            "test simulations.",
+            "",
+            "| seed | start | inversion error | plumes | jets, before | jets, after |",
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            f"The loss brings the error backwards to {inverted:.2g} of the plain start's, and the difference on plumes "
-            f"to {cost:.2f}. That it makes the better start for other smoke is **{verdict}**: after {steps} steps on "
-            f"jets it is ahead in {better} of {len(found)} seeds.",
+            f"The loss reduces the inversion error to {inverted:.2g} of that of the plain start. The difference on "
+            f"plumes grows by a factor of {cost:.2f}. That it makes a better start for other smoke is "
+            f"**{verdict}**: after {steps} steps on jets it is ahead in {better} of {len(found)} seeds.",
             "",
         ]
     )
