@@ -3,11 +3,13 @@
 python tests/reliability/fuzz_documents.py scene --count 10000 --seed 0     # or another of READERS; `all`
 """
 
+import functools
 import io
 import json
 import os
 import re
 import shutil
+import struct
 import sys
 import warnings
 from contextlib import contextmanager, suppress
@@ -98,6 +100,26 @@ def read_store(path, max_bytes):
             simulation.verify()
             simulation.coarse(0)
             simulation.fine(0)
+
+
+def read_chunk(path, max_bytes):
+    """The frame of which the chunk is a mutant; the dataset is opened once, so that many are read in a second."""
+    root = path.parent.parent / "tree"
+    place = root / inner(path)
+    whole = place.read_bytes()
+    place.write_bytes(path.read_bytes())
+    try:
+        simulations(root)[place.relative_to(root).parts[0]].fine_density(0)
+    finally:
+        place.write_bytes(whole)
+
+
+@functools.cache
+def simulations(root):
+    """Those of a dataset, by their names."""
+    from fluidsr.dataset import Store
+
+    return {simulation.name: simulation for simulation in Store.open(root).simulations()}
 
 
 def read_request(path, max_bytes):
@@ -226,6 +248,45 @@ def sources_of_store(folder):
     copies_of_tree(folder, ".store", "**/c/0/**/*")
 
 
+def sources_of_chunk(folder):
+    """Chunks of every codec that a dataset may have: of Blosc each compressor and filter, in one block and in
+    several, whole and with a last block that is shorter, and one that was not compressed."""
+    import zarr
+    from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+
+    from fluidsr.dataset.writer import SimulationWriter, create_root
+    from fluidsr.frame import Frame
+
+    codecs = [
+        *(
+            BloscCodec(cname=name, clevel=5, shuffle=shuffle, blocksize=blocksize, typesize=2)
+            for name, blocksize in (("zstd", 0), ("zstd", 640), ("lz4", 512), ("blosclz", 768), ("zlib", 512))
+            for shuffle in ("shuffle", "bitshuffle", "noshuffle")
+        ),
+        BloscCodec(cname="zstd", clevel=0, typesize=2),
+        ZstdCodec(level=3),
+        GzipCodec(level=5),
+    ]
+    tree = folder.parent / "tree"
+    create_root(tree, {"dim": 2, "factor": 2, "simulations": len(codecs)})
+    x = np.linspace(0, 3, 40, dtype=np.float32)
+    smoke = np.round(np.sin(x[:, None] * x) ** 2, 2).astype(np.float16)
+    coarse = Frame(smoke[::2, ::2].astype(np.float32), velocity=np.zeros((2, 20, 20), np.float32))
+    attrs = {"seed": 1, "split": "train", "dt": 0.04, "start_time": 0.0, "origin": [0.0, 0.0], "low_cell_size": 0.2,
+             "high_cell_size": 0.1, "factor": 2, "pairs": "filtered"}  # fmt: skip
+    for number, codec in enumerate(codecs):
+        with SimulationWriter(tree, f"sim_{number:05d}", 1, 2) as writer:
+            writer.add(coarse, {"density": smoke})
+            writer.finish(attrs)
+        place = tree / f"sim_{number:05d}" / "high_density"
+        array = zarr.create_array(
+            place, shape=(1, 40, 40), chunks=(1, 40, 40), dtype="float16", compressors=[codec, Crc32cCodec()],
+            fill_value=float("nan"), overwrite=True,
+        )  # fmt: skip
+        array[0] = smoke
+    copies_of_tree(folder, ".chunk", "*/high_density/c/0/0/0")
+
+
 def copies_of_tree(folder, suffix, pattern):
     tree = folder.parent / "tree"
     for file in tree.glob(pattern):
@@ -277,6 +338,19 @@ def hot_card(path):
     return [(0, 8), *(spot for spot in hot_numbers(path) if spot[0] < end)]
 
 
+def hot_chunk(path):
+    """What the header of a chunk of Blosc says, where its blocks begin, and how long each of them is."""
+    data = path.read_bytes()[:-4]
+    spots = [(0, 1), (2, 1), (3, 1), (4, 4), (8, 4), (12, 4)]
+    size, block, packed = struct.unpack_from("<3I", data, 4)
+    if data[0] != 2 or packed != len(data) or data[2] & 2:
+        return spots  # of another codec, or not compressed
+    for number in range(-(-size // block)):
+        (start,) = struct.unpack_from("<I", data, 16 + 4 * number)
+        spots += [(16 + 4 * number, 4), (start, 4)]
+    return spots
+
+
 def unpacked_chunk(data):
     """A chunk without its checksum (crc32c); metadata as they are."""
     return data if data.startswith(b"{") else data[:-4]
@@ -316,12 +390,15 @@ fuzz.READERS = {
     "model": read_model,
     "run": read_run,
     "store": read_store,
+    "chunk": read_chunk,
     "pattern": read_pattern,
     "request": read_request,
 }
 fuzz.SOURCES = {name: globals()[f"sources_of_{name}"] for name in fuzz.READERS}
-fuzz.HOT = dict.fromkeys(fuzz.READERS, hot_numbers) | {"model": hot_card}
-fuzz.PACKED = {"store": (unpacked_chunk, packed_chunk), "model": (bytes, mended_card)}
+fuzz.HOT = dict.fromkeys(fuzz.READERS, hot_numbers) | {"model": hot_card, "chunk": hot_chunk}
+fuzz.PACKED = dict.fromkeys(("store", "chunk"), (unpacked_chunk, packed_chunk)) | {
+    "model": (bytes, mended_card)
+}
 fuzz.SPICES = dict.fromkeys(fuzz.READERS, YAML) | {"pattern": PATTERNS}
 fuzz.__file__ = __file__
 

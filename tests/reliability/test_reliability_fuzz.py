@@ -21,7 +21,7 @@ def fuzz(*arguments: str) -> dict[str, tuple[int, int]]:
 
 
 def test_some_mutants_are_read_or_refused() -> None:
-    readers = ("regions", "run", "pattern", "request")
+    readers = ("regions", "run", "pattern", "request", "chunk")
     for name, (refused, bad) in fuzz(*readers, "--count", "80", "--seed", "77").items():
         assert bad == 0 and (0 if name == "run" else 20) < refused < 80, name
 
