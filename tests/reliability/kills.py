@@ -61,6 +61,8 @@ CASES = {
                 *(word for kind in ("vdb", "vti", "npz", "vtkhdf") for word in ("--format", kind))],
     "render": ["render", "{inputs}/frames", "-o", "{output}/movie.mp4"],
     "generate-dataset": ["generate-dataset", *_SIZE, "--frames", "4", "--set", "warm_up.frames=2", "-o", "{output}"],
+    "import-dataset": ["import-dataset", *(word for side in ("frames", "more") for word in
+                       ("--high", f"{{inputs}}/{side}")), "--factor", "4", "-o", "{output}"],
     "retime": ["retime", "{inputs}/frames", "--frame-rate", "60", "-o", "{output}"],
     "restcoords": ["restcoords", "{inputs}/frames", "-o", "{output}"],
     "train": ["train", "--data", "{inputs}/data", "--recipe", "smoke2d-x4", "--steps", "8", *_TINY, *_EVERY,
@@ -98,6 +100,7 @@ def load_modules(names: Sequence[str]) -> None:
             for name in (
                 "finetune",
                 "generate_dataset",
+                "import_dataset",
                 "render",
                 "restcoords",
                 "retime",
@@ -176,8 +179,10 @@ def make_inputs(folder: Path, names: Sequence[str]) -> None:
     folder.mkdir()
     if {"simulate-2d", "simulate-3d", "upsample"} & set(names):
         finish(_forked(_make_models, folder), folder / "log")
-    if {"upsample", "convert", "render", "retime", "restcoords"} & set(names):
+    if {"upsample", "convert", "render", "import-dataset", "retime", "restcoords"} & set(names):
         _write_frames(folder / "frames")
+    if "import-dataset" in names:
+        _write_frames(folder / "more", first=11)
     if {"train", "finetune"} & set(names):
         _complete(["generate-dataset", *_SIZE, "--frames", "6", *_CPU], folder / "data")
     if "finetune" in names:
@@ -194,14 +199,14 @@ def _complete(arguments: Sequence[str], output: Path) -> None:
     finish(start([*arguments, "-o", str(output)], output, log, None, None), log)
 
 
-def _write_frames(folder: Path) -> None:
+def _write_frames(folder: Path, first: int = 1) -> None:
     import numpy as np
 
     from fluidsr.frame import Frame
     from fluidsr.volumes import write
 
     folder.mkdir()
-    for number in range(1, 5):
+    for number in range(first, first + 4):
         density = np.random.default_rng(number).random((16, 24), np.float32)
         velocity = np.stack([density, -density])
         frame = Frame(density, velocity=velocity, cell_size=0.05, time=number / 24)
@@ -286,7 +291,7 @@ class Case:
 
     def _arguments(self, output: Path) -> list[str]:
         words = _filled_in(CASES[self.name], self._inputs, output)
-        return words if self.name in ("convert", "restcoords") else [*words, *_CPU]
+        return words if self.name in ("convert", "restcoords", "import-dataset") else [*words, *_CPU]
 
     def round(self, most: int) -> None:
         """Start a run, kill it up to `most` times, let it finish, and compare what it leaves."""
