@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +18,7 @@ from fluidsr.dataset.external_pair import ExternalPair, Survey, pair, survey
 from fluidsr.dataset.layout import simulation_name
 from fluidsr.dataset.pair_checks import DensityComparison
 from fluidsr.dataset.simulation_job import FASTEST, Speeds
-from fluidsr.dataset.store import Store
+from fluidsr.dataset.store import Store, damage
 from fluidsr.dataset.writer import SimulationWriter, create_root, exclusive_lock, remove_partial
 from fluidsr.dataset.zarr_groups import existing_root, simulation_names
 from fluidsr.errors import DatasetError, InputError
@@ -30,11 +32,12 @@ _STILL = 1e-3  # coarse cells per frame; slower air is not useful for training
 @dataclass(frozen=True)
 class ImportReport:
     """Names of the simulations that were written now and kept from earlier; of those that do not fit the reason, by
-    what the user calls them."""
+    what the user calls them; of those that were damaged, and made again, what was wrong with them."""
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -54,11 +57,12 @@ def import_simulations(
 ) -> ImportReport:
     """Make, or add to, the dataset `path` from simulations that other programs computed.
 
-    A simulation that is there already (the same files of the fine side, and the same range of them) is kept; the
-    others get the next names in the order given, and, unless they say so themselves, the split of their name
-    (`split_of`). One that does not fit, or is damaged, is left out and named in the report. `fine_fields` of the fine
-    side are kept where the files have them. `on_progress(message, frames)` reports how many frames are newly behind
-    us; `on_note` takes sentences for the user.
+    A simulation that is there already (the same files of the fine side, and the same range of them) is kept; in a
+    folder it is read first, and made again under its name where it is damaged. The others get the next free names in
+    the order given, and, unless they say so themselves, the split of their name (`split_of`). One that does not fit,
+    or is damaged in its files, is left out and named in the report. `fine_fields` of the fine side are kept where the
+    files have them. `on_progress(message, frames)` reports how many frames are newly behind us; `on_note` takes
+    sentences for the user.
 
     On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
     stays, and the same call resumes from there. Raises InputError where none of the simulations can be used, and
@@ -76,7 +80,9 @@ def import_simulations(
     report = ImportReport()
     existing_root(path)
     is_new = isinstance(path, Path) and not path.exists()
-    with exclusive_lock(path):
+    with exclusive_lock(path) as notes:
+        for line in notes:
+            note(line)
         remove_partial(path)
         if overwrite and existing_root(path) is not None:
             for old in simulation_names(path):
@@ -85,7 +91,12 @@ def import_simulations(
         imported = _ImportedSimulations(path, selected, dict(provenance or {}))
         for external in pairs:
             name = imported.name_of(external)
-            if name is not None:
+            problem = damage(path / name) if name is not None and isinstance(path, Path) else ""
+            if name is not None and problem:
+                report.damaged[name] = problem
+                note(f"{name} is damaged ({problem}) and is imported again")
+                imported.drop(name)
+            elif name is not None:
                 report.kept.append(name)
                 report_progress(f"{name} kept", len(external.fine.numbers))
                 continue
@@ -110,7 +121,7 @@ def import_simulations(
                 path.rmdir()
         label, reason = next(iter(report.failed.items()))
         raise InputError(label, "no simulation can be used", reason)
-    return ImportReport(report.written, report.kept, report.failed, time.monotonic() - started)
+    return dataclasses.replace(report, seconds=time.monotonic() - started)
 
 
 class _ImportedSimulations:
@@ -157,13 +168,19 @@ class _ImportedSimulations:
         for key, value in kind.items():
             if self._root[key] != value:
                 raise _Unusable(f"its {key} is {value}, and that of the dataset is {self._root[key]}")
-        return simulation_name(max((int(name[4:]) for name in self._sources), default=-1) + 1)
+        names = map(simulation_name, itertools.count())
+        return next(name for name in names if name not in self._sources)
 
     def forget_if_empty(self) -> None:
         """The simulation that made the dataset was none: the next one decides what it takes."""
         if self._root is not None and not self._sources:
             remove(self.path / "zarr.json")
             self._root = None
+
+    def drop(self, name: str) -> None:
+        """Remove a simulation; its name is free."""
+        remove(self.path / name)
+        del self._sources[name]
 
     def add(self, name: str, source: dict[str, Any]) -> None:
         """Say that a simulation is complete."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,31 @@ def test_an_import_that_was_stopped_goes_on_and_a_data_set_grows(tmp_path: Path)
     store = Store.open(tmp_path / "s")
     assert [s.split for s in store.simulations()] == ["train", "validation", "test", "test"]
     assert store.describe()["missing"] == []
+
+
+@pytest.mark.parametrize("harm", ["halved", "gone", "whole simulation"])
+def test_a_damaged_simulation_is_imported_again_under_its_name(tmp_path: Path, harm: str) -> None:
+    wanted = [shot(seed) for seed in range(3)]
+    import_simulations(wanted, tmp_path / "s")
+    whole = tree(tmp_path / "s")
+    chunk = next(tmp_path.glob("s/sim_00001/high_density/c/1/**/0"))
+    while chunk.is_dir():
+        chunk = chunk / "0"
+    if harm == "halved":
+        chunk.write_bytes(chunk.read_bytes()[:20])
+    elif harm == "gone":
+        chunk.unlink()
+    else:
+        shutil.rmtree(tmp_path / "s" / "sim_00001")
+    said: list[str] = []
+    report = import_simulations(wanted, tmp_path / "s", on_note=said.append)
+    assert (report.written, report.kept) == (["sim_00001"], ["sim_00000", "sim_00002"])
+    if harm != "whole simulation":
+        assert list(report.damaged) == ["sim_00001"]
+        assert report.damaged["sim_00001"].startswith("high_density: frame 1 ")
+        assert said[0].startswith("sim_00001 is damaged (") and said[0].endswith(" and is imported again")
+    assert tree(tmp_path / "s") == whole
+    assert not import_simulations(wanted, tmp_path / "s").written
 
 
 def test_the_same_files_otherwise_understood_are_an_error(tmp_path: Path) -> None:
