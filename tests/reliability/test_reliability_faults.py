@@ -101,6 +101,44 @@ def test_a_full_disk(cache: Path, disk: Path, tmp_path: Path, call: Callable[...
     assert contents(disk / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["retime", "--frame-rate", "60", "--device", "cpu"],
+        ["restcoords"],
+        ["import-dataset", "--factor", "4"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_in_commands_that_read_motion(
+    command: list[str], disk: Path, tmp_path: Path, call: Callable[..., tuple[int, str]]
+) -> None:
+    frames = tmp_path / "moving"
+    frames.mkdir()
+    for number in range(1, 5):
+        density = np.random.default_rng(number).random((40, 40, 40), np.float32)
+        frame = Frame(density, velocity=np.stack([density] * 3), cell_size=0.1, time=number / 24)
+        volumes.write(frames / f"puff_{number:04d}.npz", frame)
+    words = [*command, *(["--high"] if command[0] == "import-dataset" else []), str(frames), "-q", "-o"]
+    assert call(*words, str(tmp_path / "whole")) == (0, "")
+    code, line = call(*words, str(disk / "run"))
+    assert code == 1
+    assert line.endswith(": the disk is full; free some space, or write to another disk")
+    assert not unfinished(disk) and not list(disk.rglob("*.partial"))
+    remount(disk, "size=40m")
+    assert call(*words, str(disk / "run")) == (0, "")
+    made, whole = (
+        {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if is_product(file)}
+        for run in (disk / "run", tmp_path / "whole")
+    )
+    assert made == whole and made
+
+
+def is_product(file: Path) -> bool:
+    """Whether it is a frame, or a part of a simulation of a dataset."""
+    return file.is_file() and ("frames" in file.parts or "c" in file.parts)
+
+
 def test_a_read_only_file_system(cache: Path, disk: Path, call: Callable[..., tuple[int, str]]) -> None:
     remount(disk, "ro")
     code, line = call("convert", str(cache), "--format", "npz", "-q", "-o", str(disk / "run"))
