@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fluidsr.models.resample import upsample
 from fluidsr.models.warp import advect, fine_velocity
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "mask",
     "orthogonal",
     "ping_pong",
+    "smoke_share",
     "temporal",
     "temporal_l2",
 ]
@@ -29,6 +31,7 @@ __all__ = [
 
 _SPANS = (1, 2, 4)  # cells between the two values of a difference
 _PARTS = 2  # of a patch along each axis
+_THIN = 0.1  # of the typical density: below, smoke counts less
 SMALLEST_PATCH = _PARTS * (max(_SPANS) + 1)  # voxels along an axis
 _LINES_3D = (
     3  # every third line of a volume; with no divisor of 2, 4 or 8, lines have every phase of a coarse cell
@@ -55,7 +58,7 @@ def anchor(parameters: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
     return torch.stack(squares).sum() / count
 
 
-def distribution(output: Tensor, target: Tensor) -> Tensor:
+def distribution(output: Tensor, target: Tensor, share: Tensor | None = None) -> Tensor:
     """Distance between the distributions of spatial differences of `output` and `target`, `[B, 1, *S]` both (per cell).
 
     For each half of a patch along each axis, and for values 1, 2 and 4 cells apart along each axis, the differences of
@@ -63,12 +66,16 @@ def distribution(output: Tensor, target: Tensor) -> Tensor:
     two distributions of numbers (Rabin et al. 2011, *Wasserstein Barycenter and Its Application to Texture Mixing*;
     Heitz et al. 2021 use it as a loss on features). It is zero where edges are as steep, and as many, as in the
     reference, wherever in that part they lie. A mean over cells, in contrast, is smallest for blurred edges where the
-    coarse frame leaves their position open. Raises ValueError for a patch of fewer than 10 cells along an axis.
+    coarse frame leaves their position open. Both fields are multiplied by `share` first, of the same shape, if it is
+    given (`smoke_share`). Raises ValueError for a patch of fewer than 10 cells along an axis.
     """
     dim = output.dim() - 2
     if min(output.shape[2:]) < SMALLEST_PATCH:
         raise ValueError(f"patches of {tuple(output.shape[2:])} cells are too small for parts and spans")
-    both = torch.cat([output, target.to(output)])
+    target = target.to(output)
+    if share is not None:
+        output, target = output * share, target * share
+    both = torch.cat([output, target])
     for axis in range(2, 2 + dim):  # [B * parts, 1, *S / 2]
         half = both.shape[axis] // _PARTS
         both = torch.cat(both.narrow(axis, 0, _PARTS * half).split(half, axis))
@@ -85,6 +92,18 @@ def distribution(output: Tensor, target: Tensor) -> Tensor:
             ours, theirs = ordered.unflatten(0, (_PARTS**dim, 2, -1)).unbind(1)
             total = total + (ours - theirs).abs().mean()
     return total
+
+
+def smoke_share(density: Tensor, factor: int) -> Tensor:
+    """1 in smoke, and less in proportion where it is thinner than a tenth of the typical density of its frame (the mean
+    weighted by itself): `[B, 1, *(S * factor)]` of coarse `density [B, 1, *S]`.
+
+    A loss without positions is otherwise met in air, too: faint specks there have the differences of detail that is
+    missing elsewhere.
+    """
+    axes = tuple(range(1, density.dim()))
+    typical = density.square().sum(axes, keepdim=True) / density.sum(axes, keepdim=True).clamp(min=1e-6)
+    return (upsample(density, factor, "linear") / (_THIN * typical).clamp(min=1e-6)).clamp(0.0, 1.0)
 
 
 def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -> Tensor:

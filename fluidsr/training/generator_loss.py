@@ -59,7 +59,8 @@ def _frame_terms(generator: nn.Module, frames: TrainingBatch, weights: Losses) -
     if weights.gradient > 0:
         yield "gradient", weights.gradient, losses.gradient(output, target)
     if weights.distribution > 0:
-        yield "distribution", weights.distribution, losses.distribution(output, target)
+        share = losses.smoke_share(frames.density.flatten(0, 1), frames.factor)
+        yield "distribution", weights.distribution, losses.distribution(output, target, share)
     if weights.mask > 0:
         allowed = detail_mask(frames.density.flatten(0, 1), frames.factor)
         yield "mask", weights.mask, losses.mask(frames.mask(generator), allowed)

@@ -178,6 +178,20 @@ def test_the_distribution_losss_gradient_equals_finite_differences(shape):
     assert torch.autograd.gradcheck(losses.distribution, (output, target))
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.05])
+def test_specks_in_air_do_not_stand_in_for_missing_detail(scale):
+    coarse = torch.zeros(1, 1, 8, 8)
+    coarse[..., :3, :] = scale
+    share = losses.smoke_share(coarse, 4)
+    smooth = torch.nn.functional.interpolate(coarse, scale_factor=4)
+    detailed, specks = smooth.clone(), smooth.clone()
+    detailed[..., :8:2, ::2] -= 0.2 * scale
+    specks[..., 22::2, ::2] += 0.2 * scale  # two coarse cells away from the smoke
+    assert losses.distribution(smooth, detailed, share) == losses.distribution(specks, detailed, share)
+    assert losses.distribution(smooth, detailed, share) == losses.distribution(smooth, detailed)
+    assert not losses.smoke_share(torch.zeros(2, 1, 4, 4), 2).any()
+
+
 def test_the_distribution_loss_refuses_patches_without_room_for_its_differences():
     with pytest.raises(ValueError, match="too small"):
         losses.distribution(torch.zeros(1, 1, 9, 20), torch.zeros(1, 1, 9, 20))
