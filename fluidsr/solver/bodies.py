@@ -1,4 +1,4 @@
-"""Where obstacles are at a moment, and the share of each cell that they fill."""
+"""The positions of obstacles at a time, and the share of each cell that they fill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Body:
 
 
 class SolidFraction:
-    """The share that obstacles fill of cells `factor` times smaller than those of `grid`, for windows of them."""
+    """The share of each cell that obstacles fill, on a grid `factor` times finer than `grid`, window by window."""
 
     def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], factor: int) -> None:
         self._grid, self._obstacles, self._factor = grid, obstacles, factor
@@ -35,13 +35,12 @@ class SolidFraction:
         self._bodies: list[Body] = []
 
     def at(self, time: float) -> Callable[[Any], np.ndarray]:
-        """The share at `time` (s) as a function of a box of the smaller cells, which has their corners as `lo` and
-        `hi`."""
+        """`of` at `time` (s), as a function of a box of fine cells with the attributes `lo` and `hi`."""
         return lambda box: self.of(time, box.lo, box.hi)
 
     def of(self, time: float, low: Sequence[int], high: Sequence[int]) -> np.ndarray:
-        """In the smaller cells from `low` to before `high` (one number for each axis) at `time` (s): float32, new, in
-        [0, 1]."""
+        """The solid share, in [0, 1], of the fine cells from `low` up to but excluding `high` (one index per axis) at
+        `time` (s). Returns a new float32 array."""
         if time != self._time:
             self._time, self._bodies = time, bodies_at(time, self._grid, self._obstacles)
         window = (*zip(low, high, strict=True), *((0, 1),) * (3 - self._grid.dim))
@@ -50,8 +49,8 @@ class SolidFraction:
 
 
 def bodies_at(time: float, grid: Grid, obstacles: Sequence[Obstacle]) -> list[Body]:
-    """Every obstacle where it is at `time` (s), with the images that periodic axes make of it, as far as it touches
-    the grid."""
+    """All obstacles at their positions at `time` (s), with their images across periodic axes; those that do not touch
+    the grid are left out."""
     bodies = []
     for obstacle in obstacles:
         at, velocity = (0.0,) * grid.dim, (0.0,) * grid.dim
@@ -73,8 +72,10 @@ def bodies_at(time: float, grid: Grid, obstacles: Sequence[Obstacle]) -> list[Bo
 def fraction_in(
     bodies: Sequence[Body], grid: Grid, window: Sequence[tuple[int, int]], factor: int = 1
 ) -> np.ndarray:
-    """Share of each cell of `window` (three axes) that `bodies` fill, float32: smooth over a cell. Cells are `factor`
-    times smaller than those of the grid on which the bodies are."""
+    """The share of each cell of `window` that `bodies` fill, float32; surfaces are smoothed over one cell.
+
+    `window`: (first, end) along three axes, of cells `factor` times finer than those of `grid`.
+    """
     share, h = np.zeros([hi - lo for lo, hi in window], np.float32), grid.cell_size / factor
     scale = [factor if axis < grid.dim else 1 for axis in range(3)]
     for body in bodies:

@@ -10,7 +10,7 @@ Box = tuple[tuple[int, int], ...]  # (first, end) of cells along each axis
 
 
 def window(array: np.ndarray, box: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The entries of `array` in a box. Beyond an end it continues at the other one, as periodic axes do."""
+    """A copy of the entries of `array` in a box, which wraps around where it extends beyond an end of an axis."""
     return array[np.ix_(*(np.arange(lo, hi) % n for (lo, hi), n in zip(box, array.shape, strict=True)))]
 
 
@@ -25,14 +25,15 @@ def cells_in(box: Box) -> int:
 
 
 def merged(boxes: Sequence[Box]) -> list[Box]:
-    """Fewer boxes that hold the same cells: two that mostly overlap become the one around both."""
+    """Fewer boxes that cover the same cells: two boxes are replaced by their bounding box if it is not larger than
+    both of them together."""
     result: list[Box] = []
     for box in boxes:
         if cells_in(box) == 0:
             continue
-        for i, other in enumerate(result):
-            around = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
-            if cells_in(around) <= cells_in(box) + cells_in(other):
+        for i, earlier in enumerate(result):
+            around = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, earlier, strict=True))
+            if cells_in(around) <= cells_in(box) + cells_in(earlier):
                 result[i] = around
                 break
         else:
@@ -40,9 +41,9 @@ def merged(boxes: Sequence[Box]) -> list[Box]:
     return result
 
 
-def chunks(box: Box, most: int) -> Iterator[Box]:
-    """`box` in slices along its first axis, of at most `most` cells each (at least one layer)."""
+def chunks(box: Box, limit: int) -> Iterator[Box]:
+    """Split `box` along its first axis into slices of at most `limit` cells (but at least one layer)."""
     (lo, hi), rest = box[0], box[1:]
-    layers = max(1, most // max(cells_in(((0, 1), *rest)), 1))
+    layers = max(1, limit // max(cells_in(((0, 1), *rest)), 1))
     for first in range(lo, hi, layers):
         yield ((first, min(first + layers, hi)), *rest)

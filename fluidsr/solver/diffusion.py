@@ -15,18 +15,18 @@ from fluidsr.solver.kernels_pressure import cg_direction, cg_update
 from fluidsr.solver.sums import Sums
 from fluidsr.solver.workspace import Workspace
 
-# Residual at which a component counts as solved, as a share of its own L2 norm. The matrix has no eigenvalue
-# below 1, so the error of the velocity is no greater than this.
+# Residual, relative to the L2 norm of the component, at which it counts as solved. The matrix has no eigenvalue below
+# 1, so the relative error of the velocity is no greater.
 TOLERANCE = 1e-6
 
 
 class Diffusion:
-    """Diffuses the velocity of one grid; scratch of 12 bytes a cell, shared."""
+    """Diffuses the velocity of one grid. Borrows 12 bytes of scratch memory per cell."""
 
     def __init__(
         self, grid: Grid, geometry: Geometry, viscosity: float, device: str, workspace: Workspace
     ) -> None:
-        """`viscosity`: kinematic, m²/s."""
+        """`viscosity`: the kinematic viscosity, m²/s."""
         self.grid, self.viscosity, self.device = grid, viscosity, device
         most = max(math.prod(grid.faces(axis)) for axis in range(3))
         self.scratch = [workspace.take("diffusion", most) for _ in range(3)]
@@ -34,7 +34,7 @@ class Diffusion:
         self.update(geometry)
 
     def update(self, geometry: Geometry) -> None:
-        """Stick to the solids of another geometry from now on."""
+        """Change the geometry, whose solids are no-slip walls."""
         self.solid = int(not geometry.fluid.all())
         nothing = np.zeros(1, np.float32)
         weights = geometry.weights if self.solid else (nothing,) * 3
@@ -44,14 +44,13 @@ class Diffusion:
 
     def diffuse(self, velocity: tuple[torch.Tensor, ...], seconds: float) -> tuple[int, ...]:
         """Replace each component u of `velocity` (MAC faces, m/s, in place) by the solution of
-        (1 - seconds * viscosity * Laplacian) u_new = u, by conjugate gradients; returns their iterations.
+        (1 - seconds * viscosity * Laplacian) u_new = u, by conjugate gradients. Returns the iterations per component.
 
-        Walls and solids are no-slip: flow through them is that of the wall, and flow along the walls of the
-        box vanishes on them; faces that a solid covers by more than half carry the solid's velocity, which
-        their neighbours meet where the covered shares say that its surface is. At open faces the normal
-        derivative is zero; front and back of a 2-D grid are no walls. No component grows beyond its
-        greatest magnitude and that of the solids. Raises SolverError where conjugate gradients fail, which
-        only numbers that are not finite can make them do.
+        The walls of the box and solids are no-slip. Faces of which a solid covers more than half take the solid's
+        velocity; the distance from their neighbours to the surface follows from the covered shares. At open faces the
+        normal derivative is zero. The front and back of a 2-D grid are not walls. No component exceeds the greatest
+        magnitude that it and the solids had before. Raises SolverError if conjugate gradients fail, which happens only
+        for values that are not finite.
         """
         share = self.viscosity * seconds / self.grid.cell_size**2
         return tuple(self._component(velocity[axis], axis, share) for axis in range(self.grid.dim))
@@ -97,7 +96,8 @@ class Diffusion:
         return iterations
 
     def _ends(self, normal: int) -> int:
-        """It sticks to walls across the flow, and leaves open faces unchanged."""
+        """Boundary conditions, packed as in `Grid.beyond`, of the velocity component along `normal`: zero on the walls
+        that it is parallel to, zero gradient at open faces."""
         free = (normal, *range(self.grid.dim, 3))
         sides = enumerate(self.grid.opened)
         return self.grid.beyond([[not (opened or axis in free) for opened in pair] for axis, pair in sides])

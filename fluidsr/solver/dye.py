@@ -1,6 +1,7 @@
-"""The color of smoke: carried with it, and mixed as smoke mixes.
+"""The color of smoke.
 
-Density times color moves as density does, so colors mix by amount of smoke; the quotient is the color.
+The products of density and color, called dyes, are advected like the density. Dividing them by the density gives the
+color, so that colors mix in proportion to the amounts of smoke.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import torch.nn.functional as F
 
 from fluidsr.solver.state import State
 
-SMOKE_COLOR = (0.7, 0.7, 0.7)  # of smoke that was given none, as in Blender
-_FAINT = 1e-3  # the say of the cells around one in its color, which matters where it has no smoke of its own
-_REACH = 2  # cells
+SMOKE_COLOR = (0.7, 0.7, 0.7)  # the default color, as in Blender
+_FAINT = 1e-3  # weight of the surrounding cells in a cell's color: it decides only in cells without smoke
+_REACH = 2  # distance of these surrounding cells
 
 
 @contextmanager
 def dyed(state: State, color: Sequence[float], cells: torch.Tensor | None = None) -> Iterator[None]:
-    """What `cells` (flat indices; None: all) gain in density meanwhile has this color; what they lose, their own."""
+    """Update the dyes after the density has changed in the `with` block: smoke added to `cells` (flat indices; None:
+    all) has `color`, and removed smoke has the color of its cell."""
     if not state.dye:
         yield
         return
@@ -36,20 +38,21 @@ def dyed(state: State, color: Sequence[float], cells: torch.Tensor | None = None
             dye[cells] = dye[cells] * kept + gained * value
 
 
-def color_of(state: State, shape: Sequence[int], given: Sequence[Sequence[float]]) -> torch.Tensor:
-    """The color of the smoke, `[3, *shape]`, a new tensor: between the least and the greatest of the colors `given`.
+def color_of(state: State, shape: Sequence[int], colors: Sequence[Sequence[float]]) -> torch.Tensor:
+    """The color of the smoke, `[3, *shape]`, a new tensor. Each channel is clamped to the range of `colors`, the colors
+    that have been emitted.
 
-    It extends beyond the smoke, so that interpolation, and detail finer than a cell, find no dark rim; where there is
-    none for some cells around it is 0.
+    Color extends a few cells beyond the smoke, so that neither interpolation nor detail finer than a cell creates a
+    dark rim; it is 0 farther away.
     """
     amounts = torch.stack([state.density, *state.dye]).view(4, *shape).clamp(min=0)
     pool = F.avg_pool3d if len(shape) == 3 else F.avg_pool2d
     around = pool(amounts, 2 * _REACH + 1, 1, _REACH, count_include_pad=False)
     density, *dyes = amounts + _FAINT * around
     smoky = density > torch.finfo(density.dtype).tiny
-    colors = []
-    for dye, *values in zip(dyes, *given, strict=True):
+    result = []
+    for dye, *values in zip(dyes, *colors, strict=True):
         color = dye / torch.where(smoky, density, 1.0)
-        # Advection bounds density and dye each, not their quotient, which has a say in the thinnest smoke alone.
-        colors.append(torch.where(smoky, color.clamp(min(values), max(values)), 0.0))
-    return torch.stack(colors)
+        # Advection clamps density and dyes, but not their quotient, which can leave the range in the thinnest smoke.
+        result.append(torch.where(smoky, color.clamp(min(values), max(values)), 0.0))
+    return torch.stack(result)

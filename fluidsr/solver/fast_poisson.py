@@ -1,10 +1,10 @@
-"""Exact solve of the Poisson equation in the empty box, by its eigenvectors.
+"""Exact solution of the Poisson equation in the empty box, by diagonalisation.
 
-Along each axis the second difference with zero flux through closed faces, p = 0 on open ones, or wrapped
-around, has cosines or sines at cell centres for eigenvectors (Strang 1999, "The discrete cosine transform"):
-closed-closed DCT-II, open-open DST-II, closed-open DCT-IV, open-closed DST-IV, periodic the discrete Fourier
-transform. On the CPU fast transforms apply them, on CUDA matrix products do (fast diagonalisation, Lynch,
-Rice and Thomas 1964).
+The eigenvectors of the second difference along an axis are cosines or sines at the cell centres (Strang 1999, "The
+discrete cosine transform"). With zero flux through closed faces and p = 0 on open ones they give the DCT-II
+(closed-closed), DST-II (open-open), DCT-IV (closed-open) and DST-IV (open-closed); a periodic axis has the discrete
+Fourier transform. The CPU applies them by fast transforms, CUDA by matrix products (fast diagonalisation; Lynch, Rice
+and Thomas 1964).
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ import torch
 from fluidsr.solver.grid import Grid
 from fluidsr.solver.kernels_pressure import divide_by_sum
 
-# What an axis is: (low face open, high face open), or periodic.
+# The boundary conditions of an axis: (low face open, high face open), or PERIODIC.
 Kind = tuple[bool, bool] | str
 PERIODIC = "periodic"
-# Rows of cells that matter: (first, one past the last) along x and along y.
+# Rows of cells: (first, one past the last) along x, then along y.
 Window = tuple[int, int, int, int]
 Transform = Callable[..., np.ndarray]
 
-# Family of transform, its type, offset of the wave number in the eigenvalue.
+# For each kind: the family of the transform, its type, and the offset of the wave number in the eigenvalue.
 _REAL: dict[Kind, tuple[str, int, float]] = {
     (False, False): ("dct", 2, 0.0),
     (True, True): ("dst", 2, 1.0),
     (False, True): ("dct", 4, 0.5),
     (True, False): ("dst", 4, 0.5),
 }
-# Below this many cells waking a second thread costs more than it gains.
+# Below this many cells, starting further threads costs more than it gains.
 _SERIAL_CELLS = 1 << 14
-# What is worked on at a time, so that it stays in a core's cache.
+# Size of the blocks that a thread works on, so that a block stays in a core's cache.
 _BLOCK_BYTES = 1 << 17
-# Columns that lie a power of two apart in memory fall onto the same few lines of a cache; this keeps them off.
+# Columns a power of two apart in memory would compete for the same few cache lines; padding separates them.
 _PADDING = 16
 
 
 def kinds(grid: Grid) -> tuple[Kind, Kind, Kind]:
-    """Of the three axes."""
+    """The boundary conditions of the three axes of `grid`."""
     x, y, z = (
         PERIODIC if wraps else (low, high)
         for wraps, (low, high) in zip(grid.periodic, grid.opened, strict=True)
@@ -53,14 +53,14 @@ def kinds(grid: Grid) -> tuple[Kind, Kind, Kind]:
 
 
 def eigenvalues(n: int, kind: Kind) -> np.ndarray:
-    """Of the negated second difference on n cells (unit spacing), float64, ascending."""
+    """The n eigenvalues of the negated second difference on n cells of unit spacing, float64, ascending."""
     if kind == PERIODIC:
         return 4.0 * np.sin(np.pi * ((np.arange(n) + 1) // 2) / n) ** 2
     return 4.0 * np.sin(0.5 * np.pi * (np.arange(n) + _REAL[kind][2]) / n) ** 2
 
 
 def eigenvectors(n: int, kind: Kind) -> np.ndarray:
-    """Orthonormal, as columns [cell, wave] in the order of `eigenvalues`, float64."""
+    """The orthonormal eigenvectors as columns `[cell, wave]`, in the order of `eigenvalues`, float64."""
     if kind == PERIODIC:  # 1, cos, sin, cos, sin, ...
         wave = np.arange(n)
         angle = 2.0 * np.pi * (np.outer(np.arange(n), (wave + 1) // 2) % n) / n
@@ -73,7 +73,7 @@ def eigenvectors(n: int, kind: Kind) -> np.ndarray:
 
 
 def _transforms(kind: Kind) -> tuple[Transform, Transform]:
-    """Forward and back along one axis: real to real, as many numbers as before, in the order of
+    """The forward and the inverse transform along one axis: n real numbers to n real numbers, in the order of
     `eigenvalues`."""
     if kind == PERIODIC:
         return scipy.fftpack.rfft, scipy.fftpack.irfft
@@ -86,11 +86,11 @@ def _transforms(kind: Kind) -> tuple[Transform, Transform]:
 
 
 class FastBoxSolve:
-    """x = A^-1 x in the empty box, by SciPy's transforms (pocketfft), in place on the CPU: O(n log n).
+    """x = B^-1 x in the empty box, in place on the CPU, by SciPy's transforms (pocketfft): O(n log n) operations.
 
-    Three passes over the box, 24 bytes a cell: planes of constant x forward along z and y; planes of constant
-    y forward along x, divided, and back; planes of constant x back. Each plane is finished while it is in
-    cache.
+    Makes three passes over the box, 24 bytes per cell: planes of constant x are transformed along z and y; planes of
+    constant y are transformed along x, divided by the eigenvalues and transformed back; planes of constant x are
+    transformed back. Each plane stays in the cache during its pass.
     """
 
     def __init__(self, grid: Grid, threads: int) -> None:
@@ -106,18 +106,21 @@ class FastBoxSolve:
         self.layers = max(1, _BLOCK_BYTES // (4 * nx * nz))  # of constant y
 
     def __call__(self, x: torch.Tensor, window: Window | None = None) -> None:
-        """Flat float32 on the CPU. Where no face is open the result has zero mean, and that of `x` is
-        ignored. With a `window` planes of x outside it need not be filled, rows of its planes outside it are
-        zero, and the result is right in its rows only: half of the work for a window of a third."""
-        nx, ny, _ = self.shape
-        wave = x.numpy().reshape(self.shape)
-        x0, x1, y0, y1 = window or (0, nx, 0, ny)
-        self._each(x0, x1, self.planes, lambda a, b: self._plane(wave, a, b, y0, y1, back=False))
-        self._each(0, ny, self.layers, lambda a, b: self._layers(wave, a, b, x0, x1))
-        self._each(x0, x1, self.planes, lambda a, b: self._plane(wave, a, b, y0, y1, back=True))
+        """Replace `x` (flat float32 on the CPU) by the solution.
 
-    def _each(self, first: int, last: int, step: int, work: Callable[[int, int], None]) -> None:
-        """Do all of first .. last - 1 in steps, on all threads; which does what makes no difference."""
+        If no face is open, the mean of `x` is ignored and the result has zero mean. `window`: see
+        `pressure.BoxSolve`; a window of a third of the box halves the work.
+        """
+        nx, ny, _ = self.shape
+        box = x.numpy().reshape(self.shape)
+        x0, x1, y0, y1 = window or (0, nx, 0, ny)
+        self._in_blocks(x0, x1, self.planes, lambda a, b: self._plane(box, a, b, y0, y1, back=False))
+        self._in_blocks(0, ny, self.layers, lambda a, b: self._layers(box, a, b, x0, x1))
+        self._in_blocks(x0, x1, self.planes, lambda a, b: self._plane(box, a, b, y0, y1, back=True))
+
+    def _in_blocks(self, first: int, last: int, step: int, work: Callable[[int, int], None]) -> None:
+        """Call `work(a, b)` for blocks of `step` indices from `first` to `last` - 1, on all threads. The result does
+        not depend on which thread takes which block."""
         if self.pool is None:
             for block in _blocks(first, last, step):
                 work(*block)
@@ -132,7 +135,7 @@ class FastBoxSolve:
         list(self.pool.map(several, parts))
 
     def _plane(self, wave: np.ndarray, a: int, b: int, y0: int, y1: int, back: bool) -> None:
-        """Planes a .. b - 1 of constant x, along z and y, or back."""
+        """Transform planes a to b - 1 of constant x along z and y, or back."""
         if back:
             self._along(1, wave[a:b], self.back)
             self._along(2, wave[a:b, y0:y1], self.back)
@@ -140,14 +143,14 @@ class FastBoxSolve:
             self._along(2, wave[a:b, y0:y1], self.forward)
             self._along(1, wave[a:b], self.forward)
 
-    def _along(self, axis: int, part: np.ndarray, by: tuple[Transform, ...]) -> None:
+    def _along(self, axis: int, part: np.ndarray, transforms: tuple[Transform, ...]) -> None:
         if self.shape[axis] > 1:  # a single cell is its own eigenvector
-            result = by[axis](part, axis=axis, overwrite_x=True)
+            result = transforms[axis](part, axis=axis, overwrite_x=True)
             if not np.may_share_memory(result, part):
                 part[...] = result
 
     def _layers(self, wave: np.ndarray, a: int, b: int, x0: int, x1: int) -> None:
-        """Planes a .. b - 1 of constant y: along x, divided by the eigenvalues, and back."""
+        """Transform planes a to b - 1 of constant y along x, divide by the eigenvalues, and transform back."""
         nx, _, nz = self.shape
         padding = _PADDING if nz >= _PADDING else 0
         block = np.empty((nx, b - a, nz + padding), np.float32)[:, :, :nz]
@@ -159,7 +162,7 @@ class FastBoxSolve:
         total = x[:, None, None] + (y[a:b, None] + z)
         if total[0, 0, 0] == 0.0:
             total[0, 0, 0] = np.inf
-        with np.errstate(all="ignore"):  # a number that is none shows in the residual
+        with np.errstate(all="ignore"):  # values that are not finite show in the residual
             block /= total
         self._along(0, block, self.back)
         wave[x0:x1, a:b] = block[x0:x1]
@@ -170,7 +173,7 @@ def _blocks(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 class MatrixBoxSolve:
-    """The same by matrix products: O(n^(4/3)) operations, which a GPU has to spare, on any device."""
+    """x = B^-1 x by matrix products on any device: O(n^(4/3)) operations, which GPUs do fast."""
 
     def __init__(self, grid: Grid, device: str) -> None:
         self.shape = grid.cells
@@ -179,7 +182,7 @@ class MatrixBoxSolve:
         self.bases = [torch.from_numpy(eigenvectors(*axis).astype(np.float32)).to(device) for axis in axes]
 
     def __call__(self, x: torch.Tensor, window: Window | None = None) -> None:
-        """As FastBoxSolve; outside a `window`, `x` must be zero all the same."""
+        """As `FastBoxSolve`, except that `x` must be zero everywhere outside a `window`."""
         a, b, c = self.bases
         nx = self.shape[0]
         wave = torch.matmul(b.T, x.view(self.shape) @ c)

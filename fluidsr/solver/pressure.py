@@ -19,27 +19,35 @@ from fluidsr.solver.kernels_pressure import apply_matrix, cg_direction, cg_updat
 from fluidsr.solver.state import zeros
 from fluidsr.solver.sums import Norms, Sums
 
-# What rounding of p in float32 leaves of a residual, as a share of |p| (L2). To go below it takes another
-# solve, of what is left, and iterating on before that one is in vain.
+# The residual that rounding of p to float32 leaves, relative to |p| (L2). Further iterations cannot reduce it; only a
+# new solve for the remaining divergence can.
 ROUNDING_OF_P = 3e-7
 
 
 class BoxSolve(Protocol):
-    """x = B^-1 x, in place."""
+    """x = B^-1 x in place, with B the matrix of the empty box."""
 
     def __call__(self, x: torch.Tensor, window: tuple[int, int, int, int] | None = None) -> None:
-        """With a `window`, (first, one past the last) row along x and along y: `x` is zero elsewhere, and
-        planes of x outside it need not even be filled; the result is right there only."""
+        """Solve for `x`, flat, one number per cell.
+
+        `window`: (first, one past the last) row along x, then along y. `x` must be zero in other rows (planes of
+        constant x outside it may hold anything), and the result is only valid inside it.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class SolveReport:
-    """What a pressure solve did: `iterations` of conjugate gradients, each with one application of the
-    preconditioner; `residual`, the L2 norm of what is left of the right-hand side relative to what it was,
-    measured on the velocity itself; `max_divergence`, the greatest |net outflow| * dt / h of a fluid cell
-    (the share of its volume that a cell gains or loses in the substep); `max_speed`, the greatest velocity
-    component on a face, m/s."""
+    """The outcome of a projection.
+
+    Attributes:
+        iterations: conjugate gradient iterations, each with one application of the preconditioner.
+        residual: L2 norm of the divergence relative to its initial value, measured on the velocity itself.
+        max_divergence: greatest |net outflow| * dt / h of a fluid cell, which is the share of its volume that a cell
+            gains or loses in the substep.
+        max_speed: greatest velocity component on a face, m/s.
+        converged: whether residual and divergence are within their limits.
+    """
 
     iterations: int
     residual: float
@@ -48,7 +56,8 @@ class SolveReport:
     converged: bool
 
     def followed_by(self, other: SolveReport) -> SolveReport:
-        """What two solves in a row did: iterations of both, the worse residual and divergence, the later speed."""
+        """The report of two successive projections: the sum of the iterations, the worse residual and divergence, the
+        later speed."""
         return SolveReport(
             self.iterations + other.iterations,
             max(self.residual, other.residual),
@@ -61,16 +70,19 @@ class SolveReport:
 class PressureSolve(Protocol):
     """Solves A p = r."""
 
-    exact: bool  # one iteration leaves nothing but rounding
+    exact: bool  # whether one iteration solves the equation up to rounding
 
     def solve(self, r: torch.Tensor, small_enough: Callable[[Norms], bool], most: int) -> int:
-        """Replace `r` (flat, one number a cell) by the solution p, whose residual is small enough but for
-        rounding, or what `most` iterations reach; returns their number, at least one."""
+        """Replace the right-hand side `r` (flat, one number per cell) by the solution p.
+
+        Iterates until `small_enough(norms of the residual)`, the limit of rounding, or `most` iterations. Returns the
+        number of iterations, at least one.
+        """
         ...
 
 
 class DirectSolve:
-    """Without solids: one box solve."""
+    """The solution in a box without solids, by one box solve."""
 
     exact = True
 
@@ -84,24 +96,23 @@ class DirectSolve:
 
 
 class BandedConjugateGradients:
-    """Conjugate gradients (Hestenes and Stiefel 1952) on the band, preconditioned by smoothing in the band, a
-    solve of the box as if it were empty, and smoothing again.
+    """Conjugate gradients (Hestenes and Stiefel 1952) on the boundary band. The preconditioner smooths in the band,
+    solves the box as if it were empty, and smooths again.
 
-    With S the smoothing and G the box solve, seen by fluid cells only, the error of one application is
-    (1 - S^T A)(1 - G A)(1 - S A): symmetric, and positive definite because A <= B. The box solve knows
-    everything about the flow but the solids; what it gets wrong is worst in cells that are nearly full, whose
-    rows are tiny, and that is what smoothing repairs. Bodies of fluid kept apart by thin plates cost
-    iterations, because the box sees through them.
+    With S the smoothing and G the box solve, restricted to fluid cells, the error propagation of one application is
+    (1 - S^T A)(1 - G A)(1 - S A): symmetric, and positive definite because A <= B. The box solve is exact except for
+    the solids. Its error is largest in cells that are nearly full of solid, whose rows of A are tiny; smoothing reduces
+    this part. Bodies of fluid that thin plates separate cost iterations, because the box solve ignores the plates.
 
-    An iteration touches the box only in its one box solve: vectors are kept in the band. The solution is put
-    together at the end, by one more box solve of the right-hand side and of what the iterations have added to
-    it in the band.
+    An iteration accesses the whole box only in its box solve; all vectors live in the band. The solution is assembled
+    at the end by one more box solve, of the right-hand side plus the `source` that the iterations have accumulated in
+    the band, to which their `local` parts are added.
     """
 
     exact = False
 
     def __init__(self, box: BoxSolve, band: BoundaryBand, work: torch.Tensor) -> None:
-        """`work`: scratch, one number a cell."""
+        """`work`: flat float32 scratch, one number per cell of the box."""
         self.box, self.band, self.work = box, band, work
         device = str(work.device)
         vectors = [zeros(band.count + 1, device) for _ in range(14)]
@@ -124,7 +135,7 @@ class BandedConjugateGradients:
         while iterations < most and not (small_enough(left) or left.l2 < unseen):
             self._precondition()
             new = self.sums.sum()
-            if not new > 0.0:  # nothing left to descend along: r is zero, or rounding
+            if not new > 0.0:  # r is zero, or rounding
                 break
             step = (new / old if old else 0.0, self.z, self.image, self.s, self.before)
             band_kernels.cg_direction(*step, self.d, self.ad, self.ds, self.dl, self.sums.buffer, count)
@@ -145,7 +156,7 @@ class BandedConjugateGradients:
         return iterations
 
     def _precondition(self) -> None:
-        """In the band: z = M^-1 r, image = A z, and s, where z = B^-1 s + before. Sums r . z."""
+        """In the band, compute z = M^-1 r, image = A z, and s with z = B^-1 s + before. Leaves r . z in `sums`."""
         band = self.band
         band.smooth(self.before, self.r, forward=True)
         band_kernels.residual(self.r, self.before, self.s, band.beside, band.weights, band.count)
@@ -169,7 +180,7 @@ class BandedConjugateGradients:
 
 
 class ConjugateGradients:
-    """Plain conjugate gradients (Saad 2003, alg. 6.18): iterations grow with the resolution."""
+    """Conjugate gradients without a preconditioner (Saad 2003, alg. 6.18). The iterations grow with the resolution."""
 
     exact = False
 

@@ -25,17 +25,16 @@ from fluidsr.solver.setup import Numerics
 from fluidsr.solver.sums import Norms, Sums
 from fluidsr.solver.workspace import Workspace
 
-# A cell may gain or lose at most this share of its volume in a substep: every projection ends below it.
+# A projection converges only if no cell gains or loses more than this share of its volume in a substep.
 MAX_DIVERGENCE = 1e-3
-# Divergence below this share of the greatest speed (root mean square) is float32 rounding of the velocity
-# itself.
+# A root mean square of the divergence below this share of the greatest speed is float32 rounding of the velocity.
 ROUNDING = 3e-7
 
 Faces = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Projection:
-    """The pressure solve of one grid, whose geometry may change between substeps."""
+    """Projects the velocity of one grid, whose geometry may change between substeps."""
 
     def __init__(
         self,
@@ -44,11 +43,17 @@ class Projection:
         numerics: Numerics,
         device: str,
         workspace: Workspace,
-        made: torch.Tensor | None = None,
+        outflow: torch.Tensor | None = None,
     ) -> None:
-        """`made`: flat, m/s, what is to flow out of each cell that solids and sources do not push; read again by every
-        projection."""
-        self.grid, self.numerics, self.device, self.made = grid, numerics, device, made
+        """Args:
+        grid: the grid of the velocity.
+        geometry: the initial geometry.
+        numerics: preconditioner, tolerance and iterations of the pressure solve.
+        device: torch device of the velocity.
+        workspace: lends scratch memory, two numbers per cell.
+        outflow: flat, m/s, the flux that expanding gas drives out of each cell; read again by every projection.
+        """
+        self.grid, self.numerics, self.device, self.outflow = grid, numerics, device, outflow
         self.ends = grid.beyond(grid.opened)
         cells = math.prod(grid.cells)
         self.r = workspace.take("projection", cells)
@@ -62,16 +67,14 @@ class Projection:
         self.update(geometry)
 
     def update(self, geometry: Geometry) -> None:
-        """Solve for another geometry from now on.
-
-        Costs about three passes over the weights, and 140 bytes of memory for each cell near a solid.
-        """
+        """Change the geometry. Costs about three passes over the weights, and 140 bytes of memory per cell near a
+        solid."""
         self.weights = self._faces(geometry.weights)
         band = BoundaryBand(geometry, self.weights, self.ends, self.work.view(torch.int32), self.device)
         self.plain = band.plain
-        if geometry.wall_flux is not None:  # rows where volume is made without a wall
-            made = torch.from_numpy(np.any(geometry.wall_flux != 0, axis=2).reshape(-1)).to(self.device)
-            self.plain[made] = 0
+        if geometry.wall_flux is not None:  # rows with a volume source are not plain, even far from any wall
+            sourced = torch.from_numpy(np.any(geometry.wall_flux != 0, axis=2).reshape(-1)).to(self.device)
+            self.plain[sourced] = 0
         self.fluid_cells = int(np.count_nonzero(geometry.fluid))
         moving = geometry.wall_flux is not None and geometry.solid_velocity is not None
         self.moving = int(moving)
@@ -82,7 +85,7 @@ class Projection:
             assert geometry.wall_flux is not None and geometry.solid_velocity is not None
             self.wall_flux = self._flat(geometry.wall_flux)
             self.solid_velocity = self._faces(geometry.solid_velocity)
-        if moving or self.made is not None:
+        if moving or self.outflow is not None:
             self.pockets = [torch.from_numpy(pocket).to(self.device) for pocket in geometry.pockets]
         self.solver: PressureSolve
         if self.box is None:
@@ -95,9 +98,11 @@ class Projection:
             self.solver = BandedConjugateGradients(self.box, band, self.work)
 
     def measure(self, velocity: Faces) -> Norms:
-        """Norms of the net outflow of cells, less what is `made` there, and the greatest face speed; leaves it negated
-        in `self.r`. Where walls move into a pocket, which nothing can leave, or gas is made in one, the mean that no
-        pressure can take away is left out."""
+        """Compute the right-hand side of the pressure equation, `self.r` = prescribed less actual net outflow of each
+        cell (m/s), and return its norms and the greatest face speed.
+
+        The mean over a pocket is subtracted if walls move into it or gas expands in it: no pressure can remove it.
+        """
         cells, buffer = self.grid.cells, self.sums.buffer
         negative_divergence(
             *velocity,
@@ -110,25 +115,25 @@ class Projection:
             self.ends,
             self.moving,
         )
-        now = self.sums.norms()
-        if not self.pockets and self.made is None:
-            return now
-        if self.made is not None:
-            self.r += self.made
+        norms = self.sums.norms()
+        if not self.pockets and self.outflow is None:
+            return norms
+        if self.outflow is not None:
+            self.r += self.outflow
         for pocket in self.pockets:
             self.r[pocket] -= self.r[pocket].to(torch.float64).mean().to(torch.float32)
         kernels_pressure.norms(self.r, buffer, *cells)
-        left = self.sums.norms()
-        return Norms(left.l2, left.greatest, now.max_speed)
+        deflated = self.sums.norms()
+        return Norms(deflated.l2, deflated.greatest, norms.max_speed)
 
     def project(self, velocity: Faces, seconds: float) -> SolveReport:
         """Make `velocity` (MAC faces, m/s, in place) discretely divergence-free in fluid cells.
 
-        On return closed faces carry the flow of their solid (none through the walls of the box), the L2 norm of
-        the divergence is at most `tolerance` of what it was (or rounding), and no cell gains or loses more
-        than MAX_DIVERGENCE of its volume in `seconds`; or the report says that it has not converged, because of
-        too few iterations or a number that is not finite. The residual is measured on the velocity itself, and
-        solved for again where rounding hid a part of it (iterative refinement).
+        On return closed faces carry the velocity of their solid (0 on the walls of the box), the L2 norm of the
+        divergence has been reduced to `tolerance` times its initial value (or to rounding), and no cell gains or loses
+        more than MAX_DIVERGENCE of its volume in `seconds`. If `converged` is false in the report, iterations did not
+        suffice or a value is not finite. The residual is measured on the velocity itself; if rounding has hidden a part
+        of it, the remainder is solved for again (iterative refinement).
         """
         numerics, per_volume = self.numerics, seconds / self.grid.cell_size
         before = now = self.measure(velocity)
@@ -142,14 +147,14 @@ class Projection:
             )
 
         while not small_enough(now) and math.isfinite(now.l2) and iterations < numerics.max_iterations:
-            # The margin allows for the difference between the residual that a solve updates and the true one.
-            most = numerics.max_iterations - iterations
-            iterations += self.solver.solve(self.r, lambda left: small_enough(left, 0.8), most)
+            # The margin allows for the difference between the residual that the solve updates and the true one.
+            remaining = numerics.max_iterations - iterations
+            iterations += self.solver.solve(self.r, lambda left: small_enough(left, 0.8), remaining)
             self._subtract_gradient(velocity)
             now = self.measure(velocity)
         if iterations == 0:
             self.r.zero_()
-            self._subtract_gradient(velocity)  # sets the closed faces, which advection does not
+            self._subtract_gradient(velocity)  # for the closed faces, which advection does not set
             now = self.measure(velocity)
         residual = now.l2 / before.l2 if before.l2 != 0 else 0.0
         return SolveReport(
@@ -157,8 +162,8 @@ class Projection:
         )
 
     def _subtract_gradient(self, velocity: Faces) -> None:
-        """Of the pressure in `self.r`. The second copy of a periodic face is made from the first: compilers may
-        round twice the same formula differently."""
+        """Subtract the gradient of the pressure in `self.r` from `velocity` and set its closed faces. The second copy
+        of a periodic face is copied from the first, as a compiler may round the two computations differently."""
         subtract_gradient(
             *velocity, self.r, *self.weights, *self.solid_velocity, self.plain, *self.grid.cells, self.ends,
             self.moving,

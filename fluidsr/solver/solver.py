@@ -30,26 +30,33 @@ from fluidsr.solver.sources import Emitter
 from fluidsr.solver.state import DYES, State, to_faces
 from fluidsr.solver.workspace import Workspace
 
-# What a running solver holds for each cell, at most: state 20 (density, temperature, three velocities), workspace 42
-# (the ends of its rows included), geometry 13, solids 9, sums and the border's faces 6. Without heat 4 less, without
-# solids 21 less; with fuel BYTES_OF_FUEL more, with colors BYTES_OF_COLOR, with reflection 12. In a substep in which
-# solids move 16 more, with nozzles 28.
+# The memory of a running solver per cell, at most: state 20 (density, temperature, three velocities), workspace 42
+# (including the ends of its rows), geometry 13, solids 9, sums and the faces of the border 6. Without heat it is 4
+# less, without solids 21 less; with fuel BYTES_OF_FUEL more, with colors BYTES_OF_COLOR more, with reflection 12 more.
+# A substep in which solids move takes another 16, nozzles another 28.
 BYTES_PER_CELL = 90
-BYTES_OF_FUEL = 8  # fuel, and the volume that it makes
-BYTES_OF_COLOR = (
-    12 + 40
-)  # three dyes; 16 each for the colors of a frame and what they are made from, fading with it
+BYTES_OF_FUEL = 8  # fuel, and the outflow of the gas that it produces
+BYTES_OF_COLOR = 12 + 40  # three dyes, and the temporary arrays that compute a frame's colors from them
 
-MOST_DENSER = 100.0  # times what was put in; advection adds nothing, solids that move press some together
+# Density may exceed what was emitted by this factor. Advection adds nothing; moving solids compress some smoke.
+MOST_DENSER = 100.0
 
 
 @dataclass(frozen=True)
 class AdvanceReport:
-    """What one `advance` did. `cfl`: the most cells that flow crossed in a substep; `max_speed`: greatest
-    velocity component at the end, m/s; `pressure_iterations` of each substep; `residual` and
-    `max_divergence`: the worst of all substeps (see SolveReport); `total_density`: density integrated over
-    the domain, m³ (2-D: m²); `seconds` of wall time by stage; `energy_lost`: the kinetic energy that advection
-    of the velocity took from the flow, in the unit of `Solver.kinetic_energy`, None where it was not measured."""
+    """What one `advance` did.
+
+    Attributes:
+        substeps: their number.
+        cfl: the most cells that the flow crossed in a substep.
+        max_speed: greatest velocity component at the end, m/s.
+        pressure_iterations: of each substep.
+        residual, max_divergence: the worst of all substeps (see SolveReport).
+        total_density: density integrated over the domain, m³ (2-D: m²).
+        seconds: wall time by stage.
+        energy_lost: kinetic energy that the advection of velocity dissipated, in the unit of `Solver.kinetic_energy`;
+            None if it was not measured.
+    """
 
     substeps: int
     cfl: float
@@ -99,27 +106,30 @@ class Solver:
         self._fire: Fire | None = None
         if setup.burns:
             self._fire = Fire(grid, setup.physics.combustion, flows, self.device)
-        made = self._fire.made if self._fire is not None else None
-        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace, made)
-        # Whether no gas is made and no cell is cut: then the sum over cells is a total that the flow keeps.
-        makes_gas = bool(self._inflows.sources) or made is not None
+        outflow = self._fire.outflow if self._fire is not None else None
+        self._projection = Projection(grid, flows, setup.numerics, self.device, self._workspace, outflow)
+        # Without volume sources and cut cells, advection conserves the sum of a field over the cells.
+        makes_gas = bool(self._inflows.sources) or outflow is not None
         self._divergence_free = not (makes_gas or setup.obstacles)
         self._reflects = setup.numerics.advection == "reflection"
-        kept = self._state.velocity if self._reflects else ()
-        self._unprojected = tuple(torch.empty_like(component) for component in kept)
+        unprojected = self._state.velocity if self._reflects else ()
+        self._unprojected = tuple(torch.empty_like(component) for component in unprojected)
         noise = [1 + (abs(source.noise.strength) if source.noise else 0) for source in setup.sources]
-        given = [(source.density or 0) * n for source, n in zip(setup.sources, noise, strict=True)]
-        self._most_given = max(given, default=0.0)
+        densities = [(source.density or 0) * n for source, n in zip(setup.sources, noise, strict=True)]
+        self._most_emitted = max(densities, default=0.0)
         fuels = [(source.fuel or 0) * n for source, n in zip(setup.sources, noise, strict=True)]
         self._most_fuel = max(fuels, default=0.0)
-        # The densest smoke that sources, fire and the caller can have put into a cell; and what `advance` left.
-        self._densest, self._densest_left = self._most_given, 0.0
+        # The greatest density that sources, fire and the caller can have put into a cell, and the greatest one at the
+        # end of the last `advance`.
+        self._densest, self._densest_left = self._most_emitted, 0.0
         self._max_speed = 0.0
-        self._balance: Balance | None = None  # during a substep in which solids move
-        self._unsettled = False  # solids have moved, and projection does not know yet
-        self._open_faces: torch.Tensor | None = None  # of the present geometry, where it has been asked for
+        self._balance: Balance | None = None  # only during a substep in which solids move
+        self._unsettled = (
+            False  # whether the geometry has changed since the operators were updated (`_settle`)
+        )
+        self._open_faces: torch.Tensor | None = None  # cache of `open_faces`
         self._stages: defaultdict[str, float] = defaultdict(float)
-        self._energy_lost: float | None = None  # so far in this `advance`; None: not asked for
+        self._energy_lost: float | None = None  # in this `advance`; None: not measured
         self._start_wind()
 
     def start_from(
@@ -131,11 +141,18 @@ class Solver:
         time: float = 0.0,
         fuel: torch.Tensor | None = None,
     ) -> None:
-        """Begin at `time` (s) with these fields at cell centres, `[x, y(, z)]`, velocity `[d, x, y(, z)]` in m/s
-        (None: as the solver itself begins); `seconds` is a frame's length: it says how much divergence is none.
+        """Start from given fields at the cell centres instead of from empty air.
 
-        On return velocity is divergence-free, beside what fuel that burns makes. Raises InputError for `fuel` where no
-        source gives any, SolverError where the projection fails.
+        Args:
+            density: `[x, y(, z)]`.
+            velocity: `[d, x, y(, z)]`, m/s; None keeps the solver's own initial velocity.
+            temperature: `[x, y(, z)]`, kelvin above ambient; None keeps it at 0.
+            seconds: length of a frame, which sets the divergence that the projection tolerates.
+            time: time of the fields, s.
+            fuel: `[x, y(, z)]`; None keeps it at 0.
+
+        On return the velocity is divergence-free apart from the expansion of burning fuel. Raises InputError for `fuel`
+        if no source emits any, SolverError if the projection fails.
         """
         if fuel is not None:
             if self._state.fuel is None:
@@ -156,12 +173,12 @@ class Solver:
         self._project(seconds, time)
 
     def advance(self, seconds: float, measure_energy: bool = False) -> AdvanceReport:
-        """Simulate the next `seconds`, in as many substeps as `cfl` asks for and `max_substeps` allows; with
-        `measure_energy` the report says what energy advection lost, at two more passes over the velocity a substep.
+        """Simulate the next `seconds`, in as many substeps as `cfl` requires and `max_substeps` allows.
 
-        On return velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
-        nothing. The same state, setup and seconds give the same bits. Raises SolverError where the
-        simulation diverges, density runs away, or solids leave no room for fluid.
+        With `measure_energy` the report contains `energy_lost`, at the cost of two passes over the velocity per
+        substep. On return the velocity is divergence-free to the tolerance and all fields are finite; 0 seconds change
+        nothing. The result is deterministic to the bit. Raises InputError for a duration that is negative or not
+        finite, SolverError if the simulation diverges, density grows without bound, or solids leave no room for fluid.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise InputError("advance", f"{seconds} s is not a duration", "give 0 or more seconds")
@@ -170,19 +187,21 @@ class Solver:
         densest = float(self._state.density.max())
         if densest > self._densest_left:
             self._densest = max(self._densest, densest)
-        start, left = self._state.time, seconds
+        start, remaining = self._state.time, seconds
         solves: list[SolveReport] = []
         cfl = 0.0
-        while left > 0:
-            # Computed for each substep, so that flow that accelerates within a frame gets shorter ones.
-            flow = left * self._expected_speed(left) / (self.setup.grid.cell_size * self.setup.cfl)
-            required = max(flow, self._solids.required_substeps(self._state.time, self._state.time + left))
+        while remaining > 0:
+            # Recomputed for each substep, so that they get shorter when the flow accelerates within a frame.
+            flow = remaining * self._expected_speed(remaining) / (self.setup.grid.cell_size * self.setup.cfl)
+            required = max(
+                flow, self._solids.required_substeps(self._state.time, self._state.time + remaining)
+            )
             allowed = self.setup.max_substeps - len(solves)
             count = max(1, min(allowed, math.ceil(required - 1e-6)))
-            dt = left / count
+            dt = remaining / count
             cfl = max(cfl, self._max_speed * dt / self.setup.grid.cell_size)
-            left = left - dt if count > 1 else 0.0
-            solves.append(self._step(dt, start + (seconds - left)))
+            remaining = remaining - dt if count > 1 else 0.0
+            solves.append(self._step(dt, start + (seconds - remaining)))
         totals = {name: float(s.sum(dtype=torch.float64)) for name, s in self._state.scalars.items()}
         if not math.isfinite(sum(totals.values())):
             raise self._not_finite(" or ".join(totals))
@@ -200,8 +219,8 @@ class Solver:
         )
 
     def _step(self, dt: float, until: float) -> SolveReport:
-        """One substep of `dt` seconds. Emission follows advection, so that the velocity that moves things is always
-        the projected one: what a source gives reaches its surroundings as a pressure first."""
+        """One substep of `dt` seconds, which ends at the time `until` (s). Emission follows advection, so that only
+        projected velocity advects anything: the push of a source first acts on its surroundings as a pressure."""
         if self._reflects:
             return self._reflected_step(dt, until)
         self._trace(dt)
@@ -212,22 +231,25 @@ class Solver:
         return self._project(dt, until)
 
     def _reflected_step(self, dt: float, until: float) -> SolveReport:
-        """One substep by advection-reflection (Zehnder, Narain and Thomaszewski 2018, algorithm 2). Projection takes
-        energy that advection has put into the gradient part; between two halves of the step that part is turned
-        around instead, u = 2 P(u~) - u~, and the second half gives most of it back."""
+        """One substep by advection-reflection (Zehnder, Narain and Thomaszewski 2018, algorithm 2).
+
+        Projection removes the energy that advection has moved into the gradient part of the velocity. Between the two
+        halves of the step this part is reflected instead, u = 2 P(u~) - u~, and the second half returns most of its
+        energy to the flow.
+        """
         half, velocity = dt / 2, self._state.velocity
         self._trace(half)
         self._advect_scalars(half)
         self._advect_velocity()
         self._move_to(until - half)
         self._add_sources_and_forces(half)
-        for kept, component in zip(self._unprojected, velocity, strict=True):
-            kept.copy_(component)
+        for unprojected, component in zip(self._unprojected, velocity, strict=True):
+            unprojected.copy_(component)
         first = self._project(half, until - half)
         self._trace(half)
         self._advect_scalars(half)
-        for kept, component in zip(self._unprojected, velocity, strict=True):
-            component.mul_(2.0).sub_(kept)
+        for unprojected, component in zip(self._unprojected, velocity, strict=True):
+            component.mul_(2.0).sub_(unprojected)
         self._advect_velocity()
         self._move_to(until)
         self._add_sources_and_forces(half)
@@ -254,8 +276,8 @@ class Solver:
                 rates.append(physics.dissipation_density)
             self._solids.extrapolate(scalars, ())
             for scalar, rate in zip(scalars, rates, strict=True):
-                given = self._solids.block_leaks(scalar, self._advection, reach)
-                self._advection.amount(scalar, reach, math.exp(-rate * dt), self._divergence_free, given)
+                fixed = self._solids.block_leaks(scalar, self._advection, reach)
+                self._advection.amount(scalar, reach, math.exp(-rate * dt), self._divergence_free, fixed)
 
     def _advect_velocity(self) -> None:
         with self._timed("advect"):
@@ -268,12 +290,13 @@ class Solver:
                 self._energy_lost -= self.kinetic_energy()
 
     def _move_to(self, time: float) -> None:
-        """Move solids and sources to `time` (s), and update what depends on their positions."""
+        """Move solids and sources to `time` (s) and update everything that depends on their positions, except for the
+        operators that `_settle` updates."""
         with self._timed("solids"):
             try:
                 parts = (self._balance.part,) if self._balance is not None else ()
                 geometry = self._solids.move(time, (*self._state.scalars.values(), *parts))
-            except InputError as error:  # of the cut cells: solids have closed in on all air
+            except InputError as error:  # from the cut cells: moving solids have left no room for air
                 remedy = "reduce their motion, or end the scene earlier"
                 raise SolverError(f"t = {time:.4g} s", f"{error.where}: {error.what}", remedy) from None
             if geometry is not None:
@@ -289,8 +312,8 @@ class Solver:
                     emitter.place(self.geometry, time)
 
     def _settle(self, until: float) -> None:
-        """Update the operators that solve equations to the present geometry. (Not in `_move_to`: this overwrites the
-        traced paths, which emission reads.)"""
+        """Update projection, combustion and diffusion after a change of the geometry, for a substep that ends at
+        `until` (s). `_move_to` must not do this, as it overwrites the traced paths, which emission still reads."""
         if self._unsettled:
             try:
                 flows = self._inflows.over(self.geometry, self._state.time, until)
@@ -315,7 +338,7 @@ class Solver:
         if self._fire is not None:
             with self._timed("burn"), dyed(self._state, SMOKE_COLOR):
                 self._fire.burn(self._state, dt)
-            # Sources replace the fuel that burns, so in still air its smoke accumulates in one place.
+            # Sources replace burnt fuel, so in still air the smoke of several substeps adds up in one cell.
             combustion = self._fire.combustion
             self._densest += combustion.smoke * min(combustion.burn_rate * dt, self._most_fuel)
         with self._timed("forces"):
@@ -332,6 +355,8 @@ class Solver:
             self._solids.damp_thin_layers(self._state.velocity)
 
     def _project(self, dt: float, until: float) -> SolveReport:
+        """Project the velocity at the end of a substep and set the time to `until` (s). Raises SolverError if the
+        pressure solve does not converge."""
         self._settle(until)
         with self._timed("project"):
             self._inflows.renew(self._projection, until)
@@ -343,7 +368,7 @@ class Solver:
         return report
 
     def _start_wind(self) -> None:
-        """The wind blows from the start, and around what stands in it: only projected velocity moves anything."""
+        """Start with the wind everywhere, projected so that it flows around solids."""
         wind = self.setup.physics.wind
         if wind is None or not any(wind):
             return
@@ -352,8 +377,8 @@ class Solver:
         self._project(self.setup.grid.cell_size / max(map(abs, wind)), 0.0)
 
     def _expected_speed(self, seconds: float) -> float:
-        """The greatest velocity component now, or that a source or a solid is about to give within
-        `seconds`, m/s."""
+        """The greatest velocity component (m/s) at present or that a source or a solid will impose within the next
+        `seconds`."""
         now = self._state.time
         active = (emitter.speed(now, now + seconds) for emitter in self._emitters if emitter.active(now))
         return max(self._max_speed, self._solids.speed(now, now + seconds), *active, 0.0)
@@ -370,7 +395,7 @@ class Solver:
         )
 
     def _check_density(self) -> None:
-        """Raise SolverError where the flow has made smoke a great deal denser than what was put in."""
+        """Raise SolverError if the smoke has become much denser than sources and fire can account for."""
         self._densest_left = densest = float(self._state.density.max())
         if densest > MOST_DENSER * self._densest:
             raise SolverError(
@@ -379,10 +404,10 @@ class Solver:
                 "lower time.cfl or raise time.max_substeps, or let solids move more slowly",
             )
 
-    def _not_finite(self, what: str) -> SolverError:
+    def _not_finite(self, fields: str) -> SolverError:
         return SolverError(
             f"t = {self.time:.4g} s",
-            f"{what} is no longer finite (the simulation blew up)",
+            f"{fields} is no longer finite (the simulation blew up)",
             "lower time.cfl or raise time.max_substeps, or weaken sources and buoyancy",
         )
 
@@ -399,33 +424,33 @@ class Solver:
 
     @property
     def density(self) -> torch.Tensor:
-        """[x, y(, z)]: a view of the solver's own array, valid until the next `advance`."""
+        """Density of the smoke, `[x, y(, z)]`: a view of the solver's own array, valid until the next `advance`."""
         return self._state.density.view(self.setup.grid.shape)
 
     @property
     def temperature(self) -> torch.Tensor:
-        """Kelvin above ambient, [x, y(, z)]: a view of the solver's own array, valid until the next
-        `advance`. Where no source has a temperature the array is made when it is first asked for."""
+        """Kelvin above ambient, `[x, y(, z)]`: a view of the solver's own array, valid until the next `advance`.
+        If no source has a temperature, the array is created on first access."""
         return self._temperature().view(self.setup.grid.shape)
 
     @property
     def fuel(self) -> torch.Tensor | None:
-        """Fuel left to burn, [x, y(, z)]: a view of the solver's own array, valid until the next `advance`; None where
-        no source gives any."""
+        """Unburnt fuel, `[x, y(, z)]`: a view of the solver's own array, valid until the next `advance`; None if no
+        source emits fuel."""
         return None if self._state.fuel is None else self._state.fuel.view(self.setup.grid.shape)
 
     def flame(self) -> torch.Tensor | None:
-        """How bright the flame is, 0 to 1, [x, y(, z)], a new tensor; None where no source gives fuel."""
+        """Brightness of the flame, 0 to 1, `[x, y(, z)]`, a new tensor; None if no source emits fuel."""
         if self.fuel is None:
             return None
         return flame_of(self.fuel, self.temperature, self.setup.physics.combustion.coldest)
 
     def color(self) -> torch.Tensor | None:
-        """Red, green and blue of the smoke, [3, x, y(, z)], a new tensor; None where no source gives a color."""
+        """Red, green and blue of the smoke, `[3, x, y(, z)]`, a new tensor; None if no source has a color."""
         if not self._state.dye:
             return None
-        given = [source.color or SMOKE_COLOR for source in self.setup.sources]
-        return color_of(self._state, self.setup.grid.shape, [SMOKE_COLOR, *given])
+        colors = [source.color or SMOKE_COLOR for source in self.setup.sources]
+        return color_of(self._state, self.setup.grid.shape, [SMOKE_COLOR, *colors])
 
     def _temperature(self) -> torch.Tensor:
         if self._state.temperature is None:
@@ -433,12 +458,12 @@ class Solver:
         return self._state.temperature
 
     def solid(self) -> torch.Tensor | None:
-        """Share of each cell that obstacles fill at present, [x, y(, z)], a new tensor; None without any."""
+        """Share of each cell that obstacles fill at present, `[x, y(, z)]`, a new tensor; None without obstacles."""
         share = self._solids.solid_fraction()
         return None if share is None else share.view(self.setup.grid.shape)
 
     def velocity(self) -> torch.Tensor:
-        """[d, x, y(, z)], m/s, a new tensor: at each cell centre the mean of the two opposite faces."""
+        """Velocity at the cell centres, `[d, x, y(, z)]`, m/s, a new tensor: the means of opposite faces."""
         grid = self.setup.grid
         centred = []
         for axis in range(grid.dim):
@@ -449,7 +474,8 @@ class Solver:
         return torch.stack(centred)
 
     def kinetic_energy(self) -> float:
-        """Half the square of the velocity, integrated over the domain from its faces: m⁵/s² (2-D: m⁴/s²)."""
+        """Kinetic energy of air of unit density: half the squared face velocity, integrated over the domain, in m⁵/s²
+        (2-D: m⁴/s²)."""
         grid = self.setup.grid
         squares = (
             float(faces.square().sum(dtype=torch.float64)) for faces in self._state.velocity[: grid.dim]
@@ -457,8 +483,9 @@ class Solver:
         return 0.5 * sum(squares) * grid.cell_size**grid.dim
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Copies of everything that `restore` needs to continue bit-identically, on the CPU; flat face arrays.
-        `densest` [2]: the densest smoke that was put in, and that the last `advance` left."""
+        """CPU copies of everything that `restore` needs to continue bit-identically: flat arrays of the scalars and of
+        the face velocities, `time`, and `densest` [2], the greatest density that was put in and the greatest one at the
+        end of the last `advance`."""
         named = self._arrays()
         copies = {name: array.detach().to("cpu", copy=True) for name, array in named.items()}
         return copies | {
@@ -467,8 +494,8 @@ class Solver:
         }
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go back to what `state()` returned from a solver of the same setup; without `densest` its smoke counts as
-        put in. Raises InputError where it does not fit."""
+        """Return to a `state()` of a solver of the same setup. If `densest` is missing, all present smoke counts as
+        emitted. Raises InputError if an array is missing, has another size or is not finite."""
         if "temperature" in state:
             self._temperature()
         elif not self._heated:
@@ -486,14 +513,14 @@ class Solver:
                 raise InputError(
                     "state", f"'{name}' is not finite", "restore one from before the run diverged"
                 )
-        if self._fire is not None and self._fire.made is not None:
-            self._fire.made.zero_()
-        self._densest, self._densest_left = self._most_given, 0.0
+        if self._fire is not None and self._fire.outflow is not None:
+            self._fire.outflow.zero_()
+        self._densest, self._densest_left = self._most_emitted, 0.0
         if "densest" in state:
             densest, self._densest_left = map(float, state["densest"])
             self._densest = max(self._densest, densest)
         self._state.time = float(state["time"])
-        self._move_to(self._state.time)  # first: it changes fields
+        self._move_to(self._state.time)  # before the fields are copied, as it changes them
         for name, array in named.items():
             array.copy_(state[name])
         for axis in range(self.setup.grid.dim):
@@ -502,11 +529,11 @@ class Solver:
         self._max_speed = self._projection.measure(self._state.velocity).max_speed
 
     def adopt(self, state: Mapping[str, torch.Tensor], seconds: float) -> None:
-        """Continue from the state of another solver, converted to this one's grid; `seconds` is a frame's length:
-        it says how much divergence is none.
+        """Continue from the state of another solver, converted to this solver's grid.
 
-        On return velocity is divergence-free here, and solids hold no smoke. Raises InputError where the state
-        does not fit, SolverError where the projection fails.
+        `seconds` is the length of a frame, which sets the divergence that the projection tolerates. On return the
+        velocity is divergence-free on this grid and solids hold no smoke. Raises InputError if the state does not fit,
+        SolverError if the projection fails.
         """
         self.restore(state)
         self._move_to(self._state.time)
@@ -515,20 +542,21 @@ class Solver:
     def add_velocity(
         self, change: torch.Tensor, seconds: float, most_energy: float = math.inf
     ) -> SolveReport:
-        """Add `change [d, x, y(, z)]` (m/s, at cell centres) to the velocity.
+        """Add `change` to the velocity.
 
         Args:
-            seconds: a frame's length, of which every substep may be as long: it says how much divergence is none.
-            most_energy: at most so much is added to the kinetic energy, in the unit of `kinetic_energy`; a change that
-                would add more is scaled down.
+            change: `[d, x, y(, z)]`, m/s, at cell centres.
+            seconds: length of a frame, which sets the divergence that the projection tolerates.
+            most_energy: the most kinetic energy to add, in the unit of `kinetic_energy`; a change that would add more
+                is scaled down.
 
-        On return velocity is divergence-free to the tolerance. Raises InputError where the shape does not fit,
-        SolverError where the projection fails.
+        On return the velocity is divergence-free to the tolerance. Raises InputError for another shape, SolverError if
+        the projection fails.
         """
         grid = self.setup.grid
         if tuple(change.shape) != (grid.dim, *grid.shape):
-            what = f"shape {tuple(change.shape)} does not fit the grid"
-            raise InputError("change", what, f"give {(grid.dim, *grid.shape)}")
+            problem = f"shape {tuple(change.shape)} does not fit the grid"
+            raise InputError("change", problem, f"give {(grid.dim, *grid.shape)}")
         faces = tuple(torch.empty_like(component) for component in self._state.velocity)
         to_faces(change.to(self.device), grid, faces)
         pairs = list(zip(self._state.velocity[: grid.dim], faces, strict=False))
@@ -537,7 +565,7 @@ class Solver:
             per_energy = 2.0 / grid.cell_size**grid.dim
             first = sum(float((a * b).sum(dtype=torch.float64)) for a, b in pairs)
             second = sum(float(b.square().sum(dtype=torch.float64)) for _, b in pairs)
-            # |u + s c|² - |u|² = 2 s u.c + s² c.c, at most `room`, for the greatest s up to 1.
+            # The greatest s up to 1 for which |u + s c|² - |u|² = 2 s u.c + s² c.c is at most `room`.
             room = max(most_energy, 0.0) * per_energy
             if 2.0 * first + second > room:
                 share = (math.sqrt(first * first + second * room) - first) / second
@@ -547,12 +575,12 @@ class Solver:
         return self._project(seconds, self._state.time)
 
     def scalars(self) -> dict[str, torch.Tensor]:
-        """Density and whatever else is carried in cells, by name, [x, y(, z)]: views of the solver's own arrays."""
+        """All advected cell-centred fields by name, `[x, y(, z)]`: views of the solver's own arrays."""
         return {name: field.view(self.setup.grid.shape) for name, field in self._state.scalars.items()}
 
     def add_scalars(self, changes: Mapping[str, torch.Tensor]) -> None:
-        """Add to the fields that `scalars` names, [x, y(, z)]; what is not negative stays so (rounding is
-        cut off). Raises InputError for another name or shape."""
+        """Add `changes` (by name, `[x, y(, z)]`) to the fields of `scalars`. A field without negative values stays
+        without them: results below 0 become 0. Raises InputError for another name or shape."""
         fields = self.scalars()
         for name, change in changes.items():
             if name not in fields or change.shape != fields[name].shape:
@@ -561,8 +589,8 @@ class Solver:
             fields[name].add_(change).clamp_(min=least)
 
     def open_faces(self) -> torch.Tensor:
-        """[d, x, y(, z)]: the open share at present of the upper face of each cell along each axis; solids and closed
-        ends of the domain shut faces. The solver's own array, valid until solids move."""
+        """Open share of the upper face of each cell along each axis at present, `[d, x, y(, z)]`; solids and closed
+        ends of the domain close faces. The solver's own array, valid until solids move."""
         if self._open_faces is None:
             grid = self.setup.grid
             shares = []

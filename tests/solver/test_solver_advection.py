@@ -242,7 +242,7 @@ def test_amounts_leave_what_is_given_and_what_is_constant_alone() -> None:
     assert torch.equal(constant, torch.full_like(constant, 0.7))
     cells, values = torch.tensor([5, 300, 1000]), torch.tensor([0.9, 0.0, 0.2])
     phi = torch.rand(12**3)
-    mover.amount(phi, 12.0, decay=0.5, exact=False, given=(cells, values))
+    mover.amount(phi, 12.0, decay=0.5, exact=False, fixed=(cells, values))
     assert torch.equal(phi[cells], values * 0.5)
 
 
