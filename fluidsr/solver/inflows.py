@@ -1,4 +1,4 @@
-"""Sources that make volume: nozzles, whose surface carries the flux that is asked for, and gas that expands."""
+"""Sources that create volume: nozzles, whose surface carries a given flux, and expanding gas."""
 
 from __future__ import annotations
 
@@ -18,61 +18,73 @@ from fluidsr.solver.setup import Source
 from fluidsr.solver.shapes import Shape, box_of, shares
 from fluidsr.solver.sources import CENTRES, Cover, cover, noise_factors
 
-LEAST_SHARE = 0.02  # of a cell: smaller parts of a nozzle are left out
+LEAST_SHARE = 0.02  # cells of which a nozzle covers less are not part of it
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Faces:
-    """Faces of a nozzle: normal to `axis`, at `places [n, 3]`; `speed` of what the nozzle gives through them, m/s,
-    without noise; `rest`, what a moving solid gives there. `sides`: flat indices of the cells before and behind each
-    (-1: none that air can be blown into)."""
+    """The closed faces of a nozzle normal to one axis.
+
+    Attributes:
+        source: the nozzle.
+        axis: the normal of the faces.
+        places: indices of the faces, `[n, 3]`.
+        speed: flow through each face without noise, m/s, averaged over the face.
+        from_solid: velocity that a moving solid contributes to the face, m/s.
+        sides: flat indices of the cells on the lower and the upper side of each face; -1 outside the domain.
+    """
 
     source: Source
     axis: int
     places: np.ndarray
     speed: np.ndarray
-    rest: np.ndarray
+    from_solid: np.ndarray
     sides: tuple[np.ndarray, np.ndarray]
 
 
 class Inflows:
-    """Owns what sources with `inflow` or `expansion` do to the equation of pressure.
+    """The effect of sources with `inflow` or `expansion` on the pressure equation.
 
-    A nozzle closes the faces of the cells that it takes, and gives them its velocity, as a moving solid does; in
-    direction of its velocity they carry, of each line of cells, the part of the cross-section that the shape covers;
-    at a slant no more than what crosses the true surface there, and in all what the shape's own section lets through.
-    Nothing comes in through the other sides: the cells within create the volume.
+    A nozzle closes the faces of its cells and prescribes their velocity, like a moving solid. In the direction of its
+    velocity, the faces of each line of cells carry the share of the cross-section that the shape covers. For a slanted
+    velocity the flow through a face is limited to what crosses the true surface there, and the total is scaled to the
+    flow through the shape's true cross-section. Nothing enters through the other sides: the cells inside create the
+    volume.
     """
 
     def __init__(self, sources: Sequence[Source], grid: Grid, device: str) -> None:
         self.grid, self.device = grid, device
         self.sources = [(n, s) for n, s in enumerate(sources) if s.inflow or s.expansion]
-        self._on: tuple[int, ...] = ()
+        self._active_sources: tuple[int, ...] = ()
         self._noisy: list[_Faces] = []
         self._steady, self._walled = np.zeros(0, np.float32), np.zeros(0, np.int64)
 
     def changed(self, start: float) -> bool:
-        """Whether what is on in a substep from `start` (s) differs from what `over` has met, or moves."""
-        on = self._active(start)
-        return on != self._on or any(s.motion is not None for n, s in self.sources if n in on)
+        """Whether the sources that are active in a substep from `start` (s) differ from those of the last `over`, or
+        one of them moves."""
+        active = self._active(start)
+        return active != self._active_sources or any(
+            s.motion is not None for n, s in self.sources if n in active
+        )
 
     def _active(self, time: float) -> tuple[int, ...]:
         return tuple(n for n, s in self.sources if s.seconds[0] <= time < s.seconds[1])
 
     def check(self, geometry: Geometry) -> None:
-        """Raise InputError where any source, at any time of its own, would blow into a body of air that nothing can
-        leave, as `geometry` is."""
+        """Raise InputError if a source, when it starts, would blow into a body of air that no gas can leave, in this
+        `geometry`."""
         for n, source in self.sources:
             self._over(geometry, [(n, source)], source.seconds[0])
 
     def over(self, geometry: Geometry, start: float, end: float) -> Geometry:
-        """`geometry` (of solids) with what is on in a substep from `start` to `end` (s), where it is at the end.
+        """The `geometry` of the solids, extended by the sources that are active in a substep from `start` to `end` (s),
+        at their positions at the end.
 
-        Raises InputError where air would be blown into a body that it cannot leave.
+        Raises InputError if a source would blow into a body of air that no gas can leave.
         """
-        self._on = self._active(start)
-        return self._over(geometry, [(n, s) for n, s in self.sources if n in self._on], end)
+        self._active_sources = self._active(start)
+        return self._over(geometry, [(n, s) for n, s in self.sources if n in self._active_sources], end)
 
     def _over(self, base: Geometry, sources: list[tuple[int, Source]], time: float) -> Geometry:
         self._noisy = []
@@ -82,33 +94,35 @@ class Inflows:
         fluid, weights = base.fluid.copy(), _copies(base.weights)
         u, v, w = (np.zeros(grid.faces(axis), np.float32) for axis in range(3))
         speeds = _copies(base.solid_velocity or (u, v, w))
-        given = np.zeros(
+        outflow = np.zeros(
             grid.cells, np.float32
         )  # flux out of the faces of cells, m/s, negative where air comes in
         parts: list[_Faces] = []
         for _, source in sources:
-            found = cover(source, grid, base.fluid, time)
-            if found is None:
+            covered = cover(source, grid, base.fluid, time)
+            if covered is None:
                 continue
             if source.expansion:
-                some = np.nonzero(found.volume)
-                given[found.cells(some, grid)] -= source.expansion * grid.cell_size * found.volume[some]
+                expanding = np.nonzero(covered.volume)
+                outflow[covered.cells(expanding, grid)] -= (
+                    source.expansion * grid.cell_size * covered.volume[expanding]
+                )
             velocity = source.velocity_at(time)
             if source.inflow and velocity is not None:
-                inside = found.volume > LEAST_SHARE * found.volume.max()
-                fluid[found.cells(np.nonzero(inside), grid)] = False
-                excess = _excess(found.shape, velocity, grid)
+                inside = covered.volume > LEAST_SHARE * covered.volume.max()
+                fluid[covered.cells(np.nonzero(inside), grid)] = False
+                excess = _excess(covered.shape, velocity, grid)
                 parts += [
-                    self._close(source, found, inside, axis, velocity, excess, weights, speeds)
+                    self._close(source, covered, inside, axis, velocity, excess, weights, speeds)
                     for axis in range(grid.dim)
                 ]
         flux = np.zeros(grid.cells, np.float32) if base.wall_flux is None else base.wall_flux
-        steady = np.where(fluid, flux + given, 0.0).astype(np.float32)
+        steady = np.where(fluid, flux + outflow, 0.0).astype(np.float32)
         for part in parts:
-            _blow(given, part, part.speed)
-        flux = np.where(fluid, flux + given, 0.0).astype(np.float32)
+            _blow(outflow, part, part.speed)
+        flux = np.where(fluid, flux + outflow, 0.0).astype(np.float32)
         pockets = tuple(pockets_of(grid, fluid, weights))
-        self._refuse_pressure(np.where(fluid, -given, 0.0), pockets, sources)
+        self._refuse_trapped_air(np.where(fluid, -outflow, 0.0), pockets, sources)
         self._noisy = [part for part in parts if part.source.noise is not None]
         for part in parts:
             if part.source.noise is None:
@@ -119,7 +133,7 @@ class Inflows:
     def _close(
         self,
         source: Source,
-        found: Cover,
+        covered: Cover,
         inside: np.ndarray,
         axis: int,
         velocity: tuple[float, ...],
@@ -127,25 +141,35 @@ class Inflows:
         weights: Faces,
         speeds: Faces,
     ) -> _Faces:
-        """Close the faces normal to `axis` of the cells `inside` a nozzle, which flow leaves with `velocity` (m/s),
-        `excess` times as much as it should."""
+        """Close the faces normal to `axis` of the cells of a nozzle, and add its flow to their `speeds`.
+
+        Args:
+            source: the nozzle.
+            covered: the cells that it covers.
+            inside: which cells of the window of `covered` belong to the nozzle.
+            axis: normal of the faces.
+            velocity: velocity of the emitted gas, m/s.
+            excess: factor by which the flow through the faces is too large (see `_excess`).
+            weights: open shares of all faces of the grid, changed in place.
+            speeds: velocities of closed faces of the grid (m/s), changed in place.
+        """
         n = self.grid.cells[axis]
-        places, given = _stairs(found, inside, axis, velocity, self.grid.cell_size)
-        given = (given / excess).astype(np.float32)
+        places, flow = _stairs(covered, inside, axis, velocity, self.grid.cell_size)
+        flow = (flow / excess).astype(np.float32)
         for a in range(3):
             if self.grid.periodic[a]:
                 places[:, a] %= self.grid.cells[a]
-        # A face that two images share, or another nozzle has shut, keeps the stronger flow.
-        order = np.argsort(abs(given), kind="stable")
-        places, given = places[order], given[order]
-        _, last = np.unique(places[::-1], axis=0, return_index=True)
-        keep = len(places) - 1 - last
-        places, given = places[keep], given[keep]
+        # A face of two images of the nozzle keeps the stronger flow.
+        order = np.argsort(abs(flow), kind="stable")
+        places, flow = places[order], flow[order]
+        _, strongest = np.unique(places[::-1], axis=0, return_index=True)
+        keep = len(places) - 1 - strongest
+        places, flow = places[keep], flow[keep]
         index = tuple(places.T)
         share = weights[axis][index]
-        rest = (1.0 - share) * speeds[axis][index]
+        from_solid = (1.0 - share) * speeds[axis][index]
         weights[axis][index] = 0.0
-        speeds[axis][index] = share * given + rest
+        speeds[axis][index] = share * flow + from_solid
         if self.grid.periodic[axis]:
             for faces in (weights[axis], speeds[axis]):
                 np.moveaxis(faces, axis, 0)[-1] = np.moveaxis(faces, axis, 0)[0]
@@ -158,11 +182,12 @@ class Inflows:
             outside = (cells[:, axis] < 0) | (cells[:, axis] >= n)
             flat = (cells[:, 0] * self.grid.cells[1] + cells[:, 1]) * self.grid.cells[2] + cells[:, 2]
             sides.append(np.where(outside, -1, flat))
-        return _Faces(source, axis, places, share * given, rest, (sides[0], sides[1]))
+        return _Faces(source, axis, places, share * flow, from_solid, (sides[0], sides[1]))
 
-    def _refuse_pressure(
+    def _refuse_trapped_air(
         self, blown: np.ndarray, pockets: Sequence[np.ndarray], sources: list[tuple[int, Source]]
     ) -> None:
+        """Raise InputError if more gas is `blown` into a pocket than rounding accounts for."""
         for pocket in pockets:
             if float(blown.reshape(-1)[pocket].sum(dtype=np.float64)) > 1e-3 * float(abs(blown).sum()) > 0:
                 number, source = sources[-1]
@@ -173,7 +198,7 @@ class Inflows:
                 )
 
     def renew(self, projection: Projection, time: float) -> None:
-        """Give nozzles with noise the flux that they have at `time` (s), in what `projection` solves for."""
+        """Update `projection` to the flux of the nozzles with noise at `time` (s)."""
         if not self._noisy:
             return
         device, flux = (
@@ -182,37 +207,37 @@ class Inflows:
         )
         for part in self._noisy:
             factor = noise_factors(part.source, self.grid, part.axis, part.places, time, device)
-            given = torch.from_numpy(part.speed).to(device) * factor
+            flow = torch.from_numpy(part.speed).to(device) * factor
             counts = self.grid.faces(part.axis)
             x, y, z = part.places.T
             faces = torch.from_numpy((x * counts[1] + y) * counts[2] + z).to(device)
             speeds = projection.solid_velocity[part.axis]
-            speeds[faces] = given + torch.from_numpy(part.rest).to(device)
+            speeds[faces] = flow + torch.from_numpy(part.from_solid).to(device)
             if self.grid.periodic[part.axis]:
-                whole = speeds.view(counts)
-                whole.select(part.axis, -1).copy_(whole.select(part.axis, 0))
+                faces_3d = speeds.view(counts)
+                faces_3d.select(part.axis, -1).copy_(faces_3d.select(part.axis, 0))
             for cells, sign in zip(part.sides, (1.0, -1.0), strict=True):
-                there = cells >= 0
+                blown = cells >= 0
                 flux.index_add_(
                     0,
-                    torch.from_numpy(cells[there]).to(device),
-                    sign * given[torch.from_numpy(there).to(device)],
+                    torch.from_numpy(cells[blown]).to(device),
+                    sign * flow[torch.from_numpy(blown).to(device)],
                 )
         flux[torch.from_numpy(self._walled).to(device)] = 0.0
         projection.wall_flux.copy_(flux)
 
 
 def _stairs(
-    found: Cover, inside: np.ndarray, axis: int, velocity: tuple[float, ...], cell_size: float
+    covered: Cover, inside: np.ndarray, axis: int, velocity: tuple[float, ...], cell_size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places [n, 3] of the faces normal to `axis` of the cells `inside` a nozzle, and what flows through each, m/s."""
+    """Indices `[n, 3]` of the faces normal to `axis` of the cells `inside` a nozzle, and the flow through each, m/s."""
     speed = velocity[axis]
-    across = np.where(inside, found.across[axis], 0.0)
+    across = np.where(inside, covered.across[axis], 0.0)
     line, full = np.moveaxis(across, axis, 0), np.moveaxis(inside, axis, 0)
     if speed < 0:
         line, full = line[::-1], full[::-1]
     line = line.copy()
-    for i in range(1, len(line)):  # what enters one cell of a line leaves the next one
+    for i in range(1, len(line)):  # flow from one cell of the nozzle continues through the next one
         line[i] = np.where(full[i], np.maximum(line[i], line[i - 1]), 0.0)
     if speed < 0:
         line, full = line[::-1], full[::-1]
@@ -220,17 +245,18 @@ def _stairs(
     value = np.concatenate([none, line] if speed > 0 else [line, none]) * speed
     shut = np.concatenate([full, none > 0]) | np.concatenate([none > 0, full])
     value, shut = np.moveaxis(value, 0, axis), np.moveaxis(shut, 0, axis)
-    where = np.nonzero(shut)
-    given = value[where].astype(np.float32)
-    places = np.stack([w + f for w, f in zip(where, found.first, strict=True)], axis=-1)
+    index = np.nonzero(shut)
+    flow = value[index].astype(np.float32)
+    places = np.stack([w + f for w, f in zip(index, covered.first, strict=True)], axis=-1)
     if np.count_nonzero(velocity) > 1:
-        given *= _crossing(found.shape, velocity, axis, places, cell_size)
-    return places, given
+        flow *= _crossing(covered.shape, velocity, axis, places, cell_size)
+    return places, flow
 
 
 def _excess(shape: Shape, velocity: tuple[float, ...], grid: Grid) -> float:
-    """How many times as much as through the section of `shape` flows at a slant out of the stairs of cells that stand
-    for it, where nothing is in their way; 1 along an axis, and of a mesh, whose section is not known."""
+    """The flow out of the stairs of cells that approximate `shape`, relative to the flow through the true cross-section
+    of the shape, for a slanted `velocity` and without obstacles. 1 along an axis and for a mesh, whose cross-section is
+    not known."""
     speed = math.hypot(*velocity)
     section = shape.section([v / speed for v in velocity]) if np.count_nonzero(velocity) > 1 else None
     if section is None:
@@ -241,23 +267,23 @@ def _excess(shape: Shape, velocity: tuple[float, ...], grid: Grid) -> float:
     across = np.zeros((3, *counts))
     across[: grid.dim] = parts.across.reshape(grid.dim, *counts)
     volume = parts.volume.reshape(counts)
-    whole = Cover(shape, (*parts.first, 0)[:3], volume, across)
+    covered = Cover(shape, (*parts.first, 0)[:3], volume, across)
     inside = volume > LEAST_SHARE * volume.max()
     flux = 0.0
     for axis in range(grid.dim):
-        places, given = _stairs(whole, inside, axis, velocity, grid.cell_size)
-        ahead = (places - whole.first) - (np.arange(3) == axis) * (velocity[axis] < 0)
+        places, flow = _stairs(covered, inside, axis, velocity, grid.cell_size)
+        ahead = (places - covered.first) - (np.arange(3) == axis) * (velocity[axis] < 0)
         within = ((ahead >= 0) & (ahead < counts)).all(axis=1)
-        held = inside[tuple(np.clip(ahead, 0, np.array(counts) - 1).T)] & within
-        flux += float(abs(given[~held]).sum(dtype=np.float64))
+        closed = inside[tuple(np.clip(ahead, 0, np.array(counts) - 1).T)] & within
+        flux += float(abs(flow[~closed]).sum(dtype=np.float64))
     return flux * grid.cell_size ** (grid.dim - 1) / (section * speed) or 1.0
 
 
 def _crossing(
     shape: Shape, velocity: tuple[float, ...], axis: int, places: np.ndarray, cell_size: float
 ) -> np.ndarray:
-    """Of the flow at a slant that stairs of cells would let out at faces normal to `axis`, at `places [n, 3]`, the
-    share that crosses the surface of `shape` there: v.n over the sum of what its components would carry."""
+    """The share of a slanted flow out of stairs of cells, at the faces `places [n, 3]` normal to `axis`, that crosses
+    the true surface of `shape` there: v.n, relative to the sum of its positive components."""
     at = [(places[:, b] + (0.0 if b == axis else 0.5)) * cell_size for b in range(len(velocity))]
     through = []
     for b, v in enumerate(velocity):
@@ -276,7 +302,7 @@ def _copies(faces: Faces) -> Faces:
 
 
 def _blow(flux: np.ndarray, part: _Faces, speed: np.ndarray) -> None:
-    """Add to the outward `flux` of cells, in place, what goes through the faces of a nozzle."""
+    """Add the flow through the faces of a nozzle, `speed` (m/s), to the outward `flux` of the adjacent cells."""
     for cells, sign in zip(part.sides, (1.0, -1.0), strict=True):
-        there = cells >= 0
-        np.add.at(flux.reshape(-1), cells[there], sign * speed[there])
+        inside = cells >= 0
+        np.add.at(flux.reshape(-1), cells[inside], sign * speed[inside])

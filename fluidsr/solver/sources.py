@@ -1,4 +1,4 @@
-"""Emission: what sources put into density, temperature, fuel and velocity."""
+"""Emission of density, temperature, fuel and velocity by sources."""
 
 import math
 from collections.abc import Callable
@@ -23,15 +23,15 @@ from fluidsr.solver.shapes import Shape, box_of, shares
 from fluidsr.solver.state import State
 
 CENTRES = (0.5, 0.5, 0.5)
-PATH_STEP = 0.25  # cells between the places along a path where a source is looked for
-# Gas that crosses a source at the speed v of the source leaves it with this many relaxation times behind it: it has
-# then come within a few per cent of v (see `push`).
+PATH_STEP = 0.25  # cells between the points of a path at which the source is sampled
+# Relaxation times that gas spends in a source if it crosses it at the source's speed (see `push`). Two bring it within
+# a few per cent of that speed.
 RELAXATIONS = 2.0
 
 
 @ti.func
 def modulation(at, time, strength, seed, per_cell, first):
-    """What noise multiplies an emission by, at the sample `at` of the grid and `time` (in renewals)."""
+    """The factor of the noise on an emission at the grid's sample `at` and at `time` (in renewals)."""
     factor = 1.0
     if strength != 0.0:
         p = ti.Vector([first[0] + at[0] * per_cell[0], first[1] + at[1] * per_cell[1],
@@ -42,12 +42,15 @@ def modulation(at, time, strength, seed, per_cell, first):
 
 @ti.func
 def crossing(across, way, length, box):
-    """Share of the flow through a cell that crosses a shape of these cross-sections, for flow along `way`, the sum of
-    whose components is `length`: seen at a slant a box shows its sides together, a round shape as much as ever."""
-    seen = (across * way).norm()
+    """The share of the flow through a cell that crosses a shape with the cross-sections `across` along each axis.
+
+    `way`: direction of the flow; `length`: the sum of its absolute components. Seen at an angle, the projected sides
+    of a box add up, while a round shape shows the same section from everywhere.
+    """
+    projected = (across * way).norm()
     if box != 0:
-        seen = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
-    return ti.min(seen / length, 1.0)
+        projected = ti.abs(across[0] * way[0]) + ti.abs(across[1] * way[1]) + ti.abs(across[2] * way[2])
+    return ti.min(projected / length, 1.0)
 
 
 @ti.func
@@ -70,48 +73,49 @@ def raise_to(
     first: I3, size: I3, periods: I3, target: ti.f32, step: ti.f32, strength: ti.f32, seed: int,
     noise_first: V3, noise_step: V3, now: ti.f32, before: ti.f32, box: int,
 ):  # fmt: skip
-    """Raise `field` in `cells` (flat indices; `places`: their indices [n, 3]) to `target` times noise.
+    """Raise `field` in `cells` (flat indices; `places`: their indices `[n, 3]`) to `target` times noise.
 
-    `volume [size]`, `across [3, size]`: see `shapes.Shares`, in a window that begins at the cell `first`; 0 beyond it.
-    `periods`: cells, 0 where an axis is not periodic. `came [3, n]`: the way back of each cell's gas over the substep,
-    in cells, which is followed where it is at most `reach [n]` long; `drift`, how far the source moved meanwhile.
-    `now`, `before`: noise times at the end and at the start of the substep. `box`: whether the shape is one.
+    `volume [size]`, `across [3, size]`: see `shapes.Shares`, in a window that begins at the cell `first`; 0 outside.
+    `periods`: in cells, 0 along axes that are not periodic. `came [3, n]`: displacement (cells) to where each cell's
+    gas was at the start of the substep; the path is followed if it is at most `reach [n]` long. `drift`: how far the
+    source has moved in the substep. `now`, `before`: noise times at the end and the start of the substep. `box`: 1 if
+    the shape is a box.
 
-    What lies in the shape is raised; so is, of the gas that has flowed through the cell, the share that crosses the
-    shape; and what has met the shape further back along its way.
+    A cell is raised in the share that lies in the shape, in the share of the gas that has flowed through the cell and
+    crosses the shape there, and where its gas has met the shape earlier along its path.
     """
     count = cells.shape[0]
     total = size[0] * size[1] * size[2]
     for n in range(count):
         q = cells[n]
-        here = ti.Vector([places[3 * n], places[3 * n + 1], places[3 * n + 2]])
+        cell = ti.Vector([places[3 * n], places[3 * n + 1], places[3 * n + 2]])
         gas = ti.Vector([came[n], came[n + count], came[n + 2 * count]])
-        way = gas + drift  # as the source sees it
+        way = gas + drift  # relative to the source
         length = ti.abs(way[0]) + ti.abs(way[1]) + ti.abs(way[2])
         old = field[q]
         best = 0.0  # in units of the target
         if target != 0.0:
             old = old / target
-        w = windowed(here, first, size, periods)
-        held = 0.0
+        w = windowed(cell, first, size, periods)
+        share_inside = 0.0
         if w >= 0:
-            held = volume[w]
-        if held > 0.0:
-            value = modulation(ti.cast(here, ti.f32), now, strength, seed, noise_step, noise_first)
-            best = held * value
+            share_inside = volume[w]
+        if share_inside > 0.0:
+            value = modulation(ti.cast(cell, ti.f32), now, strength, seed, noise_step, noise_first)
+            best = share_inside * value
             if length > 1e-6:
                 share = crossing(
                     ti.Vector([across[w], across[w + total], across[w + 2 * total]]), way, length, box
                 )
                 best = ti.max(best, ti.min(share * value, old + share * value * ti.min(length, 1.0)))
         most = ti.max(ti.abs(way[0]), ti.abs(way[1]), ti.abs(way[2]))
-        # (Without noise, what is all within is raised already.)
-        if (held < 1.0 or strength != 0.0) and most > step and most <= reach[n]:
-            # (At even distances, the last one faded in: nothing jumps where the way grows.)
+        # (Without noise, a cell that lies wholly in the shape has its final value already.)
+        if (share_inside < 1.0 or strength != 0.0) and most > step and most <= reach[n]:
+            # (The points are equidistant and the last one is faded in, so the result is continuous in the path.)
             for part in range(1, int(ti.ceil(most / step))):
                 back = ti.cast(part, ti.f32) * step / most
                 fade = ti.min(1.0, most / step - ti.cast(part, ti.f32))
-                x = ti.cast(here, ti.f32) + back * way
+                x = ti.cast(cell, ti.f32) + back * way
                 base = ti.floor(x)
                 f = x - base
                 sections = ti.Vector([0.0, 0.0, 0.0])
@@ -140,8 +144,8 @@ def raise_to(
 
 @ti.func
 def mean_at_face(v: ti.template(), f, normal: ti.template(), axis: ti.template(), n, wraps):
-    """Component `axis` of the velocity, of flat faces `v`, at the face `f` (indices) that is normal to `normal`: the
-    mean of the four faces around it, those beyond the domain left out."""
+    """Component `axis` of the velocity (flat face array `v`) at the face `f` (indices) normal to `normal`: the mean of
+    the four nearest faces, without those outside the domain."""
     total = 0.0
     parts = 0.0
     for side in ti.static((-1, 0)):
@@ -164,9 +168,11 @@ def push(
     u: F32, v: F32, w: F32, gained: F32, faces: I32, share: F32, normal: ti.template(), n: I3, wraps: I3, along: V3,
     speed: ti.f32, rate: ti.f32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32,
 ):  # fmt: skip
-    """gained [.] = what `faces` (indices [., 3]) normal to `normal` gain: their part of the way from the present speed
-    along the unit vector `along` up to `speed` times noise, at `rate` (1 / substep) in the `share` of a face's volume
-    that the source takes; nothing where the flow is faster."""
+    """gained [m] = the change of velocity at `faces` (indices `[m, 3]`) normal to `normal`.
+
+    The speed along the unit vector `along` relaxes towards `speed` times noise, at `rate` (per substep) times the
+    `share` of a face's volume that the source takes. Faster flow is not changed.
+    """
     for m in range(share.shape[0]):
         f = ti.Vector([faces[3 * m], faces[3 * m + 1], faces[3 * m + 2]])
         present = 0.0
@@ -188,18 +194,18 @@ def push(
                 present += along[0] * mean_at_face(u, f, normal, 0, n, wraps)
             if along[1] != 0.0:
                 present += along[1] * mean_at_face(v, f, normal, 1, n, wraps)
-        asked = speed
+        target_speed = speed
         if present < speed * (1.0 + strength):
-            asked *= modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
-        missing = ti.max(0.0, asked - present)
-        gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * asked / speed))
+            target_speed *= modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
+        missing = ti.max(0.0, target_speed - present)
+        gained[m] = along[normal] * missing * (1.0 - ti.exp(-rate * share[m] * target_speed / speed))
 
 
 @kernel
 def fill_noise(
     factor: F32, places: I32, strength: ti.f32, seed: int, noise_first: V3, noise_step: V3, time: ti.f32
 ):
-    """factor [n] = what noise multiplies an emission by at `places [n, 3]`."""
+    """factor [n] = the factor of the noise on an emission at `places [n, 3]`."""
     for m in range(factor.shape[0]):
         f = ti.Vector([places[3 * m], places[3 * m + 1], places[3 * m + 2]])
         factor[m] = modulation(ti.cast(f, ti.f32), time, strength, seed, noise_step, noise_first)
@@ -207,9 +213,13 @@ def fill_noise(
 
 @dataclass(frozen=True)
 class Cover:
-    """The cells of fluid that a source covers, in a window that begins at the cell `first` and may extend beyond
-    periodic ends: `volume [sx, sy, sz]`, `across [3, sx, sy, sz]` as in `shapes.Shares`. `shape`: where the source is,
-    in the coordinates of the window."""
+    """The fluid cells that a source covers.
+
+    Attributes:
+        shape: the shape of the source, at its position in the coordinates of the window.
+        first: the first cell of the window, which may extend beyond periodic ends.
+        volume, across: `[sx, sy, sz]` and `[3, sx, sy, sz]`, see `shapes.Shares`; 0 in solids.
+    """
 
     shape: Shape
     first: tuple[int, ...]
@@ -217,12 +227,12 @@ class Cover:
     across: np.ndarray
 
     def cells(self, chosen: tuple[np.ndarray, ...], grid: Grid) -> tuple[np.ndarray, ...]:
-        """Indices in the grid of indices in the window."""
+        """Convert indices in the window to indices in the grid."""
         return tuple((c + f) % n for c, f, n in zip(chosen, self.first, grid.cells, strict=True))
 
 
 def placed(source: Source, time: float) -> Shape:
-    """The shape of `source` where it is at `time` (s)."""
+    """The shape of `source`, at its position at `time` (s)."""
     if source.motion is None:
         return source.shape
     at = zip(source.shape.center, source.motion.offset(time), strict=True)
@@ -230,21 +240,21 @@ def placed(source: Source, time: float) -> Shape:
 
 
 def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover | None:
-    """What `source` covers at `time` (s) of the cells that hold `fluid`; None where it covers nothing."""
+    """The cells with `fluid` (boolean, `[nx, ny, nz]`) that `source` covers at `time` (s); None if there are none."""
     images, dim = placed(source, time).images(grid.periods), grid.dim
-    # The image whose center is in the domain represents all of them, unless they share cells.
+    # The image with its center in the domain represents all of them, unless the shape is as long as the domain.
     central = images[len(images) // 2]
     ranges = box_of(central, grid.shape, CENTRES, grid.cell_size, grid.periodic)
     lap = [wraps and b - a >= n for (a, b), n, wraps in zip(ranges, grid.shape, grid.periodic, strict=False)]
-    ranges = [(0, n) if whole else pair for pair, n, whole in zip(ranges, grid.shape, lap, strict=True)]
+    ranges = [(0, n) if is_full else pair for pair, n, is_full in zip(ranges, grid.shape, lap, strict=True)]
     wide = ranges + [(0, 1)] * (3 - dim)
     shape = tuple(b - a for a, b in wide)
     volume, across = np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32)
     for image in images:
-        if all(whole or c == d for c, d, whole in zip(image.center, central.center, lap, strict=True)):
-            found = shares(image, ranges, CENTRES, grid.cell_size)
-            volume += found.volume.reshape(shape)
-            across[:dim] += found.across.reshape(dim, *shape)
+        if all(is_full or c == d for c, d, is_full in zip(image.center, central.center, lap, strict=True)):
+            covered = shares(image, ranges, CENTRES, grid.cell_size)
+            volume += covered.volume.reshape(shape)
+            across[:dim] += covered.across.reshape(dim, *shape)
     shut = ~window(fluid, wide)
     volume[shut] = across[:, shut] = 0.0
     if not volume.any():
@@ -255,7 +265,7 @@ def cover(source: Source, grid: Grid, fluid: np.ndarray, time: float) -> Cover |
 def noise_factors(
     source: Source, grid: Grid, normal: int, places: np.ndarray, time: float, device: str
 ) -> torch.Tensor:
-    """What the noise of `source` multiplies it by at `time` (s) on faces normal to an axis, at `places [n, 3]`."""
+    """The factors of the noise of `source` at `time` (s), at the faces `places [n, 3]` normal to the axis `normal`."""
     offset = tuple(0.0 if a == normal else 0.5 for a in range(3))
     factor = torch.empty(len(places), device=device)
     at = torch.from_numpy(np.ascontiguousarray(places, np.int32).reshape(-1)).to(device)
@@ -266,7 +276,8 @@ def noise_factors(
 def _noise(
     source: Source, grid: Grid, offset: tuple[float, ...]
 ) -> tuple[float, int, list[float], list[float]]:
-    """Strength and seed; noise coordinates of the first sample of the grid, and between samples."""
+    """The strength and seed of a source's noise, the noise coordinates of the grid's first sample, and the distances
+    between samples. `offset`: position of the samples in their cells."""
     noise, h = source.noise, grid.cell_size
     if noise is None:
         return 0.0, 0, [0.0] * 3, [0.0] * 3
@@ -278,17 +289,17 @@ def _noise(
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells that a source may reach in a substep: flat indices, and how far their paths may be followed."""
+    """The cells that a source may reach in a substep."""
 
     reach: int  # the most cells that gas may cross
-    cells: torch.Tensor
-    places: torch.Tensor  # flat [n, 3]
-    clear: torch.Tensor  # cells
+    cells: torch.Tensor  # flat indices
+    places: torch.Tensor  # indices, flat [n, 3]
+    clear: torch.Tensor  # how far a cell's path may be followed without meeting a wall, in cells
 
 
 @dataclass
 class _Region:
-    """What a source covers of the cells."""
+    """The cells that a source covers, as a `Cover` on the device."""
 
     first: tuple[int, ...]
     volume: torch.Tensor  # flat [sx, sy, sz], in [0, 1]; zero in solids
@@ -299,15 +310,15 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Pushed:
-    """The faces normal to an axis that a source pushes."""
+    """The faces normal to one axis whose gas a source accelerates."""
 
     faces: torch.Tensor  # flat indices
-    places: torch.Tensor  # flat [n, 3]
-    share: torch.Tensor
+    places: torch.Tensor  # indices, flat [n, 3]
+    share: torch.Tensor  # of a face's volume that the source takes
 
 
 class Emitter:
-    """One source on one grid, with what it covers worked out once, or whenever it or a solid has moved."""
+    """One source on one grid. The cells that it covers are computed once, and again when it or a solid has moved."""
 
     def __init__(self, source: Source, grid: Grid, geometry: Geometry, device: str) -> None:
         self.source, self.grid, self.device = source, grid, device
@@ -319,16 +330,16 @@ class Emitter:
         self.place(geometry, 0.0)
 
     def place(self, geometry: Geometry, time: float) -> None:
-        """Work out what the source covers where it is at `time` (s), outside the solids of `geometry`; beyond a
-        periodic end it continues at the other."""
+        """Compute the cells and faces that the source covers at `time` (s), outside the solids of `geometry` and across
+        periodic ends."""
         source, grid = self.source, self.grid
         self._geometry = geometry
         self._region: _Region | None = None
         if (source.density, source.temperature, source.fuel) != (None, None, None):
-            found = cover(source, grid, geometry.fluid, time)
-            if found is not None:
-                arrays = self._tensor(found.volume), self._tensor(found.across)
-                self._region = _Region(found.first, *arrays, found.volume.shape)
+            covered = cover(source, grid, geometry.fluid, time)
+            if covered is not None:
+                arrays = self._tensor(covered.volume), self._tensor(covered.across)
+                self._region = _Region(covered.first, *arrays, covered.volume.shape)
         self._pushed: list[list[_Pushed]] = []
         if self._pushes:
             images = placed(source, time).images(grid.periods)
@@ -342,22 +353,28 @@ class Emitter:
         return self.source.seconds[0] <= time < self.source.seconds[1]
 
     def speed(self, start: float, end: float) -> float:
-        """Largest velocity component that it may give, or move with, between two times (s), m/s."""
+        """The greatest velocity component (m/s) between two times (s) that the source may impose, or that it moves
+        with."""
         noise, motion = self.source.noise, self.source.motion
         moved = motion.speed(start, end) if motion else 0.0
-        given = max(map(abs, self.source.velocity or (0.0,))) + self.source.inherit * moved
-        return max(given * (1.0 + (abs(noise.strength) if noise else 0.0)), moved)
+        emitted = max(map(abs, self.source.velocity or (0.0,))) + self.source.inherit * moved
+        return max(emitted * (1.0 + (abs(noise.strength) if noise else 0.0)), moved)
 
     def emit(
         self, state: State, seconds: float = 0.0, came_from: Callable[[torch.Tensor], torch.Tensor] | None = None,
         reach: float = 0.0,
     ) -> None:  # fmt: skip
-        """Emit into `state` what the source gives in a substep of `seconds` that began at the state's time, and in
-        which gas crossed at most `reach` cells, the way back `came_from` (see Advection.came_from; None: none).
+        """Emit into `state` during one substep.
 
-        Density, temperature and fuel are at least the source's value, times noise, times the share of the cell that the
-        shape takes; gas is pushed towards the source's velocity, along its direction, where it is slower. A source
-        of a substep of no length pushes nothing.
+        Args:
+            state: changed in place; the substep began at its time.
+            seconds: length of the substep; 0 emits into still gas without accelerating it.
+            came_from: displacements of cells over the substep (see `Advection.came_from`); None if nothing has moved.
+            reach: the most cells that gas has crossed in the substep.
+
+        On return density, temperature and fuel are at least the source's value, times noise, times the share of the
+        cell that the shape takes (also where gas has flowed across the shape). Gas that is slower than the source's
+        velocity, along its direction, has been accelerated towards it.
         """
         if not self.active(state.time):
             return
@@ -401,6 +418,7 @@ class Emitter:
         return (*((b - a) / self.grid.cell_size for a, b in ends), 0.0)[:3]
 
     def _push(self, state: State, seconds: float) -> None:
+        """Accelerate the gas in the source towards its velocity."""
         grid, end = self.grid, state.time + seconds
         velocity = self.source.velocity_at(state.time)
         speed = math.hypot(*velocity) if velocity is not None else 0.0
@@ -431,7 +449,7 @@ class Emitter:
         return region.around
 
     def _reached(self, region: _Region, reach: int) -> _Cells:
-        """Cells of fluid within `reach` of the region; paths that may cross a wall are not followed."""
+        """The fluid cells within `reach` cells of the region. Paths that may cross a wall are not to be followed."""
         grid, geometry = self.grid, self._geometry
         ranges = []
         for f, s, n, wraps in zip(region.first, region.shape, grid.cells, grid.periodic, strict=True):
@@ -449,9 +467,9 @@ class Emitter:
             ]
             walls = blocked_cells(grid, geometry.fluid, geometry.weights, wide)
             if walls.any():
-                away = ndimage.distance_transform_cdt(~walls, "chessboard")
+                distance = ndimage.distance_transform_cdt(~walls, "chessboard")
                 inner = tuple(slice(a - lo, b - lo) for (a, b), (lo, _) in zip(ranges, wide, strict=True))
-                clear = away[inner].astype(np.float32) - 1.0
+                clear = distance[inner].astype(np.float32) - 1.0
         places = np.nonzero(fluid)
         at = np.stack([(p + a) % n for p, (a, _), n in zip(places, ranges, grid.cells, strict=True)], axis=-1)
         flat = (at[:, 0] * grid.cells[1] + at[:, 1]) * grid.cells[2] + at[:, 2]
@@ -462,16 +480,17 @@ class Emitter:
             self._tensor(clear[places]),
         )
 
-    def _faces(self, form: Shape, axis: int) -> _Pushed | None:
+    def _faces(self, shape: Shape, axis: int) -> _Pushed | None:
+        """The open faces normal to `axis` in `shape`; None if there are none."""
         grid, weights = self.grid, self._geometry.weights[axis]
         offset = tuple(0.0 if a == axis else 0.5 for a in range(3))
         counts = grid.faces(axis)
-        ranges = box_of(form, counts[: grid.dim], offset, grid.cell_size)
+        ranges = box_of(shape, counts[: grid.dim], offset, grid.cell_size)
         if any(a >= b for a, b in ranges):
             return None
-        found = shares(form, ranges, offset, grid.cell_size)
+        covered = shares(shape, ranges, offset, grid.cell_size)
         wide = ranges + [(0, 1)] * (3 - grid.dim)
-        volume = found.volume.reshape([b - a for a, b in wide])
+        volume = covered.volume.reshape([b - a for a, b in wide])
         volume = np.where(weights[tuple(slice(a, b) for a, b in wide)] > 0, volume, 0.0)
         places = np.nonzero(volume)
         if not len(places[0]):
