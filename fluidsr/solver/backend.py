@@ -1,7 +1,7 @@
 """Starting Taichi: the only `ti.init` of the project.
 
-State lives in torch tensors that kernels take in place, so Taichi holds nothing that a second start could
-lose; what matters is that both libraries compute on the same device.
+All state lives in torch tensors, which kernels use in place. Restarting Taichi therefore loses nothing; both libraries
+only have to compute on the same device.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ _started: str | None = None
 def start(device: str) -> str:
     """Make Taichi compute on `device` (`auto`, `cpu`, `cuda` or `cuda:0`) and return the torch device name.
 
-    Idempotent. Going from one device to the other restarts Taichi, which compiles its kernels again and does not touch
-    tensors. Raises InputError for a device that does not exist.
+    Idempotent. Another device restarts Taichi, which compiles its kernels again; tensors are not affected. Raises
+    InputError for a device that does not exist or is not the first visible GPU.
     """
     global _started
     name = devices.resolve(device)
     if name.startswith("cuda") and name != "cuda:0":
-        # Taichi always takes the first visible device; torch would then own the memory and Taichi another
-        # GPU.
+        # Taichi always takes the first visible GPU, so the tensors would be in the memory of another one.
         index = name.partition(":")[2]
         raise InputError(
             "device", f"the solver runs on the first visible GPU only, not on {name}",
@@ -37,9 +36,8 @@ def start(device: str) -> str:
 
     import taichi as ti
 
-    with contextlib.redirect_stdout(
-        io.StringIO()
-    ):  # it announces itself, which would end up in piped results
+    # Taichi prints a greeting, which would end up in piped results.
+    with contextlib.redirect_stdout(io.StringIO()):
         ti.init(
             arch=ti.cuda if name.startswith("cuda") else ti.cpu,
             enable_fallback=False,
@@ -52,7 +50,7 @@ def start(device: str) -> str:
 
 
 def threads() -> int:
-    """CPU cores that this process may use: what a container or a job scheduler grants, at most
+    """The number of CPU cores that this process may use: those that a container or a job scheduler grants, at most
     OMP_NUM_THREADS."""
     requested = os.environ.get("OMP_NUM_THREADS", "")
     if requested.isdigit() and int(requested) > 0:

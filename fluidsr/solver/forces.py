@@ -112,11 +112,11 @@ def confinement(
                 ]
             )
             omega = ti.Vector([vorticity[q], vorticity[q + size], vorticity[q + 2 * size]])
-            here = strength
+            epsilon = strength
             if ti.static(burns):
                 flame = ti.sqrt(ti.min(fuel[q], 1.0))  # as combustion.flame_of
-                here += ti.select(temperature[q] < coldest, 0.0, of_flame * flame)
-            f = here * (g / (g.norm() + 1e-12)).cross(omega)
+                epsilon += ti.select(temperature[q] < coldest, 0.0, of_flame * flame)
+            f = epsilon * (g / (g.norm() + 1e-12)).cross(omega)
             for a in ti.static(range(3)):
                 force[q + a * size] = f[a]
 

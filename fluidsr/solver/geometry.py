@@ -169,9 +169,9 @@ class CutCellGrid:
         ][: self.grid.dim]
         blocked = np.zeros(len(faces[0]), bool)
         for probe in PROBES:
-            place = [x + probe * h if a == axis else x for a, x in enumerate(at)]
+            position = [x + probe * h if a == axis else x for a, x in enumerate(at)]
             for body in near:
-                blocked |= body.shape.signed_distance(*place) <= SURFACE * h
+                blocked |= body.shape.signed_distance(*position) <= SURFACE * h
         share[tuple(index[blocked] for index in faces)] = 0.0
 
     def _close_walls(self, share: np.ndarray, axis: int, box: Box) -> None:
@@ -282,13 +282,13 @@ def _solid_corners(corners: np.ndarray) -> np.ndarray:
 def _corners(corners: np.ndarray, axis: int) -> list[np.ndarray]:
     """For every face normal to `axis` its four corner values, in their order around it."""
     b, c = (a for a in range(3) if a != axis)
-    found = []
+    result = []
     for at_b, at_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
         window = [slice(None)] * 3
         window[b] = slice(1, None) if at_b else slice(None, -1)
         window[c] = slice(1, None) if at_c else slice(None, -1)
-        found.append(corners[tuple(window)])
-    return found
+        result.append(corners[tuple(window)])
+    return result
 
 
 def _extremes(around: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The box of cells that a simulation lives on."""
+"""The grid of a simulation: a box of cubic cells."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from fluidsr.errors import InputError
 
 FACES = ("closed", "open", "periodic")
-# What a stencil meets beyond an end of an axis: the mirror image (no gradient at the end), its negative (zero at the
-# end), or the axis's other end.
+# How a field continues beyond an end of an axis: as its mirror image (zero gradient at the end), as the negative of it
+# (zero value at the end), or from the other end of the axis.
 EVEN, ODD, WRAPPED = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A box of cubic cells with its lower corner at the origin.
+    """A box of cubic cells with its lower corner at the origin. A 2-D grid is a 3-D grid that is one cell thick and
+    closed in front and behind. Raises InputError for invalid values.
 
-    `shape`: cells along x, y (and z); `cell_size` in m; `boundary`: for each axis the kinds (low, high) of
-    its two faces, "closed" (no flow through, free slip along), "open" (p = 0 on the face) or "periodic" (what
-    leaves at one end enters at the other; both ends or neither); `up`: the axis against gravity. A 2-D grid is
-    a 3-D one that is one cell thick, closed in front and behind. Raises InputError.
+    Attributes:
+        shape: number of cells along x, y (and z).
+        cell_size: edge length of a cell, m.
+        boundary: for each axis the kinds (low, high) of its two ends: "closed" (a wall with free slip), "open" (p = 0
+            on the face) or "periodic" (flow that leaves at one end enters at the other; both ends or neither).
+        up: the axis against gravity.
     """
 
     shape: tuple[int, ...]
@@ -63,12 +66,12 @@ class Grid:
 
     @property
     def dim(self) -> int:
-        """2 or 3."""
+        """The number of dimensions, 2 or 3."""
         return len(self.shape)
 
     @property
     def cells(self) -> tuple[int, int, int]:
-        """Cells along x, y, z; one along z in 2-D."""
+        """Number of cells along x, y, z; 1 along z in 2-D."""
         nx, ny, nz = (*self.shape, 1)[:3]
         return nx, ny, nz
 
@@ -87,13 +90,14 @@ class Grid:
 
     @property
     def periods(self) -> tuple[float, ...]:
-        """Along each axis, after how many metres the domain repeats; 0 where it does not."""
+        """The period of the domain along each axis, m; 0 along axes that are not periodic."""
         lengths = (n * self.cell_size for n in self.shape)
         return tuple(length * wraps for length, wraps in zip(lengths, self.periodic, strict=False))
 
     def beyond(self, odd: Sequence[Sequence[bool]]) -> int:
-        """EVEN, ODD or WRAPPED for each of the six ends of the box as kernels want it: low and high of x, y, z, two
-        bits each. `odd`: for x, y, z and both ends, which of the two it is where the axis is not periodic."""
+        """The boundary conditions of a field at the six ends of the box, packed for kernels: EVEN, ODD or WRAPPED in
+        two bits each, low and high of x, y, z. `odd`: for x, y, z and both ends, whether an axis that is not periodic
+        is ODD there."""
         code = 0
         for axis, (wraps, pair) in enumerate(zip(self.periodic, odd, strict=True)):
             for side, mirrored in enumerate(pair):
@@ -103,10 +107,10 @@ class Grid:
 
     @property
     def longest_edge(self) -> float:
-        """Of the box, m."""
+        """The length of the longest edge of the box, m."""
         return max(self.shape) * self.cell_size
 
     def faces(self, axis: int) -> tuple[int, int, int]:
-        """Shape of the array of faces whose normal is `axis`."""
+        """The shape of the array of faces normal to `axis`."""
         nx, ny, nz = (n + (a == axis) for a, n in enumerate(self.cells))
         return nx, ny, nz

@@ -1,15 +1,14 @@
-"""Kernels that move fields with the flow (advection.py has the scheme).
+"""Kernels of semi-Lagrangian advection (advection.py explains the scheme).
 
-The parallel loop goes over *tiles*: `tile` cells in a row along z, 1 of them on a GPU (neighbouring threads then touch
-neighbouring memory). Within a tile the results are gathered in local vectors and stored when all are there. That is
-what makes the loops fast: a store in between could, as far as a compiler knows, change the very pointers that the next
-cell is read through, so it would reload all of them for each cell and vectorise nothing (measured, one thread: 2.1
-times slower).
+The parallel loop goes over *tiles* of `tile` cells in a row along z (1 on a GPU, so that neighbouring threads access
+neighbouring memory). The results of a tile are collected in local vectors and stored at its end. This makes the loops
+fast: after a store the compiler must assume that the array pointers themselves may have changed, so with a store per
+cell it would reload them for each cell and vectorise nothing (2.1 times slower, measured on one thread).
 
-Displacements are in cells, [3, nx, ny, nz + 2]: along z each row has one more at either end, so that the mean of two
-neighbours needs no special case there. `region` [18] packs six triples of integers, and `limits` [6] two of numbers
-(`Advection.region`): a vector takes longer to pass than an array. Bytes moved per cell
-are what a pass must read and write if each number comes from memory once.
+Displacements are in cells, `[3, nx, ny, nz + 2]`: along z each row has one more sample at either end, so that the mean
+of two neighbours needs no special case there. `region` [18] packs six triples of integers, `limits` [6] two triples of
+floats (see `Advection.region`), because an array is passed faster than vectors. The bytes moved per cell are those that
+a pass must read and write if each number comes from memory once.
 """
 
 import taichi as ti
@@ -20,14 +19,14 @@ from fluidsr.solver.sampling import F32, I3, I32, corners, lattice_3d, trilinear
 
 @ti.func
 def triple(packed: ti.template(), which: ti.template()):
-    """Three numbers of `packed`."""
+    """The triple number `which` of `packed`."""
     return ti.Vector([packed[3 * which], packed[3 * which + 1], packed[3 * which + 2]])
 
 
 @ti.func
 def unpacked(region: ti.template()):
-    """Cells of the grid; the normal of the faces sampled (0 for cells); first index of the box worked on and the one
-    after its last; distances in memory between samples; periods in cells, 0 where an axis is not periodic."""
+    """The triples of `region`: cells of the grid; normal of the sampled faces (0 for cells); first index of the box to
+    work on, and one past its last; strides between samples; periods in cells (0 along axes that are not periodic)."""
     return (
         triple(region, 0), triple(region, 1), triple(region, 2), triple(region, 3), triple(region, 4), triple(region, 5)
     )  # fmt: skip
@@ -35,14 +34,14 @@ def unpacked(region: ti.template()):
 
 @ti.func
 def tiles_of(region: ti.template(), tile: ti.template()):
-    """Number of tiles of the box."""
+    """The number of tiles of the box."""
     first, last = triple(region, 2), triple(region, 3)
     return (last[0] - first[0]) * (last[1] - first[1]) * ((last[2] - first[2] + tile - 1) // tile)
 
 
 @kernel
 def centre_velocity(u: F32, v: F32, w: F32, c: F32, n: I3, tile: ti.template()):
-    """c [3, nx, ny, nz] = mean of opposite faces. 24 bytes a cell."""
+    """c [3, nx, ny, nz] = the means of opposite faces. Moves 24 bytes per cell."""
     tiles = (n[2] + tile - 1) // tile
     for t in range(n[0] * n[1] * tiles):
         row = t // tiles
@@ -68,12 +67,12 @@ def trace(
     c: F32, back: F32, forth: F32, region: I32, step: ti.f32, tile: ti.template(), periodic: ti.template(),
     maccormack: ti.template(),
 ):  # fmt: skip
-    """back, forth [3, nx, ny, nz + 2] = how far (cells) the particle at each cell centre has come and will go (left out
-    where nothing is corrected), the two ends of each row as their neighbour or the other end's; `step` = seconds / cell
-    size. 36 bytes a cell.
+    """back, forth [3, nx, ny, nz + 2] = the displacements (cells) of a particle at each cell centre to its position a
+    step ago and a step ahead; `forth` only with `maccormack`. The extra samples at the two ends of each row are copies
+    of their neighbours, or of the other end of a periodic axis. `step` = seconds / cell size. Moves 36 bytes per cell.
 
-    Back by the midpoint rule, -step * c(x - step * c(x) / 2). Forth by the same slope, continued: 2 * step * c(x)
-    differs from a midpoint step forth, less the one back, by terms of third order, as much as both do from the truth.
+    `back` follows the midpoint rule, -step * c(x - step * c(x) / 2). `forth` = 2 * step * c(x) + back, which differs
+    from a midpoint step forwards by terms of third order, like the midpoint rule from the exact path.
     """
     for t in range(tiles_of(region, tile)):
         n, _, _, _, strides, periods = unpacked(region)
@@ -104,10 +103,10 @@ def trace(
                 if ti.static(periodic):
                     o = ti.Vector([ax[m], ay[m], az[m]])
                 f = ti.Vector([wx[m], wy[m], wz[m]])
-                there = trilinear(*corners(c, base[m] + a * size, o), 1.0 - f, f)
-                came[m] = -step * there
+                midpoint = trilinear(*corners(c, base[m] + a * size, o), 1.0 - f, f)
+                came[m] = -step * midpoint
                 if ti.static(maccormack):
-                    goes[m] = step * (2.0 * c[q0 + m + a * size] - there)
+                    goes[m] = step * (2.0 * c[q0 + m + a * size] - midpoint)
             for m in range(count):
                 back[s0 + m + a * padded] = came[m]
                 if ti.static(maccormack):
@@ -128,7 +127,7 @@ def trace(
 
 @ti.func
 def beside(i, e, n, period):
-    """Numbers along one axis of the two cells beside face i (e = 1), of cell i itself twice (e = 0)."""
+    """Indices along one axis of the two cells beside face i (e = 1), or twice the index of cell i (e = 0)."""
     lower = ti.select(i < e, ti.max(period - 1, 0), i - e)
     upper = ti.select(i < n, i, ti.select(period > 0, 0, n - 1))
     return lower, upper
@@ -142,8 +141,8 @@ def beyond(x, low, high):
 
 @ti.func
 def tile_of(t, tile: ti.template(), n, normal, first, last, periods):
-    """Of tile `t` of the box: indices i, j of its row, index k0 and flat index q0 of its first sample, its length, and
-    where the displacements beside that sample are: the mean of the two at s0 and s1."""
+    """Tile `t` of the box: indices i, j of its row; index k0 and flat index q0 of its first sample; its length; flat
+    indices s0 and s1 of the two displacements whose mean is the displacement of the first sample."""
     tiles = (last[2] - first[2] + tile - 1) // tile
     row = t // tiles
     k0 = first[2] + (t - row * tiles) * tile
@@ -161,8 +160,8 @@ def tile_of(t, tile: ti.template(), n, normal, first, last, periods):
 def samples_along(
     shift: ti.template(), s0, s1, at, n, size, strides, periods, lower, upper, periodic: ti.template()
 ):
-    """`lattice_3d` of the place that the displacements at s0 and s1 lead to from the sample `at`, and how far that
-    place lies beyond `lower` and `upper`."""
+    """`lattice_3d` at the position to which the mean of the displacements at s0 and s1 leads from the sample `at`, and
+    how far that position lies beyond `lower` and `upper`."""
     padded = n[0] * n[1] * (n[2] + 2)
     dx = 0.5 * (shift[s0] + shift[s1])
     dy = 0.5 * (shift[s0 + padded] + shift[s1 + padded])
@@ -178,8 +177,8 @@ def samples_along(
 
 @ti.func
 def between(phi: ti.template(), q, o, v, w, outside, inflow):
-    """phi at a place from `samples_along`, and the extremes of what it is made of: beyond the ends `inflow`, growing to
-    all within a cell."""
+    """phi at a position from `samples_along`, and the extremes of the samples that it is interpolated from. Beyond the
+    ends phi blends into `inflow` over one cell."""
     share = ti.min(outside, 1.0)
     a000, a001, a010, a011, a100, a101, a110, a111 = corners(phi, q, o)
     below = ti.min(
@@ -199,10 +198,9 @@ def advect_back(
     phi: F32, shift: F32, hat: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
     tile: ti.template(), periodic: ti.template(),
 ):  # fmt: skip
-    """hat = phi where the flow came from; low and high are the extremes of what it was made of. 28 bytes a sample.
-
-    `limits`: index coordinates, lower and upper, beyond which nothing but `inflow` comes in.
-    """
+    """hat = phi at the position that the flow came from; low, high = the extremes of the samples that it is
+    interpolated from. `limits`: lower and upper index coordinates beyond which phi is `inflow`. Moves 28 bytes per
+    sample."""
     for t in range(tiles_of(region, tile)):
         n, normal, first, last, strides, periods = unpacked(region)
         lower, upper = triple(limits, 0), triple(limits, 1)
@@ -237,10 +235,8 @@ def advection_error(
     phi: F32, shift: F32, hat: F32, error: F32, region: I32, limits: F32, tile: ti.template(),
     periodic: ti.template(),
 ):  # fmt: skip
-    """error = (phi - hat where the flow goes to) / 2: what a step there and back loses, halved. 24 bytes a sample.
-
-    0 where the flow leaves beyond `limits`: samples outside say nothing about the error.
-    """
+    """error = (phi - hat at the position that the flow goes to) / 2: half the loss of a step forwards and back. It is 0
+    where the flow leaves beyond `limits`, as there are no samples to compare with. Moves 24 bytes per sample."""
     for t in range(tiles_of(region, tile)):
         n, normal, first, last, strides, periods = unpacked(region)
         lower, upper = triple(limits, 0), triple(limits, 1)
@@ -269,7 +265,7 @@ def advection_error(
 
 @ti.func
 def smoothed_across(a: ti.template(), i0, i1, i2, j0, j1, j2, k, size):
-    """Weighted 1 2 1 along x and along y, at k."""
+    """`a` smoothed with the weights 1 2 1 along x and along y, at index k."""
     below = 0.25 * (a[(i0 * size[1] + j0) * size[2] + k] + a[(i0 * size[1] + j2) * size[2] + k])
     here = 0.25 * (a[(i1 * size[1] + j0) * size[2] + k] + a[(i1 * size[1] + j2) * size[2] + k])
     above = 0.25 * (a[(i2 * size[1] + j0) * size[2] + k] + a[(i2 * size[1] + j2) * size[2] + k])
@@ -281,7 +277,8 @@ def smoothed_across(a: ti.template(), i0, i1, i2, j0, j1, j2, k, size):
 
 @ti.func
 def neighbours(i, first, last, period):
-    """Of sample i of the box along one axis: itself beyond an end, the other end's where the box goes all around."""
+    """Indices of the two neighbours of sample i along one axis: at an end of the box the sample itself, or the sample
+    at the other end if the box covers a whole periodic axis."""
     around = (period > 0) & (last - first >= period)
     lower = ti.select(i > first, i - 1, ti.select(around, period - 1, i))
     upper = ti.select(i < last - 1, i + 1, ti.select(around, last - period, i))
@@ -292,7 +289,7 @@ def neighbours(i, first, last, period):
 def add_smoothed(
     phi: F32, error: F32, corrected: F32, region: I32, tile: ti.template(),
 ):  # fmt: skip
-    """corrected = phi + error, weighted 1 2 1 along each axis. 12 bytes a sample."""
+    """corrected = phi + error smoothed with the weights 1 2 1 along each axis. Moves 12 bytes per sample."""
     for t in range(tiles_of(region, tile)):
         n, normal, first, last, _, periods = unpacked(region)
         size = n + normal
@@ -324,12 +321,14 @@ def add_smoothed(
 def advect_limited(
     phi: F32, corrected: F32, shift: F32, low: F32, high: F32, region: I32, limits: F32, inflow: ti.f32,
     decay: ti.f32, nothing: ti.f32, cut: F32, tile: ti.template(), periodic: ti.template(),
-    maccormack: ti.template(), keeps: ti.template(),
+    maccormack: ti.template(), record_cut: ti.template(),
 ):  # fmt: skip
-    """phi = decay * `corrected` where the flow came from, within [low, high]; up to `nothing` becomes 0. 28 bytes a
-    sample. `limits` and `inflow` as in `advect_back`. With `keeps`: cut = what the limits took away; 4 bytes more.
+    """phi = decay * `corrected` at the position that the flow came from, clamped to [low, high]; magnitudes up to
+    `nothing` become 0. Moves 28 bytes per sample.
 
-    Not `maccormack`: `corrected` is a copy of phi, with the limits of its own samples; low and high are not read.
+    `limits` and `inflow` as in `advect_back`. With `record_cut`, cut = what clamping took away (4 bytes more). Without
+    `maccormack`, `corrected` is a copy of phi, the result is clamped to the samples that it is interpolated from, and
+    low and high are not read.
     """
     for t in range(tiles_of(region, tile)):
         n, normal, first, last, strides, periods = unpacked(region)
@@ -337,7 +336,7 @@ def advect_limited(
         size = n + normal
         i, j, k0, q0, count, s0, s1 = tile_of(t, tile, n, normal, first, last, periods)
         value = ti.Vector.zero(ti.f32, tile)
-        taken = ti.Vector.zero(ti.f32, tile if ti.static(keeps) else 1)
+        removed = ti.Vector.zero(ti.f32, tile if ti.static(record_cut) else 1)
         for m in range(count):
             q, o, v, w, outside = samples_along(
                 shift,
@@ -355,21 +354,22 @@ def advect_limited(
             moved, least, most = between(corrected, q, o, v, w, outside, inflow)
             if ti.static(maccormack):
                 least, most = low[q0 + m], high[q0 + m]
-            # Rounding must not leave the range either: constants stay what they are to the last bit.
+            # Clamping also removes rounding errors, so constants stay the same to the last bit.
             within = ti.min(ti.max(moved, least), most)
             new = decay * within
-            if ti.static(keeps):
-                taken[m] = moved - within
+            if ti.static(record_cut):
+                removed[m] = moved - within
             value[m] = ti.select(ti.abs(new) > nothing, new, 0.0)
         for m in range(count):
             phi[q0 + m] = value[m]
-            if ti.static(keeps):
-                cut[q0 + m] = taken[m]
+            if ti.static(record_cut):
+                cut[q0 + m] = removed[m]
 
 
 @kernel
 def row_extents(phi: F32, extents: I32, rows: int, nz: int):
-    """extents [rows, 2] = first and last-plus-one index of what is not zero; (nz, 0) where all is. 4 bytes a cell."""
+    """extents [rows, 2] = for each row the first index that is not zero, and one past the last; (nz, 0) if all are.
+    Moves 4 bytes per cell."""
     for row in range(rows):
         first = nz
         last = 0

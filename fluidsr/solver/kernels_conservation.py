@@ -1,7 +1,7 @@
-"""Kernels that keep the total of an advected field (advection.py has the scheme).
+"""Kernels that conserve the total of an advected field (advection.py explains the scheme).
 
-All loop over rows along z; what they sum up is left per row, in float64. `region` and `limits` as in
-kernels_advection.py; rows outside the box count nothing.
+All of them loop over rows along z and write their sums per row, in float64. `region` and `limits` are those of
+kernels_advection.py; rows outside the box contribute zero.
 """
 
 import taichi as ti
@@ -10,16 +10,16 @@ from fluidsr.solver.kernels_advection import beyond, tiles_of, triple
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, I32
 
-# What limits have cut off is smoothed, over 27 cells; a cell gives or takes at most this many times its part of that
-# before other places are asked. (With 4, noisy sources used all of it; from 16 on about a third, and smoke stays
-# sharpest.)
+# Cells near a clamped one are corrected first, each by at most this multiple of its smoothed cut (the change by
+# clamping, smoothed over 27 cells); only then do other cells share the remainder. With 4, noisy sources used all of
+# this room; from 16 on they use about a third, and smoke stays sharpest.
 NEAR = 16.0
 
 
 @ti.func
 def row_of(row, region: ti.template()):
-    """Indices i and j of row `row` of the grid; whether the box holds a part of it, which begins at cell `first` and
-    ends before cell `last`."""
+    """Indices i and j of row `row` of the grid, and the first cell and one past the last of its part inside the box
+    (0, 0 if there is none)."""
     n, start, stop = triple(region, 0), triple(region, 2), triple(region, 3)
     i = row // n[1]
     j = row - i * n[1]
@@ -29,8 +29,9 @@ def row_of(row, region: ti.template()):
 
 @ti.func
 def share_taken_out(forth: ti.template(), i, j, k, n, lower, upper):
-    """Of cell (i, j, k), what the flow takes out beyond `lower` and `upper`: all where its centre is taken a cell or
-    more beyond the outermost one, up to there a part. In uniform flow that is what linear interpolation does."""
+    """The share of cell (i, j, k) that the flow carries out of the domain, beyond `lower` and `upper`: how many cells
+    its centre ends up beyond the outermost cell centre, at most 1. In uniform flow this agrees with linear
+    interpolation."""
     s = (i * n[1] + j) * (n[2] + 2) + k + 1
     padded = n[0] * n[1] * (n[2] + 2)
     outside = (
@@ -43,15 +44,15 @@ def share_taken_out(forth: ti.template(), i, j, k, n, lower, upper):
 
 @kernel
 def amount_and_outflow(phi: F32, forth: F32, region: I32, limits: F32, reach: int, sums: F64):
-    """sums [rows, 2] = the sum of phi; how much of it the flow takes out beyond `limits`. 4 bytes a cell, 16 more
-    within `reach` cells of open ends, the most that the flow crosses."""
+    """sums [rows, 2] = the sum of phi, and the part of it that the flow carries out beyond `limits`. `reach`: the most
+    cells that the flow crosses. Moves 4 bytes per cell, 16 more within `reach` cells of open ends."""
     for row in range(region[0] * region[1]):
         n, lower, upper = triple(region, 0), triple(limits, 0), triple(limits, 1)
         i, j, first, last = row_of(row, region)
         total, gone = ti.cast(0.0, ti.f64), 0.0
         for k in range(first, last):
             total += ti.cast(phi[row * n[2] + k], ti.f64)
-        # (Ends that nothing leaves through lie farther than any domain is wide.)
+        # (The limits of ends that are not open are farther away than any domain is wide.)
         near = i < lower[0] + reach or i > upper[0] - reach or j < lower[1] + reach or j > upper[1] - reach
         low_end = first if lower[2] < 0.0 else ti.min(first + reach, last)
         high_end = last if upper[2] > n[2] else ti.max(last - reach, low_end)
@@ -68,8 +69,8 @@ def amount_and_outflow(phi: F32, forth: F32, region: I32, limits: F32, reach: in
 
 @ti.func
 def room(value, least, most, cut):
-    """How much `value` can lose and gain within its limits, and without more than going to 0 or doubling; and how much
-    of that it is asked for first, beside a `cut` (what limits took away, smoothed)."""
+    """The room of a cell: how much `value` may decrease and increase without leaving [least, most], changing sign or
+    more than doubling; then the parts of both that are used first, which the smoothed `cut` at the cell bounds."""
     most_change = ti.abs(value)
     down = ti.max(ti.min(value - least, most_change), 0.0)
     up = ti.max(ti.min(most - value, most_change), 0.0)
@@ -78,7 +79,8 @@ def room(value, least, most, cut):
 
 @kernel
 def rooms(phi: F32, low: F32, high: F32, smoothed: F32, region: I32, sums: F64):
-    """sums [rows, 6] = the sums of phi; of the smoothed cut, `smoothed` - phi; of `room`. 16 bytes a cell."""
+    """sums [rows, 6] = the sums of phi, of the smoothed cut (`smoothed` - phi), and of the four values of `room`. Moves
+    16 bytes per cell."""
     for row in range(region[0] * region[1]):
         _, _, first, last = row_of(row, region)
         total, cuts = ti.cast(0.0, ti.f64), ti.cast(0.0, ti.f64)
@@ -104,8 +106,11 @@ def use_room(
     phi: F32, low: F32, high: F32, smoothed: F32, region: I32, near: ti.f32, far: ti.f32, decay: ti.f32,
     nothing: ti.f32, tile: ti.template(),
 ):  # fmt: skip
-    """phi = decay * (phi less the share `near` of its near room downwards and `far` of the rest of it; more, upwards,
-    where they are negative), within [low, high]; up to `nothing` becomes 0. 20 bytes a cell."""
+    """Change phi within [low, high] by shares of its room, and multiply it by `decay`.
+
+    phi decreases by the share `near` of the room that is used first and the share `far` of its other room; negative
+    shares increase it. Magnitudes up to `nothing` become 0. Moves 20 bytes per cell.
+    """
     for t in range(tiles_of(region, tile)):
         n, start, stop = triple(region, 0), triple(region, 2), triple(region, 3)
         tiles = (stop[2] - start[2] + tile - 1) // tile

@@ -1,9 +1,10 @@
 """Kernels of implicit viscosity, on the faces normal to one axis (diffusion.py has the equation).
 
-`sizes (mx, my, mz)`: faces along each axis; `along`: that axis. `ends`: what a velocity does beyond the six ends of the
-box (`Grid.beyond`), ODD where it is zero half a cell beyond the last face (no slip), EVEN where it has no gradient.
-`held`: two bits, whether the first and the last layer of faces are walls. Where `solid` is 1, faces that are mostly
-covered are held, too: their middle lies in the solid.
+`mx`, `my`, `mz`: number of faces along each axis; `along`: the axis that the faces are normal to. `ends`: the boundary
+conditions at the six ends of the box (`Grid.beyond`), ODD for zero velocity half a cell beyond the last face (no slip),
+EVEN for zero gradient. `held`: two bits that say whether the first and the last layer of faces are walls, whose
+velocity is prescribed. If `solid` is 1, faces that solids cover by more than half are held, too: their centre lies in
+the solid.
 """
 
 import taichi as ti
@@ -12,12 +13,12 @@ from fluidsr.solver.kernels_pressure import neighbour
 from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64
 
-LEAST_DISTANCE = 0.25  # cells: nearer surfaces are placed at this distance, or the matrix would be stiff
+LEAST_DISTANCE = 0.25  # cells; nearer surfaces are moved to this distance, to bound the condition number
 
 
 @ti.func
 def is_held(f, i, last, held, weight: ti.template(), solid):
-    """Whether face f, number i along its normal, does not take part."""
+    """Whether the velocity of face f, with index i along its normal, is prescribed."""
     wall = (i == 0 and (held & 1) != 0) or (i >= last and (held & 2) != 0)
     if not wall and solid != 0:
         wall = weight[f] < 0.5
@@ -26,12 +27,12 @@ def is_held(f, i, last, held, weight: ti.template(), solid):
 
 @ti.func
 def closeness(f, offset, across, weight: ti.template(), solid):
-    """1 / distance, in cells, from face f to what lies at f + `offset`: the next face, or the surface of the solid that
-    holds that one, at a place that follows from the weights of both (exactly where the surface is parallel to the way
-    of the flow). `across`: whether that is beside the flow, and not before or behind it."""
+    """1 / distance (in cells) from face f to its neighbour f + `offset`, or to the surface of the solid that holds the
+    neighbour. The position of the surface follows from the weights of both faces; this is exact for a surface parallel
+    to the flow. `across`: whether the neighbour lies across the flow, not upstream or downstream."""
     near = 1.0
     held = False
-    if solid != 0 and across and offset != 0:  # else there may be no weights to look at
+    if solid != 0 and across and offset != 0:  # otherwise `weight` may be empty
         held = weight[f + offset] < 0.5
     if held:
         near = 1.0 / ti.max(weight[f] + weight[f + offset] - 0.5, LEAST_DISTANCE)
@@ -42,8 +43,8 @@ def closeness(f, offset, across, weight: ti.template(), solid):
 def fix_wall_faces(
     u: F32, weight: F32, speed: F32, mx: int, my: int, mz: int, along: int, held: int, solid: int, moving: int
 ):  # fmt: skip
-    """Walls of the box stand still; faces in solids take the velocity of the solid, `speed` where `moving` is
-    1."""
+    """Set the faces on walls of the box to 0 and those in solids to the solid's velocity: `speed` if `moving` is 1,
+    otherwise 0."""
     for row in range(mx * my):
         for k in range(mz):
             f = row * mz + k
@@ -60,10 +61,10 @@ def implicit_diffusion(
     u: F32, image: F32, weight: F32, sums: F64, share: ti.f32, mx: int, my: int, mz: int, along: int,
     ends: int, held: int, solid: int, wraps: int,
 ):  # fmt: skip
-    """image = (1 - share * Laplacian) u, and u itself where it is held; sums[., 0] = u . image.
+    """image = (1 - share * Laplacian) u, and u itself on held faces; sums[., 0] = u . image.
 
-    `share` = viscosity * dt / h². Where `wraps` is 1, the last layer along `along` is the first once more,
-    and held. 8 bytes a face.
+    `share` = viscosity * dt / h². If `wraps` is 1, the last layer along `along` is a copy of the first, and held. Moves
+    8 bytes per face.
     """
     nx = mx - (wraps if along == 0 else 0)
     ny = my - (wraps if along == 1 else 0)

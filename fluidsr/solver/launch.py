@@ -1,9 +1,9 @@
 """Launching Taichi kernels: `@kernel` in place of `@ti.kernel`.
 
 Taichi 1.7 prepares the arguments of every launch in Python: it derives the key of the compiled variant from all of them
-and walks through a dozen type tests for each. That takes 100 to 300 µs, half of the time of a coarse simulation. Here
-the variant is looked up by the compile-time arguments alone, and what fills each argument in is decided once, when the
-kernel is defined: 10 to 25 µs. Compilation, caches and the launch itself are Taichi's own.
+and makes a dozen type tests for each. This takes 100 to 300 µs, half of the time of a coarse simulation. `Kernel` looks
+the variant up by the compile-time arguments only, and chooses the function that passes each argument when the kernel is
+defined, which takes 10 to 25 µs. Compilation, caches and the launch itself are still Taichi's.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Kernel:
     """A Taichi kernel whose arguments are flat contiguous tensors, numbers, vectors of numbers and, where annotated
     with `ti.template()`, compile-time constants.
 
-    Raises TypeError for a tensor of another type, or one that is not flat and contiguous; what a kernel would read
-    from such a one is not its values.
+    Raises TypeError for a wrong number of arguments, and for a tensor of another dtype or one that is not flat and
+    contiguous, as the kernel would misread its memory.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -77,7 +77,8 @@ kernel = Kernel  # as a decorator
 
 
 def _filler(annotation: Any, name: str) -> Callable[[Any, tuple[int, ...], Any], None]:
-    """What puts a value of this annotation into a slot of a launch context; `name` is for errors."""
+    """The function that passes a value with this annotation to a launch context, as fill(context, slot, value). `name`
+    is used in errors."""
     if isinstance(annotation, ndarray_type.NdarrayType):
         return _tensor_filler(_DTYPES[annotation.dtype], name)
     if isinstance(annotation, MatrixType):

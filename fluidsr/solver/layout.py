@@ -1,4 +1,4 @@
-"""How kernels see the arrays of a grid."""
+"""The order of axes and the memory layout in which kernels access the arrays of a grid."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 
 from fluidsr.solver.grid import Grid
 
-# Cells that one pass of a kernel's inner loop does. CPU: enough to fill vector registers and to hide the loop's start.
-# GPU: one a thread, so that neighbouring threads touch neighbouring memory.
+# Cells per pass of a kernel's inner loop. CPU: enough to fill vector registers and to amortise the start of the loop.
+# GPU: one per thread, so that neighbouring threads access neighbouring memory.
 CPU_TILE, GPU_TILE = 64, 1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Axes in the order of kernels, whose innermost loop runs along their third.
+    """A grid with its axes in the order of the kernels, whose innermost loop runs along the third axis.
 
-    A 2-D grid [nx, ny] lies in memory like [1, nx, ny] as well as like [nx, ny, 1]; only the former gives long rows.
-    So kernels take its axes as (z, x, y): `order` holds, for each axis of a kernel, the axis of the grid.
+    In memory a 2-D grid `[nx, ny]` is both `[1, nx, ny]` and `[nx, ny, 1]`, but only the former has long rows. Kernels
+    therefore take its axes in the order (z, x, y).
     """
 
-    order: tuple[int, int, int]
+    order: tuple[int, int, int]  # for each kernel axis the axis of the grid
     cells: tuple[int, int, int]
-    opened: tuple[tuple[bool, bool], ...]
+    opened: tuple[tuple[bool, bool], ...]  # whether the (low, high) faces are open
     periods: tuple[int, int, int]  # cells, 0 where an axis is not periodic
     tile: int
 
@@ -38,29 +38,29 @@ class Layout:
 
     @property
     def periodic(self) -> bool:
-        """Whether any axis is."""
+        """Whether any axis is periodic."""
         return any(self.periods)
 
     def normal(self, axis: int) -> tuple[int, int, int]:
-        """Unit vector, in the order of kernels, along the grid's `axis`."""
+        """The unit vector along the grid's `axis`, in the order of the kernels."""
         x, y, z = (int(a == axis) for a in self.order)
         return x, y, z
 
     def faces(self, axis: int) -> tuple[int, int, int]:
-        """Shape of the array of faces whose normal is the kernels' `axis`."""
+        """The shape of the array of faces normal to the kernels' `axis`."""
         x, y, z = (n + (a == axis) for a, n in enumerate(self.cells))
         return x, y, z
 
     @staticmethod
     def strides(size: Sequence[int]) -> tuple[int, int, int]:
-        """Distances in memory between neighbours in a flat array of shape `size`; 0 along an axis of one sample."""
+        """The strides of a flat array of shape `size`; 0 along an axis with a single sample."""
         nx, ny, nz = size
         return ny * nz * (nx > 1), nz * (ny > 1), int(nz > 1)
 
     def join(self, faces: torch.Tensor, axis: int) -> None:
         """Make the two copies of a periodic face equal to the last bit, in a flat array of the faces normal to the
-        grid's `axis`. (A kernel may round them differently: one in a vector, the other in what is left of the row.)"""
-        own = self.order.index(axis)
-        if self.periods[own]:
-            array = faces.view(self.faces(own))
-            array.select(own, self.periods[own]).copy_(array.select(own, 0))
+        grid's `axis`. A kernel may round them differently, because it vectorises all but the end of a row."""
+        kernel_axis = self.order.index(axis)
+        if self.periods[kernel_axis]:
+            array = faces.view(self.faces(kernel_axis))
+            array.select(kernel_axis, self.periods[kernel_axis]).copy_(array.select(kernel_axis, 0))

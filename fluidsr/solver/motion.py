@@ -12,10 +12,10 @@ from fluidsr.errors import InputError
 
 @dataclass(frozen=True)
 class Motion:
-    """Keyframes `(time, offset)`: seconds, and metres from where the shape was placed, one number per axis.
+    """Keyframes `(time, offset)`, in seconds and in metres from the original position, one number per axis.
 
-    The offset is linear in between, and held before the first and after the last. Raises InputError where
-    times do not increase or a number is not finite.
+    The offset is interpolated linearly and constant before the first and after the last keyframe. Raises InputError if
+    times do not increase, a number is not finite, or offsets differ in length.
     """
 
     keys: tuple[tuple[float, tuple[float, ...]], ...]
@@ -32,7 +32,7 @@ class Motion:
             raise InputError("motion", "the offsets differ in length", "give one number per axis")
 
     def offset(self, time: float) -> tuple[float, ...]:
-        """Where the shape is at `time` (s), in metres from where it was placed."""
+        """The offset from the original position at `time` (s), m."""
         after = bisect_right(self.keys, time, key=lambda key: key[0])
         if after == 0:
             return self.keys[0][1]
@@ -43,7 +43,7 @@ class Motion:
         return tuple(p + share * (q - p) for p, q in zip(a, b, strict=True))
 
     def velocity(self, time: float) -> tuple[float, ...]:
-        """m/s at `time`; on a keyframe that of what follows."""
+        """The velocity at `time` (s), m/s; on a keyframe that of the following segment."""
         after = bisect_right(self.keys, time, key=lambda key: key[0])
         if after in (0, len(self.keys)):
             return (0.0,) * len(self.keys[0][1])
@@ -51,6 +51,6 @@ class Motion:
         return tuple((q - p) / (t1 - t0) for p, q in zip(a, b, strict=True))
 
     def speed(self, start: float, end: float) -> float:
-        """Greatest velocity component between two times, m/s."""
+        """The greatest velocity component between two times (s), m/s."""
         inner = (time for time, _ in self.keys if start < time < end)
         return max(abs(v) for time in (start, *inner) for v in self.velocity(time))

@@ -1,8 +1,7 @@
 """Smooth noise in space and time, as Taichi functions.
 
-Value noise (Perlin 1985's lattice, with values instead of gradients): random numbers on the points of a 4-D
-integer lattice, joined by a quintic fade. It depends on position and time alone, never on the grid that
-samples it.
+Value noise (Perlin 1985's lattice, with values instead of gradients): random numbers on the points of a 4-D integer
+lattice, interpolated with a quintic fade. It depends on position and time only, not on the grid that samples it.
 """
 
 import taichi as ti
@@ -53,8 +52,8 @@ def lattice_noise(p, seed):
 
 @ti.func
 def turbulence(p, seed):
-    """Two octaves in [-1, 1]; the second has half the size and half the weight of the first. Their sum
-    seldom goes beyond +-1 and is cut there, for more contrast."""
+    """Two octaves of value noise at the 4-D point p, in [-1, 1]. The second octave has half the size and half the
+    weight of the first. Their sum rarely exceeds +-1 and is clamped there, for more contrast."""
     n = lattice_noise(p, seed) + 0.5 * lattice_noise(2.0 * p + 0.5, seed + 7919)
     return ti.min(ti.max(n, -1.0), 1.0)
 
@@ -67,9 +66,9 @@ def faded_until(s):
 
 @ti.func
 def impulse(p, laps, first, begin, end, seed):
-    """The integral of value noise in [-1, 1] at the 3-D point `p` over the times from `first` + begin to `first` + end,
-    both in lattice units; exact, so it does not matter in how many parts a time is gone through. The noise repeats
-    after `laps` lattice units along axes where that is not 0."""
+    """The integral of value noise in [-1, 1] at the 3-D point `p` over the time from `first` + begin to `first` + end,
+    in lattice units. It is exact, so the integrals over parts of an interval add up to that of the whole. The noise
+    repeats after `laps` lattice units along axes where that is not 0."""
     base = ti.floor(p)
     cell = ti.cast(base, ti.i32)
     near = ti.Vector([1.0, 1.0, 1.0])
@@ -87,11 +86,11 @@ def impulse(p, laps, first, begin, end, seed):
             at = ti.Vector([0, 0, 0])
             weight = 1.0
             for a in ti.static(range(3)):
-                up = (corner >> a) & 1
-                at[a] = cell[a] + up
+                side = (corner >> a) & 1
+                at[a] = cell[a] + side
                 if laps[a] > 0:
                     at[a] = at[a] % laps[a]
-                weight *= far[a] if up == 1 else near[a]
+                weight *= far[a] if side == 1 else near[a]
             total += weight * (
                 earlier * hashed(at[0], at[1], at[2], first + step, seed)
                 + later * hashed(at[0], at[1], at[2], first + step + 1, seed)

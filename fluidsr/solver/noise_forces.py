@@ -1,4 +1,4 @@
-"""Forces that stir smoke at random, without a network: swirls of noise where there is smoke, heat or shear."""
+"""Random forces that stir the flow with divergence-free noise where there is smoke, heat or shear."""
 
 import math
 
@@ -17,7 +17,7 @@ from fluidsr.solver.state import State
 from fluidsr.solver.workspace import Workspace
 
 STAGE = "noise forces"
-# Root mean square of the curl of value noise with one lattice unit, in 2-D and 3-D: sqrt(2 p q²/3), sqrt(6 p q³/3),
+# Root mean square of the curl of value noise in lattice units, by dimension: sqrt(2 p q² / 3) and sqrt(6 p q³ / 3) with
 # p and q the means of 2 fade'² and of fade² + (1 - fade)².
 CURL = {2: 1.0814, 3: 1.6580}
 # From one octave to the next: eddies of half the size turn over in 2^(-2/3) of the time (Kolmogorov 1941), so their
@@ -27,7 +27,8 @@ SIZE, LIFETIME, ACCELERATION = 2.0**-1, 2.0 ** (-2 / 3), 2.0 ** (1 / 3)
 
 @kernel
 def shear(c: F32, magnitude: F32, n: I3, periods: I3, per_cell: ti.f32):
-    """magnitude [nx, ny, nz] = sqrt(2 S:S), 1/s, of the strain rate S of the centred velocity `c`. 16 bytes a cell."""
+    """magnitude [nx, ny, nz] = sqrt(2 S:S), 1/s, of the strain rate S of the centred velocity `c`. `per_cell` = 1 /
+    cell size. Moves 16 bytes per cell."""
     for row in range(n[0] * n[1]):
         i = row // n[1]
         j = row - i * n[1]
@@ -46,8 +47,9 @@ def add_potential(
     psi: F32, share: F32, size: I3, across: I3, n: I3, periods: I3, step: V3, laps: I3, first: int, begin: ti.f32,
     end: ti.f32, seed: int, amplitude: ti.f32,
 ):  # fmt: skip
-    """Add to `psi`, on edges that are parallel to the axis where `across` is 0, the impulse of noise between two times
-    (see `noise.impulse`) times the least `share` of the four cells around the edge. `step`: lattice units a cell."""
+    """Add the impulse of noise between two times (see `noise.impulse`), times `amplitude` and the least `share` of the
+    four cells around an edge, to `psi` on the edges parallel to the axis where `across` is 0. `step`: lattice units per
+    cell."""
     for row in range(size[0] * size[1]):
         i = row // size[1]
         j = row - i * size[1]
@@ -73,7 +75,7 @@ def add_potential(
 
 @kernel
 def add_slope(v: F32, psi: F32, faces: I3, edges: I3, along: I3, sign: ti.f32):
-    """Add to each face `sign` times the difference, `along` an axis, of `psi` on the two edges at its ends."""
+    """Add to each face `sign` times the difference of `psi` between its two edges `along` an axis."""
     for row in range(faces[0] * faces[1]):
         i = row // faces[1]
         j = row - i * faces[1]
@@ -84,11 +86,11 @@ def add_slope(v: F32, psi: F32, faces: I3, edges: I3, along: I3, sign: ti.f32):
 
 
 class NoiseForces:
-    """Adds to the velocity what the noise forces of a scene give it.
+    """Applies the noise forces of a scene to the velocity.
 
-    Each is the curl of a potential on the cells' edges, so that the sum over the faces of a cell is zero; it acts on a
-    face only where the control of both cells beside it exceeds the threshold. The impulse over a time is exact: in
-    air that does not move it is the same, whatever the substeps. It depends on place, time and state alone.
+    A force is the curl of a potential on the edges of cells, so its divergence is zero in every cell. It acts on a face
+    only if the control exceeds the threshold in both adjacent cells. The time integral of the force is exact, so in
+    still air the result does not depend on the substeps. It is a function of position, time and state only.
     """
 
     def __init__(self, grid: Grid, forces: tuple[NoiseForce, ...], device: str, workspace: Workspace) -> None:
@@ -99,13 +101,13 @@ class NoiseForces:
         self._share = workspace.take(STAGE, cells)
         if any(force.control == "shear" for force in forces):
             self._centred = workspace.take(STAGE, 3 * cells)
-        # Axes of kernels along which potentials point: across a 2-D grid only, in 3-D all.
+        # Kernel axes along which the potentials point: all in 3-D; in 2-D only the one across the grid.
         self._axes = (0,) if grid.dim == 2 else (0, 1, 2)
         self._edges = [tuple(n + (a != axis) for a, n in enumerate(self.layout.cells)) for axis in self._axes]
         self._potentials = [workspace.take(STAGE, math.prod(size)) for size in self._edges]
 
     def add(self, state: State, seconds: float) -> None:
-        """Add the impulse of the next `seconds` from the state's time on."""
+        """Add the impulse of the forces during the `seconds` after the state's time to its velocity."""
         for force in self.forces:
             self._fill_share(force, state)
             for potential in self._potentials:
@@ -114,7 +116,7 @@ class NoiseForces:
             self._add_curl(state)
 
     def _fill_share(self, force: NoiseForce, state: State) -> None:
-        """0 up to the threshold of the control, 1 from twice the threshold on."""
+        """Compute the share of each cell in the force: 0 up to the threshold of the control, 1 from twice of it."""
         layout, share = self.layout, self._share
         if force.control == "shear":
             u, v, w = (state.velocity[axis] for axis in layout.order)
@@ -138,7 +140,7 @@ class NoiseForces:
             laps = [max(2, round(period * h / size)) if period else 0 for period in layout.periods]
             step = [lap / n if lap else h / size for lap, n in zip(laps, layout.cells, strict=True)]
             if self.grid.dim == 2:
-                step[0] = 0.0  # a slice through the noise that is the same for cells of every thickness
+                step[0] = 0.0  # a slice through the noise, whatever the thickness of the cells
             first = math.floor(time / lifetime)
             begin, end = time / lifetime - first, (time + seconds) / lifetime - first
             amplitude = strength * (size / h) * lifetime / CURL[self.grid.dim]

@@ -1,4 +1,4 @@
-"""Bodies of fluid that touch no open face: their pressure is known up to a constant."""
+"""Pockets: bodies of fluid that touch no open face, in which the pressure is determined up to a constant."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from fluidsr.solver.grid import Grid
 
 
 def pockets_of(grid: Grid, fluid: np.ndarray, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Flat indices (ascending) of the cells of each body of fluid that touches no open face of the domain.
+    """The pockets of a grid, each as the ascending flat indices of its cells.
 
-    Cells of a body are joined by faces of positive weight, across periodic faces too.
+    The cells of a body of fluid are connected by faces of positive weight, including periodic ones.
     """
     labels, pairs = _labelled(fluid, weights)
     for axis in range(3):
         if grid.periodic[axis]:
-            way = np.take(weights[axis], 0, axis) > 0
-            pairs.append(np.stack([np.take(labels, side, axis)[way] for side in (0, -1)]))
+            crossed = np.take(weights[axis], 0, axis) > 0
+            pairs.append(np.stack([np.take(labels, side, axis)[crossed] for side in (0, -1)]))
     names, count = _joined(int(labels.max(initial=0)), pairs)
     vented = np.zeros(count, bool)
     vented[names[0]] = True
     for axis, pair in enumerate(grid.opened):
         for side, is_open in zip((0, -1), pair, strict=True):
             if is_open:
-                met = np.take(labels, side, axis)[np.take(weights[axis], side, axis) > 0]
-                vented[names[np.unique(met)]] = True
+                reached = np.take(labels, side, axis)[np.take(weights[axis], side, axis) > 0]
+                vented[names[np.unique(reached)]] = True
     if vented.all():
         return []
     if count == 2 and fluid.all():
@@ -39,9 +39,10 @@ def pockets_of(grid: Grid, fluid: np.ndarray, weights: Sequence[np.ndarray]) -> 
 
 
 def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels from 1 (0: solid) of connected cells, and pairs [2, n] of labels that are connected, too."""
-    # A thin wall, or an opening too small to count, may stand between two cells of fluid, which neighbourhood
-    # alone does not show: those cells get a label each, to be joined face by face.
+    """Label connected cells with numbers from 1 (0: solid). Returns the labels and arrays `[2, n]` of pairs of labels
+    that belong to the same body."""
+    # A thin wall may separate two adjacent cells of fluid, which `ndimage.label` cannot know. Cells at such walls get
+    # a label each, and are joined through their open faces.
     walled = np.zeros(fluid.shape, bool)
     for axis in range(3):
         low, high = _beside(fluid, axis)
@@ -56,14 +57,14 @@ def _labelled(fluid: np.ndarray, weights: Sequence[np.ndarray]) -> tuple[np.ndar
     pairs = []
     for axis in range(3):
         low, high = _beside(walled, axis)
-        way = np.nonzero((low | high) & (_inner(weights[axis], axis) > 0))
-        pairs.append(np.stack([side[way] for side in _beside(labels, axis)]))
+        is_open = np.nonzero((low | high) & (_inner(weights[axis], axis) > 0))
+        pairs.append(np.stack([side[is_open] for side in _beside(labels, axis)]))
     return labels, pairs
 
 
 def _joined(most: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    """For each label from 0 to `most` the number of its body, after joining `pairs`; and how many there are, the
-    solid, of label 0, among them."""
+    """Join `pairs` of labels. Returns the number of the body of each label from 0 to `most`, and the count of bodies
+    (the solid cells, label 0, count as one)."""
     if not pairs:
         return np.arange(most + 1), most + 1
     ends = np.concatenate(pairs, axis=1)
@@ -73,12 +74,12 @@ def _joined(most: int, pairs: list[np.ndarray]) -> tuple[np.ndarray, int]:
 
 
 def _inner(faces: np.ndarray, axis: int) -> np.ndarray:
-    """Without the first and the last layer."""
+    """The faces along `axis` without the first and the last layer."""
     return _layers(faces, axis, slice(1, -1))
 
 
 def _beside(cells: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells below and above each inner face."""
+    """The values of the cells below and above each inner face."""
     return _layers(cells, axis, slice(None, -1)), _layers(cells, axis, slice(1, None))
 
 

@@ -1,6 +1,6 @@
-"""Interpolation on flat arrays: the Taichi types and functions of every kernel that advects.
+"""Argument types of the kernels, and linear interpolation in flat arrays.
 
-Positions are in index coordinates of the array sampled: its sample (i, j, k) lies at (i, j, k).
+Positions are in index coordinates of the array: its sample (i, j, k) is at the position (i, j, k).
 """
 
 import taichi as ti
@@ -13,13 +13,13 @@ U8 = ti.types.ndarray(dtype=ti.u8, ndim=1)
 I3 = ti.types.vector(3, ti.i32)
 V3 = ti.types.vector(3, ti.f32)
 
-# Farther than any domain is wide, and small enough for exact integers in float32.
+# Displacements are clamped to this: wider than any domain, and small enough for exact integers in float32.
 FARTHEST = 4e6
 
 
 @ti.func
 def whole(x):
-    """The greatest integer up to x (floor would not be vectorised on every machine)."""
+    """The greatest integer up to x. Unlike `ti.floor`, this is vectorised on all machines."""
     n = ti.cast(x, ti.i32)
     return n - ti.select(x < ti.cast(n, ti.f32), 1, 0)
 
@@ -31,13 +31,13 @@ def unit(x):
 
 @ti.func
 def lattice(i, d, n, stride, period, periodic: ti.template()):
-    """The samples around index coordinate i + d of an axis of `n` samples: number of the first, distance in
-    memory to the second, weights of both.
+    """The two samples around the index coordinate i + d on an axis of `n` samples: the index of the first, the distance
+    in memory to the second, and the weights of both.
 
-    Beyond the ends the last sample is repeated; where `period` is not 0, the axis repeats after this many samples.
-    Weights come from `d` alone, so that their rounding does not depend on the place in the domain, and are
-    exactly 1 and 0 at samples. No branch, and the distance in memory constant, so that compilers can vectorise
-    it: `periodic` (a compile-time constant) says whether any axis has a period.
+    Beyond the ends the last sample is repeated; if `period` is not 0, the axis repeats after that many samples. Weights
+    depend on `d` only, so that they are rounded in the same way everywhere in the domain; they are exactly 1 and 0 at
+    samples. There are no branches and the distance in memory is constant, so that compilers can vectorise the function:
+    `periodic` (a compile-time constant) says whether any axis has a period.
     """
     x = ti.min(ti.max(i + d, -FARTHEST), FARTHEST)
     first = ti.cast(ti.min(ti.max(x, 0.0), n - 1.5), ti.i32)  # at most n - 2, or 0
@@ -55,9 +55,9 @@ def lattice(i, d, n, stride, period, periodic: ti.template()):
 
 @ti.func
 def lattice_3d(at, d, n, strides, periods, periodic: ti.template()):
-    """`lattice` along x, y, z: flat index of the first of the eight samples around at + d in an array of
-    shape `n`; the three distances in memory; the weights of the first samples; of the second. `strides` of an
-    axis of one sample are 0."""
+    """`lattice` along x, y and z. Returns the flat index of the first of the eight samples around `at` + `d` in an
+    array of shape `n`, the three distances in memory, the weights of the first samples and those of the second.
+    The stride of an axis with a single sample is 0."""
     i, ox, gx, fx = lattice(at[0], d[0], n[0], strides[0], periods[0], periodic)
     j, oy, gy, fy = lattice(at[1], d[1], n[1], strides[1], periods[1], periodic)
     k, oz, gz, fz = lattice(at[2], d[2], n[2], strides[2], periods[2], periodic)
@@ -67,7 +67,7 @@ def lattice_3d(at, d, n, strides, periods, periodic: ti.template()):
 
 @ti.func
 def corners(a: ti.template(), q, o):
-    """The eight samples around a point, from `lattice_3d`; z changes fastest."""
+    """The eight samples around a position, for the index `q` and distances `o` of `lattice_3d`; z changes fastest."""
     return (
         a[q], a[q + o[2]], a[q + o[1]], a[q + o[1] + o[2]],
         a[q + o[0]], a[q + o[0] + o[2]], a[q + o[0] + o[1]], a[q + o[0] + o[1] + o[2]],

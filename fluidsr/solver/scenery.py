@@ -1,4 +1,4 @@
-"""The sources and solids of a scene on a grid of their own, as smoke that is carried elsewhere meets them."""
+"""The sources and solids of a scene, applied to density that is advected outside the solver, on any grid."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fluidsr.solver.state import State, zeros
 
 
 class Scenery:
-    """Emits density and keeps solids free of it; knows nothing of velocity and heat.
+    """Emits density and removes it from solids. Velocity and temperature are not affected.
 
-    The grid may be finer than the one that is simulated on: sources and their noise are functions of place. Where
-    a solid moves on, it leaves air without smoke.
+    The grid may be finer than that of the simulation, as sources and their noise are functions of position. Cells that
+    a moving solid uncovers are empty.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Scenery:
         self._device, self._nothing = device, zeros(0, device)
         cut_cells = CutCellGrid(grid, obstacles, 0.0) if obstacles else None
         self._cut_cells = cut_cells if cut_cells is not None and cut_cells.moves else None
-        # Only where there is air matters here; the other arrays of the cut cells are freed unless solids move.
+        # Only `fluid` is needed here; the other arrays of the cut cells are freed unless solids move.
         self._air = np.broadcast_to(np.True_, grid.cells) if cut_cells is None else cut_cells.fluid
         self._solid = self._solid_cells()
         self._emitters = [
@@ -43,9 +43,10 @@ class Scenery:
         ]
 
     def apply(self, density: torch.Tensor, start: float, end: float) -> None:
-        """What happens to the flat `density` (in place) in a substep from `start` to `end` (s), after it has been
-        carried along: it is emitted as at the start, by sources where they are at the end, and none is left in
-        solids."""
+        """Apply a substep from `start` to `end` (s) to the flat `density`, in place, after it has been advected.
+
+        The sources that are active at `start` emit at their positions at `end`. On return no density is in solids.
+        """
         if self._cut_cells is not None:
             self._cut_cells.move(end)
             self._air, self._solid = self._cut_cells.fluid, self._solid_cells()

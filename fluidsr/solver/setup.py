@@ -1,4 +1,4 @@
-"""What a simulation is made of: frozen values in SI units, checked where they are made."""
+"""The parameters of a simulation: frozen dataclasses in SI units, which check their values when they are created."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ FLOAT32_MAX = 3.4028234e38
 
 @dataclass(frozen=True)
 class Noise:
-    """Smooth seeded noise that modulates a source: everything it emits is multiplied by `max(0, 1 +
-    strength * n(position, time))`, n within [-1, 1].
+    """Smooth noise that modulates a source: everything that the source emits is multiplied by
+    `max(0, 1 + strength * n(position, time))`, with n in [-1, 1].
 
-    `scale`: features across the longest edge of the domain. The noise is a function of position and time
-    alone, so a coarse and a fine run of one scene see the same.
+    `scale`: number of features along the longest edge of the domain. The noise depends on position, time and `seed`
+    only, so a coarse and a fine simulation of the same scene have the same noise. Raises InputError for a number that
+    is not finite.
     """
 
     strength: float
@@ -36,11 +37,15 @@ class Noise:
 
 @dataclass(frozen=True)
 class Combustion:
-    """How fuel burns: `burn_rate` of it per second, where the temperature (kelvin above ambient) is `ignition` or more
-    (None: from the moment it is there).
+    """How fuel burns. Raises InputError for a negative number.
 
-    Each unit that is burnt in a cell makes `heat` (kelvin) and `smoke` (density) there, and `expansion` times the
-    cell's volume of gas. `vorticity` is added to the vorticity confinement where the flame is brightest.
+    Attributes:
+        burn_rate: fuel that burns per second.
+        heat: kelvin that each unit of burnt fuel adds to its cell.
+        smoke: density that each unit of burnt fuel adds to its cell.
+        expansion: volume of gas that each unit of burnt fuel produces, relative to the volume of its cell.
+        vorticity: vorticity confinement that is added where the flame is brightest.
+        ignition: temperature (kelvin above ambient) from which fuel burns; None: at every temperature.
     """
 
     burn_rate: float = defaults.BURN_RATE
@@ -58,22 +63,33 @@ class Combustion:
 
     @property
     def coldest(self) -> float:
-        """The lowest temperature at which fuel burns, kelvin above ambient: `ignition`, or the least of all floats."""
+        """The lowest temperature at which fuel burns, kelvin above ambient: `ignition`, or the lowest float32."""
         return -FLOAT32_MAX if self.ignition is None else self.ignition
 
 
 @dataclass(frozen=True)
 class Source:
-    """Emits inside `shape` while `seconds[0] <= time < seconds[1]`; None is "leaves it alone".
+    """Emits gas inside a shape. Raises InputError for values that are out of range or contradict each other.
 
-    Density, fuel and temperature (kelvin above ambient) are raised to the given value where they are below it (lowered
-    to it where a temperature is negative), in the share of each cell that the shape takes, and in what has flowed
-    across it.
-    `velocity` (m/s, one number per axis) is what gas is emitted with: along its direction slower gas is brought near
-    it, faster gas and flow across are left alone. With `inflow` it is a nozzle: its surface carries the flux
-    max(velocity . normal, 0), and the inside makes the air for it. `expansion` (1/s): volume that each volume of the
-    shape makes per second. `motion` carries the shape along; `inherit` (0 to 1) is the share of the velocity of that
-    motion that is added to `velocity`. `color`: red, green and blue of the smoke that it emits (None: grey).
+    Density, fuel and temperature are raised to the source's value where they are lower (or lowered to it, if it is
+    negative): in the share of each cell that the shape covers, and in gas that has flowed across the shape. Quantities
+    that are None are left alone.
+
+    Attributes:
+        shape: where the source emits.
+        density: density of the emitted smoke.
+        temperature: kelvin above ambient.
+        velocity: m/s, one number per axis. Gas that is slower along its direction is accelerated towards it; faster
+            gas and flow across this direction do not change.
+        noise: modulates everything that is emitted.
+        seconds: (start, end); the source is active while start <= time < end.
+        motion: moves the shape.
+        inflow: whether the source is a nozzle, whose surface carries the flux max(velocity . normal, 0) and whose
+            inside creates the air for it.
+        inherit: share (0 to 1) of the velocity of `motion` that is added to `velocity`.
+        expansion: volume that each volume of the shape creates per second, 1/s.
+        fuel: fuel of the emitted gas.
+        color: red, green and blue of the emitted smoke; None: grey.
     """
 
     shape: Shape
@@ -109,17 +125,18 @@ class Source:
             raise InputError("source", f"seconds are {self.seconds}, not numbers", "give start and end in s")
 
     def velocity_at(self, time: float) -> tuple[float, ...] | None:
-        """What gas is emitted with at `time` (s), m/s, with what it inherits; None where nothing is asked for."""
+        """The velocity of the emitted gas at `time` (s), m/s, including the inherited part; None if the source has no
+        velocity."""
         if not (self.inherit and self.motion):
             return self.velocity
         carried = self.motion.velocity(time)
-        own = self.velocity or (0.0,) * len(carried)
-        return tuple(v + self.inherit * c for v, c in zip(own, carried, strict=True))
+        emitted = self.velocity or (0.0,) * len(carried)
+        return tuple(v + self.inherit * c for v, c in zip(emitted, carried, strict=True))
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A solid: no flow through it, free slip along it. `motion` moves it, and it pushes the fluid."""
+    """A solid with free slip along its surface. With a `motion` it moves and pushes the fluid."""
 
     shape: Shape
     motion: Motion | None = None
@@ -127,11 +144,16 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class NoiseForce:
-    """Random swirls without divergence, where `control` (density, temperature in K, or shear in 1/s) exceeds
-    `threshold`, at full strength from twice that on.
+    """A divergence-free random force that stirs the flow. Raises InputError for values out of range.
 
-    `strength`: root mean square of the acceleration, m/s²; `size` of the largest swirls, m; `lifetime` of these, s.
-    Each further one of the `octaves` has half the size and 2^(-2/3) of the lifetime.
+    Attributes:
+        strength: root mean square of the acceleration, m/s².
+        size: of the largest swirls, m.
+        lifetime: of the largest swirls, s.
+        octaves: number of sizes; each further octave has half the size and 2^(-2/3) of the lifetime.
+        threshold: the force acts where the control exceeds it, at full strength from twice the threshold.
+        control: "density", "temperature" (K) or "shear" (1/s).
+        seed: of the random numbers.
     """
 
     strength: float
@@ -157,11 +179,20 @@ class NoiseForce:
 
 @dataclass(frozen=True)
 class Physics:
-    """`gravity` m/s²; buoyancy: acceleration `gravity * (buoyancy_temperature * T - buoyancy_density *
-    density)` against gravity; `vorticity_confinement`: epsilon of Fedkiw, Stam and Jensen 2001
-    (dimensionless); `dissipation_*`: 1/s, a value decays by exp(-rate * t); `wind`, m/s, one number per axis:
-    how the air moves at the start, and how it comes in through open faces (None: at rest); `viscosity`,
-    kinematic, m²/s; `noise_forces` stir at random; `combustion`: how the fuel of sources burns."""
+    """The physical parameters of a simulation. Raises InputError for values out of range.
+
+    Attributes:
+        gravity: m/s².
+        buoyancy_density, buoyancy_temperature: the acceleration against gravity is
+            `gravity * (buoyancy_temperature * T - buoyancy_density * density)`.
+        vorticity_confinement: the dimensionless epsilon of Fedkiw, Stam and Jensen 2001.
+        dissipation_density, dissipation_temperature: 1/s; values decay by exp(-rate * time).
+        wind: m/s, one number per axis: velocity of the air at the start and of air that enters through open faces;
+            None: at rest.
+        viscosity: kinematic, m²/s.
+        noise_forces: random forces that stir the flow.
+        combustion: how the fuel of the sources burns.
+    """
 
     gravity: float = defaults.GRAVITY
     buoyancy_density: float = 0.0
@@ -200,11 +231,16 @@ class Physics:
 
 @dataclass(frozen=True)
 class Numerics:
-    """`advection`: "maccormack", "semi-lagrangian", or "reflection" (MacCormack's in two halves with a reflection
-    between, which keeps energy, for two projections a substep). `preconditioner` of the pressure solve: "box" (exact
-    solve of the empty box by transforms, smoothed beside solids), "none", or "auto": box, which was the best by far in
-    every geometry tried. `tolerance`: relative L2 residual at
-    which a solve has converged; `max_iterations` of one solve."""
+    """The numerical methods. Raises InputError for unknown names and values out of range.
+
+    Attributes:
+        advection: "maccormack", "semi-lagrangian" or "reflection" (two half steps of "maccormack" with a reflection
+            in between, which conserves energy and costs two projections per substep).
+        preconditioner: of the pressure solve: "box" (exact solution of the empty box by transforms, with smoothing
+            beside solids), "none" or "auto", which is "box": it was by far the best in all geometries tried.
+        tolerance: relative L2 residual at which a pressure solve has converged.
+        max_iterations: of one pressure solve.
+    """
 
     advection: str = defaults.ADVECTION
     preconditioner: str = defaults.PRECONDITIONER
@@ -224,8 +260,11 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that a Solver needs. `cfl`: cells that the fastest flow may cross in a substep;
-    `max_substeps` bounds the substeps of one `advance`, beyond which they become longer than `cfl` asks."""
+    """Everything that a Solver needs. Raises InputError for values that are out of range or contradict each other.
+
+    `cfl`: cells that the fastest flow may cross in a substep. `max_substeps`: limit for one `advance`; if `cfl` would
+    require more substeps, they become longer instead.
+    """
 
     grid: Grid
     physics: Physics = field(default_factory=Physics)
@@ -270,12 +309,12 @@ class Setup:
 
     @property
     def burns(self) -> bool:
-        """Whether any source gives fuel."""
+        """Whether any source emits fuel."""
         return any(source.fuel is not None for source in self.sources)
 
     @property
     def colored(self) -> bool:
-        """Whether any source gives its smoke a color."""
+        """Whether any source has a color."""
         return any(source.color is not None for source in self.sources)
 
     def _check_wind(self) -> None:

@@ -126,7 +126,7 @@ class Solids:
         """
         if not self.any:
             return None
-        found = [(self._solid, torch.zeros(self._solid.numel(), device=self.device))]
+        fixed = [(self._solid, torch.zeros(self._solid.numel(), device=self.device))]
         for walls in self._walls(math.ceil(reach) + 1):
             count = walls.cells.numel()
             if count:
@@ -136,9 +136,9 @@ class Solids:
                     scalar, walls.cells, walls.clearance, advection.came_from(walls.cells).view(-1), value, behind,
                     *self._weights, *self.grid.cells, *self.periodic,
                 )  # fmt: skip
-                where = behind.nonzero().squeeze(1)
-                found.append((walls.cells[where].long(), value[where]))
-        cells, values = (torch.cat(parts) for parts in zip(*found, strict=True))
+                leaking = behind.nonzero().squeeze(1)
+                fixed.append((walls.cells[leaking].long(), value[leaking]))
+        cells, values = (torch.cat(parts) for parts in zip(*fixed, strict=True))
         return cells, values
 
     def move(self, time: float, scalars: Sequence[torch.Tensor]) -> Geometry | None:
@@ -152,14 +152,14 @@ class Solids:
         if not self.any:
             return None
         if self.moves:
-            before = self.cut_cells.fluid.copy()
+            was_fluid = self.cut_cells.fluid.copy()
             self.cut_cells.move(time)
             self._refresh(self.cut_cells.touched)
             fluid = self.cut_cells.fluid
-            fresh = torch.from_numpy(np.flatnonzero(fluid & ~before).astype(np.int32)).to(self.device)
+            fresh = torch.from_numpy(np.flatnonzero(fluid & ~was_fluid).astype(np.int32)).to(self.device)
             if fresh.numel():
                 for scalar in scalars:
-                    state = torch.from_numpy(np.where(before, 0, WAITING).astype(np.int8)).to(self.device)
+                    state = torch.from_numpy(np.where(was_fluid, 0, WAITING).astype(np.int8)).to(self.device)
                     scalar[fresh.long()] = 0.0
                     for wanted in range(1, LAYERS + 2):
                         fill_uncovered(
@@ -203,15 +203,17 @@ class Solids:
             height = np.zeros(
                 low.shape, np.float32
             )  # of the air in the cell: how far its other faces are open
-            for other in range(3):
-                if other != axis:
-                    height = np.maximum(height, np.maximum(*_both_faces(weights[other], other, box)))
+            for across in range(3):
+                if across != axis:
+                    height = np.maximum(height, np.maximum(*_both_faces(weights[across], across, box)))
             thin = height < THIN_LAYER
             for inner, outer, up in ((low, high, 1), (high, low, 0)):
-                found = thin & (inner == 0) & (outer > THIN_LAYER)
+                thin_faces = thin & (inner == 0) & (outer > THIN_LAYER)
                 start = [lo + up * (a == axis) for a, lo in enumerate(first)]
                 for face, factor in zip(
-                    _flat(found, start, shape).tolist(), (height[found] / THIN_LAYER).tolist(), strict=True
+                    _flat(thin_faces, start, shape).tolist(),
+                    (height[thin_faces] / THIN_LAYER).tolist(),
+                    strict=True,
                 ):
                     factors[face] = min(factor, factors.get(face, 1.0))
         if self.grid.periodic[axis]:  # both copies of a face
@@ -232,14 +234,14 @@ class Solids:
         self, cut_cells: CutCellGrid, boxes: list[Box], kind: int, layers: torch.Tensor | None = None
     ) -> np.ndarray:
         """Flat indices of the unknown samples near `boxes` to be extrapolated; their layers go into `layers`."""
-        found = []
+        marked = []
         for box in boxes:
             wide, inside = self._grown(box, 2 * LAYERS), self._grown(box, LAYERS, cut=True)
             known = _known(cut_cells, wide, kind)
             layer = np.zeros(known.shape, np.int8)
             if not known.all():
-                far = ndimage.distance_transform_cdt(~known, "taxicab")
-                layer = np.where((far < 0) | (far > LAYERS), DEEP, far).astype(np.int8)
+                distance = ndimage.distance_transform_cdt(~known, "taxicab")
+                layer = np.where((distance < 0) | (distance > LAYERS), DEEP, distance).astype(np.int8)
             face = self.normals[kind]
             inner = tuple(
                 slice(lo - start, hi - start + e)
@@ -251,8 +253,8 @@ class Solids:
                     torch.from_numpy(np.ascontiguousarray(layer)).to(self.device)
                 )
             shape = [n + e for n, e in zip(self.grid.cells, face, strict=True)]
-            found.append(_flat((layer > 0) & (layer < DEEP), [lo for lo, _ in inside], shape))
-        return np.concatenate(found) if found else np.zeros(0, np.int32)
+            marked.append(_flat((layer > 0) & (layer < DEEP), [lo for lo, _ in inside], shape))
+        return np.concatenate(marked) if marked else np.zeros(0, np.int32)
 
     def _grown(self, box: Box, cells: int, *, cut: bool = False) -> Box:
         """`box` grown by `cells`, cut to the grid except along periodic axes (with `cut`, along them too)."""
@@ -273,22 +275,22 @@ class Solids:
         return [self._still_walls[1], self._moving_walls[1]]
 
     def _near_walls(self, boxes: list[Box], reach: int) -> _Walls:
-        found, clear = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
+        cells, clearances = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
         for box in boxes:
             wide, inside = self._grown(box, 2 * reach), self._grown(box, reach, cut=True)
             fluid, blocked = window(self.cut_cells.fluid, wide), self._blocked(wide)
             if not blocked.any():
                 continue
-            away = ndimage.distance_transform_cdt(~blocked, "chessboard")
+            distance = ndimage.distance_transform_cdt(~blocked, "chessboard")
             inner = tuple(
                 slice(lo - start, hi - start) for (lo, hi), (start, _) in zip(inside, wide, strict=True)
             )
-            away, near = away[inner], fluid[inner] & (away[inner] <= reach)
-            found.append(_flat(near, [lo for lo, _ in inside], self.grid.cells))
-            clear.append(away[near].astype(np.int8))
+            distance, near = distance[inner], fluid[inner] & (distance[inner] <= reach)
+            cells.append(_flat(near, [lo for lo, _ in inside], self.grid.cells))
+            clearances.append(distance[near].astype(np.int8))
         return _Walls(
-            torch.from_numpy(np.concatenate(found)).to(self.device),
-            torch.from_numpy(np.concatenate(clear)).to(self.device),
+            torch.from_numpy(np.concatenate(cells)).to(self.device),
+            torch.from_numpy(np.concatenate(clearances)).to(self.device),
         )
 
 

@@ -1,6 +1,4 @@
-"""What changes with time: flat torch tensors on one device, which kernels work on in place; and how velocity
-gets from cell centres to faces.
-"""
+"""The state of a simulation: flat torch tensors on one device, which kernels change in place."""
 
 from __future__ import annotations
 
@@ -17,10 +15,16 @@ DYES = ("red", "green", "blue")
 
 @dataclass
 class State:
-    """`density`, `temperature`, `fuel`: flat, one number per cell; no temperature (None) where nothing is warm or cold,
-    no fuel where nothing burns. `dye`: density times color, red, green, blue; empty where smoke has no color.
-    `velocity`: (u, v, w), flat arrays over the faces normal to x, y, z, m/s (staggering: docs/conventions.md).
-    `time`: s."""
+    """The fields of a simulation at one time.
+
+    Attributes:
+        density: flat, one number per cell.
+        temperature: flat, kelvin above ambient; None if no source has a temperature.
+        velocity: (u, v, w), flat arrays over the faces normal to x, y, z, m/s (staggering: docs/conventions.md).
+        time: s.
+        fuel: flat; None if nothing burns.
+        dye: density times the red, green and blue of its color; empty if no source has a color.
+    """
 
     density: torch.Tensor
     temperature: torch.Tensor | None
@@ -33,52 +37,53 @@ class State:
     def at_rest(
         grid: Grid, device: str, heated: bool = False, burns: bool = False, colored: bool = False
     ) -> State:
-        """Empty, still air; with an array for temperature where it is `heated`, for fuel where it `burns`, and three
-        for dye where smoke is `colored`."""
+        """Empty, still air at time 0. It has a temperature if it is `heated`, fuel if it `burns`, and dyes if smoke is
+        `colored`."""
         cells = math.prod(grid.cells)
         u, v, w = (zeros(math.prod(grid.faces(axis)), device) for axis in range(3))
-        temperature, fuel = (zeros(cells, device) if there else None for there in (heated, burns))
+        temperature, fuel = (zeros(cells, device) if exists else None for exists in (heated, burns))
         dye = tuple(zeros(cells, device) for _ in DYES) if colored else ()
         return State(zeros(cells, device), temperature, (u, v, w), fuel=fuel, dye=dye)
 
     @property
     def scalars(self) -> dict[str, torch.Tensor]:
-        """The cell-centred fields that there are, by name, density first."""
+        """The existing cell-centred fields by name, density first."""
         named = {"density": self.density, "temperature": self.temperature, "fuel": self.fuel}
         named |= dict(zip(DYES, self.dye, strict=False))
         return {name: field for name, field in named.items() if field is not None}
 
 
 def zeros(count: int, device: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A flat array of zeros."""
+    """A new flat tensor of `count` zeros."""
     return torch.zeros(count, dtype=dtype, device=device)
 
 
-# Measured on plume2d, continued after 12 and 24 frames: six leave a seventh of the difference in velocity that there is
-# without any, a tenth of that in density, and after 24 more frames a twentieth to a seventh. Each further one takes
-# less than a tenth off, and the noise of a rounded velocity is raised by as many times.
+# Corrections of `to_faces`. Measured on plume2d continued after 12 and 24 frames: six reduce the difference in velocity
+# to a seventh and that in density to a tenth; after 24 more frames, to between a twentieth and a seventh. Each further
+# correction removes less than a tenth of the remainder and amplifies the noise of a rounded velocity further.
 CORRECTIONS = 6
 
 
 def to_faces(centred: torch.Tensor, grid: Grid, faces: Sequence[torch.Tensor]) -> None:
-    """Write into the flat face arrays (u, v, w) a velocity whose means over opposite faces are nearly `centred`
-    `[d, x, y(, z)]`.
+    """Convert a velocity at the cell centres, `centred [d, x, y(, z)]`, to the flat face arrays `faces` (u, v, w) of
+    `grid`, so that the means of opposite faces nearly equal `centred`.
 
-    The mean of the two cells beside a face smooths, and the centres were means already: what the result fails to
-    give back is added to it, a few times over (van Cittert 1931).
+    Interpolation smooths the velocity, and the centred values are smoothed means of faces already. The difference
+    between `centred` and the means of the result is therefore added to the result, CORRECTIONS times (van Cittert
+    1931).
     """
     for axis in range(grid.dim):
         target = centred[axis].reshape(grid.cells)
-        found = _between(target, axis, grid.periodic[axis])
+        result = _between(target, axis, grid.periodic[axis])
         n = grid.cells[axis]
         for _ in range(CORRECTIONS):
-            given = (found.narrow(axis, 0, n) + found.narrow(axis, 1, n)) / 2
-            found = found + _between(target - given, axis, grid.periodic[axis])
-        faces[axis].copy_(found.reshape(-1))
+            means = (result.narrow(axis, 0, n) + result.narrow(axis, 1, n)) / 2
+            result = result + _between(target - means, axis, grid.periodic[axis])
+        faces[axis].copy_(result.reshape(-1))
 
 
 def _between(cells: torch.Tensor, axis: int, periodic: bool) -> torch.Tensor:
-    """The mean of the two cells beside each face; of the one cell at a border."""
+    """For each face the mean of its two cells; on a border that is not periodic, the value of its one cell."""
     n = cells.shape[axis]
     first, last = cells.narrow(axis, 0, 1), cells.narrow(axis, n - 1, 1)
     before, after = (last, first) if periodic else (first, last)

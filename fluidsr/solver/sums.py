@@ -12,8 +12,7 @@ from fluidsr.solver.state import zeros
 
 @dataclass(frozen=True)
 class Norms:
-    """Norms of a right-hand side (m/s): Euclidean and greatest; and the greatest face speed met while computing
-    it."""
+    """The norms of a right-hand side (m/s), `l2` and `greatest` magnitude, and the greatest face speed on the way."""
 
     l2: float
     greatest: float
@@ -21,23 +20,23 @@ class Norms:
 
 
 class Sums:
-    """Collects what kernels sum up in float64 part by part, some numbers (`columns`) for each part; adding the parts
-    in a fixed order gives the same bits on every run, whatever thread did which part."""
+    """Adds up partial sums that a kernel writes to `buffer`, float64 `[parts, columns]`, in a fixed order. The result
+    is the same to the last bit whichever thread computed which part."""
 
     def __init__(self, parts: int, device: str, columns: int = 3) -> None:
         self.buffer = zeros(columns * parts, device, torch.float64)
         self.parts, self.columns = parts, columns
 
     def sum(self) -> float:
-        """The sum of the first number of each part."""
+        """The sum of the first column."""
         return float(self._columns()[0].sum())
 
     def totals(self) -> list[float]:
-        """The sum of each of the numbers of a part."""
+        """The sum of each column."""
         return [float(column.sum()) for column in self._columns()]
 
     def norms(self) -> Norms:
-        """The norms of parts that hold (sum of squares, greatest magnitude, greatest speed)."""
+        """The norms, if the columns are (sum of squares, greatest magnitude, greatest speed)."""
         squares, greatest, speed = self._columns()
         return Norms(float(np.sqrt(squares.sum())), float(greatest.max()), float(speed.max()))
 
