@@ -22,8 +22,8 @@ def add_buoyancy(
     v: F32, density: F32, temperature: F32, n: I3, normal: I3, periods: I3,
     per_density: ti.f32, per_temperature: ti.f32, tile: ti.template(), heated: ti.template(),
 ):  # fmt: skip
-    """Add the gained speed, at faces with this normal, from the mean of the two cells beside each. 12 bytes a cell;
-    16 where it is `heated` (else `temperature` is not looked at)."""
+    """Add to the faces with this normal the speed gained by buoyancy, from the mean of their two cells. Without
+    `heated`, `temperature` is not read. Moves 12 (16) bytes per cell."""
     size = n + normal
     tiles = (size[2] + tile - 1) // tile
     for t in range(size[0] * size[1] * tiles):
@@ -48,8 +48,8 @@ def add_buoyancy(
 
 @ti.func
 def around(i, n, period):
-    """Numbers of the two neighbours of cell i along one axis (the cell itself beyond a border), and what to divide
-    their difference by for a slope per cell."""
+    """Indices of the two neighbours of cell i along one axis (i itself at a border), and the factor that turns the
+    difference of their values into a slope per cell."""
     lower = ti.select(i > 0, i - 1, ti.max(period - 1, 0))
     upper = ti.select(i < n - 1, i + 1, ti.select(period > 0, 0, n - 1))
     span = ti.select(period > 0, 2, ti.max(upper - lower, 1))
@@ -58,7 +58,8 @@ def around(i, n, period):
 
 @ti.func
 def slopes(c: ti.template(), i, j, k, n, periods):
-    """Of the centred velocity `c [3, nx, ny, nz]` at a cell: component a's change per cell along axis b, [a, b]."""
+    """The gradient of the centred velocity `c [3, nx, ny, nz]` at a cell: the change of component a per cell along axis
+    b at [a, b]."""
     size = n[0] * n[1] * n[2]
     i0, i1, per_x = around(i, n[0], periods[0])
     j0, j1, per_y = around(j, n[1], periods[1])
@@ -74,8 +75,8 @@ def slopes(c: ti.template(), i, j, k, n, periods):
 
 @kernel
 def curl(c: F32, vorticity: F32, magnitude: F32, n: I3, periods: I3):
-    """vorticity [3, nx, ny, nz] = curl of the centred velocity `c`, in m/s per cell; and its magnitude. 28 bytes a
-    cell."""
+    """vorticity [3, nx, ny, nz] = the curl of the centred velocity `c`, in m/s per cell, and its magnitude. Moves 28
+    bytes per cell."""
     for row in range(n[0] * n[1]):
         size = n[0] * n[1] * n[2]
         i = row // n[1]
@@ -93,8 +94,11 @@ def confinement(
     vorticity: F32, magnitude: F32, force: F32, fuel: F32, temperature: F32, n: I3, periods: I3, strength: ti.f32,
     of_flame: ti.f32, coldest: ti.f32, burns: ti.template(),
 ):  # fmt: skip
-    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||. 28 bytes a cell; 36 where
-    fuel `burns` (else it and temperature are not looked at): `of_flame` times the flame is added to the strength."""
+    """force [3, nx, ny, nz] = strength * N x omega with N = grad |omega| / |grad |omega||.
+
+    If fuel `burns`, `of_flame` times the brightness of the flame is added to `strength`; otherwise fuel and temperature
+    are not read. Moves 28 (36) bytes per cell.
+    """
     for row in range(n[0] * n[1]):
         size = n[0] * n[1] * n[2]
         i = row // n[1]
@@ -123,8 +127,8 @@ def confinement(
 
 @kernel
 def add_to_faces(v: F32, force: F32, n: I3, normal: I3, periods: I3):
-    """Add one component of a centred force to the faces with this normal: half from the cell on each side. 12 bytes a
-    cell."""
+    """Add one component of a centred force to the faces with this normal: the mean of their two cells. Moves 12 bytes
+    per cell."""
     for row in range((n[0] + normal[0]) * (n[1] + normal[1])):
         i = row // (n[1] + normal[1])
         j = row % (n[1] + normal[1])
@@ -137,8 +141,8 @@ def add_to_faces(v: F32, force: F32, n: I3, normal: I3, periods: I3):
 
 
 class Forces:
-    """Adds to the velocity what buoyancy and vorticity confinement give it. Closed faces may receive some
-    too: the projection that follows sets them right."""
+    """Applies buoyancy and vorticity confinement to the velocity. Closed faces are changed, too; the projection that
+    follows resets them."""
 
     def __init__(
         self, grid: Grid, physics: Physics, device: str, workspace: Workspace, burns: bool = False
@@ -151,7 +155,8 @@ class Forces:
             self.magnitude = workspace.take(STAGE, cells)
 
     def add_buoyancy(self, state: State, seconds: float) -> None:
-        """Acceleration gravity * (b_T * T - b_rho * density) against gravity, m/s²."""
+        """Accelerate the velocity of `state` for `seconds` by gravity * (b_T * T - b_rho * density), m/s², against
+        gravity."""
         p, layout = self.physics, self.layout
         heavy, light = -p.gravity * p.buoyancy_density * seconds, p.gravity * p.buoyancy_temperature * seconds
         heated = state.temperature is not None and light != 0
@@ -171,9 +176,16 @@ class Forces:
         fuel: torch.Tensor | None = None,
         temperature: torch.Tensor | None = None,
     ) -> None:
-        """Acceleration epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11) of `velocity` as it is, epsilon
-        larger where `fuel` burns at its `temperature`; none in the cells `calm` (flat indices): beside a solid the jump
-        at its surface would pass for a vortex."""
+        """Accelerate `velocity` for `seconds` by epsilon * h * (N x omega) (Fedkiw, Stam and Jensen 2001, eq. 11).
+
+        Args:
+            velocity: (u, v, w), flat, m/s, changed in place.
+            seconds: length of the substep.
+            calm: cells (flat indices) without acceleration: beside a solid, the jump of velocity at its surface would
+                be taken for a vortex.
+            fuel: increases epsilon where it burns; None if nothing burns.
+            temperature: of the fuel, kelvin above ambient.
+        """
         epsilon = self.physics.vorticity_confinement
         if not epsilon and not self.of_flame:
             return
@@ -182,8 +194,8 @@ class Forces:
         u, v, w = (velocity[axis] for axis in layout.order)
         centre_velocity(u, v, w, self.centred, cells, layout.tile)
         curl(self.centred, self.vorticity, self.magnitude, cells, periods)
-        # omega is in m/s per cell: h * omega, as the equation has it, without a division.
-        force = self.centred  # not needed any more
+        # The vorticity in m/s per cell is h * omega, the term of the equation.
+        force = self.centred  # the centred velocity is no longer needed
         burning, heat = (self.magnitude if field is None else field for field in (fuel, temperature))
         confinement(
             self.vorticity, self.magnitude, force, burning, heat, cells, periods, epsilon * seconds,

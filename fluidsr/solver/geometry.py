@@ -1,8 +1,8 @@
-"""Obstacles on a grid: which cells hold fluid and how far faces are open, kept up to date as obstacles move.
+"""The geometry of a simulation: which cells hold fluid and what share of each face is open, updated as obstacles move.
 
-Everything near a solid is a function of time and place alone: a cell's values depend on the distances within two
-cells of it, whichever window they are computed in. So a move costs only the cells near the obstacle, and a resumed
-run has the same bits as an uninterrupted one. How far a face is open follows from the signed distances at its
+All values near a solid are functions of time and position only: those of a cell depend on the distances within two
+cells of it, whatever window they are computed in. An update therefore costs only the cells near moving obstacles, and a
+resumed run has the same bits as an uninterrupted one. The open share of a face follows from the signed distances at its
 corners (Batty, Bertails and Bridson 2007).
 """
 
@@ -21,19 +21,18 @@ from fluidsr.solver.grid import Grid
 from fluidsr.solver.pockets import pockets_of
 from fluidsr.solver.setup import Obstacle
 
-# Smaller openings are closed. Each contributes an eigenvalue of about its own size to the preconditioned
-# pressure matrix, so the smallest one decides the condition number; and what flows through is lost in float32.
+# Smaller openings are closed. An opening contributes an eigenvalue of about its own size to the preconditioned pressure
+# matrix, so the smallest one determines the condition number, and the flow through it vanishes in float32 rounding.
 LEAST_OPENING = 0.02
-MOST_OPENING = 0.999  # larger shares become 1: a surface in a plane of faces is exact only up to rounding
+MOST_OPENING = 0.999  # larger shares become 1, as a surface in a plane of faces is exact only up to rounding
 
 
 def open_share(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Share of a square face on which the distance is positive, from its corners' distances in their order
-    around the face: 1-D arrays of any length.
+    """The share of square faces on which the distance to solids is positive.
 
-    The distance is taken as linear on the four triangles between an edge and the middle, so the share is of
-    second order in the size of the face, exact for a plane, and symmetric. In two dimensions (a = d, b = c)
-    it is the share of the edge.
+    `a` to `d`: 1-D arrays of the distances at the four corners, in their order around the face. The distance is
+    interpolated linearly on the four triangles between an edge and the centre, so the share is second order accurate,
+    exact for a plane, and symmetric. In two dimensions (a = d, b = c) it is the share of the edge.
     """
     middle = 0.25 * (a + b + c + d)
     edges = ((a, b), (b, c), (c, d), (d, a))
@@ -42,7 +41,7 @@ def open_share(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np
 
 
 def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Share of a triangle on which a linear function with these corner values is positive."""
+    """The share of a triangle on which the linear function with these corner values is positive."""
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     mid = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -54,19 +53,21 @@ def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 # Enclosed pockets of fewer cells become solid.
 LEAST_POCKET = 8
-SURFACE = 1e-4  # cells; so near to a surface counts as solid, or rounding could open a face that lies in it
-MARGIN = 2  # corners around a window that its values depend on
-FAR = 2.0  # cells; distances are cut off here
-# Cells: half a cell's diagonal. Where no corner within two cells lies deeper in a solid, a chain of corners may pass
-# through it diagonally.
+SURFACE = (
+    1e-4  # cells; points this near to a surface count as solid, or rounding could open a face that lies in it
+)
+MARGIN = 2  # the values of a window depend on this many corners around it
+FAR = 2.0  # cells; the upper limit of stored distances
+# Cells: half the diagonal of a cell. If no corner within two cells lies deeper in a solid, the solid may be so thin
+# that faces with open corners lead through it.
 THIN = 0.87
 PROBES = np.arange(-4, 5) / 8  # cells; points between two cell centres that are tested for thin solids
-LEAST_THICKNESS = 0.25  # cells; thinner shapes are thickened to it, so that no probe misses them
+LEAST_THICKNESS = 0.25  # cells; thinner shapes are thickened to this, so that the probes do not miss them
 
 
 class CutCellGrid:
-    """The arrays of a Geometry (`fluid`, `weights`, `pockets`, `wall_flux`, `solid_velocity`), which `move` updates in
-    place."""
+    """Owns the arrays of a Geometry (`fluid`, `weights`, `pockets`, `wall_flux`, `solid_velocity`), which `move`
+    updates in place."""
 
     def __init__(self, grid: Grid, obstacles: Sequence[Obstacle], time: float) -> None:
         self.grid, h = grid, grid.cell_size
@@ -82,12 +83,12 @@ class CutCellGrid:
         self._update(bodies_at(time, self.grid, self.obstacles), everywhere=True)
 
     def move(self, time: float) -> None:
-        """Bring all arrays to `time`. Raises InputError where no fluid is left."""
+        """Update all arrays to the positions of the obstacles at `time` (s). Raises InputError if no fluid is left."""
         if self.moves:
             self._update(bodies_at(time, self.grid, self.obstacles), everywhere=False)
 
     def solid_fraction(self) -> np.ndarray:
-        """The share of each cell that is solid, float32 [nx, ny, nz], smoothed over a cell; a new array."""
+        """The share of each cell that is solid, smoothed over a cell: a new float32 array `[nx, ny, nz]`."""
         return fraction_in(self._present, self.grid, [(0, n) for n in self.grid.cells])
 
     def _update(self, bodies: list[Body], *, everywhere: bool) -> None:
@@ -110,14 +111,14 @@ class CutCellGrid:
             self._update_wall_flux(self._cut(moving))
 
     def _cut(self, boxes: Sequence[Box]) -> list[Box]:
-        """Boxes cut to the grid."""
+        """The parts of `boxes` inside the grid."""
         return [
             tuple((max(a, 0), min(b, n)) for (a, b), n in zip(box, self.grid.cells, strict=True))
             for box in boxes
         ]
 
     def _update_box(self, box: Box, bodies: list[Body]) -> None:
-        """Update fluid, weights and the solids' velocity in `box`."""
+        """Update fluid, weights and solid velocity in `box`."""
         h, dim = self.grid.cell_size, self.grid.dim
         near = [b for b in bodies if overlap(b.box, [(lo - 2 * MARGIN, hi + 2 * MARGIN) for lo, hi in box])]
         axes = [(np.arange(lo - MARGIN, hi + MARGIN + 1)) * h for lo, hi in box[:dim]]
@@ -161,7 +162,8 @@ class CutCellGrid:
     def _close_across_thin_solids(
         self, share: np.ndarray, faces: tuple[np.ndarray, ...], axis: int, box: Box, near: list[Body]
     ) -> None:
-        """Close those of `faces` where a solid lies on the straight line between the centres of their two cells."""
+        """Set the `share` of those `faces` (indices in `box`) to 0 that have a solid on the straight line between the
+        centres of their two cells."""
         h = self.grid.cell_size
         at = [
             (index + lo + (0.0 if a == axis else 0.5)) * h
@@ -175,7 +177,7 @@ class CutCellGrid:
         share[tuple(index[blocked] for index in faces)] = 0.0
 
     def _close_walls(self, share: np.ndarray, axis: int, box: Box) -> None:
-        """Zero on closed faces of the domain: they are walls at rest."""
+        """Set the values on the closed ends of the domain, which are walls at rest, to 0."""
         (low, high), (first, end) = self.grid.opened[axis], box[axis]
         if self.grid.periodic[axis]:
             return
@@ -193,6 +195,7 @@ class CutCellGrid:
                         _plane(faces[axis], axis, -1)[...] = _plane(faces[axis], axis, 0)
 
     def _close_small_pockets(self) -> None:
+        """Update the pockets, and make those of fewer than LEAST_POCKET cells solid."""
         self.pockets = ()
         kept = []
         for pocket in pockets_of(self.grid, self.fluid, self.weights):
@@ -210,7 +213,7 @@ class CutCellGrid:
         self.pockets = tuple(kept)
 
     def _update_wall_flux(self, moving: list[Box]) -> None:
-        """The flux that moving solids push out of the cells ahead of them and draw into those behind."""
+        """Update the flux that moving solids drive out of the cells ahead of them and into those behind."""
         assert self.wall_flux is not None and self.solid_velocity is not None
         self.wall_flux.fill(0.0)
         for box in moving:
@@ -231,8 +234,11 @@ def blocked_cells(
     box: Sequence[tuple[int, int]],
     least: float = 0.0,
 ) -> np.ndarray:
-    """Whether the cells of a box are solid or have a closed face within the domain: one with weight 0, or below
-    `least`. The box may extend beyond periodic ends."""
+    """Whether each cell of a box is solid or has a closed face inside the domain.
+
+    Faces with weight 0 or below `least` are closed; walls of the domain do not count. The box may extend beyond
+    periodic ends.
+    """
     blocked = ~window(fluid, box)
     for axis, (lo, hi) in enumerate(box):
         faces = tuple((a, b + (other == axis)) for other, (a, b) in enumerate(box))
@@ -246,12 +252,13 @@ def blocked_cells(
 
 
 def face_weights(grid: Grid, weights: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """The weights of the faces normal to `axis`, each face once: without the second copy on a periodic axis."""
+    """The weights of the faces normal to `axis`, without the second copy of the first layer on a periodic axis."""
     return weights[axis][(slice(None),) * axis + (slice(None, -1),)] if grid.periodic[axis] else weights[axis]
 
 
 def _box_weights(grid: Grid, *, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights of an empty box; `shared`: read-only arrays that hold each layer once, which takes no memory."""
+    """The weights of an empty box. If they are `shared`, all faces of a layer share one number in memory, and the
+    arrays are read-only."""
     weights = []
     for axis, (low, high) in enumerate(grid.opened):
         layers = np.ones(grid.cells[axis] + 1, np.float32)
@@ -270,17 +277,17 @@ def _on_faces(grid: Grid, value: float) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _plane(array: np.ndarray, axis: int, index: int) -> np.ndarray:
-    """A view of one layer."""
+    """A view of the layer `index` of `array` along `axis`."""
     return array[(slice(None),) * axis + (index,)]
 
 
 def _solid_corners(corners: np.ndarray) -> np.ndarray:
-    """Corner values of a 2-D grid as those of a grid one cell thick."""
+    """Corner values of a 2-D grid as those of a 3-D grid one cell thick; 3-D ones unchanged."""
     return corners if corners.ndim == 3 else np.repeat(corners[..., None], 2, axis=2)
 
 
 def _corners(corners: np.ndarray, axis: int) -> list[np.ndarray]:
-    """For every face normal to `axis` its four corner values, in their order around it."""
+    """The four corner values of each face normal to `axis`, in their order around the face."""
     b, c = (a for a in range(3) if a != axis)
     result = []
     for at_b, at_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
@@ -292,6 +299,7 @@ def _corners(corners: np.ndarray, axis: int) -> list[np.ndarray]:
 
 
 def _extremes(around: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest of the four corner values of each face."""
     p, q, r, s = around
     low = np.minimum(np.minimum(p, q), np.minimum(r, s))
     return low, np.maximum(np.maximum(p, q), np.maximum(r, s))
@@ -299,17 +307,19 @@ def _extremes(around: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Obstacles on a grid at one moment.
+    """The obstacles on a grid at one time.
 
-    `fluid [nx, ny, nz]`: whether a cell holds fluid, at least in part. `weights`: for each axis the share of
-    every face that fluid can flow through, in [0, 1], float32; 0 on closed faces of the domain, in solids, and
-    wherever a thin solid stands between two cells. `pockets`: flat indices of the cells of each body of fluid
-    that touches no open face, where pressure is known up to a constant.
-
-    Where obstacles move (None elsewhere): `solid_velocity`, m/s, for each axis the speed of the nearest solid
-    at every face near one, 0 further off; `wall_flux [nx, ny, nz]`, m/s, what solids push out of a cell: the
-    sum over its faces of (1 - weight) * solid velocity * outward sign, so that a cell's divergence is the sum
-    of weight * velocity * sign, plus `wall_flux`.
+    Attributes:
+        fluid: `[nx, ny, nz]`, whether a cell holds fluid, at least in part.
+        weights: for each axis the share of each face that fluid can flow through, in [0, 1], float32; 0 on closed ends
+            of the domain, in solids, and where a thin solid separates two cells.
+        pockets: flat indices of the cells of each body of fluid that touches no open face, in which the pressure is
+            determined up to a constant.
+        wall_flux: `[nx, ny, nz]`, m/s, the flux that moving solids drive out of a cell: the sum over its faces of
+            (1 - weight) * solid velocity * outward sign. The net outflow of a cell is the sum over its faces of
+            weight * velocity * outward sign, plus `wall_flux`. None if no obstacle moves.
+        solid_velocity: for each axis the speed (m/s) of the nearest solid at the faces near solids, 0 elsewhere.
+            None if no obstacle moves.
     """
 
     fluid: np.ndarray
@@ -320,12 +330,12 @@ class Geometry:
 
     @staticmethod
     def of(grid: Grid, obstacles: Sequence[Obstacle], time: float = 0.0) -> Geometry:
-        """Of obstacles where they are at `time` (s). Raises InputError where no fluid is left."""
+        """The geometry of `obstacles` at their positions at `time` (s). Raises InputError if no fluid is left."""
         return Geometry.at_present(CutCellGrid(grid, obstacles, time))
 
     @staticmethod
     def at_present(cut_cells: CutCellGrid) -> Geometry:
-        """The present geometry of `cut_cells`; shares its arrays, which its next move changes."""
+        """The present geometry of `cut_cells`. It shares their arrays, which the next move changes."""
         return Geometry(
             cut_cells.fluid,
             cut_cells.weights,

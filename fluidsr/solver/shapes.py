@@ -13,17 +13,19 @@ from scipy import ndimage
 from fluidsr.errors import InputError
 
 KINDS = ("sphere", "box", "cylinder", "capsule", "mesh")
-# Samples along each axis of a cell that a surface cuts (see `shares`); fewer where a shape is many cells wide.
+# Samples per axis in a cell that a surface cuts (see `shares`); fewer for shapes that are many cells wide.
 PIECES, FEW_PIECES = 8, 4
 
 
 @dataclass(frozen=True, eq=False)
 class SampledDistance:
-    """A signed distance (m, negative inside) known on the points of a cubic lattice.
+    """A signed distance (m, negative inside), sampled on a cubic lattice that encloses the shape's bounding box.
 
-    `values [a, b, c]` float32; `origin`: position of the first of them, m, from the centre of the shape's
-    bounding box; `spacing` between them, m; `half_extent`: half the edges of that box, m, which the lattice
-    encloses.
+    Attributes:
+        values: the samples, float32, one array axis per axis of the domain.
+        origin: position of the first sample relative to the centre of the bounding box, m.
+        spacing: distance of the samples, m.
+        half_extent: half the edge lengths of the bounding box, m.
     """
 
     values: np.ndarray
@@ -32,7 +34,10 @@ class SampledDistance:
     half_extent: tuple[float, ...]
 
     def at(self, offset: list[np.ndarray]) -> np.ndarray:
-        """Interpolated linearly; outside the lattice the value at its nearest point plus the way there."""
+        """The distance at `offset` from the centre of the bounding box (m, one broadcastable array per axis).
+
+        It is interpolated linearly; outside the lattice it is the value at the nearest point of the lattice plus the
+        distance to that point."""
         wide = np.broadcast_arrays(
             *((d - o) / self.spacing for d, o in zip(offset, self.origin, strict=True))
         )
@@ -44,12 +49,18 @@ class SampledDistance:
 
 @dataclass(frozen=True)
 class Shape:
-    """A solid in metres. `center` has one number per axis of the domain.
+    """The shape of a source or an obstacle, in metres. Raises InputError if a required value is missing or invalid.
 
-    "sphere": radius. "box": size (full edge lengths). "cylinder": radius, height (full), axis. "capsule":
-    radius, height (of the straight part, to which the two caps add a radius each), axis. In 2-D these are
-    circle, rectangle, rectangle or (axis = 2) circle, and stadium or (axis = 2) circle. "mesh": field,
-    around the center. Raises InputError where a needed length is missing or not positive.
+    `center` has one number per axis of the domain. The required values of each `kind`:
+
+    - "sphere": radius.
+    - "box": size, the full edge lengths.
+    - "cylinder": radius, height (full), axis.
+    - "capsule": radius, height of the straight part (each of the two caps adds a radius), axis.
+    - "mesh": field, the signed distance around the center.
+
+    In 2-D the first four are a circle, a rectangle, a rectangle or (axis = 2) a circle, and a stadium or (axis = 2) a
+    circle.
     """
 
     kind: str
@@ -85,8 +96,8 @@ class Shape:
                 raise InputError(self.kind, f"there is no axis {self.axis}", "give 0, 1 or 2")
 
     def signed_distance(self, *position: np.ndarray) -> np.ndarray:
-        """Distance (m) of positions to the surface, negative inside; `position` are arrays that broadcast,
-        one per axis. Exact outside and, for the cylinder and the box, inside too (Quilez 2008)."""
+        """The signed distance (m) to the surface, negative inside, at `position` (m, one broadcastable array per axis).
+        Exact (Quilez 2008), except for a mesh."""
         offset = [p - c for p, c in zip(position, self.center, strict=True)]
         if self.field is not None:
             return self.field.at(offset)
@@ -105,7 +116,7 @@ class Shape:
         return _length([across, np.maximum(along, 0)]) - self.radius
 
     def at_least(self, thickness: float) -> Shape:
-        """The same shape, no dimension of which is less than `thickness` (m)."""
+        """The shape, enlarged where necessary so that none of its dimensions is less than `thickness` (m)."""
         half = thickness / 2
         return replace(
             self,
@@ -115,8 +126,8 @@ class Shape:
         )
 
     def images(self, periods: Sequence[float]) -> list[Shape]:
-        """Copies of the shape in a domain with these periods (m) along each axis (0: none): the one
-        whose center lies in the domain, and its neighbours."""
+        """Copies of the shape in a domain with these periods along each axis (m; 0: not periodic): the one with its
+        center in the domain, and its neighbours."""
         places = (
             [c] if period == 0 else [c + period * (k - math.floor(c / period)) for k in (-1, 0, 1)]
             for c, period in zip(self.center, periods, strict=True)
@@ -124,7 +135,8 @@ class Shape:
         return [replace(self, center=center) for center in itertools.product(*places)]
 
     def section(self, along: Sequence[float]) -> float | None:
-        """What the shape covers, seen along the unit vector `along`: m², in 2-D m; None of a mesh."""
+        """The area (m²; in 2-D the width, m) of the shape's projection along the unit vector `along`; None for a
+        mesh."""
         if self.field is not None:
             return None
         dim = len(self.center)
@@ -143,7 +155,7 @@ class Shape:
 
     @property
     def thickness(self) -> float:
-        """The least extent along any axis, m; 0, which is unknown, of a mesh."""
+        """The least extent along any axis, m; 0 for a mesh, whose thickness is unknown."""
         if self.field is not None:
             return 0.0
         return 2 * min(self.half_extent(axis) for axis in range(len(self.center)))
@@ -167,7 +179,7 @@ def _length(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _box(beyond: list[np.ndarray]) -> np.ndarray:
-    """Distance to the box whose faces are `beyond` away along each axis (negative: within that slab)."""
+    """The signed distance to a box, from the distances `beyond` its faces along each axis (negative inside)."""
     outside = _length([np.maximum(d, 0) for d in beyond])
     deepest = beyond[0]
     for d in beyond[1:]:
@@ -176,17 +188,19 @@ def _box(beyond: list[np.ndarray]) -> np.ndarray:
 
 
 def coverage(distance: np.ndarray, cell_size: float) -> np.ndarray:
-    """Share of a cell that lies inside a shape, from the distance at its centre: 1 to 0 over one cell."""
+    """The share of cells that lies inside a shape, from the distances (m) at their centres: 1 to 0 over one cell."""
     return np.clip(0.5 - distance / cell_size, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of each cell of a window a shape takes.
+    """The shares of the cells of a window that a shape covers.
 
-    `first`: index of the window's first cell along each axis. `volume [...]`: share of the cell's volume (2-D: area),
-    in [0, 1]. `across [d, ...]`: for each axis, the share of the cell's cross-section that the part of the shape in
-    the cell covers, seen along that axis; at least `volume`.
+    Attributes:
+        first: index of the window's first cell along each axis.
+        volume: `[x, y(, z)]`, share of each cell's volume (2-D: area), in [0, 1].
+        across: `[d, x, y(, z)]`, for each axis the share of the cell's cross-section that the part of the shape in the
+            cell covers, seen along that axis; at least `volume`.
     """
 
     first: tuple[int, ...]
@@ -197,13 +211,12 @@ class Shares:
 def shares(
     shape: Shape, ranges: Sequence[tuple[int, int]], offset: Sequence[float], cell_size: float
 ) -> Shares:
-    """What `shape` covers of the cubes of edge `cell_size` (m) whose centers are samples (`positions`); `ranges`: the
-    window, first and end index along each axis.
+    """The shares of cubes of edge `cell_size` (m) that `shape` covers.
 
-    Cubes that the surface may cut are sampled where they meet the shape's bounding box, so that a shape much smaller
-    than a cell, or a box with edges anywhere, is found whole: volumes are exact for a box along the axes, and within
-    3 % for round shapes of any size.
-    """
+    `ranges`: (first, end) index of the window along each axis; the cubes are centred on the samples of `positions` with
+    this `offset`. Cubes that the surface may cut are sampled where they overlap the shape's bounding box, so that
+    shapes much smaller than a cell are not missed: volumes are exact for a box along the axes, and within 3 % for round
+    shapes of any size."""
     h, dim = cell_size, len(shape.center)
     first = tuple(a for a, _ in ranges)
     counts = tuple(b - a for a, b in ranges)
@@ -228,15 +241,15 @@ def shares(
     for a in range(dim):
         side = np.prod([w / h for b, w in enumerate(widths) if b != a], axis=0)
         across[a][cut] = inside.max(a + 1).sum(axes[:-1]) * side
-    across[:, volume <= 0] = 0.0  # a surface that lies in a face of the cube is none of it
+    across[:, volume <= 0] = 0.0  # a shape that only touches a face of the cube does not cover any of it
     return Shares(first, np.minimum(volume, 1.0), np.clip(across, volume, 1.0))
 
 
 def positions(
     shape: tuple[int, ...], offset: tuple[float, ...], cell_size: float, first: tuple[int, ...] = (0, 0, 0)
 ) -> list[np.ndarray]:
-    """Coordinates (m) of the samples of an array that starts at index `first`, one broadcastable array per
-    axis; `offset` is 0.5 along axes where samples are at cell centres, 0 where they are on faces."""
+    """Coordinates (m) of the samples of an array of `shape` that starts at index `first`, one broadcastable array per
+    axis. `offset` is 0.5 along axes with samples at cell centres and 0 along axes with samples on faces."""
     axes = [(first[a] + offset[a] + np.arange(n)) * cell_size for a, n in enumerate(shape)]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
@@ -248,8 +261,8 @@ def box_of(
     h: float,
     periodic: Sequence[bool] = (False,) * 3,
 ) -> list[tuple[int, int]]:
-    """Index ranges [first, last) of the samples within a cell of `shape`, cut to an array of `counts`
-    samples, but not along `periodic` axes."""
+    """Index ranges (first, end) of the samples within one cell of `shape` on a grid of cell size `h` (m), cut to an
+    array of `counts` samples except along `periodic` axes. `offset`: see `positions`."""
     ranges = []
     for a, n in enumerate(counts):
         reach = shape.half_extent(a) + h

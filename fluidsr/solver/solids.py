@@ -1,5 +1,5 @@
-"""Solids in the fields: values are extrapolated into them for interpolation, smoke never passes through them, and
-moving ones push it."""
+"""The effect of solids on the fields: values are extrapolated into them for interpolation, and smoke neither leaks
+through them nor stays in them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fluidsr.solver.cell_boxes import Box, window
 from fluidsr.solver.geometry import CutCellGrid, Geometry, blocked_cells, face_weights
 from fluidsr.solver.kernels_solids import block_leaks, extrapolate_layer, fill_uncovered
 
-# Layers of solid samples that advection may read: flow along a wall strays no further into it.
+# Layers of samples in solids that are extrapolated. Paths along a wall do not lead deeper into it.
 LAYERS = 3
 DEEP = 100  # marks samples deeper than LAYERS
 WAITING = 127  # see kernels_solids.fill_uncovered
-# Cells that a solid may move per substep, so that the smoke ahead of it can give way; a thin one moves less than its
-# thickness, or it could jump over a cell.
+# Cells that a solid may move in a substep, so that the smoke ahead of it can flow away. A thin solid moves less than
+# its thickness, or it could jump over a cell.
 STRIDE = 1.0
-# Cells: a layer of air between a surface and the next plane of faces is thin below this height.
+# In cells. Layers of air between a surface and the next plane of faces count as thin below this height.
 THIN_LAYER = 0.5
 NO_FACE = (0, 0, 0)
 
 
 class Solids:
-    """What the solver does at obstacles.
+    """Moves the obstacles of a simulation and treats the fields near them.
 
-    Its time is proportional to the number of cells near solids. Memory: 4 bytes a cell (16 on CUDA), 20 more if any
+    The time is proportional to the number of cells near solids. Memory: 4 bytes per cell (16 on CUDA), 20 more if any
     obstacle moves.
     """
 
@@ -50,9 +50,9 @@ class Solids:
         self.periodic = tuple(int(p) for p in grid.periodic)
         self.normals = (NO_FACE, *(tuple(int(a == axis) for a in range(3)) for axis in range(3)))
         shapes = [grid.cells, *(grid.faces(axis) for axis in range(3))]
-        # 0: known; 1 to LAYERS: extrapolated, in this order; DEEP: left as it is
+        # Of each sample: 0 if it is known, 1 to LAYERS if it is extrapolated in this order, DEEP if it is left alone.
         self.layers = [torch.zeros(shape, dtype=torch.int8, device=device) for shape in shapes]
-        # Samples near still solids are listed once, those near moving solids after each move.
+        # Samples near still solids are collected once, those near moving solids after each move.
         still = (
             CutCellGrid(grid, [o for o in obstacles if o.motion is None], 0.0) if self.moves else cut_cells
         )
@@ -62,7 +62,7 @@ class Solids:
         self._refresh(self.cut_cells.touched if self.moves else [])
 
     def required_substeps(self, start: float, end: float) -> float:
-        """The substeps that moving solids require between two times (s)."""
+        """The number of substeps that moving solids require between two times (s)."""
         required = (
             motion.speed(start, end) * (end - start) / (stride * self.grid.cell_size)
             for motion, stride in self.motions
@@ -74,18 +74,18 @@ class Solids:
         return max((motion.speed(start, end) for motion, _ in self.motions), default=0.0)
 
     def about_to_move(self, start: float, end: float) -> list[Box]:
-        """Boxes of the cells that moving solids touch at present; empty if none moves between two times (s)."""
+        """The boxes of the cells that moving solids touch at present; empty if no solid moves between two times (s)."""
         if not self.any or self.speed(start, end) == 0:
             return []
         return self._moving_boxes
 
     def solid_fraction(self) -> torch.Tensor | None:
-        """The share of each cell that is solid, [nx, ny, nz]; None without obstacles."""
+        """The share of each cell that is solid, `[nx, ny, nz]`, a new tensor; None without obstacles."""
         return torch.from_numpy(self.cut_cells.solid_fraction()).to(self.device) if self.any else None
 
     def extrapolate(self, scalars: Sequence[torch.Tensor], velocity: Sequence[torch.Tensor]) -> None:
-        """Give samples in solids, up to LAYERS from the fluid, the mean of the known ones beside them, so that
-        interpolation near a solid meets the values of the fluid: free slip for velocity."""
+        """Extrapolate `scalars` and `velocity` (u, v, w), flat and in place, into the first LAYERS of samples in
+        solids, so that interpolation near a solid uses values of the fluid. For velocity this means free slip."""
         if not self.any:
             return
         for field, kind in [*((scalar, 0) for scalar in scalars), *zip(velocity, (1, 2, 3), strict=False)]:
@@ -98,10 +98,10 @@ class Solids:
                     )  # fmt: skip
 
     def damp_thin_layers(self, velocity: Sequence[torch.Tensor]) -> None:
-        """Where a cell holds only a thin layer of air on a solid, move the velocity normal to the surface, on the
-        layer's other side, towards the solid's own; the thinner the layer, the closer.
+        """Damp the flow normal to a surface in cells that hold only a thin layer of air on it: the velocity on the
+        outer face of the layer is moved towards that of the solid, more so for thinner layers.
 
-        So near a surface, air hardly moves towards it. Advection, sources and forces ignore this, and projection
+        So near to a surface air hardly moves towards it. Advection, sources and forces ignore this, and projection
         would turn the momentum of a whole cell into a jet along a layer that holds a fraction of its mass.
         """
         if not self.any:
@@ -111,18 +111,22 @@ class Solids:
 
     @property
     def beside(self) -> torch.Tensor | None:
-        """Fluid cells (flat indices) that solids touch or cut; None without obstacles."""
+        """The fluid cells (flat indices) that solids touch or cut; None without obstacles."""
         return self._beside if self.any else None
 
     def block_leaks(
         self, scalar: torch.Tensor, advection: Advection, reach: float
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Cells (flat indices) whose advected value would come from samples behind a wall, with the value that they
-        get from this side of it; and solid cells, with 0. The caller writes them once `scalar` has been advected. None
-        without obstacles.
+        """The cells whose advected value must be replaced so that smoke does not pass through walls, however thin.
 
-        `advection` has traced the flow, which crosses at most `reach` cells. A value comes only from samples that a
-        chain of open faces leads to, so smoke passes through no wall, however thin.
+        Args:
+            scalar: flat, one number per cell, before it is advected.
+            advection: has traced the flow.
+            reach: the most cells that the flow crosses.
+
+        Returns the cells (flat indices) and their values after advection: for cells whose value would come from samples
+        behind a wall, an interpolation of the samples that a chain of open faces connects with them; for solid cells,
+        0. None without obstacles.
         """
         if not self.any:
             return None
@@ -142,12 +146,11 @@ class Solids:
         return cells, values
 
     def move(self, time: float, scalars: Sequence[torch.Tensor]) -> Geometry | None:
-        """Move the solids to `time` (s) and remove smoke and heat inside them. Returns the geometry if it may have
-        changed.
+        """Move the solids to `time` (s) and set the flat `scalars` inside them to 0. Returns the geometry if it may
+        have changed, otherwise None.
 
-        Cells that a solid uncovers get the mean of the fluid beside them, on the same side of any wall; the content of
-        cells that it covers is lost. Face velocities are left to the projection that follows, which sets those of
-        closed faces.
+        Cells that a solid uncovers get the mean of the adjacent fluid on the same side of any wall; the content of
+        cells that it covers is lost. The velocity of closed faces is set by the projection that follows.
         """
         if not self.any:
             return None
@@ -171,7 +174,7 @@ class Solids:
         return Geometry.at_present(self.cut_cells) if self.moves else None
 
     def _refresh(self, boxes: list[Box]) -> None:
-        """Update the lists of samples after a change in `boxes`."""
+        """Update the lists of samples near solids after a change of the geometry in `boxes`."""
         moving = [self._mark(self.cut_cells, boxes, kind, self.layers[kind]) for kind in range(4)]
         if not self.moves:
             for kind in range(4):
@@ -193,8 +196,8 @@ class Solids:
         self._beside = torch.from_numpy(np.unique(np.concatenate(touched))).long().to(self.device)
 
     def _thin_layers(self, boxes: list[Box], axis: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See `damp_thin_layers`: flat indices of faces normal to `axis`, factors on the velocity there, and the
-        solid's velocity."""
+        """The faces normal to `axis` that `damp_thin_layers` changes: their flat indices, the factors on their velocity
+        relative to the solid, and the velocity of the solid (m/s)."""
         weights, shape = self.cut_cells.weights, self.grid.faces(axis)
         factors: dict[int, float] = {}
         for box in boxes:
@@ -233,7 +236,8 @@ class Solids:
     def _mark(
         self, cut_cells: CutCellGrid, boxes: list[Box], kind: int, layers: torch.Tensor | None = None
     ) -> np.ndarray:
-        """Flat indices of the unknown samples near `boxes` to be extrapolated; their layers go into `layers`."""
+        """The flat indices of the samples near `boxes` that are extrapolated. `kind`: 0 for cells, 1 + axis for faces.
+        The layers of all samples near the boxes are written to `layers`, if given."""
         marked = []
         for box in boxes:
             wide, inside = self._grown(box, 2 * LAYERS), self._grown(box, LAYERS, cut=True)
@@ -257,7 +261,7 @@ class Solids:
         return np.concatenate(marked) if marked else np.zeros(0, np.int32)
 
     def _grown(self, box: Box, cells: int, *, cut: bool = False) -> Box:
-        """`box` grown by `cells`, cut to the grid except along periodic axes (with `cut`, along them too)."""
+        """`box` extended by `cells` on all sides and cut to the grid; without `cut`, not along periodic axes."""
         return tuple(
             (lo - cells, hi + cells) if periodic and not cut else (max(lo - cells, 0), min(hi + cells, n))
             for (lo, hi), n, periodic in zip(box, self.grid.cells, self.grid.periodic, strict=True)
@@ -296,28 +300,30 @@ class Solids:
 
 @dataclass(frozen=True)
 class _Walls:
-    """Fluid cells (flat indices) near walls, and how many cells the nearest is away."""
+    """The fluid cells near walls."""
 
-    cells: torch.Tensor
-    clearance: torch.Tensor
+    cells: torch.Tensor  # flat indices
+    clearance: torch.Tensor  # distance to the nearest wall, in cells
 
 
 def _flat(chosen: np.ndarray, first: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Flat indices in an array of `shape` of the true entries of a window that starts at `first`."""
+    """The flat indices, in an array of `shape`, of the true entries of a window that starts at `first`."""
     i, j, k = (index + start for index, start in zip(np.nonzero(chosen), first, strict=True))
     return ((i * shape[1] + j) * shape[2] + k).astype(np.int32)
 
 
 def _both_faces(faces: np.ndarray, axis: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Of the cells of `box`, the numbers of their lower and upper faces normal to `axis`."""
+    """The values of the lower and the upper faces normal to `axis` of the cells of `box`."""
     near = faces[tuple(slice(lo, hi + (a == axis)) for a, (lo, hi) in enumerate(box))]
     return np.delete(near, -1, axis), np.delete(near, 0, axis)
 
 
 def _known(cut_cells: CutCellGrid, box: Box, kind: int) -> np.ndarray:
-    """Whether samples need no extrapolation: cells (`kind` 0) of fluid; faces (normal to axis `kind` - 1) that
-    are open, or closed by a surface that is rather parallel to them: beside a fluid cell that is open on its
-    other side. (A face closed by a slanted surface holds no information on the flow along it.)"""
+    """Whether each sample of `box` has a value of its own, so that it needs no extrapolation.
+
+    `kind` 0: cells of fluid. `kind` 1 + axis: faces normal to the axis that are open, or that a roughly parallel
+    surface closes, which is assumed if they are beside a fluid cell that is open on its other side. (The velocity of a
+    face that a slanted surface closes says nothing about the flow along it.)"""
     if kind == 0:
         return window(cut_cells.fluid, box)
     axis, grid = kind - 1, cut_cells.grid
