@@ -88,12 +88,14 @@ class Closure(nn.Module):
             x = block(x)
         bound = self.options.bound
         out = self.last(activate(x)).float()
-        given = [gate * speed * bound * torch.tanh(out[:, : self.dim] / bound)]
+        changes = [gate * speed * bound * torch.tanh(out[:, : self.dim] / bound)]
         if self.options.exchange:
-            given.append(gate * speed.clamp(max=1.0) * self.options.exchange * torch.tanh(out[:, self.dim :]))
+            changes.append(
+                gate * speed.clamp(max=1.0) * self.options.exchange * torch.tanh(out[:, self.dim :])
+            )
         for axis, halo in enumerate(halos, start=2):
-            given = [each.narrow(axis, halo, state.shape[axis]) for each in given]
-        return Correction(given[0], given[1] if self.options.exchange else None)
+            changes = [change.narrow(axis, halo, state.shape[axis]) for change in changes]
+        return Correction(changes[0], changes[1] if self.options.exchange else None)
 
     def around_smoke(self, state: Tensor, periodic: tuple[bool, ...]) -> Correction:
         """As `forward`, computed in the box that holds all smoke and what its correction depends on; the same but for
@@ -105,18 +107,18 @@ class Closure(nn.Module):
         reach = self.support_radius + self.receptive_radius
         window: list[Any] = [...]
         for axis, count in enumerate(smoky.shape):
-            places = smoky.nonzero()[:, axis]
-            first, last = int(places.min()) - reach, int(places.max()) + reach
+            positions = smoky.nonzero()[:, axis]
+            first, last = int(positions.min()) - reach, int(positions.max()) + reach
             window.append(slice(None) if periodic[axis] else slice(max(first, 0), min(last + 1, count)))
         box = tuple(window)
 
-        def whole(part: Tensor) -> Tensor:
+        def in_domain(part: Tensor) -> Tensor:
             placed = torch.zeros_like(state[:, 2 : 2 + self.dim])
             placed[box] = part
             return placed
 
         velocity, share = self(state[box], periodic)
-        return Correction(whole(velocity), None if share is None else whole(share))
+        return Correction(in_domain(velocity), None if share is None else in_domain(share))
 
     def fold(self) -> Closure:
         """Make ready for inference: eval mode. Returns itself."""

@@ -1,4 +1,4 @@
-"""Generator: the base class of all networks that upsample smoke, with their options and shared last layers."""
+"""The base class of all networks that upsample smoke, their options, and the layers that they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fluidsr.models.resample import BACK_PROJECTION_RADIUS, back_project, back_p
 from fluidsr.models.style import LatentOptions
 
 FULL_DETAIL_DENSITY = 0.02  # at which `detail_mask` reaches 1
-CUBIC_RADIUS = 2  # coarse cells that cubic upsampling reads around a voxel's own
+CUBIC_RADIUS = 2  # coarse cells that cubic upsampling reads around the cell of a voxel
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 
@@ -35,7 +35,7 @@ class GridOptions(_Strict):
 
 
 class ArchitectureOptions(_Strict):
-    """What every architecture leaves to choose; each adds its own fields. Recipes have these very keys.
+    """The options that all architectures have in common. Subclasses add their own; recipes use the same keys.
 
     With `consistent`, the last layer is `fluidsr.models.resample.back_project`.
     """
@@ -47,35 +47,40 @@ class ArchitectureOptions(_Strict):
 
     @property
     def ages(self) -> tuple[int, ...]:
-        """How many frames ago the smoke was that the network reads beside the present, carried here."""
+        """The ages, in frames, of the earlier smoke that the network reads as its history."""
         return ()
 
 
 class Options(ArchitectureOptions, GridOptions):
-    """All hyperparameters of a generator, as its model card keeps them."""
+    """All hyperparameters of a generator, as its model card stores them."""
 
 
 class Generator(nn.Module):
-    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`.
+    """A network that maps `coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`.
 
     Channel 0 of `coarse` is density (not negative), the others are velocity in coarse cells per frame. A fine voxel
-    depends on coarse cells within `receptive_radius` of its own and on no other, and on no other sample of the
-    batch once in eval mode; so tiles with a halo of that many cells (`forward_cropped`) equal the whole volume, up
-    to rounding. `forward` itself is for patches in training, and finds nothing beyond their border. One with `ages`
-    also takes `history [B, len(ages), *(S * factor)]`, the detail of smoke carried from then; without it, and where
-    it is zero, it makes do with the present frame. `forward_cropped` takes it with no more than `history_radius`
-    coarse cells at the cropped sides. `detail`, a number or `[B, 1, *S]`, scales what the output has beyond cubic
-    upsampling (`finish`); None is 1. One that `has_mask` returns it as a second channel, `with_mask`. One that
-    `reads_previous` takes `previous [B, 1, *(S * factor)]`, its own last output carried to the present, of all
-    cells of `coarse`; without it, and where it is zero, it makes do with the present frame. One that has `latent`
-    takes a `style` (`style.Style`), and has a mean one without.
+    depends only on coarse cells within `receptive_radius` of its own and, in eval mode, on no other sample of the
+    batch. Tiles with a halo of that many cells (`forward_cropped`) therefore equal the whole volume, up to rounding.
+    `forward` is for patches in training and treats everything beyond their border as zero.
+
+    Some generators take further arguments:
+
+    - `history [B, len(ages), *(S * factor)]`, if `ages` is not empty: the detail of earlier smoke, advected to the
+      present. None and zeros mean that it is unknown. `forward_cropped` takes it with `history_radius` coarse cells at
+      the cropped sides.
+    - `detail`, a number or `[B, 1, *S]`, if `scales_detail`: a factor on the difference between the output and cubic
+      upsampling (see `finish`). None means 1.
+    - `with_mask`, if `has_mask`: return the mask as a second channel.
+    - `previous [B, 1, *(S * factor)]`, if `reads_previous`: the network's last output, advected to the present, for all
+      cells of `coarse`. None and zeros mean that it is unknown.
+    - `style` (`style.Style`), if `latent` is not None. None means the mean style.
     """
 
     architecture: ClassVar[str]
     schema: ClassVar[type[Options]]
     scales_detail: ClassVar[bool] = False  # whether `forward` takes `detail`
-    # Options in which a training may differ from the model that it starts from (`init`): `consistent`, a layer without
-    # weights; `init`, from which these had started; `norm`, which a model for use has no longer.
+    # Options that may differ between a training and the model that it starts from (`init`): `consistent` is a layer
+    # without weights, `init` says where the weights came from, and the `norm` of a folded model is gone.
     free_options: ClassVar[frozenset[str]] = frozenset({"consistent", "init", "norm"})
 
     def __init__(self, options: Options) -> None:
@@ -85,66 +90,67 @@ class Generator(nn.Module):
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What `build` needs beside the architecture's name."""
+        """The arguments of `build` besides the name of the architecture."""
         return self.options.model_dump(exclude_none=True)
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads; vorticity is computed from the velocity it is given."""
+        """The fields that it reads; vorticity is computed from the velocity."""
         return "density velocity"
 
     @property
     def ages(self) -> tuple[int, ...]:
-        """How many frames ago the smoke was that it reads, carried to the present (`history.History`), beside it."""
+        """The ages, in frames, of the earlier smoke that it reads as its history (see `history.History`)."""
         return self.options.ages
 
     @property
     def history_radius(self) -> int:
-        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history."""
+        """The width, in coarse cells, of the halo of `history` at the cropped sides in `forward_cropped`."""
         return 0
 
     @property
     def has_mask(self) -> bool:
-        """Whether it can return, voxel by voxel, the share of its correction that it adds."""
+        """Whether it can return a mask: for each voxel the share of its correction that it adds."""
         return False
 
     @property
     def reads_previous(self) -> bool:
-        """Whether it reads its own last fine frame (`recurrence.LastFrame`)."""
+        """Whether it reads its own last fine frame (see `recurrence.LastFrame`)."""
         return False
 
     @property
     def latent(self) -> LatentOptions | None:
-        """What of its output is a matter of style; None: it has one output for an input."""
+        """The options of its latent code; None if each input has only one output."""
         return None
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
+        """The distance, in coarse cells, from which a coarse cell may influence a fine voxel."""
         raise NotImplementedError
 
     @property
     def effective_halo(self) -> int:
-        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo."""
+        """The width, in coarse cells, of a halo that would cost as much as the halo of `forward_cropped` does if all
+        layers computed all of it."""
         return self.receptive_radius
 
     @property
     def support_radius(self) -> int | None:
-        """Coarse cells from any density beyond which the output is exactly zero; None: it need not be zero.
+        """The distance, in coarse cells, from any density beyond which the output is exactly zero.
 
-        Where it is None, the output for empty, motionless air need not be zero; it is the same everywhere but near
-        the domain's border.
+        None if the output for empty, motionless air may be another value, which is the same everywhere except near the
+        border of the domain.
         """
         raise NotImplementedError
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel of the whole volume, exactly (fractions: most may be per coarse cell)."""
+        """The exact number of multiply-adds per fine voxel. It is a fraction, as layers may work on the coarse grid."""
         raise NotImplementedError
 
     @property
     def num_parameters(self) -> int:
-        """Weights and biases of its convolutions; those of normalisations are not counted."""
+        """The number of trainable parameters, without those of normalisation layers."""
         return count_parameters(self)
 
     weights = RenamedAttribute("num_parameters")
@@ -159,31 +165,29 @@ class Generator(nn.Module):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """The output for a tile that was cut out of a volume with a halo of `receptive_radius` coarse cells, which it
-        is less by at each of the `cropped` sides. At the others the volume ends, and its outermost cells should be
-        extended (`blocks.convolve` and `blocks.repeat_ends` do): zeros beyond a floor look like the end of the
-        smoke.
+        """The output for a tile of a volume, `coarse` with a halo of `receptive_radius` cells at the `cropped` sides.
 
-        Architectures override it to do so, and to compute only what the kept cells need; this one computes all of
-        `forward`.
+        The output does not include the halo. At the other sides the volume ends, and its outermost cells should be
+        repeated (as `blocks.convolve` and `blocks.repeat_ends` do), because zeros beyond a floor look like the end of
+        the smoke. Architectures override this method to do so, and to compute only what the output needs; this one
+        computes all of `forward` and crops the result. See the class for the other arguments.
         """
         fine = self(coarse) if detail is None else self(coarse, detail=detail)
         return trim(fine, cropped, self.receptive_radius * self.factor)
 
     @property
     def stages(self) -> int:
-        """Stages that a training can add one after another (`grow`); 0: the generator is trained as a whole."""
+        """The number of stages that a training can add one after another (see `grow`); 0 if it is trained as a
+        whole."""
         return 0
 
     def grow(self, stages: float) -> None:
-        """Use this many of the `stages` from here on, the last one of them mixed in by the fraction.
-
-        Where a stage is added, at a whole number, the output does not change.
-        """
+        """Use the first `stages` stages from now on. A fraction blends the last of them with the one before it, so the
+        output is continuous in `stages`. Raises NotImplementedError if the architecture has no stages."""
         raise NotImplementedError(f"{self.architecture} does not grow")
 
     def grown_target(self, fine: Tensor) -> Tensor:
-        """The reference `fine [..., *(S * factor)]` as the stages in use can make it, of the same shape."""
+        """The reference `fine [..., *(S * factor)]`, reduced to the resolution of the stages in use; same shape."""
         return fine
 
     def fold(self) -> Generator:
@@ -191,7 +195,7 @@ class Generator(nn.Module):
         return self.eval()
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a folded generator of the same hyperparameters."""
+        """Load the weights of a folded generator with the same hyperparameters."""
         self.load_state_dict(dict(weights))
 
     def finish(
@@ -205,9 +209,14 @@ class Generator(nn.Module):
 
             max(0, cubic(density) + linear(detail) * (fine - cubic(density)))
 
-        `detail` is not negative: a number, or `[B, 1, *S]`. Where it is 1, `fine` stays as it is, bit for bit; where it
-        is 0, that is cubic upsampling. At the `cropped` sides `fine` has `consistency_radius` coarse cells beyond what
-        is kept, `coarse` and `detail` have `receptive_radius`, which must be 2 more than that.
+        Args:
+            fine: `[B, 1, *(S * factor)]`, with a halo of `consistency_radius` coarse cells at the `cropped` sides.
+            coarse: with a halo of `receptive_radius` cells there, which must be at least `consistency_radius` + 2.
+            detail: not negative, a number or `[B, 1, *S]` with the halo of `coarse`. 1 leaves `fine` unchanged to the
+                bit, 0 gives cubic upsampling. None means 1.
+            cropped: the sides at which the tile was cut out of a larger volume.
+
+        Returns the fine density without the halo.
         """
         unread = self.receptive_radius - self.consistency_radius
         if detail is not None:
@@ -226,20 +235,20 @@ class Generator(nn.Module):
 
     @property
     def consistency_radius(self) -> int:
-        """Coarse cells that `enforce_consistency` reads around a voxel's own."""
+        """The number of coarse cells that `enforce_consistency` reads around the cell of a voxel."""
         return BACK_PROJECTION_RADIUS if self.options.consistent else 0
 
     @property
     def consistency_macs(self) -> float:
-        """Multiply-adds per fine voxel of `enforce_consistency`."""
+        """The multiply-adds of `enforce_consistency` per fine voxel."""
         return back_projection_macs(self.dim, self.factor) if self.options.consistent else 0.0
 
 
 class CroppingGenerator(Generator):
-    """A generator of one frame alone whose whole volumes and tiles are made by one method.
+    """A generator that reads a single frame and computes whole volumes and tiles by the same method.
 
-    A subclass defines `_forward`: the fine density of `coarse`, less `receptive_radius` coarse cells at the `cropped`
-    sides (None: of a whole volume).
+    Subclasses define `_forward`: the fine density of `coarse` without the halo of `receptive_radius` coarse cells at
+    the `cropped` sides (None: `coarse` is a whole volume).
     """
 
     def forward(self, coarse: Tensor, *, detail: Tensor | float | None = None) -> Tensor:
@@ -252,8 +261,8 @@ class CroppingGenerator(Generator):
         history: Tensor | None = None,
         detail: Tensor | float | None = None,
     ) -> Tensor:
-        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides; at the others the
-        outermost cells are repeated by every layer."""
+        """The output for a tile without its halo of `receptive_radius` coarse cells at the `cropped` sides. At the
+        other sides every layer repeats the outermost cells."""
         return self._forward(coarse, cropped, detail)
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
@@ -261,15 +270,15 @@ class CroppingGenerator(Generator):
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Trainable numbers of a network, biases included, those of normalisation layers excluded."""
+    """The number of trainable parameters of `network`, without those of normalisation layers."""
     norms = {id(p) for m in network.modules() if isinstance(m, NORMS) for p in m.parameters()}
     return sum(p.numel() for p in network.parameters() if id(p) not in norms)
 
 
 def detail_mask(density: Tensor, factor: int) -> Tensor:
-    """Where detail may appear, `[B, 1, *S]` to `[B, 1, *(S * factor)]`: 1 near density, falling to exactly 0.
+    """The factor on detail, `[B, 1, *(S * factor)]`, for `density [B, 1, *S]`: 1 near smoke, exactly 0 far from it.
 
-    `linear(min(1, maxpool3(density) / 0.02))`: zero beyond two coarse cells from any density, one for the
+    `linear(min(1, maxpool3(density) / 0.02))`, which is zero beyond two coarse cells from any density: one for the
     pooling and one for the interpolation.
     """
     pool = F.max_pool2d if density.dim() == 4 else F.max_pool3d
@@ -281,5 +290,5 @@ DETAIL_RADIUS = 2
 
 
 def detail_mask_macs(dim: int, factor: int) -> float:
-    """Of `detail_mask` and its product, per fine voxel: two taps along each axis in turn, and one."""
+    """The multiply-adds of `detail_mask` and the product with it per fine voxel: two taps along each axis, and one."""
     return sum(2 / factor**axis for axis in range(dim)) + 1

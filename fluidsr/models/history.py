@@ -167,8 +167,8 @@ def _carried(
     grid = upsample((moved * scale).flip(0)[None], factor, "cubic")[0][inner]
     for axis, (a, b, origin, n) in enumerate(zip(start, end, first, part.shape, strict=True)):
         cells = torch.arange((b - a) * factor, device=grid.device)
-        own = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
-        grid[-1 - axis] += own.view(-1, *(1,) * (len(shape) - 1 - axis))
+        own_position = 2 * ((cells + 0.5) / factor + a - origin) / n - 1
+        grid[-1 - axis] += own_position.view(-1, *(1,) * (len(shape) - 1 - axis))
     fine = upsample(part[None, None], factor, "cubic")[0]
     return grid_sample(fine, grid, "border")[0]
 

@@ -1,5 +1,5 @@
-"""MultiPass: 3-D smoke by 2-D networks on its slices, across z, then across x (Werhahn et al. 2019). See
-docs/models.md."""
+"""MultiPass: upsamples 3-D smoke by 2-D networks, on slices across z, then on slices across x (Werhahn et al. 2019).
+See docs/models.md."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FIRST_KERNEL = 3
 SECOND_CHANNELS = 5  # the first pass's density, the coarse density, velocity
 SECOND_KERNEL = 5
 EPSILON = 1e-8  # of the pixel norm, as published
-DEVIATION = 0.01  # at the start, of the weights that make density of features; of all others, Kaiming's
-# Fine voxels of the slices that a pass computes at once: it bounds the memory, and slices do not depend on each other.
+DEVIATION = 0.01  # initial standard deviation of the density layers; the other layers use Kaiming's
+# Fine voxels of the slices that a pass computes at once. Slices are independent, so this only bounds the memory.
 CHUNK = 1 << 17
 
 
@@ -77,15 +77,15 @@ class MultiPassOptions(MultiPassArchitecture, Options):
 
 
 class MultiPass(CroppingGenerator):
-    """`coarse [B, 4, *S]` to fine density `[B, 1, *(S * factor)]`, 3-D alone, by two 2-D networks one after the other.
+    """Two 2-D networks that upsample 3-D smoke one after the other.
 
-    The first pass takes slices across z, `S` raised along z beforehand (linearly), and doubles their resolution stage
-    by stage up to the fine one (`FirstPass`). The second takes slices of that across x, which puts right what differs
-    from one slice of the first to the next (`SecondPass`). Each stage has an output of its own, so that a training can
-    add one after another: `grow`. The output is never negative.
+    The first pass interpolates the coarse fields linearly along z, and doubles the resolution of slices across z stage
+    by stage (`FirstPass`). The second pass works on slices across x of the result and removes differences between
+    adjacent slices of the first (`SecondPass`). Each stage has an output of its own, so that a training can add the
+    stages one after another (`grow`). The output is never negative.
 
-    Along x, y and z a voxel depends on 7, 11 and 5 coarse cells at a factor of 8: the network of the first pass reaches
-    along x and y, that of the second along y and z, interpolation and the neighbouring slices one cell along z.
+    At a factor of 8 a voxel depends on 7, 11 and 5 coarse cells along x, y and z: the network of the first pass reads
+    along x and y, that of the second along y and z, and interpolation and the neighbouring slices one cell along z.
 
     Raises ValueError for options that `MultiPassOptions` does not allow.
     """
@@ -111,17 +111,19 @@ class MultiPass(CroppingGenerator):
         if self.second is not None:
             fine = self._second_pass(self.second, fine, coarse, cropped)
         if self.options.gated:
-            cubic = self._raised(coarse[:, :1], cropped, kept)
+            cubic = self._interpolated(coarse[:, :1], cropped, kept)
             density = trim(coarse[:, :1], cropped, self.receptive_radius - kept - DETAIL_RADIUS)
             gate = trim(detail_mask(density, self.factor), cropped, DETAIL_RADIUS * self.factor)
             fine = torch.lerp(cubic, fine, gate)
         return self.finish(fine.relu(), coarse, detail, cropped)
 
     def _first_pass(self, coarse: Tensor, cropped: CroppedSides | None) -> Tensor:
-        """The density of the first pass, `[B, 1, *(S * factor)]`, with the halo that is read of it."""
-        factor, given, reach = self.factor, self.receptive_radius, self.first.radius
+        """The density after the first pass, `[B, 1, *(S * factor)]`, with the halo that the next step reads."""
+        factor, available, reach = self.factor, self.receptive_radius, self.first.radius
         across, along, deep = self._first_halo
-        coarse = trim(coarse, cropped, (given - across - reach, given - along - reach, given - deep - 1))
+        coarse = trim(
+            coarse, cropped, (available - across - reach, available - along - reach, available - deep - 1)
+        )
         raised = upsample_along(coarse, 4, factor)
         density = raised[:, :1]
         along_z = [(True, True), (True, True), (False, False)]
@@ -138,10 +140,10 @@ class MultiPass(CroppingGenerator):
     def _second_pass(
         self, second: SecondPass, first: Tensor, coarse: Tensor, cropped: CroppedSides | None
     ) -> Tensor:
-        """The density of the second pass, given the `first` one's, with the halo that `finish` reads."""
-        factor, given, kept = self.factor, self.receptive_radius, self.consistency_radius
-        along = given - self._first_halo[1] - 1
-        raised = upsample_along(trim(coarse, cropped, (given - kept - 1, along, along)), 2, factor)
+        """The density after the second pass, with the halo that `finish` reads. `first`: that after the first pass."""
+        factor, available, kept = self.factor, self.receptive_radius, self.consistency_radius
+        along = available - self._first_halo[1] - 1
+        raised = upsample_along(trim(coarse, cropped, (available - kept - 1, along, along)), 2, factor)
         raised = trim(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
         first = first.movedim(2, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[1:]
@@ -152,43 +154,45 @@ class MultiPass(CroppingGenerator):
         fine = torch.cat(parts).unflatten(0, (len(coarse), -1)).movedim(1, 2)
         return trim(fine, cropped, (0, *(second.radius(factor) * factor - second.reach,) * 2))
 
-    def _raised(self, density: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
-        """What the first pass adds to: linear along z, cubic in the slices; `halo` coarse cells at cropped sides."""
-        given, factor = self.receptive_radius - halo, self.factor
-        density = trim(density, cropped, (given - CUBIC_RADIUS, given - CUBIC_RADIUS, given - 1))
+    def _interpolated(self, density: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
+        """The `density` interpolated as in the first pass, linearly along z and cubically in the slices, with a halo of
+        `halo` coarse cells at the `cropped` sides."""
+        available, factor = self.receptive_radius - halo, self.factor
+        density = trim(density, cropped, (available - CUBIC_RADIUS, available - CUBIC_RADIUS, available - 1))
         for axis, order in ((4, "linear"), (3, "cubic"), (2, "cubic")):
             density = upsample_along(density, axis, factor, order)
         return trim(density, cropped, (CUBIC_RADIUS * factor, CUBIC_RADIUS * factor, factor))
 
     @property
     def _first_halo(self) -> tuple[int, int, int]:
-        """Coarse cells along x, y and z, beyond those that are kept, of which the first pass's density is read."""
+        """The halo of the first pass's density that the next step reads, in coarse cells along x, y and z."""
         kept = self.consistency_radius
         along = kept + (0 if self.second is None else self.second.radius(self.factor))
         return kept, along, along
 
     @property
     def _grown(self) -> float:
-        """Stages of the last pass in use."""
+        """The number of stages of the last pass in use."""
         return self.stages if self.options.grown is None else self.options.grown
 
     @property
     def stages(self) -> int:
-        """Stages that a training can add one after another, of the pass that it trains."""
+        """The number of stages, of the pass being trained, that a training can add one after another."""
         return self.factor.bit_length() - 1
 
     def grow(self, stages: float) -> None:
-        """Use this many stages of the last pass from here on, the last one of them mixed in by the fraction.
+        """Use the first `stages` stages of the last pass from now on. A fraction blends the last of them with the one
+        before it.
 
-        With 0 the first pass gives the coarse density, its voxels repeated in the slices, and the second what it is
-        given. A stage begins as the stage before it, its voxels repeated.
+        With 0 stages the first pass repeats the voxels of the coarse density, and the second pass returns its input. A
+        new stage starts as the output of the stage before it, with repeated voxels.
         """
         grown = stages if stages < self.stages else None
         self.options = self.options.model_copy(update={"grown": grown})
 
     def grown_target(self, fine: Tensor) -> Tensor:
-        """The reference `fine [..., *(S * factor)]` as the stages in use can make it: while the first pass grows, means
-        over the voxels that it does not resolve yet."""
+        """The reference `fine [..., *(S * factor)]` at the resolution of the stages in use: while the first pass grows,
+        its mean over blocks of voxels that are not resolved yet."""
         if self.second is not None or self.options.grown is None:
             return fine
         used = math.ceil(self._grown)
@@ -198,37 +202,35 @@ class MultiPass(CroppingGenerator):
         return torch.lerp(self._averaged(fine, used - 1), target, self._grown - used + 1)
 
     def _averaged(self, fine: Tensor, stage: int) -> Tensor:
-        """Each square of voxels in a slice across z that `stage` stages have one value for, as its mean."""
+        """The mean of `fine` over the squares, in slices across z, that are a single voxel after `stage` stages."""
         edge = self.factor >> stage
         means = fine.unflatten(-3, (-1, edge)).unflatten(-2, (-1, edge)).mean((-4, -2), keepdim=True)
         return means.expand(*means.shape[:-4], edge, -1, edge, -1).flatten(-5, -4).flatten(-3, -2)
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a generator of the same hyperparameters except `passes`: of the passes of both."""
-        own = self.state_dict()
-        super().load_folded({**own, **{name: tensor for name, tensor in weights.items() if name in own}})
+        """Load the weights of the passes in common from a generator with the same hyperparameters except `passes`."""
+        state = self.state_dict()
+        super().load_folded({**state, **{name: tensor for name, tensor in weights.items() if name in state}})
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells: that along y, where both passes reach; along x and z it is less."""
+        """The distance along y, in coarse cells, from which a coarse cell may influence a fine voxel. Along x and z,
+        where only one pass reads, it is less."""
         return self._first_halo[1] + self.first.radius
 
     @property
     def effective_halo(self) -> int:
-        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo.
-
-        A third of the halo: the mean over axes and layers, weighted by their cost.
-        """
+        """See `Generator.effective_halo`: a third of the halo, the mean over axes and layers weighted by their cost."""
         return self.receptive_radius // 3
 
     @property
     def support_radius(self) -> int | None:
-        """None unless gated: biases give empty air an answer of its own."""
+        """None unless gated, as biases give empty air a value of its own."""
         return DETAIL_RADIUS if self.options.gated else None
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel, of all stages but of the last one's output alone."""
+        """The multiply-adds per fine voxel of all stages, with the density layer of the last stage only."""
         factor = self.factor
         cubic = 4 + 4 / factor
         total = self.first.macs_per_voxel + cubic + 2 * 4 / factor**2
@@ -240,10 +242,11 @@ class MultiPass(CroppingGenerator):
 
 
 class FirstPass(nn.Module):
-    """Slices `[N, 6, X, Y]` at coarse resolution to their fine density `[N, 1, X * 2**stages, Y * 2**stages]`.
+    """Maps coarse slices `[N, 6, X, Y]` to their fine density `[N, 1, X * 2**stages, Y * 2**stages]`.
 
-    Each stage doubles the resolution by nearest upsampling and has 5, 3 and 2 residual blocks of `width` channels, half
-    as many, and a quarter. Its density is what its features give plus the coarse density, upsampled cubically.
+    Each stage doubles the resolution by nearest upsampling. The stages have 5, 3 and 2 residual blocks of `width`
+    channels, half and a quarter of `width`. The density of a stage is a linear function of its features plus the
+    coarse density, upsampled cubically.
     """
 
     def __init__(self, stages: int, width: int) -> None:
@@ -251,11 +254,13 @@ class FirstPass(nn.Module):
         self.stages = nn.ModuleList()
         channels = FIRST_CHANNELS
         for stage, count in enumerate(FIRST_BLOCKS[:stages]):
-            own = width >> stage
-            blocks = [SliceBlock(channels, channels if stage else own, own, FIRST_KERNEL)]
-            blocks += [SliceBlock(own, own, own, FIRST_KERNEL) for _ in range(count - 1)]
+            channels_out = width >> stage
+            blocks = [SliceBlock(channels, channels if stage else channels_out, channels_out, FIRST_KERNEL)]
+            blocks += [
+                SliceBlock(channels_out, channels_out, channels_out, FIRST_KERNEL) for _ in range(count - 1)
+            ]
             self.stages.append(Stage(blocks))
-            channels = own
+            channels = channels_out
         radius = 0
         for reach in reversed([_reach(stage) for stage in self.stages]):
             radius = -(-(radius + reach) // 2)
@@ -264,10 +269,8 @@ class FirstPass(nn.Module):
         )
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
-        """By the first `grown` stages, the last of them mixed in by the fraction; its voxels repeated to the fine grid.
-
-        At `cropped` sides the output ends `radius` coarse cells before the input.
-        """
+        """The density after the first `grown` stages, with voxels repeated up to the fine grid. A fraction blends the
+        last stage with the one before it. At `cropped` sides the output lacks the outer `radius` coarse cells."""
         coarse, halo = slices[:, :1], self.radius
         x, fine = slices, coarse
         for number in range(1, math.ceil(grown) + 1):
@@ -278,11 +281,12 @@ class FirstPass(nn.Module):
             if number >= math.floor(grown):
                 density = stage.density(x).to(coarse.dtype) + self._cubic(coarse, 1 << number, cropped, halo)
                 fine = _mixed(fine, density, grown - number + 1)
-        left = 1 << (len(self.stages) - math.ceil(grown))
-        return trim(upsample(fine, left, "nearest"), cropped, left * halo)
+        remaining = 1 << (len(self.stages) - math.ceil(grown))
+        return trim(upsample(fine, remaining, "nearest"), cropped, remaining * halo)
 
     def _cubic(self, coarse: Tensor, scale: int, cropped: CroppedSides | None, halo: int) -> Tensor:
-        """The coarse density on the grid `scale` times finer, with `halo` of its cells at the cropped sides."""
+        """The `coarse` density on the grid `scale` times finer, with a halo of `halo` of its cells at the `cropped`
+        sides."""
         cells = -(-halo // scale) + CUBIC_RADIUS
         fine = upsample(trim(coarse, cropped, self.radius - cells), scale, "cubic")
         return trim(fine, cropped, cells * scale - halo)
@@ -295,11 +299,11 @@ class FirstPass(nn.Module):
 
 
 class SecondPass(nn.Module):
-    """Slices `[N, 5, Y, Z]`, the first pass's density foremost, to their density `[N, 1, Y, Z]`, at fine resolution.
+    """Maps fine slices `[N, 5, Y, Z]`, whose first channel is the first pass's density, to a density `[N, 1, Y, Z]`.
 
-    Two residual blocks up to half of `width` channels; then stages of two, the first one of `width` and half as many
-    channels, each further one of half of that. A stage's density is what its features give, with `residual` plus the
-    density given.
+    Two residual blocks with up to half of `width` channels are followed by stages of two blocks: the first stage has
+    `width` channels and half as many, each further stage half of that. The density of a stage is a linear function of
+    its features; with `residual`, the input density is added to it.
     """
 
     def __init__(self, stages: int, width: int, residual: bool) -> None:
@@ -310,37 +314,38 @@ class SecondPass(nn.Module):
         self.entry = nn.ModuleList(SliceBlock(*sizes, SECOND_KERNEL) for sizes in entry)
         self.stages = nn.ModuleList()
         for stage in range(stages):
-            own = width >> stage
-            sizes = [(channels, own, own), (own, own // 2, own // 2)]
-            self.stages.append(Stage([SliceBlock(*each, SECOND_KERNEL) for each in sizes]))
-            channels = own // 2
-        # Voxels, in each direction of a slice, that a voxel depends on beside its own.
+            channels_out = width >> stage
+            sizes = [
+                (channels, channels_out, channels_out),
+                (channels_out, channels_out // 2, channels_out // 2),
+            ]
+            self.stages.append(Stage([SliceBlock(*block, SECOND_KERNEL) for block in sizes]))
+            channels = channels_out // 2
+        # The distance, in voxels of a slice, from which a voxel may influence the output.
         self.reach = _reach(self)
 
     def forward(self, slices: Tensor, cropped: CroppedSides | None, grown: float) -> Tensor:
-        """By the first `grown` stages, the last of them mixed in by the fraction; by none, the density given.
-
-        At `cropped` sides the output ends `reach` voxels before the input.
-        """
-        given = slices[:, :1]
+        """The density after the first `grown` stages; after 0 stages that of the input. A fraction blends the last
+        stage with the one before it. At `cropped` sides the output lacks the outer `reach` voxels."""
+        density_in = slices[:, :1]
         if grown == 0:
-            return trim(given, cropped, self.reach)
+            return trim(density_in, cropped, self.reach)
         x = slices.contiguous(memory_format=memory_format(2))
         for block in self.entry:
             x = block(x, cropped)
-        left = _reach(self.stages)
-        given = fine = trim(given, cropped, self.reach - left)
+        remaining = _reach(self.stages)
+        density_in = fine = trim(density_in, cropped, self.reach - remaining)
         for number in range(1, math.ceil(grown) + 1):
             stage = _stage(self.stages, number - 1)
-            x, left = stage(x, cropped), left - _reach(stage)
-            given, fine = trim(given, cropped, _reach(stage)), trim(fine, cropped, _reach(stage))
+            x, remaining = stage(x, cropped), remaining - _reach(stage)
+            density_in, fine = trim(density_in, cropped, _reach(stage)), trim(fine, cropped, _reach(stage))
             if number >= math.floor(grown):
-                density = stage.density(x).to(given.dtype)
-                fine = _mixed(fine, density + given if self.residual else density, grown - number + 1)
-        return trim(fine, cropped, left)
+                density = stage.density(x).to(density_in.dtype)
+                fine = _mixed(fine, density + density_in if self.residual else density, grown - number + 1)
+        return trim(fine, cropped, remaining)
 
     def radius(self, factor: int) -> int:
-        """`reach` in coarse cells."""
+        """The `reach` in coarse cells, rounded up."""
         return -(-self.reach // factor)
 
     @property
@@ -350,7 +355,7 @@ class SecondPass(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks, and the 1-wide convolution `density` of their features."""
+    """Residual blocks, and the layer `density`, a 1-wide convolution of their features that the passes apply."""
 
     def __init__(self, blocks: list[SliceBlock]) -> None:
         super().__init__()
@@ -366,9 +371,9 @@ class Stage(nn.Module):
 
 
 class SliceBlock(nn.Module):
-    """`PN(ReLU(CB(PN(ReLU(CA(x)))) + CS(x)))`: two convolutions `kernel` wide and a 1-wide shortcut, in 2-D.
+    """`PN(ReLU(CB(PN(ReLU(CA(x)))) + CS(x)))`: two 2-D convolutions `kernel` wide and a 1-wide shortcut.
 
-    PN divides the features of a pixel by their root mean square (Karras et al. 2018): by nothing but its own.
+    PN divides the features of a pixel by their root mean square (Karras et al. 2018), so pixels stay independent.
     """
 
     def __init__(self, inputs: int, inner: int, outputs: int, kernel: int) -> None:
@@ -392,7 +397,7 @@ def _pixel_norm(x: Tensor) -> Tensor:
 
 
 def _mixed(before: Tensor, stage: Tensor, share: float) -> Tensor:
-    """A stage's density added to that of the stages before it; alone where its share is 1 or more."""
+    """The density of a stage, blended with that of the stages before it if its share is below 1."""
     return stage if share >= 1 else torch.lerp(before, stage, share)
 
 
@@ -403,24 +408,24 @@ def _stage(stages: nn.ModuleList, index: int) -> Stage:
 
 
 def _reach(module: nn.Module) -> int:
-    """Cells that the blocks in a module, all on one grid, read around a cell's own."""
-    return sum(each.reach for each in module.modules() if isinstance(each, SliceBlock))
+    """The number of cells that the blocks in a module, all on the same grid, read around a cell."""
+    return sum(block.reach for block in module.modules() if isinstance(block, SliceBlock))
 
 
 def _macs(module: nn.Module) -> int:
-    """Multiply-adds of its blocks per cell of their grid."""
+    """The multiply-adds of the blocks in a module per cell of their grid."""
     layers = (
         layer
-        for each in module.modules()
-        if isinstance(each, SliceBlock)
-        for layer in (each.a, each.b, each.shortcut)
+        for block in module.modules()
+        if isinstance(block, SliceBlock)
+        for layer in (block.a, block.b, block.shortcut)
     )
     return sum(layer.weight.numel() for layer in layers)
 
 
 def _chunks(slices: int, voxels: int) -> Iterator[slice]:
-    """Numbers of slices of `voxels` fine voxels each, of about CHUNK voxels."""
-    if torch.compiler.is_exporting():  # lengths are symbols then, and there is nothing to compute
+    """Split a number of slices, of `voxels` fine voxels each, into ranges of about CHUNK voxels."""
+    if torch.compiler.is_exporting():  # the lengths are symbolic
         yield slice(None)
         return
     step = max(1, CHUNK // voxels)

@@ -1,4 +1,4 @@
-"""SmokeGenerator, ours: coarse density and velocity in, fine density out. See docs/adr/0005-generator.md."""
+"""SmokeGenerator, this project's own architecture. docs/adr/0005-generator.md explains its design."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class SmokeArchitecture(ArchitectureOptions):
 
     @property
     def ages(self) -> tuple[int, ...]:
-        """How many frames ago the smoke was that the network reads beside the present."""
+        """The ages, in frames, of the earlier smoke that the network reads as its history."""
         return ages_of(self.history)
 
     @model_validator(mode="after")
@@ -129,31 +129,34 @@ class SmokeArchitecture(ArchitectureOptions):
 
 
 class SmokeOptions(SmokeArchitecture, Options):
-    """All hyperparameters of a SmokeGenerator. Vorticity, where read, is that of the divided velocity."""
+    """All hyperparameters of a SmokeGenerator. The network reads the vorticity of the velocity divided by
+    `velocity_unit`."""
 
 
 class SmokeGenerator(Generator):
-    """`coarse [B, 1 + dim, *S]` to fine density `[B, 1, *(S * factor)]`, for `dim` 2 or 3.
+    """A residual network on the coarse grid, followed by doublings of the resolution, in 2-D or 3-D.
 
-    Channel 0 is density (non-negative), the others are velocity in coarse cells per frame. The trunk works at
-    coarse resolution: one convolution to `width` channels and `blocks` residual blocks. Then the resolution
-    doubles `log2(factor)` times by balanced sub-pixel convolutions, with one residual convolution of
-    `rise_width` channels at each resolution in between. The result corrects cubic upsampling:
+    The trunk works at coarse resolution: one convolution to `width` channels and `blocks` residual blocks. The
+    resolution then doubles `log2(factor)` times, by balanced sub-pixel convolutions or interpolation with convolutions,
+    with one residual convolution of `rise_width` channels at each resolution in between. The result corrects cubic
+    upsampling:
 
         fine = max(0, cubic(density) + gate * (residual + sum_a weight_a * history_a))
         gate = linear(min(1, maxpool3(density) / 0.02))
 
-    `history` (`Options.history`; zero where not given) is read at every resolution above the coarse one, too; what the
-    network makes of it are the residual and one weight a voxel and age. `previous` (`Options.previous`; its own last
-    output, carried to the present; zero where not given) is read at coarse resolution, `factor**dim` channels of a
-    convolution without bias beside the first one. With `Options.mask` the gate is multiplied by a
-    mask, `m = sigmoid(one more channel of the last stage)` (Vondrick et al. 2016, equation 2, with cubic upsampling as
-    the background). With `Options.latent` its layers depend on a `style`, too (`style.style_of`); without one, on the
-    mean style.
+    The options add further inputs and outputs (see `Generator` for the arguments):
 
-    Invariants: the output is never negative; it is exactly zero farther than `support_radius` coarse cells
-    from any density, whatever the velocity; a voxel depends only on coarse cells within `receptive_radius`;
-    a constant input gives, away from the border, no difference between the phases of the fine grid.
+    - `history` is also read at every resolution above the coarse one. The network returns the residual and one weight
+      per voxel and age.
+    - `previous` is read at coarse resolution, as `factor**dim` channels, by a convolution without bias whose result is
+      added to that of the first convolution.
+    - `mask` multiplies the gate by a mask, the sigmoid of one more channel of the last stage (Vondrick et al. 2016,
+      equation 2, with cubic upsampling as the background).
+    - `latent` makes the layers depend on a style (see `style.style_of`).
+
+    Invariants: the output is never negative. It is exactly zero farther than `support_radius` coarse cells from any
+    density, whatever the velocity. A voxel depends only on coarse cells within `receptive_radius`. For a constant input
+    all phases of the fine grid are equal, away from the border.
 
     Raises ValueError for options that `SmokeOptions` does not allow.
     """
@@ -183,7 +186,7 @@ class SmokeGenerator(Generator):
             else ResizeConvUpsample(dim, n, rise_width, hidden=rise_width)
             for n in inputs[:-1]
         )
-        # The last rise starts near zero: training begins at cubic upsampling.
+        # The last doubling starts near zero, so training begins at cubic upsampling.
         self.rises.append(
             BalancedSubpixelUpsample(dim, inputs[-1], 1 + masks, gain=0.01)
             if options.last == "balanced"
@@ -206,7 +209,7 @@ class SmokeGenerator(Generator):
             )
         spades = stages - 1 if options.modulation == "spade" else 0
         self.spades = nn.ModuleList(Spade(dim, fields, rise_width) for _ in range(spades))
-        # The last one that draws random weights: the others start as those of a network without it.
+        # Created last, so that the other layers draw the same random weights as in a network without it.
         self.previous_head = UnbiasedConvolution(dim, factor**dim, width) if options.previous else None
         if options.norm == "spectral":
             heads = [self.head] if self.previous_head is None else [self.head, self.previous_head]
@@ -233,8 +236,8 @@ class SmokeGenerator(Generator):
         previous: Tensor | None = None,
         style: Style | None = None,
     ) -> Tensor:
-        """The output for a tile, less `receptive_radius` coarse cells at each of the `cropped` sides; at the others the
-        outermost cells are repeated by every layer."""
+        """The output for a tile without its halo of `receptive_radius` coarse cells at the `cropped` sides. At the
+        other sides every layer repeats the outermost cells. See `Generator` for the arguments."""
         return self._forward(coarse, cropped, history, detail, with_mask, previous, style)
 
     def _forward(
@@ -247,8 +250,8 @@ class SmokeGenerator(Generator):
         previous: Tensor | None,
         style: Style | None,
     ) -> Tensor:
-        # Every layer drops the cells at the cropped sides that it cannot compute; in the end only those that
-        # `finish` reads remain.
+        # At the cropped sides every layer drops the cells that it cannot compute; finally only those that `finish`
+        # reads remain.
         unread = self.receptive_radius - self.consistency_radius
         density = trim(coarse[:, :1], cropped, unread - DETAIL_RADIUS)
         border = DETAIL_RADIUS * self.factor
@@ -271,15 +274,13 @@ class SmokeGenerator(Generator):
         previous: Tensor | None,
         style: Style | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each.
-
-        At `cropped` sides they end `consistency_radius` coarse cells before the halo does.
-        """
+        """The network's correction of cubic upsampling, and its mask, if it has one: `[B, 1, *(S * factor)]` each, with
+        a halo of `consistency_radius` coarse cells at the `cropped` sides."""
         if self.ages and history is None:
             read = trim(coarse, cropped, self.receptive_radius - self.history_radius)
             fine = (self.factor * n for n in read.shape[2:])
             history = coarse.new_zeros(coarse.shape[0], len(self.ages), *fine)
-        coded: dict[str, Tensor] = {}  # what modulated layers take, too
+        coded: dict[str, Tensor] = {}  # an additional argument of modulated layers
         if self.code is not None:
             style = style or self.code.neutral(coarse)
             coded["code"] = self.code(style)
@@ -291,32 +292,34 @@ class SmokeGenerator(Generator):
             assert self.previous_head is not None, "a generator that does not read its last frame"
             cells = trim(space_to_depth(previous, self.factor), cropped, reach)
             x = x + self.previous_head(cells.contiguous(memory_format=memory_format(self.dim)), cropped)
-        halo = self.receptive_radius - reach - 1  # cells of it that remain, on the current grid
+        halo = self.receptive_radius - reach - 1  # the remaining halo, in cells of the current grid
         for block in self.trunk:
             x = block(x, cropped, **coded)
             halo -= 2
         for stage, (rise, refine) in enumerate(zip(self.rises, self.refinements, strict=False), start=1):
             x = rise(activate(x, inplace=True), cropped, **coded)
             halo = 2 * (halo - 1) - _reach(rise)
-            given = x
+            read_features = x
             if self.spades:
-                shown = self._fields_at(2**stage, fields, cropped, halo)
-                given = self.spades[stage - 1](x, shown, cropped)
-            given = activate(given)
+                spade_fields = self._fields_at(2**stage, fields, cropped, halo)
+                read_features = self.spades[stage - 1](x, spade_fields, cropped)
+            read_features = activate(read_features)
             beside = self._beside(2**stage, history, style, cropped, halo)
             if beside is not None:
-                given = torch.cat([given, beside.to(x.dtype).expand(x.shape[0], *beside.shape[1:])], 1)
-            x = trim(x, cropped, 1) + refine(given, cropped, **coded)
+                read_features = torch.cat(
+                    [read_features, beside.to(x.dtype).expand(x.shape[0], *beside.shape[1:])], 1
+                )
+            x = trim(x, cropped, 1) + refine(read_features, cropped, **coded)
             halo -= 1
-        last, kept = self.rises[-1], self.consistency_radius * self.factor
+        last, kept_voxels = self.rises[-1], self.consistency_radius * self.factor
         x, halo = activate(x, inplace=True), 2 * (halo - 1)
         beside = self._beside(self.factor, history, style, cropped, halo + 1)
         x = last(x, cropped, **coded) if beside is None else last(x, cropped, beside, **coded)
-        x = trim(x, cropped, halo - _reach(last) - kept)
+        x = trim(x, cropped, halo - _reach(last) - kept_voxels)
         mask = x[:, -1:].to(coarse.dtype).sigmoid() if self.options.mask else None
         if history is None:
             return x[:, :1], mask
-        weighted = x[:, 1 : 1 + len(self.ages)] * self._history_at(self.factor, history, cropped, kept)
+        weighted = x[:, 1 : 1 + len(self.ages)] * self._history_at(self.factor, history, cropped, kept_voxels)
         return x[:, :1] + weighted.sum(1, keepdim=True), mask
 
     def _beside(
@@ -327,8 +330,8 @@ class SmokeGenerator(Generator):
         cropped: CroppedSides | None,
         halo: int,
     ) -> Tensor | None:
-        """What layers of the grid `scale` times finer read beside the features, with `halo` of its cells: the history
-        and a channel of noise, where there are any."""
+        """The channels that layers on the grid `scale` times finer read besides the features, with a halo of `halo`
+        cells of that grid: the history and the noise. None if the network has neither."""
         parts = [] if history is None else [self._history_at(scale, history, cropped, halo)]
         if self.has_noise:
             assert style is not None
@@ -339,15 +342,16 @@ class SmokeGenerator(Generator):
         return torch.cat(parts, 1)
 
     def _fields_at(self, scale: int, fields: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
-        """The input `fields` on the grid `scale` times finer, with the cells beyond `halo` that a Spade reads."""
+        """The input `fields` on the grid `scale` times finer, with a halo of `halo` cells plus those that a Spade
+        reads."""
         halo += Spade.reach
-        cells = -(-halo // scale) + 1  # coarse ones that hold them, and that interpolation reads
-        given = self.receptive_radius - REACH[self.options.inputs]
-        fine = upsample(trim(fields, cropped, given - cells), scale, "linear")
+        cells = -(-halo // scale) + 1  # the halo in coarse cells, plus one for the interpolation
+        available = self.receptive_radius - REACH[self.options.inputs]
+        fine = upsample(trim(fields, cropped, available - cells), scale, "linear")
         return trim(fine, cropped, cells * scale - halo)
 
     def _history_at(self, scale: int, history: Tensor, cropped: CroppedSides | None, halo: int) -> Tensor:
-        """`history` on the grid `scale` times finer than the coarse one, `halo` of its cells beyond the kept ones."""
+        """The `history` on the grid `scale` times finer than the coarse one, with a halo of `halo` of its cells."""
         ratio = self.factor // scale
         if ratio > 1:
             pool = F.avg_pool2d if self.dim == 2 else F.avg_pool3d
@@ -365,8 +369,8 @@ class SmokeGenerator(Generator):
         return torch.cat(fields, dim=1)
 
     def fold(self) -> SmokeGenerator:
-        """Prepare for inference: eval mode; balanced weights, and those that a spectral norm divides, stored as such,
-        so that it is a generator with `norm: none` from then on. Returns itself."""
+        """Prepare for inference: eval mode, and weights that are balanced or spectrally normalised are replaced by
+        their final values. The generator has `norm: none` afterwards. Returns itself."""
         self.eval()
         if self.options.norm == "spectral":
             fold_spectral_norm(self)
@@ -377,7 +381,7 @@ class SmokeGenerator(Generator):
         return self
 
     def load_folded(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a folded generator of the same hyperparameters except `norm`."""
+        """Load the weights of a folded generator with the same hyperparameters except `norm`."""
         if self.options.norm == "spectral":
             load_folded(self, weights)
         else:
@@ -385,12 +389,12 @@ class SmokeGenerator(Generator):
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads."""
+        """The fields that it reads."""
         return self.options.inputs
 
     @property
     def has_mask(self) -> bool:
-        """Whether it can return, voxel by voxel, the share of its correction that it adds."""
+        """Whether it can return a mask: for each voxel the share of its correction that it adds."""
         return self.options.mask
 
     @property
@@ -400,29 +404,29 @@ class SmokeGenerator(Generator):
 
     @property
     def latent(self) -> LatentOptions | None:
-        """What of its output is a matter of style; None: it has one output for an input."""
+        """The options of its latent code; None if each input has only one output."""
         return self.options.latent
 
     @property
     def has_noise(self) -> bool:
-        """Whether it reads noise in space."""
+        """Whether it reads a channel of noise on each grid finer than the coarse one."""
         return self.options.latent is not None and self.options.latent.noise
 
     @property
     def history_radius(self) -> int:
-        """Coarse cells beyond those that are kept of which `forward_cropped` reads the history: it is first read on the
-        grid behind the trunk, a coarse cell of which the first doubling has taken, or half of one if it is the last.
-        """
+        """The width, in coarse cells, of the halo of `history` at the cropped sides. The history is first read after
+        the first doubling of resolution, which shrinks the halo by one coarse cell, or half a cell if it is the only
+        doubling."""
         behind_trunk = self.receptive_radius - REACH[self.options.inputs] - 2 * self.options.blocks - 1
         return behind_trunk - 1 if self.factor > 2 else behind_trunk
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells, in each direction, that a fine voxel's value may depend on beside its own."""
+        """The distance, in coarse cells, from which a coarse cell may influence a fine voxel."""
         radius = 0
         for stage in reversed(range(len(self.rises))):
-            # A cell of the finer grid depends on `reach` cells to either side there: on ceil(reach / 2) of the next
-            # coarser grid, one more for the upsampling's own kernel, and one for the refinement on that grid.
+            # A cell of the finer grid depends on `reach` cells to either side there. These are ceil(reach / 2) cells of
+            # the next coarser grid, plus one for the kernel of the upsampling and one for the refinement on that grid.
             reach = radius + _reach(self.rises[stage])
             radius = (reach + 1) // 2 + 1 + (1 if stage > 0 else 0)
         radius += 2 * self.options.blocks + 1 + REACH[self.options.inputs]
@@ -430,24 +434,19 @@ class SmokeGenerator(Generator):
 
     @property
     def effective_halo(self) -> int:
-        """Coarse cells: a halo this wide, computed by every layer, costs what `forward_cropped` spends on the halo.
-
-        A third of the halo: the mean over the layers, weighted by their cost. Most layers, and the most expensive
-        ones, compute little of it.
-        """
+        """See `Generator.effective_halo`: a third of the halo, which is the mean over the layers weighted by their
+        cost. Most layers, and the most expensive ones, compute only a small part of the halo."""
         return self.receptive_radius // 3
 
     @property
     def support_radius(self) -> int:
-        """Coarse cells beyond which empty density gives exactly zero output.
-
-        That of `detail_mask`; cubic upsampling has the same.
-        """
+        """The distance, in coarse cells, from any density beyond which the output is exactly zero: that of
+        `detail_mask`, which is also that of cubic upsampling."""
         return DETAIL_RADIUS
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel, exactly (a fraction, since most are done per coarse cell)."""
+        """The exact number of multiply-adds per fine voxel, a fraction, as most layers work on coarser grids."""
         options, dim = self.options, self.dim
         kernel, fine = 3**dim, self.factor**dim
         total = (
@@ -471,16 +470,18 @@ class SmokeGenerator(Generator):
 
 
 def _reach(rise: nn.Module) -> int:
-    """Cells of the finer grid, beyond those of its kernel on the coarser one, that a doubling of resolution reads."""
+    """The number of cells of the finer grid that a doubling of resolution reads around a cell, in addition to those of
+    its kernel on the coarser grid."""
     return rise.reach if isinstance(rise, (ResizeConvUpsample, ModulatedUpsample)) else 0
 
 
 def _vorticity_components(dim: int) -> int:
-    """One in 2-D, `fields.vorticity`'s last, and three in 3-D."""
+    """The number of vorticity components: one in 2-D (the last of `fields.vorticity`), three in 3-D."""
     return dim * (dim - 1) // 2
 
 
 def _channels(dim: int, inputs: Inputs) -> int:
+    """The number of channels of the network's input."""
     return {
         "density": 1,
         "density velocity": 1 + dim,

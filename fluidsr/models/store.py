@@ -72,12 +72,12 @@ def locate(name_or_path: str | Path) -> Path:
         return _only_model(path)
     names = [*shipped(), *shipped_closures()]
     close = difflib.get_close_matches(text, names, n=1)
-    known = (
+    remedy = (
         f"did you mean '{close[0]}'?"
         if close
         else f"give a {SUFFIX} file or one of: {', '.join(names) or '-'}"
     )
-    raise ModelError(text, "is neither a shipped model nor a file", known)
+    raise ModelError(text, "is neither a shipped model nor a file", remedy)
 
 
 def portable_name(name_or_path: str | Path) -> str:
@@ -89,12 +89,12 @@ def portable_name(name_or_path: str | Path) -> str:
 
 def _only_model(folder: Path) -> Path:
     """The model in a folder: its page lies beside it, and beside no checkpoint."""
-    found = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())
-    if len(found) != 1:
-        problem = f"holds {len(found)} models" if found else "is a folder without a model"
-        named = ", ".join(file.name for file in found[:4]) or f"a {SUFFIX} file"
-        raise ModelError(str(folder), problem, f"give {'one of: ' if found else ''}{named}")
-    return found[0]
+    models = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())
+    if len(models) != 1:
+        problem = f"holds {len(models)} models" if models else "is a folder without a model"
+        named = ", ".join(file.name for file in models[:4]) or f"a {SUFFIX} file"
+        raise ModelError(str(folder), problem, f"give {'one of: ' if models else ''}{named}")
+    return models[0]
 
 
 def read_card(name_or_path: str | Path) -> Card:
