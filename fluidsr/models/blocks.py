@@ -24,12 +24,12 @@ CroppedSides: TypeAlias = Sequence[tuple[bool, bool]]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, cropped: CroppedSides | None = None) -> Tensor:
-    """Same-size convolution of `x [B, C, *S]` by an odd kernel; zeros beyond the border, as a patch is trained on.
+    """Convolution of `x [B, C, *S]` with an odd kernel.
 
-    With `cropped` sides, the cells there whose kernel reaches beyond are left out, and where the volume ends its
-    outermost cells are repeated: a network that finds nothing beyond a floor takes it for the end of the smoke, and
-    draws a dark line above it and rounds corners that stand on it.
-    """
+    Without `cropped`, the result has the size of `x`, and everything beyond the border is zero, as for patches in
+    training. With `cropped`, the result lacks the cells at the cropped sides for which the kernel reaches beyond `x`;
+    at the other sides the volume ends, and its outermost cells are repeated. (With zeros, networks take a floor for the
+    end of the smoke, draw a dark line above it and round off corners that stand on it.)"""
     reach = weight.shape[-1] // 2
     pads = [reach if cropped is None else 0] * (x.dim() - 2)
     if cropped is not None:
@@ -59,10 +59,8 @@ def trim(x: Tensor, cropped: CroppedSides | None, cells: int | Sequence[int]) ->
 
 
 def _torch_would_unfold(x: Tensor) -> bool:
-    """Whether torch would unfold a volume and multiply: six times slower than oneDNN for 48 channels of 20³.
-
-    On the CPU it does so for a single volume with `C X Y` at most 20,480, without regard to the third axis.
-    """
+    """Whether torch would convolve by unfolding and a matrix product, which takes six times as long as oneDNN for 48
+    channels of 20³. On the CPU it does so for a single volume with `C X Y` at most 20,480, whatever Z is."""
     single = x.dim() == 5 and x.shape[0] == 1 and math.prod(x.shape[:4]) <= 20_480
     return (
         single
@@ -75,7 +73,7 @@ def _torch_would_unfold(x: Tensor) -> bool:
 
 
 class Convolution(nn.Module):
-    """3-wide same-size convolution, `[B, inputs, *S]` to `[B, outputs, *S]`; beyond the border as `convolve`."""
+    """A 3-wide convolution with bias, `[B, inputs, *S]` to `[B, outputs, *S]`; see `convolve` for the borders."""
 
     def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
         super().__init__()
@@ -88,7 +86,7 @@ class Convolution(nn.Module):
 
 
 class UnbiasedConvolution(nn.Module):
-    """`Convolution` without a bias: of zeros it makes zeros."""
+    """A `Convolution` without a bias, which maps zeros to zeros."""
 
     def __init__(self, dim: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -116,16 +114,17 @@ class ResidualBlock(nn.Module):
 
 
 class BalancedSubpixelUpsample(nn.Module):
-    """Sub-pixel convolution to twice the resolution that cannot paint a checkerboard on a flat input.
+    """Sub-pixel convolution to twice the resolution, without checkerboards: `[B, inputs, *S]` to `[B, outputs, *(2
+    S)]`.
 
-    `[B, inputs, *S]` to `[B, outputs, *(2 S)]`. A sub-pixel convolution (Shi et al. 2016) gives each of the
-    `2**dim` phases of the fine grid a kernel of its own; wherever the kernels' sums over space differ, a flat
-    input comes out as a checkerboard. Here they cannot differ: with `m` the mean kernel over the phases,
+    A sub-pixel convolution (Shi et al. 2016) has a kernel for each of the `2**dim` phases of the fine grid. If the sums
+    of these kernels over space differ, a flat input becomes a checkerboard. Here they are made equal: with `m` the mean
+    kernel over the phases,
 
         effective[phase] = m + (weight[phase] - m) - mean_over_space(weight[phase] - m)
 
-    and one bias serves all phases. The map is a projection, so it may be applied once and stored (`fold`).
-    The start is the same kernel in all phases (ICNR, Aitken et al. 2017).
+    and all phases share one bias. This map is a projection, so it may be applied once and stored (`fold`). All phases
+    start with the same kernel (ICNR, Aitken et al. 2017).
     """
 
     def __init__(self, dim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
@@ -143,12 +142,12 @@ class BalancedSubpixelUpsample(nn.Module):
 
     @property
     def macs_per_cell(self) -> float:
-        """Multiply-adds per cell of the input's grid."""
+        """The multiply-adds per cell of the input."""
         return float(self.weight.numel())
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Store the effective weights in place of the free ones; the output stays the same."""
+        """Replace the weights by the effective ones, which does not change the output."""
         self.weight.copy_(self.effective_weight())
         self.folded = True
 
@@ -162,7 +161,7 @@ class BalancedSubpixelUpsample(nn.Module):
 
 
 def balanced(weight: Tensor) -> Tensor:
-    """The nearest kernels `[phase, out, in, *kernel]` to `weight` that have the same sums over space in all phases."""
+    """The kernels nearest to `weight [phase, out, in, *kernel]` that have equal sums over space in all phases."""
     mean = weight.mean(0, keepdim=True)
     deviation = weight - mean
     space = tuple(range(3, weight.dim()))
@@ -170,19 +169,19 @@ def balanced(weight: Tensor) -> Tensor:
 
 
 class ResizeConvUpsample(nn.Module):
-    """To twice the resolution by interpolation, then two convolutions there (Odena et al. 2016).
+    """Interpolation to twice the resolution, followed by two convolutions (Odena et al. 2016): `[B, inputs, *S]` to
+    `[B, outputs, *(2 S)]`, with `hidden` channels in between.
 
-    `[B, inputs, *S]` to `[B, outputs, *(2 S)]`, with `hidden` channels in between. All phases of the fine grid share
-    their kernels: any weights keep a flat input flat, and a field linear in position gets no pattern from the first
-    convolution. The rectifier between the two makes the frequencies that interpolation lacks. The convolutions also
-    read `beside` channels of the fine grid.
+    All phases of the fine grid share their kernels, so a flat input stays flat for all weights, and the first
+    convolution adds no pattern to a field that is linear in position. The rectifier between the convolutions creates
+    the frequencies that interpolation lacks. The first convolution also reads `beside` channels of the fine grid.
 
-    Interpolation and the first convolution are both linear, so they are done in one: a sub-pixel convolution on the
-    coarser grid, whose kernels follow from the fine one's. It is as many multiply-adds, in a third of the time on a
-    CPU, and the interpolated channels need no memory. Beyond the border it reads as `convolve` does.
+    Interpolation and the first convolution are both linear and are computed together, as a sub-pixel convolution on the
+    coarse grid with kernels derived from the fine one. It has the same number of multiply-adds but takes a third of the
+    time on a CPU, and the interpolated channels need no memory. Borders are those of `convolve`.
     """
 
-    reach = 1  # cells of the finer grid, by the second convolution
+    reach = 1  # cells of the finer grid that the second convolution reads around a cell
 
     def __init__(
         self, dim: int, inputs: int, outputs: int, hidden: int, gain: float = 1.0, beside: int = 0
@@ -194,7 +193,7 @@ class ResizeConvUpsample(nn.Module):
 
     @property
     def macs_per_cell(self) -> float:
-        """Multiply-adds per cell of the input's grid."""
+        """The multiply-adds per cell of the input."""
         return float(2**self.dim * (self.spread.weight.numel() + self.gather.weight.numel()))
 
     def forward(self, x: Tensor, cropped: CroppedSides | None = None, beside: Tensor | None = None) -> Tensor:
@@ -208,8 +207,8 @@ class ResizeConvUpsample(nn.Module):
         return self.gather(activate(fine, inplace=True), cropped)
 
 
-# What the three taps of a kernel on the fine grid read of the three nearest coarse cells, where coarse values are
-# interpolated linearly: `[phase, coarse tap, fine tap]`.
+# The weights of the three nearest coarse cells in the values that the three taps of a kernel on the fine grid read
+# after linear interpolation: `[phase, coarse tap, fine tap]`.
 _INTERPOLATION = (
     ((0.75, 0.25, 0.0), (0.25, 0.75, 0.75), (0.0, 0.0, 0.25)),
     ((0.25, 0.0, 0.0), (0.75, 0.75, 0.25), (0.0, 0.25, 0.75)),
@@ -217,8 +216,8 @@ _INTERPOLATION = (
 
 
 def _interpolating_kernels(weight: Tensor) -> Tensor:
-    """`weight [out, in, *kernel]` of a 3-wide convolution behind linear interpolation to twice the resolution, as the
-    kernels of a sub-pixel convolution: `[phase, out, in, *kernel]`."""
+    """The kernels `[phase, out, in, *kernel]` of the sub-pixel convolution that is equivalent to linear interpolation
+    to twice the resolution followed by a 3-wide convolution with `weight [out, in, *kernel]`."""
     taps = torch.tensor(_INTERPOLATION, dtype=weight.dtype, device=weight.device)
     kernels = weight[None]
     for axis in range(3, weight.dim() + 1):
@@ -229,10 +228,10 @@ def _interpolating_kernels(weight: Tensor) -> Tensor:
 
 
 def interleave(x: Tensor, dim: int, channels: int) -> Tensor:
-    """Phases to space: `[B, 2**dim * channels, *S]`, phase-major, to `[B, channels, *(2 S)]`.
+    """Rearrange phases in space: `[B, 2**dim * channels, *S]`, phase-major, to `[B, channels, *(2 S)]`.
 
-    Phase `(p, q, r)` has index `(2 p + q) 2 + r` and lands at fine cell `2 i + (p, q, r)`. Channels travel as
-    one run of memory when `x` is channels-last, which is how the CPU wants them.
+    Phase `(p, q, r)` has the index `(2 p + q) 2 + r` and becomes the fine cells `2 i + (p, q, r)`. If `x` is
+    channels-last, the channels of a cell are copied as one block of memory.
     """
     batch, space = x.shape[0], x.shape[2:]
     split = x.movedim(1, -1).reshape(batch, *space, *(2,) * dim, channels)
@@ -244,7 +243,7 @@ def interleave(x: Tensor, dim: int, channels: int) -> Tensor:
 
 
 def memory_format(dim: int) -> torch.memory_format:
-    """Channels last: what oneDNN and cuDNN convolve fastest."""
+    """The channels-last memory format, with which oneDNN and cuDNN convolve fastest."""
     return torch.channels_last if dim == 2 else torch.channels_last_3d
 
 
@@ -253,19 +252,19 @@ def _he_normal(weight: Tensor, fan_in: int, gain: float) -> None:
         weight.normal_(0.0, gain * math.sqrt(2.0 / ((1 + LEAK**2) * fan_in)))
 
 
-# At the start, as published: biases of every convolution, and the deviation of weights that no norm rescales.
-# With Kaiming's, ten times larger, the last rectifier of some starts is shut in nine voxels of ten.
+# Published initial values: the biases of all convolutions, and the standard deviation of weights without a norm. With
+# Kaiming's, which are ten times larger, the last rectifier of some networks is zero in nine of ten voxels.
 BIAS = 0.1
 DEVIATION = 0.04
-EPSILON = 1e-3  # in the batch norms, as published
-MOMENTUM = 0.01  # of their running statistics, which take no part in training
+EPSILON = 1e-3  # of the batch norms, as published
+MOMENTUM = 0.01  # of their running statistics, which are not used in training
 
 
 class NormedConvolution(nn.Module):
-    """`convolve` with bias, and a batch norm behind it unless not `normed`.
+    """A convolution `kernel` wide with bias, followed by a batch norm if `normed`.
 
-    Folded, the batch norm's running statistics are multiplied into a copy of the kernel; the weights as
-    trained stay what is stored, and `train()` forgets the copy.
+    `fold` multiplies the running statistics of the batch norm into a copy of the kernel. The trained weights remain the
+    ones in the state dict, and `train()` discards the copy.
     """
 
     def __init__(self, dim: int, inputs: int, outputs: int, kernel: int, normed: bool) -> None:

@@ -1,8 +1,9 @@
-"""History: smoke of earlier frames, carried to the present on the fine grid along the coarse flow.
+"""History: the smoke of earlier frames, advected to the present on the fine grid along the coarse flow.
 
-The backward flow map of some frames is smooth, so it is traced on the coarse grid and interpolated. The density of long
-ago, read through it, has the sheets and rolls that the flow has made of it since, finer than any coarse frame shows
-(Tessendorf and Pelfrey 2011, *The Characteristic Map for Fast and Efficient VFX Fluid Simulations*).
+The backward flow map over a few frames is smooth, so it is traced on the coarse grid and interpolated. An earlier
+density, sampled through this map, shows the sheets and rolls that the flow has formed since, finer than any coarse
+frame can show them (Tessendorf and Pelfrey 2011, *The Characteristic Map for Fast and Efficient VFX Fluid
+Simulations*).
 """
 
 from __future__ import annotations
@@ -17,24 +18,27 @@ from torch import Tensor
 from fluidsr.models.resample import downsample, upsample
 from fluidsr.models.trace import centres, grid_sample, sample
 
-_INTERPOLATED = 2  # coarse cells that cubic interpolation reads beyond a cell's own
-_MARGIN = (
-    _INTERPOLATED + 2
-)  # beyond the displaced cells' centres: half a cell more, and what displacements overshoot
-_TOLERANCE, _LITTLE = 0.4, 0.02  # of the density, and density: how far carried smoke may be off
-_PER_READ = 3  # numbers that one read by interpolation takes
-_LEAST_PART = 4  # coarse cells: what is made beyond a smaller part costs more than it spares
-_FILTERED = _INTERPOLATED + 1  # and what interpolates a downsampled field
-HISTORY_REACH = _FILTERED + _MARGIN  # coarse cells beyond where smoke came from that its detail depends on
+_INTERPOLATED = 2  # coarse cells that cubic interpolation reads around a cell
+# Coarse cells around the displaced cell centres: half a cell, the overshoot of interpolated displacements, and what
+# interpolation reads.
+_MARGIN = _INTERPOLATED + 2
+# The tolerated difference between advected and present density: a share of the density, plus a density.
+_TOLERANCE, _LITTLE = 0.4, 0.02
+_PER_READ = 3  # memory of one read by interpolation, in numbers per value
+_LEAST_PART = 4  # coarse cells; the margins of smaller parts cost more than splitting saves
+_FILTERED = (
+    _INTERPOLATED + 1
+)  # coarse cells around a cell for downsampling a field and interpolating the result
+HISTORY_REACH = _FILTERED + _MARGIN  # detail depends on coarse cells this far from where its smoke came from
 
 
 def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
-    """Where what is in each cell now was `ages` frames ago, from the cell's centre, in coarse cells: `[A, d, *S]`.
+    """The displacements from each cell's centre to where its contents were `ages` frames ago: `[A, d, *S]`, in coarse
+    cells.
 
-    `velocities`: `[d, *S]` each, in coarse cells per frame: of the present, of one frame ago, and so on. By the
-    midpoint rule, a step a frame, with the mean of the velocities at its ends; beyond the border the last value is
-    repeated. NaN for ages that `velocities` does not cover: it must hold `age + 1` for each.
-    """
+    `velocities`: `[d, *S]` each, in coarse cells per frame, of the present frame, the one before it, and so on. The
+    path follows the midpoint rule with one step per frame and the mean of the velocities at its two ends; beyond the
+    border the last value is repeated. An age needs `age + 1` velocities; without them its displacements are NaN."""
     origin = centres(velocities[0].shape[1:], velocities[0])
     place, traced = origin, {0: origin}
     for step in range(min(max(ages, default=0), len(velocities) - 1)):
@@ -48,10 +52,13 @@ def trace_back(velocities: Sequence[Tensor], ages: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class History:
-    """The past of one frame.
+    """The earlier frames of one frame.
 
-    `present [*S]`: its density; `earlier [A, *S]`: that of some frames ago; `displacement [A, d, *S]` to where it was
-    then, by `trace_back` (NaN: unknown, and then `earlier` does not matter). Cell 0 of the frame is cell `offset` here.
+    Attributes:
+        present: `[*S]`, the frame's density.
+        earlier: `[A, *S]`, the density of some earlier frames.
+        displacement: `[A, d, *S]`, by `trace_back`; NaN if the earlier frame is unknown.
+        offset: the cell of these arrays that is cell 0 of the frame.
     """
 
     present: Tensor
@@ -68,8 +75,15 @@ class History:
         displacement: Tensor | None = None,
         offset: tuple[int, ...] = (),
     ) -> History:
-        """From coarse frames `[1 + d, *S]` (density; velocity in cells per frame): the present one, the one before it,
-        and so on, as far back as there are any. `displacement`: theirs, where it is known already."""
+        """The history of the first of `frames`.
+
+        Args:
+            frames: `[1 + d, *S]` each (density, velocity in cells per frame): the present frame, the one before it, and
+                so on. Missing frames are unknown.
+            ages: how many frames ago the earlier frames are.
+            displacement: that of these frames, if it has been computed already.
+            offset: see the class; zeros by default.
+        """
         earlier = [frames[age][0] if age < len(frames) else torch.zeros_like(frames[0][0]) for age in ages]
         if displacement is None:
             displacement = trace_back([frame[1:] for frame in frames], ages)
@@ -78,11 +92,18 @@ class History:
     def detail(
         self, low: Sequence[int], high: Sequence[int], factor: int, max_bytes: float = math.inf
     ) -> Tensor:
-        """What carried smoke has that the coarse grid cannot show, of the frame's cells from `low` to below `high`:
-        `[A, *((high - low) * factor)]`. Added to a coarse density's interpolation it leaves the coarse density as it
-        is, nearly. 0 where the past is unknown, and little where what was carried is not what is there now: beside
-        sources, and where air has come in from outside without smoke. Made in parts where it would take more than
-        `max_bytes` beside the result, as far as parts of a few cells allow."""
+        """The detail of advected smoke that the coarse grid cannot represent: `[A, *((high - low) * factor)]`.
+
+        Adding it to the interpolation of a coarse density nearly preserves the coarse density. It is 0 if the earlier
+        frame is unknown, and small where the advected smoke differs from the present one: near sources, and where clear
+        air has entered the domain.
+
+        Args:
+            low, high: first cell and one past the last of the frame, for each axis.
+            factor: fine cells along a coarse one.
+            max_bytes: limit for the memory besides the result. The box is split to respect it, but not into parts of
+                fewer than a few cells.
+        """
         low, high = ([n + shift for n, shift in zip(ends, self.offset, strict=True)] for ends in (low, high))
         fine = [(b - a) * factor for a, b in zip(low, high, strict=True)]
         detail = torch.zeros(len(self.earlier), *fine, device=self.earlier.device)
@@ -95,7 +116,7 @@ class History:
     def _parts(
         self, low: Sequence[int], high: Sequence[int], factor: int, max_bytes: float
     ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        """Boxes that together are that from `low` to below `high`, small enough for `max_bytes`."""
+        """Split the box from `low` up to but excluding `high` into boxes that are small enough for `max_bytes`."""
         if max_bytes == math.inf or self._bytes_made(low, high, factor) <= max_bytes:
             yield low, high
             return
@@ -108,7 +129,7 @@ class History:
         yield from self._parts([*low[:axis], middle, *low[axis + 1 :]], high, factor, max_bytes)
 
     def _bytes_made(self, low: Sequence[int], high: Sequence[int], factor: int) -> int:
-        """Bytes that `_add_detail` takes for one age at its peak."""
+        """The peak memory of `_add_detail` for one age, in bytes."""
         shape = self.earlier.shape[1:]
         start = [max(0, a - _FILTERED) for a in low]
         end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
@@ -122,7 +143,7 @@ class History:
         return 4 * factor ** len(shape) * numbers
 
     def _add_detail(self, detail: Tensor, low: Sequence[int], high: Sequence[int], factor: int) -> None:
-        """Fill `detail` of the cells from `low` to below `high` of the earlier frames' grid."""
+        """Write the detail of the cells from `low` up to but excluding `high`, in these arrays, to `detail`."""
         shape = self.earlier.shape[1:]
         start = [max(0, a - _FILTERED) for a in low]
         end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
@@ -140,7 +161,8 @@ class History:
 
 
 def _trust(carried: Tensor, present: Tensor) -> Tensor:
-    """1 where the coarse densities agree, 0.5 where they differ by 0.4 of their mean, and less from there."""
+    """The factor on detail: 1 where the coarse densities agree, 0.5 where they differ by 0.4 of their mean, smaller for
+    larger differences."""
     scale = _TOLERANCE * (carried + present).abs() / 2 + _LITTLE
     return 1 / (1 + ((carried - present) / scale) ** 2)
 
@@ -148,9 +170,12 @@ def _trust(carried: Tensor, present: Tensor) -> Tensor:
 def _carried(
     density: Tensor, displacement: Tensor, start: Sequence[int], end: Sequence[int], factor: int
 ) -> Tensor:
-    """`density [*S]`, interpolated, where the cells from `start` to below `end` come from, at `factor` times
-    the resolution: `[*((end - start) * factor)]`. From outside of the domain comes what is at its border: a flow that
-    is known at cells' centres seems to come through a closed floor."""
+    """The `density [*S]`, interpolated at the positions that the cells from `start` up to but excluding `end` came
+    from, at `factor` times the resolution: `[*((end - start) * factor)]`.
+
+    Outside the domain the value at its border is used, because a flow that is known at cell centres only may seem to
+    come through a closed floor.
+    """
     shape = density.shape
     near = [max(0, a - _INTERPOLATED) for a in start]
     every = slice(None)
@@ -162,7 +187,7 @@ def _carried(
     moved = displacement[window]
     first, last = _source(displacement, start, end)
     part = density[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
-    # In torch's coordinates, -1 to 1 over that part, the contiguous axis first: scaled while it is small.
+    # To grid_sample's coordinates, -1 to 1 over that part, the contiguous axis first; scaled before it is upsampled.
     scale = torch.tensor([2 / n for n in part.shape]).view(-1, *(1,) * len(shape)).to(moved)
     grid = upsample((moved * scale).flip(0)[None], factor, "cubic")[0][inner]
     for axis, (a, b, origin, n) in enumerate(zip(start, end, first, part.shape, strict=True)):
@@ -174,14 +199,14 @@ def _carried(
 
 
 def _source(displacement: Tensor, start: Sequence[int], end: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The part of the old density that the cells from `start` to below `end` come from, and what interpolation reads
-    around it: its first cells, and those behind its last."""
+    """The part of the earlier density that the cells from `start` up to but excluding `end` came from, including what
+    interpolation reads around it: its first cell and one past the last, for each axis."""
     shape = displacement.shape[1:]
     near = [max(0, a - _INTERPOLATED) for a in start]
     inside = (slice(a, min(n, b + _INTERPOLATED)) for a, b, n in zip(near, end, shape, strict=True))
     window = slice(None), *inside
     moved = displacement[window]
-    # Interpolation may overshoot its displacements by less than a cell.
+    # Interpolated displacements may overshoot by less than a cell, which _MARGIN includes.
     places = (
         moved + centres(moved.shape[1:], moved) + torch.tensor(near).view(-1, *(1,) * len(shape)).to(moved)
     )

@@ -1,6 +1,6 @@
-"""Modulated layers: convolutions whose kernels a latent code rescales, and SPADE, which the coarse fields rescale.
+"""Modulated layers: convolutions with kernels that a latent code rescales, and SPADE, with scales from coarse fields.
 
-Neither takes statistics of the frame at hand, so a voxel does not depend on the tile that it is computed in.
+Neither uses statistics of the present frame, so a voxel does not depend on the tile in which it is computed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from fluidsr.models.blocks import (
     trim,
 )
 
-_SPREAD = 0.5  # of the factors at the start, for a code of deviation 1
+_SPREAD = 0.5  # initial standard deviation of the factors, for a code of standard deviation 1
 _EPSILON = 1e-8
 
 
 class Factors(nn.Module):
-    """A code `[B, size]` to a factor for each channel, `[B, channels]`: 1 for a code of zeros, at the start.
+    """Maps a code `[B, size]` linearly to a factor for each channel, `[B, channels]`.
 
-    Computed in float32, whatever the convolutions' precision is.
+    Initially a code of zeros gives factors of 1. The factors are computed in float32, whatever the precision of the
+    convolutions.
     """
 
     def __init__(self, size: int, channels: int) -> None:
@@ -41,12 +42,13 @@ class Factors(nn.Module):
 
 
 class ModulatedConvolution(Convolution):
-    """A Convolution whose kernel depends on a code (Karras et al. 2020, StyleGAN2, equations 1 and 3):
+    """A Convolution with a kernel that depends on a code (Karras et al. 2020, StyleGAN2, equations 1 and 3):
 
         w' = s_i w,  w'' = gain w' / sqrt(sum (w')² + 1e-8)
 
-    with a factor s for each input channel, and the sum over the inputs and cells of an output channel. So no factor
-    common to all channels has an effect, and outputs keep their magnitude. `gain` is the norm that kernels start with.
+    with a factor s_i for each input channel i, and the sum over the inputs and cells of an output channel. A factor
+    common to all channels therefore has no effect, and outputs keep their magnitude. `gain` is the initial norm of the
+    kernels.
     """
 
     def __init__(self, dim: int, inputs: int, outputs: int, code: int, gain: float = 1.0) -> None:
@@ -59,7 +61,7 @@ class ModulatedConvolution(Convolution):
         factors = self.factors(code)
         squares = self.weight.square().flatten(2).sum(2)  # [out, in]
         lengths = (squares * factors.square()[:, None]).sum(2)
-        # Factors on the inputs and outputs in place of a kernel for each sample: the same, in one convolution.
+        # Scaling inputs and outputs is equivalent to a kernel per sample and needs a single convolution.
         y = convolve(x * _channels(factors, x), self.weight, None, cropped)
         return y * _channels(self.norm * torch.rsqrt(lengths + _EPSILON), y) + _channels(self.bias[None], y)
 
@@ -78,8 +80,8 @@ class ModulatedResidualBlock(nn.Module):
 
 
 class ModulatedUpsample(nn.Module):
-    """A doubling of resolution whose input channels a code rescales. Not demodulated: it ends in what is the output of
-    the last one, whose magnitude is to be learned."""
+    """A doubling of resolution with input channels that a code rescales. It is not demodulated, as the last one
+    produces the network's output, whose magnitude must be learned."""
 
     def __init__(self, inner: BalancedSubpixelUpsample | ResizeConvUpsample, inputs: int, code: int) -> None:
         super().__init__()
@@ -112,10 +114,10 @@ class ModulatedUpsample(nn.Module):
 class Spade(nn.Module):
     """Spatially-adaptive normalisation (Park et al. 2019): `gamma(m) (h - mean) / deviation + beta(m)`.
 
-    `h [B, channels, *S]`; `m [B, fields, *S]`, the coarse fields on that grid, with `reach` cells more at cropped
-    sides; gamma and beta are two 3-wide convolutions of m with a rectifier between them. Mean and deviation are those
-    of a batch in training, and running ones in use: those of the frame at hand would differ from tile to tile, and an
-    instance norm would wash flat smoke out.
+    `h [B, channels, *S]` are the features, `m [B, fields, *S]` the coarse fields on the same grid with `reach` more
+    cells at cropped sides. Gamma and beta are two 3-wide convolutions of m with a rectifier in between. Mean and
+    deviation are those of the batch in training and running averages in inference: statistics of the present frame
+    would differ between tiles, and an instance norm would wash out flat smoke.
     """
 
     reach = 2
@@ -148,7 +150,7 @@ class Spade(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply the running statistics into the two kernels, for one convolution in place of both."""
+        """Multiply the running statistics into the two kernels, and merge them into one convolution."""
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
         slope = torch.rsqrt(norm.running_var + norm.eps)
@@ -164,7 +166,7 @@ class Spade(nn.Module):
 
 
 def _channels(values: Tensor, x: Tensor) -> Tensor:
-    """`values [B, C]` to be multiplied with `x [B, C, *S]`."""
+    """Reshape `values [B, C]` so that they can be multiplied with `x [B, C, *S]`, and cast them to its dtype."""
     return values.to(x.dtype).view(*values.shape, *(1,) * (x.dim() - 2))
 
 

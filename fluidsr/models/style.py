@@ -1,10 +1,9 @@
-"""Style: what a generator makes of the same smoke in more than one way, as a function of a seed and the frame's number.
+"""Style: the input that selects one of many fine versions of the same coarse smoke.
 
-A style has three parts (Tulyakov et al. 2018, MoCoGAN; Karras et al. 2019, StyleGAN). Content, numbers that stay for a
-whole clip. Motion, numbers of each frame: the state of a recurrent network after the noise of the last frames. And, on
-each grid above the coarse one, a channel of noise that lies still in space. All noise is a hash of the seed and of the
-frame's or the voxel's own number, so that any frame and any part of it can be made alone.
-"""
+A style has three parts (Tulyakov et al. 2018, MoCoGAN; Karras et al. 2019, StyleGAN): content, numbers that are
+constant for a whole clip; motion, numbers for each frame, the state of a recurrent network after the noise of the last
+frames; and a channel of noise, fixed in space, on each grid finer than the coarse one. All noise is a hash of a seed
+and the index of the frame or voxel, so any frame, and any part of it, can be computed on its own."""
 
 from __future__ import annotations
 
@@ -19,14 +18,14 @@ from torch import Tensor, nn
 
 from fluidsr.models.blocks import CroppedSides
 
-WINDOW = 32  # frames whose noise the motion of one depends on: the last is its own
-_CONTENT, _MOTION, _SPACE = 1, 2, 3  # what a hash is for
+WINDOW = 32  # the motion of a frame depends on the noise of this many frames, the last of which is the frame itself
+_CONTENT, _MOTION, _SPACE = 1, 2, 3  # the purposes of a hash, which keep them independent
 _BITS = 0xFFFFFFFF
-_PLACES = 2**24  # of a clip's first cell in training
+_PLACES = 2**24  # in training, the index of a clip's first cell is drawn below this
 
 
 class LatentOptions(BaseModel):
-    """A generator's latent code: the same smoke in as many ways as there are seeds (docs/style.md)."""
+    """The options of a generator's latent code (docs/style.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -50,17 +49,20 @@ class LatentOptions(BaseModel):
 
     @property
     def size(self) -> int:
-        """Numbers that the layers are modulated by."""
+        """The length of the code that modulates the layers."""
         return self.content + self.motion
 
 
 @dataclass(frozen=True)
 class Style:
-    """The style of each sample of a batch; one where B is 1.
+    """The style of each sample of a batch; B may be 1 for a style that all samples share.
 
-    `content [B, c]`; `motion [B, WINDOW, m]`, the noise of the last frames, the present one last; `key [B]` of the
-    noise in space; `cells`, for each axis `[B, n]`, the numbers of the coarse cells in a space that is the same for all
-    tiles, frames and machines.
+    Attributes:
+        content: `[B, c]`.
+        motion: `[B, WINDOW, m]`, the noise of the last frames, the present one last.
+        key: `[B]`, the seed of the noise in space.
+        cells: for each axis `[B, n]`, the indices of the coarse cells in a coordinate system that is the same for all
+            tiles, frames and machines.
     """
 
     content: Tensor
@@ -69,8 +71,8 @@ class Style:
     cells: tuple[Tensor, ...]
 
     def noise(self, scale: int, cropped: CroppedSides | None, left: int) -> Tensor:
-        """Noise `[B, 1, *(n * scale)]` on the grid `scale` times finer, less `left` of its cells at `cropped` sides:
-        independent from voxel to voxel, uniform, of mean 0 and deviation 1."""
+        """Uniform noise of mean 0 and standard deviation 1, `[B, 1, *(n * scale)]`, on the grid `scale` times finer,
+        without the outer `left` cells of this grid at `cropped` sides. Voxels are independent."""
         state = _mixed(self.key ^ (scale * 0x85EBCA6B & _BITS))
         for axis, cells in enumerate(self.cells):
             fine = (cells[..., None] * scale + torch.arange(scale, device=cells.device)).flatten(1)
@@ -87,8 +89,15 @@ def style_of(
     cells: Sequence[Tensor],
     shift: Tensor | None = None,
 ) -> Style:
-    """The style of `seed` in the frame number `frame`, for coarse cells of the numbers `cells`, `[B, n]` for each axis.
-    `shift [c]` is added to the content, which on a sphere returns to it."""
+    """The style of `seed` in the frame with the number `frame`.
+
+    Args:
+        options: of the generator's latent code.
+        seed: selects content, motion and noise.
+        frame: number of the frame.
+        cells: `[B, n]` for each axis, the indices of the coarse cells (see `Style`).
+        shift: `[c]`, is added to the content; content on a sphere is then projected back to it.
+    """
     device = cells[0].device
     content = seeded_content(options, seed)
     if shift is not None:
@@ -101,12 +110,12 @@ def style_of(
 
 
 def seeded_content(options: LatentOptions, seed: int) -> Tensor:
-    """The content of `seed`, `[c]`."""
+    """The content of `seed`, `[c]`, distributed as `options.kind` says."""
     return on_sphere(options, _normal(_hashes((seed, _CONTENT), torch.arange(options.content))))
 
 
 def on_sphere(options: LatentOptions, content: Tensor) -> Tensor:
-    """`content [..., c]` with the length that content of its kind has: on a sphere the square root of c."""
+    """Project `content [..., c]` to the sphere of radius sqrt(c) if its kind is `sphere`; otherwise return it."""
     if options.kind == "gaussian":
         return content
     return content * (math.sqrt(options.content) / content.norm(dim=-1, keepdim=True))
@@ -115,8 +124,10 @@ def on_sphere(options: LatentOptions, content: Tensor) -> Tensor:
 def drawn_style(
     options: LatentOptions, samples: int, frames: int, shape: Sequence[int], random: torch.Generator
 ) -> Style:
-    """Styles of a training batch: a random one for each of its samples, at a random place and time, for all of their
-    `frames` of `shape` coarse cells; B is `samples * frames`."""
+    """Random styles of a training batch, one for each of its `samples`, at a random position and time.
+
+    Each sample has `frames` consecutive frames of `shape` coarse cells. The B of the result is `samples * frames`.
+    """
     device = random.device
     motion = torch.randn(samples, WINDOW + frames - 1, options.motion, generator=random, device=device)
     windows = torch.stack([motion[:, t : t + WINDOW] for t in range(frames)], 1).flatten(0, 1)
@@ -131,7 +142,7 @@ def drawn_style(
 
 
 def drawn_content(options: LatentOptions, samples: int, frames: int, random: torch.Generator) -> Tensor:
-    """A random content for each of `samples`, the same in all of its `frames`: `[samples * frames, c]`."""
+    """Random content `[samples * frames, c]`, the same in all frames of a sample."""
     content = torch.randn(samples, options.content, generator=random, device=random.device)
     return on_sphere(options, content).repeat_interleave(frames, 0)
 
@@ -142,8 +153,8 @@ def with_content(style: Style, content: Tensor) -> Style:
 
 
 class LatentCode(nn.Module):
-    """A Style to the code `[B, content + motion]` that modulates the layers. The motion is the state of a gated
-    recurrent unit after WINDOW frames' noise, from rest; so it depends on no frame before these."""
+    """Maps a Style to the code `[B, content + motion]` that modulates the layers. The motion is the state of a gated
+    recurrent unit that starts from zero and reads the noise of WINDOW frames, so it does not depend on others."""
 
     def __init__(self, options: LatentOptions) -> None:
         super().__init__()
@@ -157,7 +168,8 @@ class LatentCode(nn.Module):
         return torch.cat([style.content, state.to(style.content.dtype)], 1)
 
     def neutral(self, coarse: Tensor) -> Style:
-        """The mean content and motion, and the noise of key 0, for `coarse [B, C, *S]`, whose cells count from 0."""
+        """The mean style for `coarse [B, C, *S]`: zero content and motion, and the noise of key 0 with cells numbered
+        from 0."""
         options, device = self.options, coarse.device
         content = torch.zeros(1, options.content, dtype=coarse.dtype, device=device)
         motion = torch.zeros(1, WINDOW, options.motion, dtype=coarse.dtype, device=device)
@@ -166,7 +178,7 @@ class LatentCode(nn.Module):
 
 
 def _hashes(words: Sequence[int], *numbers: Tensor) -> Tensor:
-    """32 random bits, in int64, for each of the broadcast `numbers`."""
+    """Hash `words` and each element of the broadcast `numbers` to 32 bits, in int64."""
     state = torch.zeros((), dtype=torch.int64)
     for word in words:
         state = _mixed(state ^ (word & _BITS))
@@ -176,9 +188,8 @@ def _hashes(words: Sequence[int], *numbers: Tensor) -> Tensor:
 
 
 def _mixed(state: Tensor) -> Tensor:
-    """Another 32 bits, which depend on all of `state`: the mixing of Wellons 2018 ("lowbias32"), of 32 bits in
-    int64."""
-    state = (state + 0x9E3779B9) & _BITS  # or 0 would stay 0
+    """Mix the 32 bits of each element of `state`, in int64 (Wellons 2018, "lowbias32")."""
+    state = (state + 0x9E3779B9) & _BITS  # otherwise 0 would stay 0
     state ^= state >> 16
     state *= 0x7FEB352D
     state &= _BITS
@@ -190,10 +201,10 @@ def _mixed(state: Tensor) -> Tensor:
 
 
 def _uniform(bits: Tensor) -> Tensor:
-    """Uniform in float32, of mean 0 and deviation 1."""
+    """Convert 32 random bits to a uniform distribution of mean 0 and standard deviation 1, float32."""
     return ((bits >> 8).float() + 0.5) * (math.sqrt(12) / 2**24) - math.sqrt(3)
 
 
 def _normal(bits: Tensor) -> Tensor:
-    """Normally distributed in float32, of mean 0 and deviation 1."""
+    """Convert 32 random bits to a normal distribution of mean 0 and standard deviation 1, float32."""
     return torch.special.ndtri((bits.double() + 0.5) / 2**32).float()
