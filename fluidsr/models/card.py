@@ -1,4 +1,4 @@
-"""Card: the model card, kept inside the model's file."""
+"""The model card, which is stored in the model's file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ Hyperparameters: TypeAlias = dict[str, _Plain | dict[str, _Plain]]
 
 
 class Card(BaseModel):
-    """A model's card: how it is built, what it was trained on, what it is good for.
+    """The card of a model: how it is built, what it was trained on, and where it may be used.
 
-    Radii are in coarse cells: `receptive_radius` is the halo with which a tile equals the whole;
-    `support_radius` is the distance from any density beyond which the output is exactly zero, None where empty
-    air has an answer that need not be zero. `weights` counts no normalisation's. Ranges are the
-    smallest and largest values met in training, velocity by component. `typical_density`: between which
-    typical densities (the mean weighted by itself) smoke is shown to the network as it is; denser or thinner smoke is
-    scaled, and the result scaled back; None: never. `sha256` is of the weights. `strength`: what a
-    coarse run takes of a corrector's change.
+    Attributes:
+        receptive_radius: the halo, in coarse cells, with which a tile equals the whole volume.
+        support_radius: distance, in coarse cells, from any density beyond which the output is exactly zero; None if the
+            output for empty air need not be zero.
+        weights: number of parameters without those of normalisation layers.
+        multiply_adds: per fine voxel (of a corrector: per coarse cell).
+        sha256: checksum of the weights, see `store.checksum`.
+        density_range, velocity_range: the smallest and the largest value in training, of velocity by component.
+        typical_density: the range of typical densities (the density-weighted mean) of the smoke that the network reads
+            unchanged. Thinner or denser smoke is scaled into it and the result is scaled back; None: never.
+        strength: the factor on the change of a corrector in a coarse run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -61,21 +65,21 @@ class Card(BaseModel):
 
     @property
     def past(self) -> int:
-        """How many frames before a frame its generator reads, where it is given them."""
+        """How many frames before the present one its generator can read."""
         return max(ages_of(str(self.hyperparameters.get("history", ""))), default=0)
 
     @property
     def reads_previous(self) -> bool:
-        """Whether its generator reads its own last fine frame, so that frames are made one after the other."""
+        """Whether its generator reads its own last fine frame, so that frames must be upsampled in order."""
         return bool(self.hyperparameters.get("previous", False))
 
     @property
     def has_mask(self) -> bool:
-        """Whether its generator can return the share of its correction that it adds (the field `confidence`)."""
+        """Whether its generator can return a mask, which is written as the field `confidence`."""
         return bool(self.hyperparameters.get("mask", False))
 
     def require_mask(self, where: str) -> None:
-        """Raise InputError where it cannot, and the field is asked for at `where`."""
+        """Raise InputError if the generator has no mask. `where` names the place that requests it."""
         if not self.has_mask:
             problem = f"'{self.name}' has no mask, which confidence requires"
             remedy = "leave it out, or choose a model that was trained with generator.mask"
@@ -83,71 +87,70 @@ class Card(BaseModel):
 
     @property
     def has_latent(self) -> bool:
-        """Whether its generator makes the same smoke in several styles."""
+        """Whether its generator has a latent code, so that it can upsample the same smoke in several styles."""
         return "latent" in self.hyperparameters
 
     def require_latent(self, where: str) -> None:
-        """Raise InputError where it has one style alone, and another is asked for at `where`."""
+        """Raise InputError if the generator has only one style. `where` names the place that requests another one."""
         if not self.has_latent:
             problem = f"'{self.name}' has no latent code, and so one style alone"
             remedy = "leave it out, or choose a model that was trained with generator.latent"
             raise InputError(where, problem, remedy)
 
     def to_markdown(self) -> str:
-        """The card as a page to read."""
-        support = (
-            "the output need not be zero anywhere"
-            if self.support_radius is None
-            else f"the output is zero beyond {self.support_radius} coarse cells from any smoke"
-        )
-        reach = f"radius of {self.receptive_radius} coarse cells; {support}"
-        corrects = self.architecture == "Closure"
-        task = f"{self.dim}-D, {self.factor}x per axis"
-        if corrects:
-            task = f"corrects {self.dim}-D runs on cells {self.factor} times too large"
-        cells = "coarse cell" if corrects else "fine voxel"
-        lines = [
-            f"# {self.name}",
-            "",
-            self.summary or f"Upsamples {self.dim}-D smoke {self.factor}x per axis.",
-            "",
-            f"- **Task**: {task}",
-            f"- **Architecture**: {self.architecture}({_pairs(self.hyperparameters)})",
-            f"- **Size**: {self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {cells}",
-            f"- **Receptive field**: {reach}",
-            *([f"- **History**: reads up to {self.past} frames before a frame"] if self.past else []),
-            *(
-                ["- **Recurrence**: reads its own last fine frame; frames are made in order"]
-                if self.reads_previous
-                else []
-            ),
-            *(["- **Mask**: gives the field `confidence`"] if self.has_mask else []),
-            *(["- **Style**: chosen by `--style-seed`"] if self.has_latent else []),
-            *(f"- **Unit of {field}**: {unit}" for field, unit in self.units.items()),
-            *([f"- **Strength in a run**: {self.strength:g} of its change"] if corrects else []),
-            f"- **Density seen in training**: {_range(self.density_range)}",
-            *(
-                [f"- **Scaled to typical densities of**: {_range(self.typical_density)}"]
-                if self.typical_density
-                else []
-            ),
-            f"- **Velocity seen in training**: {_range(self.velocity_range)} coarse cells per frame",
-            f"- **SHA-256 of the weights**: {self.sha256}",
-            f"- **Commit**: {self.commit or 'unknown'}",
-        ]
-        if self.metrics:
-            columns = sorted({key for row in self.metrics.values() for key in row})
-            lines += ["", "## Measured on held-out simulations", ""]
-            lines += ["| |" + "".join(f" {c} |" for c in columns), "|---|" + "---|" * len(columns)]
-            for name, row in self.metrics.items():
-                cells = "".join(f" {row[c]:.4g} |" if c in row else " |" for c in columns)
-                lines.append(f"| {name} |{cells}")
+        """The card as a Markdown page."""
+        summary = self.summary or f"Upsamples {self.dim}-D smoke {self.factor}x per axis."
+        lines = [f"# {self.name}", "", summary, ""]
+        lines += [f"- **{title}**: {text}" for title, text in self._properties().items() if text is not None]
+        lines += self._metrics_table()
         for title, content in (("Data", self.data), (f"Recipe, {self.steps} steps", self.recipe)):
             if content:
                 lines += ["", f"## {title}", "", "```json", json.dumps(content, indent=2), "```"]
         if self.limits:
             lines += ["", "## Limits", "", *(f"- {limit}" for limit in self.limits)]
         return "\n".join(lines) + "\n"
+
+    def _properties(self) -> dict[str, str | None]:
+        """The lines of the page's list by title; None for those that do not apply to this model."""
+        task, grid = f"{self.dim}-D, {self.factor}x per axis", "fine voxel"
+        corrects = self.architecture == "Closure"
+        if corrects:
+            task, grid = f"corrects {self.dim}-D runs on cells {self.factor} times too large", "coarse cell"
+        support = (
+            "the output need not be zero anywhere"
+            if self.support_radius is None
+            else f"the output is zero beyond {self.support_radius} coarse cells from any smoke"
+        )
+        recurrence = "reads its own last fine frame; frames are made in order"
+        return {
+            "Task": task,
+            "Architecture": f"{self.architecture}({_pairs(self.hyperparameters)})",
+            "Size": f"{self.weights:,} weights, {self.multiply_adds:,.0f} multiply-adds per {grid}",
+            "Receptive field": f"radius of {self.receptive_radius} coarse cells; {support}",
+            "History": f"reads up to {self.past} frames before a frame" if self.past else None,
+            "Recurrence": recurrence if self.reads_previous else None,
+            "Mask": "gives the field `confidence`" if self.has_mask else None,
+            "Style": "chosen by `--style-seed`" if self.has_latent else None,
+            **{f"Unit of {field}": unit for field, unit in self.units.items()},
+            "Strength in a run": f"{self.strength:g} of its change" if corrects else None,
+            "Density seen in training": _range(self.density_range),
+            "Scaled to typical densities of": _range(self.typical_density) if self.typical_density else None,
+            "Velocity seen in training": f"{_range(self.velocity_range)} coarse cells per frame",
+            "SHA-256 of the weights": self.sha256,
+            "Commit": self.commit or "unknown",
+        }
+
+    def _metrics_table(self) -> list[str]:
+        """The page's section with a row of metrics for each method; empty without metrics."""
+        if not self.metrics:
+            return []
+        columns = sorted({key for row in self.metrics.values() for key in row})
+        lines = ["", "## Measured on held-out simulations", ""]
+        lines += ["| |" + "".join(f" {c} |" for c in columns), "|---|" + "---|" * len(columns)]
+        for name, row in self.metrics.items():
+            cells = "".join(f" {row[c]:.4g} |" if c in row else " |" for c in columns)
+            lines.append(f"| {name} |{cells}")
+        return lines
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Carry: a generator without weights, whose detail is that of smoke carried from some frames ago."""
+"""Carry: a generator without weights that adds the detail of earlier smoke, advected to the present."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fluidsr.models.generator import DETAIL_RADIUS, Generator, Options, detail_m
 from fluidsr.models.resample import upsample
 from fluidsr.models.store import Model, properties_of
 
-_ANY = 1e30  # density and velocity that it is good for: there was no training
+_ANY = 1e30  # the limit of its density and velocity ranges: it has not been trained, so there is none
 
 
 class CarryOptions(Options):
-    """From how many frames ago detail is carried."""
+    """`frames`: how many frames ago the smoke is that provides the detail."""
 
     frames: int = Field(default=4, ge=1, le=32)
 
     @property
     def ages(self) -> tuple[int, ...]:
-        """The one age whose smoke is read."""
+        """The age of the smoke that it reads."""
         return (self.frames,)
 
 
 class Carry(Generator):
-    """`max(0, cubic(density) + gate * history)`: cubic upsampling, with the detail that the flow has made of the smoke
-    of `frames` frames ago (`history.History`). Without a past it is cubic upsampling alone."""
+    """`max(0, cubic(density) + gate * history)`: cubic upsampling plus the detail of the smoke of `frames` frames ago,
+    advected to the present (see `history.History`). Without history it is cubic upsampling."""
 
     architecture = "Carry"
     schema = CarryOptions
@@ -59,7 +59,7 @@ class Carry(Generator):
 
     @property
     def inputs(self) -> Inputs:
-        """The fields it reads: velocity says where the smoke came from."""
+        """The fields that it needs; the history is advected along the velocity."""
         return "density velocity"
 
     @property
@@ -79,13 +79,13 @@ class Carry(Generator):
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds per fine voxel, exactly; what carries the smoke is not counted."""
+        """The exact number of multiply-adds per fine voxel, without the advection of the history."""
         cubic = sum(4 / self.factor**axis for axis in range(self.dim))
         return cubic + detail_mask_macs(self.dim, self.factor) + self.consistency_macs
 
 
 def carry_model(dim: int, factor: int, frames: int) -> Model:
-    """`Carry` with a card, as trained generators have one."""
+    """A `Carry` generator with a card, like that of a trained model."""
     generator = Carry(dim, factor, frames=frames)
     card = Card(
         name="carry",

@@ -1,5 +1,5 @@
-"""Closure: what a coarse simulation loses in a frame, velocity and contrast of smoke, from its own state. See
-docs/solver.md."""
+"""Closure: a network that corrects a coarse simulation for the velocity and the contrast of smoke that it loses in each
+frame. See docs/solver.md."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from fluidsr.models.blocks import Convolution, ResidualBlock, activate, memory_f
 from fluidsr.models.padding import wrap
 
 PRESENT = 0.02  # density at which a corrector acts at full strength
-SPEED_RADIUS = 1  # coarse cells around a cell's own, over which its speed is averaged
-GATE_RADIUS = 1
+SPEED_RADIUS = 1  # the local speed is a mean over this many coarse cells around a cell
+GATE_RADIUS = 1  # a corrector acts up to this many coarse cells from any smoke
 
 
 class ClosureOptions(BaseModel):
-    """Channels and residual blocks of a Closure; `bound` is the greatest change of a velocity component, as a share of
-    the local speed. `exchange` is the greatest share of the difference between two neighboring cells that a frame moves
-    across their face; 0: velocity alone is corrected. `factor`: the fine simulation that it was trained towards is so
-    many times finer."""
+    """The hyperparameters of a Closure.
+
+    Attributes:
+        dim: 2 or 3.
+        factor: how many times finer the simulations are that it was trained to reproduce.
+        width: channels of the trunk.
+        blocks: residual blocks of the trunk.
+        bound: greatest change of a velocity component, relative to the local speed.
+        exchange: greatest share of the difference between two neighboring cells that is moved across their face in a
+            frame; 0: only velocity is corrected.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -36,27 +43,27 @@ class ClosureOptions(BaseModel):
 
 
 class Correction(NamedTuple):
-    """What a Closure gives: a change of velocity, coarse cells per frame, and the share that `models.exchange.exchange`
-    takes, None where the network corrects velocity alone; both `[B, dim, *S]`."""
+    """The output of a Closure: a change of velocity, coarse cells per frame, and the share for
+    `models.exchange.exchange` (None if the network corrects velocity only), both `[B, dim, *S]`."""
 
     velocity: Tensor
     exchange: Tensor | None
 
 
 class Closure(nn.Module):
-    """`state [B, 2 + 2 dim, *S]` to a Correction.
+    """Maps the `state [B, 2 + 2 dim, *S]` of a coarse simulation to a Correction.
 
     Channels of `state`: density; share of the cell that is solid; velocity, coarse cells per frame; buoyant
-    acceleration, coarse cells per frame². All vectors have one component per axis, so the network knows gravity's
-    direction from its input alone, and may be turned and mirrored in training.
+    acceleration, coarse cells per frame². The network learns the direction of gravity from the acceleration only, so
+    its samples can be rotated and mirrored in training.
 
         change = gate * speed * bound * tanh(network(state) / bound)
         exchange = gate * min(1, speed) * exchange * tanh(network(state))
         speed = sqrt(mean over 3^dim cells of |velocity|²),  gate = min(1, maxpool3(density) / 0.02)
 
-    Invariants: exactly zero in still air and farther than a cell from any density; no component of the change exceeds
-    `bound` times the local speed; a cell's value depends on cells within `receptive_radius`. Beyond the domain's ends
-    there are zeros, or, along the axes that are `periodic`, the other end.
+    Invariants: the output is exactly zero in still air and farther than a cell from any density. No component of the
+    change exceeds `bound` times the local speed. A cell's value depends on cells within `receptive_radius` only. Beyond
+    the ends of the domain the state is zero, or wraps around along `periodic` axes.
     """
 
     architecture = "Closure"
@@ -98,8 +105,8 @@ class Closure(nn.Module):
         return Correction(changes[0], changes[1] if self.options.exchange else None)
 
     def around_smoke(self, state: Tensor, periodic: tuple[bool, ...]) -> Correction:
-        """As `forward`, computed in the box that holds all smoke and what its correction depends on; the same but for
-        rounding, since it is zero elsewhere."""
+        """As `forward` (up to rounding), but computed only in the box that contains all smoke and everything that its
+        correction depends on. Elsewhere the correction is zero."""
         smoky = (state[:, :1] > 0).amax((0, 1))
         if not smoky.any():
             nothing = torch.zeros_like(state[:, 2 : 2 + self.dim])
@@ -121,13 +128,13 @@ class Closure(nn.Module):
         return Correction(in_domain(velocity), None if share is None else in_domain(share))
 
     def fold(self) -> Closure:
-        """Make ready for inference: eval mode. Returns itself."""
+        """Prepare for inference: eval mode. Returns itself."""
         self.eval()
         return self
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What `build` needs beside the architecture's name."""
+        """The arguments of `build_network` besides the name of the architecture."""
         return self.options.model_dump()
 
     @property
@@ -137,17 +144,17 @@ class Closure(nn.Module):
 
     @property
     def receptive_radius(self) -> int:
-        """Coarse cells, in each direction, that a cell's change may depend on beside its own."""
+        """The distance, in coarse cells, from which the state may influence the correction of a cell."""
         return 2 + 2 * self.options.blocks
 
     @property
     def support_radius(self) -> int:
-        """Coarse cells from any density beyond which the change is exactly zero."""
+        """The distance, in coarse cells, from any density beyond which the correction is exactly zero."""
         return GATE_RADIUS
 
     @property
     def macs_per_voxel(self) -> float:
-        """Multiply-adds of its convolutions per voxel of the grid that it works on, the coarse one."""
+        """The multiply-adds per cell of the coarse grid."""
         width, kernel = self.options.width, 3**self.dim
         return float(kernel * width * (2 + 2 * self.dim + 2 * self.options.blocks * width + self._outputs))
 
@@ -161,9 +168,15 @@ def state_of(density: Tensor, solid: Tensor | None, velocity: Tensor, accelerati
 
 @dataclass(frozen=True)
 class ClosureSample:
-    """What a Closure learns from: `state [1, 2 + 2 dim, *S]` as it takes it; what the coarse state lacks of the fine
-    one, `change [1, dim, *S]` of velocity, coarse cells per frame, and `density_change [1, 1, *S]`; `air [1, 1, *S]`, 0
-    in cells that are solid in part; `periodic` axes."""
+    """A training sample of a Closure.
+
+    Attributes:
+        state: `[1, 2 + 2 dim, *S]`, its input.
+        change: `[1, dim, *S]`, velocity of the fine simulation less that of the coarse one, coarse cells per frame.
+        density_change: `[1, 1, *S]`, the same for density.
+        air: `[1, 1, *S]`, 0 in cells that are partly solid, else 1.
+        periodic: whether each axis is periodic.
+    """
 
     state: torch.Tensor
     change: torch.Tensor

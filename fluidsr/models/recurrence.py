@@ -1,7 +1,7 @@
-"""Recurrence: a generator's own last fine frame, carried to the present along the coarse flow, as one of its inputs.
+"""Recurrence: a generator reads its own last fine frame, advected to the present along the coarse flow.
 
-After Chu et al. 2020, *Learning temporal coherence via self-supervision for GAN-based video generation* (TecoGAN). The
-flow between two frames is that of the present one, where known velocity stands for its optical flow.
+This follows Chu et al. 2020, *Learning temporal coherence via self-supervision for GAN-based video generation*
+(TecoGAN), with the velocity of the present frame in place of an optical flow.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 from fluidsr.models.resample import upsample
 from fluidsr.models.trace import centres, grid_sample
 
-_INTERPOLATED = 1  # coarse cells that linear interpolation reads beyond a cell's own
+_INTERPOLATED = 1  # coarse cells that linear interpolation reads around a cell
 
 
 def space_to_depth(fine: Tensor, factor: int) -> Tensor:
-    """`[B, 1, *(S * factor)]` as `[B, factor**d, *S]`: the fine voxels of a coarse cell become its channels."""
+    """Rearrange `fine [B, 1, *(S * factor)]` as `[B, factor**d, *S]`: the voxels of a coarse cell become its
+    channels."""
     dim = fine.dim() - 2
     split = fine.reshape(len(fine), *itertools.chain(*((n // factor, factor) for n in fine.shape[2:])))
     phases, cells = range(2, 2 * dim + 1, 2), range(1, 2 * dim, 2)
@@ -30,11 +31,14 @@ def space_to_depth(fine: Tensor, factor: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LastFrame:
-    """The last fine frame beside the present coarse one.
+    """The last fine frame, and the flow from it to the present frame.
 
-    `density [*P]`: its own; `velocity [d, *S]`: of the present frame, in coarse cells per frame. Fine voxel 0 of the
-    present frame is voxel `offset` of the last one. `beyond` its border its last value is repeated (`border`: both
-    are of one box), or there is no smoke (`zeros`).
+    Attributes:
+        density: `[*P]`, of the last frame, on the fine grid.
+        velocity: `[d, *S]`, of the present frame, in coarse cells per frame.
+        offset: the voxel of the last frame at the position of the present frame's fine voxel 0.
+        beyond: values outside the last frame: the outermost ones ("border", if both frames cover the same box), or no
+            smoke ("zeros").
     """
 
     density: Tensor
@@ -43,8 +47,8 @@ class LastFrame:
     beyond: Literal["border", "zeros"] = "border"
 
     def carried(self, low: Sequence[int], high: Sequence[int], factor: int) -> Tensor:
-        """The last density where the present frame's coarse cells from `low` to below `high` come from:
-        `[1, *((high - low) * factor)]`. What `warp.advect` gives for a whole frame, whatever the cells asked for."""
+        """The last density, advected to the present frame's coarse cells from `low` up to but excluding `high`:
+        `[1, *((high - low) * factor)]`. Each box has the values that `warp.advect` computes for the whole frame."""
         shape = self.velocity.shape[1:]
         start = [max(0, a - _INTERPOLATED) for a in low]
         end = [min(n, b + _INTERPOLATED) for b, n in zip(high, shape, strict=True)]

@@ -1,4 +1,5 @@
-"""The generators and discriminators by name: `build` makes a generator from a card's or a recipe's hyperparameters."""
+"""The generators and discriminators by name. `build` creates a generator from the hyperparameters of a card or
+recipe."""
 
 from __future__ import annotations
 
@@ -23,19 +24,17 @@ DISCRIMINATORS: Registry[Discriminator] = Registry("fluidsr.discriminators", Dis
 
 
 def architectures() -> dict[str, type[Options]]:
-    """The architectures by name, each with the schema of its hyperparameters (dim and factor among them).
-
-    Those of installed packages are among them. Raises InputError where such a package cannot be imported.
-    """
+    """The schemas of hyperparameters (including dim and factor) of all architectures by name, including those of other
+    installed packages. Raises InputError if such a package cannot be imported."""
     kinds = {name: GENERATORS.find(name) for name in GENERATORS.names()}
     return {name: kind.schema for name, kind in kinds.items() if kind is not None}
 
 
 def build(architecture: str, **hyperparameters: Any) -> Generator:
-    """A new generator, in training mode, its weights drawn from torch's random numbers.
+    """Create a generator in training mode, with weights from torch's random number generator.
 
-    Raises ModelError for a name that is none of `architectures()`, and for hyperparameters that its schema
-    does not allow; nothing is built before all of them are checked.
+    Raises ModelError for a name that is not in `architectures()`, and for hyperparameters that its schema does not
+    allow, which are all checked before anything is created.
     """
     network = build_network(architecture, **hyperparameters)
     if not isinstance(network, Generator):
@@ -44,7 +43,7 @@ def build(architecture: str, **hyperparameters: Any) -> Generator:
 
 
 def build_network(architecture: str, **hyperparameters: Any) -> Generator | Closure:
-    """A new generator, or a new corrector of coarse runs; else as `build`."""
+    """Create a generator, or a corrector of coarse runs ("Closure"); otherwise as `build`."""
     kind: type[Generator] | type[Closure] | None = (
         Closure if architecture == Closure.architecture else GENERATORS.find(architecture)
     )

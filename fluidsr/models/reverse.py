@@ -1,4 +1,4 @@
-"""How well the trunk's layers can be run backwards: the loss of RR pretraining (Xie et al. 2020, "Data-driven
+"""The loss of racecar (RR) pretraining: how well the layers can be run backwards (Xie et al. 2020, "Data-driven
 Regularization via Racecar Training for Generalizing Neural Networks"; Xie's thesis, equations 4.3 and 4.14)."""
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ _NOTHING = 1e-6  # keeps the error of a layer that is fed zeros finite
 
 
 def reverse_error(generator: SmokeGenerator, coarse: Tensor) -> Tensor:
-    """The mean over all convolutions of head and trunk of `mean((d - d')²) / mean(d²)`, a scalar in float32.
+    """The mean of `mean((d - d')²) / mean(d²)` over all convolutions of head and trunk, a float32 scalar.
 
-    `d` is what a layer `z = W d + b` is fed, `d' = act(W^T (z - b))` what its own transposed weights make of what it
-    gave: 0 where they invert it. This is the local form: each layer goes back from its own forward output. The head is
-    fed the fields themselves, which no rectifier made, and gets none here. `coarse [B, 1 + dim, *S]`, not cropped.
+    `d` is the input of a layer `z = W d + b`, and `d' = act(W^T (z - b))` its reconstruction from the layer's output by
+    the transposed weights; the error is 0 if they invert the layer. This is the local form, in which each layer starts
+    from its own output. The input of the head has not passed a rectifier, so its reconstruction does not either.
+    `coarse`: `[B, 1 + dim, *S]`, not cropped.
     """
     x = generator.read(coarse)
     errors = []
 
-    def through(layer: Convolution, given: Tensor, *, rectified: bool = True) -> Tensor:
-        result: Tensor = layer(given)
-        errors.append(_error(layer, given, result, rectified))
+    def through(layer: Convolution, x_in: Tensor, *, rectified: bool = True) -> Tensor:
+        result: Tensor = layer(x_in)
+        errors.append(_error(layer, x_in, result, rectified))
         return result
 
     x = through(generator.head, x, rectified=False)
@@ -35,10 +36,12 @@ def reverse_error(generator: SmokeGenerator, coarse: Tensor) -> Tensor:
     return torch.stack(errors).mean()
 
 
-def _error(layer: Convolution, given: Tensor, result: Tensor, rectified: bool) -> Tensor:
-    transposed = F.conv_transpose2d if given.dim() == 4 else F.conv_transpose3d
-    bias = layer.bias.view(-1, *(1,) * (given.dim() - 2))
-    back = transposed((result - bias).to(given.dtype), layer.weight.to(given.dtype), padding=1)
-    back = activate(back) if rectified else back
-    original = given.float()
-    return (original - back.float()).square().mean() / (original.square().mean() + _NOTHING)
+def _error(layer: Convolution, layer_input: Tensor, result: Tensor, rectified: bool) -> Tensor:
+    transposed = F.conv_transpose2d if layer_input.dim() == 4 else F.conv_transpose3d
+    bias = layer.bias.view(-1, *(1,) * (layer_input.dim() - 2))
+    restored = transposed(
+        (result - bias).to(layer_input.dtype), layer.weight.to(layer_input.dtype), padding=1
+    )
+    restored = activate(restored) if rectified else restored
+    original = layer_input.float()
+    return (original - restored.float()).square().mean() / (original.square().mean() + _NOTHING)

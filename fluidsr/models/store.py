@@ -1,7 +1,7 @@
-"""Models on disk: safetensors with the card in the header; reading one runs no code.
+"""Models on disk: safetensors files with the card in the header. Reading a model runs no code.
 
-A model file from outside is hostile until parsed: the header is bounded, the card is validated, the network
-the card asks for is bounded before it is built, and shapes are compared before any weight is read.
+Model files are not trusted: the size of the header is limited, the card is validated, the network that it describes is
+limited in size before it is built, and the shapes are compared before any weight is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fluidsr.models.registry import build_network
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
-CLOSURES = "closure"  # what the names of shipped correctors begin with
+CLOSURES = "closure"  # prefix of the names of shipped correctors
 MAX_HEADER_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 << 30
 
@@ -60,8 +60,8 @@ def shipped_closures() -> list[str]:
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """The file of a shipped model's name, of a path, or of the one model in a training's folder. Raises ModelError
-    where there is none."""
+    """The file of a model, given the name of a shipped model, the path of a file, or the folder of a training with one
+    model. Raises ModelError if there is no such model."""
     text = str(name_or_path)
     if text in (*shipped(), *shipped_closures()):
         return WEIGHTS / f"{text}{SUFFIX}"
@@ -81,14 +81,15 @@ def locate(name_or_path: str | Path) -> Path:
 
 
 def portable_name(name_or_path: str | Path) -> str:
-    """The same model for processes that work in another folder: a shipped model's name, or an absolute path. Raises as
-    `locate` does."""
+    """A name for the model that is valid in every working directory: the name of a shipped model, or an absolute path.
+    Raises ModelError if there is no such model."""
     text, path = str(name_or_path), locate(name_or_path)
     return text if text in (*shipped(), *shipped_closures()) else str(path.resolve())
 
 
 def _only_model(folder: Path) -> Path:
-    """The model in a folder: its page lies beside it, and beside no checkpoint."""
+    """The only model in a folder. Models are told from checkpoints by the Markdown page beside them. Raises
+    ModelError."""
     models = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.with_suffix(".md").is_file())
     if len(models) != 1:
         problem = f"holds {len(models)} models" if models else "is a folder without a model"
@@ -98,17 +99,17 @@ def _only_model(folder: Path) -> Path:
 
 
 def read_card(name_or_path: str | Path) -> Card:
-    """The card alone, without the weights. Raises ModelError."""
+    """Read the card of a model without its weights. Raises ModelError."""
     path = locate(name_or_path)
     with _open(path) as file:
         return _card(path, file)
 
 
 def load(name_or_path: str | Path, device: str = "cpu") -> Model:
-    """A model by shipped name or path, on a torch device, ready for inference.
+    """Load a generator by its shipped name or its path to a torch device, ready for inference.
 
-    On return the card's figures are those of the network, every weight is finite, and the weights have the
-    card's checksum. Raises ModelError for a file that is missing, damaged, or not a model of ours.
+    On return the properties in the card are those of the network, all weights are finite, and they have the checksum in
+    the card. Raises ModelError for a file that is missing, damaged, or not a generator.
     """
     network, card = _load(locate(name_or_path), device)
     if not isinstance(network, Generator):
@@ -121,7 +122,7 @@ def load(name_or_path: str | Path, device: str = "cpu") -> Model:
 
 
 def load_closure(name_or_path: str | Path, device: str = "cpu") -> ClosureModel:
-    """A corrector of coarse runs, as `load` gives a generator. Raises ModelError."""
+    """Load a corrector of coarse runs, as `load` does a generator. Raises ModelError."""
     network, card = _load(locate(name_or_path), device)
     if not isinstance(network, Closure):
         problem = "upsamples frames and corrects no coarse run"
@@ -132,8 +133,8 @@ def load_closure(name_or_path: str | Path, device: str = "cpu") -> ClosureModel:
 def _load(path: Path, device: str) -> tuple[Generator | Closure, Card]:
     with _open(path) as file:
         card = _card(path, file)
-        generator = _skeleton(path, card)
-        expected = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
+        network = _skeleton(path, card)
+        expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         if expected != stored:
             raise _damaged(
@@ -144,17 +145,17 @@ def _load(path: Path, device: str) -> tuple[Generator | Closure, Card]:
         raise _damaged(path, "a weight is not a finite float32 number")
     if checksum(tensors) != card.sha256:
         raise _damaged(path, "its weights do not have the checksum its card states")
-    dtypes = {name: tensor.dtype for name, tensor in generator.state_dict().items()}  # counts are integers
-    generator.load_state_dict({name: t.to(dtypes[name]) for name, t in tensors.items()}, assign=True)
-    generator.requires_grad_(False)
-    return generator.fold().to(device), card
+    dtypes = {name: tensor.dtype for name, tensor in network.state_dict().items()}  # counts are integers
+    network.load_state_dict({name: t.to(dtypes[name]) for name, t in tensors.items()}, assign=True)
+    network.requires_grad_(False)
+    return network.fold().to(device), card
 
 
 def save(path: Path, generator: Generator | Closure, card: Card) -> Card:
-    """Write `path` (`NAME.safetensors`) and, beside it, `NAME.md`; both appear complete or not at all.
+    """Write a model to `path` (`NAME.safetensors`) and its card to `NAME.md`; each appears complete or not at all.
 
-    The figures that the network itself determines are taken from it, whatever `card` says. Returns the card
-    as written. Raises InputError where the folder cannot be written, RunError for a full disk.
+    The fields of `properties_of` and the checksum replace those of `card`. Returns the card as written. Raises
+    InputError if the folder cannot be written, RunError if the disk is full.
     """
     tensors = {
         n: t.detach().float().cpu().contiguous().clone() for n, t in sorted(generator.state_dict().items())
@@ -185,7 +186,7 @@ def properties_of(generator: Generator | Closure) -> dict[str, Any]:
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and bytes of float32 tensors on the host, in the order of their names."""
+    """The SHA-256 of the names, shapes and bytes of float32 tensors on the CPU, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
@@ -194,7 +195,7 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 class _open:
-    """safe_open with bounds, and with our errors."""
+    """A context manager like `safe_open` that limits the sizes of file and header, and raises ModelError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -235,19 +236,20 @@ def _card(path: Path, file: Any) -> Card:
 
 
 def _skeleton(path: Path, card: Card) -> Generator | Closure:
-    """The network the card asks for, without memory for its weights."""
+    """Build the network that the card describes on the meta device, without memory for its weights. Raises ModelError
+    if the card contradicts it."""
     try:
         with torch.device("meta"):
-            generator: Generator | Closure = build_network(card.architecture, **card.hyperparameters)
+            network: Generator | Closure = build_network(card.architecture, **card.hyperparameters)
     except ModelError as error:
         raise _damaged(path, f"{error.where}: {error.what}") from error
     stated = card.model_dump()
-    for key, value in properties_of(generator).items():
-        # Hyperparameters that are not stated are the schema's defaults; those stated were taken. How many operations
-        # the same network takes, later versions may change.
+    for key, value in properties_of(network).items():
+        # Hyperparameters missing in the card have their defaults, so they may differ; and another version may need a
+        # different number of operations for the same network.
         if key not in ("hyperparameters", "multiply_adds") and stated[key] != value:
             raise _damaged(path, f"its card states {key} {stated[key]}, its network has {value}")
-    return generator
+    return network
 
 
 def _difference(expected: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
