@@ -1,7 +1,7 @@
-"""Blocks of a fine frame that need no tile: the generator's background response.
+"""The generator's output for empty, motionless air, which blocks without smoke have.
 
-Biases make a network's output for empty, motionless air differ from zero. It is the same in every coarse cell, near the
-ends of the domain, too, since nothing but such air is taken to lie beyond.
+Because of biases it may differ from zero. It is the same in every coarse cell, including those at the ends of the
+domain, because such air is assumed to continue beyond them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class BackgroundResponse:
 
     @property
     def is_zero(self) -> bool:
-        """Whether it is zero."""
+        """Whether the output is zero."""
         return not bool(self._response().any())
 
     def of(self, box: Box) -> Tensor:
@@ -34,7 +34,7 @@ class BackgroundResponse:
         return self._response().repeat(box.shape)
 
     def _response(self) -> Tensor:
-        """The voxels of one coarse cell."""
+        """The output for one coarse cell, `[*(factor,) * dim]`."""
         if self._cell is None:
             empty = torch.zeros(1, 1 + self._dim, *(1,) * self._dim, device=self._device)
             self._cell = self._generate(empty, [(False, False)] * self._dim)[0, 0]

@@ -1,9 +1,9 @@
-"""Upsampling the fields other than density: fields that the flow carries along with the smoke are sharpened with the
-density's detail, velocity is interpolated, whole numbers are repeated.
+"""Upsampling of the fields other than density: fields that are advected with the smoke are sharpened with the density's
+detail, velocity is interpolated, whole numbers are repeated.
 
-A field carried by the same flow has its detail in the same places as the density. The density's detail is the output of
-the generator minus cubic interpolation. Multiplied by the slope of the field over the density among the neighboring
-coarse cells, it is added to the field's cubic interpolation; the sum is clamped to the range that the field had.
+A field that is advected by the same flow has its detail at the same positions as the density. The density's detail is
+the output of the generator minus cubic interpolation. It is multiplied by the slope of the field over the density among
+the neighboring coarse cells and added to the field's cubic interpolation; the sum is clamped to the field's range.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ from fluidsr.models.resample import upsample, upsample_faces
 from fluidsr.upscaling.tiles import Box, tile_of
 from fluidsr.volumes.staggered import FACES
 
-CUBIC_REACH = 2  # coarse cells that any of the methods reads, the slopes with their neighbors included
-_METHODS = {"velocity": "linear", FACES: "faces", "solid": "linear"}  # regardless of their values
+CUBIC_REACH = 2  # coarse cells that the methods read around a cell at most, including the neighbors of slopes
+_METHODS = {
+    "velocity": "linear",
+    FACES: "faces",
+    "solid": "linear",
+}  # fields whose method does not depend on values
 # A color does not depend on the amount of smoke, so it does not follow the density's detail; and channels sharpened
 # independently would give colors that the frame does not have.
 _COLOR = re.compile(r"cd|colou?r|albedo", re.IGNORECASE)
 _REACH = {"linear": 1, "cubic": CUBIC_REACH, "nearest": 0, "faces": 1}  # coarse cells read around each cell
 _METHODS |= dict.fromkeys(("rest", "rest2", "rest_ratio"), "linear")
-_LITTLE = 1e-2  # of the largest density; where density varies by less, the slope over it tends to zero
+_LITTLE = 1e-2  # share of the largest density; where density varies by less, the slope over it tends to zero
 _NEIGHBORS = 3  # coarse cells along an edge of the cube in which the slope is fitted
 
 
 def method_of(name: str, values: Any) -> str:
-    """The method by which the field is upsampled: `carried` (with the density's detail), `linear`, `nearest` for whole
-    numbers, or `faces` for a velocity on faces."""
+    """The method for upsampling the field called `name`: "carried" (with the density's detail), "linear", "nearest"
+    (for whole numbers) or "faces" (for a velocity on faces)."""
     if name in _METHODS:
         return _METHODS[name]
     if _COLOR.fullmatch(name):
@@ -47,20 +51,25 @@ def method_of(name: str, values: Any) -> str:
 
 
 def described(methods: Mapping[str, str]) -> str | None:
-    """A sentence on how each field is upsampled, given the method of each; None if there is none beside density."""
+    """A sentence that says how the fields are upsampled, given their methods by name; None if there are none."""
     words = {"carried": "sharpened as the density", "linear": "interpolated", "nearest": "repeated"}
     sentences = [
-        f"{', '.join(name for name, method in methods.items() if method == each)} {word}"
-        for each, word in words.items()
-        if each in methods.values()
+        f"{', '.join(name for name, method in methods.items() if method == group)} {word}"
+        for group, word in words.items()
+        if group in methods.values()
     ]
     return f"fields beside the density: {'; '.join(sentences)}" if sentences else None
 
 
 @dataclass(frozen=True)
 class WholeFrame:
-    """Of a frame that is upsampled window by window: the method of each field, the range of each of its components in
-    the whole frame, and its `typical_density` (`network_input`)."""
+    """Properties of a whole frame, needed when it is upsampled window by window.
+
+    Attributes:
+        methods: the method of each field, see `method_of`.
+        ranges: for each field the least and the greatest value of each component.
+        typical_density: see `network_input.typical_density`.
+    """
 
     methods: Mapping[str, str]
     ranges: Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -68,8 +77,16 @@ class WholeFrame:
 
 
 class Carried:
-    """A scalar `[*S]` or vector `[c, *S]` that the flow carries with the density: each component keeps its range in the
-    array, or `bounds`."""
+    """A scalar or vector field that is advected with the density, upsampled with the density's detail.
+
+    Args:
+        array: `[*S]` or `[c, *S]`.
+        density: `[*S]`.
+        factor: fine cells along a coarse one.
+        bounds: the least and the greatest value of each component, to which results are clamped; those of `array` by
+            default.
+        most_density: the largest density of the whole frame; that of `density` by default.
+    """
 
     def __init__(
         self,
@@ -91,7 +108,7 @@ class Carried:
         self._slope = _slope(array, density, little)
 
     def of(self, box: Box, fine_density: Tensor | None) -> Tensor:
-        """The fine values of the coarse cells `box`, whose fine density is `fine_density`; None: no smoke there."""
+        """The fine values in the coarse cells `box`. `fine_density`: the fine density there, None for no smoke."""
         values = interpolated(self._array, box, self._factor, "cubic")
         near = box.grown(CUBIC_REACH, self._density.shape).of(self._density)
         if bool(near.any()):
@@ -103,7 +120,7 @@ class Carried:
 
 
 def _slope(array: Tensor, density: Tensor, little: float) -> Tensor:
-    """The least-squares slope of `array [*S]` or `[c, *S]` over `density [*S]` in the cells around each."""
+    """The least-squares slope of `array [*S]` or `[c, *S]` over `density [*S]` in the cells around each cell."""
     pool = functional.avg_pool3d if density.dim() == 3 else functional.avg_pool2d
 
     def mean(values: Tensor) -> Tensor:
@@ -116,16 +133,16 @@ def _slope(array: Tensor, density: Tensor, little: float) -> Tensor:
 
 
 def interpolated(array: Tensor, box: Box, factor: int, order: str) -> Tensor:
-    """The coarse cells `box` of a scalar `[*S]` or vector `[d, *S]` field at `factor` times the resolution.
+    """The part of `array [*S]` or `[d, *S]` in the coarse cells `box`, interpolated to `factor` times the resolution.
 
-    `order` is that of `upsample`, or `faces` (`upsample_faces`). Bit for bit the same as that part of the whole field
-    upsampled at once; unit and range are unchanged.
+    `order` is that of `upsample`, or "faces" for `upsample_faces`. The result has the same bits as that part of the
+    interpolated whole array.
     """
     dim, reach = len(box.lo), _REACH[order]
     shape = tuple(array.shape[-dim:])
     tile = tile_of(box, shape, reach, factor)
-    lead = tuple(array.shape[:-dim])
+    leading = tuple(array.shape[:-dim])
     coarse = tile.read.of(array).reshape(1, -1, *tile.read.shape)
     fine = upsample_faces(coarse, factor) if order == "faces" else upsample(coarse, factor, order)
-    inside: Tensor = tile.crop.of(trim(fine, tile.cropped, reach * factor))
-    return inside.reshape(*lead, *tile.write.shape)
+    values: Tensor = tile.crop.of(trim(fine, tile.cropped, reach * factor))
+    return values.reshape(*leading, *tile.write.shape)

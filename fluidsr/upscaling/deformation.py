@@ -1,4 +1,4 @@
-"""How far texture coordinates that move with the smoke are deformed, and where the flow has torn them."""
+"""The deformation of texture coordinates that move with the smoke."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LIMIT = 2.0  # stretching or squeezing by more than this moves what is drawn by them into another octave
+LIMIT = 2.0  # stretching or squeezing by more than this moves a texture into another octave
 
 
 def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    """Least and greatest stretch, each [x, y, z], that the map `c = x + displacement [x, y, z, 3]` (cells) makes.
+    """The least and the greatest stretch, each `[x, y, z]`, of the map `c = x + displacement [x, y, z, 3]` (cells).
 
-    They are the singular values of its Jacobian, 1 where nothing is deformed (Kim et al. 2008, section 4.3).
+    They are the extreme singular values of its Jacobian, 1 without deformation (Kim et al. 2008, section 4.3).
+    `periodic`: for each axis.
     """
     jacobian = [[_slope(displacement[..., a], b, periodic[b]) for b in range(3)] for a in range(3)]
     for a in range(3):
@@ -27,7 +28,7 @@ def stretch(displacement: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Ten
 
 
 def torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
-    """Where the texture is deformed by more than LIMIT, [x, y, z] bool."""
+    """Whether the texture is deformed by more than LIMIT in each cell, `[x, y, z]`, bool."""
     least, most = stretch(displacement, periodic)
     return (least < 1.0 / LIMIT) | (most > LIMIT)
 

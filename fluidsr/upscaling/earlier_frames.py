@@ -1,4 +1,4 @@
-"""The earlier frames that a generator reads as history: which of them are used, and on what grid."""
+"""Selection of the earlier frames that a generator reads as history, and the grid that they are put on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from fluidsr.frame import Frame
 from fluidsr.models.history import History
 from fluidsr.upscaling.network_input import NetworkInput, prepare_input
 
-_LATE = 0.1  # of a frame; the tolerance for two frames to be consecutive
-_OFF = 0.01  # of a cell; the tolerance for equal lattices
+_LATE = 0.1  # tolerance for two frames to be consecutive, in frames
+_OFF = 0.01  # tolerance for equal lattices, in cells
 
 
 def history_of(
     frame: Frame, earlier: Sequence[Frame], ages: Sequence[int], device: torch.device, unit: float = 1.0
 ) -> History | None:
-    """The History that carries the smoke of `earlier` frames, the last one last, to `frame`; None if none of `ages` is
-    known. Densities are divided by `unit`.
+    """The history of `frame`; None if none of `ages` is known.
 
-    A frame counts where the next one comes a frame's time after it and its cells are the present one's, moved by whole
-    cells. The grid is the smallest that holds all of them, no farther than smoke has moved. Raises InputError where a
-    velocity is missing, and for a NaN or an infinity.
+    Earlier frames are used, from the last one back, as long as each comes one frame before the next and its cells are
+    those of `frame` moved by a whole number of cells. The grid of the history is the smallest that holds all of them,
+    but extends no farther than smoke has moved.
+
+    Args:
+        frame: the present frame.
+        earlier: the frames before it, the last one last.
+        ages: how many frames ago the smoke is that the generator reads.
+        device: torch device of the result.
+        unit: densities are divided by it.
+
+    Raises InputError if a velocity is missing, and for a NaN or an infinity.
     """
     frames, corners = [frame], [(0,) * frame.dim]
     for past in reversed(earlier[-max(ages, default=0) :] if ages else ()):
@@ -35,15 +43,15 @@ def history_of(
         corners.append(corner)
     if len(frames) <= min(ages, default=1):
         return None
-    inputs = [prepare_input(each, 1.0, device, unit=unit) for each in frames]
+    inputs = [prepare_input(item, 1.0, device, unit=unit) for item in frames]
     reach = _distance(inputs) + 2
     low, high = [], []
     for axis, cells in enumerate(frame.shape):
         starts = [corner[axis] for corner in corners]
-        ends = [start + each.shape[axis] for start, each in zip(starts, frames, strict=True)]
+        ends = [start + item.shape[axis] for start, item in zip(starts, frames, strict=True)]
         low.append(max(min(starts), -reach))
         high.append(min(max(ends), cells + reach))
-    placed = [_placed(each.coarse, corner, low, high) for each, corner in zip(inputs, corners, strict=True)]
+    placed = [_placed(item.coarse, corner, low, high) for item, corner in zip(inputs, corners, strict=True)]
     return History.of(placed, ages, offset=tuple(-n for n in low))
 
 
@@ -53,26 +61,27 @@ def furthest_distance(frames: Sequence[Frame], device: torch.device, unit: float
 
 
 def _distance(inputs: Sequence[NetworkInput]) -> int:
-    return math.ceil(sum(each.max_speed for each in inputs))
+    """Upper bound of the distance, in coarse cells, that smoke moves during these frames."""
+    return math.ceil(sum(item.max_speed for item in inputs))
 
 
 def follows(frame: Frame, past: Frame) -> bool:
-    """Whether `frame` comes a frame's time after `past`."""
+    """Whether `frame` is the next frame after `past`, by its time."""
     return abs(frame.time - past.time - past.dt) <= _LATE * past.dt
 
 
 def corner_of(past: Frame, frame: Frame) -> tuple[int, ...] | None:
-    """Cell 0 of `past` in cells of `frame`; None where the cells are not the same."""
+    """The position of cell 0 of `past` in cells of `frame`; None if the frames do not share a lattice of cells."""
     if past.dim != frame.dim or abs(past.cell_size / frame.cell_size - 1) > _OFF / max(frame.shape):
         return None
     moved = [(a - b) / frame.cell_size for a, b in zip(past.origin, frame.origin, strict=True)]
-    whole = tuple(round(n) for n in moved)
-    return whole if all(abs(n - m) < _OFF for n, m in zip(moved, whole, strict=True)) else None
+    cells = tuple(round(n) for n in moved)
+    return cells if all(abs(n - m) < _OFF for n, m in zip(moved, cells, strict=True)) else None
 
 
 def _placed(coarse: Tensor, corner: Sequence[int], low: Sequence[int], high: Sequence[int]) -> Tensor:
-    """`coarse [1 + d, *S]`, whose cell 0 is at `corner`, on the cells from `low` to below `high`: no smoke beyond its
-    own, the velocity there that of the nearest cell."""
+    """Crop or extend `coarse [1 + d, *S]`, with cell 0 at `corner`, to the cells from `low` up to but excluding `high`.
+    Outside its own cells density is zero and velocity that of the nearest cell."""
     axes = [
         torch.arange(a - c, b - c, device=coarse.device) for a, b, c in zip(low, high, corner, strict=True)
     ]

@@ -1,7 +1,7 @@
-"""FrameLayout: periodic axes laid out so that a generator reads the other end beyond each end.
+"""The layout of frames with periodic axes, so that a generator reads the cells of the other end beyond each end.
 
-The frame is cut open where it holds the least smoke, and gets copies of its other end on both sides. The cut depends on
-the density alone, so a frame that is shifted along the axis is opened into the same array, and becomes the same voxels.
+The frame is cut open where it has the least smoke and extended by copies of the other end on both sides. The cut
+depends on the density only, so a frame that is shifted along a periodic axis gives the same array and the same voxels.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from fluidsr.errors import InputError
 from fluidsr.frame import Frame
 from fluidsr.upscaling.tiles import Box, FieldBlock
 
-_STEPS = 2**20  # per unit of density; a sum of whole numbers does not depend on where it begins
+_STEPS = 2**20  # density is rounded to these steps per unit: sums of integers do not depend on their order
 
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """How a frame of `shape` coarse cells is laid out for tiles: on each `periodic` axis cell `start` comes first, with
-    `reach` cells of the other end on both sides; other axes stay as they are, `start` and `reach` 0."""
+    """The layout of a frame as an array for tiles.
+
+    Attributes:
+        shape: coarse cells of the frame.
+        periodic: for each axis.
+        start: for each axis the cell that comes first; 0 if it is not periodic.
+        reach: for each axis the number of copied cells on both sides; 0 if it is not periodic.
+    """
 
     shape: tuple[int, ...]
     periodic: tuple[bool, ...]
@@ -36,61 +42,64 @@ class FrameLayout:
         start = [0] * density.dim()
         for axis, wraps in enumerate(periodic):
             if wraps:
-                others = [other for other in range(density.dim()) if other != axis]
-                profile = (density.double() * _STEPS).round().long().sum(others)
+                other_axes = [other for other in range(density.dim()) if other != axis]
+                profile = (density.double() * _STEPS).round().long().sum(other_axes)
                 start[axis] = _emptiest(profile.tolist())
         reaches = tuple(reach if wraps else 0 for wraps in periodic)
         return cls(tuple(density.shape), tuple(periodic), tuple(start), reaches)
 
     @property
     def interior(self) -> Box:
-        """The cells of the array laid out that are to be computed: all of the frame, once."""
+        """The cells of the array that are to be computed: each cell of the frame once."""
         return Box((0,) * len(self.shape), self.shape).moved(self.reach)
 
     def numbers(self, axis: int) -> Tensor:
-        """The number that each cell of the array laid out has in the frame, along one axis."""
+        """The index in the frame of each cell of the array along one axis."""
         first, count, reach = self.start[axis], self.shape[axis], self.reach[axis]
         return torch.arange(first - reach, first + count + reach) % count
 
     def opened(self, array: Tensor) -> Tensor:
-        """`array [..., *S]` laid out so."""
+        """Convert `array [..., *S]` of the frame to this layout."""
         for axis, wraps in enumerate(self.periodic):
             if wraps:
                 array = array.index_select(axis - len(self.shape), self.numbers(axis).to(array.device))
         return array
 
     def opened_frame(self, frame: Frame) -> Frame:
-        """`frame`, this or an earlier one, laid out so, its density and velocity. Raises InputError for other cells."""
+        """Convert density and velocity of `frame`, this or an earlier one, to this layout. Raises InputError if it has
+        another shape."""
         if not any(self.periodic):
             return frame
         if frame.shape != self.shape:
             problem = f"a frame of {frame.shape} cells does not fit one of {self.shape} whose ends are joined"
             raise InputError("history", problem, "give frames of the whole domain")
         fields = {"density": frame.density, "velocity": frame.velocity}
-        seen = frame.with_fields({name: field for name, field in fields.items() if field is not None}).torch()
-        return seen.with_fields({name: self.opened(field) for name, field in seen.fields().items()})
+        opened = frame.with_fields(
+            {name: field for name, field in fields.items() if field is not None}
+        ).torch()
+        return opened.with_fields({name: self.opened(field) for name, field in opened.fields().items()})
 
     def refined(self, factor: int) -> FrameLayout:
-        """The same layout in cells `factor` times finer."""
+        """The same layout for cells `factor` times finer."""
         shape, start, reach = (
             tuple(n * factor for n in counts) for counts in (self.shape, self.start, self.reach)
         )
         return FrameLayout(shape, self.periodic, start, reach)
 
     def placed(self, block: FieldBlock, factor: int) -> Iterator[FieldBlock]:
-        """The parts of a fine `block` of the interior, where they lie in the frame."""
+        """Split a fine `block` of the interior into parts at their positions in the frame."""
         first = tuple(factor * (a - b) for a, b in zip(self.start, self.reach, strict=True))
         box, frame = block.box.moved(first), Box((0,) * len(self.shape), self.shape).scaled(factor)
         copies = ((0, n) if wraps else (0,) for n, wraps in zip(frame.hi, self.periodic, strict=True))
         for copy in itertools.product(*copies):
             part = box.within(frame.moved(copy))
             if part is not None:
-                there = part.moved(tuple(-n for n in copy))
-                yield FieldBlock(block.name, there, part.relative_to(box).of(block.values))
+                in_frame = part.moved(tuple(-n for n in copy))
+                yield FieldBlock(block.name, in_frame, part.relative_to(box).of(block.values))
 
 
 def _emptiest(profile: Sequence[int]) -> int:
-    """The middle of the longest run of the least number in the ring `profile`: the same place however it is rotated."""
+    """The middle of the longest run of the least number in the ring `profile`: the same cell however it is rotated."""
     first = _least_rotation(profile)
     rotated = [*profile[first:], *profile[:first]]
     run = next((i for i, value in enumerate(rotated) if value != rotated[0]), 0)
@@ -98,10 +107,8 @@ def _emptiest(profile: Sequence[int]) -> int:
 
 
 def _least_rotation(ring: Sequence[int]) -> int:
-    """Where `ring` must begin to be first in lexicographic order (Shiloach 1981): with its longest run of the least.
-
-    Where several places are equal to it, the first.
-    """
+    """The first index from which `ring` is lexicographically smallest (Shiloach 1981), that is, where it begins with
+    its longest run of the least number."""
     n, i, j, same = len(ring), 0, 1, 0
     while i < n and j < n and same < n:
         a, b = ring[(i + same) % n], ring[(j + same) % n]

@@ -1,4 +1,4 @@
-"""The style of a frame: the numbers that a generator's latent code and its noise have there, whatever the tiles."""
+"""The style of a frame, which does not depend on the tiles."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from fluidsr.models.style import LatentOptions, Style, style_of
 from fluidsr.upscaling.frame_layout import FrameLayout
 from fluidsr.upscaling.tiles import Box
 
-# Where a cell's number in space changes: at a share of a cell at which no frame begins. At a half, rounding would
-# move the noise of a domain of an odd number of cells from frame to frame.
+# The fraction of a cell at which the index of a cell in space changes; frames do not begin there. With a half, rounding
+# would move the noise of domains with an odd number of cells from frame to frame.
 _BETWEEN = 0.382
 _MOST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class FrameStyle:
-    """`style` with the numbers of all cells of an opened frame."""
+    """The style of a whole frame, with the indices of all cells of its layout."""
 
     style: Style
 
     def of(self, boxes: Sequence[Box], device: torch.device) -> Style:
-        """The style of tiles that read `boxes` of one shape."""
+        """The style of a batch of tiles that read `boxes`, all of the same shape, on `device`."""
         cells = tuple(
             torch.cat([numbers[:, box.lo[axis] : box.hi[axis]] for box in boxes]).to(device)
             for axis, numbers in enumerate(self.style.cells)
@@ -47,11 +47,21 @@ def frame_style(
     seed: int | None,
     shift: Sequence[float] | None,
 ) -> FrameStyle | None:
-    """The style of `frame`; None where the generator has no `latent` code.
+    """The style of `frame`; None if the generator has no `latent` code.
 
-    The frame's number is its time over dt, and a cell's that of its place over the cell size, both of the frame itself:
-    the same wherever and in whatever order frames are made. Raises InputError where a style is asked of a generator
-    that has none, for a seed out of range, and for a shift of another size.
+    The number of the frame is its time over dt, the index of a cell its position over the cell size. Both depend on the
+    frame only, so frames can be upsampled anywhere and in any order.
+
+    Args:
+        latent: the options of the generator's latent code.
+        card: the card of the model.
+        frame: the coarse frame.
+        layout: of the frame.
+        seed: selects the style; 0 by default.
+        shift: is added to the content, one number for each of its numbers.
+
+    Raises InputError if a seed or a shift is given but the generator has no latent code, for a seed out of range, and
+    for a shift of another size.
     """
     if latent is None:
         for name, value in (("style_seed", seed), ("style_shift", shift)):

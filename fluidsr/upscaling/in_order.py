@@ -1,5 +1,4 @@
-"""Upsampling the frames of a sequence one after another, each with the fine frame before it (a module of its own: the
-upscaler knows `last_frame`)."""
+"""Upsampling the frames of a sequence in order, for generators that read their last fine frame."""
 
 from __future__ import annotations
 
@@ -10,20 +9,20 @@ from fluidsr.upscaling.upscaler import Upscaler
 
 
 class InOrder:
-    """Upsamples frames of sequences that come in order: each with the fine frame before it. Frames that were left out
-    in between are made, too, as far as `history` has them; without any a new sequence begins."""
+    """Upsamples frames that come in order, each with the fine frame before it. Skipped frames are upsampled as well, as
+    far as `history` contains them. A frame without history starts a new sequence."""
 
     def __init__(self, upscaler: Upscaler) -> None:
         self._upscaler = upscaler
         self._previous: Frame | None = None
 
     def __call__(self, frame: Frame, *, history: Sequence[Frame]) -> Frame:
-        """The fine frame, with all fields."""
+        """The fine frame of `frame`, with all fields. `history`: the frames before it, the last one last."""
         if not history:
             self._previous = None
-        for place, earlier in enumerate(history):
+        for number, earlier in enumerate(history):
             if self._previous is None or earlier.time > self._previous.time + earlier.dt / 2:
-                self._previous = self._fine(earlier, history[:place], fields=("density",))
+                self._previous = self._fine(earlier, history[:number], fields=("density",))
         self._previous = self._fine(frame, history)
         return self._previous
 

@@ -1,4 +1,4 @@
-"""The fine frame that a recurrent generator made last: kept from frame to frame, checked, and put beside the next."""
+"""The last fine frame of a recurrent generator: stored between frames, and prepared as input for the next one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ from fluidsr.upscaling.tiles import FieldBlock
 def last_frame_of(
     frame: Frame, previous: Frame, factor: int, layout: FrameLayout, device: torch.device, unit: float = 1.0
 ) -> LastFrame:
-    """The fine frame `previous`, its density over `unit`, beside the coarse `frame`, which `layout` lays out.
+    """Prepare the fine frame `previous` as input for upsampling `frame`.
 
-    Raises InputError where it has other cells than the fine frame of `frame` will have, or, of a domain whose ends are
-    joined, not all of it; and for a NaN or an infinity.
+    Args:
+        frame: the coarse frame.
+        previous: the fine frame before it.
+        factor: fine cells along a coarse one.
+        layout: of `frame`.
+        device: torch device of the result.
+        unit: the density of `previous` is divided by it.
+
+    Raises InputError if the voxels of `previous` are not on the lattice of the fine frame of `frame`, if it does not
+    cover all of a periodic domain, and for a NaN or an infinity.
     """
     corner = corner_of(previous, frame.replace(cell_size=frame.cell_size / factor))
     if corner is None:
@@ -34,44 +42,44 @@ def last_frame_of(
     fine = previous.with_fields({"density": previous.density}).torch(str(device))
     check_finite(fine)
     density = fine.density / unit
-    # The flow itself, whatever flow the generator is shown.
+    # The actual flow, without the velocity scale that the generator's input may have.
     velocity = layout.opened(prepare_input(frame, 1.0, device).coarse[1:])
-    same = fine.shape == tuple(n * factor for n in frame.shape) and not any(corner)
+    same_box = fine.shape == tuple(n * factor for n in frame.shape) and not any(corner)
     if not any(layout.periodic):
-        return LastFrame(density, velocity, offset, "border" if same else "zeros")
-    if not same:
+        return LastFrame(density, velocity, offset, "border" if same_box else "zeros")
+    if not same_box:
         problem = f"a frame of {fine.shape} voxels does not fit a domain whose ends are joined"
         raise InputError("previous", problem, "give a frame of the whole domain")
     return LastFrame(layout.refined(factor).opened(density), velocity, offset)
 
 
 class LastFrameStore:
-    """Keeps the fine density that was made last, at full accuracy, for the frame that follows it."""
+    """Stores the last fine density, in full precision, for the frame that follows it."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether no frame has been made."""
+        """Whether no frame has been stored."""
         return self._last is None
 
     def before(self, frame: Frame, factor: int) -> Frame | None:
-        """The last fine frame, where `frame` comes a frame's time after it on the same cells; else None."""
+        """The last fine frame, if `frame` is the next one on the same lattice; otherwise None."""
         last = self._last
         if last is None or not follows(frame, last):
             return None
         return last if corner_of(last, frame.replace(cell_size=frame.cell_size / factor)) else None
 
     def put(self, frame: Frame, fine: Frame) -> None:
-        """Keep `fine`, which was made of the coarse `frame`."""
+        """Store the density of `fine`, the result for the coarse `frame`."""
         self._last = fine.with_fields({"density": fine.density}).replace(time=frame.time, dt=frame.dt)
 
     def keeping(
         self, frame: Frame, factor: int, pieces: Callable[..., Iterator[FieldBlock]], **options: Any
     ) -> Iterator[FieldBlock]:
-        """The blocks `pieces(**options)` of the fine frame of `frame`; it is kept once they have all come. What is
-        wrong with the frame is raised here, before the first block."""
+        """Iterate over the blocks `pieces(**options)` of the fine frame of `frame`, which is stored after the last one.
+        Errors in the frame are raised by this call, before the first block."""
         return self._keeping(frame, factor, pieces(**options))
 
     def _keeping(self, frame: Frame, factor: int, blocks: Iterator[FieldBlock]) -> Iterator[FieldBlock]:
@@ -87,11 +95,14 @@ class LastFrameStore:
         if self._last is None:
             return {}
         last = self._last.numpy()
-        place = [last.cell_size, last.time, last.dt, *last.origin]
-        return {"density": torch.from_numpy(last.density), "place": torch.tensor(place, dtype=torch.float64)}
+        position = [last.cell_size, last.time, last.dt, *last.origin]
+        return {
+            "density": torch.from_numpy(last.density),
+            "place": torch.tensor(position, dtype=torch.float64),
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Return to a `state()`. Raises KeyError where it is none."""
+        """Return to a `state()`. Raises KeyError if a tensor is missing."""
         self._last = None
         if state:
             cell_size, time, dt, *origin = state["place"].tolist()

@@ -1,7 +1,7 @@
 """The peak memory of a generator, determined without computing anything.
 
-The generator runs once on torch's `meta` device, which has shapes and no data, while every storage it allocates is
-counted until it is released. So the peak follows from the network's definition, for any network.
+The generator runs once on torch's `meta` device, where tensors have shapes but no data, while its allocated storages
+are counted. The peak therefore follows from the definition of the network, for any network.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from torch.utils._pytree import tree_leaves
 
 from fluidsr.models.blocks import CroppedSides, memory_format, trim
 
-# The workspace of convolutions on a CPU, and fragmentation, come on top of the tensors: measured, 1.0 to 2.1 times as
-# much is resident (docs/performance.md).
+# Factor for the workspace of convolutions on a CPU and for fragmentation: 1.0 to 2.1 times the bytes of the tensors
+# were measured to be resident (docs/performance.md).
 WORKSPACE = 2.0
 
-_MAX_CACHED = 10_000  # tile shapes whose peaks are kept
+_MAX_CACHED = 10_000  # cached peaks of tile shapes
 
-_PROBED = 0.5  # of a small frame's bytes per cell, what a tile takes at least for each cell that it writes
-_PROBE_EDGE = {2: 64, 3: 16}  # coarse cells; bytes per cell no longer depend on it
+_PROBED = (
+    0.5  # lower bound of a tile's bytes per written cell, relative to the bytes per cell of a small frame
+)
+_PROBE_EDGE = {
+    2: 64,
+    3: 16,
+}  # coarse cells along an edge of that frame; with more, bytes per cell hardly change
 
 
 class _PeakBytes(TorchDispatchMode):
-    """Counts the bytes of storages made inside the context; `peak` is the most that were alive at once."""
+    """Counts the bytes of storages allocated inside the context; `peak` is the most that were alive at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +45,7 @@ class _PeakBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        inputs = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
         out = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.convolution.default:
             out = self._as_convolved(args[0], out)
@@ -48,7 +53,7 @@ class _PeakBytes(TorchDispatchMode):
             if not isinstance(tensor, torch.Tensor):
                 continue
             storage = tensor.untyped_storage()
-            if id(storage) in given or storage in self._seen:
+            if id(storage) in inputs or storage in self._seen:
                 continue
             self._seen.add(storage)
             self.alive += storage.nbytes()
@@ -57,8 +62,8 @@ class _PeakBytes(TorchDispatchMode):
         return out
 
     def _as_convolved(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """`out` laid out as a real convolution of `x` does, which the meta device does not; and the copy that it
-        makes of an `x` with gaps."""
+        """Convert `out` to the memory format that a real convolution of `x` has, unlike one on the meta device, and
+        count the copy that it makes of an `x` that is not contiguous."""
         last = memory_format(x.dim() - 2)
         if x.stride(1) != 1:
             return out
@@ -71,7 +76,7 @@ class _PeakBytes(TorchDispatchMode):
 
 
 class MemoryModel:
-    """Bytes that `generator` holds for a tile at its peak, its input and output included, its weights not."""
+    """The peak memory, in bytes, that `generator` needs for a tile, including input and output but not weights."""
 
     def __init__(self, generator: Any) -> None:
         self._twin = copy.deepcopy(generator).to("meta")
@@ -82,54 +87,56 @@ class MemoryModel:
         self._max_per_cell = self.of(shape, [(False, False)] * self._dim) / edge**self._dim
 
     def at_most(self, shape: Sequence[int]) -> int:
-        """An upper bound for any tile that reads `shape` coarse cells: as if all of its halo were computed.
-
-        Known at once, where `of` takes some milliseconds for a new shape.
-        """
+        """An upper bound for all tiles that read `shape` coarse cells, as if all layers computed the whole halo. Unlike
+        `of`, which takes some milliseconds for a new shape, it needs no time."""
         return math.ceil(self._max_per_cell * math.prod(shape))
 
     def at_least(self, shape: Sequence[int]) -> int:
-        """A lower bound for any tile that writes `shape` coarse cells: as if none of its halo were computed."""
+        """A lower bound for all tiles that write `shape` coarse cells, as if no halo were computed."""
         return math.floor(_PROBED * self._max_per_cell * math.prod(shape))
 
     def of(self, shape: Sequence[int], cropped: CroppedSides) -> int:
-        """For a tile that reads `shape` coarse cells of a volume that continues at the `cropped` sides."""
-        cropped = tuple(
-            (low and high, low or high) for low, high in cropped
-        )  # a mirrored tile takes the same
+        """The peak memory for a tile that reads `shape` coarse cells of a volume that continues at the `cropped`
+        sides."""
+        # Mirrored tiles need the same memory.
+        cropped = tuple((low and high, low or high) for low, high in cropped)
         key = tuple(shape), cropped
         if key not in self._cache:
             if len(self._cache) > _MAX_CACHED:
                 self._cache.clear()
-            run, beside = self._twin.forward_cropped, self._beside(shape, cropped)
-            self._cache[key] = math.ceil(WORKSPACE * peak_bytes(run, self._dim, shape, cropped, **beside))
+            run, further_inputs = self._twin.forward_cropped, self._further_inputs(shape, cropped)
+            self._cache[key] = math.ceil(
+                WORKSPACE * peak_bytes(run, self._dim, shape, cropped, **further_inputs)
+            )
         return self._cache[key]
 
-    def _beside(self, shape: Sequence[int], cropped: CroppedSides) -> dict[str, torch.Tensor]:
-        """The input beside the coarse frame of a generator with `ages`, or of one that reads its last frame."""
-        beside = {}
+    def _further_inputs(self, shape: Sequence[int], cropped: CroppedSides) -> dict[str, torch.Tensor]:
+        """The inputs besides the coarse frame, on the meta device: history and last frame, if the generator reads
+        them."""
+        inputs = {}
         if self._twin.ages:
             unread = self._twin.receptive_radius - self._twin.history_radius
             kept = trim(torch.empty(tuple(shape), device="meta"), cropped, unread).shape
             fine = (n * self._twin.factor for n in kept)
-            beside["history"] = torch.empty((1, len(self._twin.ages), *fine), device="meta")
+            inputs["history"] = torch.empty((1, len(self._twin.ages), *fine), device="meta")
         if self._twin.reads_previous:
             fine = (n * self._twin.factor for n in shape)
-            beside["previous"] = torch.empty((1, 1, *fine), device="meta")
-        return beside
+            inputs["previous"] = torch.empty((1, 1, *fine), device="meta")
+        return inputs
 
 
 def peak_bytes(
-    run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *more: Any, **named: Any
+    run: Callable[..., torch.Tensor], dim: int, shape: Sequence[int], *args: Any, **kwargs: Any
 ) -> int:
-    """Most bytes of tensors that `run(coarse [1, 1 + dim, *shape], *more, **named)` on the meta device has at once."""
+    """The most bytes of tensors alive at once during `run(coarse, *args, **kwargs)` with `coarse [1, 1 + dim, *shape]`
+    on the meta device."""
     with torch.no_grad(), _PeakBytes() as count:
-        run(torch.empty((1, 1 + dim, *shape), device="meta"), *more, **named)
+        run(torch.empty((1, 1 + dim, *shape), device="meta"), *args, **kwargs)
     return count.peak
 
 
 def is_exhaustion(error: RuntimeError) -> bool:
-    """Whether `error` is torch's way of saying that memory does not suffice, on a GPU or on a CPU."""
-    # On a CPU, and from cuDNN and cuBLAS, only the message says so.
+    """Whether torch raised `error` because it ran out of memory, on a GPU or on a CPU."""
+    # The CPU, cuDNN and cuBLAS only say so in the message.
     words = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,4 +1,4 @@
-"""The input of a generator made from a frame: checked, cleaned, in the network's units, with notes about it."""
+"""The conversion of a frame to the input of a generator: it is checked, cleaned and scaled to the network's units."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ Detail: TypeAlias = float | np.ndarray | Tensor
 class NetworkInput:
     """A frame as input of a generator.
 
-    `coarse [1 + d, *S]`, density over `unit`, then velocity in coarse cells per frame; `clamped_cells`, number of cells
-    whose negative density was set to zero; `max_density`; `max_speed`, the largest magnitude of a velocity component
-    where there is smoke.
+    Attributes:
+        coarse: `[1 + d, *S]`, density divided by `unit`, then velocity in coarse cells per frame.
+        unit: what density has been divided by.
+        clamped_cells: number of cells whose negative density was set to zero.
+        max_density: the largest density, in the unit of the frame.
+        max_speed: the largest magnitude of a velocity component where there is smoke, coarse cells per frame.
     """
 
     coarse: Tensor
@@ -40,13 +43,13 @@ class NetworkInput:
 
     @property
     def density(self) -> Tensor:
-        """`[*S]`, over `unit`; nowhere negative, zero where there is no smoke."""
+        """The density divided by `unit`, `[*S]`; not negative, and exactly zero in air."""
         return self.coarse[0]
 
     def notes(self, card: Any) -> Iterator[str]:
-        """Notes for the user: what was changed, and where the frame is outside of the training range.
+        """Notes for the user on what was changed, and on values outside the training range in the `card`.
 
-        They contain numbers of the card and none of the frame, so that the same condition gives the same note.
+        They contain no numbers of the frame, so the same condition gives the same note in every frame.
         """
         if self.clamped_cells:
             yield "density is negative in places; it was set to zero there"
@@ -59,8 +62,8 @@ class NetworkInput:
 
 
 def typical_density(density: Array) -> float:
-    """The mean density that smoke of `density` sees around it, weighted by itself; 0 of air. The same for a frame and a
-    part of it that holds all of the smoke."""
+    """The density-weighted mean of `density`; 0 for air. Unlike the plain mean it does not depend on the amount of
+    empty air in the frame."""
     smoke: Array = density.double() if isinstance(density, Tensor) else np.asarray(density, np.float64)
     smoke = smoke * (smoke > 0)
     total = float(smoke.sum())
@@ -68,8 +71,8 @@ def typical_density(density: Array) -> float:
 
 
 def density_unit(typical: float, bounds: tuple[float, float]) -> float:
-    """What density is divided by before a network sees it, and multiplied with afterwards: 1 where the `typical`
-    density lies within `bounds`, else the factor that brings it there, so the unit of density is of no importance."""
+    """The factor by which density is divided before upsampling and multiplied afterwards, so that models work with any
+    unit of density: 1 if the `typical` density is within `bounds`, otherwise the factor that brings it there."""
     low, high = bounds
     if not (math.isfinite(typical) and typical > 0):
         return 1.0
@@ -83,10 +86,17 @@ def prepare_input(
     reads_velocity: bool = True,
     unit: float = 1.0,
 ) -> NetworkInput:
-    """`frame` as input of a generator on `device`, its density over `unit`, its velocity times `velocity_scale`.
+    """Convert `frame` to the input of a generator.
 
-    A generator that does not read velocity gets zeros for it. Raises InputError for a frame without velocity
-    where it is read, a NaN or an infinity, an invalid scale, and one other than 1 where velocity is not read.
+    Args:
+        frame: the coarse frame.
+        velocity_scale: factor on the velocity, a number or one for each coarse cell.
+        device: torch device of the result.
+        reads_velocity: whether the generator reads velocity; otherwise it gets zeros.
+        unit: density is divided by it (see `density_unit`).
+
+    Raises InputError if the velocity is missing but read, for a NaN or an infinity, for an invalid scale, and for a
+    scale other than 1 if velocity is not read.
     """
     scale = checked_factor("velocity_scale", velocity_scale, frame.shape, device)
     if not reads_velocity and not (isinstance(scale, float) and scale == 1.0):
@@ -127,7 +137,8 @@ def check_finite(frame: Frame) -> None:
 def checked_factor(
     name: str, scale: float | np.ndarray | Tensor, shape: tuple[int, ...], device: torch.device
 ) -> float | Tensor:
-    """The factor called `name` as a number, or as a tensor `[*S]` on `device`. Raises InputError."""
+    """Check the factor called `name` and convert it to a number, or to a tensor `[*S]` on `device`. Raises InputError
+    for negative and non-finite values and for another shape."""
     if not isinstance(scale, Tensor | np.ndarray) or not scale.shape:
         number = float(scale)
         if not (math.isfinite(number) and number >= 0):

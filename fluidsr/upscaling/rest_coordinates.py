@@ -1,7 +1,7 @@
 """Rest coordinates: where the gas of each cell was some time ago, so that the noise of a shader moves with the smoke.
 
-Two sets of coordinates are carried with the flow and set back to the cells' own positions in turns, each while it has
-no weight (Neyret 2003, *Advected Textures*). Where the flow has torn a set, it loses its weight first.
+Two sets of coordinates are advected with the flow. In turns, each is reset to the positions of the cells while its
+weight is zero (Neyret 2003, *Advected Textures*). A set loses its weight earlier where the flow has torn it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,28 @@ from fluidsr.upscaling.deformation import torn
 
 REST_FIELDS = ("rest", "rest2", "rest_ratio")
 PERIOD = 24  # frames
-_FADE = 4  # frames in which a set that is torn loses its weight, and gets it back
-_GONE = 1e-3  # trust that is as good as none
-_LEAST = 0.05  # of its weight that a torn set keeps: both may be torn
-_HIDDEN = 0.1  # share below which a set may change without being seen
+_FADE = 4  # frames in which a torn set loses its weight, and in which it regains it
+_GONE = 1e-3  # trust below this counts as none
+_LEAST = 0.05  # a torn set keeps this share of its weight, as both sets may be torn
+_HIDDEN = 0.1  # a set with a smaller share may change without being noticed
 
 
 class RestCoordinates:
-    """The coordinates of a sequence of frames, to which `advance` is called in order, beginning after `first`.
+    """The rest coordinates of a sequence of frames. Call `advance` for each frame in order, starting after `first`.
 
-    `rest` and `rest2` are set back to the cells' own positions in every `period`-th frame, half a period apart. The
-    weight of each is a triangle in between, 0 where it is set back; together they are 1. In a cell where the map from
-    positions to coordinates stretches or squeezes by more than 2, a set loses its weight to the other one within 4
-    frames, is set back there when it counts no more, and gains its weight again. Where both are torn, the one that
-    counts more stays as it is until its turn. Between frames velocity is interpolated linearly, and coordinates are
-    traced back by the midpoint rule; they are kept as displacements, so that a uniform flow is followed exactly.
-    `periodic` says for each axis whether the domain is.
+    `rest` and `rest2` are reset to the positions of the cells in every `period`-th frame, half a period apart. In
+    between the weight of each set rises and falls linearly from and to 0; the two weights add up to 1. Where the map
+    from positions to coordinates stretches or squeezes by more than 2, a set loses its weight to the other one within 4
+    frames, is reset once its weight is gone, and regains it. Where both are torn, the set with the larger weight stays
+    until its turn. Between frames velocity is interpolated linearly, and coordinates are traced back by the midpoint
+    rule. They are stored as displacements, so a uniform flow is followed exactly.
 
-    Raises InputError for a frame with smoke and without velocity.
+    Args:
+        first: the first frame.
+        period: frames after which each set is reset, at least 2.
+        periodic: whether each axis of the domain is periodic; none by default.
+
+    Raises InputError for an invalid period, and for a frame with smoke but no velocity.
     """
 
     def __init__(self, first: Frame, period: int = PERIOD, periodic: Sequence[bool] = ()) -> None:
@@ -53,49 +57,49 @@ class RestCoordinates:
         self._sets = [torch.cat([zero, one]) for _ in range(2)]  # displacement in cells, trust in it
 
     def advance(self, frame: Frame) -> None:
-        """Follow the flow to `frame`, the next one. Its box may be another one than before, with cells of any size.
+        """Advect the coordinates to `frame`, the next one, which may have another box and cell size than the last.
 
-        Raises InputError where it is not later than the one before.
+        Raises InputError if it is not later than the last frame, or has smoke but no velocity.
         """
         seconds = frame.time - self._time
         if not seconds > 0:
-            what = f"is not later than the frame before it, at {self._time:g} s"
+            problem = f"is not later than the frame before it, at {self._time:g} s"
             raise InputError(
-                f"frame at {frame.time:g} s", what, "give frames in order, with their frame rate"
+                f"frame at {frame.time:g} s", problem, "give frames in order, with their frame rate"
             )
         self._move_to(around([self._grid, FrameGrid.of(frame)]))
-        now = _velocity_of(frame, self._grid)
+        velocity = _velocity_of(frame, self._grid)
         scale = seconds / self._grid.cell_size
-        reach = math.ceil(scale * max(float(v.abs().max()) for v in (self._velocity, now))) + 2
+        reach = math.ceil(scale * max(float(v.abs().max()) for v in (self._velocity, velocity))) + 2
         halos = [reach * wraps for wraps in self._periodic]
-        flows = [wrap(velocity * scale, halos) for velocity in (self._velocity, now)]
-        here = centres(self._grid.shape, now)
+        flows = [wrap(flow * scale, halos) for flow in (self._velocity, velocity)]
+        positions = centres(self._grid.shape, velocity)
         for axis, halo in enumerate(halos):
-            here[axis] += halo
-        there = trace(flows[0], flows[1], here, 1.0, 0.0)
+            positions[axis] += halo
+        origins = trace(flows[0], flows[1], positions, 1.0, 0.0)
         self._count += 1
         for number, carried in enumerate(self._sets):
-            new = sample(wrap(carried, halos), there)
-            new[:-1] += there - here
+            new = sample(wrap(carried, halos), origins)
+            new[:-1] += origins - positions
             if self._age(number) == 0:
                 new[:-1], new[-1] = 0.0, 1.0
             self._sets[number] = new
         self._renew()
-        self._velocity, self._time = now, frame.time
+        self._velocity, self._time = velocity, frame.time
         self._move_to(FrameGrid.of(frame))
 
     def fields(self) -> dict[str, Tensor]:
-        """`rest` and `rest2 [3, *S]` (m), and `rest_ratio [*S]`, the weight of `rest`; that of `rest2` is what is
-        missing to 1. In 2-D the third coordinate is 0."""
+        """The fields `rest` and `rest2`, `[3, *S]` (m; in 2-D the third coordinate is 0), and `rest_ratio [*S]`, the
+        weight of `rest`. The weight of `rest2` is 1 - `rest_ratio`."""
         dim, size = len(self._grid.shape), self._grid.cell_size
         like = self._velocity
         corner = torch.tensor(self._grid.origin, dtype=torch.float64).view(-1, *(1,) * dim)
-        places = (corner.to(like.device) + (centres(self._grid.shape, like).double() + 0.5) * size).float()
-        found: dict[str, Tensor] = {}
+        positions = (corner.to(like.device) + (centres(self._grid.shape, like).double() + 0.5) * size).float()
+        fields: dict[str, Tensor] = {}
         for name, carried in zip(REST_FIELDS, self._sets, strict=False):
-            found[name] = torch.zeros(3, *self._grid.shape, device=like.device)
-            found[name][:dim] = places + carried[:-1] * size
-        return found | {"rest_ratio": self._share(0)}
+            fields[name] = torch.zeros(3, *self._grid.shape, device=like.device)
+            fields[name][:dim] = positions + carried[:-1] * size
+        return fields | {"rest_ratio": self._share(0)}
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that `restore` needs to continue bit-identically; copies, on the CPU."""
@@ -105,50 +109,50 @@ class RestCoordinates:
         return copies | {"place": torch.tensor(place, dtype=torch.float64)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Return to a `state()`. Raises InputError where it does not fit."""
+        """Return to a `state()`. Raises InputError if it does not fit the frames."""
         velocity, sets = state["velocity"], (state["rest"], state["rest2"])
         dim, shape = len(self._grid.shape), tuple(velocity.shape[1:])
-        if len(shape) != dim or any(each.shape != (dim + 1, *shape) for each in sets):
+        if len(shape) != dim or any(tensor.shape != (dim + 1, *shape) for tensor in sets):
             raise InputError("state", "it does not fit the frames", "start again from the first frame")
         size, *origin, self._time, count = state["place"].tolist()
         self._grid, self._count = FrameGrid(shape, size, tuple(origin)), int(count)
         device = self._velocity.device
-        self._velocity, self._sets = velocity.to(device), [each.to(device) for each in sets]
+        self._velocity, self._sets = velocity.to(device), [tensor.to(device) for tensor in sets]
 
     def _age(self, number: int) -> int:
-        """Frames since the set was set back."""
+        """The number of frames since set `number` was reset."""
         return (self._count + number * (self._period // 2)) % self._period
 
     def _share(self, number: int) -> Tensor:
-        """How much a set counts in each cell, `[*S]`: by its age, and by the trust in it."""
+        """The weight of set `number` in each cell, `[*S]`, which depends on its age and the trust in it."""
         first = 1 - abs(2 * self._age(0) / self._period - 1)
         shares = (first, 1 - first)
         weights = [w * (carried[-1] + _LEAST) for w, carried in zip(shares, self._sets, strict=True)]
         return weights[number] / (weights[0] + weights[1])
 
     def _renew(self) -> None:
-        """Let torn cells of each set lose weight, and set those back that count no more beside the other set."""
+        """Update the trust in each set, and reset it in torn cells where it has lost its weight."""
         torn_cells = [_torn(carried[:-1], self._periodic) for carried in self._sets]
-        for carried, bad in zip(self._sets, torn_cells, strict=True):
-            carried[-1] = (carried[-1] + torch.where(bad, -1.0, 1.0) / _FADE).clamp(0, 1)
+        for carried, torn_here in zip(self._sets, torn_cells, strict=True):
+            carried[-1] = (carried[-1] + torch.where(torn_here, -1.0, 1.0) / _FADE).clamp(0, 1)
         shares = [self._share(number) for number in range(2)]
-        for carried, bad, share in zip(self._sets, torn_cells, shares, strict=True):
-            # With their neighbors: a single cell left between others would not be seen as torn.
-            gone = bad & (carried[-1] < _GONE) & (share < _HIDDEN)
-            back = _with_neighbors(gone) & (carried[-1] < 0.5) & (share < _HIDDEN)
-            carried.masked_fill_(back, 0.0)
+        for carried, torn_here, share in zip(self._sets, torn_cells, shares, strict=True):
+            # Together with their neighbors, as a single remaining cell between reset ones would not count as torn.
+            ended = torn_here & (carried[-1] < _GONE) & (share < _HIDDEN)
+            reset = _with_neighbors(ended) & (carried[-1] < 0.5) & (share < _HIDDEN)
+            carried.masked_fill_(reset, 0.0)
 
     def _move_to(self, grid: FrameGrid) -> None:
-        """Continue in another box, which overlaps the old one; outside of that values are those at its border."""
+        """Continue in another box, which overlaps the old one. Outside the old box its outermost values are used."""
         if grid == self._grid:
             return
         device = self._velocity.device
-        held = {"velocity": self._velocity, "rest": self._sets[0][:-1], "rest2": self._sets[1][:-1]}
-        held |= {"trust": self._sets[0][-1], "trust2": self._sets[1][-1]}
+        carried_fields = {"velocity": self._velocity, "rest": self._sets[0][:-1], "rest2": self._sets[1][:-1]}
+        carried_fields |= {"trust": self._sets[0][-1], "trust2": self._sets[1][-1]}
         frame = Frame(
             np.zeros(self._grid.shape, np.float32), cell_size=self._grid.cell_size, origin=self._grid.origin
         )
-        frame = frame.with_fields({"density": frame.density, **held}).numpy()
+        frame = frame.with_fields({"density": frame.density, **carried_fields}).numpy()
         moved = extended(frame, grid, tuple(frame.fields()))
         finer = self._grid.cell_size / grid.cell_size  # displacements are in cells
         fields = {name: values.to(device) for name, values in moved.torch().fields().items()}
@@ -159,7 +163,8 @@ class RestCoordinates:
 
 
 def _velocity_of(frame: Frame, grid: FrameGrid | None = None) -> Tensor:
-    """The velocity (m/s) of a frame in the box of `grid`, where its own is: on its own device."""
+    """The velocity (m/s) of a frame, on the device of the frame, in the box of `grid` (by default the frame's own).
+    Zero if the frame has neither velocity nor smoke; raises InputError if it has smoke only."""
     frame.check_flow()
     if frame.velocity is None:
         frame = frame.replace(velocity=np.zeros((frame.dim, *frame.shape), np.float32))
@@ -172,7 +177,7 @@ def _velocity_of(frame: Frame, grid: FrameGrid | None = None) -> Tensor:
 
 
 def _torn(displacement: Tensor, periodic: Sequence[bool]) -> Tensor:
-    """Where the map `x + displacement [d, *S]` (cells) is deformed too far, `[*S]` bool."""
+    """Whether the map `x + displacement [d, *S]` (cells) is deformed too much in each cell, `[*S]`, bool."""
     if len(displacement) == 3:
         return torn(displacement.movedim(0, -1), periodic)
     flat = torch.cat([displacement, torch.zeros_like(displacement[:1])])

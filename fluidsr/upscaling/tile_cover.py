@@ -1,13 +1,12 @@
-"""Boxes that cover the occupied cells at the least cost.
+"""Covering the occupied cells of a frame with boxes of low cost.
 
-Most generators' output is exactly zero wherever no density lies within their support radius, whatever the
-velocity; that of the others is a known background wherever all that they read within their receptive radius is zero.
-Those cells are never computed.
+The output of most generators is exactly zero in cells without density within their support radius, whatever the
+velocity. Others give a known background in cells where everything within their receptive radius is zero. Such cells
+need not be computed.
 
-The cost of a tile is the coarse cells it computes, halo included, plus a constant for its launch. Every cut adds two
-halos, so it pays only where it removes more empty cells than it adds: two puffs far apart are two tiles, a dense plume
-is one.
-"""
+The cost of a tile is the number of coarse cells that it reads, including the halo, plus a constant for its launch. A
+cut adds two halos, so it pays only if it removes more empty cells than that: two distant puffs become two tiles, a
+dense plume remains one."""
 
 from __future__ import annotations
 
@@ -32,17 +31,26 @@ def cover(
     max_bytes: int,
     effective_halo: int | None = None,
 ) -> list[Box]:
-    """Disjoint boxes that hold every true cell of `mask [*S]`, cheap to compute with a halo of `halo` cells.
+    """Disjoint boxes that contain all true cells of `mask [*S]` and are cheap to compute.
 
-    Costs are counted with a halo of `effective_halo` cells (`halo` unless given), for generators that do not compute
-    all of it. The bounding box of the mask is cut in two along the plane that saves most, and so on for the halves,
-    until no cut saves more than `launch_cost` (of one more tile, in cells): the clustering of Berger and Rigoutsos
-    1991, with the exact cost in place of their signatures. On return no box needs more than `max_bytes` by
-    `bytes_needed(box)`. Raises InputError where a single cell does.
+    The bounding box of the mask is cut in two at the plane that saves most, then its halves, until no cut saves more
+    than the launch of another tile costs. This is the clustering of Berger and Rigoutsos 1991 with the exact cost in
+    place of their signatures.
+
+    Args:
+        mask: the occupied coarse cells.
+        halo: halo of the tiles, in cells.
+        launch_cost: cost of one more tile, in cells.
+        bytes_needed: the memory that a box needs.
+        max_bytes: limit for the memory of each box.
+        effective_halo: the halo that costs are computed with, for generators that do not compute all of it; `halo` by
+            default.
+
+    Raises InputError if a single cell needs more than `max_bytes`.
     """
-    whole = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
+    bounds = bounding_box(mask, Box((0,) * mask.ndim, mask.shape))
     cost_halo = halo if effective_halo is None else effective_halo
-    pending = [] if whole is None else [whole]
+    pending = [] if bounds is None else [bounds]
     boxes = []
     while pending:
         box = pending.pop()
@@ -64,7 +72,7 @@ def cover(
 
 
 class _Cut(NamedTuple):
-    """A cut of a box across `axis`, below cell `plane`; `cells` is the cost of both halves together."""
+    """A cut of a box across `axis`, below the cell with the index `plane`; `cells` is the cost of both halves."""
 
     cells: int
     axis: int
@@ -78,10 +86,10 @@ def _halves(box: Box, cut: _Cut) -> tuple[Box, Box]:
 
 
 def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut | None:
-    """The cheapest cut of `box`, which is tight around its true cells; None where the box is a single cell.
+    """The cheapest cut of `box`, the bounding box of its true cells; None if it is a single cell.
 
-    The halves are counted shrunk to their own true cells, with their halo. With `smaller` it is the cut whose larger
-    half is smallest. Among equals the one nearest to the middle wins.
+    The cost of a half is that of the bounding box of its true cells, including the halo. With `smaller`, the cut with
+    the smallest larger half is chosen instead. Of equal cuts the one nearest to the middle wins.
     """
     best: tuple[tuple[int, int], _Cut] | None = None
     part = mask[box.slices]
@@ -89,10 +97,10 @@ def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut |
         if n < 2:
             continue
         sizes = np.ones((2, n - 1), dtype=np.int64)
-        for other in range(part.ndim):
-            for size, (first, last) in zip(sizes, _spans(part, axis, other), strict=True):
-                low = np.maximum(box.lo[other] + first - halo, 0)
-                high = np.minimum(box.lo[other] + last + 1 + halo, mask.shape[other])
+        for across in range(part.ndim):
+            for size, (first, last) in zip(sizes, _spans(part, axis, across), strict=True):
+                low = np.maximum(box.lo[across] + first - halo, 0)
+                high = np.minimum(box.lo[across] + last + 1 + halo, mask.shape[across])
                 size *= high - low
         costs = sizes.max(axis=0) if smaller else sizes.sum(axis=0)
         off_centre = np.abs(2 * np.arange(1, n) - n)
@@ -103,17 +111,17 @@ def _best_cut(mask: np.ndarray, box: Box, halo: int, *, smaller: bool) -> _Cut |
     return best[1] if best is not None else None
 
 
-def _spans(part: np.ndarray, axis: int, other: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """First and last true index along `other`, below and above every plane `1 .. n-1` across `axis`."""
-    if axis == other:
+def _spans(part: np.ndarray, axis: int, along: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The first and last true index along the axis `along`, below and above each plane 1 to n - 1 across `axis`."""
+    if axis == along:
         hits = np.asarray(part.any(axis=tuple(a for a in range(part.ndim) if a != axis)))
         index = np.arange(len(hits))
         last = np.maximum.accumulate(np.where(hits, index, 0))[:-1]
         first = np.minimum.accumulate(np.where(hits, index, len(hits))[::-1])[::-1][1:]
         ends = np.flatnonzero(hits)[[0, -1]]
         return [(np.full_like(last, ends[0]), last), (first, np.full_like(first, ends[1]))]
-    hits = np.asarray(part.any(axis=tuple(a for a in range(part.ndim) if a not in (axis, other))))
-    if other < axis:
+    hits = np.asarray(part.any(axis=tuple(a for a in range(part.ndim) if a not in (axis, along))))
+    if along < axis:
         hits = hits.T
     below = np.logical_or.accumulate(hits, axis=0)[:-1]
     above = np.logical_or.accumulate(hits[::-1], axis=0)[::-1][1:]
@@ -121,10 +129,8 @@ def _spans(part: np.ndarray, axis: int, other: int) -> list[tuple[np.ndarray, np
 
 
 def dilate_mask(field: torch.Tensor, radius: int) -> np.ndarray:
-    """Coarse cells with anything in `field` within `radius` cells (a cube) of them, a bool array on the host.
-
-    `field [*S]`, on any device. The maximum is taken axis by axis, which a cube allows.
-    """
+    """Whether `field [*S]` (on any device) has a value other than zero in the cube of `radius` cells around each cell.
+    Returns a bool array on the CPU."""
     mask = (field != 0).to(torch.float32)
     for axis in range(mask.ndim):
         line = mask.movedim(axis, -1)
@@ -134,7 +140,7 @@ def dilate_mask(field: torch.Tensor, radius: int) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray, within: Box) -> Box | None:
-    """The smallest box that holds the true cells of `mask [*S]` inside `within`; None where there is none."""
+    """The smallest box that contains the true cells of `mask [*S]` inside `within`; None if there are none."""
     part = mask[within.slices]
     lo, hi = [], []
     for axis, start in enumerate(within.lo):

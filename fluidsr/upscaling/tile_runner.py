@@ -1,4 +1,4 @@
-"""Tiles of a frame through the generator: cut, stacked, computed in the wanted precision, checked."""
+"""Running the generator on tiles of a frame: their inputs are cut out and stacked, and the output is checked."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ from fluidsr.upscaling.tiles import Tile
 
 @dataclass(frozen=True)
 class TileInput:
-    """The arrays that tiles are cut from: `coarse [1 + d, *S]`, the past, the last fine frame, the factor on the detail
-    (None: 1; a number; `[*S]`); whether the mask is wanted, too; and the style."""
+    """The inputs of a whole frame, from which those of tiles are cut.
+
+    Attributes:
+        coarse: `[1 + d, *S]`, see `NetworkInput`.
+        history: None if the generator reads no earlier frames, or they are unknown.
+        last: the last fine frame; None if the generator does not read it, or it is unknown.
+        detail: the factor on the detail: a number, `[*S]`, or None for 1.
+        with_mask: whether the mask is returned, too.
+        style: None if the generator has no latent code.
+    """
 
     coarse: Tensor
     history: History | None
@@ -40,30 +48,36 @@ class TileRunner:
     def run(
         self, batch: list[Tile], tile_input: TileInput, time_of_frame: float, max_memory: int
     ) -> Tensor | None:
-        """The output for tiles of equal shape, `[B, 1, *fine]`, and the mask as another channel where it is wanted;
-        None where memory does not suffice and smaller tiles may. `max_memory` bounds the bytes that history takes.
+        """Run the generator on a batch of tiles of equal shape.
 
-        Raises RunError for the frame at `time_of_frame` (s) where the output is not finite, and where the smallest tile
-        is too large.
+        Args:
+            batch: the tiles.
+            tile_input: the inputs of the whole frame.
+            time_of_frame: s, for errors.
+            max_memory: limit for the memory that computing the history takes, in bytes.
+
+        Returns the output, `[B, 1, *fine]`, with the mask as a second channel if requested; None if memory does not
+        suffice but smaller tiles may fit. Raises RunError if the output is not finite, or if there is not enough memory
+        for the smallest possible tile.
         """
         generator = self._generator
         try:
             stacked = torch.stack([tile.read.of(tile_input.coarse) for tile in batch])
-            more: dict[str, Any] = {"with_mask": True} if tile_input.with_mask else {}
+            arguments: dict[str, Any] = {"with_mask": True} if tile_input.with_mask else {}
             if tile_input.history is not None:
                 parts = [self._history(tile_input.history, tile, max_memory) for tile in batch]
-                more["history"] = torch.stack(parts)
+                arguments["history"] = torch.stack(parts)
             if tile_input.last is not None:
                 last, factor = tile_input.last, generator.factor
                 parts = [last.carried(tile.read.lo, tile.read.hi, factor) for tile in batch]
-                more["previous"] = torch.stack(parts)
+                arguments["previous"] = torch.stack(parts)
             if isinstance(tile_input.detail, Tensor):
-                more["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
+                arguments["detail"] = torch.stack([tile.read.of(tile_input.detail)[None] for tile in batch])
             elif tile_input.detail is not None:
-                more["detail"] = tile_input.detail
+                arguments["detail"] = tile_input.detail
             if tile_input.style is not None:
-                more["style"] = tile_input.style.of([tile.read for tile in batch], self._device)
-            output = self.generate(stacked, batch[0].cropped, **more)
+                arguments["style"] = tile_input.style.of([tile.read for tile in batch], self._device)
+            output = self.generate(stacked, batch[0].cropped, **arguments)
         except RuntimeError as error:
             if not is_exhaustion(error):
                 raise
@@ -73,7 +87,7 @@ class TileRunner:
                     label, "there is not enough memory for it", "free some, or use the CPU"
                 ) from error
             output = None
-        if output is None:  # outside of the except block, in which the error would keep its tensors alive
+        if output is None:  # outside of the except block, where the error would keep its tensors alive
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             return None
@@ -87,13 +101,14 @@ class TileRunner:
 
     @torch.inference_mode()
     def generate(self, coarse: Tensor, cropped: CroppedSides, **more: Any) -> Tensor:
-        """The generator's output for `coarse [B, 1 + d, *S]`, which goes on at the sides in `cropped`."""
+        """The generator's output for `coarse [B, 1 + d, *S]`, which was cut out of a larger volume at the `cropped`
+        sides. `more`: further arguments of the generator."""
         with _autocast(self._device, self._precision):
             output: Tensor = self._generator.forward_cropped(coarse, cropped, **more)
         return output
 
     def _history(self, history: History, tile: Tile, max_memory: int) -> Tensor:
-        """The history of a tile, with the part of the halo in which the generator reads history."""
+        """The history of a tile, with the part of the halo that the generator reads of it."""
         generator = self._generator
         unread = generator.receptive_radius - generator.history_radius
         low = [a + unread * cut for a, (cut, _) in zip(tile.read.lo, tile.cropped, strict=True)]
@@ -102,10 +117,8 @@ class TileRunner:
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which convolutions compute in `precision`, one of PRECISIONS but `auto`; sums stay in float32.
-
-    Everything else (interpolation, detail masks, the result) stays in float32.
-    """
+    """A context in which convolutions compute in `precision` (one of PRECISIONS except `auto`). Their sums and
+    everything else (interpolation, detail masks, the result) stay in float32."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, getattr(torch, precision))

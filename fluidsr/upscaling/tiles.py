@@ -1,9 +1,8 @@
 """Boxes of cells, tiles with their halo, and the blocks of a fine frame that tiles write.
 
-A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile
-that reads `halo` cells more than it writes computes the same values as the whole domain. At the border of the domain
-the tile reads no further than the domain: there the network repeats the outermost cells, and must begin to at the same
-cell as without tiles.
+A generator of receptive radius `halo` computes a voxel from the coarse cells within `halo` of it, so a tile that reads
+`halo` cells more than it writes computes the same values as the whole domain. A tile at the border of the domain does
+not read beyond it: the network repeats the outermost cells there, exactly as without tiles.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Box:
         return tuple(slice(a, b) for a, b in zip(self.lo, self.hi, strict=True))
 
     def of(self, array: Any) -> Any:
-        """The box's part of `array [..., x, y(, z)]` (NumPy or torch), a view."""
+        """A view of the box's part of `array [..., x, y(, z)]` (NumPy or torch)."""
         index = (..., *self.slices)
         return array[index]
 
@@ -103,10 +102,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """One call of the generator: it reads `read` (coarse cells) and writes `write` (fine voxels).
+    """The part of a frame that one call of the generator computes.
 
-    `cropped` says for each axis whether the domain continues below and above `read`. At those sides the output is
-    smaller than `read` by the halo; `crop` selects the voxels of `write` in the output.
+    Attributes:
+        read: the coarse cells that the generator reads.
+        write: the fine voxels that it computes.
+        crop: the voxels of `write` in the generator's output.
+        cropped: for each axis whether the domain continues below and above `read`. At these sides the output is smaller
+            than `read` by the halo.
     """
 
     read: Box
@@ -116,7 +119,7 @@ class Tile:
 
     @property
     def computed_cells(self) -> int:
-        """Coarse cells that the generator reads for it, halo included."""
+        """The number of coarse cells that the generator reads, including the halo."""
         return self.read.cells
 
 
@@ -132,10 +135,11 @@ def tile_of(box: Box, shape: Sequence[int], halo: int, factor: int) -> Tile:
 
 
 def uncovered_boxes(domain: Box, boxes: Sequence[Box], max_cells: int) -> list[Box]:
-    """The part of `domain` outside of disjoint `boxes`, as disjoint boxes of at most `max_cells` (1 or more)."""
+    """The part of `domain` outside of the disjoint `boxes`, as disjoint boxes of at most `max_cells` cells (at least
+    1)."""
     rest = [domain]
     for box in boxes:
-        rest = [piece for whole in rest for piece in whole.without(box)]
+        rest = [piece for other in rest for piece in other.without(box)]
     boxes_left = []
     while rest:
         box = rest.pop()
@@ -147,11 +151,16 @@ def uncovered_boxes(domain: Box, boxes: Sequence[Box], max_cells: int) -> list[B
 
 
 def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
-    """Tiles that write every fine voxel of a domain of `shape` coarse cells exactly once, in C order.
+    """Tiles that write every fine voxel of a domain exactly once, in C order.
 
-    No tile writes more than `tile` coarse cells along an axis; along each axis they differ by at most one
-    cell, so that none is a sliver. `halo` is the generator's receptive radius in coarse cells. Raises
-    InputError for a `tile` below 1.
+    Args:
+        shape: coarse cells of the domain.
+        tile: the most coarse cells that a tile writes along an axis. The lengths of tiles along an axis differ by at
+            most one cell, so none is a sliver.
+        halo: the generator's receptive radius, in coarse cells.
+        factor: fine cells along a coarse one.
+
+    Raises InputError for a `tile` below 1.
     """
     if tile < 1:
         raise InputError("tile", f"{tile} is not a number of cells", "give 1 or more, or auto")
@@ -163,7 +172,7 @@ def plan(shape: Sequence[int], tile: int, halo: int, factor: int) -> list[Tile]:
 
 
 def _split(cells: int, largest: int) -> list[tuple[int, int]]:
-    """`cells` cut into the fewest spans of at most `largest`, all of nearly the same length."""
+    """Split `cells` into the fewest spans (first, end) of at most `largest`, all of nearly the same length."""
     parts = -(-cells // largest)
     edges = [i * cells // parts for i in range(parts + 1)]
     return list(itertools.pairwise(edges))
