@@ -31,15 +31,23 @@ def evaluate(
     multiply_adds: Mapping[str, float] | None = None,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> Report:
-    """Measure `upsample` (called `name` in the report), the `baselines` and the `runs` that go along on `pairs`.
-    Without `upsample` the evaluated method is the one of the runs that is called `name`.
+    """Measure all methods on all pairs.
 
-    Pairs of one simulation come together and in order; `kind` is theirs: PSNR and SSIM are measured where both sides
-    show the same smoke. `added` are measured beside the metrics that every report has; `about` and `multiply_adds` (per
-    fine voxel, of the methods where they are known) are printed with the report; `on_progress(message, frames)` is
-    called after each pair. Only one pair, the fields made from it and those of the frame before are held. Raises
-    InputError where there are no pairs or a method gives another grid than the reference's, and whatever a method
-    raises.
+    Args:
+        upsample: the evaluated method; None if it is the run called `name`.
+        baselines: methods to compare it with, by name.
+        pairs: those of a simulation must follow each other in order.
+        name: name of the evaluated method in the report.
+        kind: of the pairs. PSNR and SSIM are only measured if both sides show the same smoke.
+        about: properties of the evaluation for the report.
+        added: metrics besides those that every report has.
+        runs: names of the methods in `Pair.made`, which follow whole simulations.
+        multiply_adds: per fine voxel, by method, as far as known; for the report.
+        on_progress: is called as on_progress(message, frames) after each pair.
+
+    Only one pair, its fine fields and those of the frame before it are in memory at a time. Raises InputError if there
+    are no pairs, if a name is used twice, or if the result of a method has another grid than the reference, and
+    whatever a method raises.
     """
     if name in baselines or REFERENCE in (name, *baselines):
         raise InputError("model", f"'{name}' is the name of another method", "rename it in its card")
@@ -76,9 +84,9 @@ def evaluate(
 
 
 def made_of(pair: Pair, method: str, function: Method | None) -> tuple[Frame, float]:
-    """The fine frame of a method, and the seconds that it took; without a `function` those of the run of that name.
+    """The fine frame of a method and the seconds that it took. `function`: None if the method is a run.
 
-    Raises InputError where it gives another grid than the reference's."""
+    Raises InputError if the frame has another grid than the reference."""
     started = time.perf_counter()
     if function is not None:
         frame, before = function(pair.coarse, history=pair.past, fine_solid=pair.fine_solid), 0.0
@@ -99,37 +107,37 @@ def _fields(frame: Frame) -> FineFields:
 def _before(pair: Pair, fields: Mapping[str, FineFields]) -> Before:
     coarse = pair.coarse.numpy()
     flow = None if coarse.velocity is None else coarse.velocity_in_cells()
-    return Before({name: each.density for name, each in fields.items()}, coarse.density, flow)
+    return Before({name: fine.density for name, fine in fields.items()}, coarse.density, flow)
 
 
 def _measure(report: Report, pair: Pair, fields: Mapping[str, FineFields], before: Before | None) -> None:
-    """Add the figures of a pair; `before` is the frame before it, where there is one."""
+    """Add the figures of a pair to the report. `before`: the frame before it, None if it is not evaluated."""
     coarse = pair.coarse.numpy().density
     reference = Reference(fields[REFERENCE], coarse)
     spectra: dict[str, np.ndarray] = {}
-    for method, made in fields.items():
-        field = made.density
+    for method, fine in fields.items():
+        field = fine.density
         spectra[method] = reference.spectrum_of(field)
         figures = reference.absolute(field)
         if method != REFERENCE:
             figures |= reference.relative(field, spectra[method], aligned=report.kind in ALIGNED)
-            figures |= reference.velocity_error(made.velocity)
+            figures |= reference.velocity_error(fine.velocity)
             figures |= reference.added(report.metrics, field)
         if before is not None:
             change = reference.change(field, before, method, REFERENCE)
-            own = ("warped", "still")
-            figures |= {k: v for k, v in change.items() if method != REFERENCE or k in own}
+            of_reference = ("warped", "still")
+            figures |= {k: v for k, v in change.items() if method != REFERENCE or k in of_reference}
         report.add(pair.simulation, pair.index, method, figures)
     frequencies = reference.spectrum[0]
     report.add_spectra(pair.simulation, frequencies, spectra)
-    _keep_pictures(report, pair, {name: each.density for name, each in fields.items()}, reference)
+    _keep_pictures(report, pair, {name: fine.density for name, fine in fields.items()}, reference)
 
 
 def _keep_pictures(
     report: Report, pair: Pair, fields: Mapping[str, np.ndarray], reference: Reference
 ) -> None:
-    """Keep slices of the frame of each simulation with the most energy in the upper octaves, and of the frames of
-    different simulations that came out worst."""
+    """Keep slices of the frame with the most energy in the upper octaves of each simulation, and of the worst frames of
+    different simulations."""
     frequencies, expected = reference.spectrum
     detail = float(expected[frequencies >= 1 / 8].sum())
     if detail > report.detail.get(pair.simulation, -1.0):
@@ -142,7 +150,7 @@ def _keep_pictures(
 
 
 def _slices(pair: Pair, fields: Mapping[str, np.ndarray], factor: int) -> Slices:
-    """Every field on one plane: of 2-D fields all, of 3-D ones the plane across z that holds most smoke."""
+    """The fields on one plane: 2-D fields as a whole, 3-D ones on the plane across z with the most smoke."""
     coarse = pair.coarse.numpy().density
     if coarse.ndim == 2:
         return Slices(pair.index, {"coarse": coarse, **fields})

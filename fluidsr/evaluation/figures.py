@@ -1,4 +1,4 @@
-"""The figures of a report: what each is called, what it means, which value is right, and where it is from."""
+"""The figures of a report: their names, meanings, best values and sources."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Figure:
         return cls(metric.heading, metric.digits, metric.meaning, right=math.nan, short=True)
 
     def away(self, value: float, reference: float) -> float:
-        """How far a value is from the right one, for comparing methods; infinite where that cannot be said."""
+        """The distance of `value` from the best one, for comparing methods; infinite if there is no best value."""
         if self.right is not None and math.isinf(self.right):
             return -value
         distance = abs(value - (reference if self.right is None else self.right))

@@ -1,4 +1,4 @@
-"""The figures of one pair: each method's fine fields against the reference."""
+"""The figures of one pair, which compare the fine fields of a method with the reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Spectrum = tuple[np.ndarray, np.ndarray]  # frequencies and energies
 
 @dataclass(frozen=True)
 class FineFields:
-    """Density `[*S]`, and velocity `[d, *S]` where a method gives one; NumPy."""
+    """The fine fields of a method, NumPy: density `[*S]`, and velocity `[d, *S]` if the method has one."""
 
     density: np.ndarray
     velocity: np.ndarray | None = None
@@ -33,7 +33,7 @@ class Before:
 
 
 class Reference:
-    """The reference of a pair, and what every method is compared with, computed once."""
+    """The reference of a pair, with its properties that methods are compared with, computed once."""
 
     def __init__(self, fields: FineFields, coarse: np.ndarray) -> None:
         self.density, self.coarse = fields.density, coarse
@@ -46,11 +46,11 @@ class Reference:
         self.wrinkling = self._wrinkling(self.density) if self.area else {}
 
     def spectrum_of(self, field: np.ndarray) -> np.ndarray:
-        """The energies of a density by frequency; those of the reference are known."""
+        """The energies of the density `field` by frequency; those of the reference are not computed again."""
         return self.spectrum[1] if field is self.density else metrics.spectrum(field)[1]
 
     def absolute(self, field: np.ndarray) -> dict[str, float]:
-        """Figures that the reference has, too."""
+        """Figures that do not compare `field` with the reference, so that the reference has them, too."""
         return {
             "phase": metrics.phase_score(field, self.factor),
             "zigzag": metrics.zigzag(field),
@@ -59,8 +59,8 @@ class Reference:
         }
 
     def relative(self, field: np.ndarray, energies: np.ndarray, *, aligned: bool) -> dict[str, float]:
-        """Figures of a method's density, whose spectrum is `energies`; `aligned`: it shows the same smoke, voxel by
-        voxel."""
+        """Figures that compare the density `field` of a method, with the spectrum `energies`, with the reference.
+        `aligned`: whether both show the same smoke, voxel by voxel."""
         reference = self.density
         frequencies, expected = self.spectrum
         figures = {"spectrum": metrics.log_spectrum_distance(frequencies, energies, expected)}
@@ -77,7 +77,7 @@ class Reference:
         }
 
     def velocity_error(self, velocity: np.ndarray | None) -> dict[str, float]:
-        """The figure of the velocity, where both have one."""
+        """The figure that compares velocities; empty if the method or the reference has none."""
         if velocity is None or self.velocity_spectrum is None:
             return {}
         frequencies, expected = self.velocity_spectrum
@@ -85,7 +85,7 @@ class Reference:
         return {"velocity": metrics.log_spectrum_distance(frequencies, energies, expected)}
 
     def change(self, field: np.ndarray, before: Before, method: str, reference: str) -> dict[str, float]:
-        """Figures of the change from the frame before."""
+        """Figures of the change from the frame `before` to `field`, by `method`. `reference`: the reference's name."""
         frames = before.densities[method], field
         expected = before.densities[reference], self.density
         figures = {"temporal": metrics.temporal_difference(*frames, *expected)}
@@ -95,20 +95,23 @@ class Reference:
             figures["still"] = float(np.sqrt(np.mean(np.square(moved)))) / self.peak
         if before.flow is not None:
             mean = float(self.density.mean(dtype=np.float64))
-            own = metrics.flow_difference(*frames, before.flow)
-            figures["warped"] = own / mean if mean else math.nan
+            difference = metrics.flow_difference(*frames, before.flow)
+            figures["warped"] = difference / mean if mean else math.nan
             figures["coherence"] = metrics.coherence(*frames, *expected, before.flow)
         return figures
 
     def added(self, extra: Sequence[Metric], field: np.ndarray) -> dict[str, float]:
-        """The figures of other packages."""
+        """The figures of metrics from other packages."""
         return {metric.name: metric.value(field, self.density, self.coarse) for metric in extra}
 
     def _surface(self, field: np.ndarray) -> dict[str, float]:
         if not self.area:
             return {}
-        own = self._wrinkling(field)
-        ratios = {key: own[key] / self.wrinkling[key] if self.wrinkling[key] else math.nan for key in own}
+        wrinkling = self._wrinkling(field)
+        ratios = {
+            key: wrinkling[key] / self.wrinkling[key] if self.wrinkling[key] else math.nan
+            for key in wrinkling
+        }
         return {"area": metrics.isosurface_area(field, self.level) / self.area, **ratios}
 
     def _wrinkling(self, field: np.ndarray) -> dict[str, float]:
@@ -117,7 +120,7 @@ class Reference:
         }
 
     def _still(self, before: Before, previous: np.ndarray) -> np.ndarray:
-        """Voxels with smoke around which neither the reference nor the coarse frame changes."""
+        """The voxels with smoke in which neither the reference nor the coarse frame changes."""
         moved = np.abs(self.coarse - before.coarse)
         for axis in range(moved.ndim):
             moved = np.repeat(moved, self.factor, axis=axis)
@@ -129,6 +132,6 @@ class Reference:
 
 
 def velocity_spectrum(velocity: np.ndarray) -> Spectrum:
-    """The spectra of all components of `velocity [d, *S]`, added."""
-    each = [metrics.spectrum(component) for component in velocity]
-    return each[0][0], np.sum([energies for _, energies in each], axis=0)
+    """The sum of the spectra of all components of `velocity [d, *S]`."""
+    spectra = [metrics.spectrum(component) for component in velocity]
+    return spectra[0][0], np.sum([energies for _, energies in spectra], axis=0)

@@ -13,8 +13,8 @@ from fluidsr.frame import Frame
 
 
 class Method(Protocol):
-    """Upsamples a frame; `history` holds the frames before it, the last one last; `fine_solid` (`Upscaler.upsample`) is
-    given where a scene's solids are known."""
+    """Upsamples a frame. `history`: the frames before it, the last one last; `fine_solid`: see `Upscaler.upsample`,
+    None if the solids are not known."""
 
     def __call__(self, frame: Frame, *, history: Sequence[Frame], fine_solid: Any = None) -> Frame: ...
 
@@ -30,8 +30,8 @@ class Run(Protocol):
 
 
 class Recording(Protocol):
-    """What an evaluation needs of a simulation, such as a `dataset.Simulation` or a `dataset.CoarseSide`; one that
-    knows its solids on the fine grid has `fine_solid(index)`, too."""
+    """The interface of simulations that can be evaluated, such as `dataset.Simulation` and `dataset.CoarseSide`. If the
+    solids on the fine grid are known, it also has a method `fine_solid(index)`."""
 
     name: str
     frames: int
@@ -46,8 +46,11 @@ StartRun = Callable[[Any, Frame], Run]
 
 @dataclass(frozen=True)
 class Pair:
-    """A coarse frame, its fine reference, their simulation and index, the coarse frames before (`past`), the runs of
-    methods that have reached this frame (`made`), and the solids on the fine grid, where they are known."""
+    """A coarse frame and its fine reference.
+
+    `past`: the coarse frames before it, the last one last. `made`: the runs by method, advanced to this frame.
+    `fine_solid`: the solids on the fine grid, None if they are not known.
+    """
 
     simulation: str
     index: int
@@ -59,7 +62,7 @@ class Pair:
 
 
 class TimedRun:
-    """A run, with the seconds that it takes per frame."""
+    """A run that measures the seconds that it takes per frame."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._seconds, self._frames = run, 0.0, 0
@@ -76,7 +79,7 @@ class TimedRun:
         return self._run.frame(coarse)
 
     def spent(self) -> float:
-        """Mean seconds of the frames since the last call, so that a stride has no effect."""
+        """The mean seconds per frame since the last call, which do not depend on the stride of the evaluation."""
         seconds = self._seconds / max(1, self._frames)
         self._seconds, self._frames = 0.0, 0
         return seconds
@@ -90,11 +93,15 @@ def pairs_of(
     first: float = 0.0,
     runs: Mapping[str, StartRun] | None = None,
 ) -> Iterator[Pair]:
-    """The pairs of `simulations`, one after another, each with up to `past` frames before it; read one by one, so
-    memory does not grow.
+    """Iterate over the pairs of `simulations`, reading one at a time.
 
-    With a `stride` N, frames 0, N, 2N, ... each with the one after it, for the change from frame to frame, counted from
-    the fraction `first` of the frames on; the frames before only fill the history. `runs` start with each simulation.
+    Args:
+        simulations: evaluated one after another.
+        stride: with N, the pairs are frames 0, N, 2N, ..., each followed by the next frame, so that changes between
+            frames can be measured.
+        past: the most earlier coarse frames in `Pair.past`.
+        first: fraction of the frames of a simulation before the first pair; these frames only fill the history.
+        runs: start the runs of each simulation, by method.
     """
     if stride < 1:
         raise InputError("stride", f"{stride} is out of range", "give 1 or more")
@@ -120,5 +127,5 @@ def pairs_of(
 
 
 def is_evaluated(index: int, beginning: int, stride: int) -> bool:
-    """Whether `pairs_of` gives the frame `index`."""
+    """Whether `pairs_of` yields a pair for the frame `index`."""
     return index >= beginning and (index - beginning) % stride in (0, 1)

@@ -1,4 +1,4 @@
-"""Renderings of one simulation by all methods: side by side for a movie, and the figures of the pictures."""
+"""Renderings of the results of all methods for one simulation: pictures for a movie, and figures that compare them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from fluidsr.errors import escaped
 from fluidsr.evaluation.optical_flow import halved, optical_flow
 from fluidsr.frame import Frame
 
-Render = Callable[[Frame], np.ndarray]  # uint8 sRGB [h, w, 3] of a coarse or a fine frame
-Distance = Callable[[np.ndarray, np.ndarray], float]  # of two such pictures
-_COLUMNS, _CAPTION = 5, 22  # beside each other; pixels above each
+Render = Callable[[Frame], np.ndarray]  # renders a coarse or a fine frame as uint8 sRGB [h, w, 3]
+Distance = Callable[[np.ndarray, np.ndarray], float]  # compares two such pictures
+_COLUMNS = 5  # pictures side by side
+_CAPTION = 22  # height of the caption above each, in pixels
 _LUMA = np.array([0.2126, 0.7152, 0.0722]) / 255  # of sRGB, Rec. 709
 
 
 @dataclass
 class Rendered:
-    """The pictures of a simulation, one of each frame with all methods beside each other (uint8 `[h, w, 3]`), `fps` of
-    them a second, and the mean figures of each method."""
+    """The renderings of a simulation.
+
+    Attributes:
+        simulation: its name.
+        fps: pictures per second.
+        pictures: one for each frame, with all methods side by side, uint8 `[h, w, 3]`.
+        figures: the mean figures of each method.
+    """
 
     simulation: str
     fps: float = 24.0
@@ -36,17 +43,24 @@ def rendered(
     render: Render,
     perceptual: Distance | None = None,
 ) -> Rendered:
-    """Render consecutive `frames` of a simulation, each given by method, with the coarse frame and the reference.
+    """Render consecutive frames of a simulation and compare the pictures.
 
-    Every method has SSIM of the pictures' luma, tOF (the mean distance of the optical flow of two consecutive pictures
-    from that of the reference's; Chu et al. 2020) and, with `perceptual`, LPIPS.
+    The figures are the SSIM of the pictures' luma, tOF (the mean distance between the optical flows of two consecutive
+    pictures of the method and of the reference; Chu et al. 2020) and, with `perceptual`, LPIPS.
+
+    Args:
+        simulation: its name.
+        frames: for each frame the results of all methods, with the coarse frame (`coarse`) and the reference.
+        reference: the name of the reference.
+        render: renders a frame.
+        perceptual: LPIPS of two pictures; None if it is not available.
     """
     result = Rendered(simulation)
     sums: dict[str, dict[str, list[float]]] = {}
     flows, before = dict[str, np.ndarray](), dict[str, np.ndarray]()
-    for made in frames:
-        pictures = {method: render(frame) for method, frame in made.items()}
-        result.fps = 1 / made[reference].dt
+    for by_method in frames:
+        pictures = {method: render(frame) for method, frame in by_method.items()}
+        result.fps = 1 / by_method[reference].dt
         result.pictures.append(beside(pictures))
         lumas = {method: picture @ _LUMA for method, picture in pictures.items()}
         halves = {method: halved(luma) for method, luma in lumas.items()}  # a quarter of the time
@@ -55,23 +69,24 @@ def rendered(
         for method, luma in lumas.items():
             if method in (reference, "coarse"):
                 continue
-            each = sums.setdefault(method, {})
+            lists = sums.setdefault(method, {})
             similarity = metrics.structural_similarity(luma, lumas[reference], peak=1.0)
-            each.setdefault("render_ssim", []).append(similarity)
+            lists.setdefault("render_ssim", []).append(similarity)
             if before:
-                apart = np.linalg.norm(flows[method] - flows[reference], axis=0)
-                each.setdefault("tof", []).append(float(apart.mean()))
+                error = np.linalg.norm(flows[method] - flows[reference], axis=0)
+                lists.setdefault("tof", []).append(float(error.mean()))
             if perceptual is not None:
-                each.setdefault("lpips", []).append(perceptual(pictures[method], pictures[reference]))
+                lists.setdefault("lpips", []).append(perceptual(pictures[method], pictures[reference]))
         before = halves
     result.figures = {
-        method: {key: float(np.mean(values)) for key, values in each.items()} for method, each in sums.items()
+        method: {key: float(np.mean(values)) for key, values in lists.items()}
+        for method, lists in sums.items()
     }
     return result
 
 
 def beside(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Pictures of one size in rows of at most `_COLUMNS`, each under its name."""
+    """Combine pictures of the same size in rows of at most `_COLUMNS`, each below its name."""
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = next(iter(pictures.values())).shape[:2]
@@ -80,8 +95,8 @@ def beside(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
     sheet = Image.new("RGB", (columns * width, rows * (height + _CAPTION)), (15, 16, 19))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
-    for place, (name, picture) in enumerate(pictures.items()):
-        left, top = place % columns * width, place // columns * (height + _CAPTION)
+    for number, (name, picture) in enumerate(pictures.items()):
+        left, top = number % columns * width, number // columns * (height + _CAPTION)
         draw.text((left + width / 2, top + _CAPTION / 2), escaped(name)[:40], (205, 208, 214), font, "mm")
         sheet.paste(Image.fromarray(picture), (left, top + _CAPTION))
     return np.asarray(sheet)

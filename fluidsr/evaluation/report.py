@@ -20,7 +20,7 @@ _WORST = 3  # frames that are shown
 
 @dataclass(frozen=True)
 class Slices:
-    """The frame that is shown of a simulation, and each field on one plane of it, `[x, y]`."""
+    """A frame that the report shows: its index, and all fields on one plane of it, `[x, y]`."""
 
     index: int
     fields: dict[str, np.ndarray]
@@ -28,18 +28,29 @@ class Slices:
 
 @dataclass
 class Report:
-    """Figures of all methods on pairs of one `kind`; the evaluated model is `name`.
+    """The figures of all methods on pairs of one kind.
 
-    `frames`: one record per frame and method. `seconds`: per method, of all frames together; `multiply_adds` per fine
-    voxel. `worst`: of the simulations that came out worst, the log-spectrum error of `name` in their worst frame, and
-    that frame. `rendered`: the simulations that were rendered. `others`: the same on pairs of other kinds.
+    Attributes:
+        name: the evaluated method.
+        methods: all methods in the order of the report.
+        kind: of the pairs.
+        about: properties of the evaluation.
+        metrics: metrics of other packages, besides FIGURES.
+        frames: one record per frame and method.
+        seconds: total of all frames by method.
+        multiply_adds: per fine voxel, by method.
+        slices: of each simulation, the frame with the most detail.
+        detail: the energy in the upper octaves of these frames.
+        worst: of the worst simulations, the largest log-spectrum error of `name` and the frame with it.
+        rendered: the simulations that were rendered.
+        others: the reports on pairs of other kinds.
     """
 
     name: str
     methods: tuple[str, ...]
     kind: PairKind = "recorded"
     about: dict[str, Any] = field(default_factory=dict)
-    metrics: tuple[Metric, ...] = ()  # beside FIGURES
+    metrics: tuple[Metric, ...] = ()
     frames: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     multiply_adds: dict[str, float] = field(default_factory=dict)
@@ -71,13 +82,13 @@ class Report:
             sums[method] = sums.get(method, 0.0) + energies
 
     def add_worst(self, simulation: str, error: float, shown: Slices) -> None:
-        """Offer a frame for `worst`, which keeps those of the simulations that came out worst."""
+        """Add the worst frame of a simulation to `worst`, which keeps the worst simulations only."""
         self.worst[simulation] = (error, shown)
-        names = sorted(self.worst, key=lambda each: -self.worst[each][0])
-        self.worst = {each: self.worst[each] for each in names[:_WORST]}
+        names = sorted(self.worst, key=lambda name: -self.worst[name][0])
+        self.worst = {name: self.worst[name] for name in names[:_WORST]}
 
     def extend(self, other: Report) -> None:
-        """Add what a report of the same methods, on pairs of the same kind, has on other simulations."""
+        """Add the results of `other`, a report with the same methods and kind of pairs on other simulations."""
         self.frames += other.frames
         for method, seconds in other.seconds.items():
             self.seconds[method] = self.seconds.get(method, 0.0) + seconds
@@ -90,7 +101,7 @@ class Report:
 
     @property
     def simulations(self) -> list[str]:
-        """Names, in the order they were evaluated."""
+        """The names of the simulations in the order of their evaluation."""
         return list(dict.fromkeys(record["simulation"] for record in self.frames))
 
     def spectra(self, simulation: str) -> dict[str, np.ndarray]:
@@ -100,13 +111,14 @@ class Report:
         return {key: value if key == "frequencies" else value / count for key, value in sums.items()}
 
     def figures(self, method: str, simulation: str | None = None) -> dict[str, float]:
-        """Means over the frames of a simulation; without one, means over simulations of those.
+        """The mean figures of `method` over the frames of `simulation`; if that is None, the means over simulations of
+        their means.
 
-        What is not finite (the PSNR of an empty frame, say) is left out; NaN where nothing is left.
+        Values that are not finite, such as the PSNR of an empty frame, are left out; the mean of no values is NaN.
         """
         if simulation is None:
-            each = [self.figures(method, name) for name in self.simulations]
-            return {key: _mean([figures[key] for figures in each]) for key in self.columns}
+            by_simulation = [self.figures(method, name) for name in self.simulations]
+            return {key: _mean([figures[key] for figures in by_simulation]) for key in self.columns}
         records = [r for r in self.frames if (r["simulation"], r["method"]) == (simulation, method)]
         records += [
             r.figures[method] for r in self.rendered if r.simulation == simulation and method in r.figures
@@ -114,8 +126,8 @@ class Report:
         return {key: _mean([r[key] for r in records if key in r]) for key in self.columns}
 
     def rows(self) -> list[tuple[str, str, dict[str, float]]]:
-        """`(simulation, method, figures)`: the mean first, then each simulation; the reference's own phase
-        score closes each block."""
+        """The rows `(simulation, method, figures)` of the table: a block for the mean, then one for each simulation.
+        Each block ends with the reference."""
         blocks: list[str | None] = [None, *self.simulations]
         return [
             (block or "mean", method, self.figures(method, block))
@@ -124,12 +136,11 @@ class Report:
         ]
 
     def table(self) -> str:
-        """The main figures as text: the methods on average, then on each simulation; pairs of one kind after the
-        other."""
-        tables = [f"{report.kind} pairs\n{report._own_table()}" for report in self.kinds.values()]
-        return "\n\n".join(tables) if self.others else self._own_table()
+        """The main figures as a text table for each kind of pairs: the means, then each simulation."""
+        tables = [f"{report.kind} pairs\n{report._table_of_kind()}" for report in self.kinds.values()]
+        return "\n\n".join(tables) if self.others else self._table_of_kind()
 
-    def _own_table(self) -> str:
+    def _table_of_kind(self) -> str:
         shown = {key: figure for key, figure in self.columns.items() if figure.short}
         heads = ["simulation", "method", *(figure.heading for figure in shown.values())]
         lines = [heads]
@@ -144,17 +155,19 @@ class Report:
             return "  ".join(cells).rstrip()
 
         texts = [joined(line) for line in lines]
-        each = len(self.methods) + 1
-        blocks = ["\n".join(texts[1 + i : 1 + i + each]) for i in range(0, len(texts) - 1, each)]
+        rows_per_block = len(self.methods) + 1
+        blocks = [
+            "\n".join(texts[1 + i : 1 + i + rows_per_block]) for i in range(0, len(texts) - 1, rows_per_block)
+        ]
         return "\n".join([texts[0], "\n\n".join(blocks)])
 
     def shown(self, key: str, value: float) -> str:
-        """A figure with its digits; `-` where there is none."""
+        """The value of the figure `key` as text with its number of digits; `-` if it is not finite."""
         return f"{value:.{self.columns[key].digits}f}" if math.isfinite(value) else "-"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain values; what is not finite is None. The reports on pairs of other kinds
-        are under `others`."""
+        """Everything except the pictures, as plain values for JSON. Values that are not finite are None; the reports on
+        other kinds of pairs are under `others`."""
         document = {
             "about": self.about,
             "model": self.name,
@@ -188,7 +201,7 @@ class Report:
 
     @property
     def seconds_per_frame(self) -> dict[str, float]:
-        """By method."""
+        """The mean seconds per frame by method."""
         count = len({(record["simulation"], record["frame"]) for record in self.frames})
         return {method: total / count for method, total in self.seconds.items()}
 

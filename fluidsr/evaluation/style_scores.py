@@ -1,4 +1,5 @@
-"""Scores of fine smoke, and the directions in a latent code along which they grow (Shen et al. 2020, InterFaceGAN)."""
+"""Scores of fine smoke, and the directions in a latent code along which they increase (Shen et al. 2020,
+InterFaceGAN)."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ _UP = 1  # axis
 
 
 def enstrophy(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
-    """The enstrophy that buoyancy makes of the smoke: the mean square of its slope across gravity, per cell.
+    """The enstrophy that buoyancy would produce: the mean square of the density's horizontal slope, per cell.
 
-    A generator makes no velocity. In air whose buoyancy follows the density, vorticity grows by the horizontal slope of
-    the density (the baroclinic torque), and this is its mean square.
+    Generators do not output velocity. If buoyancy follows the density, vorticity grows with the horizontal slope of the
+    density (the baroclinic torque), and this is its mean square.
     """
     slopes = [np.diff(current, axis=axis) for axis in range(current.ndim) if axis != _UP]
     return float(sum(np.square(slope, dtype=np.float64).mean() for slope in slopes))
@@ -35,7 +36,7 @@ def mass(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> flo
 
 
 def height(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
-    """The height of the center of mass, 0 to 1 of the domain."""
+    """The height of the center of mass as a fraction of the domain's height."""
     others = tuple(axis for axis in range(current.ndim) if axis != _UP)
     profile = current.sum(others, dtype=np.float64)
     places = (np.arange(len(profile)) + 0.5) / len(profile)
@@ -43,8 +44,8 @@ def height(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> f
 
 
 def divergence(current: np.ndarray, previous: np.ndarray, velocity: np.ndarray) -> float:
-    """The divergence that the flow would need for the smoke to be carried as it is: the mean of
-    `|current - A(previous)|` over the mean density, per frame, with the coarse flow's advection A."""
+    """The change of the smoke that advection does not explain: the mean of `|current - A(previous)|` divided by the
+    mean density, per frame, with A the advection by the coarse flow."""
     change = np.abs(current - metrics.carried(previous, velocity)).mean(dtype=np.float64)
     return float(change / max(mass(current, previous, velocity), 1e-12))
 
@@ -59,10 +60,10 @@ SCORES: dict[StyleScore, Score] = {
 
 @dataclass(frozen=True)
 class Direction:
-    """A unit vector of a content along which a score grows.
+    """A direction in the content along which a score increases, a unit vector.
 
-    `r2`: the share of the score's variance over contents that the regression explains in frames that it has not seen;
-    `slope`: the relative change of the score along it, per unit, there.
+    `r2`: the share of the score's variance over contents that the regression explains in held-out frames. `slope`: the
+    relative change of the score per unit along the direction, in these frames.
     """
 
     vector: np.ndarray
@@ -71,11 +72,11 @@ class Direction:
 
 
 def direction(contents: np.ndarray, values: np.ndarray, frames: np.ndarray) -> Direction:
-    """The direction of a score: `values [n]` of the contents `[n, c]`, each measured in one of some `frames [n]`.
+    """Fit the direction of a score by ridge regression.
 
-    Values and contents are taken relative to their frame's mean; every fourth frame is held out. A score that is the
-    same for all contents has r2 0 and no slope.
-    """
+    `values [n]` are the scores of the `contents [n, c]`, measured in the frames with the numbers `frames [n]`. Values
+    and contents are taken relative to the means of their frame; every fourth frame is held out. A score that is the
+    same for all contents has an r2 of 0 and no slope."""
     relative, contents = np.empty(len(values)), contents.copy()
     for frame in np.unique(frames):
         of_frame = frames == frame
@@ -94,7 +95,7 @@ def direction(contents: np.ndarray, values: np.ndarray, frames: np.ndarray) -> D
 
 
 def _ridge(contents: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights of the contents, and the values' deviation."""
+    """The weights of the contents in a ridge regression, and the standard deviation of the values."""
     spread = float(values.std())
     if spread < 1e-9:  # rounding
         return np.zeros(contents.shape[1]), 0.0
@@ -103,9 +104,10 @@ def _ridge(contents: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]
     return weights, spread
 
 
-def without(vector: np.ndarray, held: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The unit vector nearest to `vector` across all of `held`; None where they are nearly all there is of it."""
-    for other in np.linalg.qr(np.stack(held, 1))[0].T if held else ():
+def without(vector: np.ndarray, directions: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The unit vector nearest to `vector` that is orthogonal to all `directions`; None if hardly anything of `vector`
+    is left."""
+    for other in np.linalg.qr(np.stack(directions, 1))[0].T if directions else ():
         vector = vector - (vector @ other) * other
     length = float(np.linalg.norm(vector))
     return vector / length if length > _LEFT else None
