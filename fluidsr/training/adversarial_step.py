@@ -24,17 +24,17 @@ from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
 
 @dataclass
 class MicroBatch:
-    """One batch of an update: single frames, and triplets (the same batch, a second one, or None)."""
+    """A part of an update's batch: single frames, and triplets of frames (the same batch, another one, or None)."""
 
     frames: TrainingBatch | None
     triplets: TrainingBatch | None
 
 
 class AdversarialStep:
-    """Runs training steps on `state`. Metrics are means over a step's updates, losses unweighted.
+    """Runs training steps on a TrainingState.
 
-    A loss or gradient that is not finite raises TrainingError. `complete` is False while some networks of a step
-    are updated and others are not: such a state must not be saved.
+    `complete` is False while only some networks of a step have been updated; such a state must not be saved. Raises
+    TrainingError for a loss or gradient that is not finite, before it reaches the weights.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class AdversarialStep:
         return discriminators is not None and self.state.step >= discriminators.start
 
     def seconds_by_phase(self) -> dict[str, float]:
-        """Seconds since `reset_clocks`: waiting for data, and each network's updates."""
+        """The seconds since `reset_clocks` by phase: waiting for data, and the updates of each network."""
         streams = [self.batches, *([self.triplets] if self.triplets else [])]
         return {"data": sum(stream.wait_seconds for stream in streams), **self._seconds}
 
@@ -82,7 +82,7 @@ class AdversarialStep:
             self.triplets.wait_seconds = 0.0
 
     def run(self) -> dict[str, float]:
-        """One complete step; values that are not finite never reach the weights. Returns its mean metrics."""
+        """Run one complete step. Returns the means of its metrics over the updates, with unweighted losses."""
         state = self.state
         state.generator.network.train()
         state.grow(state.step + 1)  # so the first stage, too, is trained in each of its steps
@@ -118,7 +118,14 @@ class AdversarialStep:
         update: int,
         metrics: dict[str, list[float]],
     ) -> None:
-        """One update of a discriminator, unless its gate is closed; its accuracy is measured either way."""
+        """Update a discriminator once, unless its gate is closed. Its accuracy is measured in both cases.
+
+        Args:
+            discriminator: to update.
+            micro_batches: of this update; the gradients are accumulated over them.
+            update: number of the update in this step.
+            metrics: values of this step by name, to which those of the update are appended.
+        """
         state, learns = self.state, discriminator.gate.open
         sums: dict[str, float] = defaultdict(float)
         with self._clock(discriminator.name):
@@ -159,7 +166,8 @@ class AdversarialStep:
     def _update_lazily(
         self, discriminator: DiscriminatorTrainer, micro_batches: Sequence[MicroBatch]
     ) -> float:
-        """The update that lazy R1 has to itself, as strong as the `every` others without it; returns R1, unweighted."""
+        """The update of lazy R1 regularisation, which compensates for the `every` updates without it. Returns R1,
+        unweighted."""
         assert discriminator.r1 is not None
         weight = discriminator.r1.every * discriminator.r1.weight / 2
         discriminator.optimizer.zero_grad()
@@ -174,7 +182,8 @@ class AdversarialStep:
         return mean
 
     def _apply(self, discriminator: DiscriminatorTrainer, label: str, loss: float) -> float:
-        """Apply a discriminator's gradients unless they or the loss are not finite; returns their norm."""
+        """Apply a discriminator's gradients and return their norm. Raises TrainingError if they or the loss are not
+        finite."""
         norm = discriminator.optimizer.all_reduce_and_clip(self.processes)
         self._check_finite(label, loss, norm)
         self.complete = False
@@ -188,7 +197,8 @@ class AdversarialStep:
         discriminators: dict[str, DiscriminatorTrainer],
         metrics: dict[str, list[float]],
     ) -> None:
-        """One update of the generator, with the discriminators' weights frozen."""
+        """Update the generator once, with the weights of the discriminators frozen. `metrics`: values of this step by
+        name, to which those of the update are appended."""
         state, optimizer = self.state, self.state.generator
         sums: dict[str, float] = defaultdict(float)
         with self._clock("generator"), _frozen([d.optimizer for d in discriminators.values()]):
@@ -238,7 +248,8 @@ class AdversarialStep:
             )
 
     def _generator_batches(self, frames: int, triplets: int) -> Iterator[MicroBatch]:
-        """The micro-batches of one generator update: draw `frames` of the one stream, `triplets` of the other."""
+        """The micro-batches of a generator update: the draw `frames` of the stream of frames, and the draw `triplets`
+        of the stream of triplets."""
         with_time = self.recipe.learns_from_time
         if self.frames_are_triplets:
             for batch in self._draw(self.batches, frames + triplets):
@@ -281,7 +292,7 @@ def _batch_of(discriminator: DiscriminatorTrainer, micro_batch: MicroBatch) -> T
 
 @contextmanager
 def _frozen(optimizers: Sequence[NetworkOptimizer]) -> Iterator[None]:
-    """Within, gradients pass through the networks and none is computed for their weights."""
+    """Inside the context gradients pass through the networks, but none are computed for their weights."""
     parameters = [p for optimizer in optimizers for p in optimizer.network.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(False)

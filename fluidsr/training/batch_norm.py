@@ -1,4 +1,4 @@
-"""Batch normalisation across processes (SyncBatchNorm), and statistics recalibrated for averaged weights."""
+"""Batch normalisation across processes (SyncBatchNorm), and recalibration of its statistics for averaged weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fluidsr.training.distributed import ProcessGroup
 
 
 class SyncBatchNorm(_BatchNorm):
-    """A batch norm whose statistics, while it trains, are those of the batches of all `processes` together.
+    """A batch norm that uses the statistics of the batches of all `processes` in training.
 
-    As torch's SyncBatchNorm, which runs on CUDA alone. Every process passes batches of one size, in one order.
-    It has the weights and buffers of the norm that it replaces.
+    It does what torch's SyncBatchNorm, which needs CUDA, does. All processes must pass batches of the same size in the
+    same order. It shares the weights and buffers of the norm that it replaces.
     """
 
     def __init__(self, norm: _BatchNorm, processes: ProcessGroup) -> None:
@@ -48,7 +48,7 @@ class SyncBatchNorm(_BatchNorm):
         return (centred * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
 
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics, as torch does: the variance without bias."""
+        """Update the running statistics as torch does, with the unbiased variance."""
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked += 1
@@ -57,7 +57,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 class _Mean(torch.autograd.Function):
-    """The mean of a tensor over the processes; so is its gradient, since their losses are averaged, too."""
+    """The mean of a tensor over the processes. Its gradient is averaged as well, like the losses of the processes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
@@ -76,9 +76,9 @@ def _mean(x: Tensor, size: int) -> Tensor:
 
 
 def convert_sync_batch_norm(network: nn.Module, processes: ProcessGroup) -> None:
-    """Make every batch norm of the network one over all processes; with a single process nothing changes.
+    """Replace all batch norms of the network by SyncBatchNorms, unless there is a single process.
 
-    Parameters and buffers stay the objects that they are, and keep their names.
+    Parameters and buffers remain the same objects with the same names.
     """
     if processes.size == 1:
         return
@@ -90,7 +90,7 @@ def convert_sync_batch_norm(network: nn.Module, processes: ProcessGroup) -> None
 
 @contextmanager
 def local_statistics(network: nn.Module) -> Iterator[None]:
-    """Within, the network's batch norms use this process's batches alone: the other processes pass none."""
+    """Inside the context the network's batch norms use the batches of this process only."""
     norms = [m for m in network.modules() if isinstance(m, SyncBatchNorm)]
     groups = [norm.processes for norm in norms]
     for norm in norms:
@@ -112,11 +112,11 @@ def has_running_statistics(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, passes: Iterable[Callable[[nn.Module], object]]) -> None:
-    """Recompute running means and variances as plain means over `passes`, each a batch through the network, with the
-    present weights.
+    """Recompute the running means and variances of the network as plain means over `passes`, each of which passes a
+    batch through it.
 
-    Averaged weights have never processed a batch, and the running statistics of the weights they are made from do
-    not fit them (Izmailov et al. 2018, section 3.3). The network ends in the mode it was in.
+    Averaged weights have never processed a batch, and the running statistics of the weights that were averaged do not
+    fit them (Izmailov et al. 2018, section 3.3). The mode of the network does not change.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     was, momenta = network.training, [m.momentum for m in norms]
@@ -133,7 +133,7 @@ def recalibrate(network: nn.Module, passes: Iterable[Callable[[nn.Module], objec
 
 @contextmanager
 def preserving_buffers(network: nn.Module) -> Iterator[None]:
-    """Forward passes within leave the network's buffers (running statistics, power iterations) unchanged."""
+    """Forward passes inside the context do not change the network's buffers (running statistics, power iterations)."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         yield

@@ -1,6 +1,6 @@
-"""BatchStream: which batch an update gets. TrainingBatch: a batch, and what several losses share of it.
+"""The batches of a training: BatchStream numbers them, and TrainingBatch computes what several losses need once.
 
-Batches are numbered, so that a resumed training draws the same ones as an uninterrupted one.
+As a batch is a function of its number, a resumed training draws the same ones as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from fluidsr.training.distributed import ProcessGroup
 
 
 class Sampler(Protocol):
-    """A source of batches. A batch must be a function of its number alone."""
+    """A source of batches. A batch must be a function of its number only."""
 
     def batch(self, step: int) -> PatchBatch: ...
 
 
 @dataclass
 class BatchStream:
-    """Batches of one sampler on the device: `draws` of them a step, each of `accumulate` micro-batches.
+    """The batches of one sampler, on a device. A step has `draws` draws of `accumulate` micro-batches each.
 
-    Numbers are dense, `((step * draws + draw) * accumulate + part) * processes + rank`: no batch is skipped or used
-    twice.
+    The number of a batch is `((step * draws + draw) * accumulate + part) * processes + rank`, so no batch is skipped or
+    used twice.
     """
 
     sampler: Sampler
@@ -44,7 +44,7 @@ class BatchStream:
     wait_seconds: float = field(default=0.0)  # seconds spent on waiting for batches
 
     def micro_batches(self, step: int, draw: int = 0) -> Iterator[PatchBatch]:
-        """The micro-batches of one draw of one step."""
+        """The micro-batches of the draw number `draw` in a step."""
         first = self.first_index(step) + draw * self.accumulate * self.processes.size
         for part in range(self.accumulate):
             yield self.batch_at(first + part * self.processes.size)
@@ -54,7 +54,7 @@ class BatchStream:
         return step * self.draws * self.accumulate * self.processes.size + self.processes.rank
 
     def batch_at(self, index: int) -> PatchBatch:
-        """The batch number `index`."""
+        """The batch with the number `index`."""
         started = time.perf_counter()
         batch = self.sampler.batch(index)
         self.wait_seconds += time.perf_counter() - started
@@ -94,38 +94,39 @@ class TrainingBatch:
 
     @property
     def triplet(self) -> tuple[slice, slice]:
-        """The three frames in the middle, of tensors `[B, T, ...]`, for what looks at three."""
+        """The index of the three middle frames in tensors `[B, T, ...]`."""
         return slice(None), slice(self.middle - 1, self.middle + 2)
 
     @property
     def density(self) -> Tensor:
-        """Coarse density, `[B, T, 1, *S]`."""
+        """The coarse density, `[B, T, 1, *S]`."""
         return self.coarse[:, :, :1]
 
     @cached_property
     def velocity(self) -> Tensor:
-        """In fine cells per frame, `[B, T, d, *(S * factor)]`."""
+        """The velocity on the fine grid, in fine cells per frame, `[B, T, d, *(S * factor)]`."""
         fine = fine_velocity(self.coarse.flatten(0, 1)[:, 1:], self.factor)
         return fine.unflatten(0, self.coarse.shape[:2])
 
     @cached_property
     def alignment(self) -> Alignment:
-        """Carries the frames before and after the middle one onto it."""
+        """Advects the frames before and after the middle one to it."""
         return Alignment(self.coarse[self.triplet][:, :, 1:], self.factor, dt=FRAME_STEP)
 
     def output(self, generator: nn.Module, *, cache: bool = False) -> Tensor:
-        """The generator's frames, `[B T, 1, *(S * factor)]`, float32; with `cache` they are kept for the next call."""
+        """The output of the generator, `[B T, 1, *(S * factor)]`, float32; with `cache` it is kept for the next
+        call."""
         return self._run(generator, cache=cache)[0]
 
     def mask(self, generator: nn.Module) -> Tensor:
-        """The mask of a generator that has one, `[B T, 1, *(S * factor)]`, float32; kept, as its frames are."""
+        """The mask of a generator that has one, `[B T, 1, *(S * factor)]`, float32; it is kept like the output."""
         mask = self._run(generator, cache=True)[1]
         assert mask is not None, "a loss on masks, and a generator without one"
         return mask
 
     def diversity(self, generator: nn.Module) -> Tensor:
-        """`losses.diversity` of the generator's frames and of those with another content, and as much else as
-        before."""
+        """`losses.diversity` between the generator's output and its output for other random content, with the same
+        motion and noise."""
         assert self.style is not None, "a loss on styles, and a generator without any"
         given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
         other = generator(*given, style=with_content(self.style, self._other)).float()
@@ -142,48 +143,48 @@ class TrainingBatch:
             outputs: list[Tensor] = []
             for at in range(self.coarse.shape[1]):
                 previous = self._carried(outputs[-1], at) if outputs else None
-                outputs.append(_ask(generator, [x[:, at] for x in given], previous))
+                outputs.append(_call_generator(generator, [x[:, at] for x in given], previous))
             output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            output = _ask(generator, [x.flatten(0, 1) for x in given], style=self.style)
+            output = _call_generator(generator, [x.flatten(0, 1) for x in given], style=self.style)
         frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
         return frames, mask
 
     def backward_pass(self, generator: nn.Module) -> Tensor:
-        """The output of a generator that reads its own last frame on the way back from the last frame, for all frames
-        but it, `[B, T - 1, 1, *(S * factor)]`. Only what is carried runs backwards; the coarse frames are what they
-        are."""
+        """The output of a generator that reads its own last frame, unrolled backwards from the last frame:
+        `[B, T - 1, 1, *(S * factor)]`, all frames but the last. Only the advection runs backwards; the coarse frames
+        and their velocity are the same."""
         given = [x for x in (self.coarse, self.history) if x is not None]
         outputs = [self.unflatten(self.output(generator, cache=True))[:, -1]]
         for at in reversed(range(self.coarse.shape[1] - 1)):
             previous = self._carried(outputs[-1], at, -FRAME_STEP)
-            outputs.append(_ask(generator, [x[:, at] for x in given], previous)[:, :1])
+            outputs.append(_call_generator(generator, [x[:, at] for x in given], previous)[:, :1])
         return torch.stack(outputs[:0:-1], 1)
 
     def _carried(self, output: Tensor, at: int, dt: float = FRAME_STEP) -> Tensor:
-        """The frame `output [B, 1 (+ mask), *(S * factor)]` carried to frame `at` of the sample."""
+        """The frame `output [B, 1 (+ mask), *(S * factor)]`, advected to the frame number `at` of the sample."""
         return advect(output[:, :1], self.velocity[:, at], dt)
 
     def unflatten(self, output: Tensor) -> Tensor:
-        """Frames of `output` sample by sample: `[B, T, 1, *(S * factor)]`."""
+        """Reshape `output` to `[B, T, 1, *(S * factor)]`."""
         return output.unflatten(0, self.coarse.shape[:2])
 
     @torch.no_grad()
     def fake(self, generator: nn.Module) -> Tensor:
-        """The generator's frames, `[B, T, 1, *(S * factor)]`, detached."""
+        """The generator's output, detached, `[B, T, 1, *(S * factor)]`."""
         return self.unflatten(self.output(generator)).detach()
 
 
-def _ask(
-    generator: nn.Module, given: list[Tensor], previous: Tensor | None = None, style: Style | None = None
+def _call_generator(
+    generator: nn.Module, inputs: list[Tensor], previous: Tensor | None = None, style: Style | None = None
 ) -> Tensor:
-    """The generator's frames, float32, and its mask as a second channel, where it has one."""
+    """Call the generator. Returns its output, float32, with its mask as a second channel if it has one."""
     more: dict[str, Any] = {"with_mask": True} if getattr(generator, "has_mask", False) else {}
     if previous is not None:
         more["previous"] = previous
     if style is not None:
         more["style"] = style
-    output: Tensor = generator(*given, **more)
+    output: Tensor = generator(*inputs, **more)
     return output.float()

@@ -1,4 +1,4 @@
-"""Training a Closure: what a coarse run needs after each frame, learned from closure pairs."""
+"""Training of a Closure, the corrector of coarse runs, on closure pairs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ EMPTY_DISTRIBUTION = 3e-4  # the same for the distance of distributions
 
 
 class Samples(Protocol):
-    """Where samples come from: any frame by `frame`, as recorded; `sample` draws one by a number alone."""
+    """The source of training samples. `frame` returns a recorded frame by its index; `sample` draws a random one, as a
+    function of `number` only."""
 
     def __len__(self) -> int: ...
 
@@ -150,9 +151,11 @@ def load_closure_recipe(name_or_path: str | Path, overrides: Sequence[str] = ())
 
 @dataclass(frozen=True)
 class ClosureProgress:
-    """Where training stands: `loss` is the mean since the last report, the share of the changes left unexplained
-    (summed over velocity and density where both are corrected); `validation` the same on held-out frames, None before
-    the first examination."""
+    """The progress of a training.
+
+    `loss` is the mean since the last report of the unexplained share of the changes (the sum of the shares of velocity
+    and density, if both are corrected). `validation` is the same on held-out frames, None before the first validation.
+    """
 
     step: int
     loss: float
@@ -160,10 +163,10 @@ class ClosureProgress:
 
 
 class ClosureTraining:
-    """A training in a folder: `run` starts it, or resumes it bit for bit where it was stopped.
+    """A training in a folder. `run` starts it, or resumes it so that the result is the same to the last bit.
 
-    `note` gets messages for the user: a damaged checkpoint was skipped, the learning rate jumps. Raises
-    InputError where the folder holds another training or only damaged checkpoints.
+    `note` is called with messages for the user, for example if a damaged checkpoint was skipped or the learning rate
+    changes suddenly. Raises InputError if the folder holds another training or only damaged checkpoints.
     """
 
     def __init__(
@@ -199,10 +202,12 @@ class ClosureTraining:
         minutes: float | None = None,
         on_progress: Callable[[ClosureProgress], None] | None = None,
     ) -> Closure:
-        """Train to the recipe's steps, or for `minutes` of this call. Returns the averaged network, ready for use.
+        """Train for the recipe's steps, or until `minutes` have passed in this call. Returns the averaged network,
+        ready for inference.
 
-        Raises TrainingError where the loss is not finite. What was reached is kept when it is interrupted: a signal
-        ends it after the step, a second one at once.
+        `samples` and `held_out` are the frames for training and validation; `on_progress` is called at every report. A
+        signal stops the training after the current step, a second one at once; the state is saved. Raises
+        TrainingError if the loss is not finite.
         """
         with StopRequest() as stop:
             self._run(stop, samples, held_out, minutes, on_progress)
@@ -330,8 +335,8 @@ def _load_init(network: Closure, name_or_path: str) -> None:
 
 
 def with_noise(state: Tensor, share: float, seed: int, number: int) -> Tensor:
-    """`state` with noise of `share` of each channel's deviation; the same for the same seed and number. Cells' solid
-    shares stay."""
+    """Add noise to `state [1, 2 + 2 dim, *S]`, with a standard deviation of `share` times that of each channel. The
+    solid shares do not change. The noise is a function of `seed` and `number`."""
     if share == 0:
         return state
     generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
@@ -362,8 +367,8 @@ def changed_by(correction: Correction, sample: ClosureSample) -> Change:
 
 
 def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tensor]:
-    """Mean square of what `change` leaves of the sample's changes, over the latter's own, in air with smoke about:
-    `velocity`, and `density` where that is changed, too."""
+    """The share of the sample's changes that `change` does not explain: the mean square of the difference relative to
+    that of the sample's change, in air near smoke. Keys: `velocity`, and `density` if it is corrected."""
     device = change.velocity.device
     state, air = sample.state.to(device), sample.air.to(device)
     weight = (state[:, :1] > 0).float() * air
@@ -380,8 +385,10 @@ def unexplained_shares(change: Change, sample: ClosureSample) -> dict[str, Tenso
 
 
 def energy_error(density_change: Tensor, sample: ClosureSample) -> Tensor:
-    """How far smoke, changed by `density_change [1, 1, *S]`, is from having the fine state's energy at wavelengths of 2
-    to 4 cells, by second differences along each axis: the sum over axes of the squared natural logarithm of the ratio.
+    """The error of the energy of the smoke at wavelengths of 2 to 4 cells, after `density_change [1, 1, *S]`.
+
+    The energy is that of second differences along each axis. The error is the sum over the axes of the squared natural
+    logarithm of its ratio to the energy of the fine state.
     """
     device = density_change.device
     state, air = sample.state.to(device), sample.air.to(device)
@@ -410,7 +417,7 @@ def unexplained_distribution(density_change: Tensor, sample: ClosureSample) -> T
 
 @torch.no_grad()
 def unexplained(network: Closure, samples: Samples, max_frames: int = 64) -> dict[str, float]:
-    """Means of `unexplained_shares` over up to `max_frames` of the samples, spread evenly."""
+    """The means of `unexplained_shares` over up to `max_frames` evenly spaced frames of the samples."""
     device = next(network.parameters()).device
     count = min(max_frames, len(samples))
     totals: defaultdict[str, float] = defaultdict(float)

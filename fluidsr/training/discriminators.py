@@ -1,4 +1,4 @@
-"""DiscriminatorTrainer: a discriminator with its optimizer, its input and the gate that pauses it."""
+"""DiscriminatorTrainer: a discriminator with its optimizer, its input, and the gate that pauses its updates."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ View = Callable[[TrainingBatch, Tensor], Tensor]
 
 @dataclass
 class DiscriminatorTrainer:
-    """`view(batch, frames)` is the discriminator's input for real or generated `frames [B, T, 1, *S]`; its first `held`
-    channels are the coarse frame."""
+    """A discriminator in training. `view(batch, frames)` is its input for real or generated `frames [B, T, 1, *S]`, the
+    first `held` channels of which are the coarse frame."""
 
     name: str
     optimizer: NetworkOptimizer
@@ -62,9 +62,9 @@ class DiscriminatorTrainer:
     def loss(
         self, batch: TrainingBatch, fake: Tensor, random: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss to minimise on one batch; its parts there, unweighted, and the accuracy.
+        """The loss on one batch with the generated frames `fake`, and its unweighted parts with the accuracy.
 
-        Real and generated frames pass separately, so that a batch norm sees one kind at a time, as published.
+        Real and generated frames are passed separately, so that a batch norm sees one kind at a time, as published.
         """
         real_input, fake_input = self.view(batch, batch.fine), self.view(batch, fake)
         real_logits = self.network(real_input)[0].float()
@@ -94,11 +94,11 @@ class DiscriminatorTrainer:
         return total, parts
 
     def mismatched_logits(self, batch: TrainingBatch) -> Tensor:
-        """The logits of real frames, each beside the coarse frame of the sample before it in the batch."""
+        """The logits of real frames that are paired with the coarse frame of the previous sample in the batch."""
         return self.logits(batch, batch.fine.roll(1, dims=0))
 
     def logits(self, batch: TrainingBatch, frames: Tensor) -> Tensor:
-        """The logits of `frames [B, T, 1, *(S * factor)]`, `[B, 1]`, float32; of slices, one each."""
+        """The logits of `frames [B, T, 1, *(S * factor)]`, float32, `[B, 1]` (or one for each slice)."""
         return self._logits(self.view(batch, frames)).float()
 
     def r1_loss(self, batch: TrainingBatch) -> Tensor:
@@ -113,13 +113,14 @@ class DiscriminatorTrainer:
 
     @property
     def r1_is_due(self) -> bool:
-        """Whether lazy R1 has its update next: after each `every` others."""
+        """Whether the next update is that of lazy R1 regularisation, which follows every `every` others."""
         if self.r1 is None or self.r1.every == 1:
             return False
         return self.optimizer.updates % (self.r1.every + 1) == self.r1.every
 
     def update(self, step: int, steps: int) -> None:
-        """Apply the gradients; hold the weights to the constraint after the first update and every `every` later."""
+        """Apply the gradients, and enforce the constraint on the weights after the first and then every `every`-th
+        update."""
         self.optimizer.update(step, steps)
         if self.constraint is None or (self.optimizer.updates - 1) % self.constraint.every:
             return
@@ -197,13 +198,13 @@ def _views(factor: int, options: Discriminators, pyramid: TemporalPyramid | None
 
 
 def _gate(options: Gate | BalanceGate, name: str) -> UpdateGate:
-    """A gate that is open at the start, where the discriminator is at chance."""
+    """The gate of the discriminator `name`, which is open at the start, when the discriminator is at chance."""
     start = 0.0 if isinstance(options, BalanceGate) else 0.5
     return UpdateGate(getattr(options, name), options.memory, start, options.kind)
 
 
 def _pyramid(recipe: Recipe, options: Discriminators) -> TemporalPyramid | None:
-    """How Dt samples a sequence; None where it reads three frames at full resolution."""
+    """The temporal pyramid of Dt; None if it reads three frames at full resolution."""
     temporal, patches = options.temporal, recipe.patches
     if temporal is None or temporal.levels == 1:
         return None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's rank among `size` equal ones."""
+    """The processes of a training: this one has the number `rank` of `size`."""
 
     rank: int = 0
     size: int = 1
@@ -44,7 +44,7 @@ class ProcessGroup:
         return [float(value) for value in tensor]
 
     def any(self, flag: bool, device: str) -> bool:
-        """Whether the flag is set in any process: all of them stop together or not at all."""
+        """Whether the flag is set in any process. The result is the same in all of them, so they stop together."""
         if self.size == 1:
             return flag
         flags = torch.tensor(float(flag), device=device)

@@ -1,6 +1,6 @@
-"""Examination of a training's discriminators: accuracies, and whether they use the coarse frame. No update is made.
+"""Examination of discriminators without updating them: their accuracies, and whether they use the coarse frame.
 
-Any single process may call these: they do not wait for the others.
+A single process may call these functions; they do not wait for other processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MATCHED_PAIRS = 64  # real samples on which `matched_auc` is measured
 def accuracies(
     state: TrainingState, batches: BatchStream, triplets: BatchStream | None, indices: Sequence[int]
 ) -> dict[str, float]:
-    """The discriminators' accuracies on the batches `indices` against the current generator."""
+    """The accuracies of the discriminators, by name, on the batches `indices` against the current generator."""
     sums: dict[str, float] = defaultdict(float)
     generator = state.generator.network
     generator.train()
@@ -49,9 +49,9 @@ def accuracies(
 
 @torch.no_grad()
 def matched_auc(state: TrainingState, batches: BatchStream, first: int) -> dict[str, float]:
-    """How well each discriminator that sees the coarse frame distinguishes real samples from those beside the coarse
-    frame of another sample: the area under the ROC curve, by name, on the batches from `first` on. Empty where a batch
-    has one sample."""
+    """How well discriminators that read the coarse frame distinguish real samples from real samples with the coarse
+    frame of another sample: the area under the ROC curve by name, on the batches from `first` on. Empty if a batch has
+    only one sample."""
     size = state.recipe.patches.batch
     conditional = [d for d in state.discriminators.values() if d.held]
     if size < 2 or not conditional:
@@ -69,6 +69,6 @@ def matched_auc(state: TrainingState, batches: BatchStream, first: int) -> dict[
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Within, batch norms use this process's batches alone, and the network's buffers end unchanged."""
+    """Inside the context batch norms use the batches of this process only, and the network's buffers do not change."""
     with preserving_buffers(network), local_statistics(network):
         yield

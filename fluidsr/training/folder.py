@@ -1,4 +1,4 @@
-"""A training's folder: which files in it are the training's own, who owns it, and whose checkpoint it holds."""
+"""The folder of a training: which of its files belong to the training, and which process and recipe own it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _RESUMABLE |= {"summary", "limits", "loggers", "strength", "singular_values"}
 
 
 def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
-    """Make the folder and own it, for the training of the model `name`; what one that was killed left unfinished is
-    removed. With `overwrite` an earlier training in it is removed, and no file beside it.
+    """Create the folder for the training of the model `name` and take ownership of it.
 
-    Under `torchrun` the first process owns it; None in the others. Raises InputError where it cannot be written,
-    RunError where another process trains there.
+    Unfinished files of a killed training are removed. With `overwrite` an earlier training in the folder is removed,
+    but no other files. Under `torchrun` only the first process owns the folder; the others get None. Raises InputError
+    if the folder cannot be written, RunError if another process trains in it.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(str(folder), "is a file", "give a folder as `output`")
@@ -50,8 +50,8 @@ def own(folder: Path, name: str, *, overwrite: bool) -> Ownership | None:
 
 
 def check_same_training(folder: Path, record: Mapping[str, Any], recipe: BaseModel, seed: int) -> None:
-    """Raise InputError unless the checkpoint of `record` in the folder is of this recipe and seed; length and reporting
-    may differ. A recipe saved before a key was added has its default."""
+    """Raise InputError unless the `record` of the checkpoint in the folder has this recipe and seed. The length of the
+    training and its reporting may differ; keys that are missing in an older recipe have their defaults."""
     full = type(recipe).model_validate(record["recipe"])
     saved = {"seed": record["seed"], **_flat(full.model_dump(mode="json"))}
     current = {"seed": seed, **_flat(recipe.model_dump(mode="json"))}
@@ -88,7 +88,7 @@ def _remove_training(folder: Path, name: str) -> None:
 
 
 def _names(checkpoint: Path) -> set[str]:
-    """The names of the models whose training is in the folder: one of another recipe is overwritten, too."""
+    """The names of the models whose training is in the folder, which may be of another recipe."""
     names = set()
     for file in (checkpoint, checkpoints.previous(checkpoint)):
         with suppress(checkpoints.Damaged, KeyError, TypeError):

@@ -13,10 +13,10 @@ class Growing(Section):
     steps: int = Field(ge=1, description="Steps in which a stage is mixed in, and in which it then settles")
 
     def stages_at(self, step: int) -> float:
-        """Stages in use at the end of `step` steps: whole numbers where none is being mixed in."""
+        """The number of stages in use after `step` steps; not a whole number while a stage is being blended in."""
         done, within = divmod(step, 2 * self.steps)
         return done + min(1.0, within / self.steps)
 
     def steps_of(self, stages: int) -> int:
-        """Steps until all of `stages` are in use and have settled."""
+        """The number of steps until all `stages` are in use and have been trained for as long."""
         return 2 * self.steps * stages

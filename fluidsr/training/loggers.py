@@ -1,6 +1,6 @@
-"""Loggers: where the curves and sample images of a training go beside `metrics.jsonl`.
+"""Loggers record the curves and sample images of a training in addition to `metrics.jsonl`.
 
-TensorBoard's file is written where TensorBoard is installed (the extra `train`); a recipe's `loggers` names others.
+TensorBoard's files are written if TensorBoard is installed (the extra `train`); a recipe's `loggers` adds others.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ _opened = itertools.count()
 
 
 class Logger:
-    """The base class. One is made when a training starts or resumes, in the main process only.
+    """The base class of loggers. One is created when a training starts or resumes, in the main process only.
 
-    `folder` is the training's; `start` the step it resumes from, 0 for a new one: records of later steps, of a run that
-    was stopped, are superseded. `recipe` is the resolved recipe, plain values.
+    Args:
+        folder: of the training.
+        start: the step from which it resumes, 0 for a new one. Records of later steps, from before it was stopped, are
+            superseded.
+        recipe: the resolved recipe as plain values.
     """
 
     name: ClassVar[str]
@@ -36,7 +39,7 @@ class Logger:
         raise NotImplementedError
 
     def add_scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Record values of one step, by names such as `training/absolute` and `validation/psnr`."""
+        """Record the values of a step, with names such as `training/absolute` and `validation/psnr`."""
         raise NotImplementedError
 
     def add_image(self, step: int, name: str, pixels: np.ndarray) -> None:
@@ -44,15 +47,16 @@ class Logger:
         raise NotImplementedError
 
     def close(self) -> None:
-        """The training ends, well or not."""
+        """Called when the training ends, successfully or not."""
         raise NotImplementedError
 
 
 class TensorBoard(Logger):
-    """TensorBoard's event files. Written at once and by the caller: the thread of TensorBoard's own writer would print
-    a traceback where the disk is full, and lose what it holds where the process is killed.
+    """Writes TensorBoard's event files.
 
-    The records of steps after `start`, of a run that was resumed there, are marked as superseded.
+    Events are written immediately by the caller. The thread of TensorBoard's own writer would print a traceback if the
+    disk is full, and lose pending events if the process is killed. Records of steps after `start`, from before the
+    training was resumed, are marked as superseded.
     """
 
     name = "tensorboard"
@@ -98,10 +102,10 @@ class TensorBoard(Logger):
 
 
 class WeightsAndBiases(Logger):
-    """A run of Weights & Biases (the extra `wandb`), which is logged to the account of `wandb login`.
+    """Logs to Weights & Biases (the extra `wandb`), with the account of `wandb login`.
 
-    The run has the training folder's name and is resumed with the training. `WANDB_MODE=offline` keeps it here.
-    """
+    The run has the name of the training's folder and is resumed with the training. `WANDB_MODE=offline` keeps it on
+    this machine."""
 
     name = "wandb"
 
@@ -138,7 +142,7 @@ LOGGERS: Registry[Logger] = Registry("fluidsr.loggers", Logger, (TensorBoard, We
 
 
 def open_loggers(names: tuple[str, ...], folder: Path, start: int, recipe: Mapping[str, Any]) -> list[Logger]:
-    """The loggers of a recipe, and TensorBoard's where it is installed. Raises InputError for a missing one."""
+    """Create the loggers called `names`, and TensorBoard's if it is installed. Raises InputError for a missing one."""
     kinds = [LOGGERS.resolve(name) for name in names]
     if TensorBoard not in kinds and _has_tensorboard():
         kinds.insert(0, TensorBoard)

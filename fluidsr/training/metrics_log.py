@@ -14,10 +14,10 @@ from fluidsr.training.loggers import Logger
 
 
 class MetricsLog:
-    """Appends records to `folder/metrics.jsonl`, and hands them to `loggers`.
+    """Appends records to `folder/metrics.jsonl` and passes them to `loggers`.
 
-    Opened at step `start` of a resumed run, it first drops the records of later steps, which will be made again;
-    `validation` is what was recorded of that step, None if nothing was.
+    When a training is resumed at step `start`, the records of later steps are dropped, as these steps are repeated.
+    `validation` is the recorded validation of that step; None if there is none.
     """
 
     def __init__(self, folder: Path, start: int, loggers: Sequence[Logger] = ()) -> None:
@@ -33,7 +33,7 @@ class MetricsLog:
         self._loggers = loggers
 
     def write(self, step: int, group: str, values: Mapping[str, float]) -> None:
-        """One record, `{"step": ..., "group": ..., **values}`; `group` is `training`, `validation` or
+        """Append the record `{"step": ..., "group": ..., **values}`. `group` is `training`, `validation` or
         `singular_values`."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -44,7 +44,7 @@ class MetricsLog:
             logger.add_scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def records(self, group: str) -> list[tuple[int, dict[str, float]]]:
-        """The step and values of every record of a group so far."""
+        """The steps and values of all records of a group so far."""
         found = [json.loads(line) for line in _lines(self.path)]
         return [(record["step"], _values(record)) for record in found if record.get("group") == group]
 
@@ -91,7 +91,7 @@ def _values(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _step(line: str) -> float:
-    """A record's step; infinity, so that it is dropped, for a line that a crash cut off."""
+    """The step of a record; infinity for a line that a crash has cut off, so that it is dropped."""
     try:
         record: Any = json.loads(line)
         return int(record["step"])

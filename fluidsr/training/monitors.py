@@ -1,5 +1,5 @@
-"""Monitors of a training: UpdateGate pauses a discriminator that wins, DivergenceMonitor stops a diverged run,
-SingularValueMonitor warns of a collapse, EarlyStopping ends one that gets no better."""
+"""Monitors of a training: UpdateGate pauses a discriminator that is too strong, DivergenceMonitor stops a training that
+diverges, SingularValueMonitor warns of a collapse, and EarlyStopping stops a training that no longer improves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class UpdateGate:
-    """The running mean of a figure that shows how far one discriminator is ahead, and the bound above which its update
-    is skipped.
+    """Skips the updates of a discriminator while the running mean of a figure exceeds a bound.
 
-    `figure` is `accuracy`, or `balance`, the mean of log D of real samples less that of generated ones (Chu et al.
-    2020). It starts at chance, 1/2 and 0, and is still measured while the gate is closed, so that it can open again.
-    `bound` None: always open. `memory` is the decay of the running mean.
+    `figure` is `accuracy`, or `balance`: the mean of log D over real samples less that over generated ones (Chu et al.
+    2020). The running mean, with the decay `memory`, starts at chance (1/2 or 0) and is also updated while the gate is
+    closed, so that it can open again. With `bound` None the gate is always open.
     """
 
     bound: float | None
@@ -34,9 +33,9 @@ class UpdateGate:
 
 @dataclass
 class DivergenceMonitor:
-    """Reports divergence: the running mean of a loss, with decay `memory`, above `bound` times its lowest value.
+    """Reports divergence if the running mean of a loss, with the decay `memory`, exceeds `bound` times its minimum.
 
-    `bound` None: never. The first `1 / (1 - memory)` losses only fill the mean.
+    With `bound` None it never does. The first `1 / (1 - memory)` losses only initialise the mean.
     """
 
     bound: float | None
@@ -46,7 +45,7 @@ class DivergenceMonitor:
     count: int = 0
 
     def update(self, loss: float) -> bool:
-        """Include one loss; True where the training has diverged."""
+        """Include a loss. Returns whether the training has diverged."""
         self.count += 1
         share = max(1 - self.memory, 1 / self.count)
         self.mean += share * (loss - self.mean)
@@ -57,10 +56,11 @@ class DivergenceMonitor:
 
 
 class SingularValueMonitor:
-    """Warns of layers whose largest singular value leaves the second behind: their ratio is `growth` times what it was
-    within the last `window` steps. Such a spike precedes collapse (Brock et al. 2019, section 4.1).
+    """Warns of layers in which the ratio of the largest singular value to the second one has grown by the factor
+    `growth` within the last `window` steps. Such a spike precedes collapse (Brock et al. 2019, section 4.1).
 
-    Values are called `LAYER/1`, `LAYER/2`, ..., from the largest down; `records` are earlier ones, with their steps.
+    The values of a layer are called `LAYER/1`, `LAYER/2`, ..., in descending order. `records`: the steps and values of
+    earlier records.
     """
 
     def __init__(
@@ -72,8 +72,7 @@ class SingularValueMonitor:
             self.update(step, values)
 
     def update(self, step: int, values: Mapping[str, float]) -> list[str]:
-        """Include the values of one step; returns a line for each layer that spikes, whose statistics then start
-        again."""
+        """Include the values of a step. Returns a message for each layer with a spike, and resets its statistics."""
         lines = []
         for name, largest in values.items():
             layer, _, rank = name.rpartition("/")
@@ -95,10 +94,10 @@ class SingularValueMonitor:
 
 @dataclass
 class EarlyStopping:
-    """Finds the best validation, by the smallest `absolute`, and when there has been none for `patience` validations.
+    """Finds the validation with the smallest `absolute`, and stops when `patience` validations have not improved it.
 
-    `patience` None: it does nothing. `first` are the metrics of the first validation, `best` those of the best one, at
-    `best_step`; `last_step` is that of the latest.
+    With `patience` None it does nothing. `first` are the metrics of the first validation, `best` those of the best one,
+    at `best_step`; `last_step` is the step of the latest one.
     """
 
     patience: int | None
@@ -114,7 +113,7 @@ class EarlyStopping:
         return self.patience is not None and self.waited >= self.patience
 
     def update(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Include the validation of a step, once; True where it is the best so far."""
+        """Include the validation of a step, unless it has been included. Returns whether it is the best so far."""
         if self.patience is None or step <= self.last_step:
             return False
         self.last_step = step

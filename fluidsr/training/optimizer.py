@@ -35,7 +35,7 @@ class NetworkOptimizer:
 
     @property
     def updates(self) -> int:
-        """How often the weights were updated, in the trainings that this one resumes too."""
+        """The number of updates of the weights, including those before the training was resumed."""
         return max((int(state["step"]) for state in self.optimizer.state.values()), default=0)
 
     def all_reduce_and_clip(self, processes: ProcessGroup) -> float:
@@ -55,14 +55,14 @@ class NetworkOptimizer:
         self.optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """All that a checkpoint needs, by name: weights, buffers, moments."""
+        """The tensors for a checkpoint by name: weights, buffers, and moments."""
         yield from named_tensors(self.network)
         for name, parameter in self.network.named_parameters():
             for moment, value in self.optimizer.state.get(parameter, {}).items():
                 yield f"{moment}.{name}", value
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `tensors` gave. Raises KeyError where one is missing, RuntimeError for a wrong shape."""
+        """Load what `tensors` has returned. Raises KeyError if one is missing, RuntimeError for a wrong shape."""
         copy_tensors(self.network, tensors)
         names = [name for name, _ in self.network.named_parameters()]
         kinds = MOMENTS[self.options.kind]
@@ -86,7 +86,7 @@ def named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def copy_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy what `named_tensors` gave into the network."""
+    """Copy the tensors of `named_tensors` to the network."""
     for name, tensor in named_tensors(network):
         tensor.copy_(tensors[name])
 
@@ -98,16 +98,16 @@ def tensors_of(owner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move averaged weights towards those that `network` has after `step` steps; `decay` is the share that stays, less
-    in the first steps, when weights change most."""
+    """Update the exponential moving average of the weights of `network`, after `step` steps. `decay` is the share of
+    the old average; it is smaller in the first steps, when weights change most."""
     decay = min(decay, (1 + step) / (10 + step))
     for mean, now in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)
 
 
 def rate_change(options: Rate, step: int, planned: int, steps: int) -> str:
-    """The message to the user when a training that was planned for `planned` steps continues at `step` for `steps`;
-    empty where the learning rate hardly changes by that."""
+    """A message for the user if the learning rate jumps because a training that was planned for `planned` steps
+    continues at `step` with a total of `steps`; empty if it hardly changes."""
     if planned == steps or not 0 < step < steps:
         return ""
     before, after = learning_rate(options, step - 1, planned), learning_rate(options, step, steps)
@@ -125,8 +125,9 @@ def all_finite(*values: float) -> bool:
 
 
 def lazy_rate(options: Rate, every: int) -> Rate:
-    """The rate and moments of an optimizer that gets an update of a regulariser's own after every `every` others, so
-    that it forgets as fast as without (Karras et al. 2020, StyleGAN2, appendix B). With 1 there is no such update."""
+    """The learning rate and moments of an optimizer with a separate update for a regulariser after every `every`
+    others, adapted so that its memory is as long as without (Karras et al. 2020, StyleGAN2, appendix B). With 1 there
+    is no separate update."""
     if every == 1:
         return options
     share = every / (every + 1)
@@ -139,11 +140,11 @@ _POWER = 1.1  # of the published decay
 
 
 def learning_rate(options: Rate, step: int, steps: int) -> float:
-    """The rate of step `step` (from 0) of `steps`: linear warm-up, then `options.decay` to the final fraction.
+    """The learning rate of step `step` (from 0) of `steps`: a linear warm-up, then `options.decay` to the final
+    fraction.
 
-    `cosine` is half a wave from the end of the warm-up on. `polynomial` is tempoGAN's (Xie et al. 2018): the
-    first half of the steps at full rate, then `(1 - t)^1.1` for `t` from 0 to 1. `constant` stays where the warm-up
-    ends.
+    `cosine` is half a wave that starts after the warm-up. `polynomial` is tempoGAN's (Xie et al. 2018): the full rate
+    for the first half of the steps, then `(1 - t)^1.1` for `t` from 0 to 1. `constant` does not decay.
     """
     if step < options.warmup_steps:
         return options.learning_rate * (step + 1) / options.warmup_steps

@@ -1,4 +1,4 @@
-"""The training loop: step, report, validate, save. A signal ends it after the current step; it can be resumed."""
+"""The training loop, which steps, reports, validates and saves. A signal stops it after a step; it can be resumed."""
 
 from __future__ import annotations
 
@@ -91,24 +91,35 @@ def train(
     on_progress: Callable[[TrainingProgress], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> TrainReport:
-    """Train a generator into the folder `output`, or resume the training that is there.
+    """Train a generator in the folder `output`, or resume the training in it.
 
-    `steps` replaces the recipe's count (and stretches the learning-rate schedules). After `minutes` of this call
-    training stops early; call again to resume. `validation` and `pictures` are called with the averaged generator,
-    ready for inference, and gives `absolute` among its metrics where the recipe has `patience`; a picture is
-    `uint8 [height, width, 3]`. The discriminators' accuracies are measured on
-    `held_out` and on batches of `sources`. `data` and `commit` go into the model card. `on_note` gets what the user
-    should know: a damaged checkpoint was skipped, the learning rate jumps.
+    Args:
+        recipe: how to train.
+        sources: samplers of the training data.
+        output: folder for the results.
+        validation: returns metrics of the averaged generator, which it gets ready for inference; they must include
+            `absolute` if the recipe has `patience`.
+        pictures: returns sample images of that generator, `uint8 [height, width, 3]`.
+        held_out: samplers of held-out data, on which the accuracies of the discriminators are measured.
+        steps: replaces the number of steps of the recipe; learning-rate schedules are stretched accordingly.
+        minutes: time after which this call stops; call again to resume.
+        device: torch device.
+        seed: of weights and random numbers.
+        data: properties of the data for the model card.
+        commit: commit of the code for the model card.
+        on_progress: is called at every report.
+        on_note: is called with messages for the user, for example if a damaged checkpoint was skipped.
 
-    On return `output` holds `NAME.safetensors` (the averaged weights, with `patience` the best of them, with their
-    card), `NAME.md`, where there are any `discriminators.safetensors`, from which a training with this `init`
-    continues, `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped and
-    resumed ends in the same weights, bit for bit, as an uninterrupted one; Ctrl-C, SIGTERM and SIGHUP finish the
-    current step. The checkpoint before the last is kept, and taken where the last is damaged. Under `torchrun` training
-    is data-parallel: each process draws its own batches, gradients are averaged, the main process writes the files.
+    On return `output` holds `NAME.safetensors` (the averaged weights, or the best of them if the recipe has `patience`,
+    with their card), `NAME.md`, `discriminators.safetensors` (if there are any; a training with this `init` continues
+    from them), `checkpoint.safetensors`, `metrics.jsonl`, `tensorboard/` and `samples/`. A training that was stopped
+    and resumed ends with the same weights, to the last bit, as an uninterrupted one. Ctrl-C, SIGTERM and SIGHUP stop it
+    after the current step. The previous checkpoint is kept, and used if the last one is damaged. Under `torchrun` the
+    training is data-parallel: each process draws its own batches, gradients are averaged, and the main process writes
+    the files.
 
-    Raises TrainingError where a loss or its gradient is not finite or the training diverges, with the last
-    good state saved; InputError where `output` holds another training.
+    Raises TrainingError if a loss or its gradient is not finite or the training diverges, after saving the last good
+    state, and InputError if `output` holds another training.
     """
     if steps is not None:
         recipe = Recipe.model_validate({**recipe.model_dump(), "steps": steps})
@@ -199,7 +210,8 @@ class Trainer:
         )
 
     def _loop(self, stop: StopRequest, before: float, started: float, minutes: float | None) -> None:
-        """Take steps until all are taken, the time is over or a signal stops it; on return the state is saved."""
+        """Run steps until all are done, the time is over, or a signal stops the training. On return the state is
+        saved."""
         state, recipe = self.state, self.recipe
         try:
             self._reset_clock()
@@ -226,7 +238,7 @@ class Trainer:
             raise
 
     def _examine(self) -> None:
-        """Validate and draw samples where they are due at this step."""
+        """Validate, and write sample images, if they are due at this step."""
         step, recipe = self.state.step, self.recipe
         if step % recipe.validate_every == 0 and self.validated != step:
             self._validate()
@@ -240,7 +252,7 @@ class Trainer:
         self.adversarial_step.reset_clocks()
 
     def _report(self) -> None:
-        """Write means since the last report to the log, and pass them to the caller."""
+        """Log the means since the last report, and pass them to `on_progress`."""
         step, (last_time, last_step) = self.state.step, self.reported
         elapsed = max(1e-9, time.monotonic() - last_time)
         steps_per_second = max(1, step - last_step) / elapsed
@@ -291,8 +303,9 @@ class Trainer:
         self._reset_clock()
 
     def _examine_discriminators(self, held_out: Sources) -> dict[str, float]:
-        """Accuracies on the next training batches and on held-out ones: far apart, a discriminator has memorised. And
-        whether it distinguishes matched pairs of a coarse and a fine frame from shuffled ones."""
+        """The accuracies of the discriminators on the next training batches and on held-out ones (a large difference
+        means that a discriminator has memorised the data), and how well they distinguish matching pairs of coarse and
+        fine frames from shuffled ones."""
         state, batches, triplets = self.state, self.adversarial_step.batches, self.adversarial_step.triplets
 
         def stream(sampler: Sampler) -> BatchStream:
@@ -325,7 +338,7 @@ class Trainer:
         self._reset_clock()
 
     def _save(self) -> None:
-        """Save the state, unless a step is half done: then the last file stays. A second time it is saved already."""
+        """Save the state, unless it has been saved already or a step is incomplete."""
         if (
             not (self.processes.is_main and self.adversarial_step.complete)
             or self._saved_at == self.state.step
@@ -335,10 +348,10 @@ class Trainer:
         self._saved_at = self.state.step
 
     def _inference_model(self, *, best: bool = False) -> Generator:
-        """The averaged generator, or the best one there was, ready for inference; a copy, since the average changes
-        further from unfolded weights.
+        """A copy of the averaged generator, or of the best one so far, ready for inference. (Folding changes the
+        weights, and the average continues from unfolded ones.)
 
-        Where it has batch norms, their statistics are recalibrated on the first batches of the training.
+        The statistics of its batch norms, if any, are recalibrated on the first batches of the training.
         """
         model = copy.deepcopy(self.state.ema)
         if best:
