@@ -92,7 +92,7 @@ def test_a_good_method_beats_interpolation_in_every_figure(report: Report) -> No
     assert report.figures("reference")["phase"] > 0
 
 
-def test_means_are_over_simulations_and_leave_out_what_is_not_finite() -> None:
+def test_means_are_over_simulations_and_skip_values_that_are_not_finite() -> None:
     report = Report("m", ("m",))
     report.add("a", 0, "m", {"psnr": 10.0})
     report.add("a", 1, "m", {"psnr": float("inf")})
@@ -132,9 +132,7 @@ def test_the_files_are_whole_and_the_page_stands_alone(report: Report, tmp_path:
         write(report, tmp_path / "file" / "out")
 
 
-def test_numbers_appear_when_all_else_is_there(
-    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_json_is_written_last(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that is stopped before is not refused when it is started again."""
     put, seen = report_files._put, []
     monkeypatch.setattr(
@@ -287,7 +285,7 @@ def _grey(frame: Frame) -> np.ndarray:
     return np.repeat((255 * np.clip(large, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def test_renderings_tell_what_is_right_from_what_lags() -> None:
+def test_rendered_figures_rank_the_reference_above_delayed_frames() -> None:
     def moved(by: float) -> Frame:
         smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((48, 48)), 3)
         smooth = (smooth - smooth.min()) / np.ptp(smooth)

@@ -36,7 +36,7 @@ def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(3100)]
 
 
-def test_what_is_wrong_is_one_line(reported: dict) -> None:
+def test_errors_are_one_line(reported: dict) -> None:
     for case, needle in {
         "wrong path": "nowhere: is not a program; set its path in the add-on's preferences",
         "wrong program": "the worker has ended",

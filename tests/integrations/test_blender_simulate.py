@@ -31,7 +31,7 @@ def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return {**result, "folder": folder, "check": (checked.returncode, checked.stderr)}
 
 
-def test_what_is_wrong_is_one_line(reported: dict) -> None:
+def test_errors_are_one_line(reported: dict) -> None:
     for case, needle in {
         "wrong path": "nowhere: is not a program; set its path in the add-on's preferences",
         "no sources": "no flow object emits in the domain; give an object Fluid > Flow",

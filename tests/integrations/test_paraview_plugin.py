@@ -79,7 +79,7 @@ def test_the_filter_gives_what_the_generator_does_in_the_same_box(plugin, files:
     np.testing.assert_allclose(bounds[:, 1] + half, (1.6, 2.5, 3.4), rtol=1e-6)
 
 
-def test_what_is_wrong_is_one_line(plugin, files: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(plugin, files: Path, tmp_path: Path) -> None:
     (tmp_path / "bad_1.vdb").write_bytes(b"no vdb")
     reader = plugin.Reader()
     reader.SetFileName(str(tmp_path / "bad_1.vdb"))

@@ -83,7 +83,7 @@ def test_a_change_depends_on_nothing_beyond_the_receptive_radius(dim: int) -> No
 
 @pytest.mark.parametrize("periodic", [(False, False), (True, False)])
 @torch.no_grad()
-def test_what_is_computed_around_the_smoke_is_what_is_computed_everywhere(periodic: tuple[bool, ...]) -> None:
+def test_the_correction_around_the_smoke_equals_that_of_the_whole_grid(periodic: tuple[bool, ...]) -> None:
     closure, given = network(2), state(2, 40)
     given[:, 0] = 0.0
     assert not any(each.any() for each in closure.around_smoke(given, periodic))

@@ -27,7 +27,7 @@ def test_most_of_the_lost_smoke_comes_back(dim, factor):
     assert abs(projected.mean() - mass) < 0.3 * abs(fine.mean() - mass)
 
 
-def test_a_consistent_field_stays_as_it_is_and_emptiness_empty():
+def test_back_projection_keeps_consistent_fields_and_empty_air():
     fine = torch.rand(1, 1, 24, 24, dtype=torch.float64)
     fine[..., 12:] = 0
     coarse = downsample(fine, 4)
@@ -36,7 +36,7 @@ def test_a_consistent_field_stays_as_it_is_and_emptiness_empty():
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_it_reaches_as_far_as_it_says(factor):
+def test_back_projection_reads_the_stated_radius(factor):
     n = 2 * BACK_PROJECTION_RADIUS + 3
     fine = (torch.rand(1, 1, n * factor, n * factor, dtype=torch.float64) + 1).requires_grad_(True)
     coarse = torch.full((1, 1, n, n), 1.5, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_its_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda a, b: back_project(a, b, 2), (fine, coarse))
 
 
-def test_it_is_a_generators_last_layer_and_costs_little():
+def test_back_projection_is_the_last_layer_and_adds_few_operations():
     torch.manual_seed(0)
     sizes = {"dim": 3, "width": 48, "blocks": 3}
     plain = build("SmokeGenerator", **sizes)

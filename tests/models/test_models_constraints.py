@@ -65,7 +65,7 @@ def test_the_operator_norm_of_a_matrix_is_its_largest_singular_value():
 
 
 @pytest.mark.parametrize(("dim", "bounds"), [(2, (1 / 2, 1 / 4)), (3, (8**-0.5, 1 / 8))])
-def test_the_bounds_are_those_of_how_often_a_value_is_read(dim, bounds):
+def test_operator_norm_bounds_follow_from_how_often_a_value_is_read(dim, bounds):
     network = Discriminator(dim, 2, **TINY)
     assert operator_norm_bound(network.convolutions[0]) == pytest.approx(bounds[0])
     assert operator_norm_bound(network.convolutions[3]) == pytest.approx(bounds[1])
@@ -98,7 +98,7 @@ def test_strictly_clipped_no_layer_lengthens_anything(dim):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_clipping_twice_changes_nothing_and_what_is_within_stays(strict):
+def test_clipping_is_idempotent_and_keeps_values_within_the_bound(strict):
     network = Discriminator(2, 2, norm="none", tile=16)  # of full width
     with torch.no_grad():
         network.convolutions[3].weight.mul_(3)

@@ -21,7 +21,7 @@ def test_ds_and_dt_have_the_published_weights_to_the_unit(dim, channels, weights
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("norm", ["batch", "group", "none", "spectral"])
-def test_it_gives_a_logit_and_four_features_and_gradients_to_all(dim, norm):
+def test_a_discriminator_returns_logits_and_four_features_with_gradients(dim, norm):
     torch.manual_seed(0)
     discriminator = Discriminator(dim, 3, norm=norm, **TINY)
     x = torch.randn(2, 3, *(16,) * dim, requires_grad=True)
@@ -102,7 +102,7 @@ def test_what_dt_sees(dim, view):
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_what_is_thin_fades_from_both_views(dim):
+def test_thin_smoke_fades_from_both_views(dim):
     density, fine = torch.rand(2, 3, 1, *(4,) * dim), torch.rand(2, 3, 1, *(16,) * dim, requires_grad=True)
     density[:, :, :, :2] = 0  # half of it is air
     full = discriminators.spatial_input(density[:, 1], fine[:, 1], 4, "residual")

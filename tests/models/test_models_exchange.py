@@ -22,7 +22,9 @@ def everywhere(dim: int, periodic: bool) -> torch.Tensor:
 
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_it_keeps_totals_constants_and_the_range_of_a_neighborhood(dim: int, periodic: bool) -> None:
+def test_exchange_conserves_totals_and_stays_in_the_range_of_the_neighborhood(
+    dim: int, periodic: bool
+) -> None:
     given, wraps = smoke(dim, 2), (periodic,) * dim
     change = exchange(given, shares(dim), everywhere(dim, periodic), wraps)
     assert float(change.abs().max()) > 0.05

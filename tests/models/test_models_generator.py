@@ -53,7 +53,7 @@ def test_receptive_radius_is_exact(dim, factor):
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("inputs", ["density", "density velocity", "density velocity vorticity"])
-def test_every_choice_of_inputs_reads_what_it_says(dim, inputs):
+def test_a_generator_reads_exactly_its_inputs(dim, inputs):
     generator = wild(dim, 2, inputs=inputs, blocks=0)
     channels = {"density": 1, "density velocity": 1 + dim}.get(inputs, {2: 4, 3: 7}[dim])
     generator.rises[-1].bias.data.fill_(50.0)  # the last rectifier is open

@@ -80,7 +80,7 @@ def test_air_has_neither_smoke_nor_confidence(dim, kind):
 @pytest.mark.parametrize(
     ("dim", "factor", "kind"), [(2, 4, "balanced"), (2, 2, "resized"), (2, 8, "resized"), (3, 4, "balanced")]
 )
-def test_it_is_cut_as_the_density_is_and_costs_what_is_stated(dim, factor, kind):
+def test_a_mask_is_cropped_like_the_density_and_costs_the_stated_operations(dim, factor, kind):
     generator = masked(dim, factor, kind, consistent=True)
     halo = generator.receptive_radius
     coarse = smoke(dim, 2 * halo + 2)
@@ -94,7 +94,7 @@ def test_it_is_cut_as_the_density_is_and_costs_what_is_stated(dim, factor, kind)
     assert 0 < extra == pytest.approx(generator.macs_per_voxel - plain.macs_per_voxel, rel=0.05)
 
 
-def test_files_know_their_mask_and_those_without_one_are_as_before(tmp_path):
+def test_stored_models_state_whether_they_have_a_mask(tmp_path):
     for mask in (False, True):
         generator = SmokeGenerator(2, 2, width=4, blocks=1, rise_width=4, mask=mask)
         path = tmp_path / f"{mask}.safetensors"

@@ -192,7 +192,7 @@ def test_the_second_pass_takes_over_the_weights_of_the_first():
     assert all(torch.equal(tensor, second[name]) for name, tensor in both.second.state_dict().items())
 
 
-def test_the_target_of_a_growing_first_pass_is_what_its_voxels_can_show():
+def test_the_target_of_a_growing_first_pass_has_its_resolution():
     generator, fine = wild(4, passes=1), torch.rand(2, 3, 1, 8, 4, 8)
     assert generator.grown_target(fine) is fine
     generator.grow(1)
@@ -224,7 +224,7 @@ def test_gradients_equal_finite_differences():
     assert abs(gradient[index]) > 1e-6
 
 
-def test_it_is_for_three_dimensions():
+def test_multipass_refuses_two_dimensions():
     with pytest.raises(ModelError, match="MultiPass: dim"):
         build("MultiPass", dim=2)
     with pytest.raises(ValueError):

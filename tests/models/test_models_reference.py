@@ -41,7 +41,7 @@ def test_the_unet_has_the_documented_weights(dim, weights):
 
 @pytest.mark.parametrize(("inputs", "channels"), list(CHANNELS.items()))
 @pytest.mark.parametrize("dim", [2, 3])
-def test_every_choice_of_inputs_reads_what_it_says(dim, inputs, channels):
+def test_a_generator_reads_exactly_its_inputs(dim, inputs, channels):
     torch.manual_seed(0)
     generator = stir(build("TempoGAN", dim=dim, inputs=inputs)).fold()
     assert generator.inputs == inputs

@@ -21,7 +21,7 @@ def inner(x, margin):
 @pytest.mark.parametrize("shape", [(9, 11), (7, 8, 9)])
 @pytest.mark.parametrize("factor", [2, 3, 4, 8])
 @pytest.mark.parametrize("order", ["linear", "cubic"])
-def test_a_linear_field_is_raised_exactly(shape, factor, order):
+def test_a_linear_field_is_upsampled_exactly(shape, factor, order):
     def field(s, cell):
         return sum((i + 1.5) * x for i, x in enumerate(centres(s, cell)))[None, None]
 

@@ -49,7 +49,7 @@ def test_its_gradient_equals_finite_differences() -> None:
     assert generator.rises[0].weight.grad is None  # head and trunk alone
 
 
-def test_a_recipe_switches_it_on() -> None:
+def test_a_recipe_enables_the_reverse_loss_for_smoke_generators_only() -> None:
     plan = {"name": "tiny", "dim": 2, "steps": 2, "losses": {"absolute": 1.0, "reverse": 0.1}}
     assert Recipe.model_validate(plan).losses.reverse == 0.1
     with pytest.raises(ValidationError, match=r"losses\.reverse is of the layers of smoke, not of unet"):

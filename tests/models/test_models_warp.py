@@ -88,7 +88,7 @@ def test_temporal_loss_forgives_what_travels_and_not_what_flickers(dim):
     assert losses.temporal(target, target, velocity) == 0
 
 
-def test_losses_are_what_their_names_say():
+def test_losses_compute_the_norms_they_are_named_after():
     a = torch.tensor([[0.0, 1.0], [2.0, 4.0]])[None, None]
     zero = torch.zeros_like(a)
     assert losses.absolute(a, zero).item() == pytest.approx(7 / 4)

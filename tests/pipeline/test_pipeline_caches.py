@@ -102,7 +102,7 @@ def test_fields_and_units_can_be_chosen(cache, tmp_path):
     assert call("convert", str(cache), "--format", "npz", "--field", "heat", "-o", str(tmp_path / "no")) == 2
 
 
-def test_every_frame_is_raised_on_its_own_box(cache, tmp_path, tiny_model):
+def test_every_frame_is_upsampled_on_its_own_box(cache, tmp_path, tiny_model):
     """A resolution that changes, too: an adaptive domain."""
     volumes.write(
         cache / "puff_0005.npz", puff((2, 2), (5, 12), 0.08, velocity=np.zeros((2, 5, 12), np.float32))

@@ -59,7 +59,7 @@ def test_200_frames_of_a_random_scene_stay_bounded(seed: int) -> None:
     assert corrected[1].max() < 2.0 * plain[1].max()  # more than a coarse run holds, as finer ones do
 
 
-def test_a_hot_puff_in_a_closed_box_slows_down_as_it_does_without() -> None:
+def test_a_corrected_hot_puff_in_a_closed_box_slows_down() -> None:
     # As it cools, too: after 150 frames, an age that no corrector has learned from, it must not be driven on. A
     # simulation four times finer has slowed down to 0.28 of its largest energy at the end, a coarse one to 0.27.
     scene = Scene.model_validate({"name": "box", "physics": {"dissipation": {"temperature": 0.5}}, **BOX})

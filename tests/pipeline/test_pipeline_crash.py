@@ -99,7 +99,7 @@ def test_a_fire_leaves_its_fuel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fuel, left)
 
 
-def test_frames_before_the_failure_leave_what_it_left(
+def test_frames_before_the_failure_keep_the_crash_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"

@@ -64,7 +64,7 @@ def test_where_all_runs_diverge_there_is_no_report(
     assert not (tmp_path / "report").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+def test_a_folder_that_cannot_be_written_is_reported_before_the_work(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "_report", None)  # the work

@@ -67,7 +67,7 @@ class TestSimulate:
         assert timeless(tmp_path / "run") == timeless(run)
         assert {file.name for file in (tmp_path / "run").iterdir()} == {file.name for file in run.iterdir()}
 
-    def test_a_killed_run_goes_on(
+    def test_a_killed_run_is_resumed_by_the_farm(
         self, run: Path, tmp_path: Path, simulate: list[str], there: list[str]
     ) -> None:
         folder = tmp_path / "run"

@@ -93,7 +93,7 @@ def test_the_model_raises_all_fields_of_a_frame(tiny_model: str) -> None:
     assert (covered == 1).all()  # every voxel once, in the tiles and beside them
 
 
-def test_a_vdb_keeps_its_names_its_precision_and_what_it_says_of_itself(tmp_path: Path) -> None:
+def test_a_vdb_keeps_its_grid_names_precision_and_metadata(tmp_path: Path) -> None:
     place = vdb.Transform.uniform(CELL, (0.3, 0.0, 0.1))
     values = RNG.random((8, 8, 8)).astype(np.float32)
     grids = [
@@ -173,7 +173,7 @@ def test_a_series_tells_what_does_not_fit_into_it(tmp_path: Path, capsys: pytest
     assert "lie between" in capsys.readouterr().err
 
 
-def test_a_picture_of_what_is_not_finite_names_the_file(
+def test_rendering_values_that_are_not_finite_names_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     density = np.ones((4, 4, 4), np.float32)
@@ -183,7 +183,7 @@ def test_a_picture_of_what_is_not_finite_names_the_file(
     assert "s_0001.npz: density: " in capsys.readouterr().err
 
 
-def test_damaged_frames_are_told_at_the_start_or_left_out(
+def test_damaged_frames_are_reported_at_the_start_or_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (1, 2, 3, 4):
@@ -203,9 +203,7 @@ def test_damaged_frames_are_told_at_the_start_or_left_out(
     assert call(*common[:-1], tmp_path / "none", "--skip-damaged") == 2  # nothing is left
 
 
-def test_frames_that_are_not_there_are_told_at_the_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_frames_are_reported_at_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     volumes.write(tmp_path / "a_1.vti", fire())
     (tmp_path / "a_2.vti").symlink_to("a_2.vti")
     rows = "".join(f"<DataSet timestep='{n}' file='a_{n}.vti'/>" for n in (1, 2, 3))
@@ -278,7 +276,7 @@ def test_parts_of_a_frame_are_read_as_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volumes.read(file).density, frame.density)
 
 
-def test_what_is_up_can_be_turned(tmp_path: Path) -> None:
+def test_the_up_axis_can_be_changed(tmp_path: Path) -> None:
     density, velocity = RNG.random((5, 6, 7)).astype(np.float32), RNG.random((3, 5, 6, 7)).astype(np.float32)
     frame = Frame(density, velocity, cell_size=CELL, origin=(1.0, 2.0, 3.0))
     volumes.write(tmp_path / "a.vdb", frame, precision="float")

@@ -110,7 +110,7 @@ def test_a_model_learns_from_files(
 
 
 @pytest.mark.parametrize("name", ["smoke2d-x4", "smoke2d-x4-gan"])
-def test_a_shipped_model_goes_on_with_a_users_pairs(name: str, puff: Path, tmp_path: Path) -> None:
+def test_a_shipped_model_is_finetuned_on_a_users_pairs(name: str, puff: Path, tmp_path: Path) -> None:
     """Whatever its own recipe drew from its own datasets."""
     assert finetune(Path(name), puff, tmp_path / "mine", "--steps", 1, "--pairs", 2, "-q") == 0
     patches = models.read_card(tmp_path / "mine").recipe["patches"]

@@ -230,7 +230,7 @@ def test_a_dry_run_tells_what_fits_and_writes_nothing(
         ("- {high: shot0/high, factor: 4, frames: 90-99}", "--frames: no input lies in 90-99"),
     ],
 )  # fmt: skip
-def test_a_wrong_list_is_told_with_its_line(
+def test_an_error_in_a_pairs_file_names_its_line(
     shots: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = shots / "wrong" / "pairs.yaml"

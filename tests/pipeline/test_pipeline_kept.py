@@ -200,7 +200,7 @@ def test_whole_numbers_keep_their_type(
         np.testing.assert_array_equal(file.grid("id").dense((0, 0, 0), (8, 8, 8)), ids[0])
 
 
-def test_each_grid_keeps_its_precision_its_codec_and_what_it_says(tmp_path: Path, model: Path) -> None:
+def test_each_grid_keeps_its_precision_codec_and_metadata(tmp_path: Path, model: Path) -> None:
     velocity = RNG.normal(size=(3, *SHAPE)).astype(np.float32)
     about = {"creator": "me", "frame": 12.5, "time": 0.75}
     path = tmp_path / "a_0007.vdb"
@@ -283,7 +283,7 @@ def test_a_frame_may_have_vectors_beside_velocity(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     shutil.which("vdb_print") is None, reason="needs vdb_print (apt-get install libopenvdb-tools)"
 )
-def test_openvdbs_own_tool_reads_all_of_it(tmp_path: Path, model: Path) -> None:
+def test_openvdbs_tool_reads_the_kept_grids(tmp_path: Path, model: Path) -> None:
     path, origins, masks = tmp_path / "a_0001.vdb", np.array([[-16, 0, 0]]), np.ones((1, 8, 8, 8), bool)
     vdb.write(
         path,

@@ -25,7 +25,7 @@ def puff(shape: tuple[int, ...], seed: int = 0) -> Frame:
 
 
 @pytest.mark.parametrize("shape", [(1, 37), (13, 1), (1, 1), (17, 23)])
-def test_any_size_is_raised(tmp_path: Path, tiny_model: str, shape: tuple[int, ...]) -> None:
+def test_frames_of_any_size_are_upsampled(tmp_path: Path, tiny_model: str, shape: tuple[int, ...]) -> None:
     frame = puff(shape)
     volumes.write(tmp_path / "odd_0001.vdb", frame, precision="float")
     formats = ["--format", "vdb", "--format", "vti", "--format", "npz", "--tile", "5"]
@@ -52,7 +52,7 @@ def test_one_cell_thick_in_three_dimensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["density", "velocity"])
-def test_what_is_not_finite_is_named_with_its_file(
+def test_values_that_are_not_finite_are_reported_with_their_file(
     tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     fields = {"density": np.ones((12, 9), np.float32), "velocity": np.ones((2, 12, 9), np.float32)}
@@ -126,7 +126,9 @@ def test_a_speed_beyond_all_numbers_is_reported(
     assert not list((tmp_path / "out" / "frames").iterdir())
 
 
-def test_a_field_that_some_frames_lack_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_field_that_some_frames_lack_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in (1, 2, 3):
         fields = {"density": np.ones((4, 5, 6), np.float32), "velocity": np.ones((3, 4, 5, 6), np.float32)}
         if number == 2:

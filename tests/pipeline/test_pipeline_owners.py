@@ -56,7 +56,7 @@ def test_a_folder_whose_run_was_killed_before_it_began_is_taken(
     assert hidden(tmp_path) == []
 
 
-def test_a_frame_in_a_folder_without_run_yaml_is_somebodys(tmp_path: Path) -> None:
+def test_a_frame_in_a_folder_without_run_yaml_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "plume_0001.vdb").write_bytes(b"smoke")
     with pytest.raises(InputError, match="holds no run"):
@@ -210,7 +210,7 @@ def test_a_record_from_elsewhere_is_refused_at_once(tmp_path: Path) -> None:
         assert time.process_time() - started < 5 and len(str(caught.value)) < 500
 
 
-def test_a_difference_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_different_configuration_is_reported_in_one_line(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, "simulate", {"a": ["x" * 10_000]}, overwrite=False, notes={}).record(1, {})
     with pytest.raises(InputError, match=r"a is .* there and 2 here") as caught:
         open_run(tmp_path, a=2)

@@ -90,7 +90,7 @@ def test_frames_are_made_in_order_and_go_on_to_the_bit(
     assert made == [1, 2, 3, 4, 4, 5]
 
 
-def test_a_gap_is_told_and_begins_anew(
+def test_a_gap_is_reported_and_starts_a_new_sequence(
     model: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(cache, tmp_path / "gap")

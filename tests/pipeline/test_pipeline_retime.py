@@ -112,7 +112,7 @@ def test_slow_motion_in_another_format(
     assert (out / "out.pvd").read_text().count("<DataSet") == 9
 
 
-def test_it_goes_on_splits_and_does_not_mix(
+def test_retiming_resumes_splits_and_refuses_other_settings(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["retime", cache, "--frame-rate", 60, "-q", "-o"]
@@ -177,7 +177,7 @@ def test_a_retiming_that_changes_nothing_is_reported(
 
 @pytest.mark.parametrize("field", ["density", "velocity"])
 @pytest.mark.parametrize("command", [["retime", "--frame-rate", "48"], ["restcoords"]])
-def test_what_is_not_finite_is_named_with_its_file(
+def test_values_that_are_not_finite_are_reported_with_their_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], field: str
 ) -> None:
     for number in (1, 2, 3):

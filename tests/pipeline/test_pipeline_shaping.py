@@ -89,7 +89,7 @@ def painted(frame: Frame) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", ["vdb", "vti", "npz"])
-def test_a_mask_on_the_same_cells_is_taken_as_it_is(
+def test_a_mask_on_the_same_cells_is_used_unchanged(
     cache: Path, tmp_path: Path, tiny_model: str, suffix: str
 ) -> None:
     frame = volumes.read(cache / "coarse" / "plume2d_0006.npz")
@@ -257,7 +257,7 @@ def test_factors_of_python_and_workers_have_the_range_of_the_command_line(key: A
         ),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line(
+def test_masks_and_regions_that_do_not_fit_are_reported_in_one_line(
     cache: Path,
     tmp_path: Path,
     tiny_model: str,

@@ -185,6 +185,6 @@ def test_from_python(tiny_model: str) -> None:
         np.testing.assert_array_equal(model.upsample(low, history=coarse[:number]).density, high.density)
 
 
-def test_from_python_bad_input_is_told_at_once() -> None:
+def test_from_python_bad_input_is_reported_at_once() -> None:
     with pytest.raises(fluidsr.errors.InputError):
         fluidsr.simulate("no-such-scene")

@@ -92,7 +92,7 @@ def test_blocks_give_what_the_whole_gives(
     assert call("upsample", *fine, "--format", "vti", "-o", tmp_path / "none") == 2
 
 
-def test_what_is_large_and_empty_is_written_as_vdb_unless_more_is_asked_for(
+def test_large_mostly_empty_frames_are_written_as_vdb_by_default(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     puffs(tmp_path / "a_0001.vdb")
@@ -149,7 +149,7 @@ def peak_of(*command: object) -> int:
 
 
 @pytest.mark.slow
-def test_memory_of_upsampling_is_that_of_what_is_filled(tmp_path: Path, model: Path) -> None:
+def test_memory_of_upsampling_depends_on_the_filled_cells(tmp_path: Path, model: Path) -> None:
     """Three puffs in the corners of a box of 2000 cells a side: 32 GB a field as arrays, 256 GB when fine."""
     rng = np.random.default_rng(2)
     corners = np.array([(0, 0, 0), (992, 1984, 8), (1984, 1984, 1984)])
@@ -192,7 +192,7 @@ def test_memory_of_upsampling_is_that_of_what_is_filled(tmp_path: Path, model: P
 
 
 @pytest.mark.slow
-def test_memory_is_that_of_what_is_filled(tmp_path: Path) -> None:
+def test_memory_of_conversion_depends_on_the_filled_cells(tmp_path: Path) -> None:
     """A plume in a box of 2000 cells a side: 1 % of it would be 320 MB, all of it 32 GB a field."""
     rng = np.random.default_rng(1)
     count = 3000  # leaves along a line through the box

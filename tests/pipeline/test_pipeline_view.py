@@ -138,12 +138,12 @@ def test_another_sites_name_for_this_machine_gets_nothing(viewer: Viewer) -> Non
         "volumes/0/" + "9" * 30,
     ],
 )
-def test_nothing_else_is_there(viewer: Viewer, path: str) -> None:
+def test_the_viewer_serves_no_other_files(viewer: Viewer, path: str) -> None:
     status, _, content = ask(viewer, "/~/" + path)
     assert status == 404 and b"secret" not in content
 
 
-def test_it_listens_on_this_machine_alone_and_only_reads(viewer: Viewer) -> None:
+def test_the_viewer_listens_locally_and_is_read_only(viewer: Viewer) -> None:
     assert viewer.socket.getsockname()[0] == "127.0.0.1"
     assert viewer.url == f"http://127.0.0.1:{viewer.server_port}/{viewer.token}/"
     for method in ("POST", "PUT", "DELETE"):

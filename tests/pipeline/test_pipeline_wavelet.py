@@ -73,7 +73,7 @@ def test_a_stopped_run_and_a_split_one_give_the_same_bytes(
     assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
 
 
-def test_dry_run_tells_what_it_costs(run: Run, tmp_path: Path) -> None:
+def test_a_dry_run_states_the_cost_of_wavelet_turbulence(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(tmp_path / "run", "--dry-run")
     assert code == 0 and not (tmp_path / "run").exists()
     plan = list(yaml.safe_load_all(out))[1]

@@ -121,7 +121,9 @@ def test_a_request_that_runs_and_one_that_waits_are_cancelled(client: Client, tm
         ("hello", {"protocol": 99}, "speaks 1, and not 99"),
     ],
 )
-def test_what_is_wrong_is_one_line(client: Client, request_: str, arguments: dict, needle: str) -> None:
+def test_errors_of_the_worker_are_one_line(
+    client: Client, request_: str, arguments: dict, needle: str
+) -> None:
     with pytest.raises(WorkerError) as caught:
         client.call(request_, **arguments)
     assert needle in str(caught.value) and "\n" not in str(caught.value)
@@ -338,7 +340,7 @@ def test_the_schema_in_the_docs_is_that_of_the_requests_and_fits_them() -> None:
         assert f"`{name}`" in page
 
 
-def test_arguments_that_are_wrong_name_themselves() -> None:
+def test_errors_in_requests_name_the_argument() -> None:
     for arguments, reported in (
         (
             {"inputs": "x", "velocity_scale": "1"},
@@ -369,7 +371,7 @@ def test_arguments_that_are_wrong_name_themselves() -> None:
         ),
     ],
 )
-def test_lines_that_are_no_requests_are_told_in_plain_words(line: bytes, reported: str) -> None:
+def test_invalid_request_lines_are_explained(line: bytes, reported: str) -> None:
     with pytest.raises(InputError) as error:
         connections._parse(line)
     assert str(error.value).startswith(reported)

@@ -145,7 +145,7 @@ def test_a_whole_number_of_cells_is_exact_and_open_faces_bring_nothing_in() -> N
     assert torch.allclose(field[3:], torch.tensor(1.0), atol=1e-5)
 
 
-def test_a_closed_face_keeps_what_is_there() -> None:
+def test_nothing_leaves_through_a_closed_face() -> None:
     grid = Grid((10, 6), 0.1, (CLOSED, CLOSED))
     mover, phi = advection(grid), torch.ones(60)
     mover.trace(uniform(grid, 1.0, 0.0), 0.3)
@@ -163,7 +163,7 @@ def test_decay_and_flush() -> None:
     assert torch.allclose(phi[8:], torch.tensor(0.45))
 
 
-def test_skipping_what_is_empty_changes_no_bit() -> None:
+def test_skipping_empty_cells_changes_no_bit() -> None:
     grid = box(24, (OPEN, FLOOR, OPEN))
     velocity = random_velocity(grid)
     filled = torch.zeros(24, 24, 24)
@@ -232,7 +232,7 @@ def test_what_leaves_is_no_loss_and_what_decays_is_as_much_everywhere() -> None:
     assert torch.allclose(decayed, 0.9**3 * phi, atol=1e-5)
 
 
-def test_amounts_leave_what_is_given_and_what_is_constant_alone() -> None:
+def test_conservative_advection_keeps_fixed_cells_and_constants() -> None:
     """Also in a flow with divergence, where constants have room for no change."""
     grid = box(12, (CLOSED,) * 3)
     velocity, mover = random_velocity(grid), advection(grid)

@@ -35,7 +35,7 @@ def test_a_second_gpu_is_refused_with_the_way_around(monkeypatch: pytest.MonkeyP
         backend.start("cuda:1")
 
 
-def test_the_pool_is_as_large_as_what_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_pool_has_the_granted_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
     assert backend.threads() == 3

@@ -185,7 +185,7 @@ def test_numbers_beyond_reason_end_in_one_line(setup: Setup) -> None:
         ),
     ],
 )
-def test_what_is_no_number_or_has_no_volume_is_refused(make: Callable[[], object]) -> None:
+def test_values_that_are_not_finite_and_shapes_without_volume_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(InputError) as caught:
         make()
     assert "\n" not in str(caught.value)

@@ -199,7 +199,7 @@ def test_a_fire_goes_on_with_the_same_bits() -> None:
         again.restore({name: values for name, values in saved.items() if name != "fuel"})
 
 
-def test_the_memory_of_a_fire_is_what_is_announced() -> None:
+def test_the_memory_of_a_fire_is_as_announced() -> None:
     with_fire, without = (Solver(burner((16, 24), fuel=fuel)) for fuel in (1.0, None))
     cells = math.prod(with_fire.setup.grid.cells)
     fire = with_fire._fire

@@ -53,7 +53,7 @@ def net_outflow(solver: Solver) -> float:
 
 @pytest.mark.parametrize("where", ["wall", "floor", "open"])
 @pytest.mark.parametrize(("scale", "cfl"), [(1, 0.25), (1, 1.0), (1, 3.0), (2, 1.0), (2, 3.0)])
-def test_a_nozzle_blows_as_fast_as_it_is_asked_to(where: str, scale: int, cfl: float) -> None:
+def test_a_nozzle_blows_at_its_velocity(where: str, scale: int, cfl: float) -> None:
     setup, axis, mouth = jet(where, scale, cfl)
     solver = Solver(setup)
     for _ in range(6):
@@ -192,7 +192,7 @@ def test_nothing_blows_into_a_sealed_body_of_air(source: dict) -> None:
             solver.advance(0.05)
 
 
-def test_a_source_hands_its_motion_on_as_far_as_it_is_asked_to() -> None:
+def test_gas_inherits_the_given_share_of_its_sources_motion() -> None:
     gone = Motion(((0.0, (0.0, 0.0)), (1.0, (1.2, 0.0))))
     pace = []
     for inherit in (0.0, 0.5, 1.0):
@@ -238,6 +238,6 @@ def test_a_run_with_nozzles_goes_on_bit_identically() -> None:
         ({"expansion": float("inf")}, "not a finite number"),
     ],
 )
-def test_what_is_no_source_is_refused(wrong: dict, says: str) -> None:
+def test_invalid_sources_are_refused(wrong: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Source(Shape("sphere", (0.0, 0.0), 1.0), **wrong)

@@ -47,7 +47,7 @@ def test_the_speed_of_a_stretch_is_its_greatest() -> None:
         (((0.0, (0.0, 0.0)), (1.0, (1.0,))), "differ in length"),
     ],
 )
-def test_what_is_no_motion_is_refused(keys: object, says: str) -> None:
+def test_invalid_motions_are_refused(keys: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Motion(keys)  # type: ignore[arg-type]
 

@@ -66,7 +66,7 @@ def net_inflow(grid: Grid, geometry: Geometry, velocity: tuple[torch.Tensor, ...
 @settings(max_examples=40, deadline=None)
 @given(grids, st.integers(0, 2**31), st.sampled_from(["box", "none"]))
 @example(Grid((1, 1, 1), 0.1, (CLOSED, WRAP, CLOSED)), 0, "box")  # no unknown, and yet a face half open
-def test_it_agrees_with_a_dense_solve(grid: Grid, seed: int, preconditioner: str) -> None:
+def test_projection_agrees_with_a_dense_solve(grid: Grid, seed: int, preconditioner: str) -> None:
     geometry = ragged(grid, seed)
     if not geometry.fluid.any():
         return

@@ -132,7 +132,7 @@ def test_uniform_smoke_stays_so_around_a_moving_ball() -> None:
     assert float(solver.density.sum()) == pytest.approx(start, rel=0.01)
 
 
-def test_a_ball_takes_little_of_the_smoke_that_it_meets() -> None:
+def test_a_moving_ball_loses_little_of_the_smoke_it_meets() -> None:
     """It pushes smoke before covering it: a puff in its way goes around it."""
     ball = Obstacle(Shape("sphere", (0.25, 0.5), 0.12), path((0, 0, 0), (0.5, 0.5, 0)))
     solver = Solver(Setup(Grid((48, 48), 1 / 48, (CLOSED, CLOSED)), obstacles=(ball,)))
@@ -172,7 +172,7 @@ def test_what_decays_decays_beside_a_moving_plate_too() -> None:
     assert totals[-1] == pytest.approx(totals[0] * np.exp(-2.0 * 11 * FRAME), rel=0.01)
 
 
-def test_open_faces_are_those_of_the_present_and_made_once() -> None:
+def test_open_faces_follow_the_geometry_and_are_cached() -> None:
     ball = Shape("sphere", (0.3, 0.5), 0.15)
     motion = path((0.0, 0.0, 0.0), (FRAME, 0.3, 0.0), (9.0, 0.3, 0.0))
     solver = Solver(Setup(Grid((16, 16), 1 / 16, (CLOSED, CLOSED)), obstacles=(Obstacle(ball, motion),)))

@@ -25,7 +25,7 @@ def emitted(source: Source, grid: Grid, time: float = 0.0, seconds: float = 0.0)
     return state
 
 
-def test_a_source_sets_what_it_names_and_nothing_else() -> None:
+def test_a_source_changes_only_the_fields_it_names() -> None:
     grid = box(16)
     state = emitted(Source(BALL, density=0.8), grid)
     assert float(state.density.max()) == pytest.approx(0.8)

@@ -310,7 +310,7 @@ def test_only_a_duration_can_be_advanced_by(seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("obstacles", "least"), [((), 0.7), ((SPHERE,), 0.9)])
-def test_the_memory_a_cell_takes_is_what_is_announced(obstacles: tuple[Obstacle, ...], least: float) -> None:
+def test_the_memory_per_cell_is_as_announced(obstacles: tuple[Obstacle, ...], least: float) -> None:
     solver = Solver(plume((32, 48, 32), obstacles=obstacles))
     solver.advance(FRAME)
     seen: dict[int, int] = {}

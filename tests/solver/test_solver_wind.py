@@ -17,7 +17,7 @@ WIND = (0.7, -0.3, 0.45)
 
 @pytest.mark.parametrize("advection", ["maccormack", "semi-lagrangian", "reflection"])
 @pytest.mark.parametrize("sides", [OPEN, PERIODIC], ids=["open", "periodic"])
-def test_a_steady_wind_through_an_empty_box_stays_as_it_is(advection: str, sides: tuple[str, str]) -> None:
+def test_a_steady_wind_through_an_empty_box_does_not_change(advection: str, sides: tuple[str, str]) -> None:
     for dim in (2, 3):
         setup = Setup(box(12, (sides,) * dim), Physics(wind=WIND[:dim]), Numerics(advection=advection))
         solver = Solver(setup)
@@ -53,7 +53,7 @@ def test_the_first_wind_goes_around_what_stands_in_it() -> None:
     assert float(upstream.mean()) > 0.7  # ... nor dies down
 
 
-def test_wind_does_not_feed_on_itself_either() -> None:
+def test_inflow_with_wind_does_not_amplify_itself() -> None:
     """Air stirred up in an open box is blown out of it, and what is left is the wind."""
     setup = Setup(box(16, (OPEN,) * 3), Physics(wind=(1.0, 0.0, 0.5)), cfl=2.0)
     solver = Solver(setup)

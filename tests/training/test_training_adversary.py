@@ -86,7 +86,7 @@ def running(folder):
     ],
     ids=["shared", "3-D", "batch norm", "spectral", "wgan", "triplets", "tempogan", "recurrent"],
 )
-def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
+def test_a_stopped_adversarial_training_resumes_bit_identically(duel, sampler, tmp_path, changes):
     plan = duel(log_every=1, checkpoint_every=1, **changes)
     beside = plan.model_copy(update={"patches": plan.patches.model_copy(update={"frames": 3, "batch": 1})})
 
@@ -113,7 +113,7 @@ def test_a_stopped_game_goes_on_to_the_bit(duel, sampler, tmp_path, changes):
 
 
 @pytest.mark.slow
-def test_a_game_killed_by_the_system_goes_on_to_the_last_digit(duel, sampler, tmp_path):
+def test_a_killed_adversarial_training_resumes_bit_identically(duel, sampler, tmp_path):
     """SIGKILL, which nothing can catch, in a process of its own: what it had on disk is all that is left."""
     plan = duel(log_every=1, checkpoint_every=2, steps=7)
     (tmp_path / "plan.json").write_text(plan.model_dump_json())
@@ -148,7 +148,7 @@ train(plan, Sources(SyntheticSampler(plan)), folder / "parts", on_progress=die)
 """
 
 
-def test_every_loss_is_told_unweighted_and_every_network_moves(duel, sampler):
+def test_every_loss_is_logged_unweighted_and_every_network_is_updated(duel, sampler):
     plan = duel(losses={"features": [-1.0, 0.5, 0.0, 1e-3], "temporal": 0.5, "l2_t": 0.25})
     adversarial_step = new_step(plan, sampler)
     discriminators = adversarial_step.state.discriminators
@@ -198,7 +198,7 @@ def test_the_gate_opens_and_shuts_by_the_running_accuracy():
     assert always.open
 
 
-def test_divergence_is_told_from_noise():
+def test_divergence_is_distinguished_from_noise():
     watch = DivergenceMonitor(10.0)
     assert not any(watch.update(0.1 * (1 + 0.5 * (-1) ** n)) for n in range(500))
     assert any(watch.update(3.0) for _ in range(100))

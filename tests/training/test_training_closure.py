@@ -62,7 +62,7 @@ def recipe(**changes: object) -> ClosureRecipe:
     return ClosureRecipe.model_validate({**data, **changes})
 
 
-def test_it_learns(tmp_path: Path) -> None:
+def test_training_reduces_the_error(tmp_path: Path) -> None:
     training = ClosureTraining(recipe(steps=150), tmp_path)
     before = unexplained(training.average, Vortices())
     network = training.run(Vortices(), Vortices())
@@ -70,7 +70,7 @@ def test_it_learns(tmp_path: Path) -> None:
     assert training.validation == pytest.approx(unexplained(network, Vortices()))
 
 
-def test_it_learns_to_sharpen_smoke_beside_a_velocity_that_it_knows(tmp_path: Path) -> None:
+def test_a_corrector_learns_to_sharpen_smoke_after_velocity(tmp_path: Path) -> None:
     first = ClosureTraining(recipe(steps=30), tmp_path / "first").run(Vortices())
     path = saved(first, tmp_path / "first.safetensors")
     both = recipe(steps=100, init=str(path), network={"width": 8, "blocks": 1, "exchange": 0.2})
@@ -87,7 +87,7 @@ def saved(network: Closure, path: Path) -> Path:
     return path
 
 
-def test_a_training_that_goes_on_ends_in_the_same_weights(tmp_path: Path) -> None:
+def test_a_resumed_closure_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     whole = ClosureTraining(recipe(), tmp_path / "whole").run(Vortices())
 
     class Stops(Vortices):
@@ -124,7 +124,7 @@ def test_a_second_training_begins_with_the_first(tmp_path: Path) -> None:
         ClosureTraining(recipe(init=str(path), network={"width": 5}), tmp_path / "third")
 
 
-def test_what_is_unexplained() -> None:
+def test_unexplained_shares_are_zero_for_the_perfect_change_and_one_for_none() -> None:
     sample = Vortices().frame(0)
     assert unexplained_shares(Change(sample.change, None), sample) == {"velocity": 0.0}
     perfect = changed_by(Correction(sample.change, torch.full((1, 2, 12, 12), -0.1)), sample)

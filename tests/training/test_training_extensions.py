@@ -164,7 +164,7 @@ assert not [name for name in sys.modules if name.startswith("fluidsr_example")]
         ),
     ],
 )
-def test_a_wrong_name_is_refused_where_it_stands(installed: None, overrides, words) -> None:
+def test_a_wrong_extension_name_is_refused_with_its_key(installed: None, overrides, words) -> None:
     with pytest.raises(SceneError) as refused:
         load_recipe(EXAMPLE / "multiplier2d.yaml", overrides)
     assert not [word for word in words if word not in str(refused.value)], str(refused.value)
@@ -261,7 +261,7 @@ def test_recipes_from_python_name_registered_classes_only() -> None:
         )
 
 
-def test_weights_and_biases_are_told_and_resumed(
+def test_weights_and_biases_get_the_records_and_resume(
     monkeypatch: pytest.MonkeyPatch, recipe, sampler, tmp_path: Path
 ) -> None:
     """With a stand-in: the service is not asked."""

@@ -63,7 +63,7 @@ def test_a_record_that_was_changed_is_noticed_too(tmp_path):
         checkpoints.read(path)
 
 
-def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(recipe, sampler, tmp_path):
+def test_a_training_resumes_from_the_checkpoint_before_a_damaged_one(recipe, sampler, tmp_path):
     plan = recipe(checkpoint_every=2)
     train(plan, Sources(sampler(plan)), tmp_path / "whole")
     part, reported = tmp_path / "part", []
@@ -115,7 +115,7 @@ def test_a_stop_between_checkpoint_and_validation_is_made_up_for(recipe, sampler
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
 
 
-def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp_path):
+def test_extending_a_training_reports_a_jump_of_the_learning_rate(recipe, sampler, tmp_path):
     plan, reported = recipe(steps=4, optimizer={"learning_rate": 1e-3, "warmup_steps": 1}), []
     train(plan, Sources(sampler(plan)), tmp_path)
     train(plan.model_copy(update={"steps": 8}), Sources(sampler(plan)), tmp_path, on_note=reported.append)
@@ -126,7 +126,7 @@ def test_a_longer_training_says_what_its_learning_rate_does(recipe, sampler, tmp
     assert before < 0.5e-3 < after < 1e-3
 
 
-def test_overwrite_removes_what_a_training_wrote_and_nothing_else(tmp_path):
+def test_overwrite_removes_only_the_files_of_a_training(tmp_path):
     ours = [
         "other.safetensors",
         "other.md",

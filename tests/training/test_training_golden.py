@@ -50,7 +50,7 @@ def curves(name: str, folder: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_twenty_steps_are_as_they_were(name, tmp_path):
+def test_twenty_steps_reproduce_the_golden_losses(name, tmp_path):
     golden, now = json.loads(GOLDEN.read_text())[name], curves(name, tmp_path)
     assert golden.keys() == now.keys()
     for key, values in golden.items():

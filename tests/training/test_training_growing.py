@@ -48,7 +48,7 @@ def test_the_reference_of_a_batch_is_what_the_stages_in_use_can_show(growing, sa
     assert (seen - batch.fine).abs().max() > 0.01
 
 
-def test_it_grows_and_going_on_equals_not_having_stopped(growing, sampler, tmp_path):
+def test_a_growing_training_resumes_bit_identically(growing, sampler, tmp_path):
     plan = growing(validate_every=5)
     report = train(plan, Sources(sampler(plan)), tmp_path / "whole")
     assert "grown" not in report.card.hyperparameters
@@ -114,7 +114,7 @@ def test_the_second_pass_is_trained_on_the_first(growing, sampler, tmp_path):
         ),
     ],
 )
-def test_what_contradicts_itself_is_refused_in_one_line(tmp_path, keys, words):
+def test_contradictory_growing_is_refused_in_one_line(tmp_path, keys, words):
     path = tmp_path / "r.yaml"
     path.write_text(f"name: a\nsteps: 5\n{keys}\n")
     with pytest.raises(SceneError) as caught:

@@ -24,7 +24,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_it_learns(recipe, sampler, tmp_path):
+def test_training_reduces_the_error(recipe, sampler, tmp_path):
     plan = recipe(steps=60, log_every=10, validate_every=100, checkpoint_every=100)
     batch = sampler(plan).batch(10_000)
     coarse, fine = batch.coarse.flatten(0, 1), batch.fine.flatten(0, 1)
@@ -59,7 +59,7 @@ def test_the_typical_density_is_the_geometric_mean_over_samples_with_smoke(recip
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_going_on_equals_not_having_stopped(recipe, sampler, tmp_path, dim):
+def test_a_resumed_training_ends_in_the_same_weights(recipe, sampler, tmp_path, dim):
     sizes = {"patches": {"tile": 6, "batch": 1, "frames": 3}} if dim == 3 else {}
     plan = recipe(dim, **sizes)
     train(plan, Sources(sampler(plan)), tmp_path / "whole")
@@ -110,7 +110,7 @@ def test_minutes_stop_early_and_leave_a_model(recipe, sampler, tmp_path):
     assert train(plan, Sources(sampler(plan)), tmp_path).finished
 
 
-def test_a_finished_training_is_left_as_it_is(recipe, sampler, tmp_path):
+def test_a_finished_training_is_not_changed(recipe, sampler, tmp_path):
     plan = recipe()
     train(plan, Sources(sampler(plan)), tmp_path)
     before = weights(tmp_path)
@@ -155,7 +155,7 @@ def test_another_recipe_or_seed_is_refused_by_name(recipe, sampler, tmp_path):
     assert train(plan, Sources(sampler(plan)), tmp_path, steps=4).steps == 4  # longer is allowed
 
 
-def test_a_training_that_said_augment_true_goes_on_as_symmetries(recipe, sampler, tmp_path):
+def test_a_recipe_with_augment_true_resumes_with_symmetries(recipe, sampler, tmp_path):
     """Earlier recipes knew true and false only; they mean what they meant."""
     plan = recipe(steps=4, checkpoint_every=2)
     train(plan, Sources(sampler(plan)), tmp_path / "new")

@@ -36,7 +36,7 @@ def test_slow_growth_and_layers_of_one_filter_are_not():
     assert monitor.update(20_000, {"a/1": 1e6, "a/2": 1.0})
 
 
-def test_it_remembers_what_was_recorded():
+def test_the_singular_value_monitor_starts_from_earlier_records():
     records = [(0, {"a/1": 1.0, "a/2": 1.0}), (500, {"a/1": 1.1, "a/2": 1.0})]
     assert SingularValueMonitor(records).update(900, {"a/1": 2.5, "a/2": 1.0})
     assert not SingularValueMonitor(records).update(1600, {"a/1": 2.5, "a/2": 1.0})

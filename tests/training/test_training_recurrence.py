@@ -27,7 +27,7 @@ def generator(previous, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"mask": True}], ids=["plain", "mask"])
-def test_one_frame_is_what_it_was_without_to_the_bit(recipe, sampler, options):
+def test_a_single_frame_trains_as_without_recurrence_to_the_bit(recipe, sampler, options):
     gradients = []
     for previous in (True, False):
         network = generator(previous, **options)
@@ -60,7 +60,7 @@ def test_frames_are_made_one_after_the_other_and_on_the_way_back(recipe, sampler
     assert network.head.weight.grad.abs().max() > 0
 
 
-def test_ping_pong_is_a_loss_and_lowers_what_it_measures(recipe, sampler):
+def test_the_ping_pong_loss_lowers_the_difference_it_measures(recipe, sampler):
     plan = recipe(
         **PREVIOUS, losses={"absolute": 1.0, "ping_pong": 50.0}, patches={"tile": 8, "batch": 1, "frames": 5}
     )

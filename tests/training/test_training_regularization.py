@@ -89,7 +89,7 @@ def test_by_default_ds_passes_twice_and_pays_the_published_loss_alone(duel, samp
     ],
     ids=["mismatched", "penalty", "one-sided", "r1", "wgan-gp", "relativistic", "relativistic r1", "lazy"],
 )
-def test_each_part_is_told_unweighted_and_paid_with_its_weight(duel, sampler, keys, extra):
+def test_each_part_of_the_loss_is_logged_unweighted_and_weighted_in_the_sum(duel, sampler, keys, extra):
     plan = duel(SPATIAL | keys)
     state, batch = state_of(plan), batch_of(plan, sampler)
     total, parts = spatial_loss(state, batch, batch.fine.roll(1, -1))
@@ -274,7 +274,7 @@ def test_each_network_has_a_learning_rate_of_its_own(duel, sampler):
     assert type(found["G"]).__name__ == "RMSprop" and type(found["spatial"]).__name__ == "AdamW"
 
 
-def test_the_orthogonal_penalty_is_paid_by_the_generator_and_told_unweighted(duel, sampler):
+def test_the_orthogonal_penalty_is_in_the_generators_loss_and_logged_unweighted(duel, sampler):
     plans = [duel(SPATIAL, optimizer={"orthogonal": weight}) for weight in (0.0, 0.5)]
     reported = [AdversarialStep(state_of(p), sampler(p), None, ProcessGroup()).run() for p in plans]
     assert "orthogonal" not in reported[0] and reported[1]["orthogonal"] > 0
@@ -312,7 +312,7 @@ BASE = "name: a\ndim: 2\nsteps: 5\nlosses: {spatial: 1, temporal_adversarial: 1}
         ("r1: {weight: 0}", ["r1.weight"]),
     ],
 )
-def test_what_contradicts_itself_is_refused_in_one_line(tmp_path, keys, words):
+def test_contradictory_regularization_is_refused_in_one_line(tmp_path, keys, words):
     path = tmp_path / "r.yaml"
     losses = BASE.replace("spatial: 1, ", "") if "spatial: null" in keys else BASE
     patches = "patches: {batch: 1}\n" if words[-1] == "patches.batch" else ""

@@ -34,7 +34,7 @@ def test_statistics_are_plain_means_over_the_batches():
     assert not network.training and network[1].momentum == 0.1
 
 
-def test_only_networks_that_keep_statistics_are_asked_for_them():
+def test_only_networks_with_batch_norms_are_recalibrated():
     assert has_running_statistics(models.build("TempoGAN", dim=2))
     assert not has_running_statistics(models.build("SmokeGenerator", dim=2))
 

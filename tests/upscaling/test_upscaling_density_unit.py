@@ -64,7 +64,7 @@ def test_smoke_of_any_density_gets_the_same_detail(name: str) -> None:
         assert float(np.abs(other - plain).mean()) < 0.45 * added
 
 
-def test_thin_tails_are_told_from_smoke_by_its_own_density() -> None:
+def test_thin_tails_are_distinguished_from_smoke_relative_to_its_density() -> None:
     frame = smoke((12, 9))
     thin = frame.replace(density=frame.density * np.float32(1e-7))
     unit = density_unit(typical_density(thin.density), (0.2, 0.6))

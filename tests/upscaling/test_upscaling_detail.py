@@ -152,13 +152,13 @@ def test_carried_smoke_obeys():
         (np.full((12, 9), -1.0), "detail: it goes from -1 to -1; give 0 or more in every cell"),
     ],
 )
-def test_what_is_no_factor_is_refused(detail, says):
+def test_invalid_detail_factors_are_refused(detail, says):
     generator = build("SmokeGenerator", dim=2, factor=2, width=4, blocks=1, rise_width=4).eval()
     with pytest.raises(InputError, match=says):
         Upscaler(model_of(generator)).upsample(smoke((12, 9)), detail=detail)
 
 
-def test_an_architecture_without_it_refuses_it():
+def test_an_architecture_without_detail_refuses_a_factor():
     upscaler = Upscaler(model_of(StandIn(2, factor=2, layers=2, support=1)))
     upscaler.upsample(smoke((12, 9)), detail=1.0)
     with pytest.raises(InputError, match="detail: the architecture of 'stand-in' does not support it; leave"):

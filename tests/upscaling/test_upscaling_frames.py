@@ -41,7 +41,7 @@ def test_the_input_is_left_alone(small):
     np.testing.assert_array_equal(frame.density, before)
 
 
-def test_other_fields_are_raised_linearly_in_their_own_unit(small):
+def test_other_fields_are_interpolated_linearly_in_their_unit(small):
     frame = smoke((12, 9))
     x = (np.arange(12, dtype=np.float32) + 0.5) * 0.1
     ramp = np.repeat(x[:, None], 9, axis=1)

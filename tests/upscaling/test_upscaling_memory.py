@@ -14,7 +14,7 @@ from fluidsr.models import build
 from fluidsr.upscaling.memory import MemoryModel, peak_bytes
 
 
-def test_bytes_are_those_of_the_largest_moment():
+def test_the_memory_model_gives_the_peak_bytes():
     chain = nn.Sequential(nn.Conv3d(4, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 8, 3, padding=1))
     cells = 12 * 16 * 20
     # Input, and both sides of the rectifier.
@@ -35,7 +35,7 @@ def test_bytes_are_those_of_the_largest_moment():
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("architecture", ["SmokeGenerator", "TempoGAN", "UNet"])
-def test_what_is_left_out_of_a_halo_takes_no_memory(architecture, dim):
+def test_halo_cells_that_are_not_computed_take_no_memory(architecture, dim):
     footprint = MemoryModel(generator := build(architecture, dim=dim, factor=4))
     edge = 2 * generator.receptive_radius + 6
     inside, border = (footprint.of((edge,) * dim, ((side, side),) * dim) for side in (True, False))

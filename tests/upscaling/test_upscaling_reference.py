@@ -65,7 +65,7 @@ def test_the_published_halo_of_three_is_one_short():
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 9), (1, 1, 1), (5, 1, 3)])
 @pytest.mark.parametrize(("architecture", "factor"), [("TempoGAN", 4), ("UNet", 2), ("UNet", 8)])
-def test_sizes_that_nothing_divides_are_raised(architecture, factor, shape):
+def test_sizes_without_common_divisors_are_upsampled(architecture, factor, shape):
     torch.manual_seed(3)
     options = {"width": 4} if architecture == "UNet" else {}
     upscaler = Upscaler(
@@ -89,7 +89,7 @@ def test_a_consistent_generator_is_tiled_as_exactly(architecture):
 
 @pytest.mark.parametrize("tile", [5, "auto"])
 @pytest.mark.parametrize("shape", [(40, 13), (9, 30), (5, 5), (23, 8)])
-def test_what_is_empty_and_still_gets_the_answer_to_emptiness(shape, tile):
+def test_empty_still_air_gets_the_background_response_without_computation(shape, tile):
     model = reference(2, "TempoGAN")
     frame = smoke(shape, blobs=0)
     frame.velocity[:] = 0

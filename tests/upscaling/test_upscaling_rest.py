@@ -92,7 +92,7 @@ def test_a_reset_shows_in_one_set_and_not_in_the_blend() -> None:
     assert min(alone[n] for n in (22, 46)) > 5 * max(alone[n] for n in others)
 
 
-def test_what_is_torn_is_set_back() -> None:
+def test_torn_coordinates_are_reset() -> None:
     """In a shear of 0.11 a frame coordinates are stretched by more than 2 after 14 frames, and never by much more."""
     flow = torch.zeros(2, N, N)
     flow[0] = 0.11 * (torch.arange(N) - N / 2)
@@ -139,7 +139,7 @@ def test_a_box_may_move_and_its_cells_may_change() -> None:
     torch.testing.assert_close(rest.fields()["rest"][:2], x - 5 * flow * CELL, rtol=0, atol=2e-5)
 
 
-def test_it_goes_on_bit_identically() -> None:
+def test_rest_coordinates_resume_bit_identically() -> None:
     flow = vortices(0.6)
     whole = RestCoordinates(moving(flow, 0))
     for number in range(1, 41):

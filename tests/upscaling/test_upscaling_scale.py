@@ -28,7 +28,7 @@ def test_an_array_of_one_number_is_that_number(model, dim):
 
 
 @pytest.mark.parametrize("options", [{}, {"tile": 5}])
-def test_a_region_changes_what_lies_within_the_halo_and_nothing_else(model, dim, options):
+def test_a_region_changes_only_cells_within_the_halo(model, dim, options):
     frame, upscaler = crowded(dim), Upscaler(model, **options)
     plain = upscaler.upsample(frame).density
     scale = np.ones(frame.shape, np.float32)

@@ -35,7 +35,7 @@ def test_a_tile_reads_its_halo_up_to_the_border(shape, tile, halo, factor):
 
 @settings(deadline=None)
 @given(shapes, st.integers(1, 15), st.integers(0, 14), st.sampled_from([1, 2, 4]))
-def test_the_crop_of_what_is_read_is_what_is_written(shape, tile, halo, factor):
+def test_the_crop_selects_the_written_voxels_of_the_output(shape, tile, halo, factor):
     fine = np.arange(np.prod(shape) * factor ** len(shape)).reshape([n * factor for n in shape])
     for one in plan(shape, tile, halo, factor):
         low = [a + halo * sides[0] for a, sides in zip(one.read.lo, one.cropped, strict=True)]

@@ -158,7 +158,7 @@ def test_a_periodic_domain_has_no_seam():
     assert float(steps[0]) < 2 * float(steps.mean())
 
 
-def test_it_is_deterministic_and_goes_on_bit_identically():
+def test_wavelet_turbulence_is_deterministic_and_resumes_bit_identically():
     whole = advance(start(strength=2.0), frames=(1, 2, 3, 4)).density
     assert torch.equal(whole, advance(start(strength=2.0), frames=(1, 2, 3, 4)).density)
     state = advance(start(strength=2.0), frames=(1, 2)).state()

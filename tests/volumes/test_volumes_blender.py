@@ -183,6 +183,6 @@ def test_damaged_config_files_do_not_count(bake, data):
     assert take(grids(bake, 1)).notes == (blender.NO_CONFIG,)
 
 
-def test_a_domain_is_bounded_like_all_else(bake):
+def test_blender_domains_respect_the_memory_limit(bake):
     with pytest.raises(VolumeError, match="GiB are allowed"):
         read(grids(bake, 1), max_bytes=1 << 18)

@@ -135,7 +135,7 @@ def test_what_of_an_archive_is_no_field_is_reported(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_uni_file_of_something_else_says_what_it_is(tmp_path: Path) -> None:
+def test_a_uni_file_of_another_kind_is_refused_by_its_kind(tmp_path: Path) -> None:
     write(tmp_path / "density_0001.uni", Frame(DENSITY, VELOCITY))
     for work in (read, inspect):
         with pytest.raises(VolumeError, match="it holds vectors, and no density"):

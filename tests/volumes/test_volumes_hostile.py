@@ -26,7 +26,7 @@ def small_frame():
 
 @pytest.mark.parametrize("suffix", [".vdb", ".vti", ".npz"])
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"<?xml version='1.0'?>", b"PK\3\4"])
-def test_what_is_no_volume_is_refused(tmp_path, suffix, data):
+def test_files_that_are_no_volumes_are_refused(tmp_path, suffix, data):
     (tmp_path / f"a{suffix}").write_bytes(data)
     for function in (read, inspect):
         with pytest.raises(VolumeError, match=re.escape(str(tmp_path / f"a{suffix}"))):
@@ -92,7 +92,7 @@ def test_a_huge_image_is_refused_before_it_is_allocated(tmp_path):
         read(tmp_path / "b.vti")
 
 
-def test_a_small_archive_of_much_air_is_read_once_and_within_what_is_free(tmp_path, monkeypatch):
+def test_a_small_archive_of_much_air_is_read_once_and_within_the_free_memory(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", density=np.zeros((300, 300, 300), np.float32))
     assert (tmp_path / "a.npz").stat().st_size < 1 << 20
     read_array, calls = np.lib.format.read_array, []

@@ -72,7 +72,7 @@ def test_a_damaged_velocity_is_not_left_out_without_a_word(tmp_path, data):
     assert take(tmp_path / "density_0001.uni").frame.velocity is None
 
 
-def test_the_names_of_what_we_write(tmp_path):
+def test_written_uni_files_have_mantaflows_names(tmp_path):
     for name, velocity in (
         ("smoke_0001.uni", "smoke_velocity_0001.uni"),
         ("density_0001.uni", "velocity_0001.uni"),
@@ -124,7 +124,7 @@ def test_grids_that_do_not_fit_are_refused(tmp_path):
         (gzip.compress(gzip.decompress(uni_bytes(np.ones((4, 4, 4)), 1)) + b"more", mtime=0), "do not fill"),
     ],
 )
-def test_what_is_no_grid_is_refused(tmp_path, data, message):
+def test_files_without_a_grid_are_refused(tmp_path, data, message):
     (tmp_path / "density_1.uni").write_bytes(data)
     with pytest.raises(VolumeError, match=message):
         read(tmp_path / "density_1.uni")

@@ -294,7 +294,7 @@ def test_a_frame_of_integers_is_written_exactly(tmp_path: Path) -> None:
     assert not np.array_equal(read(tmp_path / "c.npz").others["labels"], labels)
 
 
-def test_folders_to_read_and_arrays_to_write_are_told_in_plain_words(tmp_path: Path) -> None:
+def test_reading_a_folder_and_writing_an_array_give_plain_errors(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="is a folder; name one of the files in it"):
         read(tmp_path)
     with pytest.raises(InputError, match=r"^frame: "):

@@ -55,7 +55,7 @@ def test_velocity_on_faces_in_arrays_of_different_shapes(tmp_path):
         np.testing.assert_allclose(found[axis], mean, rtol=1e-6)
 
 
-def test_components_last_and_what_does_not_fit(tmp_path):
+def test_components_may_be_the_last_axis_and_other_shapes_are_refused(tmp_path):
     np.savez(
         tmp_path / "a.npz",
         density=DENSITY[..., None],
@@ -179,7 +179,7 @@ def test_fields_of_points_and_of_cells_together(tmp_path):
     assert frame.shape == ONE_MORE and (np.asarray(frame.velocity) == 1).all()
 
 
-def test_the_time_as_visit_writes_it(tmp_path):
+def test_the_time_is_read_as_visit_writes_it(tmp_path):
     image(tmp_path / "a.vti", {"density": DENSITY}, {}, fields=[("TIME", 0.7), ("CYCLE", 12)])
     assert read(tmp_path / "a.vti").time == 0.7
 
@@ -386,7 +386,7 @@ def test_no_field_is_dropped_without_a_word(tmp_path):
     assert "left out: 'collision' (a level set)" in found.notes and found.style.copied_from is None
 
 
-def test_each_reason_has_its_own_words(tmp_path):
+def test_each_reason_for_refusing_grids_has_its_own_message(tmp_path):
     path = tmp_path / "a.vdb"
 
     def refused(*grids, because):
@@ -457,7 +457,7 @@ def specks(path, origins, full=()):
     )
 
 
-def test_strays_of_a_small_smoke_are_told_and_left_out_when_asked(tmp_path):
+def test_stray_voxels_are_reported_and_removed_on_request(tmp_path):
     specks(tmp_path / "a.vdb", [(320, 320, 320)], [(0, 0, 0)])
     taken = take(tmp_path / "a.vdb")
     assert taken.frame.shape == (321, 321, 321)

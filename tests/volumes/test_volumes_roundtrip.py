@@ -83,7 +83,7 @@ def test_only_the_named_fields_are_written_and_read(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("precision", ["half", "float"])
-def test_what_is_not_above_the_threshold_becomes_zero(tmp_path, suffix, precision):
+def test_values_up_to_the_threshold_become_zero(tmp_path, suffix, precision):
     density = np.array([0, 0.01, 0.02, -0.02, -0.5, 1], np.float32).reshape(1, 2, 3)
     velocity = np.zeros((3, 1, 2, 3), np.float32)
     velocity[:, 0, 0, 0] = 0.001, -0.5, 0.001  # kept whole: one component is large
@@ -115,7 +115,7 @@ def test_values_that_the_precision_cannot_hold_are_refused(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("shape", [(20, 9, 12), (20, 9)])
-def test_inspect_says_what_is_in_the_file(tmp_path, suffix, shape):
+def test_inspect_describes_the_grids_of_a_file(tmp_path, suffix, shape):
     frame = make_frame(shape)
     write(tmp_path / f"a{suffix}", frame, precision="float")
     info = inspect(tmp_path / f"a{suffix}")

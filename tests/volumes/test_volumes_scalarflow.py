@@ -71,7 +71,9 @@ def test_a_folder_of_simulations_becomes_a_data_set(
     np.testing.assert_array_equal(second.fine(0).density, density.astype(np.float16))
 
 
-def test_what_is_no_scalarflow_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_without_scalarflow_data_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match="no such folder"):
         scalarflow.simulations(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no simulation in the ScalarFlow layout"):

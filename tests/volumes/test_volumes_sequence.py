@@ -78,7 +78,7 @@ def test_what_no_file_can_be_called_is_said(folder):
             expand([folder / name])
 
 
-def test_what_is_not_there_is_said(folder):
+def test_missing_inputs_are_reported(folder):
     for missing in ("nothing.vdb", "none_####.vdb", "none*.vdb", "no/such_####.vdb"):
         with pytest.raises(InputError, match="check the"):
             expand([folder / missing])
@@ -246,7 +246,7 @@ def test_a_folder_of_folders_names_those_that_hold_frames(tmp_path: Path) -> Non
         expand([str(tmp_path)])
 
 
-def test_a_series_of_nothing_is_told_by_its_name(tmp_path):
+def test_an_empty_series_is_reported_by_its_name(tmp_path):
     write_pvd(tmp_path / "a.pvd", [])
     with pytest.raises(InputError, match=r"a\.pvd: it names no files"):
         expand([tmp_path / "a.pvd"])
@@ -277,7 +277,7 @@ def test_times_in_names_are_times_however_the_files_are_named(tmp_path, names, t
         (("1.8", "1.9", "1.10", "1.11"), [8, 9, 10, 11]),
     ],
 )
-def test_decimals_are_told_from_two_numbers(tmp_path, numbers, frames):
+def test_decimals_are_distinguished_from_two_numbers(tmp_path, numbers, frames):
     files = touched(tmp_path, *(f"s.{number}.npz" for number in numbers))
     for given in ([tmp_path], [tmp_path / "*.npz"], files[::-1]):
         found = expand(given)

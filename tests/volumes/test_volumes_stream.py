@@ -155,7 +155,7 @@ def megabytes_for(path, shape):
     return before / 1024, after / 1024
 
 
-def test_memory_is_that_of_what_is_filled(tmp_path):
+def test_memory_of_a_stream_depends_on_the_filled_voxels(tmp_path):
     """Four fields of 192x240x240 are 177 MB; the tenth that is filled takes 9 MB as halves."""
     before, after = megabytes_for(tmp_path / "a.vdb", (192, 240, 240))
     assert after - before < 60

@@ -284,7 +284,7 @@ def check_both_ways(ask, folder, found, seed):
 @needs_openvdb
 @QUICK
 @given(found=st.lists(trees(("float", "vec3s", "bool")), max_size=5), seed=st.integers(0, 99))
-def test_openvdb_reads_what_we_write_and_we_read_what_it_writes(openvdb, tmp_path_factory, found, seed):
+def test_openvdb_and_fluidsr_read_each_others_files(openvdb, tmp_path_factory, found, seed):
     check_both_ways(openvdb, tmp_path_factory.mktemp("trees"), found, seed)
 
 

@@ -81,7 +81,7 @@ def test_an_instance_has_its_parents_tree_and_its_own_place(folder):
         assert instance.topology is parent.topology  # a file of many instances costs what one grid costs
 
 
-def test_an_instance_of_what_is_not_read_is_not_read(folder, tmp_path):
+def test_an_instance_of_an_unread_grid_is_not_read(folder, tmp_path):
     data = (folder / "types.vdb").read_bytes()
     at = data.index(
         b"UniformScaleMap", data.index(b"double")
