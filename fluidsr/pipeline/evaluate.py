@@ -122,8 +122,8 @@ def _check_writable(folder: Path) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not (place.is_dir() and os.access(place, os.W_OK)):
-        what = f"cannot be written: {place} is no folder to write into"
-        raise InputError(str(folder), what, "give a writable folder as `output`")
+        problem = f"cannot be written: {place} is no folder to write into"
+        raise InputError(str(folder), problem, "give a writable folder as `output`")
 
 
 def _report(

@@ -23,8 +23,8 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
     if count is not None:
         return range(first, first + count)
     if min(numbers.start for numbers in ranges) < first:
-        what = f"'{text}' asks for frames before the first"
-        raise InputError("frames", what, f"frames count from {first}: give 48 or {first}-{first + 99}")
+        problem = f"'{text}' asks for frames before the first"
+        raise InputError("frames", problem, f"frames count from {first}: give 48 or {first}-{first + 99}")
     if len(ranges) == 1:
         return ranges[0]
     return sorted({number for numbers in ranges for number in numbers})
@@ -44,13 +44,13 @@ def count_or_ranges(text: str) -> tuple[int | None, list[range]]:
         match = re.fullmatch(r"(-?\d{1,30})(?:-(-?\d{1,30})(?:x(\d{1,30}))?)?", word.strip())
         if match is None:
             shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-            what = f"'{shown}' is neither a count, nor a range, nor a list"
-            raise InputError("frames", what, "give 48, 1-100, 1-100x2 or 1,5,9")
+            problem = f"'{shown}' is neither a count, nor a range, nor a list"
+            raise InputError("frames", problem, "give 48, 1-100, 1-100x2 or 1,5,9")
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if max(-first, last) > MOST_FRAMES:
-            what = f"'{text}' goes beyond frame {MOST_FRAMES}"
-            raise InputError("frames", what, "use N or A-B, e.g. 1-100")
+            problem = f"'{text}' goes beyond frame {MOST_FRAMES}"
+            raise InputError("frames", problem, "use N or A-B, e.g. 1-100")
         if last < first or step < 1:
             raise InputError("frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100")
         ranges.append(range(first, last + 1, step))

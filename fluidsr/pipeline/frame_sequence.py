@@ -110,9 +110,9 @@ class FrameSequence:
                 str(first.source), f"{faults[first]}{others}", "check the path, or write it again"
             )
         if first is not None and not skip_damaged:
-            what = f"{faults[first]}; {len(faults)} of {len(items)} frames cannot be used"
+            problem = f"{faults[first]}; {len(faults)} of {len(items)} frames cannot be used"
             option = "" if skip_damaged is None else ", or leave it out with `skip_damaged`"
-            raise InputError(str(first.source), what, f"write it again{option}")
+            raise InputError(str(first.source), problem, f"write it again{option}")
         return cls(all_frames, left, files.gaps, faults)
 
     def notes(self) -> Iterator[str]:

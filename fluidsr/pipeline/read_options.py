@@ -45,6 +45,6 @@ def box_of(crop: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | No
         numbers = []
     half = len(numbers) // 2
     if len(numbers) not in (4, 6) or not all(a < b for a, b in zip(numbers, numbers[half:], strict=False)):
-        what = f"'{crop}' is not a box"
-        raise InputError("crop", what, "give auto, or the corners in meters: x0,y0,z0,x1,y1,z1")
+        problem = f"'{crop}' is not a box"
+        raise InputError("crop", problem, "give auto, or the corners in meters: x0,y0,z0,x1,y1,z1")
     return tuple(numbers[:half]), tuple(numbers[half:])

@@ -43,8 +43,8 @@ class RenderTarget:
         """
         suffix = path.suffix.lower()
         if suffix not in (*_PICTURES, ".mp4", ""):
-            what = f"'{suffix}' is not a picture or a movie"
-            raise InputError(str(path), what, "give .png, .exr, .mp4 or a folder")
+            problem = f"'{suffix}' is not a picture or a movie"
+            raise InputError(str(path), problem, "give .png, .exr, .mp4 or a folder")
         if fps is not None and suffix != ".mp4":
             raise InputError("fps", "applies to movies only", "leave it out, or give .mp4 as `output`")
         number = _NUMBER.search(path.name)
@@ -91,8 +91,8 @@ class RenderTarget:
         if self.grid is not None:
             size = (self.grid[0] * width, self.grid[1] * height)
             if max(size) > MAX_SHEET:
-                what = f"a sheet of {size[0]} x {size[1]} pixels is larger than {MAX_SHEET}"
-                raise InputError("flipbook", what, "give a smaller `width`, or fewer columns or rows")
+                problem = f"a sheet of {size[0]} x {size[1]} pixels is larger than {MAX_SHEET}"
+                raise InputError("flipbook", problem, "give a smaller `width`, or fewer columns or rows")
 
 
 def parse_grid(text: str) -> tuple[int, int]:
@@ -107,6 +107,6 @@ def evenly(count: int, wanted: int) -> list[int]:
     """`wanted` of the places 0 to `count - 1`, evenly, the first and the last among them. Raises InputError where there
     are fewer."""
     if wanted > count:
-        what = f"needs {wanted} frames, and there are {count}"
-        raise InputError("flipbook", what, "give fewer columns or rows")
+        problem = f"needs {wanted} frames, and there are {count}"
+        raise InputError("flipbook", problem, "give fewer columns or rows")
     return [round(place * (count - 1) / max(1, wanted - 1)) for place in range(wanted)]

@@ -188,9 +188,9 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
     step = step_of(rate, output_rate, settings.speed)
     count = math.floor((places[-1] - places[0]) / step) + 1
     if count > frame_numbers.MOST_FRAMES:
-        what = f"its frames {inputs[0].frame:g} to {inputs[-1].frame:g} would become {count}"
+        problem = f"its frames {inputs[0].frame:g} to {inputs[-1].frame:g} would become {count}"
         remedy = "give a lower `frame_rate`, a higher `speed`, or files whose numbers count frames"
-        raise InputError(str(inputs[0].source.parent), what, remedy)
+        raise InputError(str(inputs[0].source.parent), problem, remedy)
     stem, number = sequence.series_name(inputs[0].source), math.ceil(places[0])
     numbers = frame_numbers.parse(frames_wanted, count, number)
     selected = set(numbers)
@@ -213,8 +213,8 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
         frames.append(RetimedFrame(own, name, before, inputs[low + 1], share, float(width / rate)))
     items = tuple(frame for frame in frames if frame.number in selected)
     if not items:
-        what = f"there is no frame {frames_wanted}"
-        raise InputError("frames", what, f"the result is numbered {number}-{number + count - 1}")
+        problem = f"there is no frame {frames_wanted}"
+        raise InputError("frames", problem, f"the result is numbered {number}-{number + count - 1}")
     return _Plan(tuple(frames), items, float(rate), float(output_rate), float(step / rate), first)
 
 

@@ -206,9 +206,9 @@ class RunFolder:
                     log.flush()
                     os.fsync(log.fileno())
         except FileNotFoundError as error:
-            what = "is not there, although it has been written"
+            problem = "is not there, although it has been written"
             remedy = "give a folder as `output` that the workers share with this machine"
-            raise RunError(str(error.filename), what, remedy) from error
+            raise RunError(str(error.filename), problem, remedy) from error
         except OSError as error:
             raise write_error(self.path / _LOG, error) from error
         self._records[number] = line

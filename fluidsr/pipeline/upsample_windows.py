@@ -50,8 +50,8 @@ def upsample_by_windows(
         if source is None:
             return None
         if set(settings.formats or ("vdb",)) != {"vdb"}:
-            what = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
-            raise InputError(str(item.source), what, "give `formats` vdb, or `crop`")
+            problem = f"its box of {source.place.shape} cells is mostly empty, and too large for other formats than vdb"
+            raise InputError(str(item.source), problem, "give `formats` vdb, or `crop`")
         blocks = source.blocks(frame_reading.BLOCK, upscaler.card.support_radius)
         first = frame_reading.timed(source.take(*blocks[0]), item, settings.intake)
         fields = list(first.frame.fields())

@@ -81,8 +81,8 @@ class ReachedStates(Section):
     @model_validator(mode="after")
     def _check(self) -> ReachedStates:
         if self.longest < self.shortest:
-            what = f"{self.longest} is less than {self.shortest}, the shortest run"
-            raise Problems([Problem(("longest",), what, f"give {self.shortest} or more")])
+            problem = f"{self.longest} is less than {self.shortest}, the shortest run"
+            raise Problems([Problem(("longest",), problem, f"give {self.shortest} or more")])
         return self
 
 
@@ -137,8 +137,8 @@ class ClosureRecipe(Section):
     def _losses_of_smoke_need_exchange(self) -> ClosureRecipe:
         for key in ("energy", "distribution"):
             if getattr(self, key) > 0 and self.network.exchange == 0:
-                what = "is that of smoke, and the network corrects velocity alone"
-                raise Problems([Problem((key,), what, f"set network.exchange above 0, or {key} to 0")])
+                problem = "is that of smoke, and the network corrects velocity alone"
+                raise Problems([Problem((key,), problem, f"set network.exchange above 0, or {key} to 0")])
         return self
 
 

@@ -276,12 +276,12 @@ def _density(
         stripped = [name for name in scalars if name.strip() == requested.strip()]
         if stripped:
             return stripped[0]
-        what = "is not there"
+        problem = "is not there"
         if requested in vectors:
-            what = "is not a scalar"
+            problem = "is not a scalar"
         elif requested in unfit:
-            what = f"is {unfit[requested]}"
-        raise VolumeError(where, f"grid {requested!r} {what}", _name_one(scalars))
+            problem = f"is {unfit[requested]}"
+        raise VolumeError(where, f"grid {requested!r} {problem}", _name_one(scalars))
     named = [name for name in scalars if field_of(name) == "density"]
     if named:
         return min(named, key=rank)
@@ -301,8 +301,8 @@ def _density(
             )
             raise VolumeError(where, f"grid {name!r} is {reason}", remedy)
     reasons = [f"{name!r} is {reason}" for name, reason in unfit.items()]
-    what = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in reasons)
-    raise VolumeError(where, what, _name_one(scalars))
+    problem = "no grid has a name that stands for density" + "".join(f"; {reason}" for reason in reasons)
+    raise VolumeError(where, problem, _name_one(scalars))
 
 
 def _velocity(

@@ -65,8 +65,8 @@ def write(
     chosen = present if fields is None else tuple(dict.fromkeys(fields))
     missing = [name for name in chosen if name not in present]
     if missing or not chosen:
-        what = f"the frame has no {missing[0]}" if missing else "no field is named"
-        raise InputError("fields", what, f"give some of {', '.join(present)}")
+        problem = f"the frame has no {missing[0]}" if missing else "no field is named"
+        raise InputError("fields", problem, f"give some of {', '.join(present)}")
     frame, half = frame.numpy(), precision == "half"
     options: dict[str, Any] = {"half": half, "threshold": threshold}
     if suffix == ".vdb":

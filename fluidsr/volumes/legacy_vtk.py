@@ -127,8 +127,8 @@ class LegacyFile:
             key = words[0].upper()
             if key == "DATASET":
                 if len(words) < 2 or words[1].upper() not in ("STRUCTURED_POINTS", "RECTILINEAR_GRID"):
-                    what = f"a data set of {' '.join(words[1:2])}"
-                    raise VolumeError(self.where, what, "give structured points (an image)")
+                    problem = f"a data set of {' '.join(words[1:2])}"
+                    raise VolumeError(self.where, problem, "give structured points (an image)")
                 rectilinear = words[1].upper() == "RECTILINEAR_GRID"
             elif key in _COORDINATES and len(words) > 2:
                 axis = _COORDINATES.index(key)
@@ -295,5 +295,5 @@ class LegacyFile:
             self._fail(f"{words[0][:20]} without a sensible count")
         return count
 
-    def _fail(self, what: str) -> NoReturn:
-        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+    def _fail(self, problem: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {problem}", "write or copy the file again")

@@ -174,8 +174,8 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         if array.ndim == 1 and (
             name == density or (density is None and grid_names.field_of(name) == "density")
         ):
-            what = f"its density {name!r} has the shape {array.shape}, of one dimension"
-            raise VolumeError(where, what, "write it as [x, y, z] or [x, y]")
+            problem = f"its density {name!r} has the shape {array.shape}, of one dimension"
+            raise VolumeError(where, problem, "write it as [x, y, z] or [x, y]")
     shape = _shape(where, grids, density)
     coordinates = _coordinates(archive, shape)
     if coordinates is not None:
@@ -187,10 +187,10 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
     if len(origin := place.get("origin", ())) == 1 or len(origin) == 3 > len(shape):
         place["origin"] = (*origin, *origin * (len(shape) - 1))[: len(shape)]
     if len(shape) > 3:
-        what = f"its density has the shape {shape}: several frames, or channels, in one array"
+        problem = f"its density has the shape {shape}: several frames, or channels, in one array"
         if not any(grid_names.field_of(name) == "density" for name in grids):
-            what = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
-        raise VolumeError(where, what, "write a file for each frame: [x, y, z] or [x, y]")
+            problem = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
+        raise VolumeError(where, problem, "write a file for each frame: [x, y, z] or [x, y]")
     found = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
     for name, array in grids.items():
         fitted = _fitted(array, shape)

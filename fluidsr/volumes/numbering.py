@@ -66,8 +66,10 @@ def check_order(files: Iterable[Numbered]) -> None:
         ordered = sorted(same, key=lambda each: each.number or 0)
         for a, b in pairwise(ordered):
             if rows[a.file] > rows[b.file]:
-                what = f"as frame {b.number} it comes after {a.file.name}: which number counts is not clear"
-                raise InputError(str(b.file), what, "give a pattern with the frame's number as ####")
+                problem = (
+                    f"as frame {b.number} it comes after {a.file.name}: which number counts is not clear"
+                )
+                raise InputError(str(b.file), problem, "give a pattern with the frame's number as ####")
 
 
 def rise_together(stems: Sequence[str]) -> bool:

@@ -72,16 +72,16 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         except (TypeError, ValueError):
             seconds = math.nan
         if not isinstance(name, str) or not name or "\0" in name or not math.isfinite(seconds):
-            what = f"an entry without a file or a time: {name!r}, {time!r}"
-            raise VolumeError(where, what, "write it again")
+            problem = f"an entry without a file or a time: {name!r}, {time!r}"
+            raise VolumeError(where, problem, "write it again")
         # Programs on Windows write backslashes, which are part of a name elsewhere: it counts what is there.
         file = Path(path).parent / name
         if "\\" in name and not file.exists():
             file = Path(path).parent / name.replace("\\", "/")
         found.append(Entry(seconds, file, part, time is not None))
     if len(found) > _MOST_ENTRIES:
-        what = f"it names more than {_MOST_ENTRIES} files"
-        raise VolumeError(where, what, "split it, or give a pattern such as smoke_####.vdb")
+        problem = f"it names more than {_MOST_ENTRIES} files"
+        raise VolumeError(where, problem, "split it, or give a pattern such as smoke_####.vdb")
     return sorted(found, key=lambda entry: entry.time)
 
 

@@ -41,8 +41,8 @@ def simulations(folder: Path) -> list[Path]:
     found = own if own[0].is_dir() else sorted(path / _FOLDER for path in folder.glob("sim_[0-9]*"))
     found = [path for path in found if path.is_dir()]
     if not found:
-        what = f"holds no simulation in the ScalarFlow layout (sim_000000/{_FOLDER})"
-        raise InputError(str(folder), what, "give the folder that the archives were unpacked into")
+        problem = f"holds no simulation in the ScalarFlow layout (sim_000000/{_FOLDER})"
+        raise InputError(str(folder), problem, "give the folder that the archives were unpacked into")
     return found
 
 
@@ -70,8 +70,8 @@ def read(density: Path, max_bytes: int | None = None) -> Taken:
     if velocity.exists():
         fields["velocity"] = centred(_array(velocity, 3, max_bytes))
         if fields["velocity"].shape[1:] != values.shape[1:]:
-            what = f"has {fields['velocity'].shape[1:]} cells, the density {values.shape[1:]}"
-            raise VolumeError(str(velocity), what, "unpack the archive again")
+            problem = f"has {fields['velocity'].shape[1:]} cells, the density {values.shape[1:]}"
+            raise VolumeError(str(velocity), problem, "unpack the archive again")
     frame = Frame(fields["density"], cell_size=WIDTH / values.shape[1], dt=1 / FRAME_RATE)
     return Taken(frame.with_fields(fields), "cells/frame")
 
@@ -86,6 +86,6 @@ def _array(path: Path, components: int, max_bytes: int | None) -> np.ndarray:
     data = arrays.get("data")
     if data is None or data.ndim != 4 or data.shape[3] != components or 0 in data.shape:
         found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-        what = f"holds no data [z, y, x, {components}] (but {found or 'nothing'})"
-        raise VolumeError(str(path), what, "give a ScalarFlow reconstruction")
+        problem = f"holds no data [z, y, x, {components}] (but {found or 'nothing'})"
+        raise VolumeError(str(path), problem, "give a ScalarFlow reconstruction")
     return np.ascontiguousarray(data.transpose(3, 2, 1, 0), np.float32)

@@ -219,9 +219,9 @@ def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
             ]
             same = [each for each in more if _head(each.kind) in {_head(kind) for kind in kinds}]
             if same:
-                what = f"{same[0].file.name} is no {suffix} file, and the other frames are"
+                problem = f"{same[0].file.name} is no {suffix} file, and the other frames are"
                 remedy = f"name one of {folder / ('*' + suffix)}, {folder / ('*' + other)}"
-                raise InputError(str(folder), what, remedy)
+                raise InputError(str(folder), problem, remedy)
         return found
     series = [file for file in entries if file.suffix.lower() in (".pvd", ".series")]
     if len(series) == 1:
@@ -289,5 +289,5 @@ def _one_file_per_number(files: Sequence[FrameFile]) -> None:
             continue
         other = seen.setdefault(file.number + file.subframe, file)
         if other is not file:
-            what = f"frame {file.number + file.subframe:g} is also {other.path}"
-            raise InputError(str(file.path), what, "name one sequence at a time")
+            problem = f"frame {file.number + file.subframe:g} is also {other.path}"
+            raise InputError(str(file.path), problem, "name one sequence at a time")

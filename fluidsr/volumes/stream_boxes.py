@@ -22,8 +22,10 @@ def checked_box(
     box = np.asarray(values, np.float32)
     fits = len(low) == dim and box.ndim == dim + vector and not (vector and len(box) not in (dim, 3))
     if not fits:
-        what = f"a box of shape {box.shape} at {tuple(low)} in {dim} dimensions"
-        raise InputError(name, what, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first")
+        problem = f"a box of shape {box.shape} at {tuple(low)} in {dim} dimensions"
+        raise InputError(
+            name, problem, "give [x, y, z] ([x, y] in 2-D), with the components of velocity first"
+        )
     return box
 
 

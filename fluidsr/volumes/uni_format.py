@@ -135,7 +135,7 @@ def _header(where: str, file: BinaryIO) -> Header:
         raise VolumeError(where, f"a grid of four dimensions ({rest[0]} deep)", "write 3-D grids")
     sizes = {0: (4,), 1: (4, 8), 2: (12, 24)}.get(element, ())
     if min(x, y, z) < 1 or max(x, y, z) > 1 << 20 or width not in sizes:
-        what = f"{x} x {y} x {z} elements of kind {element}, {width} bytes each"
-        raise VolumeError(where, f"damaged: {what}", "write or copy the file again")
+        problem = f"{x} x {y} x {z} elements of kind {element}, {width} bytes each"
+        raise VolumeError(where, f"damaged: {problem}", "write or copy the file again")
     words = text.split(b"\0", 1)[0].decode("ascii", "replace")
     return Header((x, y, z), kind, _ELEMENTS[element], width, words)

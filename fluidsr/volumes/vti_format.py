@@ -113,8 +113,8 @@ class ImageHeader:
             self._fail("its extent, spacing, origin or direction is absurd")
         self.extent, self.spacing, self.origin, self.direction = extent, spacing, origin, direction
 
-    def _fail(self, what: str) -> NoReturn:
-        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+    def _fail(self, problem: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {problem}", "write or copy the file again")
 
 
 class VtiFile(ImageHeader):

@@ -70,8 +70,8 @@ class ParallelFile(ImageHeader):
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             if tag == "VTKFile" and attributes.get("type") != "PImageData":
-                what = f"a VTK file of type {attributes.get('type')}"
-                raise VolumeError(self.where, what, "give an image of several files (.pvti)")
+                problem = f"a VTK file of type {attributes.get('type')}"
+                raise VolumeError(self.where, problem, "give an image of several files (.pvti)")
             if tag == "PImageData":
                 self._set_image(attributes)
             if tag == "Piece" and attributes.get("Source"):

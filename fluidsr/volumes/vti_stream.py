@@ -143,8 +143,8 @@ class _Array:
         """Take `values [components, x, y, z]` at cell `low`."""
         high = tuple(a + n for a, n in zip(low, values.shape[1:], strict=True))
         if min(low) < 0 or any(b > n for b, n in zip(high, self._shape, strict=True)):
-            what = f"the box from {low} to {high} reaches out of the frame"
-            raise InputError(name, what, f"give boxes within {self._shape}")
+            problem = f"the box from {low} to {high} reaches out of the frame"
+            raise InputError(name, problem, f"give boxes within {self._shape}")
         if 0 in values.shape:
             return
         for slab in range(low[2] // self._layers, (high[2] - 1) // self._layers + 1):

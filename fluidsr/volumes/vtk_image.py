@@ -184,12 +184,12 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
             array for array in image.arrays if array.section in found and array.type and array.components > 1
         ]
         others = [f"{array.name!r} has {array.components} components" for array in several]
-        what = (
+        problem = (
             f"it has no scalars or vectors: {', '.join(others[:5])}"
             if others
             else "it has no arrays of numbers"
         )
-        raise VolumeError(image.where, what, "give an image with scalars as point or cell data")
+        raise VolumeError(image.where, problem, "give an image with scalars as point or cell data")
     word = siblings.word_of_density(image.where)
     if len(fields) == 1 and word:  # one field per file: the file is named after it, the array often is not
         (name,) = fields

@@ -70,10 +70,10 @@ def writing_failed(path: str | os.PathLike[str], code: int) -> Exception:
 
     if code == vtkErrorCode.OutOfDiskSpaceError:
         code = errno.ENOSPC
-    what = vtkErrorCode.GetStringFromErrorCode(code)
+    problem = vtkErrorCode.GetStringFromErrorCode(code)
     if 0 < code < vtkErrorCode.FirstVTKErrorCode:
-        return OSError(code, what)
-    return RunError(str(path), f"VTK could not write it ({what})", "check the disk")
+        return OSError(code, problem)
+    return RunError(str(path), f"VTK could not write it ({problem})", "check the disk")
 
 
 def _x_fastest(values: np.ndarray, vector: bool) -> np.ndarray:

@@ -210,8 +210,8 @@ class HdfFile:
         command = [sys.executable, "-I", str(_CHILD), str(Path(self.where).absolute()), *numbers]
         code, answer = _run(command)
         if code == _REFUSED:
-            what = " ".join(answer.decode("utf-8", "replace").split())[:200]
-            raise VolumeError(self.where, what, "give an image that VTK wrote")
+            problem = " ".join(answer.decode("utf-8", "replace").split())[:200]
+            raise VolumeError(self.where, problem, "give an image that VTK wrote")
         if code != 0:
             self._fail(
                 "it needs more memory or time than it may" if code in _BOUNDS else "it stops its reader"
@@ -219,8 +219,8 @@ class HdfFile:
         head, _, _ = answer.partition(b"\n")
         return json.loads(head), memoryview(answer)[len(head) + 1 :]
 
-    def _fail(self, what: str) -> NoReturn:
-        raise VolumeError(self.where, f"damaged: {what}", "write or copy the file again")
+    def _fail(self, problem: str) -> NoReturn:
+        raise VolumeError(self.where, f"damaged: {problem}", "write or copy the file again")
 
 
 def _run(command: list[str]) -> tuple[int, bytes]:

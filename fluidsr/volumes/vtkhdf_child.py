@@ -128,9 +128,9 @@ def allow_one_file() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
-def refuse(what: str) -> None:
+def refuse(problem: str) -> None:
     """End, saying why."""
-    print(what, flush=True)
+    print(problem, flush=True)
     sys.exit(3)
 
 

@@ -81,8 +81,8 @@ class VolumeCache:
         self, edge: int, read_options: ReadOptions | None = None, most_bytes: int = CACHE_BYTES
     ) -> None:
         if not EDGES[0] <= edge <= EDGES[1]:
-            what = f"{edge} cells is out of range"
-            raise InputError("edge", what, f"give {EDGES[0]} to {EDGES[1]}")
+            problem = f"{edge} cells is out of range"
+            raise InputError("edge", problem, f"give {EDGES[0]} to {EDGES[1]}")
         self.edge, self._read_options, self._most = edge, read_options or ReadOptions(), most_bytes
         self._kept: OrderedDict[tuple[object, ...], Volume] = OrderedDict()
         self._lock = threading.Lock()

@@ -252,17 +252,17 @@ def problem_of(
     # Of a misspelt key rather its name than that the right one is missing.
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     place = ".".join(_keys(given, first["loc"])) or "request"
-    what = first["msg"].replace("Input should be", "must be").replace("instance of Request", "object")
+    problem = first["msg"].replace("Input should be", "must be").replace("instance of Request", "object")
     remedy = "see docs/worker.md, or fluidsr serve --schema"
     if first["type"] == "missing":
-        place, what = str(first["loc"][-1]), "is missing"
+        place, problem = str(first["loc"][-1]), "is missing"
     elif first["type"] == "extra_forbidden":
-        what = "is not known"
+        problem = "is not known"
         close = difflib.get_close_matches(str(first["loc"][-1]), list(known), n=1)
         remedy = f"did you mean '{close[0]}'?" if close else remedy
     elif first["type"] == "model_type":
-        what = "is not an object"
-    return InputError(f"{where}{place}", what, remedy)
+        problem = "is not an object"
+    return InputError(f"{where}{place}", problem, remedy)
 
 
 def _keys(given: Any, place: Sequence[int | str]) -> Iterator[str]:

@@ -25,10 +25,10 @@ class Cursor:
         self.position = position
         self.end = len(data) if end is None else end
 
-    def fail(self, what: str) -> NoReturn:
+    def fail(self, problem: str) -> NoReturn:
         """Raise VolumeError that says `what` is wrong and at which byte."""
         raise VolumeError(
-            self.where, f"damaged near byte {self.position}: {what}", "write or copy the file again"
+            self.where, f"damaged near byte {self.position}: {problem}", "write or copy the file again"
         )
 
     def seek(self, position: int) -> None:

@@ -68,8 +68,8 @@ class Source:
 
     def _kind(self) -> ValueType:
         if self.kind is None:
-            what = "the values or the transform of a grid are not supported"
-            raise VolumeError(self.where, what, "convert it to a float grid")
+            problem = "the values or the transform of a grid are not supported"
+            raise VolumeError(self.where, problem, "convert it to a float grid")
         return self.kind
 
 
@@ -124,8 +124,8 @@ class Grid:
     def value_type(self) -> ValueType:
         """Type and precision of the stored values. Raises VolumeError for an unsupported grid."""
         if self._source.kind is None or not self.supported:
-            what = f"its type {self.type} or its transform is not supported"
-            raise VolumeError(f"{self.where}: grid {self.name!r}", what, "convert it to a float grid")
+            problem = f"its type {self.type} or its transform is not supported"
+            raise VolumeError(f"{self.where}: grid {self.name!r}", problem, "convert it to a float grid")
         return self._source.kind
 
     @property

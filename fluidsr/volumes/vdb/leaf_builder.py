@@ -57,8 +57,10 @@ class Collector:
         start = np.array([int(n) for n in low])
         stop = start + box.shape[1:]
         if (start < self.low).any() or (stop > self.high).any():
-            what = f"the box from {tuple(start.tolist())} to {tuple(stop.tolist())} reaches out of the volume"
-            raise InputError(self.name, what, f"stay within {tuple(self.high.tolist())}")
+            problem = (
+                f"the box from {tuple(start.tolist())} to {tuple(stop.tolist())} reaches out of the volume"
+            )
+            raise InputError(self.name, problem, f"stay within {tuple(self.high.tolist())}")
         if (start == stop).any():
             return
         blocks = start // LEAF

@@ -84,8 +84,10 @@ def _pack_value(key: str, value: Any) -> tuple[str, bytes]:
     try:
         return kind, struct.pack("<" + _LAYOUTS[kind], *(value if isinstance(value, tuple) else (value,)))
     except (KeyError, struct.error) as error:
-        what = f"{value!r} is not a value that a VDB file can hold"
-        raise InputError(f"metadata {key!r}", what, "give strings, numbers, or tuples of numbers") from error
+        problem = f"{value!r} is not a value that a VDB file can hold"
+        raise InputError(
+            f"metadata {key!r}", problem, "give strings, numbers, or tuples of numbers"
+        ) from error
 
 
 def _kind(value: Any) -> str:

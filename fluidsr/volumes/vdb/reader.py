@@ -111,8 +111,8 @@ def _map(path: Path) -> Data:
                 return b""  # which cannot be mapped
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise VolumeError(str(path), f"cannot be read ({what})", "check the path") from error
+        problem = getattr(error, "strerror", None) or error
+        raise VolumeError(str(path), f"cannot be read ({problem})", "check the path") from error
 
 
 def _read_grid(
@@ -176,8 +176,8 @@ def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
             continue
         parent = parents.get((grid.parent, grid.type))
         if parent is None:
-            what = f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there"
-            raise VolumeError(where, what, "write it again")
+            problem = f"grid {grid.name!r} shares the tree of {grid.parent!r}, which is not there"
+            raise VolumeError(where, problem, "write it again")
         yield dataclasses.replace(grid, flags=parent.flags, _source=parent._source)
 
 

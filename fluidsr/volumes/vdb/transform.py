@@ -90,11 +90,11 @@ class Transform:
         if not size > 0:
             raise VolumeError(where, f"its voxel size is {size} m", "give it a transform of positive scale")
         if not even or sorted(order) != [0, 1, 2]:
-            what = f"its {called} are rotated by less than a quarter turn, or sheared"
+            problem = f"its {called} are rotated by less than a quarter turn, or sheared"
             if (np.abs(rest) <= _EVEN * size).all() and sorted(order) == [0, 1, 2]:
                 edges = " x ".join(f"{edge:g}" for edge in self.scale)
-                what = f"its {called} are not cubes ({edges} m)"
-            raise VolumeError(where, what, f"resample it to cubic {called} along the axes")
+                problem = f"its {called} are not cubes ({edges} m)"
+            raise VolumeError(where, problem, f"resample it to cubic {called} along the axes")
         if not all(map(math.isfinite, self.translation)):
             raise VolumeError(where, f"its position is {self.translation}", "give it a finite position")
         x, y, z = (int(axis) for axis in order)
