@@ -62,10 +62,10 @@ class Checkpoint:
             try:
                 for name, part in parts.items():
                     prefix = f"{name}."
-                    own = {
+                    part_state = {
                         k.removeprefix(prefix): t for k, t in saved.tensors.items() if k.startswith(prefix)
                     }
-                    part.restore(own)
+                    part.restore(part_state)
             except (InputError, KeyError, ValueError) as error:
                 for name, part in parts.items():
                     part.restore(fresh[name])  # or the parts would continue from different frames

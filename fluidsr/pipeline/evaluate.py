@@ -100,8 +100,8 @@ def evaluate(
         reports: list[Report] = []
         for kind in settings.pairs:
             jobs = [
-                SimulationJob(kind, n, each.name, judged_frames(each, kind, stride), render=n < pictures)
-                for n, each in enumerate(inputs.recordings(kind))
+                SimulationJob(kind, n, item.name, judged_frames(item, kind, stride), render=n < pictures)
+                for n, item in enumerate(inputs.recordings(kind))
             ]
             total = sum(job.frames for job in jobs)
             with Progress(total, stage=f"evaluate {kind}", quiet=quiet) as progress:
@@ -111,7 +111,7 @@ def evaluate(
             reports.append(replace(report, about=about))
     finally:
         inputs_of.cache_clear()
-    report = replace(reports[0], others={each.kind: each for each in reports[1:]})
+    report = replace(reports[0], others={item.kind: item for item in reports[1:]})
     evaluation.write(report, folder, write_movie)
     return report
 

@@ -85,8 +85,8 @@ class FramesHere:
 
     def settle(self, pending: Sequence[Any], stop: StopRequest) -> None:
         with stop.uninterrupted():  # a second Ctrl-C must not lose frames that the first one kept
-            for each in pending:
-                wait(each.writes)  # all their blocks have been queued
+            for frame in pending:
+                wait(frame.writes)  # all their blocks have been queued
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class FramesOnCluster:
         return _PendingTask(task, partial(self._cluster.result, task, f"frame {frame.number}"))
 
     def recorded(self, number: int) -> None:
-        old = {each for each in self._written if each <= number - self._depth}
+        old = {earlier for earlier in self._written if earlier <= number - self._depth}
         self._exchange.remove(old)
         self._written -= old
 

@@ -198,19 +198,19 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
     for offset in range(count):
         at = places[0] + offset * step
         low = bisect_right(places, at) - 1
-        before, own = inputs[low], number + offset
-        name = f"{stem}_{own:04d}"
+        before, result_number = inputs[low], number + offset
+        name = f"{stem}_{result_number:04d}"
         if at == places[low]:
-            frames.append(RetimedFrame(own, name, before))
+            frames.append(RetimedFrame(result_number, name, before))
             continue
         width = places[low + 1] - places[low]
-        if width > 1 and own in selected:
+        if width > 1 and result_number in selected:
             missing = f"the frames between {before.frame:g} and {inputs[low + 1].frame:g} are missing"
             raise InputError(
                 str(before.source.parent), missing, "give all frames, or leave these out of `frames`"
             )
         share = float((at - places[low]) / width)
-        frames.append(RetimedFrame(own, name, before, inputs[low + 1], share, float(width / rate)))
+        frames.append(RetimedFrame(result_number, name, before, inputs[low + 1], share, float(width / rate)))
     items = tuple(frame for frame in frames if frame.number in selected)
     if not items:
         problem = f"there is no frame {frames_wanted}"

@@ -36,7 +36,7 @@ _MOST_SPEC, _MOST_LINE = 16 << 20, 1 << 20  # bytes
 _MOST_DEPTH = 32
 _MOST_FRAME = 10**18  # pre-roll frames are negative, and some names have a date as their number
 _FREE = ("skip_damaged",)  # keys of a configuration that say which frames are made, and not what is in them
-_MOST_TOLD = 60  # characters of a value in a message
+_MOST_SHOWN = 60  # characters of a value in a message
 
 _Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
 
@@ -253,12 +253,12 @@ def _differs(path: Path, command: str, requested: dict[str, Any]) -> InputError 
     except InputError as error:
         return error
     if stored.get("command") != command:
-        problem = f"holds a run of {_told(stored.get('command'))}"
+        problem = f"holds a run of {_shortened(stored.get('command'))}"
         return InputError(str(path), problem, "use `overwrite`, or another `output`")
     before = stored.get("configuration")
     if isinstance(before, dict):
         before, requested = (
-            {k: v for k, v in each.items() if k not in _FREE} for each in (before, requested)
+            {k: v for k, v in side.items() if k not in _FREE} for side in (before, requested)
         )
     difference = first_difference(before, requested)
     if difference:
@@ -277,12 +277,12 @@ def first_difference(old: Any, new: Any, key: str = "") -> str:
         return ""
     if old == new:
         return ""
-    return f"{key or 'all of it'} is {_told(old)} there and {_told(new)} here"
+    return f"{key or 'all of it'} is {_shortened(old)} there and {_shortened(new)} here"
 
 
-def _told(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = json.dumps(value, default=str)
-    return text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}..."
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _is_unborn(path: Path) -> bool:

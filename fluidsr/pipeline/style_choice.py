@@ -71,19 +71,21 @@ class StyleChoice:
         if not self.amounts:
             return self
         file = Path(self.file) if self.file is not None else locate(styled[0]).with_suffix(SUFFIX)
-        found = read_directions(file)
-        if all(card.sha256 != found.sha256 for card in cards.values()):
-            raise InputError(str(file), f"is of another model, '{found.model}'", "find those of this one")
-        shift = [0.0] * len(next(iter(found.directions.values())).vector)
+        directions = read_directions(file)
+        if all(card.sha256 != directions.sha256 for card in cards.values()):
+            raise InputError(
+                str(file), f"is of another model, '{directions.model}'", "find those of this one"
+            )
+        shift = [0.0] * len(next(iter(directions.directions.values())).vector)
         for name, amount in self.amounts.items():
-            if name not in found.directions:
-                choices = ", ".join(found.directions)
+            if name not in directions.directions:
+                choices = ", ".join(directions.directions)
                 raise InputError("style", f"'{name}' is not in {file}", f"choose from {choices}")
-            vector = found.directions[name].vector
+            vector = directions.directions[name].vector
             if len(vector) != len(shift) or not math.isfinite(amount):
                 raise InputError(f"style: {name}", f"{amount:g} cannot be applied", "find the styles again")
             shift = [a + amount * b for a, b in zip(shift, vector, strict=True)]
-        return replace(self, shift=tuple(shift), sha256=found.sha256)
+        return replace(self, shift=tuple(shift), sha256=directions.sha256)
 
     def of(self, card: Card) -> dict[str, Any]:
         """The arguments of `Upscaler.upsample` and `.pieces` for the model of `card`; of a resolved choice."""
@@ -132,7 +134,7 @@ def read_directions(path: Path) -> FoundDirections:
         raise InputError(f"{path}: {place}", first["msg"], remedy) from None
 
 
-def write_directions(path: Path, found: FoundDirections) -> None:
+def write_directions(path: Path, directions: FoundDirections) -> None:
     """Write them, complete or not at all. Raises InputError, RunError."""
     with replacing(path) as temporary:
-        temporary.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(directions.model_dump_json(indent=1) + "\n", encoding="utf-8")

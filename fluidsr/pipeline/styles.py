@@ -69,11 +69,11 @@ def find_styles(
     with Progress(samples, stage="styles", quiet=quiet) as progress:
         measured = _measured(upscaler, simulations, frames, (*scores, *hold), progress)
     contents = np.stack([seeded_content(latent, seed).numpy() for seed in range(samples)]).astype(np.float64)
-    found = FoundDirections(
+    directions = FoundDirections(
         model=card.name, sha256=card.sha256, directions=_directions(contents, measured, frames, scores, hold)
     )
-    write_directions(target, found)
-    return target, found
+    write_directions(target, directions)
+    return target, directions
 
 
 def _directions(

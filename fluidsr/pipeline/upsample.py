@@ -50,7 +50,7 @@ class _Job:
         return self.item.source
 
     def absolute(self) -> _Job:
-        return _Job(self.item.absolute(), tuple(each.absolute() for each in self.earlier))
+        return _Job(self.item.absolute(), tuple(frame.absolute() for frame in self.earlier))
 
 
 def upsample(

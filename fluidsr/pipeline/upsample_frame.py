@@ -116,7 +116,7 @@ def _pass_options(
 def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device: str) -> None:
     """Raise InputError where the input of a pass, which is whole in memory, is larger than what is free."""
     free = memory.free(device)
-    for number, finer in enumerate(np.cumprod([each.factor for each in upscalers[:-1]]), start=2):
+    for number, finer in enumerate(np.cumprod([upscaler.factor for upscaler in upscalers[:-1]]), start=2):
         needed = input_bytes(frame, [n * int(finer) for n in frame.shape])
         if free is not None and needed > free.size:
             size, have = map(memory_need.gigabytes, (needed, free.size))

@@ -107,7 +107,7 @@ def _window(
     shaping = settings.shaping.of(window, item.number, upscaler.card)
     inner = Box(low, high).relative_to(Box(a, b)).scaled(factor)
     for name, box, values in upscaler.pieces(window, **shaping, fields=fields, whole=whole):
-        both = box.within(inner)
-        if both is not None:
-            at = tuple(x + factor * n for x, n in zip(both.lo, a, strict=True))
-            yield name, at, both.relative_to(box).of(values)
+        part = box.within(inner)
+        if part is not None:
+            at = tuple(x + factor * n for x, n in zip(part.lo, a, strict=True))
+            yield name, at, part.relative_to(box).of(values)

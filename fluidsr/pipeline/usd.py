@@ -78,16 +78,16 @@ def grids_of(fields: Sequence[str], style: volumes.Style | None, naming: str) ->
 
 def _identifiers(names: Iterable[str]) -> dict[str, str]:
     """For each name one that USD allows for a prim; no two are the same."""
-    found: dict[str, str] = {}
+    identifiers: dict[str, str] = {}
     for name in names:
         word = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
         word = word if word[:1].isalpha() or word[:1] == "_" else f"_{word}"
         number = 1
-        while word in found.values():
+        while word in identifiers.values():
             number += 1
             word = f"{word.removesuffix(f'_{number - 1}')}_{number}"
-        found[name] = word
-    return found
+        identifiers[name] = word
+    return identifiers
 
 
 def _asset(file: str) -> str:

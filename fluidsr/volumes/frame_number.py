@@ -31,8 +31,8 @@ def number_span(stem: str) -> tuple[int, int] | None:
     if TIME.search(stem):
         return None
     stem = _SIZE.sub(lambda size: "x" * len(size[0]), stem)
-    found = LAST_NUMBER.search(stem)
+    match = LAST_NUMBER.search(stem)
     version = _VERSION.search(stem)
     before = LAST_NUMBER.search(stem[: version.start()]) if version else None
-    found = before or found
-    return found.span(1) if found else None
+    match = before or match
+    return match.span(1) if match else None

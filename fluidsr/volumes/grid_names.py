@@ -106,8 +106,8 @@ def field_of(grid: str) -> str | None:
     if len(fields) == 1:
         return fields.pop()
     rest = _PLACE.sub("", grid)
-    found = None if rest == grid else field_of(rest)
-    return None if found == "temperature" else found  # of a fire, say, which is another than the smoke's
+    field = None if rest == grid else field_of(rest)
+    return None if field == "temperature" else field  # of a fire, say, which is another than the smoke's
 
 
 def rank(grid: str) -> int:
@@ -145,10 +145,10 @@ def components(available: Iterable[str], base: str | None = None, count: int = 3
     else:
         stems_of_velocity = [base.strip().lower().rstrip("._:/ -")]
     for stem in stems_of_velocity:
-        for (of, _), found in kinds.items():
+        for (of, _), parts in kinds.items():
             for axes in _AXES:
-                if of == stem and set(axes[:count]) <= set(found):
-                    return [found[axis] for axis in axes[:count]]
+                if of == stem and set(axes[:count]) <= set(parts):
+                    return [parts[axis] for axis in axes[:count]]
     present = {name.lower(): of for name, of in present.items()}
     if base is None and all(name in present for name in "uvw"[:count]):
         return [present[name] for name in "uvw"[:count]]
@@ -171,7 +171,7 @@ def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) 
     file's name keeps the letters alone. No two have the same name: `fire/heat` and `fire_heat` become `fire_heat` and
     `fire_heat_2`.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in fields:
         word = name
         if suffix == ".uni":
@@ -179,8 +179,8 @@ def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) 
         elif suffix in _UNSAFE:
             word = _UNSAFE[suffix].sub("_", name.strip())
         word = word or "field"
-        found[name] = _unlike(f"field_{word}" if word in taken else word, found.values(), suffix == ".uni")
-    return found
+        names[name] = _unlike(f"field_{word}" if word in taken else word, names.values(), suffix == ".uni")
+    return names
 
 
 def _unlike(word: str, others: Collection[str], letters_alone: bool) -> str:

@@ -159,16 +159,16 @@ def take(
     with_solids = fields is None or ("solid" in fields and blender.has_effectors(path, max_bytes))
     if fields is not None and with_solids:  # no grid of that name: made of the effectors below
         options["fields"] = [name for name in fields if name != "solid"]
-    found = vdb.take_frame(path, **options, crop=crop, faces=faces)
-    if found.empty:
-        return found
+    taken = vdb.take_frame(path, **options, crop=crop, faces=faces)
+    if taken.empty:
+        return taken
     resolution = _notes_of_density(path, max_bytes).get(BASE_RESOLUTION)
     if not resolution:
-        return found
-    moved = None if found.style is None else replace(found.style, lattice=None)  # it lies elsewhere
+        return taken
+    moved = None if taken.style is None else replace(taken.style, lattice=None)  # it lies elsewhere
     solids = partial(blender.solid_share, path, tuple(resolution), max_bytes) if with_solids else None
-    placed = blender.placed(Path(path), found.frame, tuple(resolution), max_bytes, solids)
-    return replace(placed, notes=(*placed.notes, *found.notes), style=moved)
+    placed = blender.placed(Path(path), taken.frame, tuple(resolution), max_bytes, solids)
+    return replace(placed, notes=(*placed.notes, *taken.notes), style=moved)
 
 
 def _cropped(taken: Taken, crop: Crop) -> Taken:
@@ -197,8 +197,8 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
     Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
     unsupported.
     """
-    found: VolumeInfo = _module_of(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
-    return found
+    info: VolumeInfo = _module_of(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
+    return info
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:

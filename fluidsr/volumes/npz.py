@@ -78,14 +78,14 @@ def read_frame(
 
 def _taken(
     path: str | os.PathLike[str],
-    found: _Grids,
+    opened: _Grids,
     density_grid: str | None = None,
     velocity_grid: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> Taken:
     where = str(path)
-    scalars = [name for name, array in found.grids.items() if array.ndim == found.dim]
-    vectors = [name for name, array in found.grids.items() if array.ndim == found.dim + 1]
+    scalars = [name for name, array in opened.grids.items() if array.ndim == opened.dim]
+    vectors = [name for name, array in opened.grids.items() if array.ndim == opened.dim + 1]
     chosen = grid_names.choose(
         where,
         scalars,
@@ -93,20 +93,20 @@ def _taken(
         density=density_grid,
         velocity=velocity_grid,
         fields=fields,
-        dim=found.dim,
+        dim=opened.dim,
     )
-    grids = {"density": found.grids[chosen.density]}
+    grids = {"density": opened.grids[chosen.density]}
     if chosen.velocity:
-        parts = [found.grids[name] for name in chosen.velocity]
-        grids["velocity"] = parts[0][: found.dim] if len(parts) == 1 else np.stack(parts[: found.dim])
-    grids |= {word: found.grids[name] for word, name in chosen.others.items()}
-    grids |= {word: found.grids[name] for word, name in chosen.vectors.items()}
-    whole = {word: name for word, name in chosen.others.items() if found.grids[name].dtype.kind in "iu"}
-    has_rate = "dt" in found.place
+        parts = [opened.grids[name] for name in chosen.velocity]
+        grids["velocity"] = parts[0][: opened.dim] if len(parts) == 1 else np.stack(parts[: opened.dim])
+    grids |= {word: opened.grids[name] for word, name in chosen.others.items()}
+    grids |= {word: opened.grids[name] for word, name in chosen.vectors.items()}
+    whole = {word: name for word, name in chosen.others.items() if opened.grids[name].dtype.kind in "iu"}
+    has_rate = "dt" in opened.place
     return Taken(
-        _frame(where, grids, found.place),
-        notes=tuple(found.notes),
-        layer=found.layer,
+        _frame(where, grids, opened.place),
+        notes=tuple(opened.notes),
+        layer=opened.layer,
         style=style_of_whole(whole),
         has_rate=has_rate,
     )
@@ -131,13 +131,13 @@ def time_of(path: str | os.PathLike[str]) -> float | None:
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
     """The contents of the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
-    found = _open(path, max_bytes, None)
-    shape = next(iter(found.grids.values())).shape[-found.dim :]
-    frame = _frame(str(path), {"density": np.zeros(shape, np.float32)}, found.place)
+    opened = _open(path, max_bytes, None)
+    shape = next(iter(opened.grids.values())).shape[-opened.dim :]
+    frame = _frame(str(path), {"density": np.zeros(shape, np.float32)}, opened.place)
     grids = []
-    for name, array in found.grids.items():
+    for name, array in opened.grids.items():
         channels = array[None] if array.ndim == frame.dim else array
-        how, size = found.stored.get(name, ("zip", 0))
+        how, size = opened.stored.get(name, ("zip", 0))
         grids.append(describe_array(frame, name, channels, str(array.dtype), how, size))
     return VolumeInfo.of_frame(path, Path(path).suffix.lower().lstrip("."), frame, grids)
 
@@ -191,23 +191,23 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
         if not any(grid_names.field_of(name) == "density" for name in grids):
             problem = f"no array is a density: the smallest has the shape {shape}, several frames or channels"
         raise VolumeError(where, problem, "write a file for each frame: [x, y, z] or [x, y]")
-    found = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
+    opened = _Grids(len(shape), place=place, notes=notes, stored=archive.stored)
     for name, array in grids.items():
         fitted = _fitted(array, shape)
         if fitted is not None:
-            found.grids[name] = fitted
+            opened.grids[name] = fitted
         elif (coarse := _of_coarse_cells(array, shape)) is not None:
-            found.grids[name] = coarse
+            opened.grids[name] = coarse
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
     is_ours = place.keys() >= set(PLACE)  # and says its own dimension
     if len(shape) == 3 and shape[2] == 1 < min(shape[:2]) and not is_ours:
-        found.dim = 2
-        found.grids = {name: array[..., 0] for name, array in found.grids.items()}
-        x, y, found.layer = (*place.get("origin", ()), 0.0, 0.0, 0.0)[:3]
+        opened.dim = 2
+        opened.grids = {name: array[..., 0] for name, array in opened.grids.items()}
+        x, y, opened.layer = (*place.get("origin", ()), 0.0, 0.0, 0.0)[:3]
         place["origin"] = (x, y)
-    return found
+    return opened
 
 
 def _named(path: str | os.PathLike[str], archive: Archive, place: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -301,8 +301,10 @@ def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | 
         ratios = {n / m for n, m in zip(shape, parts.shape[1:], strict=True)} if parts.size else set()
         if len(parts) in (1, dim, 3) and len(ratios) == 1 and (ratio := ratios.pop()) > 1:
             frames = [Frame(np.asarray(part, np.float32), cell_size=ratio) for part in parts]
-            found = [resampled(frame, FrameGrid(shape, 1.0, (0.0,) * dim)).density for frame in frames]
-            return found[0] if len(found) == 1 else np.stack(found)
+            resampled_fields = [
+                resampled(frame, FrameGrid(shape, 1.0, (0.0,) * dim)).density for frame in frames
+            ]
+            return resampled_fields[0] if len(resampled_fields) == 1 else np.stack(resampled_fields)
     return None
 
 
@@ -310,7 +312,7 @@ def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] |
     """The arrays `x`, `y`, `z`, of one axis each or of a mesh, that rise or fall along `shape` cells, of which they are
     the centers or the edges; None where they are no such thing."""
     named = {name.lower(): array for name, array in archive.arrays.items()}
-    found = []
+    coordinates = []
     for axis, n in enumerate(shape):
         values = _along(named.get("xyz"[axis : axis + 1]), shape, axis)
         if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":
@@ -321,8 +323,8 @@ def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] |
             return None
         if not ((gaps > 0).all() or (gaps < 0).all()):
             return None
-        found.append(values)
-    return found or None  # a number has no axes
+        coordinates.append(values)
+    return coordinates or None  # a number has no axes
 
 
 def _on_rising(
@@ -440,10 +442,10 @@ class Archive:
 
 def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
     """Every array of an archive of numbers alone. Raises VolumeError for any other, and a damaged one."""
-    found = read_archive(path, max_bytes)
-    for name in (*found.objects, *found.texts):
+    contents = read_archive(path, max_bytes)
+    for name in (*contents.objects, *contents.texts):
         raise VolumeError(str(path), f"{name}.npy is not an array of numbers", "write it again")
-    return found.arrays
+    return contents.arrays
 
 
 def read_archive(
@@ -456,7 +458,7 @@ def read_archive(
     """
     where = str(path)
     needed, allowed = 0, memory.limit() if max_bytes is None else max_bytes
-    found = Archive({}, {}, {})
+    contents = Archive({}, {}, {})
     try:
         if Path(path).stat().st_size == 0:
             raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
@@ -466,9 +468,9 @@ def read_archive(
             memory.check(where, int(np.prod(shape, dtype=object)) * dtype.itemsize, allowed)
             if dtype.hasobject or dtype.kind not in "fiub":
                 raise VolumeError(where, "it is not an array of numbers", "write it again")
-            found.arrays["data"] = np.load(path, allow_pickle=False)
-            found.stored["data"] = ("none", Path(path).stat().st_size)
-            return found
+            contents.arrays["data"] = np.load(path, allow_pickle=False)
+            contents.stored["data"] = ("none", Path(path).stat().st_size)
+            return contents
         with zipfile.ZipFile(Path(path)) as archive:
             entries = archive.infolist()
             if len(entries) > _MAX_ENTRIES:
@@ -482,7 +484,7 @@ def read_archive(
                     continue
                 name = entry.filename.removesuffix(".npy")
                 if dtype.hasobject or dtype.kind not in "fiubUS":
-                    found.objects[name] = len(shape)  # pickles, times, complex numbers: not a field
+                    contents.objects[name] = len(shape)  # pickles, times, complex numbers: not a field
                     continue
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:
@@ -491,9 +493,9 @@ def read_archive(
                 memory.check(where, needed, allowed)
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
-                (found.texts if dtype.kind in "US" else found.arrays)[name] = array
+                (contents.texts if dtype.kind in "US" else contents.arrays)[name] = array
                 how = "zip" if entry.compress_type == zipfile.ZIP_DEFLATED else "none"
-                found.stored[name] = (how, entry.compress_size)
+                contents.stored[name] = (how, entry.compress_size)
     except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise VolumeError(
             where, f"not a readable npz file ({error})", "check the path and the file"
@@ -503,7 +505,7 @@ def read_archive(
         if isinstance(error, VolumeError):
             raise
         raise VolumeError(where, f"damaged ({error})", "write or copy the file again") from error
-    return found
+    return contents
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -41,11 +41,11 @@ def numbered(files: Sequence[Path]) -> list[Numbered]:
     """
     times = _times([file.stem for file in files])
     if times is not None:
-        found = [
+        entries = [
             Numbered(file, None, time=float(file.stem[slice(*span)]), kind=_kind(file, span, "#"))
             for file, span in zip(files, times, strict=True)
         ]
-        return sorted(found, key=lambda each: each.time or 0.0)
+        return sorted(entries, key=lambda entry: entry.time or 0.0)
     stems = [file.stem for file in files]
     heads, spans = _heads_of_decimals(stems), _spans_that_differ(stems)
     return [_numbered(file, heads, spans) for file in files]
@@ -111,16 +111,16 @@ def _times(stems: Sequence[str]) -> list[tuple[int, int]] | None:
         return None
     exponents = [TIME.search(stem) for stem in stems]
     if all(exponents):
-        return [found.span() for found in exponents if found]
-    found, heads, fractions = [], set(), False
+        return [match.span() for match in exponents if match]
+    times, heads, fractions = [], set(), False
     for stem in stems:
         match = _DECIMAL.search(stem) or re.search(r"((?:(?<=[._ ])|^)-\d+|\d+)(?P<tail>s|sec|)$", stem)
         if match is None or not (match["tail"] or _BEFORE_TIME.search(stem[: match.start()])):
             return None
         fractions |= match.re is _DECIMAL
         heads.add((stem[: match.start()], match["tail"]))
-        found.append((match.start(), match.end() - len(match["tail"])))
-    return found if fractions and len(heads) == 1 else None
+        times.append((match.start(), match.end() - len(match["tail"])))
+    return times if fractions and len(heads) == 1 else None
 
 
 def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -130,7 +130,7 @@ def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
     kinds: dict[str, list[str]] = {}
     for stem in dict.fromkeys(stems):
         kinds.setdefault(_NUMBER.sub("#", stem), []).append(stem)
-    found: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for same in kinds.values():
         rows = [list(_NUMBER.finditer(stem)) for stem in same]
         columns = [[int(match[0]) for match in column] for column in zip(*rows, strict=True)]
@@ -139,8 +139,8 @@ def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
             another = len(same) >= _FEW and not _counts(columns[-1])
             differ = [at for at in differ if another and _counts(columns[at])]
         if differ:
-            found |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
-    return found
+            spans |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
+    return spans
 
 
 def _counts(numbers: Sequence[int]) -> bool:
@@ -153,15 +153,15 @@ def _heads_of_decimals(stems: Sequence[str]) -> set[str]:
 
     `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
     """
-    found: dict[str, set[tuple[str, str]]] = {}
+    decimals: dict[str, set[tuple[str, str]]] = {}
     whole = set()
     for stem in stems:
         match, last = _DECIMAL.search(stem), LAST_NUMBER.search(stem)
         if match:
-            found.setdefault(stem[: match.start()], set()).add((match[1], match[2]))
+            decimals.setdefault(stem[: match.start()], set()).add((match[1], match[2]))
         if last and last.end() == len(stem):
             whole.add(stem[: last.start()])
-    return {head for head, pairs in found.items() if head in whole or _are_decimals(pairs)}
+    return {head for head, pairs in decimals.items() if head in whole or _are_decimals(pairs)}
 
 
 def _are_decimals(pairs: set[tuple[str, str]]) -> bool:

@@ -65,7 +65,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
     except UnicodeDecodeError as error:
         raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
     entries = _of_json(where, text) if Path(path).suffix.lower() == ".series" else _of_xml(where, text)
-    found = []
+    result = []
     for name, time, part in islice(entries, _MOST_ENTRIES + 1):
         try:
             seconds = 0.0 if time is None else float(time)
@@ -78,11 +78,11 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         file = Path(path).parent / name
         if "\\" in name and not file.exists():
             file = Path(path).parent / name.replace("\\", "/")
-        found.append(Entry(seconds, file, part, time is not None))
-    if len(found) > _MOST_ENTRIES:
+        result.append(Entry(seconds, file, part, time is not None))
+    if len(result) > _MOST_ENTRIES:
         problem = f"it names more than {_MOST_ENTRIES} files"
         raise VolumeError(where, problem, "split it, or give a pattern such as smoke_####.vdb")
-    return sorted(found, key=lambda entry: entry.time)
+    return sorted(result, key=lambda entry: entry.time)
 
 
 def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:

@@ -37,13 +37,13 @@ def simulations(folder: Path) -> list[Path]:
         raise InputError(
             str(folder), "there is no such folder", "give a folder with sim_000000, sim_000001, ..."
         )
-    own = [folder] if folder.name == _FOLDER else [folder / _FOLDER]
-    found = own if own[0].is_dir() else sorted(path / _FOLDER for path in folder.glob("sim_[0-9]*"))
-    found = [path for path in found if path.is_dir()]
-    if not found:
+    single = [folder] if folder.name == _FOLDER else [folder / _FOLDER]
+    folders = single if single[0].is_dir() else sorted(path / _FOLDER for path in folder.glob("sim_[0-9]*"))
+    folders = [path for path in folders if path.is_dir()]
+    if not folders:
         problem = f"holds no simulation in the ScalarFlow layout (sim_000000/{_FOLDER})"
         raise InputError(str(folder), problem, "give the folder that the archives were unpacked into")
-    return found
+    return folders
 
 
 def frames(reconstruction: Path) -> dict[int, Path]:
@@ -85,7 +85,7 @@ def _array(path: Path, components: int, max_bytes: int | None) -> np.ndarray:
     arrays = npz.read_arrays(path, max_bytes)
     data = arrays.get("data")
     if data is None or data.ndim != 4 or data.shape[3] != components or 0 in data.shape:
-        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-        problem = f"holds no data [z, y, x, {components}] (but {found or 'nothing'})"
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        problem = f"holds no data [z, y, x, {components}] (but {shapes or 'nothing'})"
         raise VolumeError(str(path), problem, "give a ScalarFlow reconstruction")
     return np.ascontiguousarray(data.transpose(3, 2, 1, 0), np.float32)

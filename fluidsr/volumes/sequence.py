@@ -121,10 +121,10 @@ def _expand_one(text: str) -> list[FrameFile]:
     if path.is_file():
         return _steps(path)
     signs = list(_PLACEHOLDER.finditer(path.name))
-    found: list[FrameFile] = []
+    frames: list[FrameFile] = []
     for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
-        found = found or _of_density(_matching(path, sign))
-    if not found and any(sign in path.name for sign in "*?["):
+        frames = frames or _of_density(_matching(path, sign))
+    if not frames and any(sign in path.name for sign in "*?["):
         folder = path.parent
         names = fnmatch.filter((file.name for file in _files_in(folder)), path.name)
         if not names:  # brackets may be part of the name: smoke[v2]_*
@@ -132,12 +132,12 @@ def _expand_one(text: str) -> list[FrameFile]:
             names = fnmatch.filter((file.name for file in _files_in(folder)), literal)
         # As in a shell, hidden files (`._smoke_0001.vdb` of macOS) must be asked for.
         names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
-        found = _of_density(_numbered([folder / name for name in names]))
+        frames = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
         raise InputError(text, "there is no such file", "check the path")
-    if not found:
+    if not frames:
         raise InputError(text, "no file matches", "check the folder and the pattern")
-    return found
+    return frames
 
 
 def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
@@ -153,13 +153,13 @@ def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
 
 def _numbered(files: Sequence[Path]) -> list[FrameFile]:
     """`files` with what their names say of their frames. Raises InputError where that contradicts itself."""
-    found = numbering.numbered(files)
-    numbering.check_order(found)
-    return [_frame_file(each) for each in found]
+    numbered = numbering.numbered(files)
+    numbering.check_order(numbered)
+    return [_frame_file(entry) for entry in numbered]
 
 
-def _frame_file(found: numbering.Numbered) -> FrameFile:
-    return FrameFile(found.file, found.number, found.time, subframe=found.subframe)
+def _frame_file(numbered: numbering.Numbered) -> FrameFile:
+    return FrameFile(numbered.file, numbered.number, numbered.time, subframe=numbered.subframe)
 
 
 def _series(path: Path) -> list[FrameFile]:
@@ -200,29 +200,31 @@ def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
         of_suffix.setdefault(file.suffix.lower(), []).append(file)
     for at, suffix in enumerate(SUFFIXES):
         named = numbering.numbered(of_suffix.get(suffix, []))
-        found = _of_density([_frame_file(each) for each in named])
-        if not found:
+        frames = _of_density([_frame_file(entry) for entry in named])
+        if not frames:
             continue
-        if suffix == ".vtkhdf" and len(found) == 1:
-            return _steps(found[0].path)
-        kept = {file.path for file in found}
-        kinds = sorted({each.kind for each in named if each.file in kept})
+        if suffix == ".vtkhdf" and len(frames) == 1:
+            return _steps(frames[0].path)
+        kept = {file.path for file in frames}
+        kinds = sorted({entry.kind for entry in named if entry.file in kept})
         heads = {re.sub("#+", "#", kind) for kind in kinds}
-        in_order = sorted(found, key=lambda file: file.number or 0)
+        in_order = sorted(frames, key=lambda file: file.number or 0)
         if len(heads) > 1 and not numbering.rise_together([file.path.stem for file in in_order]):
             shown = ", ".join(kinds[:5])
             raise InputError(str(folder), f"holds {len(heads)} sequences: {shown}", "name one of them")
-        stems = {file.path.stem for file in found}
+        stems = {file.path.stem for file in frames}
         for other in SUFFIXES[at + 1 :] if whole else ():
             more = [
-                each for each in numbering.numbered(of_suffix.get(other, [])) if each.file.stem not in stems
+                entry
+                for entry in numbering.numbered(of_suffix.get(other, []))
+                if entry.file.stem not in stems
             ]
-            same = [each for each in more if _head(each.kind) in {_head(kind) for kind in kinds}]
+            same = [entry for entry in more if _head(entry.kind) in {_head(kind) for kind in kinds}]
             if same:
                 problem = f"{same[0].file.name} is no {suffix} file, and the other frames are"
                 remedy = f"name one of {folder / ('*' + suffix)}, {folder / ('*' + other)}"
                 raise InputError(str(folder), problem, remedy)
-        return found
+        return frames
     series = [file for file in entries if file.suffix.lower() in (".pvd", ".series")]
     if len(series) == 1:
         return _series(series[0])
@@ -254,12 +256,12 @@ def _files_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        found = [
+        files = [
             (folder / entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False))
             for entry in entries
         ]
     return sorted(
-        path for path, is_link, is_folder in found if not (is_folder or (is_link and path.is_dir()))
+        path for path, is_link, is_folder in files if not (is_folder or (is_link and path.is_dir()))
     )
 
 

@@ -59,7 +59,7 @@ def beside(path: str | os.PathLike[str], present: Iterable[str] = ()) -> dict[st
     if not ends:
         return {}
     known = {_meaning(name) for name in present}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for count, file in enumerate(sorted(given.absolute().parent.iterdir())):
         if count > _MOST_FILES:
             break
@@ -68,8 +68,8 @@ def beside(path: str | os.PathLike[str], present: Iterable[str] = ()) -> dict[st
             word = name[len(head) : len(name) - len(tail)]
             same = name.startswith(head) and name.lower().endswith(tail.lower()) and word.isalpha()
             if same and _field(word) not in (None, "density") and _meaning(word) not in known:
-                found.setdefault(word, given.with_name(name))
-    return found
+                files.setdefault(word, given.with_name(name))
+    return files
 
 
 def leaders(files: Iterable[Path]) -> set[Path]:

@@ -108,19 +108,19 @@ def read_frame(
     x, y, z = reference.shape
     components = 1 + len(fitting.others) + 3 * (bool(chosen.velocity) + len(fitting.vectors))
     memory.check(where, x * y * z * 4 * components, max_bytes)
-    found = _arrays(fitting, files, max_bytes, faces)
+    arrays = _arrays(fitting, files, max_bytes, faces)
     recorded = _recorded(reference.text)
     flat = z == 1 and recorded.get("dim", 2 if min(x, y) > 1 else 3) == 2
     if flat:
-        found = {
+        arrays = {
             name: values[:2, ..., 0] if name in ("velocity", FACES) else values[..., 0]
-            for name, values in found.items()
+            for name, values in arrays.items()
         }
     place: dict[str, Any] = {
         key: recorded[key] for key in ("cell_size", "origin", "time", "dt") if key in recorded
     }
-    frame = Frame(np.ascontiguousarray(found["density"]), **place)
-    frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()})
+    frame = Frame(np.ascontiguousarray(arrays["density"]), **place)
+    frame = frame.with_fields({name: np.ascontiguousarray(values) for name, values in arrays.items()})
     layer = 0.0 if flat and not recorded else None
     if recorded:
         return Taken(frame, notes=notes)
@@ -149,16 +149,16 @@ def _arrays(
     roles: Roles, files: Mapping[str, Path], max_bytes: int | None, faces: bool
 ) -> dict[str, np.ndarray]:
     """The fields, `[*S]` and `[3, *S]`; with `faces` also a staggered velocity as it is."""
-    found = {"density": read_grid(files[roles.density], max_bytes)[1][0]}
+    arrays = {"density": read_grid(files[roles.density], max_bytes)[1][0]}
     if roles.velocity:
         grids = [read_grid(files[name], max_bytes) for name in roles.velocity]
         parts = [_velocity(grid) for grid in grids]
-        found["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        arrays["velocity"] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if faces and len(grids) == 1 and grids[0][0].kind & STAGGERED:
-            found[FACES] = grids[0][1]
-    found |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in roles.others.items()}
-    found |= {field: _velocity(read_grid(files[name], max_bytes)) for field, name in roles.vectors.items()}
-    return found
+            arrays[FACES] = grids[0][1]
+    arrays |= {field: read_grid(files[name], max_bytes)[1][0] for field, name in roles.others.items()}
+    arrays |= {field: _velocity(read_grid(files[name], max_bytes)) for field, name in roles.vectors.items()}
+    return arrays
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
@@ -239,8 +239,8 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
     own = read_header(given)
     words = _alphanumeric(given)
     at = _word_of_density(words)
-    found = {words[at] if at is not None else "density": given}
-    headers = {next(iter(found)): own}
+    grids = {words[at] if at is not None else "density": given}
+    headers = {next(iter(grids)): own}
     folder = given.absolute().parent
     for count, file in enumerate(sorted(folder.iterdir())):
         if count > _MOST_FILES:
@@ -248,7 +248,7 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
         if file.suffix.lower() != _SUFFIX or file.name == given.name or file.name.startswith("."):
             continue
         name = _word_between(words, at, _alphanumeric(file))
-        if name is None or name in found:
+        if name is None or name in grids:
             continue
         try:
             headers[name] = read_header(file)
@@ -256,8 +256,8 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
             if grid_names.field_of(name) is not None:
                 raise
             continue  # particles and other things of Mantaflow's
-        found[name] = file
-    return found, headers
+        grids[name] = file
+    return grids, headers
 
 
 def _word_of_density(words: Sequence[str]) -> int | None:

@@ -167,14 +167,14 @@ class VtiFile(ImageHeader):
         memory.check(self.where, size, self.max_bytes)
         if array.format == "ascii":
             try:
-                found = np.array("".join(array.text).split(), dtype.newbyteorder("="))
+                values = np.array("".join(array.text).split(), dtype.newbyteorder("="))
             except (ValueError, OverflowError) as error:
                 self._fail(f"array {array.name!r} holds text that is not a number ({error})")
-            if len(found) != tuples * array.components:
+            if len(values) != tuples * array.components:
                 self._fail(
-                    f"array {array.name!r} has {len(found)} values instead of {tuples * array.components}"
+                    f"array {array.name!r} has {len(values)} values instead of {tuples * array.components}"
                 )
-            return found
+            return values
         if array.format == "binary":
             source, encoded = "".join("".join(array.text).split()).encode(), True
         else:
@@ -403,10 +403,10 @@ def _decode_base64(source: bytes, size: int) -> bytes:
 def numbers(text: str, kind: type, count: int) -> Any:
     """The `count` words of `text` as a tuple of numbers of `kind`, or None."""
     try:
-        found = tuple(kind(word) for word in text.split())
+        values = tuple(kind(word) for word in text.split())
     except ValueError:
         return None
-    return found if len(found) == count else None
+    return values if len(values) == count else None
 
 
 def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -72,12 +72,12 @@ def frame_of(
     averaged to where the density is; quarter turns and mirrors of its axes are undone. An image one point thick in z,
     or one that says so, is a 2-D frame. Further fields may stand in files beside it, which `open_image` opens.
     """
-    found = _fields(image, density_grid)
+    fields_read = _fields(image, density_grid)
     notes: list[str] = []
     if open_image is not None:
-        found = _with_siblings(image, found, open_image, notes)
-    scalars = [name for name, part in found.items() if part.array.components == 1]
-    vectors = [name for name, part in found.items() if part.array.components > 1]
+        fields_read = _with_siblings(image, fields_read, open_image, notes)
+    scalars = [name for name, part in fields_read.items() if part.array.components == 1]
+    vectors = [name for name, part in fields_read.items() if part.array.components > 1]
     odd = [array for array in image.arrays if array.section != "FieldData" and not _is_field(image, array)]
     notes += [f"{a.name!r} has {a.components} components: it is left out" for a in odd if a.components > 1]
     chosen = grid_names.choose(
@@ -87,15 +87,15 @@ def frame_of(
         density=density_grid,
         velocity=velocity_grid,
         fields=fields,
-        dim=2 if _shape(image, next(iter(found.values())).array.section)[2] == 1 else 3,
+        dim=2 if _shape(image, next(iter(fields_read.values())).array.section)[2] == 1 else 3,
     )
-    section = found[chosen.density].array.section
+    section = fields_read[chosen.density].array.section
     shape = _shape(image, section)
     count = 1 + len(chosen.others) + 3 * (bool(chosen.velocity) + len(chosen.vectors))
     memory.check(image.where, _cells(shape) * 4 * count, image.max_bytes)
 
     def channels(name: str) -> np.ndarray:
-        part = found[name]
+        part = fields_read[name]
         values = _channels(part.image, part.array, _shape(part.image, part.array.section))
         return values if part.array.section == section else _moved(values, shape)
 
@@ -106,10 +106,10 @@ def frame_of(
     values |= {field: channels(name)[0] for field, name in chosen.others.items()}
     values |= {field: channels(name) for field, name in chosen.vectors.items()}
     for name in (*chosen.velocity, *chosen.others.values(), *chosen.vectors.values()):
-        if found[name].array.section != section:
+        if fields_read[name].array.section != section:
             where = "points" if section == "PointData" else "cells"
             notes.append(f"{name!r} is averaged to the {where}, where the density is")
-    whole = {field: name for field, name in chosen.others.items() if "Int" in found[name].array.type}
+    whole = {field: name for field, name in chosen.others.items() if "Int" in fields_read[name].array.type}
     frame, layer = _frame(image, values, section)
     return Taken(
         frame,
@@ -129,10 +129,10 @@ def time_of(image: Image) -> float | None:
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
     """The contents of the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
-    found = _fields(image, None)
-    section = next(iter(found.values())).array.section
+    fields_read = _fields(image, None)
+    section = next(iter(fields_read.values())).array.section
     shape = _shape(image, section)
-    most = max(part.array.components for part in found.values())
+    most = max(part.array.components for part in fields_read.values())
     memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
     place, _ = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, section)
     turn = _axes(image, section).turn
@@ -145,7 +145,7 @@ def info_of(image: Image, kind: str) -> VolumeInfo:
             compression=image.compression,
             size=image.stored(part.array),
         )
-        for name, part in found.items()
+        for name, part in fields_read.items()
     ]
     return VolumeInfo.of_frame(image.where, kind, place, grids)
 
@@ -163,25 +163,27 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
 
     What VTK itself keeps with an image (`vtkGhostType`, `vtkValidPointMask`) is none.
     """
-    found: dict[str, dict[str, _Part]] = {"PointData": {}, "CellData": {}}
+    by_section: dict[str, dict[str, _Part]] = {"PointData": {}, "CellData": {}}
     for array in image.arrays:
-        if array.section in found and _is_field(image, array):
-            found[array.section].setdefault(array.name, _Part(image, array))
+        if array.section in by_section and _is_field(image, array):
+            by_section[array.section].setdefault(array.name, _Part(image, array))
 
     def order(section: str) -> tuple[bool, bool, bool]:
-        scalars = [name for name, part in found[section].items() if part.array.components == 1]
+        scalars = [name for name, part in by_section[section].items() if part.array.components == 1]
         return (
             density not in scalars,
             not any(grid_names.field_of(name) == "density" for name in scalars),
             not scalars,
         )
 
-    first, second = sorted(found, key=order)  # points before cells where nothing else decides
-    fields = found[second] | found[first]
-    fields = {name: fields[name] for name in (*found[first], *found[second])}
+    first, second = sorted(by_section, key=order)  # points before cells where nothing else decides
+    fields = by_section[second] | by_section[first]
+    fields = {name: fields[name] for name in (*by_section[first], *by_section[second])}
     if not fields:
         several = [
-            array for array in image.arrays if array.section in found and array.type and array.components > 1
+            array
+            for array in image.arrays
+            if array.section in by_section and array.type and array.components > 1
         ]
         others = [f"{array.name!r} has {array.components} components" for array in several]
         problem = (
@@ -210,19 +212,19 @@ def _is_field(image: Image, array: DataArray) -> bool:
 
 def _with_siblings(
     image: Image,
-    found: dict[str, _Part],
+    parts: dict[str, _Part],
     open_image: Callable[[Path, int | None], Image],
     notes: list[str],
 ) -> dict[str, _Part]:
     """`found`, and what the files beside it hold of the same frame."""
-    for word, file in siblings.beside(image.where, found).items():
+    for word, file in siblings.beside(image.where, parts).items():
         other = open_image(file, image.max_bytes)
         if list(other.extent) != list(image.extent) or not np.allclose(other.spacing, image.spacing):
             notes.append(f"{file.name} has other cells: it is left out")
             continue
         for name, part in _fields(other, None).items():
-            found.setdefault(name if name not in found else word, part)
-    return found
+            parts.setdefault(name if name not in parts else word, part)
+    return parts
 
 
 def _shape(image: Image, section: str) -> tuple[int, int, int]:
@@ -246,11 +248,11 @@ def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return values
 
 
-def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> tuple[Frame, float | None]:
+def _frame(image: Image, arrays: dict[str, np.ndarray], section: str) -> tuple[Frame, float | None]:
     """The frame of fields `[(components,) x, y, z]`; of a 2-D one also the lower side of its layer along z (m)."""
     axes = _axes(image, section)
-    found = {name: axes.turn(values) for name, values in found.items()}
-    shape, size = found["density"].shape, axes.cell_size
+    arrays = {name: axes.turn(values) for name, values in arrays.items()}
+    shape, size = arrays["density"].shape, axes.cell_size
     notes = _notes(image)
     # The least coordinate of the points along each axis: with a mirror that of the last one.
     first = [
@@ -267,9 +269,9 @@ def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> tuple[Fr
     layer = None
     dim = int(notes.get(DIM, (2 if shape[2] == 1 and min(shape[:2]) > 1 else 3,))[0])
     if dim == 2 and shape[2] == 1:
-        found = {
+        arrays = {
             name: values[:2, ..., 0] if name == "velocity" else values[..., 0]
-            for name, values in found.items()
+            for name, values in arrays.items()
         }
         layer, origin = origin[2], origin[:2]
     times: dict[str, Any] = {
@@ -277,8 +279,8 @@ def _frame(image: Image, found: dict[str, np.ndarray], section: str) -> tuple[Fr
         for key, name in (*(("time", name) for name in (*_TIME_OF_OTHERS, _TIME_OF_VISIT, TIME)), ("dt", DT))
         if name in notes
     }
-    frame = Frame(found["density"], cell_size=size, origin=origin, **times)
-    return frame.with_fields({name: np.ascontiguousarray(values) for name, values in found.items()}), layer
+    frame = Frame(arrays["density"], cell_size=size, origin=origin, **times)
+    return frame.with_fields({name: np.ascontiguousarray(values) for name, values in arrays.items()}), layer
 
 
 def _notes(image: Image) -> dict[str, tuple[float, ...]]:

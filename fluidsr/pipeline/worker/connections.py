@@ -102,13 +102,13 @@ def _parse(line: bytes | None) -> Request:
     if line is None:
         raise InputError("request", "the line is too long", f"send at most {MAX_LINE} bytes")
     try:
-        given = json.loads(line, parse_constant=_refuse)
+        request = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise InputError("request", "is not a line of JSON", "send one object a line, in UTF-8") from None
     try:
-        return Request.model_validate(given)
+        return Request.model_validate(request)
     except ValidationError as error:
-        raise requests.problem_of(error, given) from None
+        raise requests.problem_of(error, request) from None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -245,13 +245,16 @@ def parse(request: Request) -> dict[str, Any]:
 
 
 def problem_of(
-    error: ValidationError, given: Any, where: str = "", known: Iterable[str] = ("id", "request", "arguments")
+    error: ValidationError,
+    request: Any,
+    where: str = "",
+    known: Iterable[str] = ("id", "request", "arguments"),
 ) -> InputError:
     """The first thing that pydantic has found wrong in what is `given`, an object with the keys `known`."""
     errors = error.errors(include_url=False, include_context=False)
     # Of a misspelt key rather its name than that the right one is missing.
-    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    place = ".".join(_keys(given, first["loc"])) or "request"
+    first = next((detail for detail in errors if detail["type"] == "extra_forbidden"), errors[0])
+    place = ".".join(_keys(request, first["loc"])) or "request"
     problem = first["msg"].replace("Input should be", "must be").replace("instance of Request", "object")
     remedy = "see docs/worker.md, or fluidsr serve --schema"
     if first["type"] == "missing":
@@ -265,11 +268,11 @@ def problem_of(
     return InputError(f"{where}{place}", problem, remedy)
 
 
-def _keys(given: Any, place: Sequence[int | str]) -> Iterator[str]:
+def _keys(request: Any, place: Sequence[int | str]) -> Iterator[str]:
     """The keys of `place` that lead into what is `given`: pydantic adds names of alternatives."""
     for key in place:
         try:
-            given = given[key]
+            request = request[key]
         except (TypeError, KeyError, IndexError):
             return
         yield str(key)

@@ -63,8 +63,8 @@ class Placed:
     faces: int | str | None = None
 
     def bounds(self) -> Bounds | None:
-        found = _bounds(self.grid, self.axes)
-        return None if found is None else (np.add(found[0], self.shift), np.add(found[1], self.shift))
+        bounds = _bounds(self.grid, self.axes)
+        return None if bounds is None else (np.add(bounds[0], self.shift), np.add(bounds[1], self.shift))
 
     def read(self, low: Index, high: Index) -> np.ndarray:
         a, b = _move(low, self.shift), _move(high, self.shift)
@@ -108,10 +108,10 @@ class Joined:
     parts: tuple[Placed, ...]
 
     def bounds(self) -> Bounds | None:
-        found = [box for part in self.parts if (box := part.bounds()) is not None]
-        if not found:
+        boxes = [box for part in self.parts if (box := part.bounds()) is not None]
+        if not boxes:
             return None
-        return np.min([box[0] for box in found], axis=0), np.max([box[1] for box in found], axis=0)
+        return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
 
     def read(self, low: Index, high: Index) -> np.ndarray:
         values = self.parts[0].read(low, high)
@@ -139,11 +139,11 @@ class Resampled:
     sparse: bool = False
 
     def bounds(self) -> Bounds | None:
-        found = _bounds(self.grid, self.axes)
-        if found is None:
+        bounds = _bounds(self.grid, self.axes)
+        if bounds is None:
             return None
-        low = np.ceil((np.subtract(found[0], 0.5) - self.first) / self.ratio - 1e-6)
-        high = np.floor((np.subtract(found[1], 0.5) - self.first) / self.ratio + 1e-6) + 1
+        low = np.ceil((np.subtract(bounds[0], 0.5) - self.first) / self.ratio - 1e-6)
+        high = np.floor((np.subtract(bounds[1], 0.5) - self.first) / self.ratio + 1e-6) + 1
         return low.astype(np.int64), np.maximum(low, high).astype(np.int64)
 
     def read(self, low: Index, high: Index) -> np.ndarray:

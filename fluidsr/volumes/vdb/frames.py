@@ -96,10 +96,10 @@ def read_box(
         if not file.grids and density_grid is None:
             return None
         layout = find(file, density_grid, velocity_grid, fields)
-        found = box_of(layout)
-        if found is None:
+        box = box_of(layout)
+        if box is None:
             return None
-        (low, high), (size, translation) = found, place(layout.reference)
+        (low, high), (size, translation) = box, place(layout.reference)
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
         dim = 2 if _is_flat(layout.reference, low, high) else 3
@@ -152,19 +152,21 @@ def _read(
                     " large (--crop auto leaves such voxels out)"
                 )
     memory.check(str(file.path), needed(), max_bytes)
-    found = _values(layout, low, high, faces)
+    values_by_field = _values(layout, low, high, faces)
 
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
     if own and low == own[0]:
         origin = density.metadata[ORIGIN]  # the same, without the rounding of the way there and back
     layer = None
     if _is_flat(density, low, high):
-        found = {name: values[..., 0] for name, values in found.items()}
+        values_by_field = {name: values[..., 0] for name, values in values_by_field.items()}
         layer, origin = origin[2], origin[:2]
-        found |= {name: found[name][:2] for name in ("velocity", FACES) if name in found}
-    found = {name: np.ascontiguousarray(values) for name, values in found.items()}
-    frame = Frame(found["density"], cell_size=size, origin=origin)
-    frame = frame.with_fields(found, **_times(file, density))
+        values_by_field |= {
+            name: values_by_field[name][:2] for name in ("velocity", FACES) if name in values_by_field
+        }
+    values_by_field = {name: np.ascontiguousarray(values) for name, values in values_by_field.items()}
+    frame = Frame(values_by_field["density"], cell_size=size, origin=origin)
+    frame = frame.with_fields(values_by_field, **_times(file, density))
     tight = own is None and SHAPE not in density.metadata
     return Taken(
         frame,
@@ -208,13 +210,13 @@ def time_of(path: str | os.PathLike[str]) -> float | None:
 
 def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
     """The fields in the reference's cells from `low` to `high` (exclusive); with `faces`, velocity on faces, too."""
-    found = {"density": layout.density.read(low, high)}
-    found |= {name: part.read(low, high) for name, part in layout.others.items()}
+    values_by_field = {"density": layout.density.read(low, high)}
+    values_by_field |= {name: part.read(low, high) for name, part in layout.others.items()}
     for name, flow in (("velocity", layout.velocity), (FACES, layout.faces if faces else [])):
         if flow:
             parts = [part.read(low, high) for part in flow]
-            found[name] = parts[0] if len(parts) == 1 else np.stack(parts)
-    return found | {name: part.read(low, high) for name, part in layout.vectors.items()}
+            values_by_field[name] = parts[0] if len(parts) == 1 else np.stack(parts)
+    return values_by_field | {name: part.read(low, high) for name, part in layout.vectors.items()}
 
 
 def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
@@ -222,12 +224,12 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
     is there on faces, too."""
     density = layout.reference
     size, translation = place(density)
-    found = {
+    fields_read = {
         name: np.ascontiguousarray(values) for name, values in _values(layout, low, high, faces=True).items()
     }
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
-    frame = Frame(found["density"], cell_size=size, origin=origin)
-    frame = frame.with_fields(found, **_times(file, density))
+    frame = Frame(fields_read["density"], cell_size=size, origin=origin)
+    frame = frame.with_fields(fields_read, **_times(file, density))
     up = str(density.metadata.get(UP, "y"))
     has_rate = number(density.metadata, DT) is not None
     return Taken(frame, notes=tuple(layout.notes), style=_style(file, layout), up=up, has_rate=has_rate)
@@ -352,7 +354,7 @@ def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
     keep = ~few[group]
     if keep.all() or counts[~keep].sum() > max(_STRAYS * counts.sum(), _SINGLE):
         return None
-    found = leaf_bounds(origins[keep], topology.packed_masks[filled][keep])
-    assert found is not None  # every group that stays has voxels
-    low, high = (three(corner.tolist(), 0) for corner in found)
+    kept_bounds = leaf_bounds(origins[keep], topology.packed_masks[filled][keep])
+    assert kept_bounds is not None  # every group that stays has voxels
+    low, high = (three(corner.tolist(), 0) for corner in kept_bounds)
     return (low, high), int(counts[~keep].sum())

@@ -225,8 +225,8 @@ class Grid:
 
         A tile of 4096^3 voxels costs as much as one of 8^3. `values` is `[m]`, or `[m, 3]` for vectors.
         """
-        found = self.topology.tiles
-        return tree.Tiles(found.origins, found.edges, scalar_or_vector(found.values), found.active)
+        tiles = self.topology.tiles
+        return tree.Tiles(tiles.origins, tiles.edges, scalar_or_vector(tiles.values), tiles.active)
 
     def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
         """An array for the box, if it is allowed to be that large."""
@@ -247,9 +247,9 @@ class Grid:
         memory.check(f"{self.where}: grid {self.name!r}", len(chosen) * size, source.max_bytes)
         masks = unpack_masks(topology.packed_masks[chosen])
         cursor = source.cursor(0)
-        found = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
+        blocks = source.blocks if len(chosen) == self.leaf_count else source.blocks.take(chosen)
         if kind.in_bits:
-            values = node_buffers.decode_bits(cursor, found)
+            values = node_buffers.decode_bits(cursor, blocks)
         else:
-            values = node_buffers.decode(cursor, found, source.flags, kind, masks, topology.background)
+            values = node_buffers.decode(cursor, blocks, source.flags, kind, masks, topology.background)
         return tree.Leaves(topology.leaf_origins[chosen], masks, values)

@@ -48,19 +48,19 @@ def read_metadata(cursor: Cursor) -> dict[str, Any]:
     count = cursor.one("I")
     if count > _MAX_ENTRIES:
         cursor.fail(f"{count} metadata entries")
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for _ in range(count):
         key, kind = cursor.string(), cursor.string()
         payload = cursor.take(cursor.one("I"))
         if kind == "string":
-            found[key] = payload.decode("utf-8", "replace")
+            metadata[key] = payload.decode("utf-8", "replace")
         elif kind in _LAYOUTS:
             layout = "<" + _LAYOUTS[kind]
             if struct.calcsize(layout) != len(payload):
                 cursor.fail(f"metadata {key!r} of type {kind} has {len(payload)} bytes")
             values = struct.unpack(layout, payload)
-            found[key] = values if len(values) > 1 else values[0]
-    return found
+            metadata[key] = values if len(values) > 1 else values[0]
+    return metadata
 
 
 def pack_metadata(entries: Mapping[str, Any]) -> bytes:

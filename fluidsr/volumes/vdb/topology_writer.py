@@ -72,9 +72,9 @@ def _node(
         return (x * edge + y) * edge + z
 
     def bits(at: np.ndarray) -> bytes:
-        found = np.zeros(edge**3, np.uint8)
-        found[at] = 1
-        return np.packbits(found, bitorder="little").tobytes()
+        bits_set = np.zeros(edge**3, np.uint8)
+        bits_set[at] = 1
+        return np.packbits(bits_set, bitorder="little").tobytes()
 
     at = places(tiles.origins)
     order = np.argsort(at)

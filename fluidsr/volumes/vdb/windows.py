@@ -52,17 +52,17 @@ class Windows:
 
     def ranges(self) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
         """Least and greatest value of each component of each field but velocity, of all of the frame."""
-        found = {}
+        ranges = {}
         for name, grid in self.layout.grids.items():
             if name == "velocity":
                 continue
             least, most = value_range(grid)
             zero = (0.0,) * grid.value_type.channels
-            found[name] = (
+            ranges[name] = (
                 tuple(min(value, 0.0) for value in least or zero),
                 tuple(max(value, 0.0) for value in most or zero),
             )
-        return found
+        return ranges
 
     def typical_density(self) -> float:
         """The mean of the density weighted by itself, of all of the frame; 0 of air."""
@@ -88,7 +88,7 @@ class Windows:
 
     def blocks(self, edge: int, reach: int) -> list[tuple[Index, Index]]:
         """The blocks of `edge` cells (a multiple of 8) within `reach` cells of an active voxel, in order."""
-        found: set[tuple[int, ...]] = set()
+        blocks: set[tuple[int, ...]] = set()
         for part in _parts(self.layout):
             for placed in _placed(part):
                 topology = placed.grid.topology
@@ -97,10 +97,10 @@ class Windows:
                 origins = np.concatenate([topology.leaf_origins[filled], tiles.origins[tiles.active]])
                 edges = np.concatenate([np.full(int(filled.sum()), LEAF), tiles.edges[tiles.active]])
                 start = origins + np.array(placed.shift) - np.array(self.low)
-                found |= _touched(start - reach, start + edges[:, None] + reach, edge)
+                blocks |= _touched(start - reach, start + edges[:, None] + reach, edge)
         shape = self.place.shape
         boxes = []
-        for at in sorted(found):
+        for at in sorted(blocks):
             low = index_of(np.maximum(np.multiply(at, edge), 0))
             high = index_of(np.minimum(np.multiply(np.add(at, 1), edge), shape))
             if all(a < b for a, b in zip(low, high, strict=True)):
@@ -159,8 +159,8 @@ def _touched(low: np.ndarray, high: np.ndarray, edge: int) -> set[tuple[int, ...
     most = int((last - first).max(initial=0)) + 1
     if most > NODE:
         raise InputError("blocks", "a tile covers too many blocks", "read the file as a whole")
-    found: set[tuple[int, ...]] = set()
+    touched: set[tuple[int, ...]] = set()
     for offset in itertools.product(range(most), repeat=3):
         at = np.unique(np.minimum(first + offset, last), axis=0)
-        found |= set(map(tuple, at.tolist()))
-    return found
+        touched |= set(map(tuple, at.tolist()))
+    return touched

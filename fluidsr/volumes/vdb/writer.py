@@ -238,10 +238,10 @@ def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
 
 def _grid_metadata(tree: Tree) -> dict[str, Any]:
     low, high = _EMPTY_BOX
-    found = [box for box in (tree.store.bounds, _tile_bounds(tree.tiles)) if box]
-    if found:
-        low = tuple(np.min([box[0] for box in found], axis=0).tolist())
-        high = tuple((np.max([box[1] for box in found], axis=0) - 1).tolist())
+    boxes = [box for box in (tree.store.bounds, _tile_bounds(tree.tiles)) if box]
+    if boxes:
+        low = tuple(np.min([box[0] for box in boxes], axis=0).tolist())
+        high = tuple((np.max([box[1] for box in boxes], axis=0) - 1).tolist())
     in_tiles = sum(int(edge) ** 3 for edge in tree.tiles.edges[tree.tiles.active])
     common: dict[str, Any] = {
         "name": tree.name,
