@@ -203,8 +203,8 @@ def test_the_memory_of_a_fire_is_as_announced() -> None:
     with_fire, without = (Solver(burner((16, 24), fuel=fuel)) for fuel in (1.0, None))
     cells = math.prod(with_fire.setup.grid.cells)
     fire = with_fire._fire
-    assert fire is not None and fire.made is not None and with_fire.fuel is not None
-    assert with_fire.fuel.nbytes + fire.made.nbytes == BYTES_OF_FUEL * cells
+    assert fire is not None and fire.outflow is not None and with_fire.fuel is not None
+    assert with_fire.fuel.nbytes + fire.outflow.nbytes == BYTES_OF_FUEL * cells
     assert without._fire is None
 
 
