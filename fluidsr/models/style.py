@@ -25,7 +25,7 @@ _PLACES = 2**24  # in training, the index of a clip's first cell is drawn below 
 
 
 class LatentOptions(BaseModel):
-    """The options of a generator's latent code (docs/style.md)."""
+    """A generator's latent code: it can upsample the same smoke in as many ways as there are seeds (docs/style.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

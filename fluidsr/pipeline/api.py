@@ -57,12 +57,21 @@ def upsample(
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Path:
-    """Upsample every frame of a volume cache into `output/frames/`, as `fluidsr upsample` does. Returns the folder.
+    """Upsample the frames of a volume cache, as `fluidsr upsample` does. Returns the folder of the results.
 
-    `inputs` are files, folders or patterns such as `smoke_####.vdb`; of several `model`s each makes a pass; `frames` is
-    a count or a range as text; `formats` are vdb and vti unless given (vdb alone of a frame whose box is large and
-    mostly empty); `fields` are written beside density, all unless given; `max_memory` is in bytes. The same call again
-    resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the model.
+    All arguments are options of that command, with the same meaning and defaults. Some of them:
+
+    Args:
+        inputs: files, folders or patterns such as `smoke_####.vdb`.
+        output: the folder; the frames are written to `output/frames/`.
+        model: a shipped name or a path; with several models, each makes a pass.
+        frames: a count, or a range as text, such as "1-100"; all frames by default.
+        formats: by default vdb and vti (only vdb for frames with a large, mostly empty box).
+        fields: fields to write besides density; all by default.
+        max_memory: limit for the memory of a tile, bytes.
+
+    The same call again resumes an interrupted one. Raises InputError for inputs that do not exist or do not fit the
+    model.
     """
     from fluidsr.pipeline import upsample as command
     from fluidsr.pipeline.inference_settings import InferenceSettings

@@ -55,19 +55,27 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Report:
-    """Judge the first of `models` on every `stride`-th frame of a split (or of `all`), beside the others,
-    interpolation, carried smoke, and wavelet turbulence where the simulations hold their scenes.
+    """Evaluate a model on held-out simulations and compare it with other methods: further models, interpolation,
+    carried smoke, and wavelet turbulence if the simulations contain their scenes.
 
-    Of each kind of `pairs` (`dataset.CoarseSide`) there is one report, the first with the others in it. `closure`
-    corrects coarse runs: a name, a path, none, or `auto`, the shipped one of that dimension and factor. `pictures`
-    simulations of each kind are rendered, too. `metrics` of other packages, by name or as `module:Class`, are measured.
-    Simulations are evaluated here, or by the workers of the dask `scheduler`; the report is the same except for
-    seconds.
+    Args:
+        models: names or paths; the first one is evaluated, the others are compared with it.
+        data: the dataset.
+        output: folder of the report; `runs/evaluate_MODEL` by default.
+        split: of the dataset, or `all`.
+        pairs: kinds of pairs (see `dataset.CoarseSide`). There is a report for each kind; the first contains the
+        others. closure: corrector of coarse runs: a name, a path, `none`, or `auto` for the shipped one that fits.
+        device: torch device. stride: evaluate every `stride`-th frame. pictures: number of simulations of each kind
+        that are rendered. metrics: metrics of other packages, by name or as `module:Class`. scheduler: address of a
+        dask scheduler whose workers evaluate the simulations; None: this process does. The
+            report is the same except for the seconds.
+        overwrite: replace a report in the folder.
+        quiet: show no progress.
 
-    On return the folder (`runs/evaluate_MODEL` unless given) holds `report.json`, plots, movies and `index.html`.
-    Raises InputError for a split without simulations, for a folder with another report unless `overwrite` and for data
-    that workers cannot see; DatasetError where other than recorded pairs cannot be made, ModelError where model and
-    data do not fit; SolverError where all coarse runs of a kind diverge.
+    On return the folder holds `report.json`, plots, movies and `index.html`. Raises InputError for a split without
+    simulations, for a folder with another report (unless `overwrite`), and for data that workers cannot read;
+    DatasetError if the pairs cannot be made from the dataset; ModelError if model and data do not fit; SolverError if
+    all coarse runs of a kind diverge.
     """
     from fluidsr import evaluation
 
@@ -117,7 +125,7 @@ def evaluate(
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise InputError where the folder cannot be made or written to: before the work, not after it."""
+    """Create the folder. Raises InputError if it cannot be written, before any work is done."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent

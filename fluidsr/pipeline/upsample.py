@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame, and those before it."""
+    """A frame to upsample, and the frames before it that serve as its history."""
 
     item: FrameRef
     earlier: tuple[FrameRef, ...]
@@ -63,12 +63,23 @@ def upsample(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Upsample every frame of `inputs` into `output/frames/`, here or on a dask cluster. Returns the folder.
+    """Upsample the frames of a cache of volumes. Returns the folder of the results.
 
-    Frames are independent: any split of them, by `frames_wanted` or by `scheduler`, leaves the same bytes. Those of a
-    model that reads its own last fine frame are not: they are made in order, from the first one on.
-    With `vti` a series `output/NAME.pvd` names them with their times, with `vdb` a USD layer `output/NAME.usda`.
-    Raises InputError for inputs that do not exist or do not fit the model.
+    Frames are independent, so every way to distribute them (`frames_wanted`, `scheduler`) gives the same bytes. Only a
+    model that reads its own last fine frame needs all frames in order, from the first one on.
+
+    Args:
+        inputs: files, folders or patterns.
+        output: the folder; `runs/NAME_fine` by default.
+        settings: options of the upsampling.
+        frames_wanted: which frames, as text (see `frame_numbers`); None: all.
+        scheduler: address of a dask scheduler whose workers upsample the frames; None: this process does.
+        overwrite: replace an earlier run in the folder.
+        quiet: show no progress.
+
+    On return the frames are in `output/frames/`. For the format `vti`, `output/NAME.pvd` lists them with their times;
+    for `vdb`, the USD layer `output/NAME.usda` does. Raises InputError for inputs that do not exist or do not fit the
+    model.
     """
     settings = _resolved(settings)
     cards = _cards(settings)
