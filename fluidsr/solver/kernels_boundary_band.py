@@ -1,10 +1,8 @@
-"""Kernels of the boundary band: the fluid cells near solids, numbered apart from the box (boundary_band.py says why and
-how).
+"""Kernels of the boundary band, the list of fluid cells near solids (boundary_band.py explains it).
 
-A band vector has `count` numbers and, behind them, a zero that stands for every cell outside. Six neighbours
-and six weights belong to each cell, in the order low and high of x, y, z; at an open end of the box the
-neighbour is the zero, and the weight is doubled (p = -p of the cell beyond it). Sums are left per chunk of
-CHUNK cells.
+A vector of the band has `count` numbers, followed by a zero that represents all cells outside. Each cell has six
+neighbours and six weights, in the order low and high of x, y, z. At an open end of the box the neighbour is that zero
+and the weight is doubled (the pressure of the cell beyond is -p). Sums are written per chunk of CHUNK cells.
 """
 
 import taichi as ti
@@ -14,13 +12,12 @@ from fluidsr.solver.launch import kernel
 from fluidsr.solver.sampling import F32, F64, I32, U8
 
 CHUNK = 256
-FAR, CUT, SOLID = 0, 1, 255  # levels of a cell; those between are layers around CUT ones
+FAR, CUT, SOLID = 0, 1, 255  # levels of a cell; levels in between are layers around CUT cells
 
 
 @ti.func
 def face(side, i, j, k, q, wu: ti.template(), wv: ti.template(), ww: ti.template(), nx, ny, nz, ends):
-    """One of the six faces of cell q = (i, j, k): its weight; offset and sign of the neighbour, and what the
-    empty box lets through there (see `neighbour`)."""
+    """One of the six faces of cell q = (i, j, k): its weight, and what `neighbour` returns for it."""
     plane = ny * nz
     weight = 0.0
     offset = 0
@@ -41,7 +38,7 @@ def face(side, i, j, k, q, wu: ti.template(), wv: ti.template(), ww: ti.template
 
 @ti.func
 def as_empty(w: ti.template(), first, count, flows):
-    """Whether `count` weights from `first` on all are `flows`."""
+    """Whether the `count` weights from `first` on all equal `flows`."""
     same = 1
     for k in range(count):
         if w[first + k] != flows:
@@ -53,8 +50,8 @@ def as_empty(w: ti.template(), first, count, flows):
 def classify(
     wu: F32, wv: F32, ww: F32, level: U8, layer: U8, plain: U8, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
-    """level: SOLID without an open face to elsewhere, CUT where a face is not as in the empty box, else FAR.
-    plain [rows]: 1 where all cells of the row are FAR. layer [rows]: CUT where it is not plain, else FAR."""
+    """level = SOLID for cells without an open face, CUT for cells with a face that is not as in the empty box, else
+    FAR. plain [rows] = 1 if all cells of the row are FAR. layer [rows] = FAR for plain rows, else CUT."""
     for row in range(nx * ny):
         i = row // ny
         j = row % ny
@@ -91,7 +88,8 @@ def classify(
 
 @kernel
 def dilate(level: U8, layer: U8, old: int, nx: int, ny: int, nz: int, ends: int):
-    """FAR cells beside one of level `old` get level `old` + 1; the row's `layer` is the lowest level in it."""
+    """Set FAR cells beside a cell of level `old` to level `old` + 1, and the `layer` of FAR rows beside a row of a
+    layer up to `old` likewise."""
     for row in range(nx * ny):
         i = row // ny
         j = row % ny
@@ -127,7 +125,8 @@ def build_stencil(
     cells: I32, place: I32, wu: F32, wv: F32, ww: F32, beside: I32, weights: F32,
     count: int, nx: int, ny: int, nz: int, ends: int,
 ):  # fmt: skip
-    """beside, weights [count, 6]: of each band cell. `place [nx, ny, nz]`: where a cell stands in the band."""
+    """beside, weights [count, 6] = the neighbours (positions in the band) and weights of each band cell.
+    `place [nx, ny, nz]`: the position of each cell of the box in the band."""
     for n in range(count):
         q = cells[n]
         i = q // (ny * nz)
@@ -171,7 +170,8 @@ def scatter_add(values: F32, cells: I32, box: F32, count: int):
 def matrix_difference(
     box: F32, cells: I32, weights: F32, g: F32, out: F32, count: int, nx: int, ny: int, nz: int, ends: int
 ):  # fmt: skip
-    """g = box in band cells; out = (B - A) box there, B being the empty box: the flow through what is shut."""
+    """g = box in band cells; out = (B - A) box there, with B the matrix of the empty box: the flow through faces that
+    solids close."""
     for n in range(count):
         q = cells[n]
         i = q // (ny * nz)
@@ -200,8 +200,8 @@ def matrix_difference(
 
 @kernel
 def gauss_seidel_sweep(z: F32, r: F32, beside: I32, weights: F32, first: int, last: int):
-    """Solve the rows first .. last - 1 of A z = r, each for its own number (Gauss-Seidel: those of one colour
-    are no neighbours)."""
+    """Solve each of the rows `first` to `last` - 1 of A z = r for its own unknown. Rows of one colour are not
+    neighbours, so they can be solved in parallel."""
     for n in range(first, last):
         total = 0.0
         diagonal = 0.0
@@ -214,7 +214,7 @@ def gauss_seidel_sweep(z: F32, r: F32, beside: I32, weights: F32, first: int, la
 
 @ti.func
 def row_of(z: ti.template(), beside: ti.template(), weights: ti.template(), n):
-    """(A z) in cell n."""
+    """The entry of A z for band cell n."""
     total = 0.0
     for side in ti.static(range(6)):
         total += weights[6 * n + side] * (z[n] - z[beside[6 * n + side]])
@@ -233,8 +233,8 @@ def gather_step(
     r: F32, before: F32, g: F32, after: F32, left: F32, z: F32, image: F32, beside: I32, weights: F32,
     sums: F64, count: int,
 ):  # fmt: skip
-    """z = before + g + after, and `before` the part of it that is not g; image = A z = r - (left - A after);
-    sums[., 0] = r . z."""
+    """z = before + g + after; image = A z = r - (left - A after); sums[., 0] = r . z. Also replaces `before` by
+    z - g."""
     for chunk in range((count + CHUNK - 1) // CHUNK):
         total = ti.cast(0.0, ti.f64)
         for n in range(chunk * CHUNK, ti.min(count, chunk * CHUNK + CHUNK)):
@@ -251,8 +251,8 @@ def cg_direction(
     beta: ti.f32, z: F32, image: F32, source: F32, local: F32, d: F32, ad: F32, ds: F32, dl: F32, sums: F64,
     count: int,
 ):  # fmt: skip
-    """New search direction, in four forms: in the band d, its image ad = A d, and what makes it in the whole
-    box, d = B^-1 ds + dl. sums[., 0] = d . ad."""
+    """Update the search direction in its four forms: d in the band, its image ad = A d, and ds and dl with
+    d = B^-1 ds + dl in the whole box. sums[., 0] = d . ad."""
     for chunk in range((count + CHUNK - 1) // CHUNK):
         total = ti.cast(0.0, ti.f64)
         for n in range(chunk * CHUNK, ti.min(count, chunk * CHUNK + CHUNK)):
@@ -268,8 +268,8 @@ def cg_direction(
 def cg_update(
     alpha: ti.f32, ad: F32, ds: F32, dl: F32, r: F32, source: F32, local: F32, sums: F64, count: int
 ):  # fmt: skip
-    """r -= alpha A d; the solution moves by alpha d: (source, local) += alpha (ds, dl).
-    sums = (r . r, max |r|, 0)."""
+    """r -= alpha A d, and (source, local) += alpha (ds, dl), which adds alpha d to the solution. sums = (r . r, max
+    |r|, 0)."""
     for chunk in range((count + CHUNK - 1) // CHUNK):
         total = ti.cast(0.0, ti.f64)
         greatest = 0.0

@@ -1,9 +1,8 @@
-"""Kernels of the pressure equation over the whole box (pressure.py has the equation, projection.py uses them).
+"""Kernels of the pressure equation over the whole box (pressure.py states the equation, projection.py uses them).
 
-All loop over rows along z. Sums are left per row in `sums [rows, 3]`. A row is *plain* if all faces of its cells are as
-in the empty box; then no weights are read, which saves memory traffic in most rows of most scenes. `ends`: what lies
-beyond the six ends of the box (`Grid.beyond`), EVEN at closed ones, ODD at open ones.
-"""
+All of them loop over rows along z and write their sums per row to `sums [rows, 3]`. A row is *plain* if all faces of
+its cells are as in the empty box; its weights are not read, which saves memory traffic in most rows of most scenes.
+`ends`: the boundary conditions at the six ends of the box (`Grid.beyond`), EVEN at closed ends, ODD at open ones."""
 
 import taichi as ti
 
@@ -14,9 +13,9 @@ from fluidsr.solver.sampling import F32, F64, U8
 
 @ti.func
 def neighbour(index, n, stride, high, ends, axis):
-    """Of the cell at `index` of `n` along an axis, on its low (high = 0) or high (1) side: offset in the flat
-    array, sign of its value (-1 beyond an ODD end, where p = 0 on the face), and whether the face between them can
-    carry flow in the empty box (1; 0 at an EVEN end)."""
+    """The neighbour of the cell at `index` of `n` along an axis, on its low (high = 0) or high (1) side: its offset in
+    the flat array; the sign of its value (-1 beyond an ODD end, where p = 0 on the face); and whether flow can pass the
+    face between them in the empty box (1; 0 at an EVEN end)."""
     offset = ti.select(high != 0, stride, -stride)
     sign = 1.0
     flows = 1.0
@@ -47,10 +46,10 @@ def negative_divergence(
     u: F32, v: F32, w: F32, wu: F32, wv: F32, ww: F32, flux: F32, plain: U8, r: F32, sums: F64,
     nx: int, ny: int, nz: int, ends: int, moving: int,
 ):  # fmt: skip
-    """r = -(net outflow through the open shares of a cell's faces, and into it from walls that move, `flux`,
-    where `moving` is 1); 0 in cells without an open face; sums = (r . r, max |r|, max speed of an open face).
+    """r = the negative net outflow of each cell: that through the open shares of its faces, plus `flux` if `moving` is
+    1; 0 in cells without an open face. sums = (r . r, max |r|, max speed of an open face).
 
-    Plain rows: 12 bytes a cell read, 4 written; others 12 (16) more.
+    Reads 12 bytes per cell and writes 4; reads 12 (16) more in rows that are not plain.
     """
     for row in range(nx * ny):
         i = row // ny
