@@ -128,7 +128,7 @@ def models_export(
     model = models.load(name)
     target = output or Path(f"{model.card.name}.onnx")
     if target.exists() and not overwrite:
-        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
+        raise InputError(str(target), "already exists", "use `overwrite`, or another `output`")
     export_onnx(model, target)
     if as_json:
         echo_document({"output": target}, as_json)

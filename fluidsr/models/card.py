@@ -121,7 +121,7 @@ class Card(BaseModel):
             if self.support_radius is None
             else f"the output is zero beyond {self.support_radius} coarse cells from any smoke"
         )
-        recurrence = "reads its own last fine frame; frames are made in order"
+        recurrence = "reads its own previous fine frame; frames are made in order"
         return {
             "Task": task,
             "Architecture": f"{self.architecture}({_pairs(self.hyperparameters)})",

@@ -79,7 +79,7 @@ class SmokeArchitecture(ArchitectureOptions):
 
     previous: bool = Field(
         default=False,
-        description="Whether the network also reads its own last fine frame, carried along the flow (recurrence). "
+        description="Whether the network also reads its own previous fine frame, carried along the flow (recurrence). "
         "Detail persists, and frames can only be made in order; see `losses.ping_pong`",
     )
     modulation: Literal["none", "spade"] = Field(

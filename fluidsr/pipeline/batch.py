@@ -29,13 +29,13 @@ def scene_files(scenes: Sequence[str]) -> list[str]:
             continue
         if is_run(Path(scene)):
             raise InputError(
-                scene, "is the folder of a run, not of scenes", "give the scene, and the folder with -o"
+                scene, "is the folder of a run, not a scene", "give the scene, and this folder as `output`"
             )
         inside = sorted(
             str(p) for p in Path(scene).iterdir() if p.suffix in (".yaml", ".yml") and p.is_file()
         )
         if not inside:
-            raise InputError(scene, "the folder holds no scene", "give a folder with *.yaml files")
+            raise InputError(scene, "the folder contains no scenes", "give a folder with *.yaml files")
         files += inside
     return files
 
@@ -82,6 +82,6 @@ def simulate_batch(
         raise RunError(
             str(parent / LOG_FILE),
             f"{len(failed)} of {len(jobs)} scenes failed: {', '.join(failed)}",
-            "the errors are there; rerun the same command to resume these scenes",
+            "the errors are in this file; rerun the same command to resume these scenes",
         )
     return results

@@ -37,7 +37,7 @@ class CoarseExchange:
         try:
             saved = checkpoints.read(self._path(number))
         except checkpoints.Damaged as damage:
-            remedy = "give a folder as `output` that the workers share with the machine of the command"
+            remedy = "give a folder as `output` that this machine and all workers can access"
             raise RunError(str(self._path(number)), f"cannot be read ({damage})", remedy) from None
         place = {**saved.record, "origin": tuple(saved.record["origin"])}
         return Frame(saved.tensors["density"]).with_fields(saved.tensors, **place).torch(device)

@@ -237,7 +237,7 @@ def _write_series(
     if any(b <= a for a, b in pairwise(times)):
         raise InputError(
             str(items[0].source),
-            "the frames' times do not ascend",
+            "the times of the frames do not increase",
             "give `frame_rate`, or one sequence at a time",
         )
     filled = [record for record in records if not record.get("empty")] or records

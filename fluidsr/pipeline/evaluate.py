@@ -96,7 +96,7 @@ def evaluate(
         inputs = inputs_of(settings)
         folder = report_folder(output, settings.models[0])
         if (folder / "report.json").exists() and not overwrite:
-            raise InputError(str(folder), "holds a report", "use `overwrite`, or another `output`")
+            raise InputError(str(folder), "already holds a report", "use `overwrite`, or another `output`")
         _check_writable(folder)
         about = {
             "models": inputs.models,
@@ -130,7 +130,7 @@ def _check_writable(folder: Path) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not (place.is_dir() and os.access(place, os.W_OK)):
-        problem = f"cannot be written: {place} is no folder to write into"
+        problem = f"cannot be written: {place} is not a writable folder"
         raise InputError(str(folder), problem, "give a writable folder as `output`")
 
 

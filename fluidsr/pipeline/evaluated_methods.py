@@ -117,11 +117,15 @@ def load_models(
         if (card.dim, card.factor) != (dim, factor):
             raise ModelError(
                 model,
-                f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {dim}-D, {factor}x",
-                "choose a model and a dataset that fit",
+                f"upsamples {card.dim}-D smoke {card.factor}x, but {data} has {dim}-D pairs of factor {factor}",
+                "choose a model and a dataset that match",
             )
         if card.name in upscalers:
-            raise ModelError(model, f"is called '{card.name}', as another one", "give one of each name")
+            raise ModelError(
+                model,
+                f"has the same name as another model, '{card.name}'",
+                "give models with different names",
+            )
         upscalers[card.name] = upscaler
     return upscalers
 

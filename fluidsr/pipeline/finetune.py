@@ -224,7 +224,7 @@ def _base_recipe(model: str, card: Card) -> Recipe:
     except (ValidationError, SceneError) as error:
         reason = str(error).splitlines()[-1].strip()
         problem = f"the recipe in its card cannot be used ({reason[:200]})"
-        raise ModelError(model, problem, "give `init` and a recipe to 'fluidsr train'") from None
+        raise ModelError(model, problem, "use 'fluidsr train' with `init` and a recipe") from None
 
 
 def _missing_discriminators(model: str, card: Card) -> str:
@@ -277,7 +277,9 @@ def _import(pairs: OwnPairs, card: Card, output: Path, overwrite: bool, quiet: b
         imported = [each.attrs.get("source", {}).get("high") for each in Store.open(path).simulations()]
         if other := [high for high in imported if high not in given]:
             raise InputError(
-                str(path), f"holds pairs of other files ({other[0]})", "use another `output`, or `overwrite`"
+                str(path),
+                f"holds pairs that were made from other files ({other[0]})",
+                "use another `output`, or `overwrite`",
             )
     import_dataset.import_dataset(simulations, path, fields=("density",), overwrite=overwrite, quiet=quiet)
     return path
@@ -298,8 +300,8 @@ def _check_fit(card: Card, store: ConcatStore) -> None:
 
 def _check_grid(card: Card, label: str, dim: int, factor: int) -> None:
     if (dim, factor) != (card.dim, card.factor):
-        problem = f"is {dim}-D, {factor}x, and {card.name} upsamples {card.dim}-D smoke {card.factor}x"
-        raise InputError(label, problem, "choose a model and pairs that fit")
+        problem = f"has {dim}-D pairs of factor {factor}, but {card.name} upsamples {card.dim}-D smoke {card.factor}x"
+        raise InputError(label, problem, "choose a model and pairs that match")
 
 
 def _reads_velocity(card: Card) -> bool:

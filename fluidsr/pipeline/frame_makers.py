@@ -129,10 +129,12 @@ class FramesOnCluster:
     def check(method: UpscaleMethod | None) -> None:
         """Raise InputError for a method whose frames depend on one another."""
         if method is not None and not isinstance(method, GeneratorMethod):
-            problem = f"{method.name} goes from one frame to the next"
+            problem = f"{method.name} needs the frames in order, and cannot be distributed"
             raise InputError("scheduler", problem, "leave it out, or choose a `model`")
         if method is not None and method.reads_previous:
-            problem = f"'{method.name}' reads its own last fine frame: frames cannot be made at the same time"
+            problem = (
+                f"'{method.name}' reads its own previous fine frame, so frames cannot be made in parallel"
+            )
             raise InputError("scheduler", problem, "leave it out, or choose another `model`")
 
     @property

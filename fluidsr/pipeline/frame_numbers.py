@@ -23,8 +23,10 @@ def parse(text: str | int | None, total: int, first: int = 1) -> Sequence[int]:
     if count is not None:
         return range(first, first + count)
     if min(numbers.start for numbers in ranges) < first:
-        problem = f"'{text}' asks for frames before the first"
-        raise InputError("frames", problem, f"frames count from {first}: give 48 or {first}-{first + 99}")
+        problem = f"'{text}' selects frames before the first one"
+        raise InputError(
+            "frames", problem, f"frames are numbered from {first}: give 48 or {first}-{first + 99}"
+        )
     if len(ranges) == 1:
         return ranges[0]
     return sorted({number for numbers in ranges for number in numbers})
@@ -49,7 +51,7 @@ def count_or_ranges(text: str) -> tuple[int | None, list[range]]:
         first, last = int(match[1]), int(match[1] if match[2] is None else match[2])
         step = int(match[3] or 1)
         if max(-first, last) > MOST_FRAMES:
-            problem = f"'{text}' goes beyond frame {MOST_FRAMES}"
+            problem = f"'{text}' exceeds the largest frame number, {MOST_FRAMES}"
             raise InputError("frames", problem, "use N or A-B, e.g. 1-100")
         if last < first or step < 1:
             raise InputError("frames", f"'{text}' is an empty range", "use N or A-B with A <= B, e.g. 1-100")

@@ -177,5 +177,7 @@ def choose(items: Sequence[FrameRef], frames_wanted: str | None) -> tuple[FrameR
         chosen = tuple(item for item in items if any(lies_in(item.frame, numbers) for numbers in ranges))
     if not chosen:
         numbers = f"{items[0].frame:g}-{items[-1].frame:g}"
-        raise InputError("frames", f"no input lies in {frames_wanted}", f"the inputs are numbered {numbers}")
+        raise InputError(
+            "frames", f"{frames_wanted} selects none of the inputs", f"they are numbered {numbers}"
+        )
     return chosen

@@ -79,8 +79,8 @@ def _check_memory(config: DatasetConfig, device: str, workers: int) -> None:
     remedy = f"give at most {most}" if most else "free some memory"
     raise InputError(
         "resolution",
-        f"{config.resolution} with {workers} at once needs {memory_need.gigabytes(need)} of memory, and "
-        f"{memory_need.gigabytes(free.size)} are free {free.bound}",
+        f"{config.resolution} cells with {workers} worker{'s' if workers > 1 else ''} need "
+        f"{memory_need.gigabytes(need)} of memory, but only {memory_need.gigabytes(free.size)} are free {free.bound}",
         remedy + (", or fewer `workers`" if workers > 1 else ""),
     )
 

@@ -49,9 +49,7 @@ def scalarflow(
     Raises InputError where there are none, where `factor` is missing, and for options that the layout decides.
     """
     if folder is None or factor is None:
-        problem = (
-            "there is no folder" if folder is None else "there are no coarse sides to determine the factor"
-        )
+        problem = "no folder is given" if folder is None else "without coarse sides the factor is unknown"
         raise InputError("layout scalarflow", problem, "give a folder and a `factor`, such as 4")
     if more:
         raise InputError(next(iter(more)), "the ScalarFlow layout determines it", "leave it out")

@@ -91,7 +91,9 @@ class PairsFile(ReadSection):
         for index, spec in enumerate(self.simulations):
             if spec.low is None and (spec.factor or self.factor) is None:
                 problem = Problem(
-                    ("simulations", index), "has no low side", "add low, or a factor to filter by"
+                    ("simulations", index),
+                    "has no coarse side",
+                    "add low, or a factor by which to filter the fine side",
                 )
                 raise Problems([problem])
         return self
@@ -118,11 +120,11 @@ def of_options(low: Sequence[str], high: Sequence[str], **more: Any) -> PairsFil
             "high", "no fine side is given", "give a YAML file of pairs, or `high` with `low` or `factor`"
         )
     if low and len(low) != len(high):
-        problem = f"{len(low)} coarse sides, and {len(high)} fine ones"
+        problem = f"their numbers differ ({len(low)} and {len(high)})"
         raise InputError("`low` and `high`", problem, "give one `low` for each `high`, or none")
     if not low and more.get("factor") is None:
         raise InputError(
-            "factor", "it is not known without a coarse side", "give `low`, or a `factor` of 2, 4 or 8"
+            "factor", "is unknown without a coarse side", "give `low`, or a `factor` of 2, 4 or 8"
         )
     pairs = [
         {"high": fine, "low": coarse} for fine, coarse in zip(high, low or (None,) * len(high), strict=True)

@@ -52,7 +52,8 @@ def check_scene(scene: Scene, method: UpscaleMethod | None, device: str) -> None
     fits = largest(resolution, lambda cells: need(cells) <= free.size)
     raise InputError(
         label,
-        f"{list(resolution)} needs {gigabytes(needed)} of memory, and {gigabytes(free.size)} are free {free.bound}",
+        f"{list(resolution)} needs {gigabytes(needed)} of memory, "
+        f"but only {gigabytes(free.size)} are free {free.bound}",
         f"give at most {fits}" if fits else "free some memory",
     )
 

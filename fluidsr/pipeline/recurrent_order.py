@@ -27,8 +27,8 @@ def check_passes(cards: Sequence[Card]) -> None:
         if card.reads_previous:
             raise InputError(
                 "model",
-                f"'{card.name}' reads its own last fine frame, and makes no pass of several",
-                "give it alone, or other models",
+                f"'{card.name}' reads its own previous fine frame, so it cannot be one of several passes",
+                "give it alone, or choose other models",
             )
 
 
@@ -36,17 +36,19 @@ def check_order(card: Card, cache: FrameSequence, scheduler: str | None = None) 
     """Raise InputError where frames would not be made in order from the first one, and the generator needs that."""
     if not card.reads_previous:
         return
-    reads = f"'{card.name}' reads its own last fine frame"
+    reads = f"'{card.name}' reads its own previous fine frame"
     if scheduler is not None:
         raise InputError(
-            "scheduler", f"{reads}: frames cannot be made at the same time", "leave it out, or choose a model"
+            "scheduler",
+            f"{reads}, so frames cannot be made in parallel",
+            "leave it out, or choose another `model`",
         )
     usable = [item for item in cache.all_frames if item not in cache.damaged]
     if list(cache.items) != usable[: len(cache.items)]:
         first = cache.all_frames[0].frame
         raise InputError(
             "frames",
-            f"{reads}: they are made in order, from the first one on",
+            f"{reads}, so frames are made in order from the first one",
             f"give a count, or a range from {first:g} on",
         )
 

@@ -252,7 +252,7 @@ def _own(
     if target.is_one_file:
         stack.enter_context(sole_writer(target.path))
         if target.path.exists() and not overwrite:
-            raise InputError(str(target.path), "exists", "use `overwrite`, or another `output`")
+            raise InputError(str(target.path), "already exists", "use `overwrite`, or another `output`")
         return
     ownership = Ownership.take(target.folder, "'render'", (item.number for item in items))
     stack.enter_context(ownership)

@@ -50,7 +50,9 @@ class RenderTarget:
         number = _NUMBER.search(path.name)
         if grid is not None:
             if suffix != ".png" or number:
-                raise InputError(str(path), "is not one picture", "give .png for a flipbook")
+                raise InputError(
+                    str(path), "a flipbook is a single picture", "give a .png file without a frame number"
+                )
             return cls(path, suffix, (path,), grid)
         if suffix == "":
             return cls(path, ".png", tuple(path / f"{shot.name}.png" for shot in shots))
@@ -107,6 +109,6 @@ def evenly(count: int, wanted: int) -> list[int]:
     """`wanted` of the places 0 to `count - 1`, evenly, the first and the last among them. Raises InputError where there
     are fewer."""
     if wanted > count:
-        problem = f"needs {wanted} frames, and there are {count}"
+        problem = f"needs {wanted} frames, but there are only {count}"
         raise InputError("flipbook", problem, "give fewer columns or rows")
     return [round(place * (count - 1) / max(1, wanted - 1)) for place in range(wanted)]

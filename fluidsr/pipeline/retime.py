@@ -180,7 +180,7 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
     """Which frames there will be. Raises InputError for a single frame, and where one between two others is missing."""
     inputs = cache.all_frames
     if len(inputs) < 2:
-        raise InputError(str(inputs[0].source), "is one frame", "give a sequence of two or more")
+        raise InputError(str(inputs[0].source), "is a single frame", "give a sequence of two or more")
     places = [Fraction(item.frame).limit_denominator(1000) for item in inputs]
     first = _load(inputs[0], settings)
     rate = rate_of(_input_rate(inputs, first[1], settings), "input_frame_rate")
@@ -213,8 +213,8 @@ def _plan(cache: FrameSequence, settings: RetimeSettings, frames_wanted: str | N
         frames.append(RetimedFrame(result_number, name, before, inputs[low + 1], share, float(width / rate)))
     items = tuple(frame for frame in frames if frame.number in selected)
     if not items:
-        problem = f"there is no frame {frames_wanted}"
-        raise InputError("frames", problem, f"the result is numbered {number}-{number + count - 1}")
+        problem = f"{frames_wanted} selects no frame of the result"
+        raise InputError("frames", problem, f"its frames are numbered {number}-{number + count - 1}")
     return _Plan(tuple(frames), items, float(rate), float(output_rate), float(step / rate), first)
 
 

@@ -206,8 +206,8 @@ class RunFolder:
                     log.flush()
                     os.fsync(log.fileno())
         except FileNotFoundError as error:
-            problem = "is not there, although it has been written"
-            remedy = "give a folder as `output` that the workers share with this machine"
+            problem = "a worker has written it, but it is not there"
+            remedy = "give a folder as `output` that this machine and all workers can access"
             raise RunError(str(error.filename), problem, remedy) from error
         except OSError as error:
             raise write_error(self.path / _LOG, error) from error

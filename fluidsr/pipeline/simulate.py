@@ -158,7 +158,7 @@ def _simulate_into(
                 )
             if method is not None and method.reads_previous and job.frames[0] > 1:
                 progress.note(
-                    f"{method.name} reads its own last fine frame: those of the frames before are made, too"
+                    f"{method.name} reads its own previous fine frame, so the earlier frames are made, too"
                 )
             with ExitStack() as stack:
                 maker: FrameMaker = FramesHere(outputs, factor)

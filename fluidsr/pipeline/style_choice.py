@@ -61,7 +61,9 @@ class StyleChoice:
         from fluidsr.models import locate, read_card
 
         if self.file is not None and not self.amounts:
-            raise InputError("styles", "is given without a direction", "give a `style`, e.g. enstrophy=1.5")
+            raise InputError(
+                "styles", "has no effect without a direction", "give a `style`, e.g. enstrophy=1.5"
+            )
         if self.seed is None and not self.amounts:
             return self
         cards = {model: read_card(model) for model in models}
@@ -74,7 +76,9 @@ class StyleChoice:
         directions = read_directions(file)
         if all(card.sha256 != directions.sha256 for card in cards.values()):
             raise InputError(
-                str(file), f"is of another model, '{directions.model}'", "find those of this one"
+                str(file),
+                f"holds the styles of another model, '{directions.model}'",
+                "find those of this model with 'fluidsr styles'",
             )
         shift = [0.0] * len(next(iter(directions.directions.values())).vector)
         for name, amount in self.amounts.items():
@@ -112,7 +116,9 @@ def amounts_of(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             amount = math.nan
         if not name or not math.isfinite(amount):
-            raise InputError("style", f"'{text}' is no direction with an amount", "give e.g. enstrophy=+1.5")
+            raise InputError(
+                "style", f"'{text}' is not a direction and an amount", "give a style such as enstrophy=+1.5"
+            )
         if name in amounts:
             raise InputError("style", f"'{name}' is given twice", "give it once")
         amounts[name] = amount

@@ -54,11 +54,12 @@ def find_styles(
         )
     target = output or models.locate(model).with_suffix(SUFFIX)
     if target.exists() and not overwrite:
-        raise InputError(str(target), "exists", "use `overwrite`, or another `output`")
+        raise InputError(str(target), "already exists", "use `overwrite`, or another `output`")
     store = dataset.open_source(data)
     if (card.dim, card.factor) != (store.dim, store.factor):
-        problem = f"upsamples {card.dim}-D smoke {card.factor}x, and {data} is {store.dim}-D, {store.factor}x"
-        raise ModelError(model, problem, "choose a model and a dataset that fit")
+        pairs = f"{store.dim}-D pairs of factor {store.factor}"
+        problem = f"upsamples {card.dim}-D smoke {card.factor}x, but {data} has {pairs}"
+        raise ModelError(model, problem, "choose a model and a dataset that match")
     simulations = store.simulations(split)
     if not simulations:
         raise InputError(str(data), f"has no simulations in the split '{split}'", "choose another `split`")
@@ -89,12 +90,14 @@ def _directions(
     directions: dict[str, FoundDirection] = {}
     for name in scores:
         if own[name].r2 < LEAST_R2:
-            problem = f"the model's smoke does not follow its latent code in this (R² {own[name].r2:.2f}, below 0.3)"
+            problem = f"the model's latent code does not control it (R² {own[name].r2:.2f}, below 0.3)"
             raise InputError(f"score: {name}", problem, "choose another score, or train with more diversity")
         held = [own[other].vector for other in hold if other != name and own[other].slope > 0]
         vector = without(own[name].vector, held)
         if vector is None:
-            raise InputError(f"score: {name}", f"changes with {', '.join(hold)} alone", "hold fewer scores")
+            raise InputError(
+                f"score: {name}", f"changes only together with {', '.join(hold)}", "hold fewer scores"
+            )
         slope = own[name].slope * float(vector @ own[name].vector)
         directions[name] = FoundDirection(
             vector=tuple(vector), r2=own[name].r2, slope=slope, held=tuple(dict.fromkeys(hold))

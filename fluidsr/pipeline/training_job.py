@@ -37,8 +37,8 @@ def training_job(
         if getattr(resolved, key) != getattr(store, key):
             raise InputError(
                 f"recipe {recipe}",
-                f"its {key} is {getattr(resolved, key)} and that of {store} is {getattr(store, key)}",
-                "choose a recipe and a dataset that fit",
+                f"its {key} is {getattr(resolved, key)}, but that of {store} is {getattr(store, key)}",
+                "choose a recipe and a dataset that match",
             )
     paths = tuple(each.path for each in store.stores)
     if isinstance(resolved, Recipe):

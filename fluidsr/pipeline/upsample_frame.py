@@ -120,8 +120,10 @@ def _check_memory(item: FrameRef, frame: Frame, upscalers: Sequence[Any], device
         needed = input_bytes(frame, [n * int(finer) for n in frame.shape])
         if free is not None and needed > free.size:
             size, have = map(memory_need.gigabytes, (needed, free.size))
-            problem = f"pass {number} would hold {size} as its input, and {have} are free {free.bound}"
-            raise InputError(str(item.source), problem, "leave that pass out, or give `crop`")
+            problem = (
+                f"the input of pass {number} needs {size} of memory, but only {have} are free {free.bound}"
+            )
+            raise InputError(str(item.source), problem, "leave that pass out, or crop the volume with `crop`")
 
 
 def _history(

@@ -45,5 +45,7 @@ def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
             "passes", "several models are given, one for each pass", "leave it out, or give one `model`"
         )
     if not 1 <= len(several) * passes <= MOST_PASSES:
-        raise InputError("model", f"makes {len(several) * passes} passes", f"give 1 to {MOST_PASSES}")
+        raise InputError(
+            "model", f"{len(several) * passes} passes is out of range", f"give 1 to {MOST_PASSES}"
+        )
     return several * passes

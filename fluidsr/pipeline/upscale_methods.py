@@ -91,7 +91,7 @@ def method_for(scene: Scene, device: str, settings: InferenceSettings) -> Upscal
     if isinstance(scene.upscale, CarryUpscale):
         return GeneratorMethod.of_carry(scene, scene.upscale, device, settings)
     if settings != DEFAULT:
-        problem = "apply to a generator, and none upsamples these frames"
+        problem = "apply to generators only, and these frames are upsampled without one"
         raise InputError(
             "`tile`, `max_memory` and `precision`", problem, "leave them out, or choose a `model`"
         )

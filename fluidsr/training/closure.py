@@ -55,18 +55,22 @@ class Samples(Protocol):
 
 
 class ClosureNetwork(Section):
-    """The corrector's size."""
+    """The size of the corrector, and the bounds of what it changes."""
 
-    width: int = Field(default=32, ge=1, le=256, description="Channels")
+    width: int = Field(default=32, ge=1, le=256, description="Channels of the hidden layers")
     blocks: int = Field(default=2, ge=0, le=32, description="Residual blocks")
     bound: float = Field(
-        default=1.0, gt=0, le=4, description="Largest change of velocity, as a fraction of the local speed"
+        default=1.0,
+        gt=0,
+        le=4,
+        description="Largest change of velocity in a frame, as a fraction of the local speed",
     )
     exchange: float = Field(
         default=0.0,
         ge=0,
         le=0.5,
-        description="Largest fraction of the difference between neighboring cells moved per frame; 0: velocity alone",
+        description="Largest fraction of the difference between neighboring cells that is moved per frame; "
+        "0: correct velocity alone",
     )
 
 
@@ -75,8 +79,8 @@ class ReachedStates(Section):
 
     closure: str = Field(min_length=1, description="The earlier corrector: a name or a file")
     shortest: int = Field(default=2, ge=2, le=64, description="Frames of the shortest run from a fine state")
-    longest: int = Field(default=4, ge=2, le=64, description="Frames of the longest")
-    share: Share = Field(default=0.5, description="Of the samples")
+    longest: int = Field(default=4, ge=2, le=64, description="Frames of the longest run")
+    share: Share = Field(default=0.5, description="Fraction of the samples that are such states")
 
     @model_validator(mode="after")
     def _check(self) -> ReachedStates:
@@ -87,9 +91,9 @@ class ReachedStates(Section):
 
 
 class ClosureRecipe(Section):
-    """How to train one corrector of coarse runs."""
+    """How to train one corrector of coarse runs, from a dataset made with `--pairs closure`."""
 
-    kind: Literal["closure"] = Field(description="What is trained")
+    kind: Literal["closure"] = Field(description="Marks the recipe of a corrector")
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the model and of its file"
     )
@@ -101,7 +105,8 @@ class ClosureRecipe(Section):
     network: ClosureNetwork = ClosureNetwork()
     init: str | None = Field(
         default=None,
-        description="Corrector to start from, also one of velocity alone: a name or a file; absent: random weights",
+        description="Corrector to start from (a name or a file); one that corrects velocity alone will do; "
+        "absent: random weights",
     )
     batch: int = Field(default=4, ge=1, le=256, description="Coarse frames per step")
     noise: Share = Field(
@@ -109,29 +114,37 @@ class ClosureRecipe(Section):
     )
     energy: Weight = Field(
         default=0.0,
-        description="Weight of the loss that asks for as much detail of smoke at 2 to 4 cells as the fine state has; "
-        "squared errors alone shrink what is uncertain. Needs network.exchange",
+        description="Weight of the loss on the energy of the smoke at wavelengths of 2 to 4 cells, relative to that of "
+        "the fine state; squared errors alone weaken uncertain detail. Needs network.exchange above 0",
     )
     distribution: Weight = Field(
         default=0.0,
-        description="Weight of the loss that asks for smoke with edges as steep as those of the fine state: "
-        "the distance between the distributions of differences over 1, 2 and 4 cells, as a fraction of that of the "
-        "uncorrected smoke. Needs network.exchange",
+        description="Weight of the loss on the steepness of the smoke's edges: the distance from the fine state in the "
+        "distributions of differences over 1, 2 and 4 cells, as a fraction of that of the uncorrected smoke. "
+        "Needs network.exchange above 0",
     )
     reached: ReachedStates | None = Field(
-        default=None, description="A second round, on states that runs reach; absent: single frames only"
+        default=None,
+        description="Second round, which adds states that corrected runs reach; absent: single frames only",
     )
     strength: float = Field(
-        default=1.0, gt=0, le=2, description="Factor on the change in a run, for the model's card"
+        default=1.0,
+        gt=0,
+        le=2,
+        description="Factor on the correction in a simulation; stored in the model's card",
     )
     optimizer: Optimizer = Optimizer()
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="Of the convolutions")
-    steps: int = Field(ge=1, description="How many; the learning rate's schedule stretches to it")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the convolutions"
+    )
+    steps: int = Field(
+        ge=1, description="Number of training steps; the schedule of the learning rate spans them"
+    )
     validate_every: int = Field(default=250, ge=1, description="Steps between evaluations on held-out frames")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
         default=250, description="Steps between checkpoints"
     )
-    limits: tuple[str, ...] = Field(default=(), description="Lines for the model's card: known limitations")
+    limits: tuple[str, ...] = Field(default=(), description="Known limitations, as lines of the model's card")
 
     @model_validator(mode="after")
     def _losses_of_smoke_need_exchange(self) -> ClosureRecipe:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from fluidsr.scenes.reference import table
+from fluidsr.training.closure import ClosureRecipe
 from fluidsr.training.recipe import Recipe
 
 BEGIN = "<!-- Tables made by `python -m fluidsr.training.reference docs/training.md`; edit the schema instead. -->"
@@ -36,15 +37,18 @@ _SECTIONS = {
     "discriminators.constraint: svc": "SingularValueConstraint",
     "discriminators.optimizer": "DiscriminatorRate",
 }
+_CORRECTOR_SECTIONS = {"network": "ClosureNetwork", "reached": "ReachedStates", "optimizer": "Optimizer"}
 
 
 def page(text: str) -> str:
     """The page `text` with fresh tables between its two marks."""
-    schema = Recipe.model_json_schema()
-    definitions = schema["$defs"]
-    lines = list(table("The recipe", schema, definitions, None))
+    schema, corrector = Recipe.model_json_schema(), ClosureRecipe.model_json_schema()
+    lines = list(table("The recipe", schema, schema["$defs"], None))
     for title, name in _SECTIONS.items():
-        lines += table(title, definitions[name], definitions, None)
+        lines += table(title, schema["$defs"][name], schema["$defs"], None)
+    lines += table("The recipe of a corrector", corrector, corrector["$defs"], None)
+    for title, name in _CORRECTOR_SECTIONS.items():
+        lines += table(f"corrector: {title}", corrector["$defs"][name], corrector["$defs"], None)
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}"

@@ -116,7 +116,7 @@ class LegacyFile:
 
     def _parse(self) -> None:
         if not self._line().startswith("# vtk DataFile Version"):
-            raise VolumeError(self.where, "not a legacy VTK file", "give a .vtk file")
+            raise VolumeError(self.where, "it is not a legacy VTK file", "give a .vtk file")
         self._line()  # the title
         self._binary = {"ASCII": False, "BINARY": True}.get(self._line().strip().upper())
         if self._binary is None:
@@ -127,7 +127,7 @@ class LegacyFile:
             key = words[0].upper()
             if key == "DATASET":
                 if len(words) < 2 or words[1].upper() not in ("STRUCTURED_POINTS", "RECTILINEAR_GRID"):
-                    problem = f"a data set of {' '.join(words[1:2])}"
+                    problem = f"its data set is of type {' '.join(words[1:2])}"
                     raise VolumeError(self.where, problem, "give structured points (an image)")
                 rectilinear = words[1].upper() == "RECTILINEAR_GRID"
             elif key in _COORDINATES and len(words) > 2:
@@ -215,7 +215,9 @@ class LegacyFile:
         if self._taken > _MAX_ARRAYS:
             self._fail(f"it holds more than {_MAX_ARRAYS} arrays")
         if kind not in _TYPES:
-            raise VolumeError(self.where, f"an array of type {kind[:20]!r}", "save it as float")
+            raise VolumeError(
+                self.where, f"its arrays of type {kind[:20]!r} are not supported", "save it as float"
+            )
         dtype = np.dtype(_TYPES[kind][1])
         if self._binary:
             if count * dtype.itemsize > len(self._data) - self._at:

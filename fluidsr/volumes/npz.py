@@ -118,7 +118,7 @@ def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]
             fields = {name: np.ascontiguousarray(array, np.float32) for name, array in grids.items()}
         return Frame(fields["density"], **place).with_fields(fields)
     except (TypeError, ValueError) as error:
-        raise VolumeError(where, f"not a frame ({error})", "write it with fluidsr.write") from error
+        raise VolumeError(where, f"it is not a frame ({error})", "write it with fluidsr.write") from error
     except InputError as error:
         raise VolumeError(f"{where}: {error.where}", error.what, error.remedy) from error
 
@@ -426,7 +426,7 @@ def _has(numbers: Mapping[str, np.ndarray], name: str) -> bool:
 
 def _one(where: str, name: str, values: Sequence[float]) -> float:
     if len(values) != 1:
-        raise VolumeError(where, f"not a frame ({name} is {len(values)} numbers)", "give one")
+        raise VolumeError(where, f"it is not a frame ({name} has {len(values)} numbers)", "store one number")
     return values[0]
 
 
@@ -474,7 +474,11 @@ def read_archive(
         with zipfile.ZipFile(Path(path)) as archive:
             entries = archive.infolist()
             if len(entries) > _MAX_ENTRIES:
-                raise VolumeError(where, f"holds {len(entries)} entries", "give an archive of one frame")
+                raise VolumeError(
+                    where,
+                    f"it holds {len(entries)} entries, more than a frame has",
+                    "give an archive of one frame",
+                )
             for entry in entries:
                 if not entry.filename.endswith(".npy"):
                     continue
@@ -498,7 +502,7 @@ def read_archive(
                 contents.stored[name] = (how, entry.compress_size)
     except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise VolumeError(
-            where, f"not a readable npz file ({error})", "check the path and the file"
+            where, f"it is not a readable npz file ({error})", "check the path and the file"
         ) from error
     except Exception as error:
         # zlib.error and what damaged headers provoke inside NumPy's literal parser have no common base.

@@ -58,7 +58,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
     try:
         atomic.check_regular(path)
         if Path(path).stat().st_size > _MAX_BYTES:
-            raise VolumeError(where, "too large for a series", "give a .pvd file")
+            raise VolumeError(where, "it is too large for a series", "give a .pvd file")
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise VolumeError(where, f"cannot be read ({error.strerror})", "check the path") from error
@@ -72,7 +72,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         except (TypeError, ValueError):
             seconds = math.nan
         if not isinstance(name, str) or not name or "\0" in name or not math.isfinite(seconds):
-            problem = f"an entry without a file or a time: {name!r}, {time!r}"
+            problem = f"it has an entry without a file or a time: {name!r}, {time!r}"
             raise VolumeError(where, problem, "write it again")
         # Programs on Windows write backslashes, which are part of a name elsewhere: it counts what is there.
         file = Path(path).parent / name
@@ -96,7 +96,7 @@ def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
     except ElementTree.ParseError as error:
         raise VolumeError(where, f"not XML ({error})", "give a .pvd file") from error
     if series.root != ("VTKFile", "Collection"):
-        raise VolumeError(where, "not a series of files", "give a .pvd file")
+        raise VolumeError(where, "it is not a series of files", "give a .pvd file")
     yield from series.entries
 
 
@@ -129,4 +129,6 @@ def _of_json(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
         for entry in document["files"]:
             yield entry["name"], entry.get("time"), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise VolumeError(where, f"not a series of files ({error})", "give a .series of ParaView") from error
+        raise VolumeError(
+            where, f"it is not a series of files ({error})", "give a .series file of ParaView"
+        ) from error

@@ -70,7 +70,7 @@ def read(density: Path, max_bytes: int | None = None) -> Taken:
     if velocity.exists():
         fields["velocity"] = centred(_array(velocity, 3, max_bytes))
         if fields["velocity"].shape[1:] != values.shape[1:]:
-            problem = f"has {fields['velocity'].shape[1:]} cells, the density {values.shape[1:]}"
+            problem = f"has {fields['velocity'].shape[1:]} cells, but the density has {values.shape[1:]}"
             raise VolumeError(str(velocity), problem, "unpack the archive again")
     frame = Frame(fields["density"], cell_size=WIDTH / values.shape[1], dt=1 / FRAME_RATE)
     return Taken(frame.with_fields(fields), "cells/frame")

@@ -89,7 +89,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
                 files += _expand_one(os.fspath(given))
         except OSError as error:
             raise InputError(
-                os.fspath(given), f"cannot be looked for ({error.strerror})", "check the path"
+                os.fspath(given), f"cannot be found ({error.strerror})", "check the path"
             ) from error
     files += (
         _of_density(_numbered(alone)) if len(alone) > 1 else [FrameFile(f, frame_number(f)) for f in alone]
@@ -221,7 +221,7 @@ def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
             ]
             same = [entry for entry in more if _head(entry.kind) in {_head(kind) for kind in kinds}]
             if same:
-                problem = f"{same[0].file.name} is no {suffix} file, and the other frames are"
+                problem = f"{same[0].file.name} is not a {suffix} file, but the other frames are"
                 remedy = f"name one of {folder / ('*' + suffix)}, {folder / ('*' + other)}"
                 raise InputError(str(folder), problem, remedy)
         return frames

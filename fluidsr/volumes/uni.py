@@ -103,8 +103,8 @@ def read_frame(
     fitting, notes = _fitting(chosen, headers)
     for name in chosen.velocity:
         if headers[name].shape != reference.shape:
-            problem = f"has {headers[name].shape} cells, the density {reference.shape}"
-            raise VolumeError(str(files[name]), problem, "resample it")
+            problem = f"has {headers[name].shape} cells, but the density has {reference.shape}"
+            raise VolumeError(str(files[name]), problem, "resample it to the density's grid")
     x, y, z = reference.shape
     components = 1 + len(fitting.others) + 3 * (bool(chosen.velocity) + len(fitting.vectors))
     memory.check(where, x * y * z * 4 * components, max_bytes)

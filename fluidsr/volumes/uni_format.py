@@ -121,18 +121,18 @@ def _header(where: str, file: BinaryIO) -> Header:
     if tag in (b"MNT1", b"DDF2", b"M4T2", b"M4T3"):
         raise VolumeError(
             where,
-            f"a .uni file of the kind {tag.decode()}",
+            f"its format {tag.decode()} is not supported",
             "write it with Mantaflow of 2014 or later, in 3-D",
         )
     if tag not in _HEADERS:
-        raise VolumeError(where, "not a .uni file", "give a grid that Mantaflow wrote")
+        raise VolumeError(where, "it is not a .uni file", "give a grid that Mantaflow wrote")
     layout = _HEADERS[tag]
     data = file.read(layout.size)
     if len(data) < layout.size:
         raise VolumeError(where, "damaged: it ends within its header", "write or copy the file again")
     x, y, z, kind, element, width, text, *rest = layout.unpack(data)
     if len(rest) == 2 and rest[0] > 1:
-        raise VolumeError(where, f"a grid of four dimensions ({rest[0]} deep)", "write 3-D grids")
+        raise VolumeError(where, f"its grid has four dimensions ({rest[0]} deep)", "write 3-D grids")
     sizes = {0: (4,), 1: (4, 8), 2: (12, 24)}.get(element, ())
     if min(x, y, z) < 1 or max(x, y, z) > 1 << 20 or width not in sizes:
         problem = f"{x} x {y} x {z} elements of kind {element}, {width} bytes each"

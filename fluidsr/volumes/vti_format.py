@@ -235,14 +235,16 @@ class VtiFile(ImageHeader):
     def _set_file(self, attributes: dict[str, str]) -> None:
         if attributes.get("type") not in _KINDS:
             raise VolumeError(
-                self.where, f"a VTK file of type {attributes.get('type')}", "give an image (.vti)"
+                self.where, f"its VTK type is {attributes.get('type')}, not an image", "give an image (.vti)"
             )
         self._order = ">" if attributes.get("byte_order") == "BigEndian" else "<"
         width = "u8" if attributes.get("header_type") == "UInt64" else "u4"
         self._header = np.dtype(self._order + width)
         self._compressor = attributes.get("compressor", "")
         if self._compressor not in _COMPRESSORS:
-            raise VolumeError(self.where, f"compressed with {self._compressor}", "save it with zlib or LZ4")
+            raise VolumeError(
+                self.where, f"its compression {self._compressor} is not supported", "save it with zlib or LZ4"
+            )
 
     def _add_array(self, section: str, attributes: dict[str, str]) -> None:
         if attributes.get("type") not in _TYPES:  # strings and bits
@@ -423,7 +425,7 @@ def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ..
         if not step > 0 or wrong > 1e-3 * step + digits:
             raise VolumeError(
                 where,
-                "a rectilinear grid of uneven or descending coordinates",
+                "its coordinates are uneven or descending",
                 "resample it to an image of even cells",
             )
         first.append(float(values[0]))

@@ -70,7 +70,7 @@ class ParallelFile(ImageHeader):
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             if tag == "VTKFile" and attributes.get("type") != "PImageData":
-                problem = f"a VTK file of type {attributes.get('type')}"
+                problem = f"its VTK type is {attributes.get('type')}, not a parallel image"
                 raise VolumeError(self.where, problem, "give an image of several files (.pvti)")
             if tag == "PImageData":
                 self._set_image(attributes)

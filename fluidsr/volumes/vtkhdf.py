@@ -202,7 +202,7 @@ class HdfFile:
             atomic.check_regular(self.where)
             with Path(self.where).open("rb") as file:
                 if file.read(len(_MAGIC)) != _MAGIC:
-                    raise VolumeError(self.where, "not an HDF5 file", "give a .vtkhdf file")
+                    raise VolumeError(self.where, "it is not an HDF5 file", "give a .vtkhdf file")
         except OSError as error:
             raise VolumeError(self.where, f"cannot be read ({error.strerror})", "check the path") from error
         allowed = memory.limit() if self.max_bytes is None else self.max_bytes

@@ -184,7 +184,7 @@ class WorkerOperator:
         for note in run.notes:
             self.report({"WARNING"}, note)
         if run.cancelled:
-            self.report({"WARNING"}, "stopped; completed frames were kept. The same button resumes")
+            self.report({"WARNING"}, "stopped; completed frames are kept, and the same button resumes")
             return {"CANCELLED"}
         if run.error:
             self.report({"ERROR"}, self._message(run.error))
@@ -203,7 +203,7 @@ class WorkerOperator:
 class FLUIDSR_OT_upsample(WorkerOperator, bpy.types.Operator):
     bl_idname = "fluidsr.upsample"
     bl_label = "Upsample Bake"
-    bl_description = "Upsample the baked frames with the network. Esc stops, the same button resumes"
+    bl_description = "Upsample the baked frames with the network. Esc stops; the same button resumes"
     kind = "UPSAMPLE"
 
     def _run(self, context, thing):
@@ -218,8 +218,8 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
     bl_idname = "fluidsr.simulate"
     bl_label = "Simulate Here"
     bl_description = (
-        "Simulate the domain's flow and effector objects with fluidsr instead of a bake, upsample the frames with the"
-        " network, and import them. Esc stops, the same button resumes"
+        "Simulate the domain with fluidsr, without a bake, upsample the frames with the network and import them."
+        " Esc stops; the same button resumes"
     )
     bl_options = {"UNDO"}
     kind = "SIMULATE"
@@ -242,7 +242,9 @@ class FLUIDSR_OT_simulate(WorkerOperator, bpy.types.Operator):
 class FLUIDSR_OT_import_result(bpy.types.Operator):
     bl_idname = "fluidsr.import_result"
     bl_label = "Import Result"
-    bl_description = "Import the frames of the last run as a volume in the domain's place, with a material"
+    bl_description = (
+        "Import the frames of the last run as one volume, in the place of the domain and with a material"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod

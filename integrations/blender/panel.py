@@ -22,8 +22,8 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         name="Model",
         default="smoke3d-x4",
         search=_model_names,
-        description="The network that upsamples: the name of a shipped one, or a .safetensors file; none: Simulate Here"
-        " leaves the frames coarse",
+        description="Network that upsamples the smoke: the name of a shipped model, or a .safetensors file."
+        " With 'none', Simulate Here leaves the frames coarse",
     )
     detail: bpy.props.FloatProperty(
         name="Detail",
@@ -31,21 +31,23 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         min=0.0,
         max=4.0,
         soft_max=2.0,
-        description="Factor on what the network adds to interpolation: 0 none, 1 the model's own, 2 twice as much",
+        description="Factor on the detail that the network adds: 0 is smooth interpolation, 1 the model's own detail,"
+        " 2 twice as much",
     )
     velocity_scale: bpy.props.FloatProperty(
         name="Velocity Scale",
         default=1.0,
         min=0.0,
         soft_max=2.0,
-        description="Factor on the velocity that the network sees; the effect depends on the model",
+        description="Factor on the velocity that the network sees. Change it if the cache's velocity is wrong; to"
+        " change the amount of detail, use Detail",
     )
     precision: bpy.props.EnumProperty(
         name="Precision",
         items=[
-            ("float32", "Float", "32 bits"),
-            ("bfloat16", "Bfloat16", "16 bits: faster where the hardware has it"),
-            ("float16", "Half", "16 bits: faster on GPUs"),
+            ("float32", "Float", "32 bits, the most accurate"),
+            ("bfloat16", "Bfloat16", "16 bits, faster on hardware that supports it"),
+            ("float16", "Half", "16 bits, faster on GPUs"),
         ],
     )
     max_memory: bpy.props.FloatProperty(
@@ -53,20 +55,22 @@ class UpsampleProperties(bpy.types.PropertyGroup):
         default=0.0,
         min=0.0,
         soft_max=64.0,
-        description="Limit for the network's memory; 0: 2 GB on a CPU, half of a GPU",
+        description="Limit for the memory of the network. 0 means 2 GB on a CPU, or half of the GPU's memory",
     )
-    use_range: bpy.props.BoolProperty(name="Frame Range", description="Process only these frames")
-    first: bpy.props.IntProperty(name="First", default=1, min=0)
-    last: bpy.props.IntProperty(name="Last", default=250, min=0)
+    use_range: bpy.props.BoolProperty(
+        name="Frame Range", description="Process only the frames from First to Last"
+    )
+    first: bpy.props.IntProperty(name="First", default=1, min=0, description="First frame to process")
+    last: bpy.props.IntProperty(name="Last", default=250, min=0, description="Last frame to process")
     output: bpy.props.StringProperty(
         name="Output",
         subtype="DIR_PATH",
-        description="Folder for the fine frames. Empty: in the domain's cache, 'fluidsr' for those of the bake,"
-        " 'fluidsr_simulation' for simulated ones",
+        description="Folder for the fine frames. If empty, a folder in the domain's cache: 'fluidsr' for a bake,"
+        " 'fluidsr_simulation' for Simulate Here",
     )
     overwrite: bpy.props.BoolProperty(
         name="Replace",
-        description="Replace frames of other settings in the output folder",
+        description="Replace the frames in the output folder that were made with other settings",
         options={"SKIP_SAVE"},
     )
     made_by: bpy.props.EnumProperty(

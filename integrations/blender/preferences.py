@@ -48,20 +48,20 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
     bl_idname = __package__
 
     executable: bpy.props.StringProperty(
-        name="fluidsr",
+        name="fluidsr Program",
         subtype="FILE_PATH",
-        description="Path of the fluidsr program. Empty: the one on the search path, or the one that Install made",
+        description="Path of the fluidsr program. If empty, the one that Install made, or the one on the search path",
     )
     source: bpy.props.StringProperty(
         name="Install From",
         default=os.environ.get(SOURCE, "fluidsr"),
-        description="What pip installs: a folder with fluidsr's source, a wheel, an address, or a package's name."
-        f" The environment variable {SOURCE} sets the default",
+        description="What Install installs: a folder with the source of fluidsr, a wheel, an address, or a package"
+        f" name. The environment variable {SOURCE} sets the default",
     )
     python: bpy.props.StringProperty(
         name="Python",
         subtype="FILE_PATH",
-        description=f"Python {installation.VERSIONS} for Install. Empty: Blender's own, or one on the search path",
+        description=f"Python {installation.VERSIONS} for Install. If empty, Blender's own, or one on the search path",
     )
     models: bpy.props.StringProperty(options={"HIDDEN"})  # JSON: names, as of the last test
     state: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
@@ -90,7 +90,7 @@ class FluidsrPreferences(bpy.types.AddonPreferences):
 class FLUIDSR_OT_test(bpy.types.Operator):
     bl_idname = "fluidsr.test"
     bl_label = "Test"
-    bl_description = "Start fluidsr and show its version and models"
+    bl_description = "Start fluidsr, and show its version and models"
 
     def execute(self, context):
         found = preferences(context)
@@ -112,7 +112,7 @@ class FLUIDSR_OT_test(bpy.types.Operator):
 class FLUIDSR_OT_install(bpy.types.Operator):
     bl_idname = "fluidsr.install"
     bl_label = "Install"
-    bl_description = "Install fluidsr and PyTorch into a Python environment of their own"
+    bl_description = "Install fluidsr and PyTorch into a separate Python environment"
 
     def invoke(self, context, event):
         problem = self._prepare(context)
@@ -123,10 +123,10 @@ class FLUIDSR_OT_install(bpy.types.Operator):
 
     def draw(self, context):
         self.layout.label(
-            text=f"Download {self._source} and PyTorch: several hundred MB, with CUDA several GB."
+            text=f"Download {self._source} and PyTorch: several hundred MB, or several GB with CUDA."
         )
-        self.layout.label(text=f"They go into {environments()}")
-        self.layout.label(text=f"and nowhere else, by {self._python}")
+        self.layout.label(text=f"Everything is installed into {environments()}")
+        self.layout.label(text=f"by {self._python}; nothing else is changed.")
 
     def execute(self, context):
         problem = self._prepare(context)
@@ -191,7 +191,7 @@ class FLUIDSR_OT_install(bpy.types.Operator):
 class FLUIDSR_OT_cancel_install(bpy.types.Operator):
     bl_idname = "fluidsr.cancel_install"
     bl_label = "Cancel"
-    bl_description = "Stop the installation, and remove what it has begun"
+    bl_description = "Stop the installation, and remove what it has installed so far"
 
     @classmethod
     def poll(cls, context):

@@ -84,7 +84,7 @@ def test_a_scene_that_fails_stops_no_other_and_is_named(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["{folder}/empty"], "holds no scene"),
+        (["{folder}/empty"], "contains no scenes"),
         (["{folder}/a.yaml", "{folder}/a.yaml"], "two scenes have this name"),
         (["plume2d", "jet", "--name", "one"], "cannot have one name"),
         (["plume2d", "nothing"], "there is no such scene"),

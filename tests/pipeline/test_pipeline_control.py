@@ -289,7 +289,7 @@ def test_a_pass_whose_input_does_not_fit_is_refused(
     common = ["upsample", source(cache), "--model", tiny_model, "--passes", "2", "--device", "cpu"]
     assert call(*common, "-o", str(tmp_path / "run")) == 2
     assert (
-        "pass 2 would hold 0.0 GB as its input, and 0.0 GB are free on this machine"
+        "the input of pass 2 needs 0.0 GB of memory, but only 0.0 GB are free on this machine"
         in capsys.readouterr().err
     )
 

@@ -180,6 +180,7 @@ def test_wavelet_turbulence_is_of_one_process(tmp_path: Path, capsys: pytest.Cap
         str(tmp_path / "run"),
     ]
     assert call(*wavelet, "--scheduler", "tcp://127.0.0.1:9") == 2
-    line = "Error: --scheduler: wavelet turbulence goes from one frame to the next; leave it out, or choose a --model"
+    what = "wavelet turbulence needs the frames in order, and cannot be distributed"
+    line = f"Error: --scheduler: {what}; leave it out, or choose a --model"
     assert capsys.readouterr().err.splitlines() == [line]
     assert not (tmp_path / "run").exists()

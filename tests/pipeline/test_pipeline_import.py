@@ -222,12 +222,12 @@ def test_a_dry_run_tells_what_fits_and_writes_nothing(
     ("line", "message"),
     [
         ("- {low: shot0/low}", "pairs.yaml:2: simulations[0].high: is missing; add it: The fine side"),
-        ("- {high: shot0/high}", "pairs.yaml:2: simulations[0]: has no low side; add low, or a factor"),
+        ("- {high: shot0/high}", "pairs.yaml:2: simulations[0]: has no coarse side; add low, or a factor"),
         ("- {high: shot0/high, low: shot0/low, spilt: test}", "there is no key 'spilt' here; did you mean 'split'?"),
         ("- {high: {file: a}, factor: 4}", "pairs.yaml:2: simulations[0].high.file: there is no key 'file' here"),
         ("- {high: shot0/high, factor: 3}", "simulations[0].factor: 3 is not one of the choices; use one of 2, 4, 8"),
         ("- {high: nowhere/high, factor: 4}", "nowhere/high: there is no such file; check the path"),
-        ("- {high: shot0/high, factor: 4, frames: 90-99}", "--frames: no input lies in 90-99"),
+        ("- {high: shot0/high, factor: 4, frames: 90-99}", "--frames: 90-99 selects none of the inputs"),
     ],
 )  # fmt: skip
 def test_an_error_in_a_pairs_file_names_its_line(
@@ -245,8 +245,8 @@ def test_an_error_in_a_pairs_file_names_its_line(
     ("options", "message"),
     [
         ((), "--high: no fine side is given"),
-        (("--low", "a", "--low", "b", "--high", "c"), "2 coarse sides, and 1 fine ones"),
-        (("--high", "c"), "--factor: it is not known without a coarse side"),
+        (("--low", "a", "--low", "b", "--high", "c"), "their numbers differ (2 and 1)"),
+        (("--high", "c"), "--factor: is unknown without a coarse side"),
         (("pairs.yaml", "--high", "c"), "pairs.yaml already names the files"),
         (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
         ((".",), ".: is a folder; give a YAML file of pairs"),

@@ -162,7 +162,7 @@ def test_a_training_on_two_data_sets(data: str, tmp_path: Path, capsys: pytest.C
 
 def test_recipe_and_data_must_fit(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", "--data", data, "--recipe", "smoke3d-x4") == 2
-    assert "dim is 3 and that of" in capsys.readouterr().err
+    assert "dim is 3, but that of" in capsys.readouterr().err
 
 
 def test_a_misspelt_recipe_key(data: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_refused_with_what_does(
     assert call(*command, *size, "--device", "cpu", "-o", str(output)) == 2
     assert time.process_time() - started < 20
     (line,) = capsys.readouterr().err.splitlines()
-    assert "of memory, and 10.0 GB are free in this test; give at most " in line
+    assert "of memory, but only 10.0 GB are free in this test; give at most " in line
     assert not output.exists()
     most = yaml.safe_load(line.split("give at most ")[1])
     if command[0] == "simulate":

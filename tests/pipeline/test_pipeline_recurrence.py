@@ -1,4 +1,4 @@
-"""Commands with a model that reads its own last fine frame: in order, resumed to the bit, or refused."""
+"""Commands with a model that reads its own previous fine frame: in order, resumed to the bit, or refused."""
 
 import shutil
 from pathlib import Path
@@ -107,10 +107,10 @@ def test_a_gap_is_reported_and_starts_a_new_sequence(
 @pytest.mark.parametrize(
     ("options", "needle"),
     [
-        ({"frames": "2-4"}, "frames: 'recurrent' reads its own last fine frame"),
+        ({"frames": "2-4"}, "frames: 'recurrent' reads its own previous fine frame"),
         ({"frames": "1-5x2"}, "give a count, or a range from 1 on"),
         ({"scheduler": "tcp://127.0.0.1:9"}, "scheduler: 'recurrent' reads"),
-        ({"passes": 2}, "makes no pass of several"),
+        ({"passes": 2}, "cannot be one of several passes"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(

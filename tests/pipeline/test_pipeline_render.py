@@ -203,9 +203,18 @@ def test_a_flipbook_holds_the_frames_row_by_row(cache: Path, tmp_path: Path) -> 
             "a.exr: is a single picture, not 3 volumes; give .mp4, a folder, or a pattern such as a_####.exr",
         ),
         (["-o", "a.tif"], "a.tif: '.tif' is not a picture or a movie; give .png, .exr, .mp4 or a folder"),
-        (["--flipbook", "2x1", "-o", "a.exr"], "a.exr: is not one picture; give .png for a flipbook"),
-        (["--flipbook", "2x1", "-o", "a_##.png"], "a_##.png: is not one picture; give .png for a flipbook"),
-        (["--flipbook", "2x2"], "--flipbook: needs 4 frames, and there are 3; give fewer columns or rows"),
+        (
+            ["--flipbook", "2x1", "-o", "a.exr"],
+            "a.exr: a flipbook is a single picture; give a .png file without a frame number",
+        ),
+        (
+            ["--flipbook", "2x1", "-o", "a_##.png"],
+            "a_##.png: a flipbook is a single picture; give a .png file without a frame number",
+        ),
+        (
+            ["--flipbook", "2x2"],
+            "--flipbook: needs 4 frames, but there are only 3; give fewer columns or rows",
+        ),
         (["--flipbook", "2"], "--flipbook: '2' is not COLUMNSxROWS; give a grid such as 8x8"),
         (
             ["-o", "a_##.exr", "--fps", "9"],

@@ -322,7 +322,7 @@ def test_tiles_are_refused_where_no_generator_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], way: list[str]
 ) -> None:
     assert call("simulate", "plume2d", *SMALL, *way, "--tile", "8", "-o", str(tmp_path / "run")) == 2
-    assert "--tile, --max-memory and --precision: apply to a generator" in capsys.readouterr().err
+    assert "--tile, --max-memory and --precision: apply to generators only" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

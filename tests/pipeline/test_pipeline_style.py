@@ -127,11 +127,11 @@ def test_directions_are_found_and_followed(
     assert upsample(folder, tmp_path / "x", "--style", "height=1") == 2
     assert "'height' is not in" in capsys.readouterr().err
     assert upsample(folder, tmp_path / "x", "--style", "mass") == 2
-    assert "give e.g. enstrophy=+1.5" in capsys.readouterr().err
+    assert "give a style such as enstrophy=+1.5" in capsys.readouterr().err
     others = folder / "deaf.styles.json"
     shutil.copyfile(folder / "strong.styles.json", others)
     assert upsample(folder, tmp_path / "x", "--style", "mass=1", model="deaf") == 2
-    assert "is of another model, 'strong'" in capsys.readouterr().err
+    assert "holds the styles of another model, 'strong'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -142,7 +142,7 @@ def test_a_model_that_ignores_its_code_has_no_directions(
     output = tmp_path / "styles.json"
     assert call(*command, "--score", "enstrophy", "--samples", 64, "-o", output, "--device", "cpu") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "does not follow its latent code" in error and "below 0.3" in error
+    assert "latent code does not control it" in error and "below 0.3" in error
     assert not output.exists()
 
 

@@ -163,7 +163,7 @@ def test_the_client_needs_no_second_process_for_shared_memory(monkeypatch: pytes
 
 
 def test_a_result_without_its_field_is_refused(client: Client, tiny_model: str) -> None:
-    with pytest.raises(WorkerError, match="result: heat: is not among `arrays`"), _Shared() as shared:
+    with pytest.raises(WorkerError, match="result: heat: is not a field of `arrays`"), _Shared() as shared:
         arrays = {"density": shared.add((4, 4), 1.0)}
         result = {"heat": shared.add((16, 16))}
         client.call("upsample_arrays", arrays=arrays, result=result, model=tiny_model, device="cpu")

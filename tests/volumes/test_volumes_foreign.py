@@ -256,7 +256,7 @@ def test_cell_data_of_an_image_are_cells(tmp_path):
     [
         (("Spacing='1 1 1'", "Spacing='1 2 1'"), "not cubes"),
         (("Spacing='1 1 1'", "Spacing='1 1 1' Direction='0.8 -0.6 0 0.6 0.8 0 0 0 1'"), "rotated"),
-        (("ImageData' ", "PolyData' "), "of type PolyData"),
+        (("ImageData' ", "PolyData' "), "type is PolyData"),
         (("format='ascii'", "format='appended' offset='99'"), "broken|bytes instead"),
         (("<VTKFile", "<!DOCTYPE a><VTKFile"), "document type"),
         (("0 1 2 3 4 5 6 7", "0 1 2 3 4 5 6"), "7 values instead of 8"),

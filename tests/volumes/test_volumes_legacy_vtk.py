@@ -85,7 +85,7 @@ def test_cell_data_of_a_file_made_by_hand(tmp_path):
     [
         (("# vtk", "# VTX"), "not a legacy VTK file"),
         (("ASCII", "MORSE"), "neither ASCII nor BINARY"),
-        (("STRUCTURED_POINTS", "POLYDATA"), "data set of POLYDATA"),
+        (("STRUCTURED_POINTS", "POLYDATA"), "data set is of type POLYDATA"),
         (("2 3 4", "2 3"), "not three numbers"),
         (("2 3 4", "2 -3 4"), "dimensions are 2 -3 4"),
         (("2 3 4", "200000 300000 400000"), "GiB are allowed"),

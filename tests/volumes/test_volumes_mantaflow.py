@@ -114,7 +114,7 @@ def test_grids_that_do_not_fit_are_refused(tmp_path):
     ("data", "message"),
     [
         (b"MNT3", "not a .uni file, or a damaged one"),
-        (gzip.compress(b"DDF2" + bytes(400), mtime=0), "of the kind DDF2"),
+        (gzip.compress(b"DDF2" + bytes(400), mtime=0), "format DDF2"),
         (gzip.compress(b"VTKF" + bytes(400), mtime=0), "not a .uni file"),
         (gzip.compress(b"MNT3" + bytes(100), mtime=0), "within its header"),
         (gzip.compress(b"MNT3" + bytes(288), mtime=0), "0 x 0 x 0"),

@@ -85,14 +85,14 @@ def test_folders_without_scalarflow_data_are_reported(
     with pytest.raises(VolumeError, match=r"holds no data \[z, y, x, 1\] \(but data \[3, 3, 3\]\)"):
         scalarflow.read(place / "density_000001.npz")
     np.savez(place / "density_000001.npz", data=np.zeros((3, 3, 3, 1)))
-    with pytest.raises(VolumeError, match=r"has \(9, 10, 8\) cells, the density \(3, 3, 3\)"):
+    with pytest.raises(VolumeError, match=r"has \(9, 10, 8\) cells, but the density has \(3, 3, 3\)"):
         scalarflow.read(place / "density_000001.npz")
     np.savez(place / "density_000001.npz", data=np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(VolumeError, match="not an array of numbers"):
         scalarflow.read(place / "density_000001.npz")
     for options, message in (
-        (["--factor", "4"], "there is no folder"),
-        ([str(tmp_path)], "no coarse sides to determine the factor"),
+        (["--factor", "4"], "no folder is given"),
+        ([str(tmp_path)], "without coarse sides the factor is unknown"),
         ([str(tmp_path), "--factor", "4", "--density-grid", "a"], "--density-grid: the ScalarFlow layout"),
     ):
         with pytest.raises(SystemExit) as stop:

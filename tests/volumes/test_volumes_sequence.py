@@ -74,7 +74,7 @@ def test_a_frame_of_many_parts_is_one_frame(tmp_path):
 def test_what_no_file_can_be_called_is_said(folder):
     assert len(expand([folder / "smoke**.vdb"])) == 6
     for name in ("x" * 5000, "#" * 300, "*" * 300 + "x" * 300, "x" * 300 + ".pvd"):
-        with pytest.raises(InputError, match=r"cannot be looked for|no file matches|cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be found|no file matches|cannot be read"):
             expand([folder / name])
 
 

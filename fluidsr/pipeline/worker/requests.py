@@ -67,14 +67,18 @@ def upsample_arrays(
 
     upscaler = InferenceSettings(tile, max_memory, precision).load(model, device)
     if "density" not in arrays:
-        raise InputError("arrays", "there is no density", "give one")
+        raise InputError("arrays", "has no density", "add an array named density")
     with SharedArrays(arrays) as coarse, SharedArrays(result) as fine:
         fields = {name: coarse.copy(name) for name in arrays}
         frame = Frame(fields["density"], cell_size=cell_size, dt=dt).with_fields(fields)
         fine_shape = upscaler.fine_shape(frame.shape)
         for name, array in result.items():
             if name not in fields and name != CONFIDENCE:
-                raise InputError(f"result: {name}", "is not among `arrays`", "give it there, too")
+                raise InputError(
+                    f"result: {name}",
+                    "is not a field of `arrays`",
+                    "add it there, or leave it out of `result`",
+                )
             expected = [*(fields[name].shape[: -frame.dim] if name in fields else ()), *fine_shape]
             if array.shape != expected:
                 raise InputError(f"result: {name}", f"shape {array.shape} does not fit", f"give {expected}")
@@ -129,7 +133,11 @@ def read(
             values = frame.fields().get(name)
             if values is None or list(values.shape) != target.shape:
                 has = "is not there" if values is None else f"has the shape {values.shape}"
-                raise InputError(f"result: {name}", f"the field {has}", "ask without `result` first")
+                raise InputError(
+                    f"result: {name}",
+                    f"the field {has}",
+                    "send the request without `result` to see the fields and their shapes",
+                )
             targets.put(name, values)
     return {
         "shape": list(frame.shape),

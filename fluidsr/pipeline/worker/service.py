@@ -67,7 +67,11 @@ class Service:
     def _put(self, job: Job) -> None:
         with self._lock:
             if any((job.client, job.request.id) == (other.client, other.request.id) for other in self._jobs):
-                raise InputError("id", f"{job.request.id!r} is the id of a request that runs", "give another")
+                raise InputError(
+                    "id",
+                    f"{job.request.id!r} is the id of a request that is waiting or running",
+                    "give another id",
+                )
             if len(self._jobs) >= _MOST_WAITING:
                 raise RunError("worker", f"{_MOST_WAITING} requests are waiting", "wait for them, or cancel")
             self._jobs.append(job)
@@ -152,5 +156,7 @@ def result_event(result: dict[str, Any]) -> Event:
 def _check_protocol(number: int) -> None:
     if number != requests.PROTOCOL:
         raise InputError(
-            "protocol", f"the worker speaks {requests.PROTOCOL}, and not {number}", "install one that fits"
+            "protocol",
+            f"the worker uses protocol {requests.PROTOCOL}, not {number}",
+            "install the same version of fluidsr on both sides",
         )

@@ -43,10 +43,8 @@ class SharedArrays:
                 self._stack.callback(block.close)
                 size = 4 * math.prod(array.shape)
                 if block.size < size:
-                    problem = (
-                        f"the memory '{array.memory}' has {block.size} bytes, and {array.shape} needs {size}"
-                    )
-                    raise InputError(name, problem, "give its own shape")
+                    problem = f"'{array.memory}' has {block.size} bytes, but shape {array.shape} needs {size}"
+                    raise InputError(name, problem, "give the shape of its array, or a larger block")
             self._stack = self._stack.pop_all()
         return self
 

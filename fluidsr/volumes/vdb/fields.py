@@ -409,7 +409,7 @@ def _placed(
         exact = np.subtract(translation, translation0) / size0
     if not (np.abs(exact) < 2**40).all():
         raise VolumeError(
-            f"{grid.where}: grid {grid.name!r}", "it is far away from the density", "move it there"
+            f"{grid.where}: grid {grid.name!r}", "it is far away from the density", "move it to the density"
         )
     tolerance = _WHOLE + 2 * _FLOAT32 * np.abs([translation, translation0]).max(0) / size0
     if abs(size - size0) <= 1e-4 * size0:

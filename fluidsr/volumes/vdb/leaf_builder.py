@@ -52,7 +52,9 @@ class Collector:
         box = values if self.kind.channels > 1 else values[None]
         if box.ndim != 4 or len(box) != self.kind.channels:
             raise InputError(
-                self.name, f"an array of shape {values.shape}", "give [x, y, z], or [3, x, y, z] for vectors"
+                self.name,
+                f"an array of shape {values.shape} does not fit",
+                "give [x, y, z], or [3, x, y, z] for vectors",
             )
         start = np.array([int(n) for n in low])
         stop = start + box.shape[1:]

@@ -85,7 +85,7 @@ def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> Vdb
     if not len(data):
         raise VolumeError(where, "it is empty (0 bytes)", "write or copy the file again")
     if data[:8] != MAGIC.to_bytes(8, "little"):
-        raise VolumeError(where, "not an OpenVDB file", "give a .vdb file")
+        raise VolumeError(where, "it is not an OpenVDB file", "give a .vdb file")
     cursor = Cursor(data, where, 8)
     version, major, minor, has_offsets = cursor.unpack("IIIB")
     if not OLDEST <= version <= NEWEST:

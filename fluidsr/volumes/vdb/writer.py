@@ -159,7 +159,9 @@ def _of_dense(grid: DenseGrid) -> Tree:
     values = np.asarray(grid.values)
     if values.ndim not in (3, 4):
         raise InputError(
-            f"grid {grid.name!r}", f"an array of shape {values.shape}", "give [x, y, z] or [3, x, y, z]"
+            f"grid {grid.name!r}",
+            f"an array of shape {values.shape} does not fit",
+            "give [x, y, z] or [3, x, y, z]",
         )
     kind = dense_type(len(values) if values.ndim == 4 else 1, grid.half)
     x, y, z = (a + n for a, n in zip(grid.low, values.shape[-3:], strict=True))
@@ -177,7 +179,7 @@ def _of_sparse(grid: SparseGrid) -> Tree:
     kind = value_type(f"Tree_{grid.type}_5_4_3" + "_HalfFloat" * grid.half)
     if kind is None or (grid.half and kind.dtype.kind != "f"):
         raise InputError(
-            where, f"values of type {grid.type!r}", "give one of OpenVDB's names, float or vec3s"
+            where, f"the type {grid.type!r} is not known", "give one of OpenVDB's names, float or vec3s"
         )
     origins = np.asarray(grid.origins, np.int64).reshape(-1, 3)
     n = len(origins)
@@ -232,7 +234,7 @@ def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
                 raise InputError(where, "a leaf or tile lies in another tile", "give each voxel once")
         keys = {(edge, *row) for row in (here // edge).tolist()}
         if len(keys) != len(here):
-            raise InputError(where, "two leaves or tiles are at one place", "give each voxel once")
+            raise InputError(where, "two leaves or tiles are at the same place", "give each voxel once")
         taken |= keys
 
 
