@@ -21,6 +21,7 @@ _SECTIONS = {
     "patches": "Patches",
     "patches.reached": "ReachedFrames",
     "losses": "Losses",
+    "losses.path_length": "PathLengthPenalty",
     "losses.extra": "ExtraLoss",
     "optimizer": "GeneratorOptimizer",
     "discriminators": "Discriminators",
