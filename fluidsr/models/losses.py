@@ -22,6 +22,7 @@ __all__ = [
     "gradient",
     "mask",
     "orthogonal",
+    "path_lengths",
     "ping_pong",
     "smoke_share",
     "temporal",
@@ -120,6 +121,17 @@ def diversity(output: Tensor, other: Tensor, distance: Tensor, detail: Tensor) -
     difference = (output - other).abs().mean(axes)
     expected = distance * detail.detach().abs().mean(axes)
     return (1 - (difference / expected.clamp(min=1e-6)).clamp(max=1.0)).mean()
+
+
+def path_lengths(output: Tensor, content: Tensor, random: torch.Generator | None = None) -> Tensor:
+    """`|J^T y|`, `[B]`: how strongly samples of `output [B, 1, *S]` depend on `content [B, c]`; J is the Jacobian.
+
+    `y` is normal noise of `output`'s shape, drawn from `random`; over y, the mean square is the sum of squares of J
+    (Karras et al. 2020, StyleGAN2, equation 4). Differentiable once more. Call it outside of autocast.
+    """
+    noise = torch.randn(output.shape, generator=random, device=output.device, dtype=output.dtype)
+    (slope,) = torch.autograd.grad((output * noise).sum(), content, create_graph=True)
+    return slope.norm(dim=1)
 
 
 def gradient(output: Tensor, target: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from fluidsr.training.discriminators import DiscriminatorTrainer, precision, see
 from fluidsr.training.distributed import ProcessGroup
 from fluidsr.training.generator_loss import generator_loss
 from fluidsr.training.optimizer import NetworkOptimizer, all_finite, update_ema
+
+PATH_LENGTH_SHARE = 0.01  # of a new mean in the running one; published
 
 
 @dataclass
@@ -236,8 +239,43 @@ class AdversarialStep:
                 )
             self.complete = False
             optimizer.update(state.step, self.recipe.steps)
+            if self._path_length_is_due:
+                sums |= self._update_path_length(micro_batches)
         for name, value in {**sums, "gradient_norm": norm}.items():
             metrics[name].append(value)
+
+    @property
+    def _path_length_is_due(self) -> bool:
+        """Whether path length regularization has its update next: after each `every` others of the generator."""
+        penalty = self.recipe.losses.path_length
+        return penalty is not None and self.state.generator.updates % (penalty.every + 1) == penalty.every
+
+    def _update_path_length(self, micro_batches: Sequence[MicroBatch]) -> dict[str, float]:
+        """The update that path length regularization has to itself, as strong as the `every` others without it; returns
+        the mean path length, and the mean squared distance of lengths from their running mean, unweighted."""
+        state, optimizer, options = self.state, self.state.generator, self.recipe.losses.path_length
+        assert options is not None
+        optimizer.zero_grad()
+        mean = penalty = 0.0
+        for index, micro_batch in enumerate(micro_batches):
+            batch = micro_batch.frames
+            assert batch is not None
+            key = (state.seed, state.step, "path length", index, self.processes.rank)
+            lengths = batch.path_lengths(optimizer.network, seeded_generator(state.device, *key))
+            if state.path_length is None:
+                (state.path_length,) = self.processes.mean([lengths.mean().item()], state.device)
+            value = (lengths - state.path_length).square().mean()
+            weight = options.every * options.weight * path_length_weight(batch.fine.shape[3:])
+            (weight * value / len(micro_batches)).backward()
+            mean += lengths.mean().item() / len(micro_batches)
+            penalty += value.item() / len(micro_batches)
+        mean, penalty = self.processes.mean([mean, penalty], state.device)
+        norm = optimizer.all_reduce_and_clip(self.processes)
+        self._check_finite("the penalty on path lengths", penalty, norm)
+        optimizer.update(state.step, self.recipe.steps)
+        assert state.path_length is not None
+        state.path_length += PATH_LENGTH_SHARE * (mean - state.path_length)
+        return {"path_length": mean, "path_length_penalty": penalty}
 
     def _check_finite(self, label: str, loss: float, norm: float) -> None:
         if self.processes.any(not all_finite(loss, norm), self.state.device):
@@ -282,6 +320,13 @@ class AdversarialStep:
         started = time.perf_counter()
         yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def path_length_weight(shape: Sequence[int]) -> float:
+    """The published weight of the penalty on path lengths, for patches of `shape` voxels (Karras et al. 2020, appendix
+    B)."""
+    edge = math.prod(shape) ** (1 / len(shape))
+    return math.log(2) / (math.prod(shape) * (math.log(edge) - math.log(2)))
 
 
 def _batch_of(discriminator: DiscriminatorTrainer, micro_batch: MicroBatch) -> TrainingBatch:

@@ -135,6 +135,15 @@ class TrainingBatch:
         detail = self.fine.flatten(0, 1) - upsample(self.density.flatten(0, 1), self.factor, "cubic")
         return losses.diversity(self.output(generator, cache=True), other, distance, detail)
 
+    def path_lengths(self, generator: nn.Module, random: torch.Generator) -> Tensor:
+        """`losses.path_lengths` of the generator's frames, `[B T]`, with `random` for its noise."""
+        assert self.style is not None, "a penalty on a latent code, and a generator without any"
+        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        content = self.style.content.detach().requires_grad_(True)
+        with torch.autocast(content.device.type, enabled=False):
+            output = generator(*given, style=with_content(self.style, content)).float()
+            return losses.path_lengths(output, content, random)
+
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
             return self._output, self._mask

@@ -22,7 +22,7 @@ from fluidsr.training.discriminator_file import load_discriminators, saved_discr
 from fluidsr.training.discriminators import DiscriminatorTrainer, build_discriminators, seeded_generator
 from fluidsr.training.folder import check_same_training
 from fluidsr.training.monitors import DivergenceMonitor, EarlyStopping
-from fluidsr.training.optimizer import NetworkOptimizer, tensors_of
+from fluidsr.training.optimizer import NetworkOptimizer, lazy_rate, tensors_of
 from fluidsr.training.recipe import Recipe
 
 VERSION = 3  # of the checkpoint; before, it had no checksum
@@ -45,13 +45,16 @@ class TrainingState:
                 network.kind, dim=recipe.dim, factor=recipe.factor, **network.hyperparameters
             )
             self.discriminators: dict[str, DiscriminatorTrainer] = build_discriminators(recipe, device)
-        self.generator = NetworkOptimizer(generator.to(device), options)
+        path_length = recipe.losses.path_length
+        rate = lazy_rate(options, path_length.every) if path_length else options
+        self.generator = NetworkOptimizer(generator.to(device), rate)
         self.ema: Generator = copy.deepcopy(generator).requires_grad_(False)
         # The weights of `init`, for losses.anchor; the averaged ones of the best validation, for `patience`.
         self.anchor: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
         self.stopping = EarlyStopping(recipe.patience)
         self.divergence = DivergenceMonitor(recipe.divergence)
+        self.path_length: float | None = None  # the running mean that losses.path_length holds lengths to
         self.step = 0
         self.planned_steps = recipe.steps  # of the checkpoint that was restored
         self.seconds = 0.0
@@ -161,6 +164,7 @@ class TrainingState:
             "accuracy": {  # or the figure that the gate uses
                 name: discriminator.gate.value for name, discriminator in self.discriminators.items()
             },
+            "path_length": self.path_length,
             "stopping": asdict(self.stopping),
             "watch": [self.divergence.mean, min(self.divergence.lowest, 1e300), self.divergence.count],
         }
@@ -211,6 +215,8 @@ class TrainingState:
         self.typical_densities = _pair(record.get("typical_densities", (0.0, 0.0)))
         for name, discriminator in self.discriminators.items():
             discriminator.gate.value = float(record["accuracy"][name])
+        length = record.get("path_length")
+        self.path_length = None if length is None else float(length)
         mean, lowest, count = record["watch"]
         monitor = self.divergence
         monitor.mean, monitor.lowest, monitor.count = float(mean), float(lowest), int(count)

@@ -184,6 +184,8 @@ def _loss_contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "losses.diversity", "is above 0, and the generator has no latent code; set generator.latent"
     if latent is not None and losses.diversity == 0:
         yield "losses.diversity", "is 0, and the generator would ignore its latent code; give a weight"
+    if losses.path_length is not None and latent is None:
+        yield "losses.path_length", "is of a latent code, and the generator has none; set generator.latent"
     if latent is not None and losses.reverse > 0:
         problem = "is of layers that depend on no latent code; give 0, or generator.latent: null"
         yield "losses.reverse", problem

@@ -30,6 +30,7 @@ from fluidsr.models.unet import UNet, UNetArchitecture
 from fluidsr.scenes.error_messages import Problem, Problems, explain
 from fluidsr.training.loggers import LOGGERS
 from fluidsr.training.loss import LOSSES, Loss
+from fluidsr.training.regularization import PathLengthPenalty
 from fluidsr.training.sections import Count, Positive, Section, Share, Signed, Weight
 
 T = TypeVar("T")
@@ -280,6 +281,11 @@ class Losses(Section):
         default=0.0,
         description="Similarity, 0 to 1, of the smoke that two codes of `generator.latent` give. Without this loss "
         "the generator ignores the code",
+    )
+    path_length: PathLengthPenalty | None = Field(
+        default=None,
+        description="Path length regularization: smoke is to change evenly with the content of `generator.latent`. "
+        "null: none",
     )
     spatial: Weight = Field(default=0.0, description="Adversarial loss from the spatial discriminator Ds")
     slices: Weight = Field(default=0.0, description="Adversarial loss from the discriminator on slices")

@@ -22,6 +22,7 @@ _SECTIONS = {
     "patches": "Patches",
     "patches.reached": "ReachedFrames",
     "losses": "Losses",
+    "losses.path_length": "PathLengthPenalty",
     "losses.extra": "ExtraLoss",
     "optimizer": "GeneratorOptimizer",
     "discriminators": "Discriminators",

@@ -1,4 +1,4 @@
-"""The sections of a recipe that hold discriminators in bounds."""
+"""The sections of a recipe that hold networks in bounds."""
 
 from __future__ import annotations
 
@@ -44,6 +44,24 @@ class GradientPenalty(Section):
     )
     one_sided: bool = Field(
         default=False, description="Penalize only a length above 1, not one below (section 4 of the paper)"
+    )
+
+
+class PathLengthPenalty(Section):
+    """Path length regularization (Karras et al. 2020, StyleGAN2, section 3.2): steps of the same length in the content
+    of a latent code are to change the smoke by as much, in any direction and from any content."""
+
+    weight: Positive = Field(
+        default=1.0,
+        description="Factor on the published weight, ln 2 / (n (ln r - ln 2)) for patches of n fine voxels, r along "
+        "an edge; published: 1",
+    )
+    every: int = Field(
+        default=8,
+        ge=2,
+        le=4096,
+        description="Updates of the generator between two penalties, each a separate update, that many times as "
+        "strong, with learning rate and moments corrected for it; published: 8",
     )
 
 

@@ -191,6 +191,16 @@ def test_coherence_tells_flicker_from_motion(factor: int) -> None:
     with_flow = [both[0] for both in found]
     assert 1 < with_flow[0] < with_flow[1] < with_flow[2] and with_flow[2] > 3
     assert all(a - 1 > 3 * (b - 1) for a, b in found), found
+    # A pattern in the wrong place that moves with the flow is an error, but no flicker.
+    beside = [np.roll(each, factor, axis=1) for each in (before, after)]
+    error = np.abs(beside[1] - after).mean()
+    for measured in (
+        metrics.coherence(*beside, before, after, flow),
+        metrics.temporal_difference(*beside, before, after),
+    ):
+        assert measured == pytest.approx(1, abs=0.02)
+    flicker = [each + sign * error for each, sign in ((before, 1), (after, -1))]
+    assert metrics.coherence(*flicker, before, after, flow) > 2
     with pytest.raises(ValueError, match="does not fit"):
         metrics.coherence(before, after, before, after, flow[:, :-1])
 

@@ -195,3 +195,18 @@ def test_specks_in_air_do_not_stand_in_for_missing_detail(scale):
 def test_the_distribution_loss_refuses_patches_without_room_for_its_differences():
     with pytest.raises(ValueError, match="too small"):
         losses.distribution(torch.zeros(1, 1, 9, 20), torch.zeros(1, 1, 9, 20))
+
+
+def test_path_lengths_of_a_linear_map_are_known_and_so_is_their_gradient() -> None:
+    """Of x = M z they are |M^T y|, whatever z is, and their slope by M is y (M^T y)^T / |M^T y|."""
+    matrix = torch.randn(12, 3, dtype=torch.float64, requires_grad=True)
+    content = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    output = (content @ matrix.T).view(2, 1, 3, 4)
+    lengths = losses.path_lengths(output, content, torch.Generator().manual_seed(5))
+    noise = torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64).flatten(
+        1
+    )
+    expected = noise @ matrix.detach()
+    torch.testing.assert_close(lengths, expected.norm(dim=1))
+    (slope,) = torch.autograd.grad(lengths[0], matrix)
+    torch.testing.assert_close(slope, torch.outer(noise[0], expected[0]) / expected[0].norm())

@@ -1,13 +1,15 @@
 """Training a generator that has a latent code."""
 
+import math
+
 import pytest
 import torch
 
 from fluidsr import models
 from fluidsr.errors import SceneError
 from fluidsr.training import Recipe, Sources, train
-from fluidsr.training.adversarial_step import AdversarialStep
-from fluidsr.training.checkpoint import TrainingState
+from fluidsr.training.adversarial_step import AdversarialStep, MicroBatch, path_length_weight
+from fluidsr.training.checkpoint import TrainingState, training_batch
 from fluidsr.training.distributed import ProcessGroup
 
 STYLED = {
@@ -21,13 +23,14 @@ STYLED = {
     },
     "losses": {"absolute": 1.0, "temporal": 0.5, "diversity": 0.1},
 }
+EVEN = {**STYLED, "losses": {**STYLED["losses"], "path_length": {"every": 2}}}
 RECURRENT = {
     "generator": {"width": 4, "blocks": 1, "rise_width": 4, "modulation": "spade", "previous": True},
     "losses": {"absolute": 1.0, "temporal": 0.5, "ping_pong": 0.1},
 }
 
 
-@pytest.mark.parametrize("settings", [STYLED, RECURRENT])
+@pytest.mark.parametrize("settings", [STYLED, EVEN, RECURRENT], ids=["styled", "even", "recurrent"])
 def test_a_training_that_was_stopped_ends_in_the_same_weights(settings, recipe, sampler, tmp_path):
     plan = recipe(**settings, steps=4, log_every=1, checkpoint_every=1)
 
@@ -60,6 +63,28 @@ def test_diversity_teaches_the_factors_and_without_it_there_is_no_such_recipe(re
             recipe(generator=STYLED["generator"], losses={**losses, "absolute": 1.0})
     with pytest.raises((SceneError, ValueError), match="no latent code"):
         recipe(losses={"absolute": 1.0, "diversity": 0.1})
+
+
+def test_path_length_regularization_has_an_update_of_its_own_after_every_so_many(recipe, sampler):
+    plan = recipe(**EVEN)
+    state = TrainingState(plan, 0, "cpu")
+    step = AdversarialStep(state, sampler(plan), None, ProcessGroup())
+    assert state.generator.options.learning_rate == pytest.approx(plan.optimizer.learning_rate * 2 / 3)
+    reported = [step.run() for _ in range(4)]
+    assert ["path_length" in each for each in reported] == [False, True, False, True]
+    assert state.generator.updates == 6
+    first, second = (each["path_length"] for each in reported if "path_length" in each)
+    assert first > 0 and state.path_length == pytest.approx(first + 0.01 * (second - first))
+    assert path_length_weight((48, 48)) == pytest.approx(math.log(2) / (48**2 * (math.log(48) - math.log(2))))
+    state.path_length = 0.0  # so that lengths are to vanish
+    state.generator.update = state.generator.zero_grad = lambda *_: None  # gradients stay to be looked at
+    batch = training_batch(state, sampler(plan).batch(9))
+    state.generator.network.zero_grad()
+    step._update_path_length([MicroBatch(batch, None)])
+    moved = dict(state.generator.network.named_parameters())
+    assert all(moved[name].grad.any() for name in moved if "factors.weight" in name)
+    with pytest.raises((SceneError, ValueError), match=r"losses\.path_length is of a latent code"):
+        recipe(losses={"absolute": 1.0, "path_length": {}})
 
 
 def test_weights_of_a_spectral_norm_go_on_from_a_folded_model(recipe, sampler, tmp_path):
