@@ -20,6 +20,12 @@ def ages_of(history: str) -> tuple[int, ...]:
     return tuple(int(age) for age in history.split())
 
 
+def typical_density(density: Tensor) -> Tensor:
+    """The mean density of each sample of `density [B, ...]`, weighted by the density itself: `[B]`, 0 of air."""
+    smoke = density.flatten(1)
+    return smoke.square().sum(1) / smoke.sum(1).clamp(min=1e-6)
+
+
 def vorticity(velocity: Tensor) -> Tensor:
     """Curl of `velocity [B, d, *S]` (cells per frame), `[B, 3, *S]`, per frame; in 2-D only z is not zero.
 

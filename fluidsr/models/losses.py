@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fluidsr.models.fields import typical_density
 from fluidsr.models.resample import upsample
 from fluidsr.models.warp import advect, fine_velocity
 
@@ -102,8 +103,7 @@ def smoke_share(density: Tensor, factor: int) -> Tensor:
     A loss without positions is otherwise met in air, too: faint specks there have the differences of detail that is
     missing elsewhere.
     """
-    axes = tuple(range(1, density.dim()))
-    typical = density.square().sum(axes, keepdim=True) / density.sum(axes, keepdim=True).clamp(min=1e-6)
+    typical = typical_density(density).reshape(-1, *[1] * (density.dim() - 1))
     return (upsample(density, factor, "linear") / (_THIN * typical).clamp(min=1e-6)).clamp(0.0, 1.0)
 
 

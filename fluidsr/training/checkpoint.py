@@ -16,6 +16,7 @@ from fluidsr import checkpoints, models
 from fluidsr.errors import InputError, ModelError
 from fluidsr.models import Generator
 from fluidsr.models.batch import PatchBatch
+from fluidsr.models.fields import typical_density
 from fluidsr.training import optimizer
 from fluidsr.training.batches import TrainingBatch
 from fluidsr.training.discriminator_file import load_discriminators, saved_discriminators
@@ -137,8 +138,7 @@ class TrainingState:
         """Widen the recorded ranges by a batch's `coarse [B, T, 1 + d, *S]`."""
         self.density_range = _widen(self.density_range, coarse[:, :, :1])
         self.velocity_range = _widen(self.velocity_range, coarse[:, :, 1:])
-        smoke = coarse[:, :, 0].flatten(1).double()
-        typical = (smoke * smoke).sum(1) / smoke.sum(1)
+        typical = typical_density(coarse[:, :, 0].double())
         logarithms = typical[typical > 0].log()
         total, count = self.typical_densities
         self.typical_densities = (total + float(logarithms.sum()), count + len(logarithms))
