@@ -46,6 +46,6 @@ def models_of(model: str | Sequence[str], passes: int = 1) -> tuple[str, ...]:
         )
     if not 1 <= len(several) * passes <= MOST_PASSES:
         raise InputError(
-            "model", f"{len(several) * passes} passes is out of range", f"give 1 to {MOST_PASSES}"
+            "model", f"{len(several) * passes} passes are out of range", f"give 1 to {MOST_PASSES}"
         )
     return several * passes

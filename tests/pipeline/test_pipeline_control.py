@@ -267,7 +267,7 @@ def test_models_that_do_not_go_together_are_refused(
             "--passes: several models are given, one for each pass; leave it",
         ),
         (["--model", "smoke3d-x4"], "--model: 'tiny' is 2-D and 'smoke3d-x4' 3-D; give models of the same"),
-        (["--model", double] * 3, "--model: makes 4 passes; give 1 to 3"),
+        (["--model", double] * 3, "--model: 4 passes are out of range; give 1 to 3"),
     ):
         assert call(*common, *options) == 2
         error = capsys.readouterr().err

@@ -212,7 +212,7 @@ def test_discriminators_go_on(
     ("arguments", "message"),
     [
         (["--model", "closure2d-x4"], "corrects coarse runs"),
-        (["--model", "smoke3d-x4"], "is 2-D, 4x, and smoke3d-x4 upsamples 3-D smoke 4x"),
+        (["--model", "smoke3d-x4"], "has 2-D pairs of factor 4, but smoke3d-x4 upsamples 3-D smoke 4x"),
         (["--model", "no-such-model"], "is neither a shipped model nor a file"),
         (["--model", "{empty}"], "is a folder without a model"),
         (
@@ -246,7 +246,7 @@ def test_sides_that_do_not_fit_the_model(
 ) -> None:
     half = shot(tmp_path / "half", factor=2)
     assert finetune(parent, half, tmp_path / "out") == 2
-    assert "is 2-D, 2x, and smoke2d-x4 upsamples 2-D smoke 4x" in capsys.readouterr().err
+    assert "has 2-D pairs of factor 2, but smoke2d-x4 upsamples 2-D smoke 4x" in capsys.readouterr().err
     still = shot(tmp_path / "still", velocity=False)
     assert finetune(parent, still, tmp_path / "out") == 2
     assert "there is no velocity" in capsys.readouterr().err

@@ -118,7 +118,7 @@ def test_a_request_that_runs_and_one_that_waits_are_cancelled(client: Client, tm
         ("simulate", {"scene": "no-such"}, "no-such"),
         ("nonsense", {}, "'nonsense' is not known"),
         ("info", {"path": "/nowhere.vdb"}, "/nowhere.vdb"),
-        ("hello", {"protocol": 99}, "speaks 1, and not 99"),
+        ("hello", {"protocol": 99}, "protocol 1, not 99"),
     ],
 )
 def test_errors_of_the_worker_are_one_line(

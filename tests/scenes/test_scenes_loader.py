@@ -252,7 +252,7 @@ MISTAKES = [
         "small.yaml:21: upscale.strenght: there is no key",
         "did you mean 'strength'?",
     ),
-    ("{model: smoke3d-x4}", "{}", "small.yaml:21: upscale.model: is missing", "add it: A shipped generator"),
+    ("{model: smoke3d-x4}", "{}", "small.yaml:21: upscale.model: is missing", "add it: Name of a shipped generator"),
     (
         "{model: smoke3d-x4}",
         "{method: wave}",

@@ -302,7 +302,7 @@ def test_frames_that_are_there_in_another_format_only_are_not_lost(tmp_path):
     touched(tmp_path, "s_0001.vdb", "s_0001.npz", "other_0005.npz")
     assert [file.path.name for file in expand([tmp_path])] == ["s_0001.vdb"]
     touched(tmp_path, "s_0002.npz")
-    with pytest.raises(InputError, match=r"s_0002\.npz is no \.vdb file"):
+    with pytest.raises(InputError, match=r"s_0002\.npz is not a \.vdb file"):
         expand([tmp_path])
     touched(tmp_path, "run.yaml", "frames/p_0001.vdb", "frames/p_0001.vti", "frames/p_0002.vti")
     assert len(expand([tmp_path])) == 1  # a run that is still being written
