@@ -61,7 +61,8 @@ class PairChoice:
         held_out = f"{', '.join(spans[:3])}{more}"
         if self.by_time:
             held_out += (
-                " (by time: there is one simulation, and later frames of it are easier than other smoke)"
+                ", counted from 0 (by time: there is one simulation, and later frames of it are easier than"
+                " other smoke)"
             )
         return f"trained on {self.count} frame pairs{each}; held out: {held_out}"
 
@@ -94,7 +95,10 @@ def choose_pairs(
     candidates = [(s, index) for s, span in spans for index in span[reach : max(reach, len(span) - reach)]]
     if len(candidates) < (count or 1):
         each = " with a frame before and after" if neighbours else ""
-        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count or 1} were requested"
+        if not candidates:
+            problem = f"has no frame pairs{each} left to train on, because some frames are held out"
+            raise InputError(str(store), problem, "give more frames or simulations")
+        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count} were requested"
         raise InputError(str(store), problem, "request fewer `pairs`, or give more frames")
     return PairChoice(_by_simulation(evenly(candidates, count or len(candidates))), kept, neighbours, by_time)
 

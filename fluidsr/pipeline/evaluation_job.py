@@ -154,7 +154,9 @@ def _simulations(store: Store | DataSource, split: str) -> Sequence[PairedSimula
     """Those of the split, or `all`. Raises InputError where there are none."""
     simulations = store.simulations(None if split == "all" else split)
     if not simulations:
-        raise InputError(str(store), f"has no simulations in the split '{split}'", "choose another `split`")
+        raise InputError(
+            str(store), f"has no simulations in the split '{split}'", "choose another `split`, or all"
+        )
     return simulations
 
 

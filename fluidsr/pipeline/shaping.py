@@ -61,7 +61,7 @@ class ScaleField:
             raise InputError(f"{self.mask_key}_grid", problem, f"give a `{self.mask_key}`")
         for region in self.regions:
             if len(region.center) != dim:
-                problem = f"are {len(region.center)}-D and the frames are {dim}-D"
+                problem = f"the regions are {len(region.center)}-D and the frames are {dim}-D"
                 raise InputError("regions", problem, f"give {dim} numbers in each center")
 
     def of(self, frame: Frame, number: int) -> float | np.ndarray:

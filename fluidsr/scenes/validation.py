@@ -248,8 +248,9 @@ def _outside(scene: Sections, body: Body, around: float = 0.0) -> bool:
 def _outside_problem(scene: Sections, where: tuple[Any, ...], what: str, moves: bool = False) -> Problem:
     edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
     always = ", for all of its motion" if moves else ""
-    what = f"the {what} lies outside the domain{always}"
-    return Problem((*where, "center"), what, f"the domain is {edges} m")
+    message = f"the {what} lies outside the domain{always}"
+    hint = f"move it, or enlarge domain.cell_size: the domain is {edges} m"
+    return Problem((*where, "center"), message, hint)
 
 
 def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | None:

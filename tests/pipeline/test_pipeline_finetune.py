@@ -346,7 +346,11 @@ def test_splits_of_the_dataset_are_kept() -> None:
     assert choice.count == 4 and {path.name for path in choice.training} == {"train0", "train1"}
     choice = choose_pairs(_Source(train=[5] * 6), None, neighbours=True)
     assert [path.name for path in choice.held_out] == ["train2", "train5"] and choice.count == 4 * 3
+    choice = choose_pairs(_Source(train=[9]), None, neighbours=False)
+    assert "held out: frames 6 to 8 of train0, counted from 0" in choice.sentence()
     with pytest.raises(InputError, match="no simulations to train on"):
         choose_pairs(_Source(test=[9]), 1, neighbours=False)
-    with pytest.raises(InputError, match="has 0 frame pairs"):
+    with pytest.raises(
+        InputError, match=r"has no frame pairs with a frame before and after left .*; give more frames"
+    ):
         choose_pairs(_Source(train=[4]), 1, neighbours=True)

@@ -253,7 +253,7 @@ def test_factors_of_python_and_workers_have_the_range_of_the_command_line(key: A
         (["--mask", "solid.npz", "--mask-grid", "x"], "grid 'x' is not there; name one of 'density'"),
         (
             ["--region", "solid.yaml"],
-            "--region: are 3-D and the frames are 2-D; give 2 numbers in each center",
+            "--region: the regions are 3-D and the frames are 2-D; give 2 numbers in each center",
         ),
     ],
 )

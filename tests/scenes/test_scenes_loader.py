@@ -99,7 +99,7 @@ MISTAKES = [
         "[0.32, 0.1, 0.32]",
         "[-2, 0.1, 0.32]\n    motion: [{time: 0, offset: [0, 0, 0]}, {time: 1, offset: [1, 0, 0]}]",
         "small.yaml:12: sources[0].center: the source lies outside the domain, for all of its motion",
-        "x 0 to 0.64",
+        "move it, or enlarge domain.cell_size: the domain is x 0 to 0.64",
     ),
     (
         "    radius: 0.08",
@@ -252,7 +252,12 @@ MISTAKES = [
         "small.yaml:21: upscale.strenght: there is no key",
         "did you mean 'strength'?",
     ),
-    ("{model: smoke3d-x4}", "{}", "small.yaml:21: upscale.model: is missing", "add it: Name of a shipped generator"),
+    (
+        "{model: smoke3d-x4}",
+        "{}",
+        "small.yaml:21: upscale.model: is missing",
+        "add it: Name of a shipped generator",
+    ),
     (
         "{model: smoke3d-x4}",
         "{method: wave}",
