@@ -93,7 +93,7 @@ class Card(BaseModel):
     def require_latent(self, where: str) -> None:
         """Raise InputError if the generator has only one style. `where` names the place that requests another one."""
         if not self.has_latent:
-            problem = f"'{self.name}' has no latent code, and so one style alone"
+            problem = f"'{self.name}' has no latent code and therefore only one style"
             remedy = "leave it out, or choose a model that was trained with generator.latent"
             raise InputError(where, problem, remedy)
 

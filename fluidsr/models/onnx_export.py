@@ -35,7 +35,7 @@ def export_onnx(model: Model, path: Path) -> None:
         ) from None
     generator, card = model.generator, model.card
     if card.has_latent:
-        problem = "has a latent code, and an exported network would have one style alone"
+        problem = "has a latent code, and an exported network would have only one style"
         raise InputError(card.name, problem, "export a model without one")
     example = torch.rand(2, 1 + card.dim, *range(_CELLS, _CELLS + card.dim))
     names = ["batch", *"xyz"[: card.dim]]
