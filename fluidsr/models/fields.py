@@ -23,7 +23,8 @@ def ages_of(history: str) -> tuple[int, ...]:
 def typical_density(density: Tensor) -> Tensor:
     """The mean density of each sample of `density [B, ...]`, weighted by the density itself: `[B]`, 0 of air."""
     smoke = density.flatten(1)
-    return smoke.square().sum(1) / smoke.sum(1).clamp(min=1e-6)
+    total = smoke.sum(1)
+    return torch.where(total > 0, smoke.square().sum(1) / total, 0.0)
 
 
 def vorticity(velocity: Tensor) -> Tensor:

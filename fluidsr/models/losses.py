@@ -35,9 +35,8 @@ _SPANS = (1, 2, 4)  # cells between the two values of a difference
 _PARTS = 2  # of a patch along each axis
 _THIN = 0.1  # of the typical density: below, smoke counts less
 SMALLEST_PATCH = _PARTS * (max(_SPANS) + 1)  # voxels along an axis
-_LINES_3D = (
-    3  # every third line of a volume; with no divisor of 2, 4 or 8, lines have every phase of a coarse cell
-)
+# Every third line of a volume: with no divisor in common with 2, 4 or 8, lines have every phase of a coarse cell.
+_LINES_3D = 3
 
 
 def absolute(output: Tensor, target: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fluidsr.errors import InputError, NotFiniteError
 from fluidsr.frame import Array, Frame
+from fluidsr.models import fields
 
 # Density below this, in the network's unit, counts as zero. Tails of advection (1e-30 and less) would otherwise make
 # the whole domain occupied; dropping them changes the result by less than 1e-5.
@@ -64,10 +65,9 @@ class NetworkInput:
 def typical_density(density: Array) -> float:
     """The density-weighted mean of `density`; 0 for air. Unlike the plain mean it does not depend on the amount of
     empty air in the frame."""
-    smoke: Array = density.double() if isinstance(density, Tensor) else np.asarray(density, np.float64)
-    smoke = smoke * (smoke > 0)
-    total = float(smoke.sum())
-    return float((smoke * smoke).sum()) / total if 0 < total < math.inf else 0.0
+    values = density if isinstance(density, Tensor) else torch.from_numpy(np.array(density, np.float64))
+    typical = float(fields.typical_density(values.double().clamp(min=0)[None]))
+    return typical if math.isfinite(typical) else 0.0
 
 
 def density_unit(typical: float, bounds: tuple[float, float]) -> float:
