@@ -114,7 +114,7 @@ def consistency_error(prediction: np.ndarray, coarse: np.ndarray) -> float:
 
     from fluidsr.models.resample import downsample
 
-    fine = torch.from_numpy(np.asarray(prediction, np.float32))[None, None]
+    fine = torch.from_numpy(np.ascontiguousarray(prediction, np.float32))[None, None]
     difference = np.abs(downsample(fine, prediction.shape[0] // coarse.shape[0])[0, 0].numpy() - coarse)
     mean = float(np.abs(coarse).mean(dtype=np.float64))
     return 0.0 if not difference.any() else _ratio(float(difference.mean(dtype=np.float64)), mean)
@@ -139,17 +139,26 @@ def coherence(
     reference_previous: np.ndarray,
     reference_current: np.ndarray,
     velocity: np.ndarray,
+    reference_velocity: np.ndarray | None = None,
 ) -> float:
-    """Mean change from frame to frame beside what the flow carries, over the reference's: 1 is right, more is flicker.
+    """The change from frame to frame that the flow does not explain, relative to the reference's: 1 is ideal, more is
+    flicker.
 
-    `mean|current - A(previous)| / mean|reference_current - A(reference_previous)|`, where `A` carries a frame along
-    `velocity [d, *s]`, that of the previous frame in cells per frame of the grid `s`, of which the fields are whole
-    multiples (`models.warp.advect`). Unlike `temporal_difference` it does not count motion, in which flicker drowns.
-    Where the reference changes by its flow alone, 1 if the prediction does too, else infinite. Raises ValueError where
-    shapes do not fit.
+    `mean|current - A(previous)| / mean|reference_current - A'(reference_previous)|`, where `A` advects a field by
+    one frame (`models.warp.advect`). Unlike `temporal_difference` it excludes motion, which would hide flicker. If the
+    reference changes by its flow alone, the value is 1 if the prediction does too, else infinite.
+
+    Args:
+        previous, current: the prediction in two consecutive frames, `[*(s * factor)]`.
+        reference_previous, reference_current: the same of the reference.
+        velocity: `[d, *s]`, the velocity of the previous frame, in cells of the grid `s` per frame.
+        reference_velocity: the reference's own velocity, for `A'`, where it flows differently; None: `velocity`.
+
+    Raises ValueError if shapes do not fit.
     """
-    own = flow_difference(previous, current, velocity)
-    return _ratio(own, flow_difference(reference_previous, reference_current, velocity))
+    reference_velocity = velocity if reference_velocity is None else reference_velocity
+    change = flow_difference(previous, current, velocity)
+    return _ratio(change, flow_difference(reference_previous, reference_current, reference_velocity))
 
 
 def flow_difference(previous: np.ndarray, current: np.ndarray, velocity: np.ndarray) -> float:
@@ -170,7 +179,9 @@ def carried(field: np.ndarray, velocity: np.ndarray) -> np.ndarray:
 
     from fluidsr.models.warp import advect, fine_velocity
 
-    density, flow = (torch.from_numpy(np.asarray(x, np.float32))[None] for x in (field[None], velocity))
+    density, flow = (
+        torch.from_numpy(np.ascontiguousarray(x, np.float32))[None] for x in (field[None], velocity)
+    )
     result: np.ndarray = advect(density, fine_velocity(flow, field.shape[0] // velocity.shape[1]))[
         0, 0
     ].numpy()

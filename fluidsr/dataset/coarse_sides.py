@@ -154,6 +154,15 @@ class CoarseSide:
         frame = self.coarse(index)
         return self._solids.at(frame.time) if "solid" in frame.others else None
 
+    def fine_state(self, index: int) -> Frame | None:
+        """The fine simulation on coarse cells, where the coarse frames are of a run that differs from it: it has smoke
+        in other places, and moves along another flow. Else None."""
+        if self._pairs not in ("coupled", "free"):
+            return None
+        from fluidsr.dataset.closure_runs import fine_state
+
+        return fine_state(self._simulation, index)
+
     def fine(self, index: int) -> Frame:
         """The recorded fine frame: density, and velocity where it was kept."""
         return self._simulation.fine(index, fields=("velocity",))

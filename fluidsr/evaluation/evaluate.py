@@ -107,7 +107,9 @@ def _fields(frame: Frame) -> FineFields:
 def _before(pair: Pair, fields: Mapping[str, FineFields]) -> Before:
     coarse = pair.coarse.numpy()
     flow = None if coarse.velocity is None else coarse.velocity_in_cells()
-    return Before({name: fine.density for name, fine in fields.items()}, coarse.density, flow)
+    state = None if pair.fine_state is None else pair.fine_state.numpy()
+    reference_flow = None if state is None or state.velocity is None else state.velocity_in_cells()
+    return Before({name: fine.density for name, fine in fields.items()}, coarse.density, flow, reference_flow)
 
 
 def _measure(report: Report, pair: Pair, fields: Mapping[str, FineFields], before: Before | None) -> None:

@@ -165,7 +165,7 @@ FIGURES: dict[str, Figure] = {
     "warped": Figure(
         "warped T-diff",
         4,
-        "change from frame to frame beside what the coarse flow carries, over the reference's mean density;"
+        "change from frame to frame that the coarse flow does not explain, over the reference's mean density;"
         " the reference's own is right",
         _TIME,
         None,
@@ -175,7 +175,7 @@ FIGURES: dict[str, Figure] = {
     "coherence": Figure(
         "flicker",
         3,
-        "warped T-diff over the reference's; 1 is right",
+        "warped T-diff over the reference's, each along its own coarse flow; 1 is right",
         _TIME,
         1.0,
         True,

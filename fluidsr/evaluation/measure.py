@@ -25,11 +25,13 @@ class FineFields:
 
 @dataclass(frozen=True)
 class Before:
-    """The frame before: its fine densities by method, its coarse density, its coarse velocity in cells per frame."""
+    """The frame before: its fine densities by method, its coarse density, its coarse velocity in coarse cells per
+    frame, and that of the fine simulation on coarse cells (None: the same)."""
 
     densities: Mapping[str, np.ndarray]
     coarse: np.ndarray
     flow: np.ndarray | None
+    reference_flow: np.ndarray | None = None
 
 
 class Reference:
@@ -95,9 +97,12 @@ class Reference:
             figures["still"] = float(np.sqrt(np.mean(np.square(moved)))) / self.peak
         if before.flow is not None:
             mean = float(self.density.mean(dtype=np.float64))
-            difference = metrics.flow_difference(*frames, before.flow)
+            flow = before.flow
+            if method == reference and before.reference_flow is not None:
+                flow = before.reference_flow
+            difference = metrics.flow_difference(*frames, flow)
             figures["warped"] = difference / mean if mean else math.nan
-            figures["coherence"] = metrics.coherence(*frames, *expected, before.flow)
+            figures["coherence"] = metrics.coherence(*frames, *expected, flow, before.reference_flow)
         return figures
 
     def added(self, extra: Sequence[Metric], field: np.ndarray) -> dict[str, float]:

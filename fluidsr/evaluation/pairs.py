@@ -30,8 +30,11 @@ class Run(Protocol):
 
 
 class Recording(Protocol):
-    """The interface of simulations that can be evaluated, such as `dataset.Simulation` and `dataset.CoarseSide`. If the
-    solids on the fine grid are known, it also has a method `fine_solid(index)`."""
+    """The interface of simulations that can be evaluated, such as `dataset.Simulation` and `dataset.CoarseSide`.
+
+    If the solids on the fine grid are known, it also has a method `fine_solid(index)`. If its coarse frames are of a run
+    of their own, and the fine simulation on coarse cells is known, it has a method `fine_state(index)`.
+    """
 
     name: str
     frames: int
@@ -49,7 +52,8 @@ class Pair:
     """A coarse frame and its fine reference.
 
     `past`: the coarse frames before it, the last one last. `made`: the runs by method, advanced to this frame.
-    `fine_solid`: the solids on the fine grid, None if they are not known.
+    `fine_solid`: the solids on the fine grid, None if they are not known. `fine_state`: the fine simulation on coarse
+    cells, where the coarse frame is from a run of its own; else None.
     """
 
     simulation: str
@@ -59,6 +63,7 @@ class Pair:
     past: tuple[Frame, ...] = ()
     made: Mapping[str, TimedRun] = field(default_factory=dict)
     fine_solid: Any = None
+    fine_state: Frame | None = None
 
 
 class TimedRun:
@@ -110,6 +115,7 @@ def pairs_of(
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
         solids = getattr(simulation, "fine_solid", lambda index: None)
+        fine_state = getattr(simulation, "fine_state", lambda index: None)
         for index in range(simulation.frames):
             evaluated = is_evaluated(index, beginning, stride)
             if evaluated or past or runs:
@@ -121,7 +127,8 @@ def pairs_of(
                     made[name].advance(coarse)
             if evaluated:
                 fine = simulation.fine(index)
-                yield Pair(simulation.name, index, coarse, fine, tuple(before), made, solids(index))
+                state = fine_state(index)
+                yield Pair(simulation.name, index, coarse, fine, tuple(before), made, solids(index), state)
             if past:
                 before.append(coarse)
 

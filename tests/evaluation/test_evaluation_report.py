@@ -253,6 +253,34 @@ def test_free_pairs_are_not_compared_voxel_by_voxel() -> None:
     assert report.figures("model")["gradients"] == pytest.approx(0.01, rel=1e-3)
 
 
+def _mirrored(frame: Frame, speed: float) -> Frame:
+    velocity = np.zeros((frame.density.ndim, *frame.density.shape), np.float32)
+    velocity[0] = speed
+    density = frame.density if speed > 0 else frame.density[::-1].copy()
+    return frame.with_fields({"density": density, "velocity": velocity})
+
+
+class Mirrored(Recorded):
+    """A coarse run that is the mirror image of its fine simulation, and so flows the other way."""
+
+    def fine_state(self, index: int) -> Frame:
+        return _mirrored(super().coarse(index), 24 * 0.01)
+
+    def coarse(self, index: int) -> Frame:
+        return _mirrored(super().coarse(index), -24 * 0.01)
+
+
+def test_the_reference_of_a_free_run_changes_along_its_own_flow() -> None:
+    simulation = Mirrored("cloud", frames=2)
+
+    def mirrored(frame: Frame, *, history: Sequence[Frame], fine_solid: object = None) -> Frame:
+        fine = simulation.fine(round(frame.time * 24))
+        return fine.with_fields({"density": torch.from_numpy(fine.density[::-1].copy())})
+
+    figures = evaluate(mirrored, {}, pairs_of([simulation]), kind="free").figures("model")
+    assert figures["coherence"] == pytest.approx(1, abs=1e-3)
+
+
 def test_reports_on_several_kinds_of_pairs_are_one_document(report: Report, tmp_path: Path) -> None:
     simulations = [Recorded("cloud", frames=3)]
     free = evaluate(_oracle(simulations), baselines(FACTOR), pairs_of(simulations), name="good", kind="free")

@@ -201,6 +201,10 @@ def test_coherence_tells_flicker_from_motion(factor: int) -> None:
         assert measured == pytest.approx(1, abs=0.02)
     flicker = [each + sign * error for each, sign in ((before, 1), (after, -1))]
     assert metrics.coherence(*flicker, before, after, flow) > 2
+    # A reference that flows the other way: a prediction that follows its own flow is as coherent.
+    mirrored = before[::-1], after[::-1]
+    assert metrics.coherence(before, after, *mirrored, flow, -flow) == pytest.approx(1, abs=1e-3)
+    assert metrics.coherence(before, after, *mirrored, flow) < 0.5
     with pytest.raises(ValueError, match="does not fit"):
         metrics.coherence(before, after, before, after, flow[:, :-1])
 
