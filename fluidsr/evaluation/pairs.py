@@ -32,8 +32,8 @@ class Run(Protocol):
 class Recording(Protocol):
     """The interface of simulations that can be evaluated, such as `dataset.Simulation` and `dataset.CoarseSide`.
 
-    If the solids on the fine grid are known, it also has a method `fine_solid(index)`. If its coarse frames are of a run
-    of their own, and the fine simulation on coarse cells is known, it has a method `fine_state(index)`.
+    If the solids on the fine grid are known, it also has a method `fine_solid(index)`. If its coarse frames are of a
+    run of their own, and the fine simulation on coarse cells is known, it has a method `fine_state(index)`.
     """
 
     name: str
