@@ -73,9 +73,8 @@ def frame_units_of(path: Path) -> float | None:
         return None
     lasted = now.clock - (before.clock if before else 0.0)
     if before is None and (number := _NUMBER.search(path.stem)) and int(number[1]) > 1:
-        lasted /= int(
-            number[1]
-        )  # the preceding file is missing: the mean over the frames since the start, at frame 1
+        # The preceding file is missing: take the mean over all frames since the start, at frame 1.
+        lasted /= int(number[1])
     return lasted if 1e-6 < lasted < 1e3 else None
 
 

@@ -12,14 +12,8 @@ from fluidsr.volumes.staggered import FACES
 NAMINGS = {"houdini": "vel", "blender": "velocity"}  # the name of a VDB's velocity grid in each program
 
 _ALIASES = {
-    "density": (
-        "density",
-        "dens",
-        "smoke",
-        "d",
-        "density_noise",
-        "rho",
-    ),  # density_noise: Blender's fine density
+    # density_noise: Blender's fine density
+    "density": ("density", "dens", "smoke", "d", "density_noise", "rho"),
     "velocity": ("velocity", "vel", "v", "u"),
     "temperature": ("temperature", "temp", "heat"),
 }
@@ -35,9 +29,8 @@ _COMPONENT = re.compile(
 )  # velX, vel_x, vel.0, velocity[0], vel1 (Athena), Velocity u (CFX); but not uu, uv, uw, which are stresses
 _LEADING = re.compile(r"(?P<axis>[xyzuvw])[._ -](?P<stem>.+)", re.IGNORECASE)  # x-velocity (Fluent)
 _AXES = ("xyz", "012", "123", "uvw")
-_PLACE = re.compile(
-    r".*[/:](?=..)"
-)  # fields/vel, pyro:density: the part before a name of at least two letters
+# fields/vel, pyro:density: the part before a name of at least two letters
+_PLACE = re.compile(r".*[/:](?=..)")
 _UNIT = re.compile(r"\s*(\[[^\]]*[^\]\d][^\]]*\]|\([^)]*\))\s*$")  # velocity [m/s], Density (kg/m^3)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # also the words of camelCase; digits are not words
 # Words that programs add to the name of a field without changing its meaning.
@@ -113,9 +106,8 @@ def field_of(grid: str) -> str | None:
         return fields.pop()
     rest = _PLACE.sub("", grid)
     field = None if rest == grid else field_of(rest)
-    return (
-        None if field == "temperature" else field
-    )  # `fire/temperature` may differ from the temperature of the smoke
+    # `fire/temperature`, for example, may differ from the temperature of the smoke.
+    return None if field == "temperature" else field
 
 
 def rank(grid: str) -> int:

@@ -63,9 +63,8 @@ class FrameFiles:
         numbers = sorted({file.number for file in self.files if file.number is not None})
         if not numbers or numbers[-1] - numbers[0] > 1_000_000:  # these numbers do not count frames
             return ()
-        if (
-            len(numbers) > 2 and len({b - a for a, b in pairwise(numbers)}) == 1
-        ):  # for example every tenth step
+        # Evenly spaced, for example every tenth step.
+        if len(numbers) > 2 and len({b - a for a, b in pairwise(numbers)}) == 1:
             return ()
         present = set(numbers)
         return tuple(n for n in range(numbers[0], numbers[-1]) if n not in present)

@@ -47,8 +47,8 @@ class Part(Protocol):
         """Lower and upper corner (exclusive) of the reference's cells that this part has values for, or None."""
 
     def read(self, low: Index, high: Index) -> np.ndarray:
-        """Values at the centers of the reference's cells from `low` to `high` (exclusive), float32, `[x, y, z]` or `[3,
-        x, y, z]`.
+        """Values at the centers of the reference's cells from `low` to `high` (exclusive), float32, `[x, y, z]` or
+        `[3, x, y, z]`.
         """
 
 
@@ -170,9 +170,8 @@ class Resampled:
 
         first = np.array(self.first)
         if faces is not None:
-            first[faces] += (
-                0.5  # the lower face of cell i has the index i, half a voxel more than its position
-            )
+            # The lower face of cell i has the index i, half a voxel more than its position.
+            first[faces] += 0.5
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         start = np.array(low) * self.ratio + first
         end = (np.array(high) - 1) * self.ratio + first
@@ -511,9 +510,8 @@ def _turned(values: np.ndarray, grid: Grid, axes: Axes) -> np.ndarray:
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # a double beyond the range of float32 becomes infinite
+    # A double beyond the range of float32 becomes infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32, copy=False)
 
 

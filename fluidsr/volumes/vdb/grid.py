@@ -79,9 +79,9 @@ class Source:
 class LeafBatch:
     """Some leaves of a grid, decoded.
 
-    `origins [n, 3]` int64: index of each leaf's first voxel. `values [n, 8, 8, 8]`, for vector grids `[n, 8, 8, 8,
-    3]`, in the grid's own type (halves as float32), including inactive voxels. `masks [n, 8, 8, 8]` bool: which
-    voxels are active.
+    `origins [n, 3]` int64: index of each leaf's first voxel. `values [n, 8, 8, 8]`, for vector grids
+    `[n, 8, 8, 8, 3]`, in the grid's own type (halves as float32), including inactive voxels. `masks [n, 8, 8, 8]`
+    bool: which voxels are active.
     """
 
     origins: np.ndarray

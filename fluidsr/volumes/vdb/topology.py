@@ -13,9 +13,8 @@ from fluidsr.volumes.vdb.binary import Cursor
 from fluidsr.volumes.vdb.tree import BRANCH, Index
 from fluidsr.volumes.vdb.values import ValueType
 
-_TILE_BYTES = (
-    64  # memory per tile, with temporaries; bounded because a few bytes of zlib can claim 32768 tiles
-)
+# Memory per tile, with temporaries; bounded because a few bytes of zlib can claim 32768 tiles.
+_TILE_BYTES = 64
 _NODES = {5: (32, 128), 4: (16, 8)}  # log2-edge level -> children per edge, voxels per child edge
 
 

@@ -20,13 +20,8 @@ from fluidsr.volumes.vdb.tree import Index, index_of
 
 Vector = tuple[float, float, float]
 _SCALE_BLOCK = "15d"
-_SCALES = (
-    lambda s: s,
-    abs,
-    lambda s: 1 / s,
-    lambda s: 1 / s**2,
-    lambda s: 1 / (2 * s),
-)  # the block's contents
+# The contents of that block.
+_SCALES = (lambda s: s, abs, lambda s: 1 / s, lambda s: 1 / s**2, lambda s: 1 / (2 * s))
 
 FRUSTUM = "NonlinearFrustumMap"  # the view of a camera
 _EVEN = 1e-5  # of a voxel's edge; how far edges may differ
@@ -118,8 +113,8 @@ class Transform:
 class Axes:
     """Quarter turns and mirrors: index `order[a]` runs along the axis `a` of the world, downwards if `signs[a]` is -1.
 
-    A turned index is the index of the same voxel on a lattice without turns: `position = cell_size * turned +
-    translation`.
+    A turned index is the index of the same voxel on a lattice without turns:
+    `position = cell_size * turned + translation`.
     """
 
     order: tuple[int, int, int]

@@ -21,11 +21,8 @@ def index_of(values: Iterable[Any]) -> Index:
     return x, y, z
 
 
-LEAF, NODE, BRANCH = (
-    8,
-    128,
-    4096,
-)  # voxels along the edge of a leaf, of its parent node, and of a child of the root
+# Voxels along the edge of a leaf, of its parent node, and of a child of the root.
+LEAF, NODE, BRANCH = 8, 128, 4096
 
 
 @dataclass(frozen=True)
