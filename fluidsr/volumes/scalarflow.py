@@ -20,7 +20,7 @@ import numpy as np
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import npz
-from fluidsr.volumes.staggered import centred
+from fluidsr.volumes.staggered import centered
 from fluidsr.volumes.units import Taken
 
 WIDTH = 0.4909  # m, of the box along x
@@ -70,7 +70,7 @@ def read(density: Path, max_bytes: int | None = None) -> Taken:
     fields = {"density": values[0]}
     velocity = _velocity_of(density)
     if velocity.exists():
-        fields["velocity"] = centred(_array(velocity, 3, max_bytes))
+        fields["velocity"] = centered(_array(velocity, 3, max_bytes))
         if fields["velocity"].shape[1:] != values.shape[1:]:
             problem = f"has {fields['velocity'].shape[1:]} cells, but the density has {values.shape[1:]}"
             raise VolumeError(str(velocity), problem, "unpack the archive again")

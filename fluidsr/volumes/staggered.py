@@ -20,7 +20,7 @@ def written_fields(fields: Iterable[str], suffix: str) -> tuple[str, ...]:
     return tuple(name for name in names if name != left_out)
 
 
-def centred(faces: np.ndarray) -> np.ndarray:
+def centered(faces: np.ndarray) -> np.ndarray:
     """The mean of the two faces of each cell, `[3, x, y, z]`, from `faces [3, x, y, z]`, component c on the lower face
     along c.
 

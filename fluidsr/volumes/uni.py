@@ -289,7 +289,7 @@ def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) ->
 def _velocity(grid: tuple[Header, np.ndarray]) -> np.ndarray:
     """The values at the cell centers, `[components, x, y, z]`."""
     header, values = grid
-    return staggered.centred(values) if header.kind & STAGGERED else values
+    return staggered.centered(values) if header.kind & STAGGERED else values
 
 
 def _note(frame: Frame) -> str:

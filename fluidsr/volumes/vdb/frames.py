@@ -33,7 +33,7 @@ from fluidsr.volumes.vdb.metadata import (
     triple,
 )
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import first_centre, three
+from fluidsr.volumes.vdb.stream import first_center, three
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 
@@ -314,7 +314,7 @@ def _recorded_box(density: Grid) -> tuple[Index, Index] | None:
     low = triple(density.metadata, LOW) or (0, 0, 0)
     if not all(isinstance(n, int) for n in low):
         return None
-    recorded, transformed = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
+    recorded, transformed = np.array(first_center(origin, size)), np.add(translation, np.multiply(low, size))
     if (np.abs(recorded - transformed) > 1e-6 * size + 1e-12 * np.abs(transformed)).any():
         return None
     return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)

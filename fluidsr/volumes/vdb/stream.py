@@ -193,22 +193,22 @@ def _lattice(
     They are on the lattice of `style`, or on one with smaller cells that divide its cells, if the box lies on it;
     otherwise on a new lattice with index 0 at the box's first cell.
     """
-    first = first_centre(origin, cell_size)
+    first = first_center(origin, cell_size)
     new_lattice = (0, 0, 0), Transform.uniform(cell_size, first)
     if style.lattice is None:
         return new_lattice
-    size, centre = style.lattice
+    size, center = style.lattice
     if cell_size != size:  # the lower corner of voxel 0 does not move
-        centre = three([at + (cell_size - size) / 2 for at in centre], 0.0)
-    exact = np.subtract(first, centre) / cell_size
+        center = three([at + (cell_size - size) / 2 for at in center], 0.0)
+    exact = np.subtract(first, center) / cell_size
     low = np.rint(exact)
     reach = np.abs(low).max() + max(shape)
     if not (np.abs(exact - low) <= _WHOLE).all() or reach > writer.REACH:
         return new_lattice
-    return three([int(n) for n in low], 0), Transform.uniform(cell_size, centre)
+    return three([int(n) for n in low], 0), Transform.uniform(cell_size, center)
 
 
-def first_centre(origin: Sequence[float], cell_size: float) -> Vector:
+def first_center(origin: Sequence[float], cell_size: float) -> Vector:
     """The center (m) of cell 0 of a box whose lower corner is `origin`."""
     x, y, z = (corner + cell_size / 2 for corner in origin)
     return x, y, z
