@@ -112,7 +112,7 @@ def generate(
 
 
 def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
-    """Remove those of the simulations `names` in a folder that are damaged; returns the problem of each.
+    """Remove the damaged ones of the simulations `names` in a folder; returns the problem of each.
 
     Simulations at an address are not checked, since reading them all is expensive.
     """

@@ -165,7 +165,9 @@ class DensityComparison:
 
     @property
     def amount(self) -> float:
-        """The total smoke of the coarse side divided by that of the fine side; infinite if the fine side has none."""
+        """The total smoke of the coarse side divided by the total of the fine side; infinite if the fine side has
+        none.
+        """
         return float(self._sums[1] / self._sums[2]) if self._sums[2] > 0 else np.inf
 
     def doubt(self) -> str | None:

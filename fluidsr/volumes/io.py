@@ -115,10 +115,10 @@ def read(
             from it.
 
     On return velocity is in m/s at the cell centers (velocity on faces is averaged). The box of a file that this
-    package wrote is the box of the frame; the box of any other VDB that of its active voxels; a frame of Blender's
-    cache has the place of its domain. If the file does not state a time, `time` is 0. Raises VolumeError for a file
-    that is missing, damaged or unsupported, for rotated or non-cubic voxels, and if a requested grid or field is
-    missing.
+    package wrote is the box of the frame; the box of any other VDB is the box of its active voxels; a frame of
+    Blender's cache has the place of its domain. If the file does not state a time, `time` is 0. Raises VolumeError
+    for a file that is missing, damaged or unsupported, for rotated or non-cubic voxels, and if a requested grid or
+    field is missing.
     """
     taken = take(
         path,

@@ -60,7 +60,7 @@ def read_frame(
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that the file states; None where it states none. Raises VolumeError as `read_frame` does."""
+    """The time (s) that the file states; None if it states none. Raises VolumeError as `read_frame` does."""
     return vtk_image.time_of(LegacyFile(path))
 
 
