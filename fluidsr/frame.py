@@ -1,6 +1,6 @@
 """Frame: the data that passes between solver, models and files.
 
-Axes, units and the meaning of `origin` are explained once, in docs/conventions.md.
+Axes, units and the meaning of `origin` are explained in docs/conventions.md.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from fluidsr.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# numpy.ndarray or torch.Tensor. A frame keeps what it was given, so that a frame on a GPU stays there.
+# numpy.ndarray or torch.Tensor. A frame keeps the arrays that it is given, so that a frame on a GPU stays there.
 Array = Any
 
-# What a generator with a mask can write beside the density: the share of its correction that it has added, 0 to 1.
+# A field that a generator with a mask can add: the fraction of its correction that was added, 0 to 1.
 CONFIDENCE = "confidence"
 
-# Names of what burns, glows, heats and colors: carried with the smoke.
+# Names of fields that are carried with the smoke: of burning, glow, heat and color.
 _CARRIED = re.compile(
     r"(temperature|temp|heat|flames?|fire|fuel|react|reaction|burn|soot|smoke|density|dens|scatter|emission|cd"
     r"|colou?r|albedo|dye)([._]?([xyzrgb]|\d+|red|green|blue))?",
@@ -36,13 +36,20 @@ _CARRIED = re.compile(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame:
-    """One instant of smoke: cell-centred float32 fields on a box of cubic cells.
+    """One instant of smoke: cell-centered float32 fields on a box of cubic cells.
 
-    `density [x, y, z]` (or `[x, y]`), `velocity [d, x, y, z]` in m/s, `temperature` in kelvin above ambient;
-    further fields in `others`, scalars or vectors of `d` or three components, `[3, x, y, z]`. `cell_size` in m;
-    `origin` is the position of the box's lower corner in m (the corner of cell 0, not its centre); `time` in s; `dt` is
-    the time to the next frame in s.
-    All fields have the same grid and live in one kind of array. Raises InputError where they do not.
+    Attributes:
+        density: `[x, y, z]`, in 2-D `[x, y]`.
+        velocity: m/s, `[d, x, y, z]`, or None.
+        temperature: K above ambient, `[x, y, z]`, or None.
+        cell_size: edge of a cell, m.
+        origin: position of the box's lower corner, m (the corner of cell 0, not its center); empty: zeros.
+        time: s.
+        dt: time to the next frame, s.
+        others: further fields by name: scalars `[x, y, z]`, or vectors of `d` or three components, `[3, x, y, z]`.
+
+    All fields have the same grid; they are all arrays of NumPy, or all of torch on one device. Raises InputError for
+    shapes that do not fit, values that are not real numbers, and a cell size that is not positive.
     """
 
     density: Array
@@ -91,15 +98,16 @@ class Frame:
         return _frame_of, (values | {"others": dict(self.others)},)
 
     def _repr_png_(self) -> bytes:
-        """The picture in a notebook: the smoke seen along z."""
+        """The image of the frame in a notebook: the smoke seen along z."""
         from fluidsr import frame_plot
 
         return frame_plot.png(self.numpy().density)
 
     def plot(self, field: str = "density", *, axes: Axes | None = None) -> Axes:
-        """Plot a field with matplotlib, axes in m: of vectors the magnitude, in 3-D the plane across z with most smoke.
+        """Plot a field with matplotlib, axes in m: the magnitude of vectors; in 3-D the plane across z with the most
+        smoke.
 
-        Draws into `axes`, or into a new figure; returns the axes. Raises InputError where the frame has no such field.
+        Draws into `axes`, or into a new figure; returns the axes. Raises InputError if the frame has no such field.
         """
         from fluidsr import frame_plot
 
@@ -125,29 +133,36 @@ class Frame:
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """Names of the fields that have components, as their first axis."""
+        """The names of the fields whose first axis holds components."""
         return tuple(name for name, array in self.fields().items() if len(array.shape) > self.dim)
 
     def replace(self, **changes: Any) -> Frame:
-        """A copy with some of its attributes changed."""
+        """A copy with some of its attributes changed. Raises InputError as the constructor does."""
         return dataclasses.replace(self, **changes)
 
     def with_fields(self, fields: Mapping[str, Array], **changes: Any) -> Frame:
-        """A copy that holds exactly `fields` (`density` among them); fields not named are dropped."""
+        """A copy that holds exactly `fields` (`density` must be one of them); fields not named are dropped.
+
+        `changes` are further attributes. Raises InputError as the constructor does.
+        """
         rest = dict(fields)
         core = {name: rest.pop(name, None) for name in ("density", "velocity", "temperature")}
         return dataclasses.replace(self, **core, others=rest, **changes)
 
     def numpy(self) -> Frame:
-        """The same frame with contiguous float32 NumPy fields on the host; nothing is copied that already is."""
+        """The same frame with contiguous float32 NumPy fields on the host; fields that already are that are not
+        copied.
+        """
         return self.with_fields({name: _as_numpy(array) for name, array in self.fields().items()})
 
     def torch(self, device: str = "cpu") -> Frame:
-        """The same frame with contiguous float32 torch fields on `device`; nothing is copied that already is."""
+        """The same frame with contiguous float32 torch fields on `device`; fields that already are that are not
+        copied.
+        """
         return self.with_fields({name: _as_torch(array, device) for name, array in self.fields().items()})
 
     def check_flow(self) -> None:
-        """Raise InputError where the frame has smoke and no velocity, or a velocity that is not finite."""
+        """Raise InputError if the frame has smoke but no velocity, or a velocity that is not finite."""
         if self.velocity is None and bool((self.density != 0).any()):
             remedy = "give frames with velocity, or name its grid with `velocity_grid`"
             raise InputError("velocity", f"the frame at {self.time:g} s has smoke and no velocity", remedy)
@@ -155,9 +170,9 @@ class Frame:
             raise InputError("velocity", "it holds NaN or infinite values", "write finite values only")
 
     def velocity_in_cells(self) -> Array:
-        """Velocity in *cells per frame*, `[d, ...]`: what the networks see. The only conversion from m/s.
+        """Velocity in *cells per frame*, `[d, *S]`, as networks read it. This is the only conversion from m/s.
 
-        Raises InputError where the frame has no velocity.
+        Raises InputError if the frame has no velocity.
         """
         if self.velocity is None:
             raise InputError("velocity", "the frame has none", "give a velocity field, or zeros of its shape")
@@ -165,9 +180,9 @@ class Frame:
 
 
 def moves_with_smoke(field: str) -> bool:
-    """Whether a field of this name is carried by the flow as the density is: heat, flame, fuel, color and the like.
+    """Whether a field of this name is carried by the flow like the density: heat, flame, fuel, color and the like.
 
-    A vector field of such a name is a color, not a direction.
+    A vector field with such a name is a color, not a direction.
     """
     return _CARRIED.fullmatch(field) is not None
 
@@ -177,7 +192,7 @@ def _frame_of(values: dict[str, Any]) -> Frame:
 
 
 def _check_array(name: str, array: Any) -> None:
-    """Raise InputError for what is no array of real numbers."""
+    """Raise InputError unless `array` is an array of real numbers."""
     if not hasattr(array, "shape"):
         raise InputError(name, f"is of type {type(array).__name__}", "give an array of NumPy or torch")
     dtype = getattr(array, "dtype", None)

@@ -1,5 +1,6 @@
-"""The grids that frames lie on: boxes that change from frame to frame, the box that holds them all, and resampling from
-one to another."""
+"""The grids of frames: boxes that change from frame to frame, the box that contains them all, and resampling between
+grids.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.frame import Frame, moves_with_smoke
 
-_EQUAL = 1e-4  # of a cell's edge; how far those of equal cells may differ
-_WHOLE = 1e-3  # cells; how far from a whole number the distance of two boxes may be
+_EQUAL = 1e-4  # relative difference up to which cell sizes are equal
+_WHOLE = 1e-3  # cells; tolerance for a whole number of cells between two boxes
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class FrameGrid:
 
 
 def around(grids: Iterable[FrameGrid]) -> FrameGrid:
-    """The smallest box that holds all `grids`, in cells of the smallest of them, from their lowest corner.
+    """The smallest box that contains all `grids`, in cells of the smallest size, from their lowest corner.
 
-    Raises InputError where some are 2-D and some 3-D.
+    Raises InputError if some are 2-D and some 3-D.
     """
     boxes = list(dict.fromkeys(grids))
     if len({len(box.shape) for box in boxes}) != 1:
@@ -51,7 +52,7 @@ def around(grids: Iterable[FrameGrid]) -> FrameGrid:
 
 
 def _whole_shift(frame: Frame, grid: FrameGrid) -> np.ndarray | None:
-    """Where the first cell of `frame` lies in cells of `grid`; None where their cells are not the same."""
+    """The position of the first cell of `frame` in cells of `grid`; None if their cells do not coincide."""
     shift = np.subtract(frame.origin, grid.origin) / grid.cell_size
     first = np.rint(shift).astype(int)
     same = abs(frame.cell_size / grid.cell_size - 1) < _EQUAL and (np.abs(shift - first) < _WHOLE).all()
@@ -59,39 +60,41 @@ def _whole_shift(frame: Frame, grid: FrameGrid) -> np.ndarray | None:
 
 
 def on_grid(frame: Frame, grid: FrameGrid) -> Frame:
-    """A NumPy `frame` in the box of `grid`, zero around it. Nothing is copied where it fills it already.
+    """A NumPy `frame` in the box of `grid`, zero around it; the same frame if it already fills the box.
 
-    Raises InputError where its cells are not those of `grid`, or lie between them, or outside.
+    Raises InputError if its cells are not those of `grid`, or reach beyond the box.
     """
     if FrameGrid.of(frame) == grid:
         return frame
     first = _whole_shift(frame, grid)
     if first is None or (first < 0).any() or (first + frame.shape > grid.shape).any():
-        what = f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)"
+        problem = (
+            f"its cells ({frame.cell_size:g} m) are not those of the other frames ({grid.cell_size:g} m)"
+        )
         if abs(frame.cell_size / grid.cell_size - 1) < _EQUAL:
-            what = "its cells lie between those of the other frames, or outside"
-        raise InputError(f"frame at {frame.time:g} s", what, "choose a format with a file for each frame")
+            problem = "its cells lie between those of the other frames, or outside"
+        raise InputError(f"frame at {frame.time:g} s", problem, "choose a format with a file for each frame")
     window = [slice(a, a + n) for a, n in zip(first.tolist(), frame.shape, strict=True)]
     inside: tuple[Any, ...] = (Ellipsis, *window)
-    found = {}
+    fields = {}
     for name, values in frame.fields().items():
         lead = values.shape[: values.ndim - frame.dim]
         whole = np.zeros((*lead, *grid.shape), np.float32)
         whole[inside] = values
-        found[name] = whole
-    return frame.with_fields(found, cell_size=grid.cell_size, origin=grid.origin)
+        fields[name] = whole
+    return frame.with_fields(fields, cell_size=grid.cell_size, origin=grid.origin)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
-    """NumPy `frames`, each a part of the same instant, as one; zero where none of them is, and where one lacks a field
-    of another. Of cells that several have, the last value that is not zero counts: a part may have an empty border.
+    """NumPy `frames`, each a part of the same instant, as one frame.
 
-    Raises InputError where their cells are not those of one lattice.
+    Cells outside all parts, and fields that a part lacks, are zero. If parts overlap, the last nonzero value counts:
+    a part may have an empty border. Raises InputError if the cells are not those of one lattice.
     """
     if len(frames) == 1:
         return frames[0]
     whole = around(FrameGrid.of(frame) for frame in frames)
-    found: dict[str, np.ndarray] = {}
+    fields: dict[str, np.ndarray] = {}
     for frame in frames:
         first = _whole_shift(frame, whole)
         if first is None:
@@ -102,14 +105,15 @@ def joined(frames: Sequence[Frame]) -> Frame:
         inside: tuple[Any, ...] = (Ellipsis, *window)
         for name, values in frame.fields().items():
             lead = values.shape[: values.ndim - frame.dim]
-            there = found.setdefault(name, np.zeros((*lead, *whole.shape), np.float32))[inside]
+            there = fields.setdefault(name, np.zeros((*lead, *whole.shape), np.float32))[inside]
             np.copyto(there, values, where=np.asarray(values) != 0)
-    return frames[0].with_fields(found, cell_size=whole.cell_size, origin=whole.origin)
+    return frames[0].with_fields(fields, cell_size=whole.cell_size, origin=whole.origin)
 
 
 def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
-    """The cells of a NumPy `frame` that the box from `low` to `high` (m) touches. Raises InputError where it touches
-    none."""
+    """The cells of a NumPy `frame` that the box from `low` to `high` (m) touches. Raises InputError if it touches
+    none.
+    """
     lower, upper = (
         (np.array(corner)[: frame.dim] - frame.origin) / frame.cell_size for corner in (low, high)
     )
@@ -126,26 +130,33 @@ def cropped(frame: Frame, low: Sequence[float], high: Sequence[float]) -> Frame:
     return frame.with_fields(fields, origin=origin)
 
 
-# Of a quarter turn about x to what is up after it: from which axis each one comes, and with which sign.
+# For a quarter turn about x, by the axis that points up afterwards: the old axis of each new axis, and its sign.
 QUARTER_TURNS = {"z": ((0, 2, 1), (1, -1, 1)), "y": ((0, 2, 1), (1, 1, -1))}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A quarter turn about x, so that what was up is up in the other convention: with `up` `z`, from y to z,
-    `(x, y, z)` becomes `(x, -z, y)`; with `y`, from z to y, `(x, z, -y)`. `shape` is that of the box before."""
+    """A quarter turn about x between the conventions y up and z up.
+
+    `up` is the axis that points up afterwards: with `z`, `(x, y, z)` becomes `(x, -z, y)`; with `y`, `(x, z, -y)`.
+    `shape` is the shape of the box before the turn.
+    """
 
     up: str
     shape: tuple[int, ...]
 
     def place(self, grid: FrameGrid) -> FrameGrid:
-        """Where the box lies after the turn."""
+        """The grid after the turn."""
         (x, y, z), (nx, ny, nz), size = grid.origin, grid.shape, grid.cell_size
         origin = (x, -(z + nz * size), y) if self.up == "z" else (x, z, -(y + ny * size))
         return FrameGrid((nx, nz, ny), size, origin)
 
     def box(self, name: str, low: Sequence[int], values: Any) -> tuple[tuple[int, ...], Any]:
-        """The box of field `name` that begins at cell `low`: where it begins after the turn, and its values (NumPy)."""
+        """The first cell after the turn, and the turned values (NumPy), of a box of field `name` that begins at cell
+        `low`.
+
+        Vectors that are directions turn, too.
+        """
         x, y, z = low
         ny, nz = values.shape[-2:]
         if self.up == "z":
@@ -159,7 +170,7 @@ class Turn:
 
 
 def turned(frame: Frame, up: str) -> Frame:
-    """A NumPy 3-D `frame` turned as `Turn` says. A 2-D frame stays as it is."""
+    """A NumPy 3-D `frame` after the quarter turn `Turn(up)`; a 2-D frame unchanged."""
     if frame.dim == 2:
         return frame
     turn = Turn(up, frame.shape)
@@ -168,7 +179,7 @@ def turned(frame: Frame, up: str) -> Frame:
 
 
 def padded(frame: Frame, cells: int) -> Frame:
-    """A NumPy `frame` with `cells` empty cells around it; in 2-D as in 3-D."""
+    """A NumPy `frame`, 2-D or 3-D, with `cells` empty cells on every side."""
     shape = tuple(n + 2 * cells for n in frame.shape)
     origin = tuple(o - cells * frame.cell_size for o in frame.origin)
     return on_grid(frame, FrameGrid(shape, frame.cell_size, origin))
@@ -177,8 +188,9 @@ def padded(frame: Frame, cells: int) -> Frame:
 class FrameResampler:
     """Resamples scalar fields from the cells of `frame` to those of `grid`, axis by axis.
 
-    Linear interpolation, after averaging over whole cells where the grid's are at least twice as large; equal
-    cells are copied. Beyond the faces of the frame's outermost cells the value is `outside`.
+    Interpolation is linear. If the grid's cells are at least twice as large, the field is first averaged over whole
+    cells; if they coincide, values are copied. Beyond the faces of the frame's outermost cells the value is
+    `outside`.
     """
 
     def __init__(self, frame: Frame, grid: FrameGrid) -> None:
@@ -188,7 +200,7 @@ class FrameResampler:
         for n, corner, first, cells in zip(frame.shape, frame.origin, grid.origin, grid.shape, strict=True):
             count = -(-n // self.block)
             position = ((np.arange(cells) + 0.5) * grid.cell_size + first - corner) / step - 0.5
-            nearest = np.round(position)  # equal cells are exactly equal, whatever rounding says
+            nearest = np.round(position)  # rounding errors must not blur equal cells
             position = np.where(np.abs(position - nearest) < 1e-4, nearest, position)
             inside = (position > -0.5 - 1e-4) & (position < count - 0.5 + 1e-4)
             position = np.clip(position, 0, count - 1)
@@ -198,6 +210,7 @@ class FrameResampler:
             )
 
     def __call__(self, field: Any, outside: float = 0.0) -> np.ndarray:
+        """`field [*S]` of the frame on the cells of the grid: float32, of the grid's shape."""
         values = self._averaged(np.asarray(field, np.float32), outside)
         for axis, (low, high, share, inside) in enumerate(self.axes):
             along = tuple(-1 if a == axis else 1 for a in range(values.ndim))
@@ -216,7 +229,7 @@ class FrameResampler:
 
 
 def resampled(frame: Frame, grid: FrameGrid) -> Frame:
-    """A NumPy `frame` with the cells of `grid`, zero around it; where its cells are those of `grid`, only moved."""
+    """A NumPy `frame` with the cells of `grid`, zero around it. Cells that coincide are copied (see FrameResampler)."""
     try:
         return on_grid(frame, grid)
     except InputError:
@@ -229,13 +242,16 @@ def resampled(frame: Frame, grid: FrameGrid) -> Frame:
 
 
 def extended(frame: Frame, grid: FrameGrid, names: Collection[str]) -> Frame:
-    """A NumPy `frame` with the cells of `grid`, as `resampled` makes it, but the fields `names` have the values of
-    their border beyond it."""
-    own = FrameGrid.of(frame)
-    if own == grid:
+    """A NumPy `frame` with the cells of `grid`, as `resampled` gives it, but with the fields `names` continued beyond
+    its box.
+
+    There they have the values at the border of the box.
+    """
+    before = FrameGrid.of(frame)
+    if before == grid:
         return frame
     fields = resampled(frame, grid).fields()
-    ends = zip(own.origin, own.end, grid.origin, grid.shape, strict=True)
+    ends = zip(before.origin, before.end, grid.origin, grid.shape, strict=True)
     for axis, (low, high, corner, cells) in enumerate(ends):
         middle = corner + (np.arange(cells) + 0.5) * grid.cell_size
         inside = np.flatnonzero((middle > low) & (middle < high))

@@ -1,6 +1,6 @@
-"""How a frame's fields look: the picture that a notebook shows of a frame, and a plot with axes.
+"""Images of a frame's fields: the image that a notebook shows, and a plot with axes.
 
-`fluidsr.preview` renders smoke with light; this is for a glance.
+`fluidsr.preview` renders smoke with light.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OPACITY = 2.0  # of smoke of density 1 over a tenth of the picture's width (2-D: over any depth)
-EDGE = 384  # pixels of a picture's longer side, at least
+OPACITY = 2.0  # optical depth of smoke of density 1 over a tenth of the frame's width (2-D: over any depth)
+EDGE = 384  # least number of pixels of an image's longer side
 UNITS = {"density": "", "velocity": "m/s", "temperature": "K"}
 
 
 def opacity(density: np.ndarray) -> np.ndarray:
-    """Opacity of the smoke as seen along z, `[x, y]` in [0, 1)."""
+    """Opacity of the smoke seen along z, `[x, y]`, in [0, 1); `density` is `[x, y]` or `[x, y, z]`."""
     depth = density if density.ndim == 2 else density.sum(2) * (10 / density.shape[0])
     opaque: np.ndarray = 1 - np.exp(-OPACITY * np.maximum(depth, 0))
     return opaque
 
 
 def png(density: np.ndarray) -> bytes:
-    """White smoke on black, x to the right and y up, as PNG; small frames are enlarged cell by cell."""
+    """White smoke on black as PNG, x to the right and y up; small frames are enlarged by whole pixels per cell."""
     from PIL import Image
 
-    grey = np.rint(255 * opacity(density).T[::-1]).astype(np.uint8)
-    scale = max(1, EDGE // max(grey.shape))
+    gray = np.rint(255 * opacity(density).T[::-1]).astype(np.uint8)
+    scale = max(1, EDGE // max(gray.shape))
     buffer = io.BytesIO()
-    Image.fromarray(grey.repeat(scale, 0).repeat(scale, 1)).save(buffer, "png")
+    Image.fromarray(gray.repeat(scale, 0).repeat(scale, 1)).save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -44,7 +44,18 @@ def plot(
     origin: tuple[float, ...],
     axes: Axes | None,
 ) -> Axes:
-    """Draw a field, of vectors the magnitude; in 3-D on the plane across z that holds most smoke. Returns the axes."""
+    """Draw a field; of vectors the magnitude, in 3-D the plane across z with the most smoke.
+
+    Args:
+        name: name of the field, for labels.
+        field: `[*S]`, or `[d, *S]` for vectors.
+        density: `[*S]`; it chooses the plane.
+        cell_size: m.
+        origin: lower corner, m.
+        axes: where to draw; None: a new figure.
+
+    Returns the axes.
+    """
     import matplotlib.pyplot as plt
 
     values = np.sqrt((field**2).sum(0)) if field.ndim > density.ndim else field

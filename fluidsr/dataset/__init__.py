@@ -1,4 +1,4 @@
-"""Datasets of coarse and fine smoke: generating, importing and reading them, and drawing patches for training."""
+"""Datasets of coarse and fine smoke: generate, import and read them, and draw patches for training."""
 
 from __future__ import annotations
 

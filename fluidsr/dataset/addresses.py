@@ -1,7 +1,7 @@
-"""Where a dataset lies: a folder here, or an address of fsspec (`s3://bucket/smoke.zarr`, `memory://a`, ...).
+"""The location of a dataset: a local folder, or an address of fsspec (`s3://bucket/smoke.zarr`, `memory://a`, ...).
 
-A folder is a `Path` and keeps all that a file system gives: locks, atomic renames. Anything else is a `Remote`, which
-can list, read, write and remove objects, and no more.
+A folder is a `Path`, with locks and atomic renames. Any other location is a `Remote`, which can only list, read,
+write and remove objects.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from urllib.parse import unquote, urlsplit
 from fluidsr.atomic import write_error
 from fluidsr.errors import FluidsrError, InputError, RunError
 
-_METADATA = "zarr.json"  # of every group and array of Zarr v3
+_METADATA = "zarr.json"  # the file that every group and array of Zarr v3 has
 
 
 @dataclass(frozen=True)
 class Remote:
-    """An address of fsspec. Plain text, so that it travels to any process, which opens its own connection."""
+    """An address of fsspec. It is plain text, so that it can be sent to any process, which opens its own connection."""
 
     url: str
 
@@ -46,11 +46,14 @@ class Remote:
 
     @property
     def private(self) -> bool:
-        """Whether no other process can see what lies there."""
+        """Whether no other process can read the address."""
         return self.url.startswith("memory:")
 
     def files(self) -> list[str]:
-        """Paths of all objects below, relative to the address. Raises InputError where it cannot be listed."""
+        """Paths of all objects below the address, relative to it.
+
+        Raises InputError if fsspec or its driver is not installed, RunError if the address cannot be listed.
+        """
         with address_errors(self):
             system, path = _open(self.url)
             return [entry.removeprefix(path).lstrip("/") for entry in system.find(path)]
@@ -60,7 +63,9 @@ Address: TypeAlias = Path | Remote
 
 
 def locate(location: str | os.PathLike[str] | Remote) -> Address:
-    """What the user means: a Path for a folder here (also as `file:///data/smoke.zarr`), else a Remote."""
+    """The address for the user's `location`: a Path for a local folder (also as `file:///data/smoke.zarr`), otherwise a
+    Remote.
+    """
     if isinstance(location, Remote):
         return location
     text = os.fspath(location)
@@ -72,12 +77,14 @@ def locate(location: str | os.PathLike[str] | Remote) -> Address:
 
 
 def absolute(address: Address) -> Address:
-    """The same wherever a process may work."""
+    """The same address, independent of the working directory."""
     return address if isinstance(address, Remote) else address.absolute()
 
 
 def node(address: Address) -> Any:
-    """What Zarr opens. Raises InputError where fsspec, or its driver for the address, is not installed."""
+    """The argument for Zarr's open functions. Raises InputError if fsspec, or its driver for the address, is not
+    installed.
+    """
     if isinstance(address, Path):
         return address
     from zarr.storage import FsspecStore
@@ -87,12 +94,12 @@ def node(address: Address) -> Any:
 
 
 def exists(address: Address) -> bool:
-    """Whether a folder of that name, or a group or array of Zarr at the address, is there."""
+    """Whether the folder, or a Zarr group or array at the address, exists."""
     return address.exists() if isinstance(address, Path) else is_zarr(address)
 
 
 def is_zarr(address: Address) -> bool:
-    """Whether a group or array of Zarr v3 is there."""
+    """Whether a group or array of Zarr v3 exists at the address."""
     if isinstance(address, Path):
         return (address / _METADATA).is_file()
     with address_errors(address):
@@ -101,7 +108,7 @@ def is_zarr(address: Address) -> bool:
 
 
 def names(address: Address) -> list[str]:
-    """What lies directly below, sorted; nothing where there is nothing, or where an address cannot be listed."""
+    """Names of the entries directly below, sorted; empty if there are none, or if an address cannot be listed."""
     if isinstance(address, Path):
         return sorted(entry.name for entry in address.iterdir()) if address.is_dir() else []
     with address_errors(address):
@@ -113,10 +120,10 @@ def names(address: Address) -> list[str]:
 
 
 def remove(address: Address) -> None:
-    """Remove what is there, and all below; nothing where there is nothing.
+    """Remove the entry and everything below it; does nothing if there is none.
 
-    Whoever is stopped in the middle of it leaves nothing that looks whole: a folder loses its name first, and a
-    group at an address its metadata.
+    An interrupted removal leaves nothing that looks complete: a folder is renamed first, and a group at an address
+    loses its metadata first.
     """
     with address_errors(address):
         if isinstance(address, Path):
@@ -134,7 +141,7 @@ def remove(address: Address) -> None:
 
 
 def size(address: Address) -> int:
-    """Bytes of all files below; files that vanish meanwhile count nothing."""
+    """Bytes of all files below; files that disappear meanwhile are not counted."""
     if isinstance(address, Remote):
         with address_errors(address):
             system, path = _open(address.url)
@@ -150,8 +157,10 @@ def size(address: Address) -> int:
 
 @contextmanager
 def address_errors(address: Address) -> Iterator[None]:
-    """Turn what the system, fsspec or a driver raises into ours: InputError for a place that cannot be, RunError for
-    a full or failing one."""
+    """Convert errors of the system, of fsspec or of a driver to errors of this package.
+
+    InputError for an invalid address or a missing driver, RunError for a full disk or a service that fails.
+    """
     try:
         yield
     except FluidsrError:
@@ -170,7 +179,7 @@ def address_errors(address: Address) -> Iterator[None]:
         if isinstance(error, ValueError) and "rotocol" in str(error):
             known = "use s3://, gs://, az://, ... as fsspec spells them, or a folder"
             raise InputError(str(address), f"is not an address ({_first_line(error)})", known) from error
-        # Drivers raise what their services do: there is no common base.
+        # Drivers raise the errors of their services, which have no common base class.
         problem = f"cannot be used ({_first_line(error)})"
         raise RunError(
             str(address), problem, "check the address, your rights there, and the connection"
@@ -178,7 +187,9 @@ def address_errors(address: Address) -> Iterator[None]:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it. What others have changed meanwhile is seen."""
+    """The file system of an address, and the path in it. Its cache is cleared, so that changes by other processes are
+    seen.
+    """
     from fsspec.core import url_to_fs
 
     system, path = url_to_fs(url)

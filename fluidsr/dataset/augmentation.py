@@ -1,13 +1,13 @@
-"""What may be done to a patch: exact symmetries of the grid, and random similarity transforms.
+"""Transforms of patches: exact symmetries of the grid, and random similarity transforms.
 
-Symmetries resample nothing. They are the hyperoctahedral group, i.e. every permutation of the axes followed by any
-set of reflections: 8 elements in 2-D, 48 in 3-D, quarter turns among them. A scalar field only moves; a vector field
-also has its components permuted and reflected. No axis is special: buoyancy is not visible to the networks.
+Symmetries do not resample. They form the hyperoctahedral group: every permutation of the axes followed by any set of
+reflections, 8 elements in 2-D, 48 in 3-D, including quarter turns. A scalar field only moves; the components of a
+vector field are also permuted and reflected. No axis is special, since networks do not read buoyancy.
 
-Similarity transforms turn by any angle, scale, mirror and move (tempoGAN, 3.4.2). No shear, no stretch along one
-axis, nothing along time: the smoke of a transformed patch still obeys the same equations. Density is resampled;
-velocity is resampled, turned *and scaled*, since it is in cells per frame. What is derived from them (vorticity) is
-to be derived after.
+Similarity transforms rotate by any angle, scale, mirror and move (tempoGAN, 3.4.2). There is no shear, no stretch
+along one axis and no change of time, so the smoke of a transformed patch obeys the same equations. Density is
+resampled; velocity is resampled, rotated *and scaled*, since it is in cells per frame. Derived fields (vorticity)
+must be computed after the transform.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from fluidsr.dataset.splines import sample
 
 @dataclass(frozen=True)
 class Symmetry:
-    """New axis `i` is old axis `axes[i]`, then reversed where `flips[i]`."""
+    """A symmetry of the grid: the new axis `i` is the old axis `axes[i]`, reversed if `flips[i]`."""
 
     axes: tuple[int, ...]
     flips: tuple[bool, ...]
 
     def scalar(self, field: np.ndarray) -> np.ndarray:
-        """Apply to `field [..., *S]`, over its last axes; a view of the input."""
+        """Apply to the last axes of `field [..., *S]`; a view of the input."""
         lead = field.ndim - len(self.axes)
         moved = field.transpose(*range(lead), *(lead + axis for axis in self.axes))
         reversals = (Ellipsis, *(slice(None, None, -1 if flip else 1) for flip in self.flips))
         return moved[reversals]
 
     def vector(self, field: np.ndarray) -> np.ndarray:
-        """Apply to `field [..., d, *S]`: components are permuted and change sign with their axes; a copy."""
+        """Apply to `field [..., d, *S]`: components are permuted, and change sign with their axes; a copy."""
         dim = len(self.axes)
         signs = np.where(self.flips, -1.0, 1.0).astype(field.dtype)
         turned = np.take(self.scalar(field), self.axes, axis=field.ndim - dim - 1)
         return turned * signs.reshape(dim, *(1,) * dim)
 
     def then(self, other: Symmetry) -> Symmetry:
-        """This one first, then `other`, as one symmetry."""
+        """The symmetry that applies this one first, then `other`."""
         axes = tuple(self.axes[axis] for axis in other.axes)
         flips = tuple(self.flips[axis] ^ flip for axis, flip in zip(other.axes, other.flips, strict=True))
         return Symmetry(axes, flips)
@@ -61,7 +61,7 @@ def identity(dim: int) -> Symmetry:
 
 
 def symmetries(dim: int) -> tuple[Symmetry, ...]:
-    """All of them, the identity first."""
+    """All symmetries in `dim` dimensions, the identity first."""
     return tuple(
         Symmetry(axes, flips)
         for axes in itertools.permutations(range(dim))
@@ -74,42 +74,51 @@ SCALES = (0.85, 1.15)
 
 @dataclass(frozen=True)
 class Affine:
-    """The cell at `x` of a patch (in coarse cells from its centre) is taken from `turn @ x / scale` of the data.
+    """A similarity transform: position `x` in a patch (coarse cells from its center) shows position `turn @ x / scale`
+    of the data.
 
-    `turn [d, d]` is orthogonal, mirrored where its determinant is -1; `scale` above 1 shows things larger. What is
-    seen moves by `scale * turn.T @ v` where the data moved by `v`.
+    `turn [d, d]` is orthogonal, with determinant -1 if it mirrors. With `scale` above 1, things appear larger. Smoke
+    that moves by `v` in the data moves by `scale * turn.T @ v` in the patch.
     """
 
     turn: np.ndarray
     scale: float
 
     def reach(self, tile: int) -> np.ndarray:
-        """`[d]`: coarse cells from the centre that a patch of `tile` cells needs of the data along each axis."""
+        """`[d]`: how many coarse cells around its center a patch of `tile` cells needs of the data, along each axis."""
         reach: np.ndarray = np.abs(self.turn).sum(axis=1) * tile / (2 * self.scale)
         return reach
 
     def resample(
         self, splines: Sequence[np.ndarray], centre: Sequence[float], tile: int, cells: int = 1
     ) -> np.ndarray:
-        """Patches of `tile` coarse cells around `centre` (in coarse cells) of fields, given by their `coefficients`,
-        which have `cells` cells in each coarse one: float32 `[fields, tile * cells, ...]`.
+        """Transformed patches of fields: float32 `[fields, tile * cells, ...]`.
 
-        By cubic splines (Unser 1999), which keep detail that a linear interpolation would blur; beyond the outermost
-        cell centres the data are mirrored. The patch must lie within the data (`reach`), else ValueError.
+        Args:
+            splines: `splines.coefficients` of the fields, with `cells` cells per coarse cell.
+            centre: center of the patch, in coarse cells of the data.
+            tile: edge of the patch, in coarse cells.
+            cells: cells of the fields per coarse cell, along each axis.
+
+        Cubic splines (Unser 1999) keep detail that linear interpolation would blur; beyond the outermost cell centers
+        the data are mirrored. Raises ValueError if the patch does not lie within the data (see `reach`).
         """
         matrix, count = self.turn / self.scale, tile * cells
         first = np.asarray(centre) * cells - 0.5 - matrix.sum(axis=1) * (count - 1) / 2
         return sample(splines, matrix, first, count)
 
     def transform_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors `[..., d, *S]` in coarse cells per frame as they look after the transform: turned and scaled."""
+        """Vectors `[..., d, *S]` in coarse cells per frame after the transform: rotated and scaled."""
         axis = vectors.ndim - len(self.turn) - 1
         turned = np.tensordot((self.scale * self.turn.T).astype(np.float32), vectors, axes=([1], [axis]))
         return np.moveaxis(turned, 0, axis)
 
 
 def random_affine(rng: np.random.Generator, dim: int, smallest: float = SCALES[0]) -> Affine:
-    """A turn (2-D: by -90 to 90 degrees; 3-D: any, evenly), mirrored half of the time; a scale, at least `least`."""
+    """A random transform, with a scale of at least `smallest`; half of them mirror.
+
+    The rotation is uniform: in 2-D from -90 to 90 degrees, in 3-D over all rotations.
+    """
     if dim == 2:
         angle = rng.uniform(-math.pi / 2, math.pi / 2)
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -123,13 +132,13 @@ def random_affine(rng: np.random.Generator, dim: int, smallest: float = SCALES[0
 def fitting_affine(
     rng: np.random.Generator, shape: Sequence[int], tile: int, tries: int = 16
 ) -> Affine | None:
-    """A random transform for which a patch of `tile` coarse cells finds room in data of `shape`.
+    """A random transform for which a patch of `tile` coarse cells fits into data of `shape`.
 
-    None where none of `tries` does: there the data are hardly larger than the patch.
+    None if none of `tries` fits, because the data are hardly larger than the patch.
     """
     for _ in range(tries):
         drawn = random_affine(rng, len(shape))
-        # What a turned patch lacks in room it may gain in scale.
+        # A rotated patch that is too large may fit with a larger scale.
         need = float(np.max(Affine(drawn.turn, 1.0).reach(tile) * 2 / np.asarray(shape)))
         if need <= drawn.scale:
             return drawn
@@ -139,7 +148,7 @@ def fitting_affine(
 
 
 def _of_quaternion(q: np.ndarray) -> np.ndarray:
-    """The rotation of a quaternion; four normal numbers give all rotations evenly (Shoemake 1992)."""
+    """The rotation of a quaternion; four normal numbers give uniform rotations (Shoemake 1992)."""
     w, x, y, z = q / np.linalg.norm(q)
     return np.array(
         [

@@ -1,7 +1,7 @@
-"""Chunks of datasets, decoded into as many bytes as their shape needs and no more.
+"""Codecs for chunks of datasets, which decode into exactly as many bytes as the chunk's shape needs.
 
-Zarr hands a chunk to its compressor, which allocates what the chunk announces; Blosc reads as far as the chunk's
-header says, too. Neither is safe for files from elsewhere.
+Zarr passes a chunk to its compressor, which allocates the size that the chunk announces; Blosc also reads as far as
+the chunk's header says. Neither is safe for untrusted files.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ CODECS = (*_LEFT_ALONE, "blosc", "gzip", "sharding_indexed", "zstd")
 
 
 def bounded(array: Any) -> Any:
-    """The array of Zarr `array`, for reading. Raises ValueError for codecs other than `CODECS`, and for two
-    compressors one behind the other."""
+    """The Zarr array `array`, for reading with bounded codecs.
+
+    Raises ValueError for codecs other than `CODECS`, and for two compressors in a row.
+    """
     metadata = array.metadata
     codecs = _bounded(metadata.codecs, array.dtype.itemsize)
     return zarr.Array(zarr.AsyncArray(replace(metadata, codecs=codecs), array.store_path))
@@ -35,7 +37,7 @@ def bounded(array: Any) -> Any:
 
 def _bounded(codecs: Sequence[Any], itemsize: int) -> tuple[Any, ...]:
     chosen: list[Any] = []
-    is_sized = True  # whether what a codec is given has the size of the chunk's values
+    is_sized = True  # whether the codec's input has the size of the chunk's values
     for codec in codecs:
         name = str(codec.to_dict()["name"])
         if name not in CODECS:
@@ -62,7 +64,7 @@ def _unpack_blosc(raw: memoryview, values: np.ndarray) -> None:
 
 
 def _unpack_zstd(raw: memoryview, values: np.ndarray) -> None:
-    # Zstd fills what it is given, or less of it, without a word.
+    # Zstd reports no error if it fills less than the buffer.
     size = _zstd_size(raw[:18].tobytes())
     if size not in (None, values.nbytes):
         raise ValueError(f"a Zstandard chunk of {size} bytes instead of {values.nbytes}")
@@ -70,7 +72,7 @@ def _unpack_zstd(raw: memoryview, values: np.ndarray) -> None:
 
 
 def _zstd_size(head: bytes) -> int | None:
-    """How many bytes a frame of Zstandard says that it holds (RFC 8878, 3.1.1.1); None where it does not say."""
+    """The size of the contents that a Zstandard frame states (RFC 8878, 3.1.1.1); None if it states none."""
     if len(head) < 5 or head[:4] != _ZSTD_MAGIC:
         raise ValueError("no Zstandard chunk")
     is_single = head[4] >> 5 & 1
@@ -98,18 +100,18 @@ _DECODERS: dict[str, Callable[[memoryview, np.ndarray], None]] = {
 
 @dataclass(frozen=True)
 class BoundedCodec(BytesBytesCodec):
-    """A compressor, for decoding: the values of a chunk have `itemsize` bytes each."""
+    """The codec `name`, for decoding only; the values of a chunk have `itemsize` bytes each."""
 
     name: str
     itemsize: int
     is_fixed_size = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As Zarr's metadata name it."""
+        """The codec as in Zarr's metadata."""
         return {"name": self.name}
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        """That of a compressor cannot be told. Raises NotImplementedError."""
+        """Raises NotImplementedError: the size after compression is not known in advance."""
         raise NotImplementedError
 
     def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Coarse runs from recorded fine states, with a corrector: the state that a free run reaches, and the one it should
-have reached."""
+"""Coarse runs from recorded fine states, with a corrector: the states that a free run reaches, and the states that it
+should have reached.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from fluidsr.solver import Solver
 
 
 def coarse_scene(simulation: Simulation) -> Scene:
-    """The scene of the coarse runs of a recorded simulation. Raises DatasetError where it does not hold its scene."""
+    """The scene of coarse runs of a recorded simulation. Raises DatasetError if the simulation does not contain its
+    scene.
+    """
     if "scene" not in simulation.attrs:
         raise DatasetError(
             str(simulation.path), "does not hold its scene", "generate it with generate-dataset"
@@ -33,7 +36,10 @@ def coarse_scene(simulation: Simulation) -> Scene:
 
 
 def fine_state(simulation: Simulation, index: int) -> Frame:
-    """The recorded fine state on coarse cells; NumPy. Raises DatasetError where it cannot be had of what was kept."""
+    """The recorded fine state of frame `index` on coarse cells; NumPy.
+
+    Raises DatasetError if it cannot be computed from the fields that were kept.
+    """
     if simulation.has_reference:
         return simulation.reference(index)
     if simulation.attrs.get("pairs") == "filtered":
@@ -50,8 +56,19 @@ def fine_state(simulation: Simulation, index: int) -> Frame:
 def coarse_run(
     solver: Solver, simulation: Simulation, scene: Scene, corrector: Corrector | None, first: int, last: int
 ) -> Iterator[tuple[int, Frame, Frame]]:
-    """A run of `solver`, one of `scene`, from the fine state of recorded frame `first` to frame `last`: for each frame
-    its index, the state before and that after the corrector; torch. Raises SolverError where it diverges."""
+    """A coarse run from a recorded fine state. Yields the index, and the state before and after the corrector, of each
+    frame; torch.
+
+    Args:
+        solver: a solver of `scene`.
+        simulation: the recorded simulation.
+        scene: its coarse scene.
+        corrector: corrects the run; None: nothing does.
+        first: the recorded frame that the run starts from.
+        last: the last frame of the run.
+
+    Raises SolverError if the run diverges.
+    """
     reference, seconds = fine_state(simulation, first).torch(), scene.frame_seconds
     solver.start_from(reference.density, reference.velocity, reference.temperature, seconds, reference.time)
     for index in range(first + 1, last + 1):
@@ -66,8 +83,18 @@ def coarse_run(
 def runs_of(
     simulation: Simulation, scene: Scene, corrector: Corrector | None, longest: int, device: str = "cpu"
 ) -> Iterator[tuple[int, list[Frame]]]:
-    """The simulation from end to end in coarse runs of `longest` frames, the last one shorter: the first frame of each,
-    and its frames from the fine state there on (NumPy). Raises SolverError where one diverges."""
+    """Coarse runs that together cover the simulation. Yields the first frame of each run, and its frames (NumPy),
+    beginning with the fine state.
+
+    Args:
+        simulation: the recorded simulation.
+        scene: its coarse scene.
+        corrector: corrects the runs; None: nothing does.
+        longest: frames of a run; the last run may be shorter.
+        device: torch device of the solver.
+
+    Raises SolverError if a run diverges.
+    """
     solver, end = build(scene, device), simulation.frames - 1
     for first in range(0, end, longest):
         run = coarse_run(solver, simulation, scene, corrector, first, min(first + longest, end))
@@ -76,15 +103,18 @@ def runs_of(
 
 @dataclass(frozen=True)
 class CorrectedRuns:
-    """Runs of `shortest` to `longest` frames with an earlier corrector, at its full strength."""
+    """Runs of `shortest` to `longest` frames with an earlier corrector at full strength."""
 
     model: ClosureModel
     shortest: int
     longest: int
 
     def samples(self, simulation: Simulation, seed: int) -> Iterator[ClosureSample]:
-        """The states that runs from end to end of the simulation reach, and what they lack; without the first
-        frame of each run, which begins in a fine state as closure pairs do."""
+        """The states that runs over the whole simulation reach, and the change that each lacks.
+
+        The first frame of each run is left out: it begins in a fine state, as closure pairs do. Raises SolverError if
+        a run diverges.
+        """
         rng = np.random.default_rng([seed, simulation.seed or 0])
         scene = coarse_scene(simulation)
         solver, corrector = build(scene), Corrector(self.model, scene, "cpu", 1.0)

@@ -1,4 +1,4 @@
-"""What a corrector of coarse runs learns from: states of coarse simulations, and what they lack."""
+"""Training data of correctors: states of coarse simulations, and the changes that they lack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE_BYTES = 2 << 30
 
 
 def closure_simulations(store: ConcatStore, split: str) -> list[Simulation]:
-    """The simulations of a split. Raises InputError where one has no closure pairs, DatasetError where none is."""
+    """The simulations of a split. Raises InputError if one has no closure pairs, DatasetError if the split is empty."""
     simulations = []
     for simulation in store.simulations(split):
         if not (isinstance(simulation, Simulation) and simulation.has_reference):
@@ -32,11 +32,18 @@ def closure_simulations(store: ConcatStore, split: str) -> list[Simulation]:
 
 
 class ClosureSamples:
-    """Frames of the closure pairs of one split, turned and mirrored at random; of a share of `reached_share` of them
-    one of the samples `reached` instead.
+    """Samples from the closure pairs of one split, in random symmetries of the grid.
 
-    A sample is a function of its number, the seed and `reached` alone. Raises InputError where a dataset holds no
-    closure pairs, DatasetError where the split has no simulations.
+    Args:
+        store: the dataset.
+        split: train, validation or test.
+        seed: seed of all draws.
+        augment: apply random symmetries.
+        reached: further samples, from corrected runs.
+        reached_share: the fraction of samples that are drawn from `reached`.
+
+    A sample depends only on its number, the seed and `reached`. Raises InputError if the dataset has no closure
+    pairs, DatasetError if the split has no simulations.
     """
 
     def __init__(
@@ -58,12 +65,12 @@ class ClosureSamples:
 
     @property
     def density_range(self) -> tuple[float, float]:
-        """Of all coarse frames, from what was recorded of them."""
+        """Smallest and largest density of all coarse frames, as recorded."""
         return self._range("density")
 
     @property
     def velocity_range(self) -> tuple[float, float]:
-        """As `density_range`, coarse cells per frame."""
+        """Smallest and largest velocity component of all coarse frames, in coarse cells per frame."""
         return self._range("velocity")
 
     def _range(self, field: str) -> tuple[float, float]:
@@ -77,7 +84,7 @@ class ClosureSamples:
         return len(self._frames)
 
     def sample(self, number: int) -> ClosureSample:
-        """The sample of one number: any of its kind, all equally likely, in one of the grid's symmetries."""
+        """The sample with this number: a frame drawn uniformly, in a random symmetry of the grid."""
         rng = np.random.default_rng([self._seed, number])
         if self._reached and rng.random() < self._reached_share:
             sample = self._reached[int(rng.integers(len(self._reached)))]
@@ -86,7 +93,7 @@ class ClosureSamples:
         return transformed_sample(sample, rng) if self._augment else sample
 
     def frame(self, index: int) -> ClosureSample:
-        """Frame `index` of all, as it was recorded."""
+        """The sample of frame `index` of all frames, as recorded."""
         simulation, frame = self._frames[index]
         key = (str(simulation.path), frame)
         if key in self._cache:
@@ -102,11 +109,11 @@ class ClosureSamples:
 
 def _bytes(sample: ClosureSample) -> int:
     tensors = (sample.state, sample.change, sample.density_change, sample.air)
-    return sum(each.numel() * each.element_size() for each in tensors)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def sample_of(simulation: Simulation, coarse: Frame, reference: Frame) -> ClosureSample:
-    """What a coarse frame of a simulation lacks of the fine state on its cells."""
+    """The sample of a coarse frame of a simulation: its state, and its difference from the fine state on its cells."""
     coarse, reference = coarse.torch("cpu"), reference.torch("cpu")
     buoyancy = simulation.attrs.get("buoyancy", {"axis": 1, "temperature": 0.0, "density": 0.0})
     state = closure_state(coarse, int(buoyancy["axis"]), buoyancy["temperature"], buoyancy["density"])
@@ -118,7 +125,7 @@ def sample_of(simulation: Simulation, coarse: Frame, reference: Frame) -> Closur
 
 
 def transformed_sample(sample: ClosureSample, rng: np.random.Generator) -> ClosureSample:
-    """The same state seen along other axes, in other directions: one of the grid's symmetries at random."""
+    """The same sample in a random symmetry of the grid."""
     dim = sample.change.shape[1]
     axes = tuple(int(axis) for axis in rng.permutation(dim))
     symmetry = Symmetry(axes, tuple(bool(rng.random() < 0.5) for _ in axes))

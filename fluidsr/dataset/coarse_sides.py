@@ -1,4 +1,6 @@
-"""Coarse sides that are recomputed for a recorded simulation: filtered, coupled, free, and what shorter runs reach."""
+"""Coarse sides that are recomputed for a recorded simulation: filtered, coupled, free, and the states of shorter
+runs.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,19 @@ if TYPE_CHECKING:
     from fluidsr.scenes.corrector import Corrector
     from fluidsr.solver import SolidFraction
 
-PERIOD = 8  # frames from one synchronisation of a coupled run to the next
+PERIOD = 8  # frames between synchronizations of a coupled run
 
 
 class FineSide:
-    """The fine side of a recorded simulation of closure pairs, from frame `first` on, for a `PairedSimulation` with
-    another coarse side: a subclass gives `coarse`. `frames`: None for all that follow.
+    """The fine side of a recorded simulation of closure pairs; a subclass adds another coarse side, `coarse`.
 
-    `recorded` is the one that has the fine side. Raises DatasetError for other pairs.
+    Args:
+        recorded: the recorded simulation.
+        kind: a name of the coarse side, appended to the path.
+        first: the first frame.
+        frames: number of frames; None: all that follow.
+
+    Raises DatasetError for pairs of another kind.
     """
 
     def __init__(
@@ -39,11 +46,11 @@ class FineSide:
         self.frames = recorded.frames - first if frames is None else frames
 
     def fine(self, index: int) -> Frame:
-        """The fine frame."""
+        """The fine frame; see `Simulation.fine`."""
         return self.recorded.fine(self.first + index)
 
     def fine_density(self, index: int) -> np.ndarray:
-        """The fine density, float16."""
+        """The fine density, float16, `[*(S * factor)]`."""
         return self.recorded.fine_density(self.first + index)
 
 
@@ -59,47 +66,58 @@ class FilteredSide(FineSide):
 
 
 class ReachedRun(FineSide):
-    """A part of a recorded simulation whose coarse side is a `run` from the fine state of its frame `first` on."""
+    """A part of a recorded simulation whose coarse side is `run`, a coarse run from the fine state of frame `first`."""
 
     def __init__(self, recorded: PairedSimulation, first: int, run: Sequence[Frame]) -> None:
         super().__init__(recorded, f"run_{first}_{first + len(run) - 1}", first, len(run))
         self._run = run
 
     def coarse(self, index: int) -> Frame:
-        """The frame that the run has reached after `index` frames."""
+        """The state of the run after `index` frames."""
         return self._run[index]
 
 
 def reached_runs(
     simulations: Sequence[PairedSimulation], closure: ClosureModel | None, longest: int, device: str = "cpu"
 ) -> list[ReachedRun]:
-    """The `simulations` from end to end in runs of `longest` frames, each from a fine state on and corrected by
-    `closure` where there is one.
+    """Coarse runs of `longest` frames that cover the `simulations`, each from a recorded fine state.
 
-    Raises DatasetError for other than closure pairs, ModelError for a closure that does not fit, SolverError where a
-    run diverges.
+    Args:
+        simulations: recorded simulations of closure pairs.
+        closure: corrects the runs; None: nothing does.
+        longest: frames of a run.
+        device: torch device of the solver.
+
+    Raises DatasetError for pairs of another kind, ModelError for a closure that does not fit, SolverError if a run
+    diverges.
     """
     from fluidsr.dataset.closure_runs import coarse_scene, runs_of
     from fluidsr.scenes.corrector import Corrector
 
-    found = []
-    for each in simulations:
-        recorded = FilteredSide(each).recorded
+    reached = []
+    for simulation in simulations:
+        recorded = FilteredSide(simulation).recorded
         scene = coarse_scene(recorded)
         corrector = None if closure is None else Corrector(closure, scene, device)
         runs = runs_of(recorded, scene, corrector, longest, device)
-        found += [ReachedRun(recorded, first, run) for first, run in runs]
-    return found
+        reached += [ReachedRun(recorded, first, run) for first, run in runs]
+    return reached
 
 
 class CoarseSide:
-    """A recorded simulation with its own fine side, and a coarse one of the kind `pairs`.
+    """A recorded simulation with its own fine side, and a coarse side of the kind `pairs`.
 
-    `recorded`: as it is stored. `filtered`: the fine state on coarse cells. `coupled`: a coarse run, corrected by
-    `closure` where there is one, that is set to the fine state every `PERIOD` frames. `free`: such a run that begins in
-    the first recorded fine state and is never set again: what a user has. A run is computed at the first frame that is
-    asked for, and then kept. Raises DatasetError for a simulation that does not hold what it takes, ModelError for a
-    closure that does not fit; SolverError, at the first frame, where the run diverges.
+    Args:
+        simulation: the recorded simulation.
+        pairs: `recorded`: the coarse side as stored. `filtered`: the fine state on coarse cells. `coupled`: a coarse
+            run that is set to the fine state every `PERIOD` frames. `free`: a coarse run from the first recorded fine
+            state, as a user has it.
+        closure: corrects the runs; None: nothing does.
+        device: torch device of the solver.
+
+    A run is computed when its first frame is requested, and then kept. Raises DatasetError if the simulation lacks
+    the data for this kind, ModelError for a closure that does not fit; SolverError, at the first frame, if the run
+    diverges.
     """
 
     def __init__(
@@ -127,7 +145,9 @@ class CoarseSide:
     def of(
         cls, simulation: object, pairs: PairKind, closure: ClosureModel | None = None, device: str = "cpu"
     ) -> CoarseSide:
-        """Of any simulation; raises DatasetError where it is none of a dataset."""
+        """The coarse side of any simulation. Raises DatasetError for one that does not come from a dataset of this
+        package.
+        """
         if isinstance(simulation, Simulation):
             return cls(simulation, pairs, closure, device)
         problem = "comes from another package, with the coarse side that it has"
@@ -135,7 +155,7 @@ class CoarseSide:
         raise DatasetError(str(getattr(simulation, "path", simulation)), problem, remedy)
 
     def coarse(self, index: int) -> Frame:
-        """The coarse frame, NumPy, velocity in m/s."""
+        """The coarse frame, NumPy, velocity in m/s. Raises SolverError if the run diverges."""
         if self._pairs == "recorded":
             frame = self._simulation.coarse(index)
             return _whole_cells(frame) if self.attrs.get("pairs") == "filtered" else frame
@@ -147,8 +167,10 @@ class CoarseSide:
         return self._run[index]
 
     def fine_solid(self, index: int) -> Callable[[Any], np.ndarray] | None:
-        """The share of each fine voxel of a box that the scene's obstacles fill in the frame; None without any, and for
-        a coarse side that is a mean over whole cells."""
+        """A function that gives the fraction of each fine voxel of a box that obstacles fill in this frame.
+
+        None if there are no obstacles, and for a coarse side that is a mean over whole cells.
+        """
         if self._solids is None:
             return None
         frame = self.coarse(index)
@@ -164,7 +186,7 @@ class CoarseSide:
         return fine_state(self._simulation, index)
 
     def fine(self, index: int) -> Frame:
-        """The recorded fine frame: density, and velocity where it was kept."""
+        """The recorded fine frame: density, and velocity if it was kept."""
         return self._simulation.fine(index, fields=("velocity",))
 
     def _made(self) -> list[Frame]:
@@ -178,6 +200,9 @@ class CoarseSide:
 
 
 def _whole_cells(frame: Frame) -> Frame:
-    """The filtered `frame` without its field `solid`: its smoke is a mean over cells with what is solid of them, so an
-    upsampler that cuts at the surface would take that share away twice."""
+    """The filtered `frame` without its field `solid`.
+
+    Its smoke is a mean over whole cells, including their solid part. An upsampler that cuts at the surface would
+    remove that part twice.
+    """
     return frame.with_fields({name: values for name, values in frame.fields().items() if name != "solid"})

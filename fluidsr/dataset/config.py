@@ -1,4 +1,4 @@
-"""What a dataset shall be: sizes, counts, the kind of pairs, the seed."""
+"""The configuration of a dataset: sizes, counts, the kind of pairs, the seed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,32 @@ from fluidsr.errors import InputError
 from fluidsr.scenes.random_scenes.distribution import Distribution, load_distribution
 
 PAIRS = get_args(Pairs)
-_MOST_CELLS = 2**31  # of one fine frame: 4 GiB as float16
+_MOST_CELLS = 2**31  # in one fine frame: 4 GiB as float16
 FINE_FIELDS = ("density", "velocity", "temperature", "solid")
 _LONGEST_RESYNC = 100_000
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """A dataset of `simulations` randomised scenes, `frames` frames each, recorded on two grids.
+    """A dataset of randomized scenes, recorded on two grids.
 
-    `resolution` counts *coarse* cells along the longest edge of the domain; the fine grid has `factor`
-    times as many. `pairs` says where the coarse side comes from: `filtered` from the fine side, `coupled`
-    from a coarse simulation of its own, set to the fine state every N frames, N drawn from `resync` (least, most;
-    both included) for each simulation, `closure` the same with the fine state on coarse cells beside it
-    (docs/dataset.md), `wavelet` from the fine side, which is a coarse simulation under wavelet turbulence of that
-    `strength` (1 unless given). `fine_fields` of the fine side are kept where a scene has
-    them, density always. All randomness comes from `seed`, and all scenes from `distribution`. Raises InputError
-    for values that cannot be.
+    Attributes:
+        dim: 2 or 3.
+        resolution: *coarse* cells along the longest edge of the domain.
+        factor: fine cells per coarse cell, along each axis.
+        simulations: number of simulations.
+        frames: recorded frames of each simulation.
+        pairs: the source of the coarse side (docs/dataset.md). `filtered`: the fine side. `coupled`: a separate
+            coarse simulation, which is set to the fine state every N frames. `closure`: the same, with the fine state
+            on coarse cells recorded, too. `wavelet`: the fine side, which is a coarse simulation with wavelet
+            turbulence.
+        seed: seed of all randomness.
+        resync: range of N (least, most; both included), which is drawn for each simulation.
+        strength: strength of the wavelet turbulence; 1 by default.
+        fine_fields: fields of the fine side that are kept if a scene has them; must include density.
+        distribution: the ranges of the scenes.
+
+    Raises InputError for invalid values.
     """
 
     dim: int = 3
@@ -92,16 +101,17 @@ class DatasetConfig:
         plain = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
         plain |= {"resync": list(self.resync), "fine_fields": list(self.fine_fields)}
         if self.strength is None:
-            del plain["strength"]  # as in datasets that were made before there was any
+            del plain["strength"]  # as in datasets of earlier versions, which had no strength
         return plain | {"distribution": self.distribution.model_dump(mode="json", exclude_none=True)}
 
     def simulation_seed(self, index: int) -> int:
-        """The seed of simulation `index`: depends on `seed` and `index` only, not on the other settings."""
+        """The seed of simulation `index`; it depends only on `seed` and `index`."""
         return int(np.random.SeedSequence(self.seed, spawn_key=(index,)).generate_state(1)[0])
 
     def cost(self) -> dict[str, int]:
-        """An upper bound (cubic domains, all fields, nothing compressed): cells per fine frame, frames to
-        simulate, bytes."""
+        """Upper bounds (cubic domains, all fields, no compression): cells per fine and coarse frame, frames to
+        simulate, bytes.
+        """
         fine = (self.resolution * self.factor) ** self.dim
         coarse = self.resolution**self.dim
         recorded = self.simulations * self.frames
@@ -117,10 +127,10 @@ class DatasetConfig:
 
 
 def split_of(index: int) -> str:
-    """The split of simulation `index`: of each ten, the second is for validation and the third for test.
+    """The split of simulation `index`: of every ten, the second is for validation and the third for testing.
 
-    The scenes are drawn independently, so a fixed pattern is as fair as a drawn one; and it stays as it is
-    when a dataset grows, and has all three splits from three simulations on. Frames of one simulation are
-    never spread over splits: a test set would leak.
+    The scenes are drawn independently, so a fixed pattern is as fair as a random one. It does not change when a
+    dataset grows, and gives all three splits from three simulations on. Frames of one simulation are never in
+    different splits, since the test set would leak.
     """
     return {1: "validation", 2: "test"}.get(index % 10, "train")

@@ -1,4 +1,4 @@
-"""Where a patch lies, and how it is cut out of both sides of a pair in the same way."""
+"""The position of a patch, and how it is cut out of both sides of a pair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fluidsr.dataset.source import PairedSimulation
 
 
 class Crop(Protocol):
-    """The same place of both sides of a pair, in consecutive frames, seen in the same way."""
+    """The same region of both sides of a pair in consecutive frames, under the same transform."""
 
     def coarse(
         self, frames: CachedFrames, simulation: PairedSimulation, first: int, count: int
@@ -25,7 +25,7 @@ class Crop(Protocol):
 
 @dataclass(frozen=True)
 class AxisAlignedCrop:
-    """Whole cells from `corner` on, under an exact symmetry of the grid: nothing is resampled."""
+    """`tile` whole cells from `corner` on, under an exact symmetry of the grid; nothing is resampled."""
 
     corner: tuple[int, ...]
     tile: int
@@ -58,8 +58,16 @@ class AxisAlignedCrop:
         ages: tuple[int, ...],
         known: int,
     ) -> np.ndarray:
-        """`[count, len(ages), tile * factor, ...]`: detail of smoke carried from `ages` frames ago, 0 for those of more
-        than `known`."""
+        """Detail of smoke that is carried from earlier frames: `[count, len(ages), tile * factor, ...]`.
+
+        Args:
+            frames: reads the simulation.
+            simulation: the simulation.
+            first: the first frame.
+            count: number of frames.
+            ages: how many frames ago the smoke is taken.
+            known: the most frames before a frame that are known; detail of older ones is 0.
+        """
         upper = [c + self.tile for c in self.corner]
         details = [
             frames.history(simulation, first + t, ages, known).detail(self.corner, upper, self.factor)
@@ -70,8 +78,9 @@ class AxisAlignedCrop:
 
 @dataclass(frozen=True)
 class AffineCrop:
-    """A patch around `centre` (in coarse cells), turned and scaled. Density stays at or above 0, where splines
-    swing below it."""
+    """A patch around `centre` (in coarse cells), rotated and scaled. Density is at least 0; splines may
+    undershoot it.
+    """
 
     centre: tuple[float, ...]
     tile: int
@@ -102,10 +111,9 @@ class AffineCrop:
 
 
 def window_means(field: np.ndarray, tile: int) -> np.ndarray:
-    """The mean of `field [*S]` over every window of `tile` cells along each axis: `[*(S - tile + 1)]`,
-    float64.
+    """The mean of `field [*S]` over every window of `tile` cells along each axis: `[*(S - tile + 1)]`, float64.
 
-    By running sums (Crow 1984), axis by axis: the cost does not grow with the window.
+    It uses running sums along each axis (Crow 1984), so the cost does not grow with the window.
     """
     total = field.astype(np.float64)
     for axis in range(field.ndim):

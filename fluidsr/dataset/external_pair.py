@@ -1,4 +1,4 @@
-"""A simulation that another program has computed: its two sides, frame by frame, on cells that fit."""
+"""A simulation of another program: its two sides, frame by frame, on cells that fit each other."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from fluidsr.frame import Frame
 from fluidsr.frame_grid import FrameGrid, around, on_grid
 from fluidsr.volumes.units import Taken
 
-FIELDS = ("density", "velocity", "temperature", "solid")  # of a foreign frame, those that are stored
-_ALIKE = 1e-3  # how much times and cell sizes that mean the same may differ
+# The fields of a frame of another program that are stored.
+FIELDS = ("density", "velocity", "temperature", "solid")
+_ALIKE = 1e-3  # relative difference up to which times and cell sizes are equal
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a simulation: `numbers` of its frames in ascending order, and `take`, which reads one of them.
+    """One side of a simulation.
 
-    `take(number)` gives what the file has of the fields of interest, density always; `unit` and `frame_rate` are
-    those of `volumes.read`; `label` is what the user calls it. `cell_size` (m) stands for the files' own. With
-    `at_corner` the files give positions of cells' lower corners where their format means centres. `box` knows a tight
-    box without reading the frame, None for one without smoke.
+    Attributes:
+        label: what the user calls it.
+        numbers: the numbers of its frames, ascending.
+        take: reads the frame with a number: the fields of interest in the file, always including density.
+        unit: unit of the velocity, as of `volumes.read`.
+        frame_rate: as of `volumes.read`.
+        cell_size: replaces the cell size of the files, m; None: as in the files.
+        at_corner: the files store positions of lower cell corners, although their format means centers.
+        box: gives the tight box of a frame without reading the frame; None for a frame without smoke.
     """
 
     label: str
@@ -38,7 +44,7 @@ class Side:
     box: Callable[[int], FrameGrid | None] | None = None
 
     def frame(self, number: int) -> tuple[Frame, bool]:
-        """The frame in m/s and with its time, and whether its box is only that of its smoke."""
+        """The frame with velocity in m/s and its time, and whether its box is only the box of its smoke."""
         taken = self.take(number)
         if self.cell_size is not None:
             taken = replace(taken, frame=taken.frame.replace(cell_size=self.cell_size))
@@ -50,7 +56,7 @@ class Side:
         return frame, taken.tight
 
     def tight_box(self, number: int) -> FrameGrid | None:
-        """The box of a frame whose box is only that of its smoke; None for one without any."""
+        """The box of a frame whose box is only the box of its smoke; None if the frame has no smoke."""
         if self.box is None:
             frame, _ = self.frame(number)
             return None if _is_empty(frame) else FrameGrid.of(frame)
@@ -62,10 +68,10 @@ class Side:
 
 @dataclass(frozen=True)
 class ExternalPair:
-    """A simulation to import: a fine side, and a coarse one or the `factor` to make it by.
+    """A simulation to import: a fine side, and a coarse side or the `factor` to compute it with.
 
-    `split` is chosen for it where it is None; with `still` a coarse side without velocity gets zeros. `source` says
-    in plain words where it is from: it is stored, and identifies simulations that a dataset already holds.
+    `split`: train, validation or test; None: chosen by name. `still`: a coarse side without velocity gets zeros.
+    `source`: the origin in plain values; it is stored, and identifies simulations that a dataset already contains.
     """
 
     fine: Side
@@ -78,9 +84,9 @@ class ExternalPair:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a simulation whose sides fit: its frames, its cells, its clock (s), its fields.
+    """The properties of a simulation whose sides fit: frames, grids, time step and start time (s), fields.
 
-    `left_out` are the numbers of frames at either end that one side alone has.
+    `left_out` are the numbers of frames at either end that only one side has.
     """
 
     coarse: Side | None
@@ -95,21 +101,21 @@ class Survey:
 
     @property
     def step(self) -> int:
-        """From one frame's number to the next."""
+        """The difference between the numbers of consecutive frames."""
         return self.numbers[1] - self.numbers[0] if len(self.numbers) > 1 else 1
 
 
 def survey(external: ExternalPair) -> Survey:
-    """Find out whether the two sides fit each other. Raises InputError with the reason where they do not."""
+    """Check whether the two sides fit each other. Raises InputError with the reason if they do not."""
     coarse_side, fine_side = external.coarse, external.fine
     numbers, left_out = _common(coarse_side, fine_side)
-    fine = _summarise(fine_side, numbers)
+    fine = _summarize(fine_side, numbers)
     if coarse_side is None:
         if external.factor not in FACTORS:
             raise InputError("factor", "it is not known without a coarse side", "give a factor of 2, 4 or 8")
         coarse, grids = fine, of_fine(fine.extent, external.factor)
     else:
-        coarse = _summarise(coarse_side, numbers)
+        coarse = _summarize(coarse_side, numbers)
         if factor := unplaced_factor(coarse.extent, fine.extent):
             size = coarse.extent.place.cell_size / factor
             fine_side = replace(fine_side, cell_size=size)
@@ -134,10 +140,10 @@ def survey(external: ExternalPair) -> Survey:
 
 
 def pair(surveyed: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
-    """The coarse frame (float32), and the fine fields as float16, both on `found.grids`.
+    """The coarse frame (float32), and the fine fields as float16, both on `surveyed.grids`.
 
-    Raises InputError where a frame lacks what others have, lies elsewhere, lasts longer or shorter, or holds a
-    number that is not finite or does not fit a half.
+    Raises InputError if a frame lacks a field that others have, has another position or duration, or holds a value
+    that is not finite or does not fit a half.
     """
     placed = _placed(surveyed, surveyed.fine, number, surveyed.grids.fine, surveyed.fine_fields)
     if surveyed.coarse is None:
@@ -159,7 +165,7 @@ def pair(surveyed: Survey, number: int) -> tuple[Frame, dict[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class _SideSummary:
-    """What the frames of a side have in common; `time` is that of the first."""
+    """The common properties of the frames of a side; `time` is the time of the first frame (s)."""
 
     extent: Extent
     fields: tuple[str, ...]
@@ -167,8 +173,11 @@ class _SideSummary:
     time: float
 
 
-def _summarise(side: Side, numbers: Sequence[int]) -> _SideSummary:
-    """A tight box may be another one in each frame, so all are asked; of other sequences the first and the last."""
+def _summarize(side: Side, numbers: Sequence[int]) -> _SideSummary:
+    """The common properties of frames `numbers` of a side.
+
+    A tight box may change from frame to frame, so all frames are checked; otherwise only the first and the last.
+    """
     first, tight = side.frame(numbers[0])
     boxes: dict[int, FrameGrid | None] = {numbers[0]: FrameGrid.of(first)}
     if tight:
@@ -189,7 +198,9 @@ def _summarise(side: Side, numbers: Sequence[int]) -> _SideSummary:
 
 
 def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Evenly spaced numbers of the frames that both sides have, and those at the ends that only one has."""
+    """The evenly spaced numbers of the frames that both sides have, and the numbers at the ends that only one
+    side has.
+    """
     numbers, alone = fine.numbers, set()
     if coarse is not None:
         numbers, alone = (
@@ -214,7 +225,7 @@ def _common(coarse: Side | None, fine: Side) -> tuple[tuple[int, ...], tuple[int
 
 
 def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: Sequence[str]) -> Frame:
-    """The frame on the cells of `place`, with the fields `wanted`."""
+    """The frame on the cells of `place`, with the fields `names`."""
     frame, tight = side.frame(number)
     location = _location(side, number)
     if tight and _is_empty(frame):
@@ -237,7 +248,10 @@ def _placed(surveyed: Survey, side: Side, number: int, place: FrameGrid, names: 
 
 
 def _cut(frame: Frame, place: FrameGrid, tolerance: int) -> Frame:
-    """`frame` without its cells beyond `place`: at each end at most the `most` that make no whole coarse one."""
+    """`frame` without its cells beyond `place`, if there are at most `tolerance` of them at each end.
+
+    Those cells do not fill a whole coarse cell.
+    """
     extent = FrameGrid.of(frame)
     before = [round((b - a) / frame.cell_size) for a, b in zip(extent.origin, place.origin, strict=True)]
     after = [round((a - b) / frame.cell_size) for a, b in zip(extent.end, place.end, strict=True)]
@@ -250,12 +264,12 @@ def _cut(frame: Frame, place: FrameGrid, tolerance: int) -> Frame:
 
 
 def _is_empty(frame: Frame) -> bool:
-    """Whether it stands for a file without an active voxel."""
+    """Whether the frame stands for a file without active voxels."""
     return set(frame.shape) == {1} and not frame.density.any()
 
 
 def _half(side: Side, number: int, name: str, values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # to infinity, which is refused below
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is refused below
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
         problem = f"{name} has values that are not finite, or beyond 65504, the most a half holds"

@@ -1,4 +1,4 @@
-"""What the sampler sees of a dataset's frames, decoded once and kept while there is room in a bounded cache."""
+"""The frames of a dataset as the sampler reads them, decoded once and kept in a bounded cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FrameCache:
-    """Keeps the arrays used last, at most `limit` bytes of them. Safe to use from several threads."""
+    """Keeps the most recently used arrays, at most `limit` bytes. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
@@ -26,12 +26,12 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array under `key`; made if it is missing, and kept where it fits. Treat it as read-only."""
+        """The array under `key`; if it is missing, `make` creates it, and it is kept if it fits. It is read-only."""
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)
                 return self._arrays[key]
-        array = make()  # outside the lock: decoding is slow; two threads may decode the same frame once
+        array = make()  # outside the lock, since decoding is slow; two threads may decode the same frame
         array.flags.writeable = False
         with self._lock:
             if key not in self._arrays and array.nbytes <= self.limit:
@@ -43,8 +43,10 @@ class FrameCache:
 
 
 class CachedFrames:
-    """Both sides of the frames of simulations, as they are and as `splines.coefficients`; at most `cache_bytes` of
-    them are kept. Safe to use from several threads; arrays are read-only. Raises DatasetError for damaged data.
+    """Both sides of the frames of simulations, as values and as `splines.coefficients`.
+
+    At most `cache_bytes` of them are kept. Thread-safe; the arrays are read-only. Raises DatasetError for damaged
+    data.
     """
 
     def __init__(self, cache_bytes: int) -> None:
@@ -65,13 +67,13 @@ class CachedFrames:
         return self._cache.get((recorded.path, index, "high"), lambda: recorded.fine_density(index))
 
     def history(self, simulation: PairedSimulation, index: int, ages: tuple[int, ...], known: int) -> History:
-        """The history of a frame, of smoke `ages` frames ago, where at most `known` frames before it are read."""
+        """The history of a frame: smoke from `ages` frames ago, using at most `known` frames before it."""
         import torch
 
         from fluidsr.models.history import History, trace_back
 
         frames = [
-            torch.tensor(self.coarse(simulation, index - age))  # a copy: the cache is read-only
+            torch.tensor(self.coarse(simulation, index - age))  # a copy, since the cache is read-only
             for age in range(min(max(ages), known, index) + 1)
         ]
 
@@ -83,7 +85,7 @@ class CachedFrames:
         return History.of(frames, ages, displacement=displacement)
 
     def coarse_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
-        """`[1 + d, *(S + 2 BORDER)]`: the splines of `low`."""
+        """The splines of `coarse`: `[1 + d, *(S + 2 BORDER)]`."""
 
         def make() -> np.ndarray:
             return np.stack([coefficients(field) for field in self.coarse(simulation, index)])
@@ -91,7 +93,7 @@ class CachedFrames:
         return self._cache.get((simulation.path, index, "low spline"), make)
 
     def fine_spline(self, simulation: PairedSimulation, index: int) -> np.ndarray:
-        """`[*(S * factor + 2 BORDER)]`: the spline of `high`, which is not kept beside it."""
+        """The spline of the fine density, which is not kept with it: `[*(S * factor + 2 BORDER)]`."""
         recorded, index = _recorded(simulation, index)
         return self._cache.get(
             (recorded.path, index, "high spline"), lambda: coefficients(recorded.fine_density(index))
@@ -99,8 +101,10 @@ class CachedFrames:
 
 
 def _recorded(simulation: PairedSimulation, index: int) -> tuple[PairedSimulation, int]:
-    """The one whose fine side it has, and the number of the frame there: that is kept once, whatever coarse side is
-    shown beside it."""
+    """The simulation whose fine side `simulation` has, and the frame's index there.
+
+    The fine side is thus kept once for all coarse sides.
+    """
     if isinstance(simulation, FineSide):
         return simulation.recorded, simulation.first + index
     return simulation, index

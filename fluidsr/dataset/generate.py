@@ -1,4 +1,4 @@
-"""Generating a dataset: which simulations are missing, who computes them, what happened."""
+"""Generating a dataset: find the missing simulations, compute them, and report."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """Names of the simulations that were written now, kept from earlier, that diverged (with the reason), and that
-    were there, damaged, and have been made again (with what was found); sentences for the user."""
+    """The result of `generate`, by names of simulations.
+
+    `written` now; `kept` from earlier; `failed`: diverged, with the reason; `damaged`: were damaged (with the
+    problem) and computed again. `notes`: sentences for the user. `seconds`: duration.
+    """
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -47,23 +50,30 @@ def generate(
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> GenerationReport:
-    """Make the dataset, or resume making it: `config` in the folder, or at the address of fsspec, `path`.
+    """Make a dataset, or resume making it.
 
-    The same configuration gives the same arrays on one kind of machine, however many `workers` (processes
-    here, of one thread each when there are several) or machines (`client`: a dask.distributed client whose
-    workers see `path`) there are. Complete simulations are kept, also when `simulations` is increased later;
-    in a folder each is read first, and one that is damaged is made again;
-    one that diverges is recorded with its seed, left out, and not tried again. Wavelet pairs need `turbulence_of`,
-    which makes the turbulence of a coarse simulation and can be pickled. `provenance` is stored with the data.
-    `on_progress(message, frames)` reports how many of the `simulations * frames` frames are newly
-    behind us; 0 while a simulation warms up, fewer than none when one is restarted, all at once for one that
-    was kept, failed, or computed by a client.
+    Args:
+        config: the dataset.
+        path: a folder, or an address of fsspec.
+        workers: number of local processes; if several, each has one thread.
+        client: a dask.distributed client whose workers can access `path`; None: local processes.
+        on_progress: called with a message and the number of frames that are newly done, of `simulations * frames`. It
+            is 0 while a simulation warms up, negative if one is restarted, and all frames at once for one that was
+            kept, failed, or computed by a client.
+        device: torch device of the solvers.
+        turbulence_of: makes the turbulence of a coarse simulation, for wavelet pairs; it must be picklable.
+        overwrite: replace a dataset of another configuration.
+        provenance: plain values that are stored with the data.
 
-    On return every simulation is complete or recorded as failed. Raises InputError where `path` holds
-    something else or a dataset of another configuration (unless `overwrite`), or cannot be written;
-    SceneError for a distribution that gives no sound scene; RunError where the disk is full, workers die or a
-    simulation fails for a reason outside of itself again and again, or another command is at work on `path`. What is
-    complete by then stays.
+    The same configuration gives the same arrays on one kind of machine, however many workers or machines there are.
+    Complete simulations are kept, also if `simulations` is increased later; in a folder they are read first, and
+    computed again if they are damaged. A simulation that diverges is recorded with its seed, left out, and not tried
+    again.
+
+    On return every simulation is complete or recorded as failed. Raises InputError if `path` holds something else or
+    a dataset of another configuration (unless `overwrite`), or cannot be written; SceneError for a distribution that
+    gives no valid scene; RunError if the disk is full, if workers die or a simulation fails repeatedly for an
+    external reason, or if another command is using `path`. Simulations that are complete by then are kept.
     """
     path = absolute(locate(path))
     if workers < 1:
@@ -77,7 +87,7 @@ def generate(
     if config.pairs == "wavelet" and turbulence_of is None:
         raise InputError("turbulence_of", "wavelet pairs have no turbulence without it", "give a function")
     started = time.monotonic()
-    # What is wrong with the distribution or the folder is found before anything is written.
+    # Errors in the distribution or the folder are raised before anything is written.
     scene_of(config, config.simulation_seed(0))
     existing_root(path)
     counter = _ProgressCounter(config, on_progress)
@@ -95,15 +105,16 @@ def generate(
         with contextlib.closing(_run(todo, workers, client, counter.step)) as outcomes:
             for outcome in outcomes:
                 counter.finish(outcome)
-        remove_partial(path)  # of workers that died
+        remove_partial(path)  # left by workers that died
     return GenerationReport(
         sorted(counter.written), counter.kept, counter.failed, damaged, notes, time.monotonic() - started
     )
 
 
 def _remove_damaged(path: Address, names: set[str]) -> dict[str, str]:
-    """Remove those of the simulations `names` in a folder that are damaged, and report what is wrong with each. At an
-    address, where reading all is dear, nothing is looked into.
+    """Remove the damaged ones of the simulations `names` in a folder; returns the problem of each.
+
+    Simulations at an address are not checked, since reading them all is expensive.
     """
     if isinstance(path, Remote):
         return {}
@@ -125,7 +136,7 @@ def _run(
 
 
 def _prepare(path: Address, config: DatasetConfig, overwrite: bool, provenance: dict[str, Any]) -> None:
-    """Make `path` a dataset of this configuration, with nothing unfinished in it."""
+    """Make `path` a dataset of this configuration, without unfinished simulations."""
     root = existing_root(path)
     if root is not None and overwrite:
         for name in simulation_names(path):
@@ -151,7 +162,7 @@ def _compare(path: Address, stored: dict[str, Any], config: DatasetConfig) -> No
 
 
 def _difference(key: str, stored: Any, requested: Any) -> str:
-    """Where two configurations part, down to the innermost key."""
+    """The innermost key in which two configurations differ, and its values."""
     if isinstance(stored, Mapping) and isinstance(requested, Mapping):
         for name in (*requested, *stored):
             if stored.get(name) != requested.get(name):
@@ -160,11 +171,11 @@ def _difference(key: str, stored: Any, requested: Any) -> str:
 
 
 class _ProgressCounter:
-    """Counts the frames behind us, and keeps the lists for the report."""
+    """Counts the frames that are done, and collects the lists of the report."""
 
     def __init__(self, config: DatasetConfig, on_progress: Callable[[str, int], None] | None) -> None:
         self._frames = config.frames
-        self._tell = on_progress or (lambda message, frames: None)
+        self._report = on_progress or (lambda message, frames: None)
         self._counts: dict[str, int] = {}
         self._closed: set[str] = set()
         self.written: list[str] = []
@@ -172,25 +183,25 @@ class _ProgressCounter:
         self.failed: dict[str, str] = {}
 
     def step(self, name: str, event: str) -> None:
-        """A frame of a simulation under way; late news of a closed one are ignored."""
+        """Count an event of a running simulation; late events of a finished one are ignored."""
         if name in self._closed:
             return
         if event == "warm-up":
-            self._tell(f"{name} warming up", 0)
+            self._report(f"{name} warming up", 0)
             return
         if event == "again":
-            self._tell(f"{name} is restarted", -self._counts.pop(name, 0))
+            self._report(f"{name} is restarted", -self._counts.pop(name, 0))
             return
         self._counts[name] = self._counts.get(name, 0) + 1
-        self._tell(f"{name} frame {self._counts[name]}", 1)
+        self._report(f"{name} frame {self._counts[name]}", 1)
 
     def keep(self, name: str) -> None:
-        """A simulation that was there already."""
+        """Count a simulation that already existed."""
         self.kept.append(name)
         self._close(name, "kept")
 
     def finish(self, outcome: Outcome) -> None:
-        """A simulation that has just been computed, or has failed."""
+        """Count a simulation that was just computed or has failed."""
         if outcome.failed is None:
             self.written.append(outcome.name)
         else:
@@ -199,4 +210,4 @@ class _ProgressCounter:
 
     def _close(self, name: str, event: str) -> None:
         self._closed.add(name)
-        self._tell(f"{name} {event}", self._frames - self._counts.get(name, 0))
+        self._report(f"{name} {event}", self._frames - self._counts.get(name, 0))

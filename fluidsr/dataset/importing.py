@@ -1,4 +1,4 @@
-"""Importing simulations of other programs into a dataset: which are there, which fit, what happened."""
+"""Importing simulations of other programs into a dataset: check which exist and which fit, write them, and report."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from fluidsr.dataset.writer import SimulationWriter, create_root, exclusive_lock
 from fluidsr.dataset.zarr_groups import existing_root, simulation_names
 from fluidsr.errors import DatasetError, InputError
 
-PAIRS = (
-    "imported"  # what the root says of its pairs; each simulation says whether its coarse side was filtered
-)
-_STILL = 1e-3  # coarse cells per frame; slower air is not useful for training
+# `pairs` in the attributes of the root; the attributes of a simulation say whether its coarse side was filtered.
+PAIRS = "imported"
+_STILL = 1e-3  # coarse cells per frame; slower air is useless for training
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Names of the simulations that were written now and kept from earlier; of those that do not fit the reason, by
-    what the user calls them; of those that were damaged, and made again, what was wrong with them."""
+    """The result of `import_simulations`.
+
+    `written` now and `kept` from earlier, by name; `failed`: the reason, by the user's label; `damaged`: by name,
+    what was wrong with a simulation that was imported again. `seconds`: duration.
+    """
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -42,7 +44,7 @@ class ImportReport:
 
 
 class _Unusable(Exception):
-    """The simulation cannot be used; the dataset is fine."""
+    """The simulation cannot be used; the dataset is not affected."""
 
 
 def import_simulations(
@@ -55,19 +57,25 @@ def import_simulations(
     on_progress: Callable[[str, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> ImportReport:
-    """Make, or add to, the dataset `path` from simulations that other programs computed.
+    """Make a dataset from simulations of other programs, or add to one.
 
-    A simulation that is there already (the same files of the fine side, and the same range of them) is kept; in a
-    folder it is read first, and made again under its name where it is damaged. The others get the next free names in
-    the order given, and, unless they say so themselves, the split of their name (`split_of`). One that does not fit,
-    or is damaged in its files, is left out and named in the report. `fine_fields` of the fine side are kept where the
-    files have them. `on_progress(message, frames)` reports how many frames are newly behind us; `on_note` takes
-    sentences for the user.
+    Args:
+        pairs: the simulations.
+        path: a folder, or an address of fsspec.
+        fine_fields: fields of the fine side that are kept if the files have them.
+        overwrite: replace an existing dataset.
+        provenance: plain values that are stored with the data.
+        on_progress: called with a message and the number of frames that are newly done.
+        on_note: called with sentences for the user.
 
-    On return every simulation of the report's `written` and `kept` is whole; what is complete when an error is raised
-    stays, and the same call resumes from there. Raises InputError where none of the simulations can be used, and
-    where `path` holds something else; DatasetError where it holds a dataset that cannot take them; RunError for a
-    full disk.
+    A simulation that the dataset already contains (the same files of the fine side, and the same range of frames) is
+    kept; in a folder it is read first, and imported again under its name if it is damaged. The others get the next
+    free names in the given order, and the split of their name (`split_of`) unless they state one. A simulation that
+    does not fit, or whose files are damaged, is left out and listed in the report.
+
+    On return every simulation in `written` and `kept` is complete. If an error is raised, complete simulations are
+    kept, and the same call resumes from there. Raises InputError if none of the simulations can be used, or `path`
+    holds something else; DatasetError if it holds a dataset that does not fit; RunError if the disk is full.
     """
     path, started = absolute(locate(path)), time.monotonic()
     unknown = [name for name in fine_fields if name not in FINE_FIELDS]
@@ -125,7 +133,7 @@ def import_simulations(
 
 
 class _ImportedSimulations:
-    """Which simulations the dataset at `path` holds, and what it takes."""
+    """The simulations in the dataset at `path`, and the properties that further simulations must have."""
 
     def __init__(self, path: Address, fine_fields: tuple[str, ...], provenance: dict[str, Any]) -> None:
         self.path, self.fine_fields, self._provenance = path, fine_fields, provenance
@@ -133,7 +141,7 @@ class _ImportedSimulations:
         self._sources: dict[str, dict[str, Any]] = {}
         simulations = Store.open(path).simulations() if self._root else []
         if self._root is None or (self._root.get("pairs") == PAIRS and not simulations):
-            self._root = None  # what has no simulation yet takes any
+            self._root = None  # a dataset without simulations accepts any
             return
         for key, value in (("pairs", PAIRS), ("fine_fields", list(fine_fields))):
             if self._root.get(key) != value:
@@ -144,9 +152,9 @@ class _ImportedSimulations:
         self._count()
 
     def name_of(self, external: ExternalPair) -> str | None:
-        """The name of the simulation with the files of `external`, if it is there.
+        """The name of the simulation with the files of `external`; None if there is none.
 
-        Raises DatasetError where it is there, but was imported otherwise.
+        Raises DatasetError if it was imported with other options.
         """
         for name, source in self._sources.items():
             if all(source.get(key) == external.source.get(key) for key in ("high", "frames")):
@@ -159,7 +167,9 @@ class _ImportedSimulations:
         return None
 
     def next_name(self, surveyed: Survey) -> str:
-        """A name for a further simulation; the first one makes the dataset. Raises _Unusable for another kind."""
+        """A name for another simulation; the first one creates the dataset. Raises _Unusable for another dimension or
+        factor.
+        """
         kind = {"dim": len(surveyed.grids.coarse.shape), "factor": surveyed.grids.factor}
         if self._root is None:
             shared = {"pairs": PAIRS, "fine_fields": list(self.fine_fields), "software": self._provenance}
@@ -172,18 +182,18 @@ class _ImportedSimulations:
         return next(name for name in names if name not in self._sources)
 
     def forget_if_empty(self) -> None:
-        """The simulation that made the dataset was none: the next one decides what it takes."""
+        """Remove the root if its first simulation failed, so that the next one decides dimension and factor."""
         if self._root is not None and not self._sources:
             remove(self.path / "zarr.json")
             self._root = None
 
     def drop(self, name: str) -> None:
-        """Remove a simulation; its name is free."""
+        """Remove a simulation; its name becomes free."""
         remove(self.path / name)
         del self._sources[name]
 
     def add(self, name: str, source: dict[str, Any]) -> None:
-        """Say that a simulation is complete."""
+        """Record that a simulation is complete."""
         self._sources[name] = source
         self._count()
 
@@ -201,7 +211,7 @@ def _import_one(
     report_progress: Callable[[str, int], None],
     note: Callable[[str], None],
 ) -> str:
-    """Write one simulation; returns its name. Raises _Unusable with the reason where it cannot be used."""
+    """Write one simulation; returns its name. Raises _Unusable with the reason if it cannot be used."""
     label = external.fine.label
     report_progress(f"{label}: looking", 0)
     try:

@@ -1,7 +1,7 @@
 """Checks that the two sides of an external pair match.
 
-Where their cells lie to one another: whole coarse cells, one box for both. And whether they show the same smoke:
-what a wrong pairing, scale or place betrays.
+They check the cells (whole coarse cells, the same box) and whether the two sides show the same smoke, which reveals a
+wrong pairing, scale or position.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from fluidsr.errors import InputError
 from fluidsr.frame_grid import FrameGrid
 
 FACTORS = (2, 4, 8)
-_WHOLE = 1e-3  # fine cells; how far from a whole number the distance of two boxes may be
-_ALIKE = 1e-4  # how much cell sizes that mean the same may differ
+_WHOLE = 1e-3  # fine cells; tolerance for a whole number of cells between two boxes
+_ALIKE = 1e-4  # relative difference up to which cell sizes are equal
 
 
 @dataclass(frozen=True)
 class Extent:
-    """The box of a whole sequence; `tight` says that it is only that of the smoke, with nothing beyond it."""
+    """The box of a whole sequence; with `tight` it is only the box of its smoke, with nothing beyond it."""
 
     place: FrameGrid
     tight: bool = False
@@ -38,19 +38,18 @@ class Grids:
 
     @classmethod
     def of(cls, shape: Sequence[int], size: float, origin: Sequence[float], factor: int) -> Grids:
-        """A box of `shape` coarse cells of `size` m, its lower corner at `origin`."""
+        """A box of `shape` coarse cells of edge `size` (m), with its lower corner at `origin` (m)."""
         coarse = FrameGrid(tuple(shape), size, tuple(origin))
         return cls(coarse, FrameGrid(tuple(n * factor for n in shape), size / factor, coarse.origin), factor)
 
 
 def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
-    """The box of two sequences, in whole coarse cells.
+    """The common box of two sequences, in whole coarse cells.
 
-    Where both boxes are known it is what they have in common; they may differ by less than a coarse cell at each end,
-    as those of one domain do whose edges are rounded to whole cells of either size. A box that is merely that of the
-    smoke is filled up, with empty cells around it, to what both boxes cover together. Raises InputError where the
-    cell sizes are not 2, 4 or 8 apart, where the fine cells do not divide the coarse ones, and where known boxes
-    differ.
+    If both boxes are known, it is their intersection; they may differ by less than a coarse cell at each end, as the
+    boxes of one domain do if its edges are rounded to whole cells of each size. If a box is only the box of the
+    smoke, it is the union of both boxes, filled with empty cells. Raises InputError if the cell sizes do not differ
+    by a factor of 2, 4 or 8, if the fine cells do not divide the coarse ones, and if known boxes differ.
     """
     coarse, fine = coarse_extent.place, fine_extent.place
     if len(coarse.shape) != len(fine.shape):
@@ -83,11 +82,11 @@ def of_both(coarse_extent: Extent, fine_extent: Extent) -> Grids:
 
 
 def of_fine(fine: Extent, factor: int) -> Grids:
-    """Whole coarse cells for a fine sequence that has no coarse side.
+    """Whole coarse cells for a fine sequence without a coarse side.
 
-    A known box is cut at its upper ends where they are not multiples of `factor` (empty cells there would look like
-    an edge of the smoke); a box that is only that of the smoke gets a coarse cell of air around it, and whatever
-    else makes it whole. Raises InputError where nothing would be left.
+    A known box is cut at its upper ends if they are not multiples of `factor` (empty cells would look like an edge of
+    the smoke). A box that is only the box of the smoke gets one coarse cell of air around it, and is rounded up to
+    whole cells. Raises InputError if nothing would be left.
     """
     place = fine.place
     if fine.tight:
@@ -101,8 +100,11 @@ def of_fine(fine: Extent, factor: int) -> Grids:
 
 
 def unplaced_factor(coarse: Extent, fine: Extent) -> int | None:
-    """The factor of two sequences that both claim the same cells, as formats without a cell size do: from their
-    shapes. None where they do not, or where the shapes give none."""
+    """The factor of two sequences that state the same cell size and origin, from their shapes.
+
+    Formats without a cell size give such frames. None if cell sizes or origins differ, or if the shapes give no
+    factor.
+    """
     a, b = coarse.place, fine.place
     if coarse.tight or fine.tight or a.cell_size != b.cell_size or a.origin != b.origin:
         return None
@@ -129,21 +131,20 @@ def _extent_text(place: FrameGrid) -> str:
     return " x ".join(f"{a:.6g}..{b:.6g}" for a, b in corners) + " m"
 
 
-_LEAST_CORRELATION = (
-    0.5  # coupled coarse simulations were seen at 0.9 and more, sides of two scenes below 0.3
-)
+# Measured: 0.9 and more for coupled coarse simulations, below 0.3 for the sides of two different scenes.
+_LEAST_CORRELATION = 0.5
 _SAME_AMOUNT = 1.5
 
 
 class DensityComparison:
-    """Compares coarse densities with fine ones, averaged over the coarse cells, frame by frame."""
+    """Compares coarse densities with fine densities averaged over the coarse cells, frame by frame."""
 
     def __init__(self, factor: int) -> None:
         self._factor = factor
-        self._sums = np.zeros(6)  # of 1, a, b, a², b², ab
+        self._sums = np.zeros(6)  # sums of 1, a, b, a², b², ab
 
     def add(self, coarse: np.ndarray, fine: np.ndarray) -> None:
-        """Count a frame: `low [*S]` and `high [*(S * factor)]`."""
+        """Count a frame: `coarse [*S]` and `fine [*(S * factor)]`."""
         blocks: list[int] = []
         for n in coarse.shape:
             blocks += [n, self._factor]
@@ -157,18 +158,20 @@ class DensityComparison:
 
     @property
     def correlation(self) -> float:
-        """Of both densities, over all cells and frames; 0 where one of them is the same everywhere."""
+        """The correlation of both densities over all cells and frames; 0 if one of them is constant."""
         n, a, b, aa, bb, ab = self._sums
         spread = (aa - a * a / n) * (bb - b * b / n)
         return float((ab - a * b / n) / np.sqrt(spread)) if spread > 0 else 0.0
 
     @property
     def amount(self) -> float:
-        """Smoke of the coarse side over that of the fine one."""
+        """The total smoke of the coarse side divided by the total of the fine side; infinite if the fine side has
+        none.
+        """
         return float(self._sums[1] / self._sums[2]) if self._sums[2] > 0 else np.inf
 
     def doubt(self) -> str | None:
-        """A sentence for the user where the sides hardly match."""
+        """A sentence for the user if the sides hardly match; None otherwise."""
         if self.correlation < _LEAST_CORRELATION:
             by = f"{self.correlation:.2f}"
             return f"its sides show different smoke (they correlate by {by}): do they belong together?"

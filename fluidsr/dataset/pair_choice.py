@@ -1,4 +1,4 @@
-"""Few-shot training: which frames of a dataset are trained on, and which are held out."""
+"""Few-shot training: which frames of a dataset are used for training, and which are held out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fluidsr.dataset.source import DataSource, PairedSimulation
 from fluidsr.dataset.store import ConcatStore, Store
 from fluidsr.errors import InputError
 
-_HELD_OUT = 3  # of a single simulation's frames, and of simulations without a split, one in this many
-_LEAST = 2  # frames held out: two in a row show the change from frame to frame
+_HELD_OUT = 3  # one in this many is held out: of one simulation's frames, or of simulations without a split
+_LEAST = 2  # fewest frames held out: two in a row show the change from frame to frame
 
 
 @dataclass(frozen=True)
 class PairChoice:
-    """Frames by their simulation's path: `training` the numbers of those that are trained on, `held_out` those that
-    are not.
+    """Frames for training and frames held out, by the path of their simulation.
 
-    With `neighbours`, the frames before and after each training frame are trained on, too; none is held out. `by_time`:
-    there is one simulation, and its last frames are held out.
+    `training`: indices of the training frames. `held_out`: ranges of the other frames. `neighbours`: the frames
+    before and after each training frame are also used for training, and are never held out. `by_time`: there is only
+    one simulation, and its last frames are held out.
     """
 
     training: Mapping[Address, tuple[int, ...]]
@@ -31,18 +31,20 @@ class PairChoice:
 
     @property
     def count(self) -> int:
-        """How many frames are trained on, neighbours not counted."""
+        """The number of training frames, without neighbors."""
         return sum(len(frames) for frames in self.training.values())
 
     @property
     def held_out_middles(self) -> dict[Address, tuple[int, ...]]:
-        """The frames held out, with `neighbours` those that have both; simulations without any are left out."""
+        """The frames held out; with `neighbours` only those that have both neighbors. Simulations without any are left
+        out.
+        """
         reach = int(self.neighbours)
         middles = {path: tuple(span[reach : len(span) - reach]) for path, span in self.held_out.items()}
         return {path: frames for path, frames in middles.items() if frames}
 
     def about(self) -> dict[str, Any]:
-        """What a card says about it."""
+        """The choice as plain values, for a model card."""
         return {
             "pairs": self.count,
             "with_neighbours": self.neighbours,
@@ -52,8 +54,8 @@ class PairChoice:
         }
 
     def sentence(self) -> str:
-        """The same for the user."""
-        each = ", each with the frames before and after it" if self.neighbours else ""
+        """The choice as a sentence for the user."""
+        with_neighbours = ", each with the frames before and after it" if self.neighbours else ""
         spans = [
             f"frames {span.start} to {span.stop - 1} of {path.name}" for path, span in self.held_out.items()
         ]
@@ -64,17 +66,17 @@ class PairChoice:
                 ", counted from 0 (by time: there is one simulation, and later frames of it are easier than"
                 " other smoke)"
             )
-        return f"trained on {self.count} frame pairs{each}; held out: {held_out}"
+        return f"trained on {self.count} frame pairs{with_neighbours}; held out: {held_out}"
 
 
 def choose_pairs(
     store: Store | DataSource | ConcatStore, count: int | None, *, neighbours: bool
 ) -> PairChoice:
-    """`count` frames of the training simulations, spread evenly over all of them; None: all.
+    """Choose `count` frames of the training simulations, spread evenly over all of them; None: all frames.
 
-    Those for validation are held out whole; where there are none, every third simulation; of a single one its last
-    third of frames. Simulations for tests are left alone. Frames are numbered from 0, as in the dataset. Raises
-    InputError where there are fewer frames than that.
+    The simulations for validation are held out; if there are none, every third simulation is; if there is only one,
+    the last third of its frames. Simulations for testing are not used. Frames are numbered from 0, as in the dataset.
+    Raises InputError if there are fewer than `count` frames.
     """
     training, held_out = list(store.simulations("train")), list(store.simulations("validation"))
     if not training:
@@ -94,11 +96,15 @@ def choose_pairs(
     reach = int(neighbours)
     candidates = [(s, index) for s, span in spans for index in span[reach : max(reach, len(span) - reach)]]
     if len(candidates) < (count or 1):
-        each = " with a frame before and after" if neighbours else ""
+        with_neighbours = " with a frame before and after" if neighbours else ""
         if not candidates:
-            problem = f"has no frame pairs{each} left to train on, because some frames are held out"
+            problem = (
+                f"has no frame pairs{with_neighbours} left to train on, because some frames are held out"
+            )
             raise InputError(str(store), problem, "give more frames or simulations")
-        problem = f"has {len(candidates)} frame pairs{each} to train on, and {count} were requested"
+        problem = (
+            f"has {len(candidates)} frame pairs{with_neighbours} to train on, and {count} were requested"
+        )
         raise InputError(str(store), problem, "request fewer `pairs`, or give more frames")
     return PairChoice(_by_simulation(evenly(candidates, count or len(candidates))), kept, neighbours, by_time)
 
@@ -106,7 +112,7 @@ def choose_pairs(
 def evenly(
     candidates: Sequence[tuple[PairedSimulation, int]], count: int
 ) -> list[tuple[PairedSimulation, int]]:
-    """`count` of the candidates, at the middles of as many equal shares of them."""
+    """`count` of the candidates: the middle of each of `count` equal parts of the list."""
     return [candidates[(2 * n + 1) * len(candidates) // (2 * count)] for n in range(count)]
 
 

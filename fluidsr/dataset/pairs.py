@@ -1,5 +1,7 @@
-"""The two sides of a pair, frame by frame: a fine simulation, or fine smoke made from a coarse one, and the coarse
-side made from it or simulated beside it. Earlier frames are not kept.
+"""The two sides of a pair, frame by frame.
+
+The fine side is a fine simulation, or fine smoke made from a coarse one. The coarse side is computed from it or
+simulated beside it. Earlier frames are not kept.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from fluidsr.scenes.upscale import WaveletUpscale
 
 
 class Pair(NamedTuple):
-    """A frame of each side, and for closure pairs the state that the coarse one should have reached; NumPy float32,
-    velocity in m/s."""
+    """A frame of each side; for closure pairs also the state that the coarse frame should have reached.
+
+    NumPy float32, velocity in m/s.
+    """
 
     coarse: Frame
     fine: Frame
@@ -26,7 +30,7 @@ class Pair(NamedTuple):
 
 
 class _FineSimulation:
-    """The fine side of a pair, which its first frames warm up."""
+    """The fine side of a pair. Its first frames are a warm-up."""
 
     def __init__(self, drawn: RandomScene, factor: int, device: str) -> None:
         self._scene, self._factor, self._device = drawn.scene, factor, device
@@ -42,26 +46,28 @@ class _FineSimulation:
 
 
 class FilteredPair(_FineSimulation):
-    """The coarse side is the fine one, filtered and sampled (tempoGAN, 3.4.1): `models.resample.downsample`
-    of density, temperature and velocity, the velocity still in m/s."""
+    """Pairs whose coarse side is the fine side, filtered and sampled (tempoGAN, 3.4.1).
+
+    `models.resample.downsample` is applied to density, temperature and velocity; velocity stays in m/s.
+    """
 
     def advance(self) -> Pair:
-        """Advance by one frame."""
+        """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
         return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
-        """Nothing further to record."""
+        """Further attributes to record: none."""
         return {}
 
 
 class CoupledPair(_FineSimulation):
-    """The coarse side is a coarse simulation of the same scene, as a model gets it in use.
+    """Pairs whose coarse side is a coarse simulation of the same scene, as a model reads it in use.
 
-    On its own it would soon diverge from the fine one, so every `period` frames it is set to the fine state
-    (`coarse_state`): density and temperature filtered as above, velocity by the fluxes through each coarse face. That
-    keeps it divergence-free except beside solids, where the coarse solver projects it. The synchronised frame is
-    recorded afterwards, so the recorded coarse frames have run alone for 0 to `period` - 1 frames.
+    Left alone it would soon diverge from the fine one, so every `period` frames it is set to the fine state
+    (`coarse_state`): density and temperature filtered as in FilteredPair, velocity by the fluxes through each coarse
+    face. That velocity is divergence-free except beside solids, where the coarse solver projects it. The synchronized
+    frame is then recorded, so the recorded coarse frames have run alone for 0 to `period` - 1 frames.
     """
 
     def __init__(self, drawn: RandomScene, factor: int, device: str, period: int) -> None:
@@ -80,7 +86,7 @@ class CoupledPair(_FineSimulation):
         self._coarse = continued(self._coarse, self._coarse_scene, self._device)
 
     def advance(self) -> Pair:
-        """Advance by one frame."""
+        """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
         self._count += 1
         if self._count % self._period == 0:
@@ -92,14 +98,14 @@ class CoupledPair(_FineSimulation):
         return Pair(coarse.numpy(), fine.numpy())
 
     def notes(self) -> dict[str, Any]:
-        """The period of the synchronisation, in frames."""
+        """The number of frames between synchronizations."""
         return {"synchronised_every": self._period}
 
 
 class ClosurePair(_FineSimulation):
-    """What a coarse simulation loses against the fine one: the pairs that a corrector of coarse runs learns from.
+    """Pairs for training a corrector of coarse runs: the difference between a coarse simulation and the fine one.
 
-    The coarse side runs alone for `period` frames, from the fine state on coarse cells (`coarse_state`); then it is
+    The coarse side runs alone for `period` frames from the fine state on coarse cells (`coarse_state`); then it is
     set to that state again. The reference is the fine state on coarse cells, which the coarse simulation should have
     reached. Only the fine side warms up.
     """
@@ -112,12 +118,12 @@ class ClosurePair(_FineSimulation):
         self._period, self._count = period, 0
 
     def end_warm_up(self) -> None:
-        """Continue with the scene that is recorded, the coarse side from the fine state."""
+        """Continue with the scene that is recorded; the coarse side starts from the fine state."""
         super().end_warm_up()
         self._coarse.adopt(coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds)
 
     def advance(self) -> Pair:
-        """Advance by one frame, after `end_warm_up`."""
+        """Advance by one frame, after `end_warm_up`, and return it. Raises SolverError if a solve fails."""
         fine = next_frame(self._fine, self._scene)
         state, seconds = coarse_state(self._fine, self._factor), self._coarse_scene.frame_seconds
         self._reference.adopt(state, seconds)
@@ -129,7 +135,7 @@ class ClosurePair(_FineSimulation):
         return Pair(coarse.numpy(), fine.numpy(), reference.numpy())
 
     def notes(self) -> dict[str, Any]:
-        """The period of the synchronisation, in frames."""
+        """The number of frames between synchronizations."""
         return {"synchronised_every": self._period}
 
 
@@ -142,14 +148,16 @@ class Turbulence(Protocol):
     def restore(self, state: Mapping[str, torch.Tensor]) -> None: ...
 
 
-# Of a coarse solver, its scene and its first frame. A function of a module, so that it can be sent to workers.
+# Its arguments are a coarse solver, its scene and its first frame, and the settings. It must be a function of a module,
+# so that it can be sent to workers.
 TurbulenceOf = Callable[[Any, Any, Frame, WaveletUpscale], Turbulence]
 
 
 class WaveletPair:
-    """The fine side is the smoke of a coarse simulation with wavelet turbulence, density and velocity; the coarse side
-    is the fine one, filtered (tempoGAN's thesis, 3.5.3). There is no fine simulation: a network learns the detail of
-    the turbulence from single frames.
+    """Pairs whose fine side is the smoke of a coarse simulation with wavelet turbulence (density and velocity).
+
+    The coarse side is the fine one, filtered (tempoGAN's thesis, 3.5.3). There is no fine simulation: a network
+    learns the detail of the turbulence from single frames.
     """
 
     def __init__(
@@ -181,7 +189,7 @@ class WaveletPair:
         self._turbulence.restore(state)
 
     def advance(self) -> Pair:
-        """Advance by one frame."""
+        """Advance by one frame, and return it. Raises SolverError if a solve fails."""
         self.warm_up()
         fine = self._turbulence.frame(self._frame, ("velocity",))
         return Pair(filtered(fine, self._factor).numpy(), fine.numpy())
@@ -192,9 +200,9 @@ class WaveletPair:
 
 
 def filtered(fine: Frame, factor: int) -> Frame:
-    """The fine frame (torch) on cells `factor` times larger; all of its fields, velocity in m/s.
+    """All fields of the fine frame (torch) on cells `factor` times larger, velocity in m/s.
 
-    `solid` is the share of the coarse cell that is solid; the other fields are weighted by a Gaussian.
+    `solid` is the solid fraction of the coarse cell; the other fields are weighted by a Gaussian.
     """
     fields = {}
     for name, values in fine.fields().items():
@@ -205,19 +213,20 @@ def filtered(fine: Frame, factor: int) -> Frame:
 
 
 def block_means(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Of `x [B, C, *S]`: the mean over each block of `factor` cells along every axis."""
+    """The mean of `x [B, C, *S]` over each block of `factor` cells along every axis: `[B, C, *(S / factor)]`."""
     for axis in range(2, x.dim()):
         x = x.unflatten(axis, (-1, factor)).mean(axis + 1)
     return x
 
 
 def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
-    """The state of a fine solver for one with cells `factor` times larger, as `Solver.adopt` takes it.
+    """The state of a fine solver on cells `factor` times larger, as `Solver.adopt` takes it.
 
-    Density and, where there is any, temperature by `models.resample.downsample`. Velocity: the mean over the open
-    parts of the `factor^(d-1)` fine faces that make up each coarse face, so that with their open share it carries
-    the sum of their fluxes, and a coarse cell the net flux of its fine cells; where all of them are closed, the
-    mean over the solid's. The projection corrects only the differences between a solid on the two grids.
+    Density and, if present, temperature are downsampled by `models.resample.downsample`. The velocity of a coarse
+    face is the mean over the open parts of its `factor^(d-1)` fine faces. With the open fraction of the coarse face
+    it thus carries the sum of their fluxes, and a coarse cell has the net flux of its fine cells. If all fine faces
+    are closed, it is the mean of the solid's velocity. The projection then corrects only the differences between a
+    solid on the two grids.
     """
     grid, state = solver.setup.grid, solver.state()
     coarse = {"time": state["time"]}
@@ -235,7 +244,7 @@ def coarse_state(solver: Any, factor: int) -> dict[str, torch.Tensor]:
 
 
 def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
-    """Of values on the fine faces normal to `axis`: their mean over each face of cells `factor` times larger."""
+    """The mean of values on the fine faces normal to `axis` over each face of cells `factor` times larger."""
     for other in range(faces.dim()):
         if other == axis:
             faces = faces[(slice(None),) * other + (slice(None, None, factor),)]
@@ -245,13 +254,13 @@ def face_means(faces: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
 
 
 def continued(solver: Any, scene: Any, device: str) -> Any:
-    """A solver of `scene` in the state of another of the same grid."""
+    """A solver of `scene` that continues from the state of `solver`, which has the same grid."""
     continuing = build(scene, device)
     continuing.restore(solver.state())
     return continuing
 
 
 def next_frame(solver: Any, scene: Any) -> Frame:
-    """Advance by one frame of `scene`, and return it; torch, velocity in m/s."""
+    """Advance by one frame of `scene`, and return it; torch, velocity in m/s. Raises SolverError if a solve fails."""
     solver.advance(scene.frame_seconds)
     return frame_of(solver, scene, scene.frame_seconds)

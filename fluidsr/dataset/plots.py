@@ -1,6 +1,6 @@
-"""Pictures of a dataset: what its simulations have drawn (one column a quantity, one row a simulation), and pairs.
+"""Plots of a dataset: the distribution of the quantities that its simulations drew, and some pairs.
 
-Drawn without a display, as PNG bytes.
+They are drawn without a display, as PNG bytes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WORDS = ("kind", "boundary", "frame rate")
 
 
 def marginals(store: Store) -> dict[str, list[Any]]:
-    """Per quantity the values of all simulations, words as str, numbers as float; quantities that a simulation
-    says nothing of are left out of its row, and those that none has are left out.
+    """The values of each quantity over all simulations: words as str, numbers as float.
 
-    Speeds of air (the fastest, and the root mean square in smoke) have a value for each frame, in coarse cells per
+    A quantity that a simulation does not state has no value for it; quantities without any values are left out.
+    Speeds of air (the fastest, and the root mean square in smoke) have one value per frame, in coarse cells per
     frame.
     """
     columns: dict[str, list[Any]] = {}
@@ -34,7 +34,7 @@ def marginals(store: Store) -> dict[str, list[Any]]:
 
 
 def table(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Counts of words; least, median and most of numbers."""
+    """A summary of `marginals`: the counts of words; the least, median and largest number."""
     summary: dict[str, Any] = {}
     for name, values in columns.items():
         if name in WORDS:
@@ -66,7 +66,7 @@ def _row(simulation: Simulation) -> dict[str, Any]:
 
 
 def _of_scene(attrs: dict[str, Any], simulation: Simulation) -> dict[str, Any]:
-    """From the scene that was recorded; nothing for simulations from elsewhere."""
+    """Quantities of the recorded scene; empty for imported simulations."""
     if not isinstance(attrs.get("scene"), str):
         return {}
     scene = yaml.safe_load(attrs["scene"])
@@ -91,11 +91,11 @@ def _round(value: float) -> float:
 
 
 _ACROSS = 4
-_EACH = 3  # pairs shown of a split
+_PER_SPLIT = 3  # pairs shown of each split
 
 
 def plot_marginals(columns: dict[str, list[Any]]) -> bytes:
-    """A panel for each quantity of `marginals`: bars for words, histograms for numbers."""
+    """One panel for each quantity of `marginals`, as PNG: bars for words, histograms for numbers."""
     from matplotlib.figure import Figure
 
     rows = -(-len(columns) // _ACROSS)
@@ -119,13 +119,13 @@ def plot_marginals(columns: dict[str, list[Any]]) -> bytes:
 
 
 def plot_pairs(store: Store) -> bytes | None:
-    """The middle frame of a few simulations of each split, coarse above fine; 3-D ones as the mean along z.
+    """The middle frame of a few simulations of each split, as PNG, coarse above fine; in 3-D the mean along z.
 
-    None where there are no simulations. Raises DatasetError where a frame is damaged.
+    None if there are no simulations. Raises DatasetError if a frame is damaged.
     """
     from matplotlib.figure import Figure
 
-    splits = [(name, store.simulations(name)[:_EACH]) for name in ("train", "validation", "test")]
+    splits = [(name, store.simulations(name)[:_PER_SPLIT]) for name in ("train", "validation", "test")]
     selected = [(name, simulation) for name, simulations in splits for simulation in simulations]
     if not selected:
         return None

@@ -23,15 +23,18 @@ from fluidsr.errors import DatasetError, InputError
 from fluidsr.models.batch import PatchBatch
 
 AUGMENTATIONS = ("none", "symmetries", "affine")
-_SHORT_HISTORY = 1 / 3  # share of patches that lack some of their history
+_SHORT_HISTORY = 1 / 3  # fraction of patches that lack some of their history
 _ATTEMPTS = 16  # frames tried for a patch before the densest position found is taken
 
 
 @dataclass
 class SamplerStatistics:
-    """Counts over the batches that were returned: patches; draws rejected as too empty; patches at the densest position
-    found because none was dense enough; and, with augmentation `affine`, patches that got a symmetry instead because
-    no rotated patch fits into the data."""
+    """Counts over the batches that were returned.
+
+    `patches`: patches. `rejected`: draws that were not dense enough. `fallbacks`: patches at the densest position
+    found, because none was dense enough. `unturned`: with augmentation `affine`, patches that got a symmetry instead,
+    because no rotated patch fits into the data.
+    """
 
     patches: int = 0
     rejected: int = 0
@@ -54,44 +57,51 @@ class _Patch:
 
 
 class _Frames:
-    """The possible first frames of samples: `firsts` of each of the `simulations`."""
+    """The possible first frames of samples: `firsts[i]` for each of the `simulations`."""
 
     def __init__(self, simulations: Sequence[PairedSimulation], firsts: Sequence[Sequence[int]]) -> None:
         self._simulations, self._firsts = simulations, firsts
         self._starts = list(itertools.accumulate(map(len, firsts), initial=0))
 
     def draw(self, rng: np.random.Generator) -> tuple[PairedSimulation, int]:
-        """A simulation and the first frame of a sample, all equally likely."""
+        """A simulation and the first frame of a sample, drawn uniformly."""
         number = int(rng.integers(self._starts[-1]))
         index = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._simulations[index], self._firsts[index][number - self._starts[index]]
 
 
 class PatchSampler(IterableDataset[PatchBatch]):
-    """Draws batches of patch pairs from the simulations of one split; or, where `middles` is given, from the frames
-    that it names by their simulation's path, whatever the split (the middle ones of samples of three frames).
+    """Draws batches of patch pairs from the simulations of one split.
 
-    `tile` is the patch's edge in coarse cells, `batch` the number of patches, `frames` the count of
-    consecutive frames of each (1 or 3 where `middles` is given). A patch's coarse density (of its middle frame) has a
-    mean of at least `minimum_density`: frames are drawn until one has such places, one of which is drawn; after 16
-    rejected draws the densest place found is taken. `augment`: `symmetries` turns each patch by a random exact symmetry
-    of the grid (`augment.Symmetry`), `affine` turns and scales it at random (`affine.Affine`), `none` leaves it as it
-    is.
+    Args:
+        store: the dataset or data source.
+        split: train, validation or test; not used if `middles` is given.
+        tile: edge of a patch, in coarse cells.
+        batch: patches in a batch.
+        frames: consecutive frames of a patch (1 or 3 if `middles` is given).
+        augment: `symmetries`: a random exact symmetry of the grid (`augmentation.Symmetry`); `affine`: a random
+            rotation and scale (`augmentation.Affine`); `none`.
+        seed: seed of all draws.
+        minimum_density: least mean coarse density of a patch, in its middle frame. Frames are drawn until one has
+            such positions, and one of these is drawn; after 16 rejected draws the densest position found is used.
+        filtered: fraction of patches whose coarse side is the fine state on coarse cells, which closure pairs
+            contain.
+        reached: runs for `reached_share` (`coarse_sides.reached_runs`).
+        reached_share: fraction of patches from `reached`; must be 0 with `middles`.
+        density_scale: range of a log-uniform factor on the density of both sides.
+        history: how many frames ago smoke is taken and carried to each frame (`models.history`). A third of the
+            patches lack some of it, as the first frames of a sequence do. It needs whole cells, so not `affine`.
+        middles: draw only from these frames (the middle ones, if `frames` is 3), by path of the simulation, whatever
+            the split.
+        cache_bytes: memory for decoded frames.
+        workers: threads that prepare the batches of the next steps; 0: none. Resampling and decoding run outside of
+            Python's lock, and threads share the cache.
 
-    Of a share `filtered` of the patches the coarse side is the fine state on coarse cells (closure pairs hold it). A
-    share `reached_share` comes from the runs `reached` (`coarse_sides.reached_runs`), which do not go with `middles`.
-    The density of each patch, on both sides, is multiplied by a factor from `density_scale`, log-uniform.
-
-    `history` names the frames ago from which smoke is carried to each frame of a patch (`models.history`); a third of
-    the patches go without some of it, as the first frames of a sequence do. It takes whole cells: not `affine`.
-
-    `batch(step)` depends on `seed`, `step` and the data only, so training resumes by counting. Decoded
-    frames are kept in at most `cache_bytes` of memory, and the batches of the next steps are prepared by
-    `workers` threads (0: none is prepared; resampling and decoding run outside of Python's lock, and threads
-    share the cache, which processes could not). Iterated over, it gives the batches 0, 1, 2, ... without end, also
-    through `torch.utils.data.DataLoader(sampler, batch_size=None)`, whose workers divide them. Simulations
-    smaller than a patch are left out (`.skipped`). Raises InputError for invalid values, DatasetError where the
-    split has no simulations or its data are damaged. Close it, or use it as a context manager.
+    `batch(step)` depends only on `seed`, `step` and the data, so training resumes by counting. As an iterable it
+    gives the batches 0, 1, 2, ... without end, also through `torch.utils.data.DataLoader(sampler, batch_size=None)`,
+    whose workers divide them. Simulations smaller than a patch are left out (`.skipped`). Raises InputError for
+    invalid values, DatasetError if the split has no simulations or its data are damaged. Close it, or use it as a
+    context manager.
     """
 
     def __init__(
@@ -140,7 +150,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
             for s in self._simulations
         ]
         self._frames = _Frames(self._simulations, firsts)
-        # Kinds of coarse sides other than the recorded one, each below its bound of a number drawn from [0, 1).
+        # Kinds of coarse sides other than the recorded one. For a number drawn from [0, 1), the first kind counts whose
+        # bound is higher.
         self._kinds: list[tuple[float, _Frames]] = []
         if filtered > 0:
             sides = [FilteredSide(s) for s in self._simulations]
@@ -154,9 +165,9 @@ class PatchSampler(IterableDataset[PatchBatch]):
         self._latest: int | None = None
 
     def batch(self, step: int) -> PatchBatch:
-        """The batch of training step `step`."""
+        """The batch of training step `step`. Raises DatasetError for damaged data."""
         ready = self._ahead.pop(step, None)
-        # In data-parallel training each process skips the steps of the others: expect the same stride again.
+        # In data-parallel training a process skips the steps of the others: assume that the stride stays the same.
         stride = 1 if self._latest is None else max(1, step - self._latest)
         self._latest = step
         if self._executor is not None:
@@ -174,7 +185,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         worker = get_worker_info()
         if worker is None:
             yield from map(self.batch, itertools.count())
-        else:  # in another process, which has no threads of ours
+        else:  # in a worker process, which does not have the threads
             yield from (self._make(step)[0] for step in itertools.count(worker.id, worker.num_workers))
 
     def close(self) -> None:
@@ -221,7 +232,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
         return batch, counts
 
     def _known(self, rng: np.random.Generator) -> int:
-        """The number of frames before a frame that may be read."""
+        """The number of frames before a frame that may be used."""
         longest = max(self.history)
         return longest if rng.random() < 1 - _SHORT_HISTORY else int(rng.integers(longest))
 
@@ -241,7 +252,7 @@ class PatchSampler(IterableDataset[PatchBatch]):
             chosen = int(dense[rng.integers(len(dense))]) if len(dense) else int(flat.argmax())
             patch = _Patch(simulation, first, self._crop(rng, simulation, chosen, means.shape, counts))
             density = float(flat[chosen])
-            if isinstance(patch.crop, AffineCrop):  # which reads beyond the window
+            if isinstance(patch.crop, AffineCrop):  # it extends beyond the window
                 density = patch.crop.density(self._frames_cache, simulation, middle)
             if density >= self.minimum_density:
                 return patch
@@ -268,8 +279,8 @@ class PatchSampler(IterableDataset[PatchBatch]):
                 reach = affine.reach(self.tile)
                 near = np.array(corner) + self.tile / 2 + rng.uniform(-0.5, 0.5, self.dim)
                 upper = np.maximum(np.array(simulation.coarse_shape) - reach, reach)
-                centre = np.clip(near, reach, upper)
-                return AffineCrop(tuple(float(c) for c in centre), self.tile, self.factor, affine)
+                center = np.clip(near, reach, upper)
+                return AffineCrop(tuple(float(c) for c in center), self.tile, self.factor, affine)
             counts.unturned += 1
         symmetry = self._symmetries[rng.integers(len(self._symmetries))]
         return AxisAlignedCrop(corner, self.tile, self.factor, symmetry)
@@ -298,7 +309,7 @@ def _check_options(
 
 
 def _frames_of_runs(reached: Sequence[PairedSimulation], tile: int, frames: int) -> _Frames:
-    """The first frames of samples from the runs that are large and long enough. Raises InputError if none is."""
+    """The first frames of samples from runs that are large and long enough. Raises InputError if there are none."""
     runs = [run for run in reached if min(run.coarse_shape) >= tile and run.frames >= frames]
     if not runs:
         problem = f"no run has {frames} frames and {tile} coarse cells along each edge"

@@ -1,4 +1,4 @@
-"""Recording one simulation: the job that a worker does, from the seed to the complete folder."""
+"""Recording one simulation: the job of a worker, from the seed to the complete folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fluidsr.scenes.upscale import WaveletUpscale
 if TYPE_CHECKING:
     from fluidsr.dataset.pairs import ClosurePair, CoupledPair, FilteredPair, TurbulenceOf, WaveletPair
 
-# Coarse cells per frame. Random scenes drive air at up to about 10; what is this fast has gained energy from
-# nowhere, and no network could learn from it.
+# Coarse cells per frame. Random scenes drive air at up to about 10; faster air has gained energy by an instability, and
+# is useless for training.
 FASTEST = 24.0
 SMOKE = 0.01  # density above which a cell counts as smoke
 
 
 @dataclass(frozen=True)
 class SimulationJob:
-    """Simulation `index` of the dataset `config` in the folder `path`, to be computed on `device`.
+    """Simulation `index` of the dataset `config` at `path`, to be computed on `device`.
 
-    `turbulence_of` makes the turbulence of wavelet pairs; other pairs have none.
+    `turbulence_of` makes the turbulence of wavelet pairs; other pairs do not use it.
     """
 
     config: DatasetConfig
@@ -41,33 +41,32 @@ class SimulationJob:
 
     @property
     def name(self) -> str:
-        """The folder of the simulation."""
+        """The name of the simulation's folder."""
         return simulation_name(self.index)
 
     @property
     def seed(self) -> int:
-        """The seed of all that is random in it."""
+        """The seed of all its random numbers."""
         return self.config.simulation_seed(self.index)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job; `failed` says why a simulation that diverged was left out."""
+    """The result of a job; `failed` is the reason why a simulation that diverged was left out, or None."""
 
     name: str
     failed: str | None = None
 
 
 class Stopped(Exception):
-    """Raised by a report to end a simulation early; what it had written is removed."""
+    """Raised by a report to end a simulation early; its partial files are removed."""
 
 
 def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
-    """Compute and write one simulation; `report("warm-up")` or `report("frame")` after each frame.
+    """Compute and write one simulation, calling `report("warm-up")` or `report("frame")` after each frame.
 
-    On return it is complete under its final name, or recorded there as failed where it diverged: where the
-    solver said so, or what it gave is not finite or faster than `FASTEST`.
-    Raises InputError or RunError where it cannot be written.
+    On return it is complete under its final name, or recorded there as failed if it diverged: the solver failed, or
+    its result is not finite or faster than `FASTEST`. Raises InputError or RunError if it cannot be written.
     """
     config = job.config
     attrs: dict[str, Any] = {
@@ -94,7 +93,7 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
                 speeds.add(coarse)
                 writer.add(_sound(coarse, job), _halved(fine, config.fine_fields, job), reference)
                 report("frame")
-        except (SolverError, SceneError) as error:  # SceneError: a drawn scene that is not sound
+        except (SolverError, SceneError) as error:  # SceneError: the drawn scene is invalid
             writer.fail(attrs, str(error))
             return Outcome(job.name, str(error))
         writer.finish(attrs | source.notes() | {"cells_per_frame": speeds.as_dict()})
@@ -102,19 +101,19 @@ def simulate(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
 
 
 def scene_of(config: DatasetConfig, seed: int) -> RandomScene:
-    """The randomised scene of a seed, on fine cells. Raises SceneError where the distribution gives none."""
+    """The randomized scene of a seed, on fine cells. Raises SceneError if the distribution gives an invalid scene."""
     fine = config.resolution * config.factor
     return random_scene(config.distribution, seed, config.dim, fine, config.frames, factor=config.factor)
 
 
 def period_of(config: DatasetConfig, seed: int) -> int:
-    """Frames from one synchronisation of a coupled simulation to the next."""
+    """The number of frames between synchronizations of a coupled simulation."""
     shortest, longest = config.resync
     return int(np.random.default_rng(seed).integers(shortest, longest + 1))
 
 
 class Speeds:
-    """How fast the air is that a network sees, frame by frame, in coarse cells per frame."""
+    """Statistics of the speed of air as a network reads it, frame by frame, in coarse cells per frame."""
 
     def __init__(self) -> None:
         self._greatest: list[float] = []
@@ -128,7 +127,7 @@ class Speeds:
         self._smoke.append(float(f"{np.sqrt((smoke**2).mean()):.4g}") if smoke.size else 0.0)
 
     def as_dict(self) -> dict[str, list[float]]:
-        """`greatest`, and `smoke`: root mean square over cells with smoke; one number a frame."""
+        """`greatest`: the largest speed; `smoke`: root mean square over cells with smoke; one number per frame."""
         return {"greatest": self._greatest, "smoke": self._smoke}
 
 
@@ -161,7 +160,7 @@ def _about(drawn: RandomScene) -> dict[str, Any]:
 
 
 def _buoyancy(drawn: RandomScene) -> dict[str, float]:
-    """Acceleration against gravity, m/s², of a kelvin and of a density of 1; `axis`: the one gravity is along."""
+    """Acceleration against gravity (m/s²) per kelvin and per unit of density; `axis`: the vertical axis."""
     physics = drawn.scene.physics
     return {
         "axis": drawn.scene.up_axis,
@@ -197,7 +196,7 @@ def _halved(fine: Frame, kept: tuple[str, ...], job: SimulationJob) -> dict[str,
     halved = {}
     for name, values in fine.fields().items():
         if name in kept:
-            with np.errstate(over="ignore"):  # to infinity, which is refused below
+            with np.errstate(over="ignore"):  # overflow gives infinity, which is refused below
                 halved[name] = values.astype(np.float16)
             if not np.isfinite(halved[name]).all():
                 raise SolverError(job.name, f"the fine {name} is not finite as float16", "use another seed")

@@ -1,4 +1,4 @@
-"""DataSource: the base class of training data that is in no store of ours, opened by `--data NAME://LOCATION`."""
+"""DataSource: the base class of training data in formats of other packages, opened by `--data NAME://LOCATION`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fluidsr.frame import Frame
 class PairedSimulation(Protocol):
     """The same smoke on two grids, frame by frame; `Simulation` is one.
 
-    `path` is unique among all simulations. Every frame has density and velocity (m/s); cells of `fine_shape` are
-    `factor` times smaller along each axis. Methods are called from several threads.
+    `path` is unique among all simulations. `coarse_shape`: coarse cells. Every frame has density and velocity (m/s);
+    fine cells are `factor` times smaller along each axis. Methods are called from several threads.
     """
 
     name: str
@@ -38,11 +38,10 @@ class PairedSimulation(Protocol):
 
 
 class DataSource:
-    """Simulations for `train` and `evaluate` from another package; `name` is that of its entry point in
-    `fluidsr.data_sources`, and the scheme of its addresses.
+    """Simulations of another package, for `train` and `evaluate`.
 
-    `path` is the address, `dim` and `factor` those of all pairs, `attrs` what a model's card should say about the data,
-    plain values.
+    `name` is the name of its entry point in `fluidsr.data_sources`, and the scheme of its addresses. `path` is the
+    address; `dim` and `factor` are those of all pairs; `attrs` are plain values about the data for a model's card.
     """
 
     name: ClassVar[str]
@@ -52,14 +51,14 @@ class DataSource:
     attrs: dict[str, Any]
 
     def __init__(self, path: Remote) -> None:
-        """Open the source. Raises DatasetError where there is nothing, or not what is expected."""
+        """Open the source. Raises DatasetError if nothing usable is at the address."""
         raise NotImplementedError
 
     def __str__(self) -> str:
         return str(self.path)
 
     def simulations(self, split: str | None = None) -> Sequence[PairedSimulation]:
-        """All simulations, or those of a split: `train`, `validation` or `test`, which share none."""
+        """All simulations, or those of a split: `train`, `validation` or `test`, which do not overlap."""
         raise NotImplementedError
 
 

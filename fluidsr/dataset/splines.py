@@ -1,8 +1,9 @@
-"""Cubic splines of whole frames: their coefficients once, their values at many places, several frames at once.
+"""Cubic splines of whole frames: coefficients are computed once, values at many positions, for several frames at a
+time.
 
-A spline keeps detail that a linear interpolation would blur, and needs 4^d coefficients for each value. Nine tenths of
-that work is left to torch's bilinear lookup, which is vectorised: a cubic weighs its four neighbours as two linear
-lookups do, at places that are moved a little (Sigg and Hadwiger 2005). One thread, bit for bit repeatable.
+A spline keeps detail that linear interpolation would blur, but needs 4^d coefficients for each value. Most of that
+work is done by torch's bilinear lookup, which is vectorized: the weighted sum of four neighbors equals two linear
+lookups at slightly shifted positions (Sigg and Hadwiger 2005). One thread; results are bitwise reproducible.
 """
 
 from __future__ import annotations
@@ -11,27 +12,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BORDER = 2  # cells around a frame that its coefficients have more: what the outermost places need
+BORDER = 2  # cells added to the coefficients around a frame, for the outermost positions
 _POLE = 3**0.5 - 2
-_HORIZON = 16  # cells after which a sample's influence, which falls by `_POLE` a cell, is below float32
-# Away from smoke the filter would run out into subnormal numbers, which take processors ten times as long.
+# Cells after which the influence of a sample, which falls by `_POLE` per cell, is below the precision of float32.
+_HORIZON = 16
+# Away from smoke the filter would give subnormal numbers, which are ten times slower.
 _OFFSET = np.float32(2**-20)
 _BLOCK = 32  # edge of the boxes of a 3-D result that are computed at a time
-_HALF = 2.0**14  # the largest coefficient that is kept as float16
-_MOST_ROWS = 2**14  # of a picture: float32 places are good to 1e-3 rows there
+_HALF = 2.0**14  # the largest coefficient that is stored as float16
+_MOST_ROWS = 2**14  # of a stacked image: float32 positions are exact to 1e-3 rows
 
 
 def coefficients(field: np.ndarray) -> np.ndarray:
-    """The cubic spline through `field [*S]`, mirrored at the outermost cell centres: `[*(S + 2 BORDER)]`.
+    """The cubic spline through `field [*S]`, mirrored at the outermost cell centers: `[*(S + 2 BORDER)]`.
 
-    float16 where `field` is and its values allow it, else float32. By the recursive filter of Unser 1999, a slab of
-    cells at a time, which is vectorised across lines where scipy's is not.
+    float16 if `field` is and the values allow it, otherwise float32. It uses the recursive filter of Unser 1999 on a
+    slab of cells at a time, which is vectorized across lines; scipy's filter is not.
     """
     spline = field.astype(np.float32)
-    spline += _OFFSET  # a spline through values that are moved is moved as much
+    spline += _OFFSET  # an offset of the values only offsets the spline
     for _ in range(field.ndim):
         _filter(spline)
-        # Another axis comes to the front; after as many turns as there are axes all are where they were.
+        # Rotate the axes; after all of them were filtered they are in their original order.
         spline = np.ascontiguousarray(np.moveaxis(spline, -1, 0))
     spline -= _OFFSET
     spline = np.pad(spline, BORDER, mode="reflect") if min(field.shape) > BORDER else _padded(spline)
@@ -40,23 +42,23 @@ def coefficients(field: np.ndarray) -> np.ndarray:
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
-    """As float16, by torch: NumPy takes thirty times as long over what is too small for float16."""
+    """The values as float16, by torch: NumPy takes thirty times as long for values that are subnormal as float16."""
     import torch
 
     half = np.empty(values.shape, np.float16)
     source, target = torch.from_numpy(values).view(-1), torch.from_numpy(half).view(-1)
-    for start in range(0, len(source), 2**14):  # so little at a time that torch takes one thread
+    for start in range(0, len(source), 2**14):  # so few at a time that torch uses one thread
         target[start : start + 2**14] = source[start : start + 2**14]
     return half
 
 
 def _filter(lines: np.ndarray) -> None:
-    """From samples to coefficients along the first axis, in place (Unser 1999, box 2)."""
+    """Convert samples to coefficients along the first axis, in place (Unser 1999, box 2)."""
     count, pole = len(lines), np.float32(_POLE)
     if count == 1:
         return  # a constant is its own spline
     powers = _POLE ** np.arange(2 * count - 2, dtype=np.float64)
-    if count <= _HORIZON:  # the whole mirrored line, period after period
+    if count <= _HORIZON:  # the sum over all periods of the mirrored line
         mirrored = np.r_[0:count, count - 2 : 0 : -1]
         lines[0] = np.tensordot(powers / (1 - _POLE ** (2 * count - 2)), lines[mirrored], axes=1)
     else:
@@ -72,7 +74,7 @@ def _filter(lines: np.ndarray) -> None:
 
 
 def _padded(spline: np.ndarray) -> np.ndarray:
-    """Mirrored around a frame that is hardly larger than the border, or smaller."""
+    """The spline with mirrored borders, for a frame that is hardly larger than the border, or smaller."""
     for axis, count in enumerate(spline.shape):
         places = np.arange(-BORDER, count + BORDER)
         period = max(2 * count - 2, 1)
@@ -81,15 +83,20 @@ def _padded(spline: np.ndarray) -> np.ndarray:
 
 
 def sample(splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray, count: int) -> np.ndarray:
-    """The values of frames, given by their `coefficients`, at the places `first + matrix @ index` (in cells, from the
-    first cell's centre), `index` in `count` steps along each axis: float32 `[frames, count, ...]`.
+    """The values of frames at the positions `first + matrix @ index`: float32 `[frames, count, ...]`.
 
-    Every place must lie in a cell of the frames, else ValueError. Places are good to 1e-3 cells; but for that it is
-    what `scipy.ndimage.affine_transform` gives with order 3 and mode `mirror`.
+    Args:
+        splines: `coefficients` of the frames.
+        matrix: `[d, d]`.
+        first: `[d]`, position of index 0, in cells from the center of the first cell.
+        count: positions along each axis.
+
+    Positions are exact to 1e-3 cells; apart from that the result equals `scipy.ndimage.affine_transform` with order 3
+    and mode `mirror`. Raises ValueError if a position lies outside the frames.
     """
     dim = len(first)
     values = np.empty((len(splines), *(count,) * dim), np.float32)
-    # By boxes: what one needs of the frames fits into the processor's cache, and its places into float32.
+    # In boxes, whose part of the frames fits into the processor's cache, and whose positions fit into float32.
     edge = _BLOCK if dim == 3 else count
     for box in np.ndindex(*(-(-count // edge),) * dim):
         low = np.array(box) * edge
@@ -100,7 +107,7 @@ def sample(splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray,
 
 
 def _fill(values: np.ndarray, splines: Sequence[np.ndarray], matrix: np.ndarray, first: np.ndarray) -> None:
-    """`sample` of one box, into `made [frames, *S]`."""
+    """Write `sample` of one box into `values [frames, *S]`."""
     size = values.shape[1:]
     spans = [np.arange(n) for n in size]
     cells, parts, window = [], [], []
@@ -125,17 +132,17 @@ def _fill(values: np.ndarray, splines: Sequence[np.ndarray], matrix: np.ndarray,
 def _interpolate_3d(
     splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]
 ) -> np.ndarray:
-    """In 3-D: four neighbouring slabs as channels of one flat picture, of which each place sees its own four."""
+    """In 3-D: four neighboring slabs are the channels of one flat image; each position reads its own four."""
     count, (depth, height, width) = len(splines), splines[0].shape
-    # [slab, frame, y, x]: slab k of frame t as seen from slab 0 lies k * count + t pictures on.
+    # [slab, frame, y, x]: slab k of frame t lies k * count + t planes after slab 0 of frame 0.
     stack = np.empty((depth, count, height, width), np.float32)
     for t, spline in enumerate(splines):
         stack[:, t] = spline
     channels = 4 * count
     shape = (1, channels, (depth * count - channels + 1) * height, width)
-    picture = np.lib.stride_tricks.as_strided(stack, shape, (0, height * width * 4, width * 4, 4))
+    image = np.lib.stride_tricks.as_strided(stack, shape, (0, height * width * 4, width * 4, 4))
     top = (cells[0] - 1) * (count * height)
-    values = _interpolate_planes(picture, [top + cells[1], cells[2]], parts[1:]).reshape(4, count, *top.shape)
+    values = _interpolate_planes(image, [top + cells[1], cells[2]], parts[1:]).reshape(4, count, *top.shape)
     values *= np.stack(_weights(parts[0]))[:, None]
     return values.sum(axis=0)
 
@@ -143,17 +150,17 @@ def _interpolate_3d(
 def _interpolate_2d(
     splines: list[np.ndarray], cells: list[np.ndarray], parts: list[np.ndarray]
 ) -> np.ndarray:
-    """In 2-D."""
+    """In 2-D: the frames are the channels of one image."""
     return _interpolate_planes(np.stack(splines).astype(np.float32, copy=False)[None], cells, parts)
 
 
-def _interpolate_planes(picture: np.ndarray, cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
-    """The cubic splines of the channels of `picture [1, C, H, W]` at `cells + parts` (y, x; `[*S]`): `[C, *S]`."""
+def _interpolate_planes(image: np.ndarray, cells: list[np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
+    """The cubic splines of the channels of `image [1, C, H, W]` at `cells + parts` (y, x; `[*S]`): `[C, *S]`."""
     import torch
     from torch.nn.functional import grid_sample
 
-    source = torch.from_numpy(picture)
-    scale = [2 / (n - 1) for n in picture.shape[2:]]
+    source = torch.from_numpy(image)
+    scale = [2 / (n - 1) for n in image.shape[2:]]
     (upper, lower, share_y), (left_column, right_column, share_x) = (
         _pair(cell, part) for cell, part in zip(cells, parts, strict=True)
     )
@@ -174,7 +181,7 @@ def _interpolate_planes(picture: np.ndarray, cells: list[np.ndarray], parts: lis
 
 
 def _mixed(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """`share * one + (1 - share) * other`, in the memory of `one`."""
+    """`share * one + (1 - share) * other`, written into `one`."""
     one -= other
     one *= share
     one += other
@@ -182,7 +189,7 @@ def _mixed(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _weights(part: np.ndarray) -> list[np.ndarray]:
-    """Of the cells -1, 0, 1, 2 for a place `part` of a cell beyond cell 0."""
+    """The weights of cells -1, 0, 1, 2 for a position `part` of a cell beyond cell 0."""
     rest = 1 - part
     inner, outer = part * part * (part / 2 - 1) + np.float32(2 / 3), part**3 / 6
     before = rest**3 / 6
@@ -190,7 +197,9 @@ def _weights(part: np.ndarray) -> list[np.ndarray]:
 
 
 def _pair(cell: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two places whose linear interpolations, the first with the given share, add up to the cubic spline's value."""
+    """Two positions whose linear interpolations add up to the value of the cubic spline; the third result is the share
+    of the first.
+    """
     before, inner, after, outer = _weights(part)
     share = before + inner
     return cell - 1 + inner / share, cell + 1 + outer / (after + outer), share

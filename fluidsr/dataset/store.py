@@ -1,4 +1,6 @@
-"""Reading datasets: a Zarr v3 group with one sub-group per simulation (docs/dataset.md), or several as one."""
+"""Reading datasets: a Zarr v3 group with one subgroup per simulation (docs/dataset.md), or several such groups as
+one.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,11 @@ _FIELDS = ("density", "velocity", "temperature", "solid")
 
 
 class _Attributes(BaseModel):
-    """What every simulation says about itself; more is allowed and kept."""
+    """The attributes that every simulation has; further ones are allowed and kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    seed: int | None = None  # simulations from elsewhere have none
+    seed: int | None = None  # imported simulations have none
     split: str = Field(pattern="^(train|validation|test)$")
     dt: float = Field(gt=0, allow_inf_nan=False)
     start_time: float = Field(allow_inf_nan=False)
@@ -51,7 +53,8 @@ class _Attributes(BaseModel):
 class Simulation:
     """One recorded simulation: the same smoke on two grids, frame by frame.
 
-    `.name .seed .split .frames .dt .factor`; `.coarse_shape .fine_shape` cells; `.attrs` all that was recorded.
+    `.name .seed .split .frames .dt` (s) `.factor`; `.coarse_shape .fine_shape`: cells; `.attrs`: everything that was
+    recorded. Raises DatasetError for attributes or arrays that do not fit together.
     """
 
     def __init__(self, path: Address, attrs: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -75,26 +78,26 @@ class Simulation:
 
     @property
     def has_temperature(self) -> bool:
-        """Whether the coarse frames carry temperature."""
+        """Whether the coarse frames have a temperature."""
         return "low_temperature" in self._arrays
 
     def coarse(self, index: int) -> Frame:
-        """The coarse frame: density, velocity (m/s), and where the scene has any temperature and `solid`, the
-        share of each cell that obstacles fill; float32 NumPy.
+        """The coarse frame, float32 NumPy: density, velocity (m/s), and, if the scene has any, temperature and `solid`,
+        the fraction of each cell that obstacles fill.
 
-        Raises DatasetError where it is damaged or missing.
+        Raises DatasetError if it is damaged or missing.
         """
         return self._frame("low", index, _FIELDS)
 
     @property
     def has_reference(self) -> bool:
-        """Whether these are closure pairs, with the fine state on coarse cells."""
+        """Whether the pairs are closure pairs, which contain the fine state on coarse cells."""
         return "reference_density" in self._arrays
 
     def reference(self, index: int) -> Frame:
-        """The fine state on coarse cells, of closure pairs, with the fields of `coarse`.
+        """The fine state on coarse cells, with the fields of `coarse`; only for closure pairs.
 
-        Raises DatasetError as `coarse` does, and where these are other pairs.
+        Raises DatasetError as `coarse` does, and for other pairs.
         """
         if not self.has_reference:
             remedy = "give a dataset made with `pairs` closure"
@@ -102,16 +105,19 @@ class Simulation:
         return self._frame("reference", index, _FIELDS)
 
     def fine(self, index: int, *, fields: Sequence[str] = ("density",)) -> Frame:
-        """The fine frame, of `fields` (density, velocity, temperature, solid) those that were kept; stored as
-        float16, given as float32 NumPy. Raises DatasetError as `coarse` does."""
+        """The fine frame, float32 NumPy (stored as float16): density, and those of `fields` (velocity, temperature,
+        solid) that were kept.
+
+        Raises DatasetError as `coarse` does.
+        """
         return self._frame("high", index, ("density", *fields))
 
     def fine_density(self, index: int) -> np.ndarray:
-        """The fine density as it is stored, float16: half the memory for whoever keeps many frames."""
+        """The fine density as stored, float16: half the memory for callers that keep many frames."""
         return self._read("high_density", index)
 
     def verify(self) -> None:
-        """Read every frame of every array; raises DatasetError at the first that is damaged or missing."""
+        """Read every frame of every array. Raises DatasetError for the first that is damaged or missing."""
         for name in self._arrays:
             for index in range(self.frames):
                 self._read(name, index)
@@ -136,16 +142,15 @@ class Simulation:
         location = f"{self.path / name}: frame {index}"
         try:
             values = np.asarray(self._arrays[name][index])
-        except Exception as error:  # zarr and the codecs raise many kinds: checksums, sizes, missing files
+        except Exception as error:  # zarr and the codecs raise many types: checksums, sizes, missing files
             raise DatasetError(location, f"cannot be read ({first_line(error)})", REGENERATE) from error
-        # A missing chunk reads as the fill value, NaN: never as silent zeros.
+        # A missing chunk reads as the fill value, NaN, and not as zeros.
         if np.isnan(values.flat[0]):
             raise DatasetError(location, "is missing", REGENERATE)
         return values
 
     def _check(self) -> None:
-        """Refuse arrays that do not fit together or that are not plain numbers, before anything is
-        decoded."""
+        """Refuse arrays that do not fit together or do not hold plain numbers, before anything is decoded."""
         dim = len(self.coarse_shape)
         if dim not in (2, 3) or tuple(n * self.factor for n in self.coarse_shape) != self.fine_shape:
             problem = f"grids {self.coarse_shape} and {self.fine_shape} are not {self.factor} apart"
@@ -172,8 +177,8 @@ class Simulation:
 class Store:
     """A dataset, opened for reading.
 
-    `.path` (a Path, or an address), `.attrs` (its configuration and where it came from), `.failed` (simulations
-    that diverged: name to what was recorded).
+    `.path`: a Path or an address. `.attrs`: its configuration and provenance. `.failed`: simulations that diverged,
+    by name, with their attributes.
     """
 
     def __init__(
@@ -186,10 +191,9 @@ class Store:
 
     @classmethod
     def open(cls, path: str | PathLike[str] | Remote) -> Store:
-        """Open the dataset in the folder, or at the address of fsspec, `path`; no field is decoded yet.
+        """Open the dataset in the folder, or at the address of fsspec, `path`. No field is decoded yet.
 
-        Raises DatasetError where it is missing, of another format, or damaged; InputError for an address that
-        cannot be.
+        Raises DatasetError if it is missing, has another format, or is damaged; InputError for an invalid address.
         """
         path = locate(path)
         attrs = read_root(path)
@@ -215,16 +219,16 @@ class Store:
         return int(self.attrs["factor"])
 
     def simulations(self, split: str | None = None) -> list[Simulation]:
-        """The complete simulations, in order of their names; those of one `split` where it is given.
+        """The complete simulations, sorted by name; if `split` is given, only those of the split.
 
-        Possibly none. Raises DatasetError for an unknown split.
+        May be empty. Raises DatasetError for an unknown split.
         """
         if split not in (None, "train", "validation", "test"):
             raise DatasetError(f"{self.path}", f"'{split}' is not a split", "use train, validation or test")
         return [s for s in self._simulations if split in (None, s.split)]
 
     def describe(self) -> dict[str, Any]:
-        """What is in the dataset, as plain numbers and words: for `fluidsr info`."""
+        """The contents of the dataset as plain numbers and words, for `fluidsr info`."""
         splits: dict[str, int] = {}
         for simulation in self._simulations:
             splits[simulation.split] = splits.get(simulation.split, 0) + 1
@@ -252,7 +256,7 @@ class Store:
 
 
 def damage(path: Address) -> str:
-    """What is wrong with the simulation at `path`; empty where it is whole, or recorded as failed. Reads all of it."""
+    """The problem of the simulation at `path`; empty if it is complete or recorded as failed. Reads all of it."""
     try:
         opened = _open_simulation(path)
         if isinstance(opened, Simulation):
@@ -263,7 +267,7 @@ def damage(path: Address) -> str:
 
 
 def _open_simulation(path: Address) -> Simulation | dict[str, Any] | None:
-    """The simulation, or what was recorded of one that failed, or None for one that is not whole."""
+    """The simulation, or the attributes of one that failed, or None for an incomplete one."""
     group = whole_group(path)
     if group is None:
         return None
@@ -282,7 +286,7 @@ def _open_arrays(path: Address, group: Any) -> dict[str, Any]:
 
 
 def _bounded(arrays: Mapping[str, Any], path: Address) -> dict[str, Any]:
-    """The arrays of Zarr as they are read: no chunk of theirs unpacks to more than it should."""
+    """The Zarr arrays with bounded codecs: no chunk decodes to more bytes than its shape needs."""
     from fluidsr.dataset import chunk_codecs
 
     bounded = {}
@@ -319,8 +323,10 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
 
 
 class ConcatStore:
-    """Datasets of one dimension and factor, one behind the other: filtered pairs and coupled ones, one's own and
-    imported ones. Each keeps its splits. Raises InputError where they do not go together, or one is given twice.
+    """Several datasets of the same dimension and factor as one; for example filtered and coupled pairs, or generated
+    and imported ones.
+
+    Each keeps its splits. Raises InputError if they do not fit together, or one is given twice.
     """
 
     def __init__(self, stores: Sequence[Store | DataSource]) -> None:
@@ -351,14 +357,14 @@ class ConcatStore:
         return self.stores[0].factor
 
     def simulations(self, split: str | None = None) -> list[PairedSimulation]:
-        """As `Store.simulations`, of one dataset after the other."""
+        """The simulations of all datasets in order; see `Store.simulations`."""
         return [simulation for store in self.stores for simulation in store.simulations(split)]
 
 
 def open_source(location: str | PathLike[str] | Remote) -> Store | DataSource:
-    """The dataset at `location`, or the data source whose name is the address's scheme.
+    """The dataset at `location`, or the data source whose name is the scheme of the address.
 
-    Raises DatasetError where there is none or it is damaged, InputError for an address that cannot be.
+    Raises DatasetError if there is none or it is damaged, InputError for an invalid address.
     """
     address = locate(location)
     if isinstance(address, Remote):

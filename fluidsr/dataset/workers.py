@@ -1,8 +1,8 @@
-"""Who computes the simulations: this process, several processes here, or a dask cluster.
+"""Where simulations are computed: in this process, in several local processes, or on a dask cluster.
 
-Each yields an Outcome per job, in any order, and stops all the others when one raises. What fails for a reason outside
-of the simulation (a worker that dies, an error of the system or of a library) is restarted, and ends the run with a
-RunError when it keeps failing; a simulation that diverges is an Outcome like any other.
+Each function yields an Outcome per job, in any order, and stops all other jobs if one raises. A job that fails for a
+reason outside of the simulation (a worker that dies, an error of the system or of a library) is restarted; if it
+keeps failing, the run ends with a RunError. A simulation that diverges is an Outcome like any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fluidsr.dataset.simulation_job import Outcome, SimulationJob, Stopped, simu
 from fluidsr.dataset.writer import remove_partial
 from fluidsr.errors import FluidsrError, RunError
 
-# The name of the simulation and the event: those of `record.simulate`, and "again" when it is restarted.
+# Called with the name of the simulation and the event: those of `simulation_job.simulate`, and "again" for a restart.
 Report = Callable[[str, str], None]
 
 RETRIES = 2
@@ -28,7 +28,7 @@ _AGAIN = "run it again; `debug` shows more"
 
 
 def in_this_process(jobs: Sequence[SimulationJob], report: Report) -> Generator[Outcome, None, None]:
-    """One after another, with all threads that torch and Taichi take."""
+    """Run the jobs one after another, with all threads that torch and Taichi use."""
     for job in jobs:
         yield _persistently(job, lambda event, job=job: report(job.name, event))  # type: ignore[misc]
 
@@ -36,11 +36,14 @@ def in_this_process(jobs: Sequence[SimulationJob], report: Report) -> Generator[
 def in_processes(
     jobs: Sequence[SimulationJob], workers: int, report: Report
 ) -> Generator[Outcome, None, None]:
-    """In `workers` processes of one thread each. Where one dies (out of memory, say), unfinished jobs are
-    restarted; RunError if they keep dying before one is complete."""
+    """Run the jobs in `workers` processes of one thread each.
+
+    If a process dies (for example out of memory), unfinished jobs are restarted; RunError if processes keep dying
+    before one is complete.
+    """
     from concurrent.futures.process import BrokenProcessPool
 
-    # multiprocessing's resource tracker, which inherits this, would otherwise warn about resources of a dead worker.
+    # Inherited by multiprocessing's resource tracker, which would otherwise warn about resources of a dead worker.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     remaining = {job.name: job for job in jobs}
     deaths = 0
@@ -51,7 +54,7 @@ def in_processes(
                 deaths = 0
                 yield outcome
         except BrokenProcessPool as error:
-            remove_partial(jobs[0].path)  # of the dead; the others are gone by now, too
+            remove_partial(jobs[0].path)  # left by the dead worker; the others have ended by now, too
             deaths += 1
             if deaths > RETRIES:
                 problem = f"worker processes died {deaths} times (killed, or out of memory)"
@@ -61,7 +64,10 @@ def in_processes(
 
 
 def _in_pool(jobs: Sequence[SimulationJob], workers: int, report: Report) -> Iterator[Outcome]:
-    """Raises BrokenProcessPool, after what is complete, where a process dies; by then all of them are gone."""
+    """Yields the outcomes of a pool of processes.
+
+    If a process dies, raises BrokenProcessPool after the completed outcomes; by then all processes have ended.
+    """
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
@@ -78,14 +84,16 @@ def _in_pool(jobs: Sequence[SimulationJob], workers: int, report: Report) -> Ite
             for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
     finally:
-        stop.set()  # the others end after their present frame, and remove what they had begun
+        stop.set()  # the others end after their current frame, and remove their partial files
         pool.shutdown(wait=True, cancel_futures=True)
         reports.close()
 
 
 def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome, None, None]:
-    """On the workers of a dask.distributed `client`, which must see the jobs' folder. Raises RunError where workers die
-    over a job again and again, where one fails on all of them, or where the scheduler is gone."""
+    """Run the jobs on the workers of a dask.distributed `client`, which must be able to access the dataset.
+
+    Raises RunError if workers die over a job repeatedly, if a job fails on all of them, or if the scheduler is gone.
+    """
     from distributed import as_completed
 
     futures = client.map(partial(alone, _simulate_on_cluster), jobs, pure=False, retries=RETRIES)
@@ -105,12 +113,12 @@ def on_cluster(jobs: Sequence[SimulationJob], client: Any) -> Generator[Outcome,
 
 
 def _persistently(job: SimulationJob, report: Callable[[str], None]) -> Outcome:
-    """`simulate`, up to `RETRIES` times more where it fails for a reason outside of itself."""
+    """`simulate`, with up to `RETRIES` restarts if it fails for an external reason."""
     retries = RETRIES
     while True:
         try:
             return simulate(job, report)
-        except (FluidsrError, Stopped):  # what cannot be written now will not be written the next time
+        except (FluidsrError, Stopped):  # a restart would fail in the same way
             raise
         except Exception as error:
             if retries == 0:
@@ -124,7 +132,7 @@ def _failed(name: str, error: Exception) -> RunError:
     return RunError(name, f"failed {1 + RETRIES} times ({type(error).__name__}: {message})", _AGAIN)
 
 
-_reports: Any = None  # of a worker process: where it reports, and whether it is to stop
+_reports: Any = None  # in a worker process: the queue of its reports, and the event that stops it
 _stop: Any = None
 
 

@@ -1,7 +1,7 @@
-"""Writing a dataset, so that a simulation is there whole or not at all.
+"""Writing a dataset. A simulation is either complete or does not exist.
 
-In a folder, a simulation is written under a hidden name and renamed when it is complete. At an address there is no
-atomic rename: there its attributes, one object, are written last, and without them it does not count.
+In a folder, a simulation is written under a hidden name and renamed when it is complete. An address has no atomic
+rename: there the attributes, a single object, are written last, and a simulation without them does not count.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from fluidsr.ownership import Ownership
 
 
 def create_root(path: Address, attrs: dict[str, Any]) -> None:
-    """Make the dataset's root group at `path`, or give the one that is there new attributes.
+    """Create the dataset's root group at `path`, or replace the attributes of an existing one.
 
-    Raises InputError where the folder cannot be made or written, RunError where the disk is full.
+    Raises InputError if the folder cannot be created or written, RunError if the disk is full.
     """
     import zarr
 
@@ -34,7 +34,7 @@ def create_root(path: Address, attrs: dict[str, Any]) -> None:
         if isinstance(path, Path):
             path.mkdir(parents=True, exist_ok=True)
         whole = {"format": FORMAT, "version": VERSION, **attrs}
-        # Either is one file, written at once: whoever is stopped here leaves no group of unknown kind.
+        # Both write one file atomically: an interruption does not leave a group without attributes.
         if is_zarr(path):
             zarr.open_group(node(path), mode="a", zarr_format=3).attrs.put(whole)
         else:
@@ -42,10 +42,10 @@ def create_root(path: Address, attrs: dict[str, Any]) -> None:
 
 
 class SimulationWriter:
-    """Writes one simulation; used as a context manager. It does not count as present until `finish`.
+    """Writes one simulation; used as a context manager. The simulation does not exist for readers before `finish`.
 
-    Leaving the block without `finish` removes what was written. Raises InputError where the folder cannot be
-    written and RunError where the disk is full.
+    Leaving the block without `finish` removes its partial files. Raises InputError if the folder cannot be written,
+    RunError if the disk is full.
     """
 
     def __init__(self, root: Address, name: str, frames: int, dim: int) -> None:
@@ -70,7 +70,7 @@ class SimulationWriter:
     def add(self, coarse: Frame, fine: Mapping[str, np.ndarray], reference: Frame | None = None) -> None:
         """Write the next frame: the coarse frame, the fine fields, and the fine state on coarse cells; NumPy arrays.
 
-        What the first frame has, every frame must have.
+        Every frame must have the fields of the first one.
         """
         fields = {f"high_{name}": field for name, field in fine.items()}
         fields |= {f"low_{name}": field for name, field in coarse.fields().items()}
@@ -87,7 +87,7 @@ class SimulationWriter:
         self._written += 1
 
     def finish(self, attrs: dict[str, Any]) -> None:
-        """Give the complete simulation its attributes and its final name."""
+        """Give the complete simulation its attributes and its final name. Raises RunError if frames are missing."""
         if self._written != self._frames:
             raise RunError(self._final.name, f"has {self._written} of {self._frames} frames", "run it again")
         with address_errors(self._root):
@@ -95,13 +95,13 @@ class SimulationWriter:
         self._publish({**attrs, "frames": self._frames, "ranges": self._ranges})
 
     def fail(self, attrs: dict[str, Any], reason: str) -> None:
-        """Drop the frames; leave an empty group under the final name that records what went wrong."""
+        """Discard the frames; leave an empty group under the final name that records the `reason`."""
         self._begin()
         self._arrays = {}
         self._publish({**attrs, "failed": reason})
 
     def _begin(self) -> None:
-        """An empty group, whatever an earlier run has left there."""
+        """Create an empty group, replacing remains of an earlier run."""
         import zarr
 
         assert self._place is not None
@@ -120,15 +120,14 @@ class SimulationWriter:
                 try:
                     place.rename(str(self._final))
                 except OSError as error:
-                    # Another worker was given the same simulation and was faster: its result is the same.
+                    # Another worker has completed the same simulation first; its result is the same.
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
                     return
         self._place = None
 
     def _check_objects(self, place: Remote) -> None:
-        """There is no lock at an address: whoever cleared it away meanwhile shall not leave a simulation with
-        holes."""
+        """Raise RunError if objects have disappeared: without locks, another command may have removed some of them."""
         written = place.files()
         for name in self._arrays:
             if sum(file.startswith(f"{name}/c/") for file in written) != self._frames:
@@ -144,7 +143,7 @@ class SimulationWriter:
             shape=(self._frames, *values.shape),
             chunks=(1, *values.shape),
             dtype="float16" if side == "high" or field == "solid" else "float32",
-            # The checksum finds damage; NaN as the fill value finds chunks that are gone.
+            # The checksum detects damage; the fill value NaN detects missing chunks.
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
             fill_value=float("nan"),
             dimension_names=("time", *axes_of(name, self._dim)),
@@ -152,7 +151,7 @@ class SimulationWriter:
         )
 
     def _write_coordinates(self, attrs: dict[str, Any]) -> None:
-        """What xarray takes for the axes: positions of cell centres in m, and times in s."""
+        """Write the coordinates that xarray uses for the axes: positions of cell centers in m, and times in s."""
         times = attrs["start_time"] + attrs["dt"] * np.arange(self._frames)
         self._coordinate("time", times, "s")
         for side in ("low", "high"):
@@ -173,10 +172,10 @@ class SimulationWriter:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Address) -> Iterator[tuple[str, ...]]:
-    """Make the folder `path` and own it, so that no second command clears away what this one writes. Gives sentences
-    for the user about a writer that was killed.
+    """Create the folder `path` and lock it, so that no other command removes the files of this one.
 
-    Raises RunError where another process is at work in it. At an address there are no locks.
+    Gives sentences for the user about an earlier writer that was killed. Raises RunError if another process has the
+    lock. Addresses have no locks.
     """
     if isinstance(path, Remote):
         yield ()
@@ -188,8 +187,10 @@ def exclusive_lock(path: Address) -> Iterator[tuple[str, ...]]:
 
 
 def remove_partial(path: Address) -> None:
-    """Remove what an interrupted run left unfinished in the folder `path`; at an address that is done by whoever
-    writes the same simulation."""
+    """Remove the unfinished files of an interrupted run in the folder `path`.
+
+    At an address, the next writer of the same simulation removes them.
+    """
     if isinstance(path, Path):
         for pattern in (".sim_*.partial", UNFINISHED_ROOT):
             for unfinished in path.glob(pattern):

@@ -1,4 +1,4 @@
-"""Which groups a dataset has, and which of them are whole: what readers and writers ask before they look inside."""
+"""The groups of a dataset, and which of them are complete; used by readers and writers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fluidsr.errors import DatasetError, FluidsrError, InputError
 from fluidsr.ownership import is_lock
 
 REGENERATE = "remove the simulation's folder and give the command that made it again"
-_AT_ONCE = 16  # simulations that are opened at the same time at an address
+_AT_ONCE = 16  # simulations that are opened concurrently at an address
 _NAME = re.compile(r"sim_\d{5}")
 
 
 def read_root(path: Address) -> dict[str, Any]:
-    """The attributes of the dataset's root. Raises DatasetError where there is none of ours."""
+    """The attributes of the dataset's root. Raises DatasetError if there is no dataset of this format."""
     if isinstance(path, Path) and not path.exists():
         raise DatasetError(str(path), "there is no such folder", "give a dataset made by generate-dataset")
     if not is_zarr(path):
@@ -41,8 +41,10 @@ def read_root(path: Address) -> dict[str, Any]:
 
 
 def simulation_names(path: Address, at_least: int = 0) -> list[str]:
-    """Names of the simulations that something lies under, sorted. An address that cannot be listed (plain HTTP) is
-    asked for the first `at_least` of them."""
+    """Names of the existing simulations, complete or not, sorted.
+
+    An address that cannot be listed (plain HTTP) is checked for the first `at_least` of them.
+    """
     listed = names(path)
     if isinstance(path, Remote) and not listed:
         return [name for name in map(simulation_name, range(at_least)) if exists(path / name)]
@@ -52,14 +54,14 @@ def simulation_names(path: Address, at_least: int = 0) -> list[str]:
 def finished(path: Address) -> set[str]:
     """Names of the simulations that are complete, or recorded as failed."""
     if isinstance(path, Path):
-        return set(simulation_names(path))  # what has its name there is whole
+        return set(simulation_names(path))  # in a folder, a simulation with its final name is complete
     return {
         name for name, group in map_groups(whole_group, path, simulation_names(path)) if group is not None
     }
 
 
 def existing_root(path: Address) -> dict[str, Any] | None:
-    """The attributes of the dataset at `path`; None where there is nothing. InputError for anything else."""
+    """The attributes of the dataset at `path`; None if there is nothing. Raises InputError for anything else."""
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise InputError(str(path), "is a file", "give a folder")
     try:
@@ -74,7 +76,7 @@ def existing_root(path: Address) -> dict[str, Any] | None:
 
 
 def open_group(path: Address) -> Any:
-    """The group at `path`, for reading. Raises DatasetError where there is none."""
+    """The group at `path`, for reading. Raises DatasetError if there is none."""
     import zarr
 
     def opened() -> Any:
@@ -88,7 +90,7 @@ def open_group(path: Address) -> Any:
 def map_groups(
     action: Callable[[Address], Any], path: Address, names_found: Sequence[str]
 ) -> Iterable[tuple[str, Any]]:
-    """What `action` gives for each of the names `found`; many at once where each takes a journey."""
+    """The name and the result of `action` for each of `names_found`, in order; concurrently at an address."""
     if isinstance(path, Path):
         return [(name, action(path / name)) for name in names_found]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -96,8 +98,7 @@ def map_groups(
 
 
 def whole_group(path: Address) -> Any:
-    """The group of a simulation; None where it is being written at an address, or was left behind there: its
-    attributes come last."""
+    """The group of a simulation; None if it is incomplete at an address, where the attributes are written last."""
     if isinstance(path, Remote) and not is_zarr(path):
         return None
     if isinstance(path, Path):
@@ -107,7 +108,7 @@ def whole_group(path: Address) -> Any:
 
 
 def _check_files(folder: Path) -> None:
-    """Raise DatasetError for a pipe or a device below `folder`: zarr would wait for it for ever."""
+    """Raise DatasetError for a pipe or a device below `folder`: zarr would wait for it forever."""
     for root, _, files in os.walk(folder):
         with os.scandir(root) if files else nullcontext(()) as entries:
             for entry in entries:
@@ -115,12 +116,12 @@ def _check_files(folder: Path) -> None:
                     try:
                         check_regular(entry.path)
                     except OSError as error:
-                        what = f"cannot be read ({error.strerror})"
-                        raise DatasetError(entry.path, what, REGENERATE) from error
+                        problem = f"cannot be read ({error.strerror})"
+                        raise DatasetError(entry.path, problem, REGENERATE) from error
 
 
 def raising_dataset_errors(action: Callable[[], Any], path: Address) -> Any:
-    """What `action` gives; what zarr raises over it becomes a DatasetError."""
+    """The result of `action`; errors of zarr are raised as DatasetError."""
     try:
         return action()
     except FluidsrError:
@@ -130,7 +131,7 @@ def raising_dataset_errors(action: Callable[[], Any], path: Address) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of zarr's says, in one short line."""
+    """The message of an error of zarr, in one short line."""
     message = (str(error).strip() or type(error).__name__).splitlines()[0]
-    # zarr goes on with both sums, as bytes.
+    # zarr's message continues with both checksums, as bytes.
     return "its checksum does not match" if "checksum do not match" in message else message[:200]

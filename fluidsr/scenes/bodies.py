@@ -1,4 +1,4 @@
-"""Shapes, and what is made of them: sources and obstacles. In 2-D a vector has two numbers."""
+"""Shapes, and the sources and obstacles that have them. In 2-D a vector has two numbers."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def build(scene: Scene, device: str = "cpu", start: Frame | None = None) -> Solver:
     """A solver at time 0 of `scene`, on `device` (a torch device name). Starts Taichi.
 
-    `start` is what the air holds then: the scene's start file, on the scene's own cells (`scenes.start.place`).
-    Raises InputError where the scene has a start and none is given: only the caller reads files.
+    `start` is the initial state of the air: the scene's start file, resampled to the cells of the scene
+    (`initial_state.place`). Raises InputError if the scene has a start and none is given, since only the caller reads
+    files.
     """
     from fluidsr.solver import Solver
 
@@ -51,7 +52,7 @@ def scenery_of(scene: Scene, factor: int, device: str) -> Scenery:
 
 
 def solid_fraction_of(scene: Scene, factor: int) -> SolidFraction | None:
-    """The share of cells `factor` times smaller that the obstacles of `scene` fill; None where it has none."""
+    """The fraction of cells `factor` times smaller that the obstacles of `scene` fill; None if it has no obstacles."""
     from fluidsr.solver import SolidFraction
 
     if not scene.obstacles:
@@ -61,7 +62,9 @@ def solid_fraction_of(scene: Scene, factor: int) -> SolidFraction | None:
 
 
 def setup_of(scene: Scene) -> Setup:
-    """The solver's Setup for `scene`: the same numbers, none of them interpreted here."""
+    """The solver's Setup for `scene`: the same numbers, without interpretation. Raises InputError for a mesh that
+    cannot be read.
+    """
     from fluidsr.solver import (
         Combustion,
         Grid,
@@ -127,8 +130,8 @@ def _shape(body: Any, scene: Scene) -> Shape:
 
     field = None
     if body.shape == "mesh":
-        found = mesh.sample(body.path, body.scale, scene.domain.cell_size / 2)
-        field = SampledDistance(found.values, found.origin, found.spacing, found.half_extent)
+        sampled = mesh.sample(body.path, body.scale, scene.domain.cell_size / 2)
+        field = SampledDistance(sampled.values, sampled.origin, sampled.spacing, sampled.half_extent)
     return Shape(
         kind=body.shape,
         center=body.center,
@@ -147,11 +150,11 @@ def _motion(body: Any) -> Motion | None:
 
 
 def frame_of(solver: Solver, scene: Scene, dt: float) -> Frame:
-    """The solver's present state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
+    """The solver's current state as a frame: torch fields on the solver's device; `dt` (s) to the next frame.
 
-    The fields are copies: the frame stays as it is when the solver advances. Temperature is there where the scene has
-    any, `flame` and `fuel` where a source gives fuel, `color` where one gives a color, and `solid`, the share of each
-    cell that obstacles fill, where it has obstacles.
+    The fields are copies, so the frame does not change when the solver advances. `temperature` is present if the
+    scene has any, `flame` and `fuel` if a source emits fuel, `color` if a source has a color, and `solid`, the
+    fraction of each cell that obstacles fill, if there are obstacles.
     """
     further = {"flame": solver.flame(), "fuel": solver.fuel, "color": solver.color(), "solid": solver.solid()}
     return Frame(

@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """The built-in scenes."""
+    """The names of the built-in scenes, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
@@ -25,14 +25,14 @@ def source(name: str) -> str:
 
 
 def describe(name: str) -> str:
-    """One line about a built-in scene: its file's first comment. Raises InputError for another name."""
+    """One line about a built-in scene: the first comment of its file. Raises InputError for another name."""
     return source(name).split("\n", 1)[0].lstrip("# ").strip()
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene:
     """The built-in scene of that name, or the scene in that YAML file, with `KEY=VALUE` overrides applied.
 
-    Raises SceneError (file, line and key) where the scene is wrong, InputError where there is none.
+    Raises SceneError (with file, line and key) if the scene is invalid, InputError if there is none of that name.
     """
     word = str(name_or_path)
     if word in names():

@@ -1,4 +1,4 @@
-"""The learned corrector of a coarse run: after each frame it gives back what the coarse grid has lost."""
+"""The learned corrector of a coarse run: after each frame it restores what the coarse grid has lost."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from fluidsr.solver import Solver
 
 AUTOMATIC, NONE = "auto", "none"
-# Coarse cells per frame, root mean square over smoke: nine of ten frames that correctors learn from are faster.
+# Coarse cells per frame, root mean square over smoke. Nine of ten frames in the training data are faster.
 SLOW = 0.5
-LONGEST = 16  # frames that a slow frame counts as, at most
+LONGEST = 16  # the most frames that a corrector sees as one
 
 
 class Corrector:
-    """A closure, ready for the runs of one scene; `strength` times its change is made (None: as its card says).
+    """A closure model prepared for runs of one scene.
 
-    Raises ModelError where it does not fit the scene.
+    `strength` is the factor on its change (None: as its card says). Raises ModelError if the model does not fit the
+    scene.
     """
 
     def __init__(self, model: ClosureModel, scene: Scene, device: str, strength: float | None = None) -> None:
@@ -44,19 +45,24 @@ class Corrector:
         self._per_density = -physics.gravity * physics.buoyancy.density
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed. `sha256` is of the weights, which are the same under
-        another bound of what they change."""
+        """The values that must be equal for a run to be resumed.
+
+        `sha256` identifies the weights only, so the bounds of the change are listed separately.
+        """
         bounds = {"bound": self.network.options.bound, "exchange": self.network.options.exchange}
         return {"name": self.card.name, "sha256": self.card.sha256, "strength": self._strength, **bounds}
 
     def correct(self, solver: Solver, energy_lost: float | None) -> None:
-        """Add what the solver's present state lacks; `energy_lost`: what advection took in the frame before it, as
-        `Solver.advance(..., measure_energy=True)` reports it, or None: energy is not limited. On return velocity is
-        divergence-free, each scalar's total is as before, and the flow has gained no more energy than advection had
-        lost and buoyancy gives in a frame: without that bound a corrector drives flow of which it has learned nothing,
-        faster or older than any it has seen, on without end.
+        """Add the predicted change to the solver's current state.
 
-        Raises SolverError where the projection fails.
+        `energy_lost` is the kinetic energy that advection lost in the preceding frame, as
+        `Solver.advance(..., measure_energy=True)` reports it; None: energy is not limited.
+
+        On return velocity is divergence-free, the total of each scalar is unchanged, and the flow has gained no more
+        energy than advection had lost plus what buoyancy gives in a frame. Without that bound a corrector accelerates
+        flow that is faster or older than its training data without limit.
+
+        Raises SolverError if the projection fails.
         """
         import torch
 
@@ -94,7 +100,7 @@ class Corrector:
 
 
 def speed_of(frame: Frame) -> float:
-    """Root mean square of the velocity (torch) over smoke, cells per frame; 0 where there is none."""
+    """Root mean square of the velocity (torch) over smoke, in cells per frame; 0 if there is no smoke."""
     from fluidsr.models.closure import PRESENT
 
     smoky = frame.density > PRESENT
@@ -103,18 +109,20 @@ def speed_of(frame: Frame) -> float:
 
 
 def stretch_of(speed: float) -> float:
-    """How many frames of a slow flow a corrector sees as one, of which it then makes its share; `speed` as of speed_of.
+    """How many frames of a slow flow a corrector sees as one; its change is divided by that number. `speed` as from
+    `speed_of`.
 
-    What a coarse grid loses in a second hardly depends on the frame rate, and a corrector learned from frames in which
-    smoke moves by about a cell.
+    The loss of a coarse grid per second hardly depends on the frame rate, and correctors are trained on frames in
+    which smoke moves by about a cell.
     """
     return min(max(SLOW / max(speed, SLOW / LONGEST), 1.0), float(LONGEST))
 
 
 def corrector_for(scene: Scene, device: str) -> Corrector | None:
-    """The corrector that `scene` asks for; with `auto` the shipped one for its generator's factor, where there is one.
+    """The corrector that `scene` requests; with `auto` the shipped one for the factor of its generator, if there is
+    one.
 
-    None where nothing corrects the run. Raises ModelError for one that is missing, damaged or does not fit.
+    None if nothing corrects the run. Raises ModelError for a model that is missing, damaged or does not fit.
     """
     from fluidsr import models
 
@@ -131,7 +139,14 @@ def corrector_for(scene: Scene, device: str) -> Corrector | None:
 
 
 def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float) -> torch.Tensor:
-    """A coarse frame (torch) as a Closure takes it; buoyancy (m/s² of a kelvin, of a density of 1) is along `axis`."""
+    """A coarse frame (torch) as the input of a Closure.
+
+    Args:
+        frame: the frame.
+        axis: the axis that points up.
+        per_kelvin: buoyant acceleration per kelvin, m/s².
+        per_density: buoyant acceleration per unit of density, m/s².
+    """
     import torch
 
     from fluidsr.models.closure import state_of
@@ -144,6 +159,6 @@ def closure_state(frame: Frame, axis: int, per_kelvin: float, per_density: float
 
 
 def lift_of(frame: Frame, per_kelvin: float, per_density: float) -> torch.Tensor:
-    """The buoyant acceleration of a frame (torch), m/s² against gravity, `[*S]`."""
+    """The buoyant acceleration of a frame (torch) against gravity, m/s², `[*S]`."""
     lift = per_density * frame.density
     return lift if frame.temperature is None else lift + per_kelvin * frame.temperature

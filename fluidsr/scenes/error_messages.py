@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a configuration: the way to its key, what is wrong, and what to do."""
+    """One error in a configuration: the path to its key, what is wrong, and the remedy."""
 
     path: tuple[Any, ...]
     what: str
@@ -51,7 +51,7 @@ _BOUNDS = {
 
 
 def explain(errors: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], data: Any) -> list[Problem]:
-    """Turn pydantic's `ValidationError.errors()` into problems, unknown keys first.
+    """Convert pydantic's `ValidationError.errors()` to problems, unknown keys first.
 
     `schema` is the model's JSON Schema (for the known keys), `data` the parsed YAML.
     """
@@ -66,10 +66,10 @@ def explain(errors: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], data
             unknown.append(_unknown_key(path, schema, data))
         else:
             others.append(_wrong_value(path, error, schema, data))
-    # A list whose items are wrong is also reported as too short: the items say more.
+    # A list with invalid items is also reported as too short: report only the items.
     inner = {p.path[:-n] for p in unknown + others for n in range(1, len(p.path))}
     others = [p for p in others if not (p.path in inner and p.what.startswith("has "))]
-    # A misspelt key is also a missing one: say it once.
+    # A misspelled key is also reported as missing: report it once.
     meant = {(*p.path[:-1], p.remedy.split("'")[1]) for p in unknown if p.remedy.startswith("did you mean")}
     return unknown + [p for p in others if not (p.what == "is missing" and p.path in meant)]
 
@@ -144,7 +144,7 @@ def _show(value: Any) -> str:
 
 
 def _without_tags(loc: Sequence[Any], schema: Mapping[str, Any], data: Any) -> tuple[Any, ...]:
-    """pydantic puts the tag of a union (`sphere`) into the way to a key; the file has no such level."""
+    """The path without the tags of unions (`sphere`), which pydantic adds; the file has no such level."""
     path: list[Any] = []
     node, passed = data, False
     for i, step in enumerate(loc):
@@ -167,7 +167,7 @@ def _is_union(node: Mapping[str, Any]) -> bool:
 
 
 def _at(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[str, Any]:
-    """The JSON Schema of the value at `path`, tagged unions resolved by what `data` says."""
+    """The JSON Schema of the value at `path`; `data` decides between the members of tagged unions."""
     parent: Any = data
     for step in path:
         try:
@@ -194,7 +194,7 @@ def _node(schema: Mapping[str, Any], path: Sequence[Any], data: Any) -> Mapping[
 
 
 def _about(schema: Mapping[str, Any], path: tuple[Any, ...], data: Any) -> str:
-    """What a key is, on one line: of a section, the first paragraph of its docstring."""
+    """The description of a key, on one line; for a section, the first paragraph of its docstring."""
     paragraph = str(_at(schema, path, data).get("description", "")).partition("\n\n")[0]
     return " ".join(paragraph.split())
 
@@ -202,7 +202,7 @@ def _about(schema: Mapping[str, Any], path: tuple[Any, ...], data: Any) -> str:
 def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> Mapping[str, Any]:
     while True:
         if "$ref" in node:
-            # What stands beside a reference (the field's own description) belongs to the field.
+            # Keys beside a reference (such as the description) belong to the field.
             target = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
             node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
         elif "discriminator" in node:
@@ -223,7 +223,7 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any], data: Any) -> M
 
 
 def _default_tag(schema: Mapping[str, Any], discriminator: Mapping[str, Any]) -> str | None:
-    """The kind that a tagged union is of where the tag is left out; None where it may not be."""
+    """The default kind of a tagged union, used if the tag is left out; None if it must be given."""
     for tag, reference in discriminator["mapping"].items():
         kind = schema["$defs"][reference.rsplit("/", 1)[1]]
         if "default" in kind["properties"][discriminator["propertyName"]]:

@@ -1,4 +1,4 @@
-"""Kinds of values that the scene schema is made of."""
+"""Types of values in the scene schema."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Sides = Annotated[
 ]
 
 
-# The frame number in the name of a sequence, as `volumes.sequence` understands it.
+# The frame number in the name of a sequence, with the same syntax as in `volumes.sequence`.
 _FRAME_NUMBER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
 
 
@@ -72,7 +72,7 @@ def _is_there(path: Path) -> bool:
 def _beside_the_scene(value: str, info: ValidationInfo) -> str:
     folder = (info.context or {}).get("folder")
     beside = Path(folder) / value if folder is not None else Path(value)
-    # What a built-in scene or --set names lies where the user is, not in a scene's folder.
+    # A file named by a built-in scene or by --set is relative to the working directory, not to the scene's folder.
     chosen = beside if _is_there(beside) or not _is_there(Path(value)) else Path(value)
     return str(chosen.absolute())
 
@@ -85,5 +85,5 @@ GridName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def unit(name: str) -> dict[str, Any]:
-    """`Field(json_schema_extra=unit("m"))`: the unit as the JSON Schema and the reference page show it."""
+    """`Field(json_schema_extra=unit("m"))`: the unit for the JSON Schema and the reference page."""
     return {"unit": name}

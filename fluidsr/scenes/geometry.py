@@ -10,7 +10,9 @@ from fluidsr.scenes import mesh
 
 
 def bounds(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Lower and upper corner of the box around a shape where it was placed, in metres."""
+    """Lower and upper corner (m) of the box around a shape at its `center`. Raises InputError for a mesh that cannot be
+    read.
+    """
     half = []
     for axis, _ in enumerate(body.center):
         if body.shape == "mesh":
@@ -27,15 +29,19 @@ def bounds(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def swept(body: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Lower and upper corner of the box around all places of a shape that moves, in metres."""
+    """Lower and upper corner (m) of the box around all positions of a moving shape. Raises InputError as `bounds`
+    does.
+    """
     low, high = bounds(body)
     offsets = np.array([key.offset for key in body.motion or ()] or [(0.0,) * len(low)])
     return tuple(offsets.min(axis=0) + low), tuple(offsets.max(axis=0) + high)
 
 
 def inside(body: Any, points: np.ndarray) -> np.ndarray:
-    """Which of the `points [n, d]` (metres) the shape holds where it was placed, `[n]` bool, its surface
-    included; of a mesh to within a 64th of its size."""
+    """Which of the `points [n, d]` (m) lie in the shape at its `center` or on its surface: `[n]` bool.
+
+    For a mesh, to within a 64th of its size. Raises InputError as `bounds` does.
+    """
     low, high = bounds(body)
     contained = np.asarray(((points >= low) & (points <= high)).all(axis=1))
     contained[contained] = distance(body, points[contained]) <= 0
@@ -43,9 +49,10 @@ def inside(body: Any, points: np.ndarray) -> np.ndarray:
 
 
 def distance(body: Any, points: np.ndarray) -> np.ndarray:
-    """Distances (m) of the `points [n, d]` from the surface of the placed shape, `[n]`, negative inside.
+    """Distances (m) of the `points [n, d]` from the surface of the shape at its `center`, `[n]`, negative inside.
 
-    Exact, except for a mesh: inside of its box to within a 64th of its size.
+    Exact, except for a mesh, where they are exact to a 64th of its size within its box. Raises InputError as `bounds`
+    does.
     """
     offset = points - np.asarray(body.center)
     if body.shape == "mesh":
@@ -63,6 +70,8 @@ def distance(body: Any, points: np.ndarray) -> np.ndarray:
 
 
 def _to_corner(beyond: np.ndarray) -> np.ndarray:
-    """The distance to where all of `beyond [n, k]`, distances along k directions, are 0 or less."""
+    """The signed distance to the region in which all of `beyond [n, k]`, signed distances along k directions, are at
+    most 0.
+    """
     outside = np.linalg.norm(np.maximum(beyond, 0), axis=1)
     return np.asarray(outside + np.minimum(beyond.max(axis=1), 0))

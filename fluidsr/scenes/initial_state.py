@@ -11,12 +11,13 @@ from fluidsr.scenes.schema import Scene
 
 
 def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
-    """`frame` (NumPy) on the cells of `scene`, and notes for the user about what was changed.
+    """`frame` (NumPy) on the cells of `scene`, and notes for the user about changes.
 
-    Trilinear where cells differ in size or place, after averaging over whole cells where the scene's are at least
-    twice as large; equal cells are taken as they are. Outside of the frame's box there is no smoke, heat or fuel, and
-    the air is as the scene has it. Fuel is there where the scene burns and the frame has any. `label` names the frame
-    in errors: InputError for another dimension, and for values that are not finite.
+    Interpolation is trilinear. If the scene's cells are at least twice as large, the frame is first averaged over
+    whole cells; cells that coincide are copied. Outside the frame's box there is no smoke, heat or fuel, and the air
+    moves as the scene says. Fuel is present if the scene burns and the frame has any. `label` names the frame in
+    messages. Raises InputError for a frame of another dimension, for values that are not finite, and for a frame
+    without smoke in a scene without sources.
     """
     if frame.dim != scene.dim:
         problem = f"is {frame.dim}-D and the scene is {scene.dim}-D"
@@ -24,8 +25,8 @@ def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
             label, problem, f"give a {scene.dim}-D volume, or {frame.dim} numbers in domain.resolution"
         )
     fields = {"density": frame.density, "velocity": frame.velocity, "temperature": frame.temperature}
-    found, notes = _fuel_of(frame, scene)
-    fields = {name: array for name, array in (fields | {"fuel": found}).items() if array is not None}
+    fuel, notes = _fuel_of(frame, scene)
+    fields = {name: array for name, array in (fields | {"fuel": fuel}).items() if array is not None}
     for name, array in fields.items():
         if not np.isfinite(array).all():
             raise InputError(label, f"its {name} holds a NaN or an infinity", "repair it, or start elsewhere")
@@ -60,9 +61,9 @@ def place(frame: Frame, scene: Scene, label: str) -> tuple[Frame, list[str]]:
 
 
 def _fuel_of(frame: Frame, scene: Scene) -> tuple[Array | None, list[str]]:
-    """The frame's fuel, None where it has none or the scene does not burn, and notes for the user.
+    """The frame's fuel, and notes for the user; None if it has none or the scene does not burn.
 
-    Without a field `fuel` that is the square of its flame, whose brightness is the root of the fuel.
+    Without a field `fuel`, the square of the flame is used, since its brightness is the root of the fuel.
     """
     named = {name.lower(): array for name, array in frame.others.items() if np.ndim(array) == frame.dim}
     fuel = named.get("fuel")
@@ -80,10 +81,10 @@ def _fuel_of(frame: Frame, scene: Scene) -> tuple[Array | None, list[str]]:
 
 
 def _share_outside(frame: Frame, scene: Scene) -> float:
-    """How much of the frame's smoke has its cell centre outside of the domain, of 1."""
+    """The fraction of the frame's smoke whose cell centers lie outside the domain."""
     total = float(np.sum(frame.density, dtype=np.float64))
     inside = np.asarray(frame.density)
     for axis, (n, origin, edge) in enumerate(zip(frame.shape, frame.origin, scene.extent, strict=True)):
-        centres = origin + (np.arange(n) + 0.5) * frame.cell_size
-        inside = np.compress((centres >= 0) & (centres <= edge), inside, axis=axis)
+        centers = origin + (np.arange(n) + 0.5) * frame.cell_size
+        inside = np.compress((centers >= 0) & (centers <= edge), inside, axis=axis)
     return 1 - float(np.sum(inside, dtype=np.float64)) / total if total > 0 else 0.0

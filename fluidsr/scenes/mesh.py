@@ -1,4 +1,4 @@
-"""Triangle meshes (STL, OBJ, PLY) as signed distances, by VTK, which is imported when the first mesh is met."""
+"""Triangle meshes (STL, OBJ, PLY) as signed distances, with VTK, which is imported when the first mesh is read."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from fluidsr.errors import InputError
 SUFFIXES = (".stl", ".obj", ".ply")
 MOST_BYTES = 1 << 29  # of a mesh's file
 MOST_TRIANGLES = 5_000_000
-MOST_SAMPLES = 4_000_000  # of the lattice that a distance is sampled on
-MOST_PARTS = 1000  # separate surfaces; of more, overlaps are not distinguished from holes
+MOST_SAMPLES = 4_000_000  # of the lattice of a sampled distance
+MOST_PARTS = 1000  # separate surfaces; with more, overlaps are not distinguished from holes
 BORDER = 3  # samples around the mesh
-EXACT = 4.5  # spacings from the surface within which distances are those to the triangles
+EXACT = 4.5  # spacings from the surface within which distances to the triangles are exact
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A closed triangle mesh: `points [n, 3]` with the centre of their bounding box at the origin, and their
-    indices in `triangles [m, 3]`; `half_extent`: half the edges of the box. Units of the file."""
+    """A closed triangle mesh, in units of the file.
+
+    `points [n, 3]`: vertices, with the center of their bounding box at the origin. `triangles [m, 3]`: indices of
+    vertices. `half_extent`: half the edges of the bounding box.
+    """
 
     points: np.ndarray
     triangles: np.ndarray
@@ -33,8 +36,11 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """A signed distance (m, negative inside) on a lattice: `values [a, b, c]` float32, the position `origin` (m)
-    of the first sample from the centre of the mesh's bounding box, and the `spacing`; half the box's edges."""
+    """A signed distance (m, negative inside) on a lattice.
+
+    `values [a, b, c]` float32. `origin`: position (m) of the first sample relative to the center of the mesh's
+    bounding box. `spacing` (m) of the samples. `half_extent`: half the edges of the bounding box (m).
+    """
 
     values: np.ndarray
     origin: tuple[float, ...]
@@ -45,8 +51,8 @@ class Sampled:
 def read(path: str | Path) -> Surface:
     """The mesh in a file.
 
-    Raises InputError where it cannot be read, is too large, has no triangles, a coordinate that is not finite,
-    no volume, or open edges: what is inside of a surface with holes is anybody's guess.
+    Raises InputError if it cannot be read, is too large, has no triangles, a coordinate that is not finite, no
+    volume, or open edges: the inside of a surface with holes is not defined.
     """
     path = Path(path)
     try:
@@ -57,12 +63,12 @@ def read(path: str | Path) -> Surface:
 
 
 def sample(path: str | Path, scale: float, spacing: float) -> Sampled:
-    """The signed distance to the mesh in a file, with `scale` metres per unit of the file, on a lattice of
-    about `spacing` (m) or, where that is too many samples, a wider one. Raises InputError, as `read` does.
+    """The signed distance to the mesh in a file, with `scale` meters per unit of the file.
 
-    Inside is what surfaces wind around (Jacobson, Kavan and Sorkine-Hornung 2013): overlapping parts are one
-    solid, and an inner surface that faces the other way makes a hollow. Distances are exact (to rounding) near
-    the surface, and to about a spacing further off.
+    The lattice has about the given `spacing` (m), or a larger one if that needs too many samples. Inside is where the
+    winding number is positive (Jacobson, Kavan and Sorkine-Hornung 2013): overlapping parts are one solid, and an
+    inner surface that faces the other way makes a hollow. Distances are exact (to rounding) near the surface, and to
+    about a spacing further away. Raises InputError as `read` does.
     """
     path = Path(path)
     stat = path.stat() if path.exists() else None
@@ -72,21 +78,20 @@ def sample(path: str | Path, scale: float, spacing: float) -> Sampled:
 
 
 def distance(path: str | Path, scale: float, places: np.ndarray) -> np.ndarray:
-    """The signed distance (m) from `places [n, 3]`, counted from the centre of the mesh's bounding box, `[n]`.
+    """The signed distance (m) at `places [n, 3]`, relative to the center of the mesh's bounding box, `[n]`.
 
-    Beside the box, where `sample`'s lattice ends, it is that to the triangles themselves. Raises InputError, as
-    `read` does.
+    Outside the lattice of `sample` it is the exact distance to the triangles. Raises InputError as `read` does.
     """
-    from scipy import ndimage  # here and below: it takes as long to load as all that checks a scene
+    from scipy import ndimage  # imported here and below, since loading it takes as long as checking a scene
 
     surface = read(path)
     field = sample(path, scale, max(surface.half_extent) * scale / 32)
     at = ((places - field.origin) / field.spacing).T
-    found = ndimage.map_coordinates(field.values, at, np.float64, order=1, mode="constant", cval=np.inf)
-    beyond = np.isinf(found)
+    distances = ndimage.map_coordinates(field.values, at, np.float64, order=1, mode="constant", cval=np.inf)
+    beyond = np.isinf(distances)
     if beyond.any():
-        found[beyond] = _distances(surface.points * scale, surface.triangles, places[beyond])
-    return np.asarray(found)
+        distances[beyond] = _distances(surface.points * scale, surface.triangles, places[beyond])
+    return np.asarray(distances)
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +132,7 @@ def _read(path: Path, changed: int, size: int) -> Surface:
 
 
 def _check_counts(path: Path, size: int) -> None:
-    """Refuse a header that announces more than the file can hold, before a reader believes it."""
+    """Raise InputError if the header announces more than the file can hold, before a reader allocates it."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
     counts = [int(n) for n in re.findall(rb"element\s+\w+\s+(\d+)", head)] if head.startswith(b"ply") else []
@@ -138,7 +143,7 @@ def _check_counts(path: Path, size: int) -> None:
 
 
 def _triangles(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Points [n, 3], each there once, and triangles [m, 3] without those that have no area."""
+    """Points `[n, 3]` without duplicates, and triangles `[m, 3]` without those that have no area."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkCommand
     from vtkmodules.vtkFiltersCore import vtkCleanPolyData, vtkTriangleFilter
@@ -173,7 +178,7 @@ def _triangles(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _volume(points: np.ndarray, triangles: np.ndarray) -> float:
-    """Signed: positive where faces point outwards."""
+    """The signed volume: positive if the faces point outwards."""
     a, b, c = (points[triangles[:, corner]] for corner in range(3))
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
@@ -218,8 +223,10 @@ def _polydata(points: np.ndarray, triangles: np.ndarray) -> Any:
 def _inside(
     points: np.ndarray, triangles: np.ndarray, first: np.ndarray, step: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Which samples the surface winds around: of its parts, each closed, those that face outwards count one up,
-    those that face inwards one down."""
+    """Which samples have a positive winding number.
+
+    Each closed part of the surface adds one inside if it faces outwards, and subtracts one if it faces inwards.
+    """
     from scipy import sparse
 
     ends = (triangles[:, [0, 1]].ravel(), triangles[:, [1, 2]].ravel())
@@ -230,22 +237,22 @@ def _inside(
     chosen = [triangles] if len(parts) > MOST_PARTS else [triangles[part == p] for p in parts]
     outwards = 1 if _volume(points, triangles) > 0 else -1
     winding = np.zeros(shape, np.int16)
-    for own in chosen:
-        used = points[own.reshape(-1)]
+    for triangles_of_part in chosen:
+        used = points[triangles_of_part.reshape(-1)]
         box = [
             (max(int(np.floor((a - f) / step)), 0), min(int(np.ceil((b - f) / step)) + 1, n))
             for a, b, f, n in zip(used.min(axis=0), used.max(axis=0), first, shape, strict=True)
         ]
         window = tuple(slice(a, b) for a, b in box)
-        sign = outwards * (1 if _volume(points, own) >= 0 else -1)
-        winding[window] += sign * _filled(points, own, first, step, box).astype(np.int16)
+        sign = outwards * (1 if _volume(points, triangles_of_part) >= 0 else -1)
+        winding[window] += sign * _filled(points, triangles_of_part, first, step, box).astype(np.int16)
     return winding > 0
 
 
 def _filled(
     points: np.ndarray, triangles: np.ndarray, first: np.ndarray, step: float, box: list[tuple[int, int]]
 ) -> np.ndarray:
-    """Which samples of a box lie within a closed surface: an odd number of crossings away from the outside."""
+    """Which samples of a box lie within a closed surface, by the parity of the crossings."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkImagingStencil import vtkImageStencilToImage, vtkPolyDataToImageStencil
 
@@ -267,7 +274,7 @@ def _filled(
 def _near(
     points: np.ndarray, triangles: np.ndarray, first: np.ndarray, step: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Samples within EXACT spacings of the surface, and few others."""
+    """The samples within EXACT spacings of the surface, and a few others."""
     from scipy import ndimage
 
     marked = np.zeros(shape, bool)
@@ -285,12 +292,12 @@ def _near(
 
 
 def _distances(points: np.ndarray, triangles: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The distances from points to the nearest triangle."""
+    """The distance from each of `places` to the nearest triangle."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkDoubleArray
     from vtkmodules.vtkFiltersCore import vtkImplicitPolyDataDistance
 
-    distance, found = vtkImplicitPolyDataDistance(), vtkDoubleArray()
+    distance, distances = vtkImplicitPolyDataDistance(), vtkDoubleArray()
     distance.SetInput(_polydata(points, triangles))
-    distance.FunctionValue(numpy_to_vtk(np.ascontiguousarray(places), deep=1), found)
-    return np.abs(vtk_to_numpy(found))
+    distance.FunctionValue(numpy_to_vtk(np.ascontiguousarray(places), deep=1), distances)
+    return np.abs(vtk_to_numpy(distances))

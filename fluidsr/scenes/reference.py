@@ -1,4 +1,4 @@
-"""The tables of docs/scene.md, made from the schema: `python -m fluidsr.scenes.reference docs/scene.md`."""
+"""Generates the tables of docs/scene.md from the schema: `python -m fluidsr.scenes.reference docs/scene.md`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SHAPE_KEYS = {"shape", "center", "radius", "motion"}
 
 
 def tables() -> str:
-    """Markdown: one table per mapping of the schema, with each key's values, unit, default and meaning."""
+    """Markdown: one table per mapping of the schema, with the values, unit, default and meaning of each key."""
     return "\n".join(_sections(json_schema()))
 
 
 def page(text: str) -> str:
-    """The page `text` with fresh tables between its two marks."""
+    """The page `text` with new tables between the two markers."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
@@ -68,7 +68,14 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
 def table(
     title: str, section: Mapping[str, Any], definitions: Mapping[str, Any], keys: set[str] | None
 ) -> Iterator[str]:
-    """The lines of one table: a mapping of a JSON Schema, all of it or some keys."""
+    """The lines of one Markdown table for a mapping of a JSON Schema.
+
+    Args:
+        title: heading of the table.
+        section: the mapping.
+        definitions: `$defs` of the schema.
+        keys: the keys to show; None: all, and the mapping's description.
+    """
     yield f"### {title}\n"
     if keys is None:
         yield section["description"] + "\n"

@@ -34,13 +34,13 @@ class RegionFile(Strict):
 
     @property
     def dim(self) -> int:
-        """2 or 3: how many numbers the first centre has."""
+        """2 or 3: the number of coordinates of the first center."""
         return len(self.regions[0].center)
 
 
 def load_regions(path: Path) -> tuple[Any, ...]:
     """The regions in a file, all of the same dimension.
 
-    Raises SceneError (`file:line: key: what; remedy`) for a wrong one and one that cannot be read.
+    Raises SceneError (`file:line: key: what; remedy`) for an invalid file and one that cannot be read.
     """
     return load_yaml_model(path, RegionFile, kind="file of regions").regions

@@ -1,5 +1,6 @@
-"""Regions in which a generator adds more or less detail, or is shown another velocity: shapes with factors, and the
-fields that they give."""
+"""Regions in which a generator adds more or less detail, or reads a scaled velocity: shapes with factors, and the
+fields of these factors.
+"""
 
 from __future__ import annotations
 
@@ -74,10 +75,10 @@ Regions: TypeAlias = Annotated[tuple[Region, ...], Field(max_length=1000)]
 def factors(
     regions: Sequence[Any], frame: Frame, key: Literal["velocity_scale", "detail"] = "velocity_scale"
 ) -> np.ndarray:
-    """The product of the regions' factors `key` at the cell centres of `frame` at its time, float32 `[*S]`.
+    """The product of the regions' factors `key` at the cell centers of `frame` at its time, float32 `[*S]`.
 
-    A region counts in full where its shape is, and fades to 1 in a straight line over `soft` metres around it.
-    Lengths are those of the frame's own place. Raises InputError for a mesh that cannot be read.
+    A region has its full factor inside its shape; over `soft` meters around it the factor fades linearly to 1.
+    Positions are those of the frame. Raises InputError for a mesh that cannot be read.
     """
     product = np.ones(frame.shape, np.float32)
     for region in regions:
@@ -87,12 +88,12 @@ def factors(
 
 
 def _shares(region: Any, frame: Frame) -> tuple[tuple[slice, ...], np.ndarray]:
-    """How much a region counts, 0 to 1, in a window of the frame's cells outside of which it does not."""
+    """The weight of a region, 0 to 1, in a window of the frame's cells; outside the window it is 0."""
     offset = offset_at(region, frame.time)
     window, axes = [], []
     for a, b, move, origin, cells in zip(*bounds(region), offset, frame.origin, frame.shape, strict=True):
         low, high = (edge + move - origin for edge in (a - region.soft, b + region.soft))
-        # A cell more on each side: the shape's own surface decides, not what rounding makes of its bounds.
+        # One cell more on each side, so that the shape's surface decides and not the rounding of its bounds.
         first, end = (
             int(np.clip(cell, 0, cells))
             for cell in (np.floor(low / frame.cell_size) - 1, np.ceil(high / frame.cell_size) + 1)
@@ -109,7 +110,9 @@ def _shares(region: Any, frame: Frame) -> tuple[tuple[slice, ...], np.ndarray]:
 
 
 def offset_at(body: Any, time: float) -> tuple[float, ...]:
-    """How far a body is from its `center` at `time` (s): straight lines between keyframes, at rest around them."""
+    """The offset (m) of a body from its `center` at `time` (s): linear between keyframes, constant before and after
+    them.
+    """
     keys = body.motion
     if not keys:
         return (0.0,) * len(body.center)

@@ -1,4 +1,4 @@
-"""Scene: what a simulation is made of, parsed once, frozen, and valid wherever it is met."""
+"""Scene: the parts of a simulation; parsed once, frozen, and always valid."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Scene(Sections):
         return self
 
     def with_changes(self, **changes: Any) -> Scene:
-        """A validated copy with some top-level keys replaced; a dict changes only the keys it names.
+        """A validated copy with some top-level keys replaced; a dict changes only the keys that it names.
 
-        Raises SceneError where the result is not a sound scene.
+        Raises SceneError if the result is not a valid scene.
         """
         data = self.model_dump(exclude_none=True)
         for key, value in changes.items():
@@ -37,12 +37,14 @@ class Scene(Sections):
         return scene_from(data, self.name)
 
     def with_model(self, model: str) -> Scene:
-        """The same scene raised by another generator, a shipped name or a path."""
+        """The same scene upsampled by another generator: a shipped name or a path. Raises SceneError as `with_changes`
+        does.
+        """
         same = self if isinstance(self.upscale, ModelUpscale) else self.with_changes(upscale=None)
         return same.with_changes(upscale={"model": model})
 
     def with_detail(self, detail: float) -> Scene:
-        """The same scene with another amount of detail. Raises InputError where no generator adds any."""
+        """The same scene with another amount of detail. Raises InputError if no generator upsamples it."""
         if isinstance(self.upscale, WaveletUpscale):
             raise InputError(
                 "detail", "applies to generators only", "set upscale.strength for wavelet turbulence"
@@ -52,8 +54,10 @@ class Scene(Sections):
         return self.with_changes(upscale={"detail": detail})
 
     def with_style(self, style: Mapping[str, Any]) -> Scene:
-        """The same scene with these keys of its upscaling's style, if any. Raises InputError where no trained generator
-        upsamples."""
+        """The same scene with the given keys of its upscaling's style, if any.
+
+        Raises InputError if no trained generator upsamples it.
+        """
         if style and not isinstance(self.upscale, ModelUpscale):
             raise InputError(next(iter(style)), "is of trained generators", "leave it out, or give a `model`")
         return self.with_changes(upscale=dict(style)) if style else self
@@ -63,7 +67,7 @@ class Scene(Sections):
         return self.with_changes(output={"formats": tuple(dict.fromkeys(formats))})
 
     def with_seed(self, seed: int) -> Scene:
-        """The same scene with other noise: `seed` is added to that of each source's noise and each noise force."""
+        """The same scene with other noise: `seed` is added to the seeds of all sources' noise and all noise forces."""
         sources = [source.model_dump(exclude_none=True) for source in self.sources]
         physics = self.physics.model_dump(exclude_none=True)
         noises = [source["noise"] for source in sources if "noise" in source]
@@ -72,15 +76,15 @@ class Scene(Sections):
         return self.with_changes(sources=sources, physics=physics)
 
     def refined(self, factor: int) -> Scene:
-        """The same scene in metres and seconds on cells `factor` times smaller."""
+        """The same scene in meters and seconds, on cells `factor` times smaller."""
         resolution = tuple(n * factor for n in self.domain.resolution)
         cell_size = self.domain.cell_size / factor
         return self.with_changes(domain={"resolution": resolution, "cell_size": cell_size})
 
     def rescaled(self, scale: float) -> Scene:
-        """The same scene in metres and seconds with `scale` times as many cells along each axis.
+        """The same scene in meters and seconds, with `scale` times as many cells along each axis.
 
-        Raises SceneError where that makes no whole number of cells.
+        Raises SceneError if that gives no whole number of cells.
         """
         resolution = tuple(round(n * scale) for n in self.domain.resolution)
         if any(
@@ -95,9 +99,9 @@ class Scene(Sections):
         return self if scale == 1 else self.with_changes(domain=changes)
 
     def coarsened(self, factor: int) -> Scene:
-        """The same scene in metres and seconds on cells `factor` times larger.
+        """The same scene in meters and seconds, on cells `factor` times larger.
 
-        Raises SceneError where `factor` does not divide the resolution exactly.
+        Raises SceneError if `factor` does not divide the resolution exactly.
         """
         if any(n % factor for n in self.domain.resolution):
             raise SceneError(
@@ -110,16 +114,16 @@ class Scene(Sections):
         return self.with_changes(domain={"resolution": resolution, "cell_size": cell_size})
 
     def to_yaml(self) -> str:
-        """All keys with their values, defaults too, one per line; `load` reads the same scene back."""
+        """All keys with their values, including defaults, one per line. `load` reads the same scene from it."""
         data = self.model_dump(mode="json", exclude_none=True)
-        # Flow style for the innermost collections only: one line for a vector, one key per line around it.
+        # Flow style for the innermost collections only: a vector takes one line, other keys one line each.
         return yaml.dump(
             data, Dumper=Dumper, default_flow_style=None, sort_keys=False, width=120, allow_unicode=True
         )
 
 
 def scene_from(data: Mapping[str, Any], where: str) -> Scene:
-    """A Scene of plain data. Raises SceneError, `where: key: what; remedy`."""
+    """A Scene from plain data. Raises SceneError, `where: key: what; remedy`."""
     try:
         return Scene.model_validate(data)
     except ValidationError as error:
@@ -130,6 +134,6 @@ def scene_from(data: Mapping[str, Any], where: str) -> Scene:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a scene, for editors."""
     schema = Scene.model_json_schema()
-    # A scene file may leave its name out: it then has the file's.
+    # A scene file may leave the name out; the scene then has the file's name.
     schema["required"] = [key for key in schema["required"] if key != "name"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "fluidsr scene"}

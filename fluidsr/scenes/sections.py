@@ -1,4 +1,4 @@
-"""The sections of a scene, and what follows from them: kinds, units, defaults and bounds of every key."""
+"""The sections of a scene, and values that follow from them: types, units, defaults and bounds of every key."""
 
 from __future__ import annotations
 
@@ -366,12 +366,12 @@ class Sections(Strict):
 
     @property
     def extent(self) -> tuple[float, ...]:
-        """Edges of the box in metres."""
+        """Edges of the box in meters."""
         return tuple(cells * self.domain.cell_size for cells in self.domain.resolution)
 
     @property
     def cells(self) -> int:
-        """Number of cells of the box."""
+        """Number of cells in the box."""
         product = 1
         for n in self.domain.resolution:
             product *= n
@@ -384,18 +384,18 @@ class Sections(Strict):
 
     @property
     def duration(self) -> float:
-        """Seconds of the whole scene."""
+        """Duration of the whole scene in seconds."""
         return self.time.frames * self.frame_seconds
 
     @property
     def has_temperature(self) -> bool:
-        """Whether any source emits heat or cold, or fuel that burns, or a start file may have brought some."""
+        """Whether any source emits heat, cold or fuel, or a start file may hold a temperature."""
         heated = any(source.temperature is not None for source in self.sources)
         return self.start is not None or heated or self.burns
 
     @property
     def burns(self) -> bool:
-        """Whether any source gives fuel."""
+        """Whether any source emits fuel."""
         return any(source.fuel is not None for source in self.sources)
 
     @property

@@ -1,6 +1,4 @@
-"""Validation of a scene and its bodies beyond the types of their values: things fit the domain, and each
-other.
-"""
+"""Checks of a scene and its bodies beyond the types of single values: whether things fit the domain and each other."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ _MOST_PER_AXIS = 48
 
 
 def problems_of(scene: Sections) -> list[Problem]:
-    """Everything that is wrong with a scene whose single values are valid; empty where it is sound."""
+    """All problems of a scene whose single values are valid; empty if the scene is valid."""
     problems = _domain(scene) or _wind(scene)
     if problems:
         return problems
@@ -56,16 +54,16 @@ def _regions(scene: Sections) -> tuple[Any, ...]:
 def _domain(scene: Sections) -> list[Problem]:
     problems = []
     if scene.cells > MAX_CELLS:
-        what = f"{list(scene.domain.resolution)} makes {scene.cells / 1e9:.3g} billion cells"
-        problems.append(Problem(("domain", "resolution"), what, "give at most 2.1 billion"))
+        problem = f"{list(scene.domain.resolution)} makes {scene.cells / 1e9:.3g} billion cells"
+        problems.append(Problem(("domain", "resolution"), problem, "give at most 2.1 billion"))
     if scene.dim == 2 and scene.domain.up == "z":
         problems.append(Problem(("domain", "up"), "a 2-D scene has no z axis", "give x or y"))
     if scene.dim == 2 and scene.domain.boundary.z is not None:
         problems.append(Problem(("domain", "boundary", "z"), "a 2-D scene has no z axis", "remove z"))
     for axis, (low, high) in zip("xyz", scene.domain.sides, strict=False):
         if (low == "periodic") != (high == "periodic"):
-            what = "is periodic at one end only, and there is nothing to join it to"
-            problems.append(Problem(("domain", "boundary", axis), what, f"write {axis}: periodic"))
+            problem = "is periodic at one end only, and there is nothing to join it to"
+            problems.append(Problem(("domain", "boundary", axis), problem, f"write {axis}: periodic"))
     return problems
 
 
@@ -75,14 +73,14 @@ def _wind(scene: Sections) -> list[Problem]:
         return []
     where = ("physics", "wind")
     if len(wind) != scene.dim:
-        what = f"has {len(wind)} numbers in a {scene.dim}-D scene"
-        return [Problem(where, what, f"give {scene.dim}")]
+        problem = f"has {len(wind)} numbers in a {scene.dim}-D scene"
+        return [Problem(where, problem, f"give {scene.dim}")]
     problems = []
     for i, (axis, speed, sides) in enumerate(zip("xyz", wind, scene.domain.sides, strict=False)):
         if speed != 0 and "closed" in sides:
-            what = f"is {speed:g} m/s, and {axis} is closed at one end"
+            problem = f"is {speed:g} m/s, and {axis} is closed at one end"
             remedy = f"give 0, or make domain.boundary.{axis} open or periodic"
-            problems.append(Problem((*where, i), what, remedy))
+            problems.append(Problem((*where, i), problem, remedy))
     return problems
 
 
@@ -103,20 +101,20 @@ def _combustion(scene: Sections) -> list[Problem]:
             return [Problem(where, "no source gives fuel", "give a source fuel, or remove it")]
         return []
     if scene.physics.combustion.expansion and not any("open" in sides for sides in scene.domain.sides):
-        what = "no side of the domain is open, and the gas that burning creates could not leave"
-        return [Problem((*where, "expansion"), what, "open a side (domain.boundary), or give 0")]
+        problem = "no side of the domain is open, and the gas that burning creates could not leave"
+        return [Problem((*where, "expansion"), problem, "open a side (domain.boundary), or give 0")]
     ignition = scene.physics.combustion.ignition
     if ignition and scene.start is None and _hottest(scene) < ignition:
-        what = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
-        return [Problem((*where, "ignition"), what, "give a source that temperature, or remove it")]
+        problem = f"is {ignition:g} K, and no source is as hot, so nothing lights the fuel"
+        return [Problem((*where, "ignition"), problem, "give a source that temperature, or remove it")]
     if isinstance(scene.upscale, WaveletUpscale):
-        what = "the wavelet method supports smoke from sources only, not from a fire"
-        return [Problem(("upscale", "method"), what, "use a model")]
+        problem = "the wavelet method supports smoke from sources only, not from a fire"
+        return [Problem(("upscale", "method"), problem, "use a model")]
     return []
 
 
 def _hottest(scene: Sections) -> float:
-    """The highest temperature that a source can give, K; ambient where none gives any."""
+    """The highest temperature (K above ambient) that a source can emit; 0 if none emits any."""
     given = [
         (source.temperature or 0.0) * (1 + (abs(source.noise.strength) if source.noise else 0.0))
         for source in scene.sources
@@ -131,8 +129,10 @@ def _start(scene: Sections) -> list[Problem]:
         return [Problem(("sources",), "is missing", "add it: where smoke, heat and motion come from")]
     path = Path(scene.start.path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        return [Problem(("start", "path"), f"{path} {what}", "give a volume file, relative to the scene's")]
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        return [
+            Problem(("start", "path"), f"{path} {problem}", "give a volume file, relative to the scene's")
+        ]
     if scene.start.fuel_grid is not None and not scene.burns:
         return [Problem(("start", "fuel_grid"), "no source gives fuel", "remove it, or give a source fuel")]
     return []
@@ -148,12 +148,16 @@ def _upscale(scene: Sections) -> list[Problem]:
     problems = []
     fine = scene.cells * scene.upscale.factor**scene.dim
     if fine > MAX_CELLS:
-        what = f"{scene.upscale.factor} makes {fine / 1e9:.3g} billion fine cells"
-        problems.append(Problem(("upscale", "factor"), what, "give a smaller one: 2.1 billion is the most"))
+        problem = f"{scene.upscale.factor} makes {fine / 1e9:.3g} billion fine cells"
+        problems.append(
+            Problem(("upscale", "factor"), problem, "give a smaller one: 2.1 billion is the most")
+        )
     for axis, sides, n in zip("xyz", scene.domain.sides, scene.domain.resolution, strict=False):
         if sides[0] == "periodic" and n % 2:
-            what = f"eddies of the wavelet method cannot be joined over {n} cells along {axis}, an odd number"
-            problems.append(Problem(("domain", "resolution", "xyz".index(axis)), what, f"give {n + 1}"))
+            problem = (
+                f"eddies of the wavelet method cannot be joined over {n} cells along {axis}, an odd number"
+            )
+            problems.append(Problem(("domain", "resolution", "xyz".index(axis)), problem, f"give {n + 1}"))
     return problems
 
 
@@ -163,7 +167,7 @@ def _obstacles(scene: Sections) -> list[Problem]:
         if _outside(scene, body):
             problems.append(_outside_problem(scene, ("obstacles", i), "obstacle", body.motion is not None))
     if scene.obstacles and not problems:
-        points = _cell_centres(scene, (0.0,) * scene.dim, scene.extent)
+        points = _cell_centers(scene, (0.0,) * scene.dim, scene.extent)
         if _covered(scene, points).all():
             problems.append(Problem(("obstacles",), "they fill the whole domain", "leave room for air"))
     return problems
@@ -182,33 +186,33 @@ def _source(scene: Sections, index: int) -> list[Problem]:
             Problem(where, "emits nothing", "give density, temperature, fuel, velocity or expansion")
         )
     if body.inflow and (body.velocity is None or not any(body.velocity)):
-        what = "needs a velocity"
-        problems.append(Problem((*where, "inflow"), what, "give velocity, or leave inflow out"))
+        problem = "needs a velocity"
+        problems.append(Problem((*where, "inflow"), problem, "give velocity, or leave inflow out"))
     if body.color is not None and body.density is None:
-        what = "the source emits no smoke that could have one"
-        problems.append(Problem((*where, "color"), what, "give density, or leave color out"))
+        problem = "the source emits no smoke that could have one"
+        problems.append(Problem((*where, "color"), problem, "give density, or leave color out"))
     if body.inherit and body.motion is None:
-        what = "the source does not move, so there is nothing to inherit"
-        problems.append(Problem((*where, "inherit"), what, "give motion, or leave inherit out"))
+        problem = "the source does not move, so there is nothing to inherit"
+        problems.append(Problem((*where, "inherit"), problem, "give motion, or leave inherit out"))
     if (body.inflow or body.expansion) and not any("open" in sides for sides in scene.domain.sides):
-        what = "no side of the domain is open, and the air that comes in could not leave"
+        problem = "no side of the domain is open, and the air that comes in could not leave"
         key = "inflow" if body.inflow else "expansion"
-        problems.append(Problem((*where, key), what, "open a side (domain.boundary), or leave it out"))
+        problems.append(Problem((*where, key), problem, "open a side (domain.boundary), or leave it out"))
     if body.seconds is not None and not body.seconds[0] < body.seconds[1]:
-        what = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
-        problems.append(Problem((*where, "seconds"), what, "give [start, end]"))
+        problem = f"[{body.seconds[0]:g}, {body.seconds[1]:g}] s ends before it starts"
+        problems.append(Problem((*where, "seconds"), problem, "give [start, end]"))
     if _outside(scene, body):
         return [*problems, _outside_problem(scene, where, "source", body.motion is not None)]
     too_wide = _too_wide(scene, where, body)
     if too_wide is not None:
         return [*problems, too_wide]
-    if body.motion is not None:  # it may begin outside, or in a solid, as long as it comes out of it
+    if body.motion is not None:  # it may begin outside or in a solid, but must leave it
         if scene.obstacles and _never_in_the_open(scene, body):
-            what = "the source stays inside an obstacle, or outside the domain, for all of its motion"
-            problems.append(Problem((*where, "motion"), what, "move one of them"))
+            problem = "the source stays inside an obstacle, or outside the domain, for all of its motion"
+            problems.append(Problem((*where, "motion"), problem, "move one of them"))
         return problems
     if scene.obstacles:
-        points = np.vstack([_cell_centres(scene, *bounds(body)), [body.center]])
+        points = np.vstack([_cell_centers(scene, *bounds(body)), [body.center]])
         held = points[inside(body, points)]
         held = held[((held >= 0) & (held <= scene.extent)).all(axis=1)]
         if len(held) and _covered(scene, held).all():
@@ -219,15 +223,17 @@ def _source(scene: Sections, index: int) -> list[Problem]:
 
 
 def _never_in_the_open(scene: Sections, body: Any) -> bool:
-    """Whether a source that moves is nowhere on its way (looked at in 32 places between two keyframes; of many
-    keyframes, in fewer) outside of what stands still."""
+    """Whether a moving source is inside obstacles at rest, or outside the domain, for all of its motion.
+
+    It is checked at 32 positions between two keyframes, at fewer if there are many keyframes.
+    """
     offsets = np.array([key.offset for key in body.motion])
     between = max(1, min(32, 1024 // len(offsets)))
     shares = np.linspace(0, 1, between + 1)[1:, None]
     ways = (a + shares * (b - a) for a, b in pairwise(offsets))
     for offset in np.concatenate([offsets[:1], *ways]):
         there = body.model_copy(update={"center": tuple(np.add(body.center, offset).tolist())})
-        points = _cell_centres(scene, *bounds(there))
+        points = _cell_centers(scene, *bounds(there))
         points = np.vstack([points, [there.center]]) if _holds(scene, there.center) else points
         held = points[inside(there, points)]
         if len(held) and not _covered(scene, held).all():
@@ -245,10 +251,10 @@ def _outside(scene: Sections, body: Body, around: float = 0.0) -> bool:
     return any(b + around <= 0 or a - around >= edge for a, b, edge in edges)
 
 
-def _outside_problem(scene: Sections, where: tuple[Any, ...], what: str, moves: bool = False) -> Problem:
+def _outside_problem(scene: Sections, where: tuple[Any, ...], kind: str, moves: bool = False) -> Problem:
     edges = ", ".join(f"{axis} 0 to {edge:g}" for axis, edge in zip("xyz", scene.extent, strict=False))
     always = ", for all of its motion" if moves else ""
-    message = f"the {what} lies outside the domain{always}"
+    message = f"the {kind} lies outside the domain{always}"
     hint = f"move it, or enlarge domain.cell_size: the domain is {edges} m"
     return Problem((*where, "center"), message, hint)
 
@@ -274,15 +280,15 @@ def _too_wide(scene: Sections, where: tuple[Any, ...], body: Any) -> Problem | N
 
 
 def _wide(path: tuple[Any, ...], value: float, width: float, edge: float, most: float) -> Problem:
-    """`value` at the key `path` makes a body `width` wide where the domain has `edge` (all in m)."""
-    what = f"{value:g} m is wider than the domain ({edge:g} m)"
+    """The problem that `value` at the key `path` makes a body `width` wide in a domain `edge` wide (all in m)."""
+    problem = f"{value:g} m is wider than the domain ({edge:g} m)"
     if value <= edge:
-        what = f"{value:g} m makes it {width:g} m across, and the domain is {edge:g} m"
-    return Problem(path, what, f"give at most {most:g}")
+        problem = f"{value:g} m makes it {width:g} m across, and the domain is {edge:g} m"
+    return Problem(path, problem, f"give at most {most:g}")
 
 
-def _cell_centres(scene: Sections, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
-    """Cell centres `[n, d]` (metres) of the domain between two corners; of many, an even selection."""
+def _cell_centers(scene: Sections, low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+    """Cell centers `[n, d]` (m) of the domain between two corners; an even selection if there are many."""
     h = scene.domain.cell_size
     axes = []
     for a, b, n in zip(low, high, scene.domain.resolution, strict=True):
@@ -335,8 +341,8 @@ def problems_of_body(dim: int, where: tuple[Any, ...], body: Any) -> list[Proble
     for key in ("center", "size", "velocity"):
         value = getattr(body, key, None)
         if value is not None and len(value) != dim:
-            what = f"has {len(value)} numbers in a {dim}-D scene"
-            problems.append(Problem((*where, key), what, f"give {dim}"))
+            problem = f"has {len(value)} numbers in a {dim}-D scene"
+            problems.append(Problem((*where, key), problem, f"give {dim}"))
     problems += _motion(dim, where, body)
     if body.shape == "mesh":
         problems += _mesh(dim, where, body)
@@ -349,20 +355,20 @@ def _motion(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
     problems, keys = [], body.motion or ()
     for i, key in enumerate(keys):
         if len(key.offset) != dim:
-            what = f"has {len(key.offset)} numbers in a {dim}-D scene"
-            problems.append(Problem((*where, "motion", i, "offset"), what, f"give {dim}"))
+            problem = f"has {len(key.offset)} numbers in a {dim}-D scene"
+            problems.append(Problem((*where, "motion", i, "offset"), problem, f"give {dim}"))
         if i and key.time <= keys[i - 1].time:
-            what = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
+            problem = f"{key.time:g} s is not after the {keys[i - 1].time:g} s before it"
             problems.append(
-                Problem((*where, "motion", i, "time"), what, "put keyframes in the order of time")
+                Problem((*where, "motion", i, "time"), problem, "put keyframes in the order of time")
             )
     return problems
 
 
 def _mesh(dim: int, where: tuple[Any, ...], body: Any) -> list[Problem]:
     if dim == 2:
-        what = "a mesh is 3-D, and the scene is 2-D"
-        return [Problem((*where, "shape"), what, "use sphere, box, cylinder or capsule")]
+        problem = "a mesh is 3-D, and the scene is 2-D"
+        return [Problem((*where, "shape"), problem, "use sphere, box, cylinder or capsule")]
     try:
         mesh.read(body.path)
     except InputError as error:

@@ -1,9 +1,8 @@
-"""A frozen pydantic model from YAML: errors with file, line, key and remedy, and dotted overrides.
+"""A frozen pydantic model from YAML, with dotted overrides; errors give file, line, key and remedy.
 
-The YAML knows where each of its values was written, and refuses what a small configuration never needs. A file
-from outside is hostile until parsed: the text is bounded in bytes and depth; aliases (with them the "billion
-laughs" bombs), tags and duplicate keys are errors. Scalars follow the YAML 1.2 core schema, so `1e-4` is a
-number and `on` is a word.
+The parser records where each value was written, and refuses features that a small configuration does not need. A file
+from outside is untrusted: the text is bounded in bytes and depth; aliases (and with them "billion laughs" bombs),
+tags and duplicate keys are errors. Scalars follow the YAML 1.2 core schema, so `1e-4` is a number and `on` is a word.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from fluidsr.scenes.error_messages import explain
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
-Path_ = tuple[Any, ...]  # the way to a value: keys and indices
+Path_ = tuple[Any, ...]  # the path to a value: keys and indices
 
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
@@ -40,7 +39,7 @@ _RESOLVERS = (
 
 
 class _Refused(Exception):
-    """Something this reader does not take: `(line, what, remedy)`."""
+    """YAML that this reader does not accept: `(line, what, remedy)`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -65,7 +64,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes scalars so that the reader here reads them back as they were."""
+    """Writes scalars so that the reader in this module reads the same values."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's way of registering
 
@@ -77,9 +76,9 @@ for _tag, _pattern, _first in _RESOLVERS:
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data (dicts, lists, scalars) and the place where each of its values was written.
+    """Plain data (dicts, lists, scalars) and the position of each of its values in the file.
 
-    `label` names the file in messages; `places` has the line (from 1) of each path, or the `overrides KEY` of it.
+    `label` names the file in messages. `places` maps each path to its line (from 1), or to `overrides KEY`.
     """
 
     label: str
@@ -87,7 +86,7 @@ class Document:
     places: dict[Path_, int | str]
 
     def where(self, path: Sequence[Any]) -> str:
-        """`file:line: key` of the value at `path`, or of the nearest one around it that was written."""
+        """`file:line: key` of the value at `path`, or of the nearest enclosing value in the file."""
         place: int | str = 1
         for length in range(len(path), -1, -1):
             if tuple(path[:length]) in self.places:
@@ -99,7 +98,9 @@ class Document:
         return f"{self.label}:{place}: {key}" if key else f"{self.label}:{place}"
 
     def line(self, path: Sequence[Any]) -> int:
-        """The line of the value at `path` or around it; 0, to sort first, where an override gave it."""
+        """The line of the value at `path` or of the nearest enclosing value; 0, to sort first, if an override
+        gave it.
+        """
         for length in range(len(path), -1, -1):
             if tuple(path[:length]) in self.places:
                 place = self.places[tuple(path[:length])]
@@ -114,7 +115,7 @@ def dotted(path: Sequence[Any]) -> str:
 
 
 def read_text(path: Path, label: str) -> str:
-    """The text of a small UTF-8 file. Raises SceneError where it cannot be read, or is too large."""
+    """The text of a small UTF-8 file. Raises SceneError if it cannot be read or is too large."""
     try:
         check_regular(path)
         with path.open("rb") as file:
@@ -131,7 +132,7 @@ def read_text(path: Path, label: str) -> str:
 
 
 def parse(text: str, label: str) -> Document:
-    """Parse one YAML document. Raises SceneError with file and line for anything that is not plain data."""
+    """Parse one YAML document. Raises SceneError with file and line for anything but plain data."""
     if len(text) > MAX_BYTES:
         raise SceneError(label, f"is larger than {MAX_BYTES >> 20} MiB", "give a YAML configuration")
     places: dict[Path_, int | str] = {}
@@ -209,9 +210,9 @@ def override(
 ) -> Document:
     """The document with one `KEY=VALUE` applied: a dotted key (or `sources[0].radius`), a YAML value.
 
-    Mappings on the way are made where they are missing, list items are not. `switches` maps keys that choose
-    between kinds of a mapping (`upscale.method`) to what they are when absent: when such a choice changes,
-    the keys beside it that the file gave belong to the other kind, and go. Raises SceneError.
+    Missing mappings on the path are created; missing list items are not. `switches` maps keys that choose between
+    kinds of a mapping (`upscale.method`) to their defaults: if such a choice changes, the keys beside it in the file
+    belong to the other kind, and are removed. Raises SceneError for an invalid assignment.
     """
     key, equals, text = assignment.partition("=")
     parts = [part for part in re.split(r"\.|\[|\]\.?", key.strip()) if part]
@@ -268,12 +269,21 @@ def load_yaml_model(
     switches: Mapping[tuple[str, ...], str] | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Read YAML (a Path is a file, a str is the text itself), apply `KEY=VALUE` overrides, and validate.
+    """Read YAML, apply `KEY=VALUE` overrides, and validate.
 
-    `kind` is what a message calls the file; `label` stands for its name there (default: the path, or `kind`);
-    `defaults` are top-level keys taken where the file has none; `switches` as for `override`; `context` is for the
-    model's validators, beside `folder`. File names in the model are relative to the file's folder. Raises SceneError,
-    `file:line: key: what; remedy`; where several are wrong, the first in the file, with the number of the others.
+    Args:
+        source: a Path is a file, a str is the text itself.
+        model: the pydantic model.
+        overrides: assignments, applied in order.
+        kind: what messages call the document.
+        label: replaces the name of the file in messages; None: the path, or `kind`.
+        defaults: top-level keys that are used if the file lacks them.
+        switches: as of `override`.
+        context: context of the model's validators, in addition to `folder`, the folder of the file, to which file
+            names in the model are relative.
+
+    Raises SceneError, `file:line: key: what; remedy`; if there are several errors, the first in the file, with the
+    number of the others.
     """
     name = label or (str(source) if isinstance(source, Path) else kind)
     document = parse(read_text(source, name) if isinstance(source, Path) else source, name)

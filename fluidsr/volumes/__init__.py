@@ -1,4 +1,4 @@
-"""Volume files: Frames in and out, by the file's suffix (docs/volumes.md).
+"""Volume files: read and write Frames; the file's suffix chooses the format (docs/volumes.md).
 
 from fluidsr.volumes import inspect, read, write
 """

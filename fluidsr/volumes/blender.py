@@ -1,11 +1,12 @@
-"""Caches of Blender's fluid domains: where they really are.
+"""The true place and size of grids in caches of Blender's fluid domains.
 
 Blender writes the grids of a frame into `data/` (or `noise/`) and its settings of the domain into
-`config/config_####.uni` beside it. The grids alone mislead: their transform is scaled only, so that every frame
-starts at the world's origin, and with an adaptive domain the voxel size in the file is the whole domain's edge
-divided by the *current* resolution (measured in Blender 3.4: 0.0870 for a true 0.0625). The config file has the
-truth: a gzip stream, little-endian, of which 200 bytes are used, as Blender 3.4 writes it; one that makes no sense
-is not believed.
+`config/config_####.uni` beside it. The grids alone are misleading: their transform is scaled only, so every frame
+starts at the origin of the world. With an adaptive domain, moreover, the voxel size in the file is the edge of the
+whole domain divided by the *current* resolution (measured in Blender 3.4: 0.0870 for a true 0.0625).
+
+The config file holds the true values. It is a gzip stream, little-endian; the first 200 bytes, as Blender 3.4 writes
+them, are used. Values that are inconsistent are ignored.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ ROTATED = "the domain is rotated: the smoke is placed along the domain's own axe
 class Domain:
     """One frame of a domain, from its config file.
 
-    `shape` cells, of edge `cell_size` (m), the lower corner of the first at `corner` (m, in the world, unless the
-    domain is `rotated`); `clock` is Mantaflow's time at the end of the frame, in its own units.
+    `shape`: cells along x, y, z. `cell_size`: m. `corner`: position (m) of the lower corner of the first cell, in the
+    world, or along the domain's own axes if it is `rotated`. `clock`: Mantaflow's time at the end of the frame, in
+    its own units.
     """
 
     shape: tuple[int, ...]
@@ -56,26 +58,31 @@ class Domain:
 
 
 def domain_of(path: Path) -> Domain | None:
-    """The contents of the config file beside a frame's grids, or None without a valid one."""
+    """The contents of the config file of the frame whose grids are in `path`; None if there is no valid one."""
     return _read(_config(path, 0))
 
 
 def frame_units_of(path: Path) -> float | None:
-    """How many units of Mantaflow's clock the frame lasted, or None where the cache does not say.
+    """How many units of Mantaflow's clock the frame lasted; None if the cache does not say.
 
-    The config files have the time since the start: the difference to the frame before, if that is there.
+    The config files hold the time since the start, so this is the difference from the preceding frame, if its file
+    exists.
     """
     now, before = domain_of(path), _read(_config(path, -1))
     if now is None:
         return None
     lasted = now.clock - (before.clock if before else 0.0)
     if before is None and (number := _NUMBER.search(path.stem)) and int(number[1]) > 1:
-        lasted /= int(number[1])  # a frame amid a cache that starts at frame 1
+        # The preceding file is missing: take the mean over all frames since the start, at frame 1.
+        lasted /= int(number[1])
     return lasted if 1e-6 < lasted < 1e3 else None
 
 
 def has_effectors(path: str | os.PathLike[str], max_bytes: int | None) -> bool:
-    """Whether the file is one of a cache of Blender's that tells where effectors are."""
+    """Whether the file belongs to a cache of Blender and holds the distance to effectors.
+
+    Raises VolumeError for a file that cannot be read.
+    """
     with vdb.open(path, max_bytes) as file:
         return any(grid.name == OBSTACLES and BASE_RESOLUTION in grid.metadata for grid in file.grids)
 
@@ -83,10 +90,20 @@ def has_effectors(path: str | os.PathLike[str], max_bytes: int | None) -> bool:
 def solid_share(
     path: str | os.PathLike[str], resolution: tuple[int, ...], max_bytes: int | None, low: Index, high: Index
 ) -> np.ndarray | None:
-    """The share of each cell from index `low` to `high` (exclusive) that effectors fill, in [0, 1].
+    """The share of each cell from index `low` to `high` (exclusive) that effectors fill: `[x, y, z]`, float32, 0 to 1.
 
-    Blender bakes the signed distance to their surface, in cells and negative inside, where the cache Is Resumable.
-    None where there is none, on other cells than those of `resolution`, or no effector in the box.
+    If the cache Is Resumable, Blender bakes the signed distance to the surface of the effectors, in cells, negative
+    inside.
+
+    Args:
+        path: the VDB file of a frame.
+        resolution: `file_base_resolution` of the density grid.
+        max_bytes: bound of the arrays that are read; None: see `memory.limit`.
+        low: first index of the box.
+        high: upper corner of the box, exclusive.
+
+    Returns None if the file has no such grid, if the grid has another resolution, or if no effector lies in the box.
+    Raises VolumeError for a damaged file.
     """
     with vdb.open(path, max_bytes) as file:
         grids = [grid for grid in file.grids if grid.name == OBSTACLES and grid.supported]
@@ -104,13 +121,22 @@ def placed(
     max_bytes: int | None,
     solids: Callable[[Index, Index], np.ndarray | None] | None = None,
 ) -> Taken:
-    """`frame`, as read from a cache of Blender's by the file's own transform, in its true place and size: its box
-    is that of the domain, of which an adaptive one has another in every frame.
+    """`frame`, read from a cache of Blender by the transform of its file, in its true place and size.
 
-    `resolution` is the `file_base_resolution` of its grids: Blender's noise grids are finer than the domain by a
-    whole factor. Without a config file that fits, the transform counts, with Blender's own meaning: index i is
-    the voxel from i to i + 1 cells. `solids` gives the share of solid in the cells between two indices, which becomes
-    the field `solid`. Raises VolumeError where the domain takes more than `max_bytes`.
+    On return the frame has the box of the domain. The box of an adaptive domain differs from frame to frame.
+
+    Args:
+        path: the file that `frame` was read from.
+        frame: the frame, placed by the transform of the file.
+        resolution: `file_base_resolution` of the grids. Blender's noise grids are finer than the domain by a whole
+            factor.
+        max_bytes: bound of the dense arrays; None: see `memory.limit`.
+        solids: gives the share of solid in the cells between two indices, which becomes the field `solid`; None: no
+            such field.
+
+    Without a config file that fits, the transform is used as Blender means it: index i is the voxel from i to i + 1
+    cells. The box then is only the box of the active voxels (`tight`). Raises VolumeError if the domain takes more
+    than `max_bytes`.
     """
     first: tuple[int, ...] = tuple(round(o / frame.cell_size + 0.5) for o in frame.origin)
     domain = domain_of(path)
@@ -138,7 +164,7 @@ def _components(frame: Frame) -> int:
 
 
 def _config(path: Path, step: int) -> Path | None:
-    """The config file of the frame `step` frames after that of `path`."""
+    """The config file that belongs to the frame `step` frames after the frame of `path`."""
     number = _NUMBER.search(path.stem)
     if number is None or int(number[1]) + step < 0:
         return None
@@ -186,7 +212,7 @@ def _read(config: Path | None) -> Domain | None:
 
 
 def _factor(resolution: tuple[int, ...] | None, shape: tuple[int, ...]) -> int | None:
-    """How many times finer grids of `resolution` are than a domain of `shape`; None where they do not fit."""
+    """The factor by which grids of `resolution` are finer than a domain of `shape`; None if it is not whole."""
     if resolution is None:
         return 1
     if len(resolution) != 3 or resolution[0] < shape[0]:

@@ -1,4 +1,4 @@
-"""The names of grids in files of other programs, and the choice of the grid for each field of a Frame."""
+"""The names that other programs give to grids, and the choice of the grid for each field of a Frame."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from fluidsr.errors import InputError, MissingFieldError, VolumeError
 from fluidsr.volumes.staggered import FACES
 
-NAMINGS = {"houdini": "vel", "blender": "velocity"}  # how each calls the velocity grid of a VDB
+NAMINGS = {"houdini": "vel", "blender": "velocity"}  # the name of a VDB's velocity grid in each program
 
 _ALIASES = {
-    "density": ("density", "dens", "smoke", "d", "density_noise", "rho"),  # density_noise: Blender's fine one
+    # density_noise: Blender's fine density
+    "density": ("density", "dens", "smoke", "d", "density_noise", "rho"),
     "velocity": ("velocity", "vel", "v", "u"),
     "temperature": ("temperature", "temp", "heat"),
 }
 _FIELD = {alias: field for field, aliases in _ALIASES.items() for alias in aliases}
-# What the name of a field may not have in a file of this suffix.
+# Characters that the name of a field must not have in a file of this suffix.
 _UNSAFE = {
     ".npz": re.compile(r"[/\\\x00-\x1f\x7f-\x9f]+"),
     ".vtkhdf": re.compile(r"[/.\x00-\x1f\x7f-\x9f]"),
@@ -28,12 +29,11 @@ _COMPONENT = re.compile(
 )  # velX, vel_x, vel.0, velocity[0], vel1 (Athena), Velocity u (CFX); but not uu, uv, uw, which are stresses
 _LEADING = re.compile(r"(?P<axis>[xyzuvw])[._ -](?P<stem>.+)", re.IGNORECASE)  # x-velocity (Fluent)
 _AXES = ("xyz", "012", "123", "uvw")
-_PLACE = re.compile(
-    r".*[/:](?=..)"
-)  # fields/vel, pyro:density: what stands before a name, of two letters at least
+# fields/vel, pyro:density: the part before a name of at least two letters
+_PLACE = re.compile(r".*[/:](?=..)")
 _UNIT = re.compile(r"\s*(\[[^\]]*[^\]\d][^\]]*\]|\([^)]*\))\s*$")  # velocity [m/s], Density (kg/m^3)
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of camelCase, too; digits are none
-# What programs add to the name of a field without changing what it is.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # also the words of camelCase; digits are not words
+# Words that programs add to the name of a field without changing its meaning.
 _NEUTRAL = frozenset(
     [
         "voxel",
@@ -79,21 +79,20 @@ _NEUTRAL = frozenset(
 
 
 def grid_name(field: str, naming: str = "houdini") -> str:
-    """The VDB grid name of a Frame's `field`. Raises InputError for an unknown `naming`."""
+    """The name of the VDB grid that holds the Frame's `field`. Raises InputError for an unknown `naming`."""
     if naming not in NAMINGS:
         raise InputError("naming", f"{naming!r} is not known", f"give one of {', '.join(NAMINGS)}")
     return NAMINGS[naming] if field == "velocity" else field
 
 
 def field_of(grid: str) -> str | None:
-    """The Frame field that a grid of this name holds: density, velocity, temperature, or None if it is
-    another.
+    """The Frame field that a grid of this name holds: density, velocity, temperature, or None for any other name.
 
-    Names are compared without regard to case and to the space around them: `density`, `dens`, `smoke`, `d`;
-    `velocity`, `vel`, `v`; `temperature`, `temp`, `heat`; and a few more of `_ALIASES`. Words that programs put
-    around them do not count: `voxel_fog_density` (Bifrost), `smokeDensity`, `density_hires`, `vel_grid`; nor does
-    `smoke` beside another (`smoke_vel`), a unit in brackets behind them, or, of density and velocity, what stands
-    before a slash or a colon (`pyro:vel`).
+    Names are compared without regard to case and surrounding space: `density`, `dens`, `smoke`, `d`; `velocity`,
+    `vel`, `v`; `temperature`, `temp`, `heat`; and a few more (`_ALIASES`). Ignored are: words that programs add
+    (`voxel_fog_density` of Bifrost, `smokeDensity`, `density_hires`, `vel_grid`); `smoke` beside another name
+    (`smoke_vel`); a unit in brackets at the end; and, for density and velocity, everything before a slash or a colon
+    (`pyro:vel`).
     """
     grid = _UNIT.sub("", grid)
     name = grid.strip().lower()
@@ -107,11 +106,12 @@ def field_of(grid: str) -> str | None:
         return fields.pop()
     rest = _PLACE.sub("", grid)
     field = None if rest == grid else field_of(rest)
-    return None if field == "temperature" else field  # of a fire, say, which is another than the smoke's
+    # `fire/temperature`, for example, may differ from the temperature of the smoke.
+    return None if field == "temperature" else field
 
 
 def rank(grid: str) -> int:
-    """Order of preference where several grids name the same field; smaller is better."""
+    """Order of preference among grids whose names mean the same field; smaller is better."""
     name = grid.strip().lower()
     if name in _FIELD:
         return _ALIASES[_FIELD[name]].index(name)
@@ -119,14 +119,14 @@ def rank(grid: str) -> int:
 
 
 def components(available: Iterable[str], base: str | None = None, count: int = 3) -> list[str] | None:
-    """The `count` scalar grids that together are a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
+    """The `count` scalar grids that together form a velocity (`vel.x`, `vel.y`, `vel.z`; `u`, `v`, `w`), or None.
 
-    `base` (`vel`) restricts the search to that name; the axis may follow a separator (a dot, a colon, a slash, an
-    underscore, a hyphen, a space), nothing, or stand in brackets or before the name (`x-velocity`), be counted from 0
-    or 1, or be called u, v, w.
+    `base` (`vel`) restricts the search to one name. The axis may follow a separator (dot, colon, slash, underscore,
+    hyphen, space) or nothing, stand in brackets or before the name (`x-velocity`), be counted from 0 or 1, or be
+    called u, v, w.
     """
     present = {_UNIT.sub("", name).strip(): name for name in available}
-    # By what surrounds the axis: the names of one velocity are alike but for that.
+    # Grouped by the text around the axis: the names of one velocity differ in the axis only.
     kinds: dict[tuple[str, str], dict[str, str]] = {}
     stems: dict[str, str] = {}
     for word, name in present.items():
@@ -145,31 +145,32 @@ def components(available: Iterable[str], base: str | None = None, count: int = 3
     else:
         stems_of_velocity = [base.strip().lower().rstrip("._:/ -")]
     for stem in stems_of_velocity:
-        for (of, _), parts in kinds.items():
+        for (around_stem, _), parts in kinds.items():
             for axes in _AXES:
-                if of == stem and set(axes[:count]) <= set(parts):
+                if around_stem == stem and set(axes[:count]) <= set(parts):
                     return [parts[axis] for axis in axes[:count]]
-    present = {name.lower(): of for name, of in present.items()}
+    present = {name.lower(): around_stem for name, around_stem in present.items()}
     if base is None and all(name in present for name in "uvw"[:count]):
         return [present[name] for name in "uvw"[:count]]
     return None
 
 
 def of_component(name: str) -> str:
-    """The name of the velocity of which the grid `name` is one component: `vel` of `vel.x`; `velocity` where the name
-    is the axis alone."""
+    """The name of the velocity that the grid `name` is a component of: `vel` for `vel.x`; `velocity` if the name is
+    only an axis.
+    """
     word = _UNIT.sub("", name).strip()
     stems = [match["stem"] for pattern in (_LEADING, _COMPONENT) if (match := pattern.fullmatch(word))]
-    known = [stem for stem in stems if field_of(stem) == "velocity"]  # the y of x-velocity is no axis
+    known = [stem for stem in stems if field_of(stem) == "velocity"]  # the y of x-velocity is not an axis
     return (known or stems or ["velocity"])[0]
 
 
 def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) -> dict[str, str]:
-    """The name of each of `fields` in a file of this suffix, which may not allow all names; none of `taken`.
+    """A name for each of `fields` in a file of this suffix, which may not allow all names; none of them is in `taken`.
 
-    Control characters, and what has a meaning of its own there (a slash in an archive), become underscores; a .uni
-    file's name keeps the letters alone. No two have the same name: `fire/heat` and `fire_heat` become `fire_heat` and
-    `fire_heat_2`.
+    Control characters, and characters with a special meaning in the format (a slash in an archive), become
+    underscores. Names in .uni files keep letters only. On return no two names are equal: `fire/heat` and `fire_heat`
+    become `fire_heat` and `fire_heat_2`.
     """
     names: dict[str, str] = {}
     for name in fields:
@@ -184,7 +185,7 @@ def stored_names(fields: Iterable[str], suffix: str, taken: Sequence[str] = ()) 
 
 
 def _unlike(word: str, others: Collection[str], letters_alone: bool) -> str:
-    """`word`, with a number behind it, or letters, where it is one of `others`."""
+    """`word`, with a number or letters appended if it is one of `others`."""
     new, number = word, 1
     while new in others:
         number += 1
@@ -194,8 +195,10 @@ def _unlike(word: str, others: Collection[str], letters_alone: bool) -> str:
 
 @dataclass(frozen=True)
 class Roles:
-    """Names of grids: the density's, the velocity's (none, one of vectors, or three of scalars), those of the further
-    scalar fields, and of the further vector fields.
+    """The names of the grids in each role.
+
+    `velocity`: none, one vector grid, or three scalar grids. `others` and `vectors`: further scalar and vector
+    fields, by the name of the field.
     """
 
     density: str
@@ -205,11 +208,11 @@ class Roles:
 
     @property
     def fields(self) -> list[str]:
-        """Names of the fields that these grids make up."""
+        """The names of the fields that these grids form."""
         return ["density", *(["velocity"] if self.velocity else []), *self.others, *self.vectors]
 
     def only(self, where: str, fields: Sequence[str]) -> Roles:
-        """Density and those of `fields`. Raises MissingFieldError where one is missing."""
+        """The density and the roles in `fields`. Raises MissingFieldError if one is missing."""
         for name in fields:
             if name not in self.fields:
                 raise MissingFieldError(
@@ -232,13 +235,21 @@ def choose(
     unfit: Mapping[str, str] | None = None,
     dim: int = 3,
 ) -> Roles:
-    """Give each grid its role, by the names that programs use; `density` and `velocity` name others.
+    """Give each grid a role, according to the names that programs use.
 
-    Without a usual name, the only scalar grid is the density. Of two grids with names for one field the better known
-    counts; the other keeps its own name. `fields` leaves out what is not among them. `unfit` are further grids that
-    cannot be a density, each with the reason, for the error where no grid can. Of a frame with `dim` 2, two scalar
-    grids are a velocity, too. Raises VolumeError where there is no density or not the grid that was named,
-    MissingFieldError where one of `fields` is missing.
+    Args:
+        where: the file, for messages.
+        scalars: names of the scalar grids.
+        vectors: names of the vector grids.
+        density: name of the density grid; None: by its usual names, or the only scalar grid.
+        velocity: name of the velocity grid, or of its three components without the axis; None: by its usual names.
+        fields: the fields to keep; None: all.
+        unfit: names of grids that cannot be a density, each with the reason, for error messages.
+        dim: dimensions of the frame; with 2, two scalar grids also form a velocity.
+
+    If two grids have names for the same field, the more common name is used; the other grid keeps its own name.
+    Raises VolumeError if there is no density or a requested grid does not exist, MissingFieldError if one of `fields`
+    is missing.
     """
     of_density = _density(where, scalars, vectors, density, unfit or {})
     of_velocity = _velocity(where, [name for name in scalars if name != of_density], vectors, velocity, dim)

@@ -1,4 +1,4 @@
-"""VolumeInfo: what `fluidsr info` shows of a volume file."""
+"""VolumeInfo: the contents of a volume file, as `fluidsr info` shows them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from fluidsr.frame import Frame
 class GridInfo:
     """One grid or array.
 
-    `box` is the index box of its active voxels (upper corner exclusive), None for an empty grid; `shape` the
-    box's edges. `minimum` and `maximum` are taken over active voxels, component by component for vectors.
-    `readable` is False for grids whose values we do not read; everything that needs values is then None.
+    `box` is the index box of the active voxels (upper corner exclusive), None for an empty grid; `shape` its edges in
+    voxels. `cell_size` and `origin` are in m. `minimum` and `maximum` are taken over active voxels, separately for
+    each component of a vector. `readable` is False for grids whose values this package does not read; every attribute
+    that needs values is then None.
     """
 
     name: str
@@ -52,7 +53,9 @@ class GridInfo:
 
 @dataclass(frozen=True)
 class VolumeInfo:
-    """A volume file: its `format` (`vdb 224`, `vti`, `npz`), size, time (s, where it says so) and grids."""
+    """A volume file: its `format` (`vdb 224`, `vti`, `npz`), size in bytes, grids, and the time and `dt` (s) if it
+    states them.
+    """
 
     path: str
     format: str
@@ -74,7 +77,7 @@ class VolumeInfo:
     def of_frame(
         cls, path: str | os.PathLike[str], kind: str, frame: Frame, grids: Sequence[GridInfo], **metadata: Any
     ) -> VolumeInfo:
-        """For a dense format, whose file is one frame."""
+        """The VolumeInfo of a file in a dense format, which holds one frame."""
         size = Path(path).stat().st_size
         return cls(str(path), kind, size, grids, frame.time, frame.dt, frame.dim, metadata)
 
@@ -82,8 +85,17 @@ class VolumeInfo:
 def describe_array(
     frame: Frame, name: str, channels: np.ndarray, dtype: str, compression: str, size: int
 ) -> GridInfo:
-    """GridInfo of a dense array `[components, ...]` on `frame`'s grid: active is what is not zero, the box
-    is all.
+    """The GridInfo of a dense array on the grid of `frame`.
+
+    Args:
+        frame: gives cell size, origin and shape.
+        name: name of the array.
+        channels: values, `[components, *S]`.
+        dtype: the type as the format calls it.
+        compression: the codec as the format calls it.
+        size: bytes in the file.
+
+    Voxels with a nonzero value count as active; the box is the whole frame.
     """
     axes = tuple(range(1, channels.ndim))
     with np.errstate(invalid="ignore"):  # NaNs show in the range

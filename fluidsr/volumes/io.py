@@ -1,4 +1,4 @@
-"""Frames from and into volume files, by the file's suffix (docs/volumes.md)."""
+"""Frames from and into volume files; the file's suffix chooses the format (docs/volumes.md)."""
 
 from __future__ import annotations
 
@@ -39,19 +39,25 @@ def write(
     style: Style | None = None,
     up: str = "y",
 ) -> None:
-    """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, by the suffix of `path`.
+    """Write a frame as `.vdb`, `.vti`, `.npz` or `.uni`, according to the suffix of `path`.
 
-    `precision` `half` rounds every value to the nearest IEEE half; `float` keeps it exactly. `fields` are
-    the names of those to write (default: all that the frame has). Values up to `threshold` in magnitude (of
-    all components, for velocity) become zero; in a VDB they are not stored. `naming` is the convention for
-    the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is always
-    `velocity`. `style` (`Taken.style`) is that of a file of which this one keeps the integers, and a VDB also
-    names, metadata, precision, codecs and lattice, whatever `precision` and `naming` say of those grids; `up` is the
-    axis that points up, for a VDB to say so. Tensors of torch, on any device, are accepted.
+    Args:
+        path: the file; its folder must exist.
+        frame: fields of NumPy or torch, on any device.
+        precision: `half` rounds every value to the nearest IEEE half; `float` keeps float32.
+        naming: name of the velocity grid of a VDB: `houdini` (`vel`) or `blender` (`velocity`); in other files it is
+            always `velocity`.
+        fields: names of the fields to write; None: all fields of the frame.
+        threshold: values up to this magnitude (for velocity: of all components) become zero; a VDB does not store
+            them.
+        style: the style of the file that the frame was read from (`Taken.style`). Integers stay integers. A VDB also
+            keeps names, metadata, precision, codecs and lattice of those grids, whatever `precision` and `naming`
+            say.
+        up: the axis that points up, recorded in a VDB.
 
-    On return the file is complete under its name; on any failure whatever stood there before still does.
-    Equal frames give equal bytes. Raises InputError for a bad path, option or field, and for values that
-    are not finite or too large for a half; RunError for a full disk.
+    On return the file is complete under its name; after any failure an earlier file of that name is unchanged. Equal
+    frames give equal bytes. Raises InputError for a bad path, option or field, and for values that are not finite or
+    too large for a half; RunError if the disk is full.
     """
     suffix = _suffix(path)
     if suffix not in WRITTEN:
@@ -91,18 +97,28 @@ def read(
 ) -> Frame:
     """Read a Frame, its fields NumPy float32 arrays, from a file of one of SUFFIXES.
 
-    Grids are found by the names that programs give them (`grid_names.py`: `density`, `dens`, `smoke`, `d`;
-    `velocity`, `vel`, `v`, or three scalars `vel.x`, `vel.y`, `vel.z`; `temperature`, `temp`, `heat`);
-    `density_grid` and `velocity_grid` name others. Further scalar grids become `others`. `fields` restricts
-    what is read; density is always read. Staggered velocity is averaged to the cell centres, and brought from
-    `velocity_unit` (one of UNITS; `auto`: what the file is known to have) into m/s. The box of a file of ours
-    is the frame's; of any other VDB, that of all active voxels; a frame of Blender's cache is where its domain
-    is. Where a file says nothing of time, `time` is 0 and `dt` 1/24 s; `frame_rate` (1/s) sets `dt`.
+    Grids are found by the names that programs give them (`grid_names.py`): `density`, `dens`, `smoke`, `d`;
+    `velocity`, `vel`, `v`, or three scalars `vel.x`, `vel.y`, `vel.z`; `temperature`, `temp`, `heat`. Further grids
+    become `others`.
 
-    `crop` reads a box alone: its two corners (m), or `auto`, the box of the smoke without voxels that stray far from
-    it. `step` picks a frame of a `.vtkhdf` series. `max_bytes` bounds the dense arrays (default: half of the
-    machine's memory). Raises VolumeError for a file that is missing, damaged or unsupported, for rotated or
-    non-cubic voxels, and where what was asked for is absent.
+    Args:
+        path: the file.
+        density_grid: name of the density grid, instead of the usual ones.
+        velocity_grid: name of the velocity grid, instead of the usual ones.
+        fields: names of the fields to read; density is always read. None: all.
+        velocity_unit: unit of the velocity in the file, one of UNITS; `auto`: the unit that this kind of file is
+            known to have.
+        frame_rate: sets `dt` (1/s); None: as the file states, else 24.
+        step: the step of a `.vtkhdf` series.
+        max_bytes: bound of the dense arrays; None: half of the machine's memory.
+        crop: read only a box: its lower and upper corner (m), or `auto`, the box of the smoke without voxels far away
+            from it.
+
+    On return velocity is in m/s at the cell centers (velocity on faces is averaged). The box of a file that this
+    package wrote is the box of the frame; the box of any other VDB is the box of its active voxels; a frame of
+    Blender's cache has the place of its domain. If the file does not state a time, `time` is 0. Raises VolumeError
+    for a file that is missing, damaged or unsupported, for rotated or non-cubic voxels, and if a requested grid or
+    field is missing.
     """
     taken = take(
         path,
@@ -128,9 +144,20 @@ def take(
     crop: Crop = None,
     faces: bool = False,
 ) -> Taken:
-    """What `read` reads, before its velocity is converted to m/s, with notes for the user.
+    """Read a frame as `read` does, but leave its velocity in the unit of the file; with notes for the user.
 
-    With `faces`, a velocity that a VDB or .uni file has on the faces of cells is the field `staggered.FACES`, too.
+    Args:
+        path: the file.
+        density_grid: as of `read`.
+        velocity_grid: as of `read`.
+        fields: as of `read`.
+        step: as of `read`.
+        max_bytes: as of `read`.
+        crop: as of `read`.
+        faces: also give velocity on the faces of cells, as the field `staggered.FACES`, if a VDB or .uni file has it.
+
+    Raises VolumeError as `read` does, InputError for a `step` of a file that holds one frame and for an invalid
+    `crop`.
     """
     suffix = _suffix(path)
     try:
@@ -157,7 +184,7 @@ def take(
     from fluidsr.volumes.vdb.metadata import BASE_RESOLUTION
 
     with_solids = fields is None or ("solid" in fields and blender.has_effectors(path, max_bytes))
-    if fields is not None and with_solids:  # no grid of that name: made of the effectors below
+    if fields is not None and with_solids:  # not a grid: made from the effectors below
         options["fields"] = [name for name in fields if name != "solid"]
     taken = vdb.take_frame(path, **options, crop=crop, faces=faces)
     if taken.empty:
@@ -165,14 +192,14 @@ def take(
     resolution = _notes_of_density(path, max_bytes).get(BASE_RESOLUTION)
     if not resolution:
         return taken
-    moved = None if taken.style is None else replace(taken.style, lattice=None)  # it lies elsewhere
+    moved = None if taken.style is None else replace(taken.style, lattice=None)  # the frame has moved off it
     solids = partial(blender.solid_share, path, tuple(resolution), max_bytes) if with_solids else None
     placed = blender.placed(Path(path), taken.frame, tuple(resolution), max_bytes, solids)
     return replace(placed, notes=(*placed.notes, *taken.notes), style=moved)
 
 
 def _cropped(taken: Taken, crop: Crop) -> Taken:
-    """A frame of a dense file, without what lies outside the box."""
+    """The frame of a dense file without the cells outside the box."""
     if crop is None:
         return taken
     frame = taken.frame.numpy()
@@ -192,18 +219,21 @@ def _cropped(taken: Taken, crop: Crop) -> Taken:
 
 @checked
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """The contents of a file of one of SUFFIXES: grids, types, boxes, places, ranges, compression, metadata.
+    """The contents of a file of one of SUFFIXES: grids, types, boxes, positions, ranges, compression, metadata.
 
-    Places and ranges are the file's own. Raises VolumeError for a file that is missing, damaged or
-    unsupported.
+    Positions, ranges and units are those of the file, without conversion. Raises VolumeError for a file that is
+    missing, damaged or unsupported.
     """
     info: VolumeInfo = _module_of(_suffix(path), ".inspect").inspect(path, max_bytes=max_bytes)
     return info
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that a file states, read without its fields as far as the format allows; None where it states none,
-    and for formats that state it in another way: .uni, .vtkhdf. Raises VolumeError for a file that cannot be read."""
+    """The time (s) that a file states, read without its fields as far as the format allows.
+
+    None if the file states none, and for formats that store times differently (.uni, .vtkhdf). Raises VolumeError for
+    a file that cannot be read.
+    """
     suffix = _suffix(path)
     if suffix in (".uni", ".vtkhdf", ".npy"):
         return None
@@ -225,13 +255,13 @@ _MODULES = {
 
 
 def _module_of(suffix: str, part: str = "") -> Any:
-    """The module for files of this suffix; loaded when it is needed. Of a package, its `part`."""
+    """The module for files of this suffix, imported on demand; for a package, its submodule `part`."""
     name = _MODULES[suffix] + (part if suffix == ".vdb" else "")
     return importlib.import_module(f"fluidsr.volumes.{name}")
 
 
 def _notes_of_density(path: str | os.PathLike[str], max_bytes: int | None) -> Mapping[str, Any]:
-    """The metadata of a VDB's density, or of the first grid that can be read where none is called so."""
+    """The metadata of a VDB's density grid, or of the first readable grid if none has such a name."""
     from fluidsr.volumes import vdb
 
     with vdb.open(path, max_bytes) as file:

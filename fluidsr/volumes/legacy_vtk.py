@@ -1,6 +1,6 @@
-"""Legacy VTK files (.vtk) of structured points or of a uniform rectilinear grid, ascii or binary: read only.
+"""Legacy VTK files (.vtk) of structured points or a uniform rectilinear grid, ASCII or binary; read only.
 
-https://docs.vtk.org/en/latest/vtk_file_formats/vtk_legacy_file_format.html
+Format: https://docs.vtk.org/en/latest/vtk_file_formats/vtk_legacy_file_format.html
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES = {  # binary files are big-endian
     "unsigned_long": ("UInt64", ">u8"),
     "vtktypeint64": ("Int64", ">i8"),
     "vtktypeuint64": ("UInt64", ">u8"),
-    "vtkidtype": ("Int32", ">i4"),  # as VTK writes it, whatever it has in memory
+    "vtkidtype": ("Int32", ">i4"),  # VTK writes 32 bits, whatever the size in memory
     "float": ("Float32", ">f4"),
     "double": ("Float64", ">f8"),
 }
@@ -44,7 +44,7 @@ _LINE = re.compile(rb"[^\n]*")
 _MAX_ARRAYS = 1000
 _MAX_TEXTS = 1_000_000
 _MAX_LINE = 4096
-_ASCII_BYTES = 100  # of memory that one number of text takes while it is parsed
+_ASCII_BYTES = 100  # memory for one number while text is parsed
 
 
 def read_frame(
@@ -60,7 +60,7 @@ def read_frame(
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that the file states; None where it states none. Raises VolumeError as `read_frame` does."""
+    """The time (s) that the file states; None if it states none. Raises VolumeError as `read_frame` does."""
     return vtk_image.time_of(LegacyFile(path))
 
 
@@ -70,7 +70,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 
 class LegacyFile:
-    """An open file; a `vtk_image.Image`. Raises VolumeError for one that is damaged or no structured points."""
+    """An open file; a `vtk_image.Image`. Raises VolumeError if it is damaged or holds another kind of data set."""
 
     direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -93,7 +93,7 @@ class LegacyFile:
 
     @property
     def compression(self) -> str:
-        """`none`: the format knows no other."""
+        """Always `none`: the format has no compression."""
         return "none"
 
     def points(self) -> tuple[int, int, int]:
@@ -102,7 +102,7 @@ class LegacyFile:
         return a + 1, b + 1, c + 1
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`, in its own type."""
+        """The array's values, `[tuples * components]`, in its own type. Raises VolumeError for another count."""
         values = self._values[array.offset]
         if len(values) != tuples * array.components:
             self._fail(
@@ -111,7 +111,7 @@ class LegacyFile:
         return values
 
     def stored(self, array: DataArray) -> int:
-        """Bytes that the array's values take."""
+        """Bytes of the array's values."""
         return self._values[array.offset].nbytes
 
     def _parse(self) -> None:
@@ -196,7 +196,7 @@ class LegacyFile:
     def _add(self, section: str, name: str, kind: str, components: int, tuples: int) -> None:
         if not 1 <= components <= 1000:
             self._fail(f"array {name[:40]!r} is absurd")
-        if kind.lower() == "string":  # no field, and nothing that is asked for
+        if kind.lower() == "string":  # strings are not fields
             self._skip_strings(components * tuples)
             return
         if kind.lower() == "bit":
@@ -225,7 +225,7 @@ class LegacyFile:
             values = np.frombuffer(self._data, dtype, count, self._at)
             self._at += count * dtype.itemsize
             return values
-        if 2 * count - 1 > len(self._data) - self._at:  # a digit and a space for each
+        if 2 * count - 1 > len(self._data) - self._at:  # each number takes at least a digit and a space
             self._fail("its values end early")
         memory.check(self.where, count * _ASCII_BYTES, self.max_bytes)
         parts = self._data[self._at :].split(None, count)
@@ -235,14 +235,14 @@ class LegacyFile:
         self._at = len(self._data) - len(rest)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                # Through float64, as VTK does: 1.0 is a fine integer to many writers.
+                # By way of float64, as VTK does: many programs write integers as 1.0.
                 numbers = np.array(parts[:count], "S").astype(np.float64) if count else np.zeros(0)
                 return numbers.astype(dtype.newbyteorder("="))
         except (ValueError, OverflowError) as error:
             self._fail(f"it holds text that is not a number ({error})")
 
     def _take_bits(self, count: int) -> np.ndarray:
-        """The next `count` numbers of one bit each, from the highest of each byte."""
+        """The next `count` numbers of one bit each, most significant bit first."""
         if not self._binary:
             return self._take(count, "unsigned_char")
         packed = self._take(-(-count // 8), "unsigned_char")
@@ -250,8 +250,10 @@ class LegacyFile:
         return np.unpackbits(packed.view(np.uint8), count=count)
 
     def _skip_strings(self, count: int) -> None:
-        """Step over `count` texts: a line each, or, in a binary file, their lengths and bytes. The highest two bits of
-        a length say how many bytes it has."""
+        """Skip `count` strings: one line each in a text file, length and bytes in a binary one.
+
+        The highest two bits of a length give the number of bytes of the length itself.
+        """
         for number in range(count):
             if self._at >= len(self._data) or number >= _MAX_TEXTS:
                 self._fail("its texts end early, or are too many")
@@ -267,7 +269,7 @@ class LegacyFile:
             pass
 
     def _words(self) -> list[str] | None:
-        """The words of the next line that has any; None at the end."""
+        """The words of the next line that is not empty; None at the end of the file."""
         while self._at < len(self._data):
             if words := self._line().split():
                 return words
@@ -275,7 +277,7 @@ class LegacyFile:
 
     def _line(self) -> str:
         match = _LINE.match(self._data, self._at, self._at + _MAX_LINE)
-        assert match is not None  # it matches nothing too
+        assert match is not None  # the pattern also matches an empty line
         self._at = match.end() + 1
         return match[0].decode("latin-1")
 

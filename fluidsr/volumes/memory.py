@@ -1,4 +1,4 @@
-"""How much memory a file may make us allocate."""
+"""Bounds on the memory that one file may take."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fluidsr.errors import VolumeError
 
 
 def limit() -> int:
-    """Bytes that dense arrays made from one file may take in all: half of the machine's memory, and no more than is
-    free (a control group's limit counts)."""
+    """Bytes that all dense arrays made from one file may take together.
+
+    Half of the machine's memory, but not more than is free; the limit of a control group counts.
+    """
     free = memory.free()
     try:
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -20,7 +22,7 @@ def limit() -> int:
 
 
 def check(where: str, needed: int, allowed: int | None) -> None:
-    """Raise VolumeError if `needed` bytes are more than `allowed` (None: `limit()`)."""
+    """Raise VolumeError, naming `where`, if `needed` bytes exceed `allowed` (None: `limit()`)."""
     bound = limit() if allowed is None else allowed
     if needed > bound:
         raise VolumeError(

@@ -1,9 +1,8 @@
-"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`. Single arrays (.npy) are
-read as archives of one.
+"""Frames as NumPy archives: one array per field, plus `cell_size`, `origin`, `time` and `dt`.
 
-Read are also the archives of others: fields with their components last, velocity on faces (arrays one longer along
-their own axis), those of PhiFlow (`data` with `dim_names`), and those of Mantaflow (`arr_0 [z, y, x, components]`), of
-which one file holds one field.
+A single array (.npy) is read as an archive with one entry. Archives of other programs are read, too: fields with
+their components last; velocity on faces (arrays one longer along their own axis); files of PhiFlow (`data` with
+`dim_names`); and files of Mantaflow (`arr_0 [z, y, x, components]`), one field per file.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from fluidsr.volumes.units import Taken, style_of_whole
 PLACE = ("cell_size", "origin", "time", "dt")
 _RATES = ("fps", "frame_rate", "framerate")
 _SIZES = ("cell_size", "dx", "dh", "h", "spacing", "voxel_size", "voxelsize", "cellsize")
-_UNNAMED = ("data", "arr_0")  # names of arrays without a name of their own
+_UNNAMED = ("data", "arr_0")  # names that say nothing about the field
 _MAX_ENTRIES = 1000
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same frame gives the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal frames give equal bytes
 
 NO_CELL_SIZE = "says nothing of its cell size (cell_size, dx): cells of 1 m are taken"
 
@@ -47,13 +46,13 @@ def write_frame(
 ) -> None:
     """Write `fields` of a NumPy `frame`; see `fluidsr.volumes.write`.
 
-    A field whose name is that of an entry for place or time is called `field_...`, and slashes become underscores.
+    A field with the name of an entry for position or time is called `field_...`; slashes become underscores.
     """
     present = frame.fields()
     entries: dict[str, np.ndarray] = {}
     for name, word in grid_names.stored_names(fields, ".npz", PLACE).items():
-        how = {"vector": name in frame.vectors, "whole": name in whole}
-        entries[word] = rounded(name, present[name], half, threshold, **how)
+        kinds = {"vector": name in frame.vectors, "whole": name in whole}
+        entries[word] = rounded(name, present[name], half, threshold, **kinds)
     entries |= {name: np.asarray(getattr(frame, name), np.float64) for name in PLACE}
     with atomic.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in entries.items():
@@ -124,28 +123,31 @@ def _frame(where: str, grids: Mapping[str, np.ndarray], place: Mapping[str, Any]
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that the archive states; None where it states none. Raises VolumeError as `read_frame` does."""
+    """The time (s) that the archive states; None if it states none. Raises VolumeError as `read_frame` does."""
     small = read_archive(path, None, most_dimensions=1)
     return _place(str(path), small)[0].get("time")
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """The contents of the archive; see `fluidsr.volumes.inspect`. Arrays that are no fields of a frame are left out."""
+    """The contents of the archive; see `fluidsr.volumes.inspect`. Arrays that are not fields are left out."""
     opened = _open(path, max_bytes, None)
     shape = next(iter(opened.grids.values())).shape[-opened.dim :]
     frame = _frame(str(path), {"density": np.zeros(shape, np.float32)}, opened.place)
     grids = []
     for name, array in opened.grids.items():
         channels = array[None] if array.ndim == frame.dim else array
-        how, size = opened.stored.get(name, ("zip", 0))
-        grids.append(describe_array(frame, name, channels, str(array.dtype), how, size))
+        compression, size = opened.stored.get(name, ("zip", 0))
+        grids.append(describe_array(frame, name, channels, str(array.dtype), compression, size))
     return VolumeInfo.of_frame(path, Path(path).suffix.lower().lstrip("."), frame, grids)
 
 
 @dataclass
 class _Grids:
-    """The fields of a frame, `[x, y, z]` or `[components, x, y, z]`, its place, and sentences about them; of one layer
-    of cells those of a 2-D frame, and the layer's lower side along z (m)."""
+    """The fields of a frame, `[x, y, z]` or `[components, x, y, z]`, its position and time, and notes about them.
+
+    If the file holds a single layer of cells, the fields are those of a 2-D frame, and `layer` is the lower side of
+    the layer along z (m).
+    """
 
     dim: int = 3
     layer: float | None = None
@@ -156,7 +158,7 @@ class _Grids:
 
 
 def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | None) -> _Grids:
-    """The fields of the archive and of those beside it of the same frame, as one frame."""
+    """The fields of the archive, and of the archives beside it that hold the same frame, as one frame."""
     where = str(path)
     archive = read_archive(path, max_bytes)
     place, notes = _place(where, archive)
@@ -201,7 +203,7 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is resampled")
         elif array.ndim >= 2:
             notes.append(f"{name!r} has the shape {array.shape}, the density {shape}: it is left out")
-    is_ours = place.keys() >= set(PLACE)  # and says its own dimension
+    is_ours = place.keys() >= set(PLACE)  # it states its own dimension
     if len(shape) == 3 and shape[2] == 1 < min(shape[:2]) and not is_ours:
         opened.dim = 2
         opened.grids = {name: array[..., 0] for name, array in opened.grids.items()}
@@ -211,7 +213,9 @@ def _open(path: str | os.PathLike[str], max_bytes: int | None, density: str | No
 
 
 def _named(path: str | os.PathLike[str], archive: Archive, place: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays that may be fields, by name; `place` gets what the conventions of a program say of it."""
+    """The arrays that may be fields, by name. Cell size and origin that a program's conventions give are set in
+    `place`.
+    """
     grids = {name: array for name, array in archive.arrays.items() if array.ndim >= 2}
     word = siblings.word_of_density(path)
     if "dim_names" in archive.texts and "data" in archive.arrays:  # PhiFlow
@@ -226,13 +230,15 @@ def _named(path: str | os.PathLike[str], archive: Archive, place: dict[str, Any]
 
 
 def _of_phiflow(archive: Archive, place: dict[str, Any]) -> np.ndarray:
-    """The field of a file of PhiFlow's `Scene.write`: dimensions in its order, staggered values at the lower faces."""
+    """The field in a file of PhiFlow's `Scene.write`. `dim_names` gives its axes; staggered values lie on the lower
+    faces.
+    """
     names = [str(name) for name in archive.texts["dim_names"].ravel()]
     array = archive.arrays["data"]
     if len(names) == array.ndim:
         axes = [names.index(name) for name in ("vector", "x", "y", "z") if name in names]
         rest = [at for at in range(array.ndim) if at not in axes]
-        array = array.transpose(rest + axes)[(0,) * len(rest)]  # of a batch, the first
+        array = array.transpose(rest + axes)[(0,) * len(rest)]  # the first of a batch
     vector = "vector" in names
     spatial = array.shape[1:] if vector else array.shape
     staggered = vector and "Staggered" in str(archive.texts.get("field_type", ""))
@@ -241,14 +247,14 @@ def _of_phiflow(archive: Archive, place: dict[str, Any]) -> np.ndarray:
     if low is not None and high is not None and len(shape) == low.size == high.size:
         size = (high.astype(float).ravel() - low.ravel()) / shape
         if np.ptp(size) <= 1e-5 * abs(size[0]):
-            # From float32 edges: as many digits as they have.
+            # The edges are float32: keep only the digits that they have.
             place.setdefault("cell_size", float(f"{size[0]:.7g}"))
             place.setdefault("origin", tuple(map(float, low.ravel())))
     return array
 
 
 def _shape(where: str, grids: Mapping[str, np.ndarray], density: str | None) -> tuple[int, ...]:
-    """The cells of the density."""
+    """The number of cells of the density along each axis."""
     if density is not None and density in grids and _without_ones(grids[density]).ndim <= 3:
         return _without_ones(grids[density]).shape
     named = sorted((name for name in grids if grid_names.field_of(name) == "density"), key=grid_names.rank)
@@ -262,22 +268,24 @@ def _shape(where: str, grids: Mapping[str, np.ndarray], density: str | None) -> 
 
 
 def _without_ones(array: np.ndarray) -> np.ndarray:
-    """A density without the axes of batch and channel that are one long."""
+    """A density without batch and channel axes of length 1."""
     while array.ndim > 3 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     return array
 
 
 def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """`array` as a field on `shape` cells, its components first, what lies on faces averaged to the centres; None
-    where it fits no such thing."""
+    """`array` as a field on `shape` cells, components first; values on faces are averaged to the centers.
+
+    None if its shape does not fit.
+    """
     dim = len(shape)
     if array.shape == shape:
         return array
     if array.ndim == dim:
         for axis in range(dim):
             if array.shape == tuple(n + (a == axis) for a, n in enumerate(shape)):
-                return _centred(array, axis)
+                return _centered(array, axis)
         return None
     while array.ndim > dim + 1 and array.shape[0] == 1:
         array = array[0]
@@ -286,15 +294,18 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     for vector in (array, np.moveaxis(array, -1, 0)):
         if vector.shape[1:] == shape and len(vector) in (1, dim, 3):
             return vector[0] if len(vector) == 1 else vector
-        if vector.shape[1:] == tuple(n + 1 for n in shape) and len(vector) == dim:  # faces, one box for all
+        # On faces, in one array for all components: one longer along every axis.
+        if vector.shape[1:] == tuple(n + 1 for n in shape) and len(vector) == dim:
             cut = [vector[a][tuple(slice(0, n + (a == b)) for b, n in enumerate(shape))] for a in range(dim)]
-            return np.stack([_centred(part, axis) for axis, part in enumerate(cut)])
+            return np.stack([_centered(part, axis) for axis, part in enumerate(cut)])
     return None
 
 
 def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """`array` of larger cells that fill the same box, linearly at `shape` cells, its components first; None where it is
-    no such thing."""
+    """`array` on larger cells that fill the same box, interpolated linearly at `shape` cells, components first.
+
+    None if its shape does not fit.
+    """
     dim = len(shape)
     lead = {dim: [array[None]], dim + 1: [array, np.moveaxis(array, -1, 0)]}
     for parts in lead.get(array.ndim, []):
@@ -309,8 +320,11 @@ def _of_coarse_cells(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | 
 
 
 def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] | None:
-    """The arrays `x`, `y`, `z`, of one axis each or of a mesh, that rise or fall along `shape` cells, of which they are
-    the centers or the edges; None where they are no such thing."""
+    """The arrays `x`, `y`, `z` (one axis each, or a mesh), if they are the centers or edges of `shape` cells, monotonic
+    along each axis.
+
+    None otherwise.
+    """
     named = {name.lower(): array for name, array in archive.arrays.items()}
     coordinates = []
     for axis, n in enumerate(shape):
@@ -324,7 +338,7 @@ def _coordinates(archive: Archive, shape: tuple[int, ...]) -> list[np.ndarray] |
         if not ((gaps > 0).all() or (gaps < 0).all()):
             return None
         coordinates.append(values)
-    return coordinates or None  # a number has no axes
+    return coordinates or None  # None for a single number, which has no axes
 
 
 def _on_rising(
@@ -332,44 +346,50 @@ def _on_rising(
     grids: dict[str, np.ndarray],
     coordinates: Sequence[np.ndarray],
     shape: tuple[int, ...],
-    told: float | None,
+    stated: float | None,
 ) -> tuple[dict[str, np.ndarray], tuple[float, tuple[float, ...]] | None]:
-    """`grids` in the order of rising `coordinates`, and the cell size and the lower corner (m) that these give; None
-    where the archive has `told` another cell size. Raises VolumeError for cells that are no cubes, of no size told."""
+    """`grids` in the order of ascending `coordinates`, and the cell size and lower corner (m) that the coordinates
+    give.
+
+    The second value is None if the archive states another cell size (`stated`). Raises VolumeError if no cell size is
+    stated and the cells are not cubes.
+    """
     points = [np.sort(values.astype(np.float64)) for values in coordinates]
-    steps = [float(at[-1] - at[0]) / (len(at) - 1) for at in points]
+    steps = [float(positions[-1] - positions[0]) / (len(positions) - 1) for positions in points]
     falling = [axis for axis, values in enumerate(coordinates) if values[0] > values[-1]]
     if falling:
         grids = {name: _reversed(array, shape, falling) for name, array in grids.items()}
     uneven = ""
-    for axis, (at, values) in enumerate(zip(points, coordinates, strict=True)):
+    for axis, (positions, values) in enumerate(zip(points, coordinates, strict=True)):
         digits = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
-        if np.ptp(np.diff(at)) > 1e-3 * steps[axis] + 4 * digits * np.abs(at).max():
+        if np.ptp(np.diff(positions)) > 1e-3 * steps[axis] + 4 * digits * np.abs(positions).max():
             uneven = uneven or f"its coordinates {'xyz'[axis]} are not at even distances"
     if not uneven and max(steps) - min(steps) > 1e-3 * steps[0]:
         uneven = f"its cells are not cubes ({' x '.join(f'{step:g}' for step in steps)} m)"
-    if uneven and told is None:
+    if uneven and stated is None:
         raise VolumeError(where, uneven, "resample it to cubic cells")
-    if uneven or (told is not None and abs(told / steps[0] - 1) >= 1e-3):
+    if uneven or (stated is not None and abs(stated / steps[0] - 1) >= 1e-3):
         return grids, None
     corner = [
-        float(at[0]) - (step / 2 if len(at) == n else 0.0)
-        for at, step, n in zip(points, steps, shape, strict=True)
+        float(positions[0]) - (step / 2 if len(positions) == n else 0.0)
+        for positions, step, n in zip(points, steps, shape, strict=True)
     ]
     return grids, (float(f"{steps[0]:.7g}"), tuple(corner))
 
 
 def _reversed(array: np.ndarray, shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:
-    """A field on `shape` cells, or their faces, read backwards along `axes`; other arrays as they are."""
+    """A field on `shape` cells or their faces, reversed along `axes`; any other array unchanged."""
     lead = array.ndim - len(shape)
-    for first in {0, lead}:  # its components last, or first
+    for first in {0, lead}:  # components last, or first
         if 0 <= lead <= 2 and all(n in (m, m + 1) for n, m in zip(array.shape[first:], shape, strict=False)):
             return np.flip(array, tuple(first + axis for axis in axes))
     return array
 
 
 def _along(coordinates: np.ndarray | None, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
-    """Coordinates along `axis`; those of a mesh of `shape` cells, or of its corners, if they change along it alone."""
+    """Coordinates along `axis`; a mesh over `shape` cells or their corners is reduced to 1-D if it varies along that
+    axis only.
+    """
     if coordinates is None or coordinates.ndim != len(shape) or coordinates.shape[axis] < 2:
         return coordinates
     first = tuple(slice(None) if a == axis else slice(0, 1) for a in range(len(shape)))
@@ -377,7 +397,7 @@ def _along(coordinates: np.ndarray | None, shape: tuple[int, ...], axis: int) ->
     return coordinates[first].ravel() if same and (coordinates == coordinates[first]).all() else None
 
 
-def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
+def _centered(faces: np.ndarray, axis: int) -> np.ndarray:
     """The mean of the two faces of each cell along `axis`."""
     lower, upper = [slice(None)] * faces.ndim, [slice(None)] * faces.ndim
     lower[axis], upper[axis] = slice(0, -1), slice(1, None)
@@ -387,7 +407,7 @@ def _centred(faces: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
-    """The place and time that the archive gives, and which of them it leaves open."""
+    """The position and time that the archive states, and notes about those that it does not state."""
     place: dict[str, Any] = {}
     numbers = {name.lower(): array for name, array in archive.arrays.items() if array.ndim < 2}
     for name, key in (("origin", "origin"), ("time", "t"), ("time", "time"), ("dt", "dt")):
@@ -398,11 +418,11 @@ def _place(where: str, archive: Archive) -> tuple[dict[str, Any], list[str]]:
         if name == "origin" and not finite:
             raise VolumeError(where, f"its origin is not finite ({values})", "write finite numbers")
         if name == "origin":
-            place[name] = tuple(values)  # of one number: the same along all axes
-        elif len(values) == 1 and finite:  # or it is that of all frames, or of none
+            place[name] = tuple(values)  # a single number applies to all axes
+        elif len(values) == 1 and finite:  # otherwise it lists all frames, or is not set
             place[name] = values[0]
     rates = [float(numbers[name].ravel()[0]) for name in _RATES if _has(numbers, name)]
-    rate = next((each for each in rates if 0 < each < np.inf), None)
+    rate = next((value for value in rates if 0 < value < np.inf), None)
     if rate is not None and "dt" not in place:
         place["dt"] = 1.0 / rate
     for name in _SIZES:
@@ -432,16 +452,18 @@ def _one(where: str, name: str, values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Archive:
-    """The numbers and the texts of an archive by their names, and how each is stored; objects are never read."""
+    """The numeric and text arrays of an archive by name, and how each is stored. Pickled objects are never read."""
 
     arrays: dict[str, np.ndarray]
     texts: dict[str, np.ndarray]
     stored: dict[str, tuple[str, int]]
-    objects: dict[str, int] = field(default_factory=dict)  # and how many dimensions each has
+    objects: dict[str, int] = field(default_factory=dict)  # name -> number of dimensions
 
 
 def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str, np.ndarray]:
-    """Every array of an archive of numbers alone. Raises VolumeError for any other, and a damaged one."""
+    """All arrays of an archive that holds numbers only. Raises VolumeError for any other archive, and for a damaged
+    one.
+    """
     contents = read_archive(path, max_bytes)
     for name in (*contents.objects, *contents.texts):
         raise VolumeError(str(path), f"{name}.npy is not an array of numbers", "write it again")
@@ -451,10 +473,10 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int | None) -> dict[str
 def read_archive(
     path: str | os.PathLike[str], max_bytes: int | None, most_dimensions: int | None = None
 ) -> Archive:
-    """Every array of numbers or text, of `most_dimensions` at most. Headers are read first, so that a small file cannot
-    ask for all memory.
+    """All arrays of numbers or text, with at most `most_dimensions` dimensions.
 
-    Raises VolumeError for an archive that is damaged.
+    Headers are checked first, so that a small file cannot claim all memory. Raises VolumeError for a damaged archive,
+    and for one that needs more than `max_bytes` (None: `memory.limit`).
     """
     where = str(path)
     needed, allowed = 0, memory.limit() if max_bytes is None else max_bytes
@@ -488,7 +510,7 @@ def read_archive(
                     continue
                 name = entry.filename.removesuffix(".npy")
                 if dtype.hasobject or dtype.kind not in "fiubUS":
-                    contents.objects[name] = len(shape)  # pickles, times, complex numbers: not a field
+                    contents.objects[name] = len(shape)  # pickled objects, dates, complex numbers: not fields
                     continue
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if size > entry.file_size:
@@ -498,14 +520,14 @@ def read_archive(
                 with archive.open(entry) as file:
                     array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
                 (contents.texts if dtype.kind in "US" else contents.arrays)[name] = array
-                how = "zip" if entry.compress_type == zipfile.ZIP_DEFLATED else "none"
-                contents.stored[name] = (how, entry.compress_size)
+                compression = "zip" if entry.compress_type == zipfile.ZIP_DEFLATED else "none"
+                contents.stored[name] = (compression, entry.compress_size)
     except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise VolumeError(
             where, f"it is not a readable npz file ({error})", "check the path and the file"
         ) from error
     except Exception as error:
-        # zlib.error and what damaged headers provoke inside NumPy's literal parser have no common base.
+        # zlib.error and the errors of NumPy's literal parser for damaged headers have no common base class.
         if isinstance(error, VolumeError):
             raise
         raise VolumeError(where, f"damaged ({error})", "write or copy the file again") from error

@@ -1,4 +1,4 @@
-"""Which of the numbers in the names of several files counts their frames: found once, by looking at all names."""
+"""Which of the numbers in the names of several files counts the frames: decided once, from all names together."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from fluidsr.volumes.frame_number import LAST_NUMBER, TIME, number_span
 
 # A number with a fraction at the end of a name: `s.1001.25`, `out_t0.5`, `out_0.5s`.
 _DECIMAL = re.compile(r"((?:(?<=[._ ])|^)-\d+|(?<!\d)\d+)\.(\d{1,9})(?P<tail>s|sec|)$")
-# What stands before a number that is a time: `t0.5`, `time_0.5`, `t=0.5`.
+# The text before a number that is a time: `t0.5`, `time_0.5`, `t=0.5`.
 _BEFORE_TIME = re.compile(r"(?:^|[^a-z])t(?:ime)?[=_-]?$", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
-_FEW = 3  # fewer names show no order
+_FEW = 3  # the order of fewer names proves nothing
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """A file with its frame's number and what the frame lies beyond it (`subframe`, from 0 to below 1); or with a time
-    (s) in place of a number. `kind` is the file's name with the number as `#`, one for each digit."""
+    """A file and the number of its frame.
+
+    `subframe` (0 to below 1) is the fraction beyond that number. A file whose name holds a time has `time` (s)
+    instead of a number. `kind` is the name with the number replaced by `#`, one for each digit.
+    """
 
     file: Path
     number: int | None
@@ -34,10 +37,11 @@ class Numbered:
 
 
 def numbered(files: Sequence[Path]) -> list[Numbered]:
-    """`files` with the numbers in their names, in their order; where the names have times, in the order of those.
+    """`files` with the numbers in their names, in the given order; if the names hold times, sorted by time.
 
-    Of several numbers in a name that counts which differs from file to file. The last two are one where the names
-    together show that they are decimals (`1001`, `1001.25`; `0.95`, `1.00`, `1.05`), and a time where a word says so.
+    If a name has several numbers, the one that differs between the files counts. The last two numbers are read as one
+    decimal if all names together show it (`1001`, `1001.25`; `0.95`, `1.00`, `1.05`), and as a time if a word says
+    so.
     """
     times = _times([file.stem for file in files])
     if times is not None:
@@ -52,18 +56,19 @@ def numbered(files: Sequence[Path]) -> list[Numbered]:
 
 
 def check_order(files: Iterable[Numbered]) -> None:
-    """Raise InputError where names differ in several numbers, and the one that was taken puts them into another order
-    than all together: `s_00-59`, `s_01-00`, `s_01-01`."""
+    """Raise InputError if the names differ in several numbers, and the chosen one gives another order than all of them
+    together: `s_00-59`, `s_01-00`, `s_01-01`.
+    """
     kinds: dict[str, list[Numbered]] = {}
-    for each in files:
-        if each.number is not None and not each.subframe:
-            kinds.setdefault(_NUMBER.sub("#", each.file.stem), []).append(each)
+    for entry in files:
+        if entry.number is not None and not entry.subframe:
+            kinds.setdefault(_NUMBER.sub("#", entry.file.stem), []).append(entry)
     for same in kinds.values():
-        rows = {each.file: [int(number) for number in _NUMBER.findall(each.file.stem)] for each in same}
+        rows = {entry.file: [int(number) for number in _NUMBER.findall(entry.file.stem)] for entry in same}
         differ = [column for column in zip(*rows.values(), strict=True) if len(set(column)) > 1]
-        if len(same) < _FEW or len(differ) < 2 or len({each.number for each in same}) < len(same):
+        if len(same) < _FEW or len(differ) < 2 or len({entry.number for entry in same}) < len(same):
             continue
-        ordered = sorted(same, key=lambda each: each.number or 0)
+        ordered = sorted(same, key=lambda entry: entry.number or 0)
         for a, b in pairwise(ordered):
             if rows[a.file] > rows[b.file]:
                 problem = (
@@ -73,12 +78,17 @@ def check_order(files: Iterable[Numbered]) -> None:
 
 
 def rise_together(stems: Sequence[str]) -> bool:
-    """Whether the names, in order of their frames, differ in numbers alone, which rise from each name to the next, and
-    of which none is needed to tell the names apart: a frame's number beside its time or its date."""
+    """Whether the names, in order of their frames, differ in numbers only, and every number rises from name to name.
+
+    Every number must be redundant, as a frame's number beside its time or date is.
+    """
     if len(stems) < _FEW or len({_NUMBER.sub("#", stem) for stem in stems}) > 1:
         return False
     rows = [[float(number) for number in re.findall(r"\d+(?:\.\d+)?", stem)] for stem in stems]
-    distinct = (len({(*row[:at], *row[at + 1 :]) for row in rows}) == len(rows) for at in range(len(rows[0])))
+    distinct = (
+        len({(*row[:column], *row[column + 1 :]) for row in rows}) == len(rows)
+        for column in range(len(rows[0]))
+    )
     return all(a < b for a, b in pairwise(rows)) and all(distinct)
 
 
@@ -100,13 +110,13 @@ def _numbered(file: Path, heads: Collection[str], spans: Mapping[str, tuple[int,
 
 
 def _kind(file: Path, span: tuple[int, int], number: str) -> str:
-    """The file's name with what is at `span` as `#`, one for each digit of `number`."""
+    """The file's name with the characters at `span` replaced by `#`, one for each digit of `number`."""
     digits = "#" * len(number.lstrip("-"))
     return file.stem[: span[0]] + digits + file.stem[span[1] :] + file.suffix.lower()
 
 
 def _times(stems: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Where the times stand in the names, if they all have one in place of a number; None otherwise."""
+    """Positions of the times in the names, if every name has one instead of a number; None otherwise."""
     if len(stems) < 2:
         return None
     exponents = [TIME.search(stem) for stem in stems]
@@ -124,8 +134,10 @@ def _times(stems: Sequence[str]) -> list[tuple[int, int]] | None:
 
 
 def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Where the number that counts stands in those names whose last number does not: it is the same in all names of
-    their kind (`plume_01_res64`, `plume_02_res64`), or another counts on by one (`plume_01_t0.04`, `plume_02_t0.08`).
+    """The position of the frame number in those names whose last number does not count.
+
+    That is the case if the last number is equal in all names of a kind (`plume_01_res64`, `plume_02_res64`), or if
+    another number increases by one (`plume_01_t0.04`, `plume_02_t0.08`).
     """
     kinds: dict[str, list[str]] = {}
     for stem in dict.fromkeys(stems):
@@ -134,22 +146,22 @@ def _spans_that_differ(stems: Sequence[str]) -> dict[str, tuple[int, int]]:
     for same in kinds.values():
         rows = [list(_NUMBER.finditer(stem)) for stem in same]
         columns = [[int(match[0]) for match in column] for column in zip(*rows, strict=True)]
-        differ = [at for at, column in enumerate(columns) if len(set(column)) == len(same) > 1]
+        differ = [index for index, column in enumerate(columns) if len(set(column)) == len(same) > 1]
         if differ and len(set(columns[-1])) > 1:  # the last number differs, too
             another = len(same) >= _FEW and not _counts(columns[-1])
-            differ = [at for at in differ if another and _counts(columns[at])]
+            differ = [index for index in differ if another and _counts(columns[index])]
         if differ:
             spans |= {stem: row[differ[-1]].span() for stem, row in zip(same, rows, strict=True)}
     return spans
 
 
 def _counts(numbers: Sequence[int]) -> bool:
-    """Whether they are whole numbers without a gap, each once."""
+    """Whether the numbers are consecutive, without gap or repetition."""
     return sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
 
 
 def _heads_of_decimals(stems: Sequence[str]) -> set[str]:
-    """What stands before the number in those names whose last two numbers are one: `s.` of s.1001 and s.1001.25.
+    """The text before the number in those names whose last two numbers form one: `s.` of s.1001 and s.1001.25.
 
     `s.2.012` and `s.2.013` alone are frames 12 and 13 of something with a 2 in its name.
     """
@@ -165,26 +177,27 @@ def _heads_of_decimals(stems: Sequence[str]) -> set[str]:
 
 
 def _are_decimals(pairs: set[tuple[str, str]]) -> bool:
-    """Whether numbers and what follows their dots show that they are decimals."""
+    """Whether the digits before and after the dots show that the pairs are decimals."""
     fractions = {fraction for _, fraction in pairs}
     widths = {len(fraction) for fraction in fractions}
     if any(fraction[0] == "0" and len(fraction) > min(widths) for fraction in fractions):
-        return True  # 0.05, 0.1: no count has leading zeros in its longer numbers alone
+        return True  # 0.05, 0.1: a counter never has leading zeros in its longer numbers only
     many = len({number for number, _ in pairs}) > 1 and len(fractions) > 1
     short = all(fraction == "0" or fraction[-1] != "0" for fraction in fractions)
     return (many and short and (len(widths) > 1 or widths == {1})) or _are_even(pairs)
 
 
 def _are_even(pairs: set[tuple[str, str]]) -> bool:
-    """Whether as decimals they lie at even distances, of less than 1, and as pairs of numbers they do not: 1.000,
-    1.250, 1.500, 1.750, 2.000; 0.1, 0.15, 0.2, 0.25."""
+    """Whether the pairs are evenly spaced as decimals, less than 1 apart, but not as pairs of numbers: 1.000, 1.250,
+    1.500, 1.750, 2.000; 0.1, 0.15, 0.2, 0.25.
+    """
     if len(pairs) < _FEW:
         return False
     widths = {len(fraction) for _, fraction in pairs}
     unit = Fraction(1, 10 ** max(widths))
     values = sorted(Fraction(f"{number}.{fraction}") for number, fraction in pairs)
     steps = [b - a for a, b in pairwise(values)]
-    rounded = unit if len(widths) == 1 else 0  # a third is 333 or 334
+    rounded = unit if len(widths) == 1 else 0  # a third may be .333 or .334
     even = max(steps) - min(steps) <= rounded and 0 < max(steps) < 1
     if len({number for number, _ in pairs}) > 1:
         return even and len(widths) == 1

@@ -1,4 +1,4 @@
-"""ParaView data files: a time for each file of a series."""
+"""ParaView data files (.pvd) and series (.series): the time of each file of a sequence."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _MOST_ENTRIES = 100_000
 
 
 def write_pvd(path: str | os.PathLike[str], entries: Iterable[tuple[float, str | os.PathLike[str]]]) -> None:
-    """Write a series of (time in s, file). Files are named relative to the series' folder, so both can move.
+    """Write a series of (time in s, file). File names are relative to the folder of the series, so that both can be
+    moved.
 
-    Raises InputError for a path that cannot be written to, RunError for a full disk.
+    Raises InputError for a path that cannot be written to, RunError if the disk is full.
     """
     root = ElementTree.Element("VTKFile", type="Collection", version="1.0", byte_order="LittleEndian")
     collection = ElementTree.SubElement(root, "Collection")
@@ -37,13 +38,15 @@ def write_pvd(path: str | os.PathLike[str], entries: Iterable[tuple[float, str |
 
 
 def read_pvd(path: str | os.PathLike[str]) -> list[tuple[float, Path]]:
-    """The (time in s, file) of a series, in order of time. Raises VolumeError for a file that is not one."""
+    """The (time in s, file) of a series, sorted by time. Raises VolumeError for a file that is not a series."""
     return [(entry.time, entry.file) for entry in read_entries(path)]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a series: its time (s), and which part of its frame it is, of which group."""
+    """A file of a series: its time (s), and its part and group within the frame. `timed`: the series states the
+    time.
+    """
 
     time: float
     file: Path
@@ -52,8 +55,10 @@ class Entry:
 
 
 def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
-    """The entries of a series, in order of time: a `.pvd`, or the `.series` of ParaView (JSON). Raises VolumeError for
-    a file that is not one."""
+    """The entries of a `.pvd` (XML) or `.series` (ParaView's JSON), sorted by time.
+
+    Raises VolumeError for a file that is not a series.
+    """
     where = str(path)
     try:
         atomic.check_regular(path)
@@ -74,7 +79,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
         if not isinstance(name, str) or not name or "\0" in name or not math.isfinite(seconds):
             problem = f"it has an entry without a file or a time: {name!r}, {time!r}"
             raise VolumeError(where, problem, "write it again")
-        # Programs on Windows write backslashes, which are part of a name elsewhere: it counts what is there.
+        # Programs on Windows write backslashes, which elsewhere are part of a name: use the name that exists.
         file = Path(path).parent / name
         if "\\" in name and not file.exists():
             file = Path(path).parent / name.replace("\\", "/")
@@ -101,7 +106,7 @@ def _of_xml(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:
 
 
 class _Series:
-    """Takes a .pvd's elements from the parser; no tree of them is built."""
+    """Collects the elements of a .pvd from the parser, without building a tree of them."""
 
     def __init__(self) -> None:
         self.root: tuple[str, str | None] | None = None
@@ -120,7 +125,7 @@ class _Series:
             )
 
     def close(self) -> None:
-        """There is nothing to return."""
+        """Required by the parser; returns nothing."""
 
 
 def _of_json(where: str, text: str) -> Iterator[tuple[Any, Any, str]]:

@@ -6,18 +6,24 @@ import numpy as np
 
 from fluidsr.errors import InputError, NotFiniteError
 
-# Positions (m): as halves they would be off by a share of a cell that grows with the domain.
+# Positions (m): the error of halves, in cells, would grow with the domain.
 POSITIONS = ("rest", "rest2")
 
 
 def rounded(
     name: str, values: np.ndarray, half: bool, threshold: float, *, vector: bool = False, whole: bool = False
 ) -> np.ndarray:
-    """`values` float32 with everything up to `threshold` set to zero, as float16 if `half` (but not POSITIONS), or as
-    int32 if `whole`.
+    """float32 `values` in the type that is stored: float16 if `half` (except POSITIONS), int32 if `whole`.
 
-    A vector field `[d, ...]` counts by its largest component. Raises InputError for values that are not
-    finite, or that are too large for a half.
+    Args:
+        name: name of the field, for messages.
+        values: `[*S]`, or `[d, *S]` for a vector field.
+        half: store IEEE halves.
+        threshold: values up to this magnitude become zero; for a vector field, its largest component decides.
+        vector: whether `values` is a vector field.
+        whole: store whole numbers.
+
+    Raises InputError for values that are too large for a half, NotFiniteError for values that are not finite.
     """
     if threshold > 0:
         magnitude = np.abs(values)
@@ -34,8 +40,10 @@ def rounded(
 
 
 def check_finite(name: str, stored: np.ndarray, values: np.ndarray) -> None:
-    """Raise InputError, naming the field, unless `stored`, made from `values`, is finite; NotFiniteError where `values`
-    are not."""
+    """Raise an error naming the field unless `stored`, converted from `values`, is finite.
+
+    NotFiniteError if `values` are not finite; InputError if they overflow in the conversion.
+    """
     if np.isfinite(stored).all():
         return
     if np.isfinite(values).all():

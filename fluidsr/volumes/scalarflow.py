@@ -1,12 +1,13 @@
-"""The ScalarFlow data set's layout: reconstructions of real smoke.
+"""The ScalarFlow data set: reconstructions of real smoke.
 
 (Eckert, Um, Thuerey, *ScalarFlow*, ACM Trans. Graph. 38(6), 2019.) A simulation is a folder `sim_000042` with a
-folder `reconstruction`, in which each frame has a `density_000007.npz` and, from frame 1 on, a
-`velocity_000007.npz`: one array `data [z, y, x, components]` of 100 x 178 x 100 cells, y up, velocity on the lower
-faces in cells per frame, as Mantaflow keeps it. `density_noInflow_...` and images lie beside them.
+folder `reconstruction`. In it each frame has a `density_000007.npz` and, from frame 1 on, a `velocity_000007.npz`:
+one array `data [z, y, x, components]` of 100 x 178 x 100 cells, y up, velocity on the lower faces in cells per frame,
+as in Mantaflow. `density_noInflow_...` and images lie beside them and are not read.
 
-Neither cell size nor time is in the files. A width of 0.4909 m (what others who reconstruct from the same videos
-take) and 60 frames per second (the cameras) stand for them; generators see neither, but cells per frame.
+The files state neither cell size nor time. This module assumes a width of 0.4909 m (the value that other
+reconstructions from the same videos use) and 60 frames per second (the frame rate of the cameras). Generators depend
+on neither, since they read cells per frame.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from fluidsr.errors import InputError, VolumeError
 from fluidsr.frame import Frame
 from fluidsr.volumes import npz
-from fluidsr.volumes.staggered import centred
+from fluidsr.volumes.staggered import centered
 from fluidsr.volumes.units import Taken
 
 WIDTH = 0.4909  # m, of the box along x
@@ -29,9 +30,9 @@ _DENSITY = re.compile(r"density_(\d{1,9})\.npz")
 
 
 def simulations(folder: Path) -> list[Path]:
-    """The `reconstruction` folders of `folder`: of all simulations in it, or of the one that it is.
+    """The `reconstruction` folders below `folder`: of all simulations in it, or of the simulation that it is.
 
-    Raises InputError where there are none.
+    Raises InputError if there are none.
     """
     if not folder.is_dir():
         raise InputError(
@@ -47,9 +48,9 @@ def simulations(folder: Path) -> list[Path]:
 
 
 def frames(reconstruction: Path) -> dict[int, Path]:
-    """The density files of the frames that have a velocity, by their numbers; of all, where none has one.
+    """The density files of the frames that have a velocity, by frame number; of all frames if none has a velocity.
 
-    Raises InputError where there are none.
+    Raises InputError if there are none.
     """
     entries = ((_DENSITY.fullmatch(file.name), file) for file in sorted(reconstruction.iterdir()))
     densities = {int(match[1]): file for match, file in entries if match}
@@ -60,15 +61,16 @@ def frames(reconstruction: Path) -> dict[int, Path]:
 
 
 def read(density: Path, max_bytes: int | None = None) -> Taken:
-    """The frame whose density is in the file `density`, its velocity in cells per frame.
+    """The frame whose density is in the file `density`, `[x, y, z]`; its velocity at the cell centers, in cells per
+    frame.
 
-    Raises VolumeError for files that are damaged, or hold something else.
+    Raises VolumeError for files that are damaged or hold something else.
     """
     values = _array(density, 1, max_bytes)
     fields = {"density": values[0]}
     velocity = _velocity_of(density)
     if velocity.exists():
-        fields["velocity"] = centred(_array(velocity, 3, max_bytes))
+        fields["velocity"] = centered(_array(velocity, 3, max_bytes))
         if fields["velocity"].shape[1:] != values.shape[1:]:
             problem = f"has {fields['velocity'].shape[1:]} cells, but the density has {values.shape[1:]}"
             raise VolumeError(str(velocity), problem, "unpack the archive again")

@@ -1,4 +1,4 @@
-"""Sequences of frames on disk: from what a user types to files in numeric order."""
+"""Sequences of frames on disk: from the user's input to files in numeric order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fluidsr.volumes import numbering, siblings, uni
 from fluidsr.volumes.frame_number import frame_number
 from fluidsr.volumes.pvd import Entry, read_entries
 
-# In order of preference where a folder holds one sequence in several formats.
+# In order of preference, if a folder holds one sequence in several formats.
 SUFFIXES = (".vdb", ".npz", ".pvti", ".vti", ".uni", ".vtkhdf", ".vtk", ".vtr", ".npy")
 
 # The frame number in a pattern: `####`, `%04d`, `$F4` (Houdini), `@@@@`.
@@ -27,9 +27,9 @@ _PLACEHOLDER = re.compile(r"#+|@+|%0?\d*d|\$F\d*")
 class FrameFile:
     """One frame of a sequence: a file, or step `step` of a `.vtkhdf` series (frame number `step` + 1).
 
-    `number` is None where a file's name has none, and is followed by `subframe` where frames lie between whole ones
-    (`s.1001.25`); `time` (s) is known from a `.pvd` or `.vtkhdf` series only. `parts` are further files of the same
-    frame, each with a part of its box.
+    `number` is None if the file's name has none. `subframe` is the fraction beyond it for frames between whole
+    numbers (`s.1001.25`). `time` (s) is known for `.pvd` and `.vtkhdf` series and for names that hold times. `parts`
+    are further files of the same frame, each with a part of its box.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Files in order of their numbers; `gaps` are the numbers missing between the first and the last."""
+    """The files of a sequence, in order of their numbers."""
 
     files: tuple[FrameFile, ...]
 
@@ -54,16 +54,17 @@ class FrameFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """The files alone."""
+        """The paths of the files."""
         return [file.path for file in self.files]
 
     @property
     def gaps(self) -> tuple[int, ...]:
-        """Missing frame numbers, ascending; none where all are equally far from each other."""
+        """Missing frame numbers between the first and the last, ascending; empty if the numbers are evenly spaced."""
         numbers = sorted({file.number for file in self.files if file.number is not None})
-        if not numbers or numbers[-1] - numbers[0] > 1_000_000:  # numbers that count no frames
+        if not numbers or numbers[-1] - numbers[0] > 1_000_000:  # these numbers do not count frames
             return ()
-        if len(numbers) > 2 and len({b - a for a, b in pairwise(numbers)}) == 1:  # every tenth step, say
+        # Evenly spaced, for example every tenth step.
+        if len(numbers) > 2 and len({b - a for a, b in pairwise(numbers)}) == 1:
             return ()
         present = set(numbers)
         return tuple(n for n in range(numbers[0], numbers[-1]) if n not in present)
@@ -72,14 +73,14 @@ class FrameFiles:
 def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
     """The files that `inputs` name together, in order of their frame numbers.
 
-    An input is a file, a pattern with the frame number as `####`, `%04d` or `$F4`, a pattern with `*`, `?`
-    or `[...]`, a folder of one sequence, one of our run folders, or a `.pvd`, `.series` or `.vtkhdf` series. Of
-    files that hold a field each, those of the density stand for their frames. Files without a number stay in the
-    order given, those of a series in that of their times. Raises InputError where nothing is found, or where two
-    different sequences are mixed.
+    An input is a file; a pattern with the frame number as `####`, `%04d` or `$F4`; a pattern with `*`, `?` or
+    `[...]`; a folder with one sequence; a run folder of this package; or a `.pvd`, `.series` or `.vtkhdf` series. If
+    each field has its own file, the files of the density stand for their frames. Files without a number keep the
+    given order; the files of a series are sorted by time. Raises InputError if nothing matches, or if the inputs mix
+    two sequences.
     """
     files: list[FrameFile] = []
-    alone: list[Path] = []  # named one by one, as by a shell that expands patterns itself
+    alone: list[Path] = []  # named one by one, for example by a shell that has expanded a pattern
     for given in inputs:
         try:
             path = Path(os.fspath(given))
@@ -106,8 +107,7 @@ def expand(inputs: Iterable[str | os.PathLike[str]]) -> FrameFiles:
 
 
 def series_name(path: str | os.PathLike[str]) -> str:
-    """The common part of the names of a sequence's frames: `smoke` for `smoke_0001.vdb`; `volumes` for
-    none."""
+    """The common part of the names of a sequence's frames: `smoke` for `smoke_0001.vdb`; `volumes` if there is none."""
     return Path(path).stem.rstrip("0123456789").rstrip("_.-") or "volumes"
 
 
@@ -122,7 +122,7 @@ def _expand_one(text: str) -> list[FrameFile]:
         return _steps(path)
     signs = list(_PLACEHOLDER.finditer(path.name))
     frames: list[FrameFile] = []
-    for sign in reversed(signs):  # other signs may be part of the name: shot#3_####
+    for sign in reversed(signs):  # other placeholders may be part of the name: shot#3_####
         frames = frames or _of_density(_matching(path, sign))
     if not frames and any(sign in path.name for sign in "*?["):
         folder = path.parent
@@ -130,7 +130,7 @@ def _expand_one(text: str) -> list[FrameFile]:
         if not names:  # brackets may be part of the name: smoke[v2]_*
             literal = path.name.replace("[", "[[]")
             names = fnmatch.filter((file.name for file in _files_in(folder)), literal)
-        # As in a shell, hidden files (`._smoke_0001.vdb` of macOS) must be asked for.
+        # As in a shell, a pattern must begin with a dot to match hidden files (`._smoke_0001.vdb` of macOS).
         names = [name for name in names if path.name.startswith(".") or not name.startswith(".")]
         frames = _of_density(_numbered([folder / name for name in names]))
     elif not signs:
@@ -152,7 +152,7 @@ def _matching(pattern: Path, placeholder: re.Match[str]) -> list[FrameFile]:
 
 
 def _numbered(files: Sequence[Path]) -> list[FrameFile]:
-    """`files` with what their names say of their frames. Raises InputError where that contradicts itself."""
+    """`files` with the frame numbers in their names. Raises InputError if these contradict each other."""
     numbered = numbering.numbered(files)
     numbering.check_order(numbered)
     return [_frame_file(entry) for entry in numbered]
@@ -163,7 +163,7 @@ def _frame_file(numbered: numbering.Numbered) -> FrameFile:
 
 
 def _series(path: Path) -> list[FrameFile]:
-    """The frames of a .pvd or .series, in order of time; the numbers in the names count where they ascend."""
+    """The frames of a .pvd or .series, sorted by time. Numbers in the names are used if they ascend."""
     entries = read_entries(path)
     if not entries:
         raise InputError(str(path), "it names no files", "write it again, or give a folder or a pattern")
@@ -192,8 +192,11 @@ def _series(path: Path) -> list[FrameFile]:
 
 
 def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
-    """The frames of the one sequence in `folder`, in the first of SUFFIXES that it is there in. Raises InputError where
-    there are several or none, and, of a `whole` one, where some frames are there in another format only."""
+    """The frames of the one sequence in `folder`, in the first of SUFFIXES that it exists in.
+
+    Raises InputError if there are several sequences or none, and, if `whole`, if some frames exist in another format
+    only.
+    """
     entries = [file for file in _files_in(folder) if not file.name.startswith(".")]
     of_suffix: dict[str, list[Path]] = {}
     for file in entries:
@@ -237,12 +240,12 @@ def _folder(folder: Path, whole: bool = True) -> list[FrameFile]:
 
 
 def _head(kind: str) -> str:
-    """What the names of a sequence share, whatever their suffix and the digits of their number."""
+    """The common part of the names of a sequence, without suffix and without the width of the number."""
     return re.sub("#+", "#", kind.rpartition(".")[0])
 
 
 def _has_volumes(place: Path) -> bool:
-    """Whether it is a folder that may be given: a run, or one with volumes. Blender's settings of a bake are none."""
+    """Whether `place` is a run folder or a folder with volumes. Blender's config files do not count."""
     with suppress(OSError):
         return (place / "run.yaml").is_file() or any(
             file.suffix.lower() in SUFFIXES and not file.name.startswith(("config_", "."))
@@ -252,7 +255,7 @@ def _has_volumes(place: Path) -> bool:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The files in `folder`, by name; broken links are reported when they are read."""
+    """The files in `folder`, sorted by name. Broken links are included; they are reported when they are read."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

@@ -1,7 +1,7 @@
-"""Frames of several files, each with one field: `rho-0100.vtk` and `u-0100.vtk`, `density_0001.npz` and
+"""Frames stored as several files with one field each: `rho-0100.vtk` and `u-0100.vtk`, `density_0001.npz` and
 `vel_0001.npz`.
 
-The names of such files differ in one word, and that word says the field.
+The names of such files differ in one word, and that word names the field.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fluidsr.volumes import grid_names
 
 _PARTS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
 _MOST_FILES = 100_000  # in a folder that is searched
-# Fields that have no role of their own in a Frame, and files of their own with some programs.
+# Fields without a role in a Frame, which some programs write to separate files.
 _SIDE = frozenset(
     [
         "flame",
@@ -38,8 +38,11 @@ _SIDE = frozenset(
 
 
 def word_of_density(path: str | os.PathLike[str]) -> str | None:
-    """The word of a file's name that says its field, if that is a density's or velocity's or another's: `rho` of
-    `rho-0100.vtk`; None where there is none."""
+    """The word of a file's name that names its field (`rho` of `rho-0100.vtk`): density, velocity or another known
+    field.
+
+    None if no word does.
+    """
     for word in _PARTS.findall(Path(path).stem):
         if _field(word) is not None:
             return str(word)
@@ -47,8 +50,10 @@ def word_of_density(path: str | os.PathLike[str]) -> str | None:
 
 
 def beside(path: str | os.PathLike[str], present: Iterable[str] = ()) -> dict[str, Path]:
-    """The files beside that of a density that hold further fields of the same frame, by the word that says which. Those
-    of fields that the file has itself, in grids called `present`, are left out."""
+    """The files beside a density's file that hold further fields of the same frame, by the word that names the field.
+
+    Fields that the file itself holds, in grids named `present`, are left out.
+    """
     given = Path(path)
     parts = _PARTS.findall(given.stem)
     ends = [
@@ -73,7 +78,7 @@ def beside(path: str | os.PathLike[str], present: Iterable[str] = ()) -> dict[st
 
 
 def leaders(files: Iterable[Path]) -> set[Path]:
-    """`files` without those that hold further fields of the frames whose densities are among them."""
+    """`files` without those that hold further fields of frames whose densities are among `files`."""
     given = list(files)
     densities: dict[tuple[object, ...], bool] = {}
     sides: list[tuple[Path, list[tuple[object, ...]]]] = []
@@ -97,5 +102,5 @@ def _field(word: str) -> str | None:
 
 
 def _meaning(name: str) -> str:
-    """The same for all names of a field."""
+    """The same word for all names of a field."""
     return grid_names.field_of(name) or name.strip().lower()

@@ -1,4 +1,4 @@
-"""How long the frames of a sequence last, by the times that they state."""
+"""The duration of the frames of a sequence, from the times that their files state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from fluidsr.errors import InputError
 from fluidsr.volumes.io import time_of
 
-_SHORTEST, _LONGEST = 1e-6, 1e3  # s; what lies beyond is no frame of smoke
-_EVEN = 1e-3  # of the distance, beside what a float32 or five printed digits leave of a time
-_DIGITS = 1e-5  # of a time
+_SHORTEST, _LONGEST = 1e-6, 1e3  # s; other spacings are not those of frames of smoke
+_EVEN = 1e-3  # of the spacing; in addition to the rounding of a float32 or of five printed digits
+_DIGITS = 1e-5  # of a time; that rounding
 
 
 def spacing_of(times: Sequence[float | None]) -> float | None:
-    """The even distance (s) of ascending `times`; None where they are not even, fewer than two, or whole numbers,
-    which count steps as a rule."""
+    """The even spacing (s) of ascending `times`.
+
+    None if they are not evenly spaced, fewer than two, or all whole numbers, which usually count steps.
+    """
     known = [time for time in times if time is not None]
     if len(known) < 2 or len(known) < len(times) or all(time == int(time) for time in known):
         return None
@@ -30,14 +32,14 @@ def spacing_of(times: Sequence[float | None]) -> float | None:
 
 
 def stated_spacing(files: Sequence[Path]) -> float | None:
-    """As `spacing_of` the times that `files` themselves state."""
+    """`spacing_of` the times that `files` state; None if one cannot be read."""
     try:
         return spacing_of(_stated_times(tuple((file, file.stat().st_mtime_ns) for file in files)))
     except (OSError, InputError):
-        return None  # a damaged frame is reported when its turn comes
+        return None  # a damaged frame is reported when it is read
 
 
 @lru_cache(maxsize=16)
 def _stated_times(files: tuple[tuple[Path, int], ...]) -> list[float | None]:
-    """Of each file; the number beside it is when it was changed."""
+    """The time of each file. The second value, the time of its last change, keeps the cache valid."""
     return [time_of(file) for file, _ in files]

@@ -1,4 +1,4 @@
-"""The boxes that a frame is written by: checked, and as 3-D arrays."""
+"""The boxes that a frame is written by: checked, and converted to 3-D arrays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from fluidsr.errors import InputError
 def checked_box(
     name: str, low: Sequence[int], values: Any, fields: Collection[str], dim: int, vector: bool
 ) -> np.ndarray:
-    """The `values` of a box that begins at cell `low`, of NumPy or torch, as float32: `[x, y(, z)]`, with the
-    components first if `vector`. Raises InputError for a field that is not one of `fields` and for another shape."""
+    """The `values` of a box as float32: `[x, y(, z)]`, components first if `vector`.
+
+    Args:
+        name: the field.
+        low: index of the box's first cell.
+        values: NumPy or torch, on any device.
+        fields: the fields of the stream.
+        dim: dimensions of the frame.
+        vector: whether the field has components.
+
+    Raises InputError for a field that is not one of `fields`, and for a shape that does not fit.
+    """
     if name not in fields:
         raise InputError("put", f"there is no field {name!r}", f"name one of {', '.join(fields)}")
     if hasattr(values, "detach"):
@@ -30,7 +40,7 @@ def checked_box(
 
 
 def as_3d(box: np.ndarray, dim: int, vector: bool) -> np.ndarray:
-    """A box of a 2-D frame as one layer, without velocity across it; one of a 3-D frame as it is."""
+    """A box of a 2-D frame as one layer, with zero velocity across it; a box of a 3-D frame unchanged."""
     if dim == 2:
         box = box[..., None]
         if vector and len(box) == 2:

@@ -22,8 +22,10 @@ class Stream(Protocol):
     """A frame that is being written."""
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
-        """Take the box of field `name` that begins at cell `low`: `values [x, y, z]` (`[x, y]` in 2-D), with
-        the components of velocity first; NumPy or torch, on any device.
+        """Write the box of field `name` that begins at cell `low`.
+
+        `values [x, y, z]` (`[x, y]` in 2-D), components of velocity first; NumPy or torch, on any device. Raises
+        InputError for a box that does not fit or overlaps an earlier one, and for values that cannot be stored.
         """
 
 
@@ -46,16 +48,28 @@ def stream(
 ) -> AbstractContextManager[Stream]:
     """Write a frame box by box, in any order: `with stream(...) as out: out.put("density", low, box)`.
 
-    The frame has `shape` cells of edge `cell_size` (m) and its lower corner at `origin` (m); `time` and `dt`
-    in s. `fields` are those that will come; a `velocity` has a component per axis, those of
-    `vectors` have three. Every voxel comes once, or never: then it is zero. Boxes that begin and end on multiples of 8
-    cells are fastest. The other options, and the file that results, are those of `fluidsr.volumes.write`.
+    Args:
+        path: the file, .vdb or .vti.
+        shape: cells along each axis.
+        cell_size: edge of a cell, m.
+        origin: lower corner of the frame, m; empty: zeros.
+        time: time of the frame, s.
+        dt: time to the next frame, s.
+        fields: the fields that will be written. `velocity` has one component per axis.
+        vectors: those of `fields` that have three components.
+        precision: as of `write`.
+        naming: as of `write`.
+        threshold: as of `write`.
+        style: as of `write`.
+        up: as of `write`.
 
-    Memory is bounded by what is filled, and a VTI's not even by that: a VDB's leaves are compressed as they become
-    complete, the boxes of a VTI wait on the disk. The file takes its
-    name when the block ends; after an exception whatever stood there before still does. Raises InputError
-    for bad options, for boxes that reach out of the frame or over voxels that have come already, and for
-    values that cannot be stored; RunError for a full disk.
+    Each voxel is written at most once; the others are zero. Boxes that begin and end on multiples of 8 cells are
+    fastest. A VDB keeps its compressed leaves in memory, so memory depends on the filled part; a VTI keeps its boxes
+    on the disk.
+
+    The file gets its name when the block ends; after an exception an earlier file of that name is unchanged. Raises
+    InputError for bad options, for boxes that reach beyond the frame or overlap, and for values that cannot be
+    stored; RunError if the disk is full.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in STREAMED:

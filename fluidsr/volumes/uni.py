@@ -1,12 +1,12 @@
 """Frames as the .uni files of Mantaflow: one file for each grid.
 
-The file that is named holds the density; the others stand beside it under names that differ in one word:
-`density_0001.uni` and `vel_0001.uni`, `density_low_0001.uni` and `velocity_low_0001.uni`; where no word says
-density, it is one word more: `plume_0001.uni` and `plume_velocity_0001.uni`. Velocity of the kind MAC lies on the
-cells' lower faces and is averaged to the centres.
+`path` is always the file of the density. The other files stand beside it; their names differ in one word
+(`density_0001.uni` and `vel_0001.uni`, `density_low_0001.uni` and `velocity_low_0001.uni`), or, if no word means
+density, have one word more (`plume_0001.uni` and `plume_velocity_0001.uni`). Velocity of the kind MAC lies on the
+lower faces of cells and is averaged to their centers.
 
-The format knows neither cell size nor time. Ours keeps them in the header's free text; other files have cells of
-1 m at the origin.
+The format states neither cell size nor time. This package keeps them in the free text of the header; files of other
+programs are read with cells of 1 m at the origin.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def write_frame(
     threshold: float,
     whole: Collection[str] = (),
 ) -> None:
-    """Write `fields` of a NumPy `frame`, each as a file of its own; see `fluidsr.volumes.write`.
+    """Write `fields` of a NumPy `frame`, each to its own file; see `fluidsr.volumes.write`.
 
-    With `half`, values are float32 rounded to halves. The file named `path`, the density's, takes its name last:
-    where it is, the others are.
+    With `half`, values are float32 rounded to halves. The density's file, `path`, gets its name last: if it exists,
+    the others do, too.
     """
     if "density" not in fields:
         raise InputError("fields", "a frame of .uni files needs its density", "write density too")
@@ -60,7 +60,7 @@ def write_frame(
     present = frame.fields()
     files = siblings_of(path, fields)
     with ExitStack() as stack:
-        # Leaving the stack renames the last first: the density is the last to be renamed.
+        # The stack renames in reverse order, so the density, which is first, is renamed last.
         for field in fields:
             vector = field in frame.vectors
             values = rounded(field, present[field], half, threshold, vector=vector, whole=field in whole)
@@ -88,11 +88,11 @@ def read_frame(
     """Read a frame; see `fluidsr.volumes.read`."""
     where = str(path)
     files, headers = _grids(path)
-    own = next(iter(headers.values()))
-    if density_grid is None and own.element != "real":
-        what = "it holds whole numbers" if own.element == "int" else "it holds vectors"
+    first_header = next(iter(headers.values()))
+    if density_grid is None and first_header.element != "real":
+        problem = "it holds whole numbers" if first_header.element == "int" else "it holds vectors"
         raise VolumeError(
-            where, f"{what}, and no density", "give the density's file; this one is read from beside it"
+            where, f"{problem}, and no density", "give the density's file; this one is read from beside it"
         )
     scalars = [name for name, header in headers.items() if header.element == "real"]
     triples = [name for name, header in headers.items() if header.element == "vec3"]
@@ -133,7 +133,7 @@ def read_frame(
 
 
 def _fitting(chosen: Roles, headers: Mapping[str, Header]) -> tuple[Roles, tuple[str, ...]]:
-    """The roles without further fields on other cells than the density's, and what to say of those."""
+    """The roles without further fields whose shape differs from the density's, and a note about each of those."""
     shape = headers[chosen.density].shape
     notes = tuple(
         f"{name!r} has {headers[name].shape} cells, the density {shape}: it is left out"
@@ -148,7 +148,7 @@ def _fitting(chosen: Roles, headers: Mapping[str, Header]) -> tuple[Roles, tuple
 def _arrays(
     roles: Roles, files: Mapping[str, Path], max_bytes: int | None, faces: bool
 ) -> dict[str, np.ndarray]:
-    """The fields, `[*S]` and `[3, *S]`; with `faces` also a staggered velocity as it is."""
+    """The fields, `[*S]` and `[3, *S]`; with `faces` also a staggered velocity, unaveraged."""
     arrays = {"density": read_grid(files[roles.density], max_bytes)[1][0]}
     if roles.velocity:
         grids = [read_grid(files[name], max_bytes) for name in roles.velocity]
@@ -162,7 +162,7 @@ def _arrays(
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """The contents of the file and of those beside it; see `fluidsr.volumes.inspect`."""
+    """The contents of the file and of the files of the same frame; see `fluidsr.volumes.inspect`."""
     files, _ = _grids(path)
     taken = read_frame(path, max_bytes=max_bytes, fields=[])
     grids = []
@@ -174,15 +174,15 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
             grids.append(GridInfo(name, kind, "gzip", size, readable=False))
             continue
         origin = (*taken.frame.origin, 0.0)[:3]
-        at = Frame(
+        grid_frame = Frame(
             np.broadcast_to(np.float32(0), values.shape[1:]), cell_size=taken.frame.cell_size, origin=origin
         )
-        grids.append(describe_array(at, name, values, kind, "gzip", size))
+        grids.append(describe_array(grid_frame, name, values, kind, "gzip", size))
     return VolumeInfo.of_frame(path, "uni", taken.frame, grids)
 
 
 def siblings_of(path: str | os.PathLike[str], fields: Iterable[str]) -> dict[str, Path]:
-    """The file of each of `fields` of the frame whose density is `path`; no two have the same."""
+    """The file for each of `fields` of the frame whose density is `path`. On return no two are equal."""
     names = {field: "velocity" if field == FACES else field for field in fields}
     words = grid_names.stored_names(names.values(), _SUFFIX)
     return {
@@ -192,7 +192,7 @@ def siblings_of(path: str | os.PathLike[str], fields: Iterable[str]) -> dict[str
 
 
 def sibling(path: str | os.PathLike[str], field: str) -> Path:
-    """Where the grid `field`, a word of letters, of the frame whose density is `path` is written."""
+    """The file for the grid `field`, a word of letters, of the frame whose density is `path`."""
     words = _WORDS.findall(Path(path).stem)
     at = _word_of_density(words)
     if at is not None:
@@ -210,8 +210,11 @@ def is_density(path: Path) -> bool:
 
 
 def sides(files: Iterable[Path]) -> set[Path]:
-    """Those of `files` that are further grids of the frames of others among them: but for numbers, their names have one
-    word more."""
+    """Those of `files` that hold further grids of frames whose density is among `files`: their names have one word
+    more.
+
+    Numbers in the names are not compared.
+    """
     names = {
         file: ["#" if word.isdigit() else word for word in _alphanumeric(file)]
         for file in files
@@ -229,18 +232,18 @@ def sides(files: Iterable[Path]) -> set[Path]:
 
 
 def _alphanumeric(file: Path) -> list[str]:
-    """The words and numbers of its name."""
+    """The words and numbers of the file's name."""
     return [word for word in _WORDS.findall(file.stem) if word.isalnum()]
 
 
 def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Header]]:
-    """The files of the frame, by the names of their grids, and their headers; what is no grid is left out."""
+    """The files of the frame and their headers, by the names of the grids; files that are not grids are left out."""
     given = Path(path)
-    own = read_header(given)
+    given_header = read_header(given)
     words = _alphanumeric(given)
     at = _word_of_density(words)
     grids = {words[at] if at is not None else "density": given}
-    headers = {next(iter(grids)): own}
+    headers = {next(iter(grids)): given_header}
     folder = given.absolute().parent
     for count, file in enumerate(sorted(folder.iterdir())):
         if count > _MOST_FILES:
@@ -255,13 +258,13 @@ def _grids(path: str | os.PathLike[str]) -> tuple[dict[str, Path], dict[str, Hea
         except VolumeError:
             if grid_names.field_of(name) is not None:
                 raise
-            continue  # particles and other things of Mantaflow's
+            continue  # particles and other data of Mantaflow
         grids[name] = file
     return grids, headers
 
 
 def _word_of_density(words: Sequence[str]) -> int | None:
-    # `smoke` names whole sequences rather than grids: smoke_0001.uni has no word for its grid.
+    # `smoke` usually names a sequence, not a grid: smoke_0001.uni has no word for its grid.
     for at, word in enumerate(words):
         if grid_names.field_of(word) == "density" and word.lower() != "smoke":
             return at
@@ -269,7 +272,9 @@ def _word_of_density(words: Sequence[str]) -> int | None:
 
 
 def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) -> str | None:
-    """The word that names the grid of `other`, if it differs from the density's `words` in that alone."""
+    """The word that names the grid of `other`, if that is its only difference from the `words` of the density's
+    name.
+    """
     if at is not None:
         same = len(other) == len(words) and [*words[:at], *words[at + 1 :]] == [*other[:at], *other[at + 1 :]]
         return other[at] if same and not other[at].isdigit() else None
@@ -282,9 +287,9 @@ def _word_between(words: Sequence[str], at: int | None, other: Sequence[str]) ->
 
 
 def _velocity(grid: tuple[Header, np.ndarray]) -> np.ndarray:
-    """Cell-centred, `[components, x, y, z]`."""
+    """The values at the cell centers, `[components, x, y, z]`."""
     header, values = grid
-    return staggered.centred(values) if header.kind & STAGGERED else values
+    return staggered.centered(values) if header.kind & STAGGERED else values
 
 
 def _note(frame: Frame) -> str:
@@ -296,7 +301,7 @@ def _note(frame: Frame) -> str:
 
 
 def _recorded(text: str) -> dict[str, Any]:
-    """The contents of fluidsr's note in a header; empty for other or invalid notes."""
+    """The contents of this package's note in a header; empty for other or invalid notes."""
     if not _NOTE.fullmatch(text):
         return {}
     try:

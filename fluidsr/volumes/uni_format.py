@@ -1,8 +1,9 @@
 """One grid of Mantaflow: a .uni file.
 
-A gzip stream of a four-letter tag, a header of 288 bytes and the values, little-endian, x fastest: three sizes,
-the kind of grid, the kind of element (0 int, 1 real, 2 vector), bytes per element, free text, for `MNT3` the
-size of a fourth axis, and a time stamp. (Mantaflow, source/fileio/iogrids.cpp; `tools/uniio.py` of tempoGAN.)
+A gzip stream of a four-letter tag, a header of 288 bytes and the values, little-endian, x fastest. The header holds
+three sizes, the kind of grid, the kind of element (0 int, 1 real, 2 vector), bytes per element, free text, for `MNT3`
+the size of a fourth axis, and a time stamp. Sources: Mantaflow, source/fileio/iogrids.cpp; `tools/uniio.py` of
+tempoGAN.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ _ELEMENTS = {0: "int", 1: "real", 2: "vec3"}
 
 @dataclass(frozen=True)
 class Header:
-    """`shape` cells; `kind` bits of REAL, VECTOR, STAGGERED and others; `element` int, real or vec3; `width`
-    bytes of each; `text` up to its first zero byte.
+    """The header of a grid.
+
+    `shape`: cells along x, y, z. `kind`: bits of REAL, VECTOR, STAGGERED and others. `element`: int, real or vec3.
+    `width`: bytes per element. `text`: the free text up to its first zero byte.
     """
 
     shape: tuple[int, int, int]
@@ -50,16 +53,16 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """The header of a grid. Raises VolumeError for a file that is missing, damaged or of another kind."""
+    """The header of a grid. Raises VolumeError for a file that is missing, damaged or of another format."""
     with _opened(path) as file:
         return _header(str(path), file)
 
 
 def read_grid(path: str | os.PathLike[str], max_bytes: int | None = None) -> tuple[Header, np.ndarray]:
-    """The header and the values, `[components, x, y, z]`, float32 or, for integers, int32; a view with x
-    fastest.
+    """The header and the values, `[components, x, y, z]`: float32, or int32 for integers; a view with x fastest in
+    memory.
 
-    Raises VolumeError for a file that is missing, damaged or larger than `max_bytes` allows.
+    Raises VolumeError for a file that is missing, damaged or larger than `max_bytes` (None: `memory.limit`).
     """
     where = str(path)
     with _opened(path) as file:
@@ -78,9 +81,9 @@ def read_grid(path: str | os.PathLike[str], max_bytes: int | None = None) -> tup
 
 
 def write_grid(file: BinaryIO, values: np.ndarray, kind: int, text: str) -> None:
-    """Write float32 `values [components, x, y, z]` as a grid of `kind`; equal values give equal bytes.
+    """Write float32 `values [components, x, y, z]` as a grid of `kind`. Equal values give equal bytes.
 
-    `text` of at most 251 bytes goes where Mantaflow keeps a note of its build.
+    `text` is stored where Mantaflow keeps a note about its build; at most 251 bytes of it are kept.
     """
     components, x, y, z = values.shape
     vector = components == 3
@@ -89,12 +92,12 @@ def write_grid(file: BinaryIO, values: np.ndarray, kind: int, text: str) -> None
     )
     with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
         packed.write(b"MNT3" + head)
-        for layer in np.moveaxis(values, 3, 0):  # a copy of one layer at a time
+        for layer in np.moveaxis(values, 3, 0):  # copies only one layer at a time
             packed.write(np.ascontiguousarray(layer.T, "<f4").tobytes())
 
 
 class _opened:
-    """A gzip stream whose many ways to fail are one VolumeError."""
+    """A gzip stream whose various errors are raised as one VolumeError."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._where = str(path)

@@ -1,7 +1,7 @@
-"""The units in which programs store velocity, and the conversion of each to m/s.
+"""The units in which programs store velocity, and their conversion to m/s.
 
-`auto` is what the file says of itself: m/s for VDB, VTI, VTKHDF, legacy VTK and npz, `blender` for the caches of
-Blender, `cells/frame` for the .uni files of Mantaflow's own scripts (whose frames last one unit of time).
+`auto` is the unit of the file's format: m/s for VDB, VTI, VTKHDF, legacy VTK and npz, `blender` for caches of
+Blender, `cells/frame` for .uni files of Mantaflow's own scripts (whose frames last one unit of time).
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ from fluidsr.volumes.staggered import FACES
 UNITS: tuple[str, ...] = get_args(VelocityUnit)
 
 _FLOW = ("velocity", FACES)
-_PER_FRAME = ("m/frame", "cells/frame")  # which give a frame's motion at any rate
+_PER_FRAME = ("m/frame", "cells/frame")  # these give the motion in a frame whatever the frame rate
 
-# Blender lets Mantaflow's clock run 0.1 units in a frame of 1/25 s (at a time scale of 1).
+# Blender advances Mantaflow's clock by 0.1 units in a frame of 1/25 s (at a time scale of 1).
 MANTAFLOW_UNITS_PER_SECOND = 2.5
 
 
 def check_rate(frame_rate: float) -> None:
-    """Raise InputError for a rate (1/s) that frames do not have."""
+    """Raise InputError for a frame rate (1/s) outside 1e-3 to 1e6."""
     if not 1e-3 <= frame_rate <= 1e6:
         raise InputError("frame_rate", f"{frame_rate} is not a rate", "give frames per second, such as 24")
 
 
 @dataclass(frozen=True)
 class GridStyle:
-    """How the grid of a field is stored: its name, OpenVDB's name of the type of its values (`float`, `int32`,
-    `vec3s`), whether they are halves, the codec, and what the file says of it."""
+    """How the grid of a field is stored.
+
+    `name`: name of the grid. `type`: OpenVDB's name of the type of its values (`float`, `int32`, `vec3s`). `half`:
+    whether they are halves. `compression`: the codec. `metadata`: the grid's metadata in the file.
+    """
 
     name: str
     type: str = "float"
@@ -51,16 +54,19 @@ class GridStyle:
 
 @dataclass(frozen=True)
 class Style:
-    """How a file was written: the grid of each field, what a VDB says of itself, and its lattice: the size of its
-    voxels (m) and the center of the voxel with the index 0 (m). What is made of the frame keeps it; a VDB also copies
-    from the file `copied_from` the grids that are no fields of smoke (`vdb.fields.copied_grids`)."""
+    """How a file was written; a file made from the frame keeps it.
+
+    `grids`: the style of each field's grid. `file`: metadata of a VDB. `lattice`: voxel size (m), and the center (m)
+    of the voxel with index 0. `copied_from`: a file whose grids that are not fields of smoke a VDB copies
+    (`vdb.fields.copied_grids`).
+    """
 
     grids: Mapping[str, GridStyle] = field(default_factory=dict)
     file: Mapping[str, Any] = field(default_factory=dict)
     lattice: tuple[float, tuple[float, float, float]] | None = None
     copied_from: str | None = None
     turned_up: str | None = (
-        None  # the axis that points up after the quarter turn of what is copied, if there is one
+        None  # the axis that points up after a quarter turn of the copied grids; None: no turn
     )
 
     @property
@@ -70,8 +76,10 @@ class Style:
 
 
 def style_of_whole(names: Mapping[str, str]) -> Style | None:
-    """The style of a dense file whose arrays `names` (by field) are integers; None where there are none that stay so:
-    what the smoke carries is smooth, however it is stored."""
+    """The style of a dense file whose arrays `names` (by field) hold integers; None if none of them stays an integer.
+
+    Fields that move with the smoke become smooth, however they are stored.
+    """
     grids = {
         field: GridStyle(name, "int32", half=False)
         for field, name in names.items()
@@ -82,14 +90,14 @@ def style_of_whole(names: Mapping[str, str]) -> Style | None:
 
 @dataclass(frozen=True)
 class Taken:
-    """A frame as its file has it, and what is needed to bring its velocity into m/s.
+    """A frame as its file holds it, and the information needed to convert its velocity to m/s.
 
-    `unit` is what the file's velocity is in; `frame_units` is how many units of Mantaflow's clock a frame
-    lasts, if the cache says; `tight` says that the frame's box is only that of its active voxels;
-    `notes` are sentences for the user that are the same for every frame of a sequence. `empty`: the file holds no
-    voxel, and says nothing of a box. `layer`: of a 2-D frame that is one layer of a 3-D file, its lower side along z
-    (m). `style` is how the file was written, `up` the axis that points up, as far as that is known. `has_rate`: the
-    file says how long a frame lasts; otherwise `frame.dt` is an assumption.
+    `unit`: unit of the velocity. `frame_units`: units of Mantaflow's clock that a frame lasts, if the cache says.
+    `tight`: the box of the frame is only the box of its active voxels. `notes`: sentences for the user that are the
+    same for every frame of a sequence. `empty`: the file holds no voxel and states no box. `layer`: for a 2-D frame
+    that is one layer of a 3-D file, the lower side of the layer along z (m). `style`: how the file was written. `up`:
+    the axis that points up, as far as it is known. `has_rate`: the file states how long a frame lasts; otherwise
+    `frame.dt` is an assumption.
     """
 
     frame: Frame
@@ -104,14 +112,16 @@ class Taken:
     has_rate: bool = True
 
     def assumed_rate(self, unit: str = "auto", frame_rate: float | None = None) -> float | None:
-        """The frame rate (1/s) that is assumed where neither the file nor `frame_rate` states one and the velocity, in
-        `unit`, depends on it; else None."""
+        """The frame rate (1/s) that the conversion of the velocity has to assume; None if it assumes none.
+
+        It is assumed if neither the file nor `frame_rate` states one, and the velocity, in `unit`, depends on it.
+        """
         known = self.has_rate or self.frame_units is not None or frame_rate is not None
         independent = self.frame.velocity is None or (self.unit if unit == "auto" else unit) in _PER_FRAME
         return None if known or independent else 1.0 / self.frame.dt
 
     def lifted(self) -> Taken:
-        """A frame that is one layer of a 3-D file as a 3-D layer; any other unchanged."""
+        """A 2-D frame that is one layer of a 3-D file, as a 3-D frame one cell thick; any other frame unchanged."""
         if self.layer is None or self.frame.dim == 3:
             return self
         fields = {name: np.asarray(values)[..., None] for name, values in self.frame.fields().items()}
@@ -126,9 +136,9 @@ class Taken:
     def in_metres_per_second(self, unit: str = "auto", frame_rate: float | None = None) -> Frame:
         """The frame with its velocity in m/s.
 
-        `unit` is one of UNITS and overrides the file's; `frame_rate` (1/s) sets `dt`. A cache of Blender that
-        says how long its frames last has that `dt` where no rate is given. Raises InputError for an unknown
-        unit or a rate that is none.
+        `unit` is one of UNITS and overrides the file's unit; `frame_rate` (1/s) sets `dt`. Without a rate, a cache of
+        Blender that states how long its frames last has that `dt`. Raises InputError for an unknown unit and for an
+        invalid rate.
         """
         if unit not in UNITS:
             raise InputError("velocity_unit", f"'{unit}' is not known", f"give one of {', '.join(UNITS)}")
@@ -139,21 +149,20 @@ class Taken:
         elif self.frame_units is not None:
             rate = MANTAFLOW_UNITS_PER_SECOND / self.frame_units
             frame = frame.replace(dt=1.0 / (round(rate, 2) or rate))  # the clock is a float32: 23.99999 is 24
-        elif not 1e-9 < frame.dt < 1e9:  # an absurd value counts as none
+        elif not 1e-9 < frame.dt < 1e9:  # an absurd value is ignored
             frame = frame.replace(dt=1.0 / 24.0)
         scale = self._metres_per_second(self.unit if unit == "auto" else unit, frame)
         if frame.velocity is None or scale == 1.0:
             return frame
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # what does not fit becomes infinite, and is refused later
+        # Values that do not fit become infinite, and are refused later.
+        with np.errstate(over="ignore", invalid="ignore"):
             flow = {
                 name: frame.fields()[name] * np.float32(scale) for name in _FLOW if name in frame.fields()
             }
             return frame.with_fields({**frame.fields(), **flow})
 
     def _metres_per_second(self, unit: str, frame: Frame) -> float:
-        """How many m/s one `unit` is."""
+        """One `unit` in m/s."""
         if unit == "blender":
             per_frame = self.frame_units or MANTAFLOW_UNITS_PER_SECOND * frame.dt
             return frame.cell_size * per_frame / frame.dt

@@ -1,4 +1,4 @@
-"""Frames as VTK XML images, for ParaView: written by VTK itself, read without it."""
+"""Frames as VTK XML images, for ParaView: written by VTK, read without it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fluidsr.volumes.vti_parallel import ParallelFile
 from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
 
 # Measured on smoke, 30 % of 160x240x160 filled, rounded to halves, one core: LZ4 takes 0.025 s and gives
-# 6.8 MB, zlib 0.14 s and 5.1 MB; LZ4 also reads ten times faster. In VTK's LZ4, a higher level searches
-# more.
+# 6.8 MB, zlib 0.14 s and 5.1 MB; LZ4 also reads ten times faster. In VTK's LZ4 a higher level
+# compresses more.
 _LEVEL = 9
 _BLOCK = 1 << 18  # bytes
 
@@ -33,16 +33,16 @@ def write_frame(
     threshold: float,
     whole: Collection[str] = (),
 ) -> None:
-    """Write `fields` of a NumPy `frame` as point data at the cell centres; see `fluidsr.volumes.write`.
+    """Write `fields` of a NumPy `frame` as point data at the cell centers; see `fluidsr.volumes.write`.
 
-    VTK has no halves: with `half`, values are float32 rounded to halves, equal to those of a half-precision
-    VDB, and their zero bits compress away.
+    VTK has no halves: with `half`, values are float32 rounded to halves. They equal those of a half-precision VDB,
+    and their zero bits compress well.
     """
     # `import vtk` loads all of VTK; these two load in a fifth of a second.
     from vtkmodules.vtkIOCore import vtkLZ4DataCompressor
     from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
 
-    # VTK writes names as they are, and XML knows some characters by other names.
+    # VTK writes names unescaped, but XML requires escapes for some characters.
     names = {name: escape(word, {'"': "&quot;"}) for name, word in stored_names(fields, ".vti").items()}
     image = make_image(frame, names, half=half, threshold=threshold, whole=whole)
     compressor = vtkLZ4DataCompressor()
@@ -55,7 +55,7 @@ def write_frame(
     writer.EncodeAppendedDataOff()
     quiet(writer)
     with atomic.replacing(path) as temporary:
-        temporary.open("wb").close()  # the usual OSError, where VTK would only say that it cannot
+        temporary.open("wb").close()  # raises the usual OSError; VTK would only report a failure
         writer.SetFileName(str(temporary))
         if not writer.Write() or writer.GetErrorCode():
             raise writing_failed(path, writer.GetErrorCode())
@@ -74,7 +74,7 @@ def read_frame(
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that the image states; None where it states none. Raises VolumeError as `read_frame` does."""
+    """The time (s) that the image states; None if it states none. Raises VolumeError as `read_frame` does."""
     return vtk_image.time_of(open_image(path))
 
 
@@ -84,7 +84,10 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 
 def open_image(path: str | os.PathLike[str], max_bytes: int | None = None) -> VtiFile | ParallelFile:
-    """An image (.vti), a uniform rectilinear grid (.vtr), or an image of several files (.pvti)."""
+    """Open an image (.vti), a uniform rectilinear grid (.vtr), or an image in several files (.pvti).
+
+    Raises VolumeError for a file that is missing, damaged or of another kind.
+    """
     if Path(path).suffix.lower() == ".pvti":
         return ParallelFile(path, max_bytes)
     return VtiFile(path, max_bytes)

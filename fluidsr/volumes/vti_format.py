@@ -1,8 +1,8 @@
-"""A VTK XML image file (.vti), or rectilinear grid of even coordinates (.vtr): its header, and the values of its
-arrays, without VTK, whose own reader trusts what a file says of itself.
+"""A VTK XML image (.vti), or a rectilinear grid with even coordinates (.vtr): header and arrays, read without VTK.
 
-All that the format allows: one piece or several; ascii, base64 and raw data, inline or appended; zlib, LZ4 and
-LZMA; either byte order. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+VTK's own reader does not check what a file claims. This one reads everything that the format allows: one piece or
+several; ASCII, base64 and raw data, inline or appended; zlib, LZ4 and LZMA; either byte order. Format:
+https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ _APPENDED = re.compile(rb"<AppendedData([^>]*)>\s*_")
 
 @dataclass
 class DataArray:
-    """One array's entry in the header: `section` PointData, CellData or FieldData; `text` of inline data."""
+    """One array's entry in the header. `section`: PointData, CellData, FieldData or Coordinates. `text`: inline
+    data.
+    """
 
     section: str
     name: str
@@ -67,10 +69,10 @@ class DataArray:
 
 
 class ImageHeader:
-    """Where an image lies, as the header of a .vti or .pvti file says.
+    """The lattice of an image, from the header of a .vti or .pvti file.
 
-    `extent` are the indices of the first and last point along x, y, z; `spacing` and `origin` are in m; `direction` is
-    a matrix, row by row.
+    `extent`: indices of the first and last point along x, y, z (six numbers). `spacing` and `origin`: m, x, y, z.
+    `direction`: a 3 x 3 matrix, row by row.
     """
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None) -> None:
@@ -89,7 +91,7 @@ class ImageHeader:
     def _feed(
         self, parser: xml.parsers.expat.XMLParserType, header: str | bytes, whole: bool, remedy: str
     ) -> None:
-        """Let `parser`, which has its handlers, read the header, or the part before appended data."""
+        """Let `parser`, whose handlers are set, read the header, or the part of it before appended data."""
 
         def doctype(*_: object) -> None:
             self._fail("it declares a document type")
@@ -118,9 +120,9 @@ class ImageHeader:
 
 
 class VtiFile(ImageHeader):
-    """An open image file. Raises VolumeError for one that is damaged or no image.
+    """An open image file. Raises VolumeError if it is damaged or not an image.
 
-    Of several pieces `arrays` has those that all of them have.
+    If the image has several pieces, `arrays` lists the arrays that all of them have.
     """
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
@@ -148,8 +150,9 @@ class VtiFile(ImageHeader):
         return _COMPRESSORS[self._compressor]
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`, in its own type. Raises VolumeError where they are
-        not there.
+        """The array's values, `[tuples * components]`, x fastest, in its own type.
+
+        Raises VolumeError if they are missing or damaged.
         """
         if array.section == "FieldData" or self._pieces == [self.extent]:
             return self._values(array, tuples)
@@ -273,7 +276,7 @@ class VtiFile(ImageHeader):
         )
 
     def _gather(self) -> None:
-        """`arrays`, those that all pieces have; of a rectilinear grid its spacing and origin, too."""
+        """Set `arrays` to those that all pieces have; for a rectilinear grid also set `spacing` and `origin`."""
         pieces: dict[tuple[str, str, int, str], set[int]] = {}
         for array in self._all:
             pieces.setdefault(_kind(array), set()).add(array.piece)
@@ -294,7 +297,7 @@ class VtiFile(ImageHeader):
         points = [first[2 * axis + 1] - first[2 * axis] + 1 for axis in range(3)]
         values = [self._values(array, n) for array, n in zip(coordinates, points, strict=True)]
         start, self.spacing = even(self.where, values)
-        # As of an image, of the point with the index 0.
+        # As in an image: the position of the point with index 0.
         self.origin = tuple(
             at - step * low for at, step, low in zip(start, self.spacing, first[::2], strict=True)
         )
@@ -308,7 +311,9 @@ class VtiFile(ImageHeader):
         return source[width : width + size]
 
     def _inflate(self, source: bytes, encoded: bool, size: int) -> bytes:
-        """Blocks of one array: counts and sizes, then the compressed blocks one after another."""
+        """The data of one array. Its header holds the number of blocks, their size, the size of the last one, and the
+        compressed size of each.
+        """
         width = self._header.itemsize
         first = _decode_base64(source, 3 * width) if encoded else source
         blocks, block_size, last_size = self._words(first, 3)
@@ -321,7 +326,7 @@ class VtiFile(ImageHeader):
         sizes = self._words(head, 3 + blocks)[3:]
         if sum(sizes) > len(source):
             self._fail("compressed blocks that reach past the end")
-        # In base64 the head is encoded by itself, with its own padding.
+        # In base64 the header is encoded separately, with its own padding.
         body = source[-(-head_size // 3) * 4 :] if encoded else source[head_size:]
         if encoded:
             body = _decode_base64(body, sum(sizes))
@@ -346,12 +351,12 @@ class VtiFile(ImageHeader):
         return bytes(values)
 
     def _words(self, raw: bytes, count: int) -> list[int]:
-        """The first `count` sizes in `raw`. Raises ValueError where it is too short."""
+        """The first `count` sizes in `raw`. Raises ValueError if it is too short."""
         return np.frombuffer(raw, self._header, count).tolist()
 
 
 def cells_of(extent: tuple[int, ...], section: str) -> int:
-    """How many values an array of the points or the cells of `extent` has."""
+    """How many tuples an array of the points or cells of `extent` has."""
     return int(np.prod(_edges(extent, section), dtype=object))
 
 
@@ -361,14 +366,22 @@ def assembled(
     array: DataArray,
     pieces: Iterable[tuple[tuple[int, ...], np.ndarray]],
 ) -> np.ndarray:
-    """The values of `array` for the whole `extent` from those of `pieces`, `(extent, values)` each. Raises
-    VolumeError where they leave something open."""
+    """The values of `array` for the whole `extent`, flat, x fastest, from `pieces` of `(extent, values)`.
+
+    Args:
+        where: the file, for messages.
+        extent: indices of the first and last point along x, y, z.
+        array: the array.
+        pieces: extent and values of each piece.
+
+    Raises VolumeError if the pieces do not cover the whole extent.
+    """
     x, y, z = _edges(extent, array.section)
     whole, covered = None, np.zeros((z, y, x), bool)
-    for own, values in pieces:
-        a, b, c = _edges(own, array.section)
+    for piece_extent, values in pieces:
+        a, b, c = _edges(piece_extent, array.section)
         window = tuple(
-            slice(own[2 * axis] - extent[2 * axis], own[2 * axis] - extent[2 * axis] + n)
+            slice(piece_extent[2 * axis] - extent[2 * axis], piece_extent[2 * axis] - extent[2 * axis] + n)
             for axis, n in ((2, c), (1, b), (0, a))
         )
         if whole is None:
@@ -395,7 +408,7 @@ def _kind(array: DataArray) -> tuple[str, str, int, str]:
 
 
 def _decode_base64(source: bytes, size: int) -> bytes:
-    """The first `size` bytes that `source` encodes."""
+    """The first `size` bytes that `source` encodes. Raises ValueError if it is too short."""
     decoded = base64.b64decode(source[: -(-size // 3) * 4])
     if len(decoded) < size:
         raise ValueError(f"{len(decoded)} bytes instead of {size}")
@@ -403,7 +416,7 @@ def _decode_base64(source: bytes, size: int) -> bytes:
 
 
 def numbers(text: str, kind: type, count: int) -> Any:
-    """The `count` words of `text` as a tuple of numbers of `kind`, or None."""
+    """The `count` words of `text` as a tuple of numbers of type `kind`; None if they are not that."""
     try:
         values = tuple(kind(word) for word in text.split())
     except ValueError:
@@ -412,8 +425,11 @@ def numbers(text: str, kind: type, count: int) -> Any:
 
 
 def even(where: str, coordinates: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The first of the coordinates along each axis, and their distances; those that differ by no more than the last
-    digits of a float32 are the same. Raises VolumeError where coordinates are not evenly spaced, up to those digits."""
+    """The first coordinate along each axis, and the spacings along each axis.
+
+    Spacings that differ by no more than the last digits of a float32 are made equal. Raises VolumeError if the
+    coordinates are not evenly spaced and ascending, within those digits.
+    """
     first, steps, errors = [], [], []
     for given in coordinates:
         values = given.astype(np.float64)

@@ -1,4 +1,7 @@
-"""A VTK image in several files (.pvti): a header that names them and says where each lies."""
+"""A VTK image in several files (.pvti): a header that names the files and the extent of each.
+
+Format: https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,10 @@ _MAX_PIECES = 10_000
 
 
 class ParallelFile(ImageHeader):
-    """An open header and the files that it names; a `vtk_image.Image`. Raises VolumeError where one is missing,
-    damaged, or lies outside the image."""
+    """An open header and the files that it names; a `vtk_image.Image`.
+
+    Raises VolumeError if a file is missing, damaged, or lies outside the image.
+    """
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
         super().__init__(path, max_bytes)
@@ -38,27 +43,29 @@ class ParallelFile(ImageHeader):
         return self._files[0].compression if self._files else "none"
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`, from all files."""
+        """The array's values, `[tuples * components]`, x fastest, from all files. Raises VolumeError if the files do
+        not cover the image.
+        """
         if array.section == "FieldData":
             return self._files[0].values(array, tuples)
         memory.check(self.where, tuples * array.components * 9, self.max_bytes)
         pieces = []
         for file in self._files:
-            own = _same(file, array)
-            assert own is not None  # or the array would not be listed
+            part = _same(file, array)
+            assert part is not None  # `arrays` lists only arrays that all files have
             if any(
                 file.extent[n] < self.extent[n] or file.extent[n + 1] > self.extent[n + 1] for n in (0, 2, 4)
             ):
                 self._fail(f"{file.where} lies outside the image")
-            pieces.append((file.extent, file.values(own, cells_of(file.extent, array.section))))
+            pieces.append((file.extent, file.values(part, cells_of(file.extent, array.section))))
         return assembled(self.where, self.extent, array, pieces)
 
     def stored(self, array: DataArray) -> int:
         """Bytes that the array takes in all files."""
-        return sum(file.stored(own) for file in self._files if (own := _same(file, array)))
+        return sum(file.stored(part) for file in self._files if (part := _same(file, array)))
 
     def _parse(self) -> list[str]:
-        """The files that the header names."""
+        """The names of the files in the header."""
         try:
             atomic.check_regular(self.where)
             if Path(self.where).stat().st_size > _MAX_BYTES:
@@ -86,6 +93,8 @@ class ParallelFile(ImageHeader):
 
 
 def _same(file: VtiFile, array: DataArray) -> DataArray | None:
-    """The array of that name, place and size in `file`."""
+    """The array in `file` with the same section, name and number of components; None if there is none."""
     kind = (array.section, array.name, array.components)
-    return next((own for own in file.arrays if (own.section, own.name, own.components) == kind), None)
+    return next(
+        (other for other in file.arrays if (other.section, other.name, other.components) == kind), None
+    )

@@ -1,8 +1,8 @@
 """A VTK image written box by box, for frames larger than memory.
 
-VTK wants the values of an array in one order, x fastest and z slowest, as compressed blocks of one size. Boxes come
-in any order: they are cut into slabs of 8 layers, compressed, and put aside in a file without a name; at the end
-the slabs are put together one after another. Memory holds one slab, and where each piece lies.
+VTK stores the values of an array in one order, x fastest and z slowest, as compressed blocks of one size. Boxes are
+written in any order: they are cut into slabs of 8 layers, compressed, and kept in a temporary file without a name. At
+the end the slabs are assembled one after another. Memory holds one slab, and the position of each piece.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fluidsr.volumes.quantize import rounded
 from fluidsr.volumes.stream_boxes import as_3d, checked_box
 from fluidsr.volumes.vtk_image import CELL_SIZE, DIM, DT, ORIGIN, TIME
 
-_LAYERS = 8  # of a slab; less where they would be larger than _SLAB
+_LAYERS = 8  # of a slab; fewer if they would be larger than _SLAB
 _SLAB = 32 << 20  # bytes
 _DIGITS = 20  # of an offset in the header
-_BLOCK = 1 << 18  # bytes of a compressed block, as vti.py has them
+_BLOCK = 1 << 18  # bytes in a block before compression, as in vti.py
 
 
 class ImageStream:
@@ -66,7 +66,7 @@ class ImageStream:
         }
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
-        """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
+        """Write the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
         vector, whole = name in self._vectors, name in self._whole
         box = checked_box(name, low, values, self._arrays, self._dim, vector)
         box = rounded(name, box, self._half, self._threshold, vector=vector, whole=whole)
@@ -75,10 +75,10 @@ class ImageStream:
         self._arrays[name].put(name, (x, y, z), box if vector else box[None])
 
     def finish(self, file: BinaryIO) -> None:
-        """Write all that has come into `file`."""
+        """Write the complete image into `file`."""
         extent = " ".join(f"0 {n - 1}" for n in self._shape)
         corner, edge = " ".join(map(repr, self._corner)), repr(float(self._cell_size))
-        holes: list[int] = []  # where the header has the offset of an array, to be filled in
+        holes: list[int] = []  # positions in the header of the arrays' offsets, filled in at the end
 
         def text(line: str) -> None:
             file.write(line.encode() + b"\n")
@@ -125,14 +125,16 @@ class ImageStream:
 
 
 class _Array:
-    """One field: what has come of it, slab by slab."""
+    """The boxes of one field that have been written so far, slab by slab."""
 
     def __init__(self, spool: BinaryIO, shape: tuple[int, ...], components: int, dtype: str) -> None:
         self.components, self._dtype = components, np.dtype(dtype)
         self._spool, self._shape = spool, shape
         x, y, _ = shape
         self._layers = min(max(_SLAB // (4 * components * x * y), 1), _LAYERS)
-        self._boxes: dict[int, list[tuple[int, ...]]] = {}  # per slab: low, high, place in the spool, size
+        self._boxes: dict[
+            int, list[tuple[int, ...]]
+        ] = {}  # per slab: low, high, position in the spool, packed size, item size
 
     @property
     def vtk_type(self) -> str:
@@ -140,7 +142,7 @@ class _Array:
         return {"f": "Float32", "i": "Int32"}[self._dtype.kind]
 
     def put(self, name: str, low: tuple[int, int, int], values: np.ndarray) -> None:
-        """Take `values [components, x, y, z]` at cell `low`."""
+        """Store the box `values [components, x, y, z]` that begins at cell `low`."""
         high = tuple(a + n for a, n in zip(low, values.shape[1:], strict=True))
         if min(low) < 0 or any(b > n for b, n in zip(high, self._shape, strict=True)):
             problem = f"the box from {low} to {high} reaches out of the frame"
@@ -159,7 +161,7 @@ class _Array:
             self._boxes.setdefault(slab, []).append((*box, at, len(packed), part.dtype.itemsize))
 
     def blocks(self) -> tuple[int, Iterator[bytes]]:
-        """How many bytes the array takes, and those, piece by piece, in VTK's order."""
+        """The size of the array in bytes, and an iterator over its bytes in VTK's order."""
         x, y, z = self._shape
         return 4 * self.components * x * y * z, self._slabs()
 
@@ -209,7 +211,9 @@ def _blocks(numbers: Sequence[float]) -> tuple[int, Iterator[bytes]]:
 
 
 def _write_blocks(file: BinaryIO, size: int, pieces: Iterator[bytes]) -> None:
-    """One array: how many blocks, their size, that of the last if it is shorter, then the compressed blocks'."""
+    """Write one array: the number of blocks, their size, the size of a shorter last block, the compressed sizes, and
+    the blocks.
+    """
     count = -(-size // _BLOCK)
     start = file.tell()
     file.write(bytes(8 * (3 + count)))

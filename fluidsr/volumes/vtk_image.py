@@ -18,18 +18,20 @@ from fluidsr.volumes.units import Taken, style_of_whole
 from fluidsr.volumes.vdb.transform import Axes, Transform
 from fluidsr.volumes.vti_format import DataArray
 
-# What an image cannot say is kept in its field data. `TimeValue` is VTK's own name for a time; ParaView shows it.
+# Field data holds what an image has no attribute for. `TimeValue` is VTK's own name for a time; ParaView shows it.
 TIME, DT, DIM, CELL_SIZE, ORIGIN = "TimeValue", "dt", "dim", "cell_size", "origin"
 _TIME_OF_VISIT = "TIME"
 _TIME_OF_OTHERS = ("time", "Time")
-_UNNAMED = ("data", "scalars", "field", "values", "array")  # names of arrays without a name of their own
+_UNNAMED = ("data", "scalars", "field", "values", "array")  # names that say nothing about the field
 
 _OF_VTK = re.compile("vtk[A-Z]")  # vtkGhostType, vtkValidPointMask, ...
 
 
 class Image(Protocol):
-    """An image file whose header is read: `extent`, the indices of the first and last point along x, y, z;
-    `spacing`, `origin` in m; `direction` row by row; the arrays that it holds.
+    """An image file whose header has been read.
+
+    `extent`: indices of the first and last point along x, y, z. `spacing` and `origin`: m. `direction`: a 3 x 3
+    matrix, row by row. `arrays`: the arrays in the file.
     """
 
     where: str
@@ -47,13 +49,13 @@ class Image(Protocol):
 
     @property
     def compression(self) -> str:
-        """In a word."""
+        """The name of the codec."""
 
     def points(self) -> tuple[int, int, int]:
         """Points along x, y, z."""
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`. Raises VolumeError where they do not exist."""
+        """The array's values, `[tuples * components]`, x fastest. Raises VolumeError if they do not exist."""
 
     def stored(self, array: DataArray) -> int:
         """Bytes that the array takes in the file."""
@@ -68,9 +70,17 @@ def frame_of(
 ) -> Taken:
     """The frame that `image` holds; see `fluidsr.volumes.read`.
 
-    Points are cell centres; where the density lies in the cells, the cells are. A field of the other kind is
-    averaged to where the density is; quarter turns and mirrors of its axes are undone. An image one point thick in z,
-    or one that says so, is a 2-D frame. Further fields may stand in files beside it, which `open_image` opens.
+    Args:
+        image: the file.
+        density_grid: name of the density array; None: by its usual names.
+        velocity_grid: name of the velocity array; None: by its usual names.
+        fields: names of the fields to read; None: all.
+        open_image: opens the files beside it that hold further fields; None: there are none.
+
+    Points are cell centers; if the density is cell data, the cells are used. Fields of the other kind are averaged to
+    the density's positions; quarter turns and mirrors of the axes are undone. An image one point thick in z, or one
+    that says so, is a 2-D frame. Raises VolumeError for damaged data, for cells that are not cubes, and if a
+    requested array is missing.
     """
     fields_read = _fields(image, density_grid)
     notes: list[str] = []
@@ -121,19 +131,19 @@ def frame_of(
 
 
 def time_of(image: Image) -> float | None:
-    """The time (s) that the image states; None where it states none."""
+    """The time (s) that the image states; None if it states none."""
     notes = _notes(image)
     stated = [notes[name][0] for name in (TIME, _TIME_OF_VISIT, *_TIME_OF_OTHERS) if name in notes]
     return stated[0] if stated else None
 
 
 def info_of(image: Image, kind: str) -> VolumeInfo:
-    """The contents of the image, a file of `kind`; see `fluidsr.volumes.inspect`."""
+    """The contents of `image`, a file of format `kind`; see `fluidsr.volumes.inspect`."""
     fields_read = _fields(image, None)
     section = next(iter(fields_read.values())).array.section
     shape = _shape(image, section)
-    most = max(part.array.components for part in fields_read.values())
-    memory.check(image.where, _cells(shape) * 4 * (1 + most), image.max_bytes)
+    most_components = max(part.array.components for part in fields_read.values())
+    memory.check(image.where, _cells(shape) * 4 * (1 + most_components), image.max_bytes)
     place, _ = _frame(image, {"density": np.broadcast_to(np.float32(0), shape)}, section)
     turn = _axes(image, section).turn
     grids = [
@@ -152,16 +162,16 @@ def info_of(image: Image, kind: str) -> VolumeInfo:
 
 @dataclass(frozen=True)
 class _Part:
-    """An array, and the image that has it."""
+    """An array and the image that holds it."""
 
     image: Image
     array: DataArray
 
 
 def _fields(image: Image, density: str | None) -> dict[str, _Part]:
-    """The arrays that may be fields, by name: those where the density lies first, then the others.
+    """The arrays that may be fields, by name: first those of the density's section, then the others.
 
-    What VTK itself keeps with an image (`vtkGhostType`, `vtkValidPointMask`) is none.
+    Arrays that VTK itself adds to an image (`vtkGhostType`, `vtkValidPointMask`) are left out.
     """
     by_section: dict[str, dict[str, _Part]] = {"PointData": {}, "CellData": {}}
     for array in image.arrays:
@@ -176,7 +186,7 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
             not scalars,
         )
 
-    first, second = sorted(by_section, key=order)  # points before cells where nothing else decides
+    first, second = sorted(by_section, key=order)  # points before cells if nothing else decides
     fields = by_section[second] | by_section[first]
     fields = {name: fields[name] for name in (*by_section[first], *by_section[second])}
     if not fields:
@@ -193,7 +203,7 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
         )
         raise VolumeError(image.where, problem, "give an image with scalars as point or cell data")
     word = siblings.word_of_density(image.where)
-    if len(fields) == 1 and word:  # one field per file: the file is named after it, the array often is not
+    if len(fields) == 1 and word:  # one field per file: often the file is named after it, but not the array
         (name,) = fields
         if grid_names.field_of(name) is None and name.lower() in _UNNAMED:
             fields = {word: fields[name]}
@@ -201,7 +211,7 @@ def _fields(image: Image, density: str | None) -> dict[str, _Part]:
 
 
 def _is_field(image: Image, array: DataArray) -> bool:
-    """Whether an array of the points or cells may be one: a flat image may have vectors of two components."""
+    """Whether an array of the points or cells may be a field. A flat image may have vectors of two components."""
     flat = min(_shape(image, array.section)) == 1
     return (
         bool(array.type)
@@ -216,7 +226,7 @@ def _with_siblings(
     open_image: Callable[[Path, int | None], Image],
     notes: list[str],
 ) -> dict[str, _Part]:
-    """`found`, and what the files beside it hold of the same frame."""
+    """`parts`, and the fields of the same frame in the files beside the image."""
     for word, file in siblings.beside(image.where, parts).items():
         other = open_image(file, image.max_bytes)
         if list(other.extent) != list(image.extent) or not np.allclose(other.spacing, image.spacing):
@@ -228,14 +238,15 @@ def _with_siblings(
 
 
 def _shape(image: Image, section: str) -> tuple[int, int, int]:
-    """How many values an array of the points or of the cells has along x, y, z."""
+    """The number of values of an array of the points or of the cells along x, y, z."""
     x, y, z = image.points()
     return (x, y, z) if section == "PointData" else (max(x - 1, 1), max(y - 1, 1), max(z - 1, 1))
 
 
 def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """`values [components, x, y, z]` of points at the cells of `shape`, or of cells at its points: the mean of the
-    neighbours."""
+    neighbors.
+    """
     for axis, expected in enumerate(shape, start=1):
         if values.shape[axis] == expected:
             continue
@@ -249,18 +260,18 @@ def _moved(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _frame(image: Image, arrays: dict[str, np.ndarray], section: str) -> tuple[Frame, float | None]:
-    """The frame of fields `[(components,) x, y, z]`; of a 2-D one also the lower side of its layer along z (m)."""
+    """The frame of fields `[(components,) x, y, z]`; for a 2-D frame also the lower side of its layer along z (m)."""
     axes = _axes(image, section)
     arrays = {name: axes.turn(values) for name, values in arrays.items()}
     shape, size = arrays["density"].shape, axes.cell_size
     notes = _notes(image)
-    # The least coordinate of the points along each axis: with a mirror that of the last one.
+    # The smallest coordinate of the points along each axis; on a mirrored axis that is the last point.
     first = [
         corner + size * min(sign * image.extent[2 * i], sign * image.extent[2 * i + 1])
         for corner, i, sign in zip(image.origin, axes.order, axes.signs, strict=True)
     ]
     origin = tuple(value - size / 2 for value in first) if section == "PointData" else tuple(first)
-    # VTK prints places with fewer digits than a float64 has; ours are kept exactly in the field data.
+    # VTK prints positions with fewer digits than a float64 has; the field data holds the exact values.
     exact_size, exact_origin = notes.get(CELL_SIZE, (size,))[0], notes.get(ORIGIN, origin)
     if abs(exact_size - size) <= 1e-6 * size:
         size = exact_size
@@ -284,7 +295,7 @@ def _frame(image: Image, arrays: dict[str, np.ndarray], section: str) -> tuple[F
 
 
 def _notes(image: Image) -> dict[str, tuple[float, ...]]:
-    """The finite numbers of the field data."""
+    """The finite numbers in the field data, by name."""
     notes = {}
     for array in image.arrays:
         if (
@@ -300,9 +311,11 @@ def _notes(image: Image) -> dict[str, tuple[float, ...]]:
 
 
 def _axes(image: Image, section: str) -> Axes:
-    """How the indices of the image run along the world's axes. Raises VolumeError where cells are no cubes, or do not
-    lie along them."""
-    # The spacing across a single layer, of points or of cells, means nothing: other programs write anything there.
+    """How the indices of the image run along the axes of the world.
+
+    Raises VolumeError if the cells are not cubes, or not aligned with the axes.
+    """
+    # The spacing across a single layer of points or cells is meaningless: programs write arbitrary values there.
     layers = _shape(image, section)
     spacing = [s for s, n in zip(image.spacing, layers, strict=True) if n > 1] or [image.spacing[0]]
     edges = [s if n > 1 else abs(spacing[0]) for s, n in zip(image.spacing, layers, strict=True)]
@@ -312,7 +325,7 @@ def _axes(image: Image, section: str) -> Axes:
 
 
 def _channels(image: Image, array: DataArray, shape: tuple[int, int, int]) -> np.ndarray:
-    """float32 `[components, x, y, z]`; a view in VTK's order, x fastest."""
+    """The array as float32 `[components, x, y, z]`; a view in VTK's order, x fastest."""
     with np.errstate(invalid="ignore", over="ignore"):  # what does not fit becomes infinite
         flat = image.values(array, _cells(shape)).astype(np.float32, copy=False)
     return flat.reshape(*shape[::-1], array.components).T

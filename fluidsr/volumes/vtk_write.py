@@ -1,4 +1,4 @@
-"""Frames as VTK's own images, for its writers."""
+"""Frames as VTK images, for VTK's writers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ def make_image(
     threshold: float,
     whole: Collection[str] = (),
 ) -> Any:
-    """A vtkImageData of the fields of a NumPy `frame` that are the keys of `fields`, under the names that are its
-    values, as point data at the cell centres; those of `whole` as integers.
+    """A vtkImageData with fields of a NumPy `frame` as point data at the cell centers.
 
-    VTK has no halves: with `half`, values are float32 rounded to halves, equal to those of a half-precision
-    VDB, and their zero bits compress away. Raises as `rounded` does.
+    Args:
+        frame: the frame.
+        fields: name of a field -> name of its array.
+        half: round values to halves, stored as float32, since VTK has no halves. They equal those of a half-precision
+            VDB, and their zero bits compress well.
+        threshold: values up to this magnitude become zero.
+        whole: the fields that are stored as integers.
+
+    Raises InputError as `quantize.rounded` does.
     """
     # `import vtk` loads all of VTK; these two load in a fifth of a second.
     from vtkmodules.util.numpy_support import numpy_to_vtk
@@ -40,9 +46,9 @@ def make_image(
     present = frame.fields()
 
     def array(name: str, values: np.ndarray) -> Any:
-        made = numpy_to_vtk(values)  # shares the memory and keeps it alive
-        made.SetName(name)
-        return made
+        vtk_array = numpy_to_vtk(values)  # shares the memory and keeps it alive
+        vtk_array.SetName(name)
+        return vtk_array
 
     for name, word in fields.items():
         vector = name in frame.vectors
@@ -59,13 +65,13 @@ def make_image(
 
 
 def quiet(writer: Any) -> None:
-    """Keep VTK from printing what goes wrong; the error code says it all."""
-    for teller in (writer, writer.GetExecutive()):
-        teller.AddObserver("ErrorEvent", lambda *_: None)
+    """Keep VTK from printing errors; the caller checks the writer's error code instead."""
+    for source in (writer, writer.GetExecutive()):
+        source.AddObserver("ErrorEvent", lambda *_: None)
 
 
 def writing_failed(path: str | os.PathLike[str], code: int) -> Exception:
-    """The error to raise where a writer of VTK's ended with `code`."""
+    """The error to raise after one of VTK's writers ended with error code `code`."""
     from vtkmodules.vtkCommonMisc import vtkErrorCode
 
     if code == vtkErrorCode.OutOfDiskSpaceError:
@@ -77,7 +83,7 @@ def writing_failed(path: str | os.PathLike[str], code: int) -> Exception:
 
 
 def _x_fastest(values: np.ndarray, vector: bool) -> np.ndarray:
-    """VTK's order: `[cells]`, or `[cells, 3]` for vectors, x fastest."""
+    """`values` in VTK's order: `[cells]`, or `[cells, 3]` for vectors, x fastest."""
     if not vector:
         return np.ascontiguousarray(values.T).reshape(-1)
     vectors = np.zeros((*values.shape[:0:-1], 3), np.float32)

@@ -1,8 +1,8 @@
 """VTKHDF images: a series of frames in one file (temporal VTKHDF, for ParaView 5.12 and later).
 
-The format has one box for all frames, and VTK stores no field data with images: the time between frames is
-that to the next, and a file of one frame has no time. Written by VTK itself. Read by VTK in a process of its
-own (`vtkhdf_child.py`), because it trusts what a file says.
+The format has one box for all frames, and VTK does not store field data with images: the `dt` of a frame is the time
+to the next one, and a file of one frame has no time. VTK writes the files. It also reads them, in a separate process
+(`vtkhdf_child.py`), because it does not check what a file claims. Format:
 https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format/index.html
 """
 
@@ -35,16 +35,16 @@ from fluidsr.volumes.units import Taken
 from fluidsr.volumes.vti_format import DataArray
 from fluidsr.volumes.vtk_write import make_image, quiet, writing_failed
 
-_LEVEL = 2  # of zlib: smoke is as small as at 5, in half the time
+_LEVEL = 2  # zlib level: files of smoke are as small as with 5, in half the time
 _SECONDS = 120  # of processor time
-_OF_VTK = 1 << 30  # bytes of address space that VTK and Python take by themselves
+_OF_VTK = 1 << 30  # bytes of address space that VTK and Python need by themselves
 _CHILD = Path(__file__).with_name("vtkhdf_child.py")
 _MAGIC = b"\x89HDF\r\n\x1a\n"
-# A message of an HDF5 object header (version 1) with the time at which the object was changed, in seconds; the format's
-# specification, IV.A.2.s. The HDF5 library writes it, and VTK has no way to ask it not to.
+# A message of an HDF5 object header (version 1) with the time (s) at which the object was changed; see IV.A.2.s of the
+# format's specification. The HDF5 library writes it, and VTK cannot turn it off.
 _CHANGED = re.compile(rb"\x12\0\x08\0.\0\0\0\x01\0\0\0(....)", re.DOTALL)
 _KINDS = {"i": "Int", "u": "UInt", "f": "Float"}
-_REFUSED = 3  # what the child ends with where the file is whole, but no image
+_REFUSED = 3  # exit code of the child if the file is valid, but not an image
 _BOUNDS = (-signal.SIGXCPU, -signal.SIGALRM, -signal.SIGKILL, 1)  # 1: Python's own MemoryError
 
 
@@ -59,11 +59,20 @@ def write_series(
     threshold: float,
     whole: Collection[str] = (),
 ) -> None:
-    """Write frames `load(0)`, `load(1)`, ... at `times` (s, ascending) into one file, one at a time.
+    """Write frames `load(0)`, `load(1)`, ... into one file, loading one at a time.
 
-    The format has one box for all: each frame is put into that of `place`, which must hold it and have its
-    cells. On return the file is complete under its name; the same frames give the same bytes. Raises InputError where a
-    frame does not fit or lacks a field, RunError for a full disk.
+    Args:
+        path: the .vtkhdf file.
+        times: time of each frame (s), ascending.
+        load: returns frame i.
+        place: the grid of the file. It must contain the box of every frame, and have the same cells.
+        fields: names of the fields to write.
+        half: round values to halves (stored as float32).
+        threshold: values up to this magnitude become zero.
+        whole: the fields that are stored as integers.
+
+    On return the file is complete under its name; the same frames give the same bytes. Raises InputError if a frame
+    does not fit or lacks a field, RunError if the disk is full.
     """
     try:
         from vtkmodules.vtkIOHDF import vtkHDFWriter
@@ -92,7 +101,7 @@ def write_series(
     writer.SetWriteAllTimeSteps(len(times) > 1)
     quiet(writer)
     with atomic.replacing(path) as temporary:
-        temporary.open("wb").close()  # the usual OSError, where VTK would only say that it cannot
+        temporary.open("wb").close()  # raises the usual OSError; VTK would only report a failure
         writer.SetFileName(str(temporary))
         started, since = time.time(), time.monotonic()
         written = writer.Write()
@@ -135,14 +144,15 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 
 def times(path: str | os.PathLike[str]) -> list[float]:
-    """The times (s) of a series' steps; empty for a file of one frame. Raises VolumeError as reading does."""
+    """The times (s) of a series' steps; empty for a file of one frame. Raises VolumeError as `read_frame` does."""
     return HdfFile(path).times
 
 
 class HdfFile:
-    """One step of a file; a `vtk_image.Image`, its values read already. `times` (s) are those of all steps.
+    """One step of a file; a `vtk_image.Image` whose values have been read. `times` (s) are those of all steps.
 
-    Raises VolumeError for a file that is missing, damaged, no image, or larger than `max_bytes` allows.
+    Raises VolumeError for a file that is missing, damaged, not an image, or larger than `max_bytes` (None:
+    `memory.limit`).
     """
 
     def __init__(self, path: str | os.PathLike[str], step: int = 0, max_bytes: int | None = None) -> None:
@@ -179,7 +189,7 @@ class HdfFile:
 
     @property
     def compression(self) -> str:
-        """HDF5's filters are set per array, and VTK does not report them."""
+        """Always `hdf5`: HDF5's filters are set per array, and VTK does not report them."""
         return "hdf5"
 
     def points(self) -> tuple[int, int, int]:
@@ -188,7 +198,7 @@ class HdfFile:
         return b - a + 1, d - c + 1, f - e + 1
 
     def values(self, array: DataArray, tuples: int) -> np.ndarray:
-        """The array's values, `[tuples * components]`, in its own type."""
+        """The array's values, `[tuples * components]`, in its own type. Raises VolumeError for another count."""
         if array.tuples != tuples:
             self._fail(f"array {array.name!r} has {array.tuples} values instead of {tuples}")
         return self._values[array.offset]
@@ -224,16 +234,18 @@ class HdfFile:
 
 
 def _run(command: list[str]) -> tuple[int, bytes]:
-    """The exit code of `command`, and what it says."""
+    """The exit code and the output of `command`."""
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-    if b"unable to open external" in done.stderr:  # by the HDF5 library, which may not
+    if b"unable to open external" in done.stderr:  # the HDF5 library tried to follow a link
         return _REFUSED, b"it refers to other files, which are not read"
     return done.returncode, done.stdout
 
 
 def _clear_times(path: Path, clock: tuple[float, float], lasted: float) -> None:
-    """Set to 0 the times of change that an HDF5 file noted while it was written: two equal runs shall leave equal
-    bytes. That took `lasted` seconds; `clock` (s, Unix) is when it began and ended, which may be set meanwhile.
+    """Set to 0 the modification times that HDF5 recorded while it wrote, so that equal runs give equal bytes.
+
+    Writing took `lasted` seconds. `clock` (s, Unix) holds the times at its begin and end; both are checked, since the
+    clock may be set in between.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         for message in _CHANGED.finditer(data):
@@ -243,7 +255,7 @@ def _clear_times(path: Path, clock: tuple[float, float], lasted: float) -> None:
 
 
 def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGrid) -> Any:
-    """The head of a VTK pipeline that gives `image(step)` where the writer asks for a time."""
+    """The source of a VTK pipeline that gives `image(step)` for the time that the writer requests."""
     from vtkmodules.util.vtkAlgorithm import VTKPythonAlgorithmBase
     from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline as Pipeline
@@ -270,15 +282,15 @@ def _source(times: Sequence[float], image: Callable[[int], Any], place: FrameGri
                 else times[0]
             )
             step = int(np.argmin(np.abs(np.subtract(times, time))))
-            made = vtkImageData()
+            step_image = vtkImageData()
             try:
                 if self.failure is None:
-                    made = image(step)
+                    step_image = image(step)
             except Exception as error:
-                # VTK would print it and ask for this step for ever: it gets empty images until it is done.
+                # VTK would print the error and request this step forever: give it empty images until it ends.
                 self.failure = error
             output = vtkImageData.GetData(outputs)
-            output.ShallowCopy(made)
+            output.ShallowCopy(step_image)
             output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), times[step])
             return 1
 

@@ -1,9 +1,10 @@
-"""Run as a program of its own: reads a VTKHDF image with VTK and hands it on, as a line of JSON and raw values.
+"""Run as a separate program: read a VTKHDF image with VTK, and write it to standard output as a line of JSON and raw
+values.
 
     python vtkhdf_child.py FILE STEP MAX_BYTES SECONDS
 
-VTK and the HDF5 library below it trust the file: a damaged one may crash them, hang, or ask for any amount of
-memory. In a process of its own that harms nothing else. Nothing of fluidsr is imported: this starts for every frame.
+VTK and the HDF5 library do not check what a file claims: a damaged one may crash them, hang, or claim any amount of
+memory. A separate process contains that. It imports nothing of fluidsr, because it starts for every frame.
 """
 
 import json
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-# All that is used is loaded here: memory and open files are bounded later.
+# Everything is imported here, before memory and open files are limited.
 import numpy as np
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkObject
@@ -23,8 +24,10 @@ from vtkmodules.vtkIOHDF import vtkHDFReader
 
 
 def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
-    """Write what step `step` of the file holds to standard output; exit code 3 with a line of text for a file
-    that is no image."""
+    """Write the contents of step `step` of the file to standard output.
+
+    Exits with code 3 and a line of text if the file is not an image.
+    """
     bound_time(seconds)
     bound_memory(max_bytes)
     allow_one_file()
@@ -48,7 +51,9 @@ def main(path: str, step: int, max_bytes: int, seconds: int) -> None:
 
 
 def read(reader: Any, path: str, step: int) -> Any:
-    """The image at a step of the file. Refuses what is none, and one of which an array cannot be read."""
+    """The image at a step of the file. Ends the process if it is not an image, or if one of its arrays cannot be
+    read.
+    """
     reader.SetFileName(path)
     if not reader.CanReadFile(path):
         refuse("not a VTKHDF file")
@@ -74,7 +79,7 @@ def read(reader: Any, path: str, step: int) -> Any:
 
 
 def times_of(reader: Any) -> list[float]:
-    """The times of all steps; none where the file has no steps."""
+    """The times of all steps; empty if the file has no steps."""
     if not reader.GetHasTemporalData():
         return []
     key = vtkStreamingDemandDrivenPipeline.TIME_STEPS()
@@ -83,7 +88,7 @@ def times_of(reader: Any) -> list[float]:
 
 
 def arrays_of(image: Any) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Every named array of numbers: what is said about it, and its values."""
+    """For every named array of numbers: its description, and its values."""
     for section, data in (
         ("PointData", image.GetPointData()),
         ("CellData", image.GetCellData()),
@@ -107,29 +112,31 @@ def arrays_of(image: Any) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def bound_time(seconds: int) -> None:
-    """End this process after this many seconds of processor time; more by the clock, or a busy machine would refuse
-    valid files."""
+    """Limit the processor time of this process to `seconds`.
+
+    Wall-clock time is limited to ten times that; a tighter limit would refuse valid files on a busy machine.
+    """
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     signal.alarm(10 * seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def bound_memory(max_bytes: int) -> None:
-    """Let this process have so much memory at most, what is loaded by now included."""
+    """Limit the address space of this process to `max_bytes`, including everything loaded so far."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     bound = max_bytes if hard == resource.RLIM_INFINITY else min(max_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
 
 
 def allow_one_file() -> None:
-    """Let this process have one more file open than it has now: HDF5 would follow links into any other."""
+    """Allow this process to open only one more file, since HDF5 would follow links into others."""
     spare = os.open(os.devnull, os.O_RDONLY)
     os.close(spare)
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def refuse(problem: str) -> None:
-    """End, saying why."""
+    """Print `problem` and end with code 3."""
     print(problem, flush=True)
     sys.exit(3)
 

@@ -1,1 +1,1 @@
-"""Random scenes for training pairs: what they are drawn from, and how."""
+"""Random scenes for training pairs: their distribution, and the sampling."""

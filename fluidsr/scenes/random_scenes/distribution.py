@@ -1,8 +1,8 @@
-"""Distribution: the ranges that random scenes for training are drawn from, as a readable YAML document.
+"""Distribution: the ranges of random scenes for training, as a readable YAML document.
 
-What all kinds of scenes share (domain, boundary, time, physics, obstacles) is here; the ranges of each kind are in
-kinds.py. Lengths are fractions of the domain's edges, and speeds are in *coarse cells per frame*, as generators see
-them: the range is the same in training and at run time, whatever the cell size.
+This module holds what all kinds of scenes share (domain, boundary, time, physics, obstacles); the ranges of each kind
+are in kinds.py. Lengths are fractions of the domain's edges. Speeds are in *coarse cells per frame*, as generators
+read them, so their range is the same in training and at run time, whatever the cell size.
 """
 
 from __future__ import annotations
@@ -193,14 +193,14 @@ class Distribution(Strict):
 
 
 def distributions() -> list[str]:
-    """The names of the distributions that come with the package."""
+    """The names of the shipped distributions, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_distribution(name_or_path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Distribution:
     """A shipped distribution by name, or one from a YAML file, with `KEY=VALUE` overrides applied.
 
-    Raises SceneError (`file:line: key: what; remedy`) for a wrong one, InputError if there is none of that name.
+    Raises SceneError (`file:line: key: what; remedy`) for an invalid one, InputError if there is none of that name.
     """
     name = str(name_or_path)
     path, label = (FOLDER / f"{name}.yaml", f"{name}.yaml") if name in distributions() else (Path(name), name)

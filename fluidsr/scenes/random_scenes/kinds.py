@@ -1,4 +1,4 @@
-"""The kinds of random scenes, and the ranges that the scenes of each kind are drawn from."""
+"""The kinds of random scenes, and the ranges for the scenes of each kind."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def _short(value: tuple[float, float]) -> Any:
 T = TypeVar("T")
 PositiveBounded = Annotated[Number, Field(gt=0, le=64)]
 SmallInt = Annotated[Integer, Field(ge=0, le=64)]
-# [least, most] of a distribution's document; a number alone stands for both.
+# [least, most] in a distribution's document; a single number is both.
 _Range = Annotated[
     tuple[T, T],
     BeforeValidator(_both),

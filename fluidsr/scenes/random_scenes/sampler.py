@@ -1,4 +1,4 @@
-"""SceneSampler: draws the numbers, positions and bodies of one random scene. Positions are in metres."""
+"""SceneSampler: draws the numbers, positions and bodies of one random scene. Positions are in meters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ BLOCK = 8  # coarse cells; every edge of a domain is a multiple of it
 
 
 class SceneSampler:
-    """Draws numbers, places and bodies for a domain of `cells` (fine, per axis).
+    """Draws numbers, positions and bodies for a domain of `cells` (fine cells along each axis).
 
-    `cell_size`, `coarse_cell_size`, `extent` (per axis), `edge` (the longest) and `shortest_edge` are in m;
-    `cells_per_frame` is the speed of one coarse cell per frame, in m/s. Equal `rng`s give equal draws only if the
+    Args:
+        rng: the source of randomness.
+        distribution: the ranges.
+        dim: 2 or 3.
+        resolution: fine cells along the longest edge.
+        factor: fine cells per coarse cell, along each axis.
+
+    Attributes `cell_size`, `coarse_cell_size`, `extent` (per axis), `edge` (the longest) and `shortest_edge` are in
+    m; `cells_per_frame` is the speed of one coarse cell per frame, in m/s. Equal `rng`s give equal draws only if the
     methods are called in the same order.
     """
 
@@ -43,24 +50,24 @@ class SceneSampler:
         self.buoyant = bool(rng.random() < distribution.physics.buoyant)
 
     def uniform(self, bounds: tuple[float, float]) -> float:
-        """Drawn evenly between two bounds."""
+        """A number drawn uniformly between two bounds."""
         return float(self.rng.uniform(*bounds))
 
     def log_uniform(self, bounds: tuple[float, float]) -> float:
-        """Drawn evenly between two bounds on a logarithmic scale."""
+        """A number drawn uniformly on a logarithmic scale between two bounds."""
         return float(np.exp(self.rng.uniform(*np.log(bounds))))
 
     def uniform_int(self, bounds: tuple[int, int]) -> int:
-        """A whole number between two bounds, both included."""
+        """A whole number drawn uniformly between two bounds, both included."""
         return int(self.rng.integers(bounds[0], bounds[1] + 1))
 
     def optional(self, value: WithProbability) -> float:
-        """A value of the range, with its probability; otherwise 0."""
+        """A value of the range with its probability, otherwise 0."""
         drawn, present = self.uniform(value.of), self.rng.random() < value.chance
         return drawn if present else 0.0
 
     def categorical(self, chances: dict[str, float]) -> str:
-        """One of the names, with its probability."""
+        """One of the names, each with its probability."""
         return str(self.rng.choice(list(chances), p=list(chances.values())))
 
     def speed(self, bounds: tuple[float, float]) -> float:
@@ -68,25 +75,27 @@ class SceneSampler:
         return self.cells_per_frame * self.log_uniform(bounds)
 
     def radius(self, bounds: tuple[float, float]) -> float:
-        """A radius in m; the bounds are fractions of the shortest edge. At least a coarse cell, so that both grids
-        resolve it."""
+        """A radius in m; the bounds are fractions of the shortest edge.
+
+        It is at least one coarse cell, so that both grids resolve it.
+        """
         radius = self.uniform(bounds) * self.shortest_edge
         return float(min(max(radius, self.coarse_cell_size), 0.4 * self.shortest_edge))
 
     def point(self, horizontal: tuple[float, float], vertical: tuple[float, float]) -> list[float]:
-        """A point (m); the bounds are fractions of the horizontal edges and of the vertical one."""
+        """A point (m); the bounds are fractions of the horizontal edges and of the vertical edge."""
         bounds = [vertical if axis == 1 else horizontal for axis in range(self.dim)]
         return [self.uniform(pair) * edge for pair, edge in zip(bounds, self.extent, strict=True)]
 
     def direction(self, *, horizontal: bool = False) -> np.ndarray:
-        """A random unit vector; `horizontal`: without a vertical component."""
+        """A random unit vector, `[dim]`; with `horizontal`, without a vertical component."""
         vector = self.rng.normal(size=self.dim)
         if horizontal:
             vector[1] = 0.0
         return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
     def noise(self) -> dict[str, Any]:
-        """The noise of a source."""
+        """The noise of a source, as in a scene."""
         noise = self.distribution.sources.noise
         return {
             "strength": self.uniform(noise.strength),
@@ -95,7 +104,7 @@ class SceneSampler:
         }
 
     def body(self, center: list[float], radius: float) -> dict[str, Any]:
-        """A sphere, box or short cylinder of about `radius` (m)."""
+        """A sphere, box or short cylinder of about `radius` (m) around `center` (m), as in a scene."""
         shape = self.categorical(self.distribution.sources.shapes.chances())
         if shape == "box":
             size = [float(2 * radius * self.rng.uniform(0.8, 1.2)) for _ in range(self.dim)]
@@ -106,7 +115,7 @@ class SceneSampler:
         return {"shape": "sphere", "center": center, "radius": radius}
 
     def smoke_source(self, body: dict[str, Any], velocity: np.ndarray | None) -> dict[str, Any]:
-        """`body` as a source of smoke, with noise; with heat in a buoyant scene."""
+        """`body` as a source of smoke with noise, and with heat in a buoyant scene; `velocity` in m/s."""
         source = {**body, "density": self.uniform(self.distribution.sources.density), "noise": self.noise()}
         if self.buoyant:
             source["temperature"] = self.uniform(self.distribution.sources.temperature)

@@ -1,8 +1,8 @@
 """Random scenes for training pairs, drawn from a Distribution.
 
-After the published recipe (Xie et al. 2018, tempoGAN, section 5 and its code: random inflows with noise,
-blobs, velocity spheres as forcing, buoyancy or none, warm-up), and wider: jets, crossing streams, wakes,
-still and moving obstacles, wind, periodic and closed boxes, several frame rates and substep lengths.
+They follow the published recipe (Xie et al. 2018, tempoGAN, section 5, and its code: random inflows with noise,
+blobs, velocity spheres as forcing, buoyancy or none, warm-up) and extend it: jets, crossing streams, wakes, still and
+moving obstacles, wind, periodic and closed boxes, several frame rates and substep lengths.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from fluidsr.scenes.schema import Scene, scene_from
 
 @dataclass(frozen=True)
 class RandomScene:
-    """A scene on the fine grid, as it is recorded. The first `warm_up` of its frames are not: they have
-    `warm_up_confinement` as vorticity confinement. `kind` and `boundary` are the names that were drawn."""
+    """A scene on the fine grid.
+
+    The first `warm_up` of its frames are not recorded; they have the vorticity confinement `warm_up_confinement`.
+    `kind` and `boundary` are the names that were drawn.
+    """
 
     scene: Scene
     kind: str
@@ -47,11 +50,19 @@ def random_scene(
     factor: int = 4,
     kind: str | None = None,
 ) -> RandomScene:
-    """A scene of `frames` recorded frames; equal arguments give equal scenes.
+    """A random scene with `frames` recorded frames. Equal arguments give equal scenes.
 
-    `resolution`: fine cells along the longest edge; every edge is a multiple of `8 * factor` cells, so that
-    `scene.coarsened(factor)` exists. `kind`: one of `KINDS`, or None to draw it too. Raises InputError;
-    SceneError where a distribution with extreme ranges gives an invalid scene.
+    Args:
+        distribution: the ranges.
+        seed: seed of all draws.
+        dim: 2 or 3.
+        resolution: fine cells along the longest edge. Every edge is a multiple of `8 * factor` cells, so that
+            `scene.coarsened(factor)` exists.
+        frames: recorded frames.
+        factor: fine cells per coarse cell, along each axis.
+        kind: one of `KINDS`; None: drawn.
+
+    Raises InputError for invalid arguments, SceneError if a distribution with extreme ranges gives an invalid scene.
     """
     step = BLOCK * factor
     if dim not in (2, 3):
@@ -70,7 +81,7 @@ def random_scene(
 
     boundary = sampler.categorical(distribution.boundary.chances())
     wind = _wind(sampler, boundary, kind)
-    if kind == "wake" and not any(wind):  # walls on all sides
+    if kind == "wake" and not any(wind):  # a wake needs wind, and this boundary has walls on all sides
         boundary = "floor"
         wind = _wind(sampler, boundary, kind)
     sources = (
@@ -99,12 +110,12 @@ def random_scene(
         "obstacles": obstacles,
     }
     scene = scene_from(_rounded(data), f"random scene {kind}-{seed}")
-    scene.coarsened(factor)  # raises where the coarse side would be an invalid scene
+    scene.coarsened(factor)  # raises an error if the coarse side would be an invalid scene
     return RandomScene(scene, kind, boundary, warm_up, float(_rounded(confinement)))
 
 
 def _sides(boundary: str, dim: int) -> dict[str, Any]:
-    """The sides of a named boundary."""
+    """The `domain.boundary` of a scene for the name of a boundary."""
     named: dict[str, tuple[Any, Any, Any]] = {
         "open": ("open", "open", "open"),
         "floor": ("open", ["closed", "open"], "open"),
@@ -119,7 +130,8 @@ def _sides(boundary: str, dim: int) -> dict[str, Any]:
 
 def _wind(sampler: SceneSampler, boundary: str, kind: str) -> list[float]:
     """Wind (m/s) along a random horizontal axis without walls, in either direction; zeros if there is no such axis or
-    no wind."""
+    no wind.
+    """
     distribution = sampler.distribution
     speed = sampler.optional(distribution.physics.wind)
     if kind == "wake":
@@ -150,7 +162,7 @@ def _physics(sampler: SceneSampler) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers rounded to five digits, which keeps scenes readable."""
+    """The value with its numbers rounded to five digits, which keeps scenes readable."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The bodies of a random scene: the sources of each kind, velocity spheres, obstacles."""
+"""The bodies of a random scene: the sources of each kind of scene, velocity spheres, obstacles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Body = dict[str, Any]
 
 
 def plume(sampler: SceneSampler, seconds: float) -> list[Body]:
-    """Inflows near the floor, pushed up."""
+    """Inflows near the floor that blow upwards."""
     ranges, sources = sampler.distribution.plume, []
     for _ in range(sampler.uniform_int(ranges.count)):
         velocity = 0.25 * sampler.speed(ranges.speed) * sampler.direction()
@@ -24,7 +24,7 @@ def plume(sampler: SceneSampler, seconds: float) -> list[Body]:
 
 
 def jet(sampler: SceneSampler, seconds: float) -> list[Body]:
-    """A narrow, fast inflow, in any direction but down."""
+    """One narrow, fast inflow, in any direction but down."""
     ranges = sampler.distribution.jet
     direction = sampler.direction(horizontal=bool(sampler.rng.random() < 0.5))
     direction[1] = abs(direction[1])
@@ -37,7 +37,7 @@ def jet(sampler: SceneSampler, seconds: float) -> list[Body]:
 
 
 def collision(sampler: SceneSampler, seconds: float) -> list[Body]:
-    """Streams from the sides that meet somewhere near the middle."""
+    """Streams from the sides that meet near the middle."""
     ranges, sources = sampler.distribution.collision, []
     meeting_point = np.array(sampler.point((0.4, 0.6), (0.35, 0.65)))
     for _ in range(sampler.uniform_int(ranges.count)):
@@ -49,7 +49,7 @@ def collision(sampler: SceneSampler, seconds: float) -> list[Body]:
 
 
 def blobs(sampler: SceneSampler, seconds: float) -> list[Body]:
-    """Clouds present from the start, each with a random velocity or none; some keep emitting; forcing stirs them."""
+    """Clouds that exist from the start, some with a random velocity; some keep emitting; velocity spheres stir them."""
     ranges, sources = sampler.distribution.blobs, []
     for _ in range(sampler.uniform_int(ranges.count)):
         body = sampler.body(sampler.point(ranges.sideways, ranges.upwards), sampler.radius(ranges.radius))
@@ -67,7 +67,7 @@ def blobs(sampler: SceneSampler, seconds: float) -> list[Body]:
 
 
 def wake(sampler: SceneSampler, seconds: float, wind: Sequence[float]) -> list[Body]:
-    """Sources upstream without a velocity of their own: the wind carries their smoke."""
+    """Sources upstream without a velocity of their own: the wind (m/s) carries their smoke."""
     ranges, sources = sampler.distribution.wake, []
     for _ in range(sampler.uniform_int(ranges.count)):
         center = sampler.point((0.3, 0.7), (0.2, 0.7))
@@ -80,7 +80,10 @@ def wake(sampler: SceneSampler, seconds: float, wind: Sequence[float]) -> list[B
 
 
 def forcing(sampler: SceneSampler, counts: Sequence[int], seconds: float) -> list[Body]:
-    """Spheres that stir the air and emit nothing; stronger where there is no buoyancy."""
+    """Spheres that stir the air and emit nothing; stronger in scenes without buoyancy.
+
+    Their number is one of `counts`; `seconds` is the duration of the scene.
+    """
     ranges, spheres = sampler.distribution.forcing, []
     factor = 1.0 if sampler.buoyant else ranges.without_buoyancy
     for _ in range(int(sampler.rng.choice(list(counts)))):
@@ -100,9 +103,13 @@ def forcing(sampler: SceneSampler, counts: Sequence[int], seconds: float) -> lis
 
 
 def obstacles(sampler: SceneSampler, sources: Sequence[Body], seconds: float, *, always: bool) -> list[Body]:
-    """Mostly none; otherwise bodies that do not touch the sources, or that move.
+    """Usually none; otherwise bodies that do not touch the sources, or that move.
 
-    `always`: at least one, if need be at the place drawn that is furthest from the sources.
+    Args:
+        sampler: draws their shapes and positions.
+        sources: the sources of the scene.
+        seconds: duration of the scene.
+        always: at least one obstacle; if all positions are near sources, the one furthest from them is used.
     """
     ranges = sampler.distribution.obstacles
     if sampler.rng.random() >= ranges.chance and not always:
@@ -117,14 +124,14 @@ def obstacles(sampler: SceneSampler, sources: Sequence[Body], seconds: float, *,
         speed = sampler.speed(ranges.speed)
         if moves:
             body["motion"] = _back_and_forth(travel, speed, seconds)
-        # Corners of boxes and long cylinders are up to about 2 radii from the centre.
+        # Corners of boxes and long cylinders are up to about 2 radii from the center.
         if moves or distance > 2 * radius or (always and not bodies):
             bodies.append(body)
     return bodies
 
 
 def _place_apart(sampler: SceneSampler, sources: Sequence[Body], tries: int) -> tuple[list[float], float]:
-    """Of `tries` random places the one furthest from all sources, and its distance (m) from the nearest."""
+    """Of `tries` random positions the one furthest from all sources, and its distance (m) from the nearest source."""
     places = [sampler.point((0.3, 0.7), (0.35, 0.75)) for _ in range(tries)]
     distances = [
         min(
@@ -139,10 +146,11 @@ def _place_apart(sampler: SceneSampler, sources: Sequence[Body], tries: int) -> 
 
 def _back_and_forth(travel: np.ndarray, speed: float, seconds: float) -> list[Body]:
     """Keyframes from -travel / 2 to travel / 2 and back, at constant speed, until the scene ends."""
-    each = max(float(np.linalg.norm(travel)) / speed, 1e-3)
-    count = min(int(np.ceil(seconds / each)) + 1, 1000)
+    one_way = max(float(np.linalg.norm(travel)) / speed, 1e-3)
+    count = min(int(np.ceil(seconds / one_way)) + 1, 1000)
     return [
-        {"time": n * each, "offset": (travel * (0.5 if n % 2 else -0.5)).tolist()} for n in range(count + 1)
+        {"time": n * one_way, "offset": (travel * (0.5 if n % 2 else -0.5)).tolist()}
+        for n in range(count + 1)
     ]
 
 

@@ -1,4 +1,4 @@
-"""OpenVDB files in NumPy, without OpenVDB: versions 220 to 225, read and written (docs/volumes.md).
+"""OpenVDB files in NumPy, without OpenVDB: read versions 220 to 225, write version 224 (docs/volumes.md).
 
 from fluidsr.volumes import vdb
 

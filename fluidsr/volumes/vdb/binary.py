@@ -13,10 +13,10 @@ _MAX_STRING = 1 << 20
 
 
 class Cursor:
-    """Little-endian, unaligned reading from `data` at `position`; every read moves on by what it took.
+    """Reads little-endian, unaligned values from `data` at `position`; every read moves the position.
 
-    `data` may be a memory map. Raises VolumeError where it ends too soon (or at `end`, if that is given) or a
-    length is absurd; `where` names the file.
+    `data` may be a memory map; `end` (default: its length) is the end of the readable part, and `where` names the
+    file in messages. Raises VolumeError if the data ends too soon or a length is absurd.
     """
 
     def __init__(self, data: Data, where: str, position: int = 0, end: int | None = None) -> None:
@@ -26,19 +26,19 @@ class Cursor:
         self.end = len(data) if end is None else end
 
     def fail(self, problem: str) -> NoReturn:
-        """Raise VolumeError that says `what` is wrong and at which byte."""
+        """Raise a VolumeError with `problem` and the position in the file."""
         raise VolumeError(
             self.where, f"damaged near byte {self.position}: {problem}", "write or copy the file again"
         )
 
     def seek(self, position: int) -> None:
-        """Go to the absolute `position`."""
+        """Go to the absolute `position`. Raises VolumeError for one beyond the end."""
         if not 0 <= position <= self.end:
             self.fail(f"it refers to byte {position} of {self.end}")
         self.position = position
 
     def skip(self, count: int) -> int:
-        """Step over `count` bytes; returns the position they start at."""
+        """Skip `count` bytes; returns the position of the first one."""
         start = self.position
         if count < 0 or start + count > self.end:
             self.fail(f"{count} bytes expected, {self.end - start} left")
@@ -51,7 +51,7 @@ class Cursor:
         return self.data[start : self.position]
 
     def unpack(self, layout: str) -> tuple[Any, ...]:
-        """The next values, `layout` as in `struct` without the byte order."""
+        """The next values; `layout` as in `struct`, without the byte order."""
         layout = "<" + layout
         return struct.unpack_from(layout, self.data, self.skip(struct.calcsize(layout)))
 
@@ -60,7 +60,7 @@ class Cursor:
         return self.unpack(layout)[0]
 
     def string(self) -> str:
-        """A string with its 32-bit length before it; bytes that are not UTF-8 are replaced."""
+        """A string that is preceded by its 32-bit length; bytes that are not UTF-8 are replaced."""
         size = self.one("I")
         if size > _MAX_STRING:
             self.fail(f"a string of {size} bytes")
@@ -68,6 +68,6 @@ class Cursor:
 
 
 def pack_string(text: str) -> bytes:
-    """`text` as UTF-8 with its 32-bit length before it."""
+    """`text` as UTF-8, preceded by its 32-bit length."""
     raw = text.encode()
     return struct.pack("<I", len(raw)) + raw

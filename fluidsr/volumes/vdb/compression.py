@@ -1,4 +1,4 @@
-"""Chunks of data in a VDB file: raw, a zlib stream, or a Blosc-1 frame."""
+"""Chunks of data in a VDB file: raw, a zlib stream, or a Blosc-1 frame (OpenVDB, io/Compression.cc)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ZIP_LEVEL = 6
 
 
 def check_flags(flags: int, cursor: Cursor) -> int:
-    """The grid's compression flags, if they are ones we know."""
+    """`flags`, the compression flags of a grid. Raises VolumeError for unknown flags."""
     if flags & ~(ZIP | ACTIVE_MASK | BLOSC):
         cursor.fail(f"compression flags {flags:#x}")
     return flags
 
 
 def codec(name: str) -> int:
-    """The flags of a writer's `compression`: `blosc`, `zip` or `none`. Raises InputError for another."""
+    """The flags for a writer's `compression`: `blosc`, `zip` or `none`. Raises InputError for any other name."""
     if name not in CODECS:
         raise InputError("compression", f"{name!r} is not known", f"give one of {', '.join(CODECS)}")
     return CODECS[name] | ACTIVE_MASK
@@ -45,9 +45,9 @@ def describe(flags: int) -> str:
 
 
 def packer(flags: int, itemsize: int) -> Callable[[bytes], bytes]:
-    """The function that turns raw values into a chunk: its size field and its body.
+    """The function that converts raw values to a chunk: its size field and its body.
 
-    A body that compression does not shorten stays raw, which the sign of its size says.
+    If compression does not shorten a body it stays raw, which the sign of its size says.
     """
     if flags & BLOSC:
 
@@ -72,8 +72,9 @@ def packer(flags: int, itemsize: int) -> Callable[[bytes], bytes]:
 
 
 def unpack(raw: bytes, expected: int, flags: int, cursor: Cursor) -> bytes:
-    """The `expected` bytes that the compressed chunk `raw` holds. Raises VolumeError for any other count;
-    `cursor` names the file and the place.
+    """The `expected` bytes that the compressed chunk `raw` holds.
+
+    Raises VolumeError for any other number of bytes; `cursor` gives the file and the position for the message.
     """
     values = _unpack_blosc(raw, expected, cursor) if flags & BLOSC else _unpack_zip(raw, expected, cursor)
     if len(values) != expected:
@@ -82,14 +83,14 @@ def unpack(raw: bytes, expected: int, flags: int, cursor: Cursor) -> bytes:
 
 
 def _unpack_blosc(raw: bytes, expected: int, cursor: Cursor) -> bytes:
-    # The frame announces its own sizes, and the decoder allocates what it announces: check them first.
+    # The decoder allocates the sizes that the frame announces: check them first.
     if problem := blosc_frame.header_problem(raw, expected):
         cursor.fail(problem)
     if not expected:
         return b""
     try:
         return blosc.decompress(raw)
-    except Exception as error:  # the type that it raises has no public name
+    except Exception as error:  # the type of the error has no public name
         cursor.fail(f"a Blosc chunk is broken ({error})")
 
 

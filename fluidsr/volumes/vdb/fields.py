@@ -1,10 +1,10 @@
-"""Which grids of a VDB file are which field of a Frame, and how their voxels lie to one another.
+"""Which grids of a VDB file hold which field of a Frame, and how their voxels lie relative to one another.
 
-One scalar grid, the density, is the reference: its voxels are the Frame's cells. The others may be shifted
-by whole voxels; velocity may also lie on the cells' faces, as one `staggered` vector grid (component c at
-the lower face along c, Blender) or as three scalar grids half a voxel off (Houdini's `vel.x`, `vel.y`,
-`vel.z`). What lies on other voxels is resampled. Indices here are turned (`transform.Axes`): grids of quarter turns
-and mirrors are read along the world's axes.
+One scalar grid, the density, is the reference: its voxels are the Frame's cells. The other grids may be shifted by
+whole voxels. Velocity may also lie on the faces of cells, as one `staggered` vector grid (component c on the lower
+face along c, Blender) or as three scalar grids half a voxel off (Houdini's `vel.x`, `vel.y`, `vel.z`). Grids on other
+voxels are resampled. Indices in this module are turned (`transform.Axes`): grids with quarter turns and mirrors are
+read along the axes of the world.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fluidsr.volumes.vdb.reader import VdbFile
 from fluidsr.volumes.vdb.transform import Axes, Vector
 from fluidsr.volumes.vdb.tree import Index, index_of
 
-OBSTACLES = "phi_obstacle"  # of a cache of Blender's: the signed distance to its effectors
+OBSTACLES = "phi_obstacle"  # in a cache of Blender: the signed distance to its effectors
 # Grids that only Blender's own solver reads, when it resumes a bake.
 _OF_THE_SOLVER = re.compile(r"flags|velocity_previous|emission|.*_inflow")
 
 _WHOLE = 1e-3  # voxels; how far from a whole number a shift may be
-_FLOAT32 = 2.0**-23  # of a position; what is left of it where a program computes in float32
+_FLOAT32 = 2.0**-23  # of a position; its relative error if a program computes in float32
 _NUMBERED = re.compile(r"(.*)\[(\d+)\]")
 _MOST_WHOLE = 1 << 24  # up to which float32 holds every whole number
 _MOST_COMPARED = 1 << 27  # voxels whose masks are compared
@@ -41,20 +41,23 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 class Part(Protocol):
-    """A scalar field, a vector field, or one component of it, in cells of the reference."""
+    """A scalar field, a vector field, or one component of a vector field, in cells of the reference."""
 
     def bounds(self) -> Bounds | None:
-        """Box of the reference's cells that this part has values for, or None."""
+        """Lower and upper corner (exclusive) of the reference's cells that this part has values for, or None."""
 
     def read(self, low: Index, high: Index) -> np.ndarray:
-        """Values at the centres of the reference's cells from `low` to `high` (exclusive), float32."""
+        """Values at the centers of the reference's cells from `low` to `high` (exclusive), float32, `[x, y, z]` or
+        `[3, x, y, z]`.
+        """
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A grid on the reference's voxels: the reference's cell `i` has the turned index `i - shift` here. With `faces`,
-    that is the index of its lower face, along this axis, or along each component's own axis for a vector
-    (`faces="own"`).
+    """A grid on the reference's voxels: cell `i` of the reference has the turned index `i - shift` in this grid.
+
+    With `faces` that is the index of the cell's lower face: along the axis with that number, or for a vector grid
+    along the axis of each component (`faces="own"`).
     """
 
     grid: Grid
@@ -63,57 +66,62 @@ class Placed:
     faces: int | str | None = None
 
     def bounds(self) -> Bounds | None:
+        """See `Part.bounds`."""
         bounds = _bounds(self.grid, self.axes)
         return None if bounds is None else (np.add(bounds[0], self.shift), np.add(bounds[1], self.shift))
 
     def read(self, low: Index, high: Index) -> np.ndarray:
+        """See `Part.read`; values on faces are averaged to the centers."""
         a, b = _move(low, self.shift), _move(high, self.shift)
         if self.faces is None:
             return _dense(self.grid, self.axes, a, b)
         if self.faces == "own" and not self.axes.straight:
-            return self._centred(a, b)
+            return self._centered(a, b)
         b = _move(b, (-1, -1, -1))
         values = _dense(self.grid, self.axes, a, b)
-        # Blender stores velocity only where there is density: a face that is not stored does not count.
+        # Blender stores velocity only where there is density: faces that are not stored are left out of the mean.
         stored = None if self.grid.topology.background.any() else _mask(self.grid, self.axes, a, b)
         if self.faces == "own":
-            return np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
+            return np.stack([_center(values[axis], stored, axis) for axis in range(3)])
         assert isinstance(self.faces, int)
-        return _centre(values, stored, self.faces)
+        return _center(values, stored, self.faces)
 
-    def _centred(self, low: Index, high: Index) -> np.ndarray:
-        """A turned vector grid on faces, in turned indices: each component is averaged along the axis of the file whose
-        lower faces it lies on."""
+    def _centered(self, low: Index, high: Index) -> np.ndarray:
+        """A turned vector grid on faces, in turned indices: each component is averaged along the axis of the file on
+        whose lower faces it lies.
+        """
         first, last = self.axes.of_file(low, high)
         last = _move(last, (-1, -1, -1))
         values = self.grid.dense(first, last)
         stored = None if self.grid.topology.background.any() else self.grid.dense_mask(first, last)
-        centred = np.stack([_centre(values[axis], stored, axis) for axis in range(3)])
-        return _as_float32(_turned(centred, self.grid, self.axes))
+        centered = np.stack([_center(values[axis], stored, axis) for axis in range(3)])
+        return _as_float32(_turned(centered, self.grid, self.axes))
 
     @property
     def on_faces(self) -> Placed:
-        """The same grid, whose values are read as they are stored: those of the cells' lower faces."""
+        """The same grid, but its values are read as stored: on the lower faces of the cells."""
         return replace(self, faces=None)
 
     def active(self, low: Index, high: Index) -> np.ndarray:
-        """Which of these cells the grid has active voxels for."""
+        """Which of these cells have an active voxel in the grid: bool `[x, y, z]`."""
         return _mask(self.grid, self.axes, _move(low, self.shift), _move(high, self.shift))
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Grids of one name that share no active voxel."""
+    """Grids of the same name whose active voxels do not overlap."""
 
     parts: tuple[Placed, ...]
 
     def bounds(self) -> Bounds | None:
+        """See `Part.bounds`."""
         boxes = [box for part in self.parts if (box := part.bounds()) is not None]
         if not boxes:
             return None
         return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
 
     def read(self, low: Index, high: Index) -> np.ndarray:
+        """See `Part.read`."""
         values = self.parts[0].read(low, high)
         for part in self.parts[1:]:
             if part.faces is None:
@@ -125,10 +133,11 @@ class Joined:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A grid on other voxels: the centre of the reference's cell `i` has the turned index `i * ratio + first` here.
+    """A grid on other voxels: the center of cell `i` of the reference has the turned index `i * ratio + first` in this
+    grid.
 
-    `faces` as in `Placed`. Values are linear between the voxels; with `sparse`, voxels that are not stored do not
-    count, as those of a velocity that is stored only where there is density.
+    `faces` as in `Placed`. Values are interpolated linearly between voxels. With `sparse`, voxels that are not stored
+    are left out of the interpolation, as for a velocity that is stored only where there is density.
     """
 
     grid: Grid
@@ -139,6 +148,7 @@ class Resampled:
     sparse: bool = False
 
     def bounds(self) -> Bounds | None:
+        """See `Part.bounds`."""
         bounds = _bounds(self.grid, self.axes)
         if bounds is None:
             return None
@@ -147,6 +157,7 @@ class Resampled:
         return low.astype(np.int64), np.maximum(low, high).astype(np.int64)
 
     def read(self, low: Index, high: Index) -> np.ndarray:
+        """See `Part.read`."""
         if self.faces == "own":
             return np.stack([self._component(axis, axis, low, high) for axis in range(3)])
         axis = self.faces if isinstance(self.faces, int) else None
@@ -159,16 +170,17 @@ class Resampled:
 
         first = np.array(self.first)
         if faces is not None:
-            first[faces] += 0.5  # a lower face's index is half a voxel more than that of its place
+            # The lower face of cell i has the index i, half a voxel more than its position.
+            first[faces] += 0.5
         shape = tuple(b - a for a, b in zip(low, high, strict=True))
         start = np.array(low) * self.ratio + first
         end = (np.array(high) - 1) * self.ratio + first
         a = index_of(np.floor(start - self.ratio / 2) - 1)
         b = index_of(np.floor(end + self.ratio / 2) + 3)
-        own = _bounds(self.grid, self.axes)
-        if own is not None and not self.grid.topology.background.any():  # beyond there is nothing to read
-            a = index_of(np.clip(a, own[0], own[1]) - 1)
-            b = index_of(np.clip(b, own[0], own[1]) + 1)
+        bounds = _bounds(self.grid, self.axes)
+        if bounds is not None and not self.grid.topology.background.any():  # there is nothing to read outside
+            a = index_of(np.clip(a, bounds[0], bounds[1]) - 1)
+            b = index_of(np.clip(b, bounds[0], bounds[1]) + 1)
         values = _dense(self.grid, self.axes, a, b)
         values = values if number is None else values[number]
         whole = self.grid.value_type.dtype.kind in "iu"
@@ -195,8 +207,12 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of a file: `reference`, the density's (first) grid, `density`, the parts of velocity (none, one of
-    vectors, three of scalars), further scalar fields, further vector fields; `notes` are sentences for the user."""
+    """The fields of a file.
+
+    `reference`: the (first) grid of the density. `density`, `others` and `vectors`: the density, further scalar and
+    further vector fields. `velocity`: its parts: none, one of vectors, or three of scalars. `notes`: sentences for
+    the user.
+    """
 
     reference: Grid
     density: Part
@@ -204,12 +220,12 @@ class Layout:
     others: dict[str, Part]
     vectors: dict[str, Part]
     notes: list[str] = field(default_factory=list)
-    grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field that is one grid's
+    grids: dict[str, Grid] = field(default_factory=dict)  # the (first) grid of each field
     copied_grids: list[Grid] = field(default_factory=list)
 
     @property
     def faces(self) -> list[Part]:
-        """The parts of a velocity that lies on the cells' faces, as they are stored; empty for any other."""
+        """The parts of a velocity on the faces of cells, read as stored; empty for any other velocity."""
         flow = [
             part
             for part in self.velocity
@@ -221,25 +237,32 @@ class Layout:
 
 
 def place(grid: Grid) -> tuple[float, Vector]:
-    """Cell size and the position of the centre of the voxel whose turned index is (0, 0, 0), m. Raises VolumeError
-    unless voxels are cubes along the axes.
+    """Cell size, and position of the center of the voxel whose turned index is (0, 0, 0); m.
+
+    Raises VolumeError unless the voxels are cubes along the axes.
     """
     return _axes(grid).cell_size, _transform(grid).translation
 
 
 def is_straight(grid: Grid) -> bool:
-    """Whether the indices of `grid` run along the world's axes."""
+    """Whether the indices of `grid` run along the axes of the world. Raises VolumeError as `place` does."""
     return _axes(grid).straight
 
 
 def find(
     file: VdbFile, density: str | None, velocity: str | None, names_of_fields: Sequence[str] | None
 ) -> Layout:
-    """The grids of each field, and where they lie.
+    """Find the grids of each field and their positions.
+
+    Args:
+        file: the open file.
+        density: name of the density grid; None: by its usual names. `name[1]` is the second grid of that name.
+        velocity: name of the velocity grid, likewise.
+        names_of_fields: the fields to find; None: all.
 
     Of several grids with one name, those without active voxels are ignored; those that do not overlap form one field.
-    `name[1]` names the second of them. Level sets are not smoke unless they are named. Raises VolumeError where
-    a requested grid is absent or does not fit.
+    Level sets are not read as smoke unless they are named. Raises VolumeError if a requested grid is missing or does
+    not fit.
     """
     notes: list[str] = []
     scalars, vectors, unfit = _by_rank(file, density, velocity)
@@ -260,9 +283,9 @@ def find(
     of_density = _filled(scalars[chosen.density])
     reference = of_density[0]
 
-    def part(grids: list[Grid], **how: Any) -> Part:
+    def part(grids: list[Grid], **options: Any) -> Part:
         parts = [
-            _placed(grid, reference, [] if number else notes, **how)  # notes on the first alone
+            _placed(grid, reference, [] if number else notes, **options)  # notes for the first grid only
             for number, grid in enumerate(_filled(grids))
         ]
         return _joined(parts, notes)
@@ -274,24 +297,26 @@ def find(
         flow = [part(vectors[chosen.velocity[0]], sparse=True)]
     others = {name: part(scalars[grid]) for name, grid in chosen.others.items()}
     further = {name: part(vectors[grid]) for name, grid in chosen.vectors.items()}
-    kept = copied_grids(file, density) if names_of_fields is None else []
+    copied = copied_grids(file, density) if names_of_fields is None else []
     if names_of_fields is None:
         if _of_blender(file):
-            unfit.pop(OBSTACLES, None)  # which is read as the field `solid`
-        notes += _notes_on_unfit(unfit, {grid.name for grid in kept})
+            unfit.pop(OBSTACLES, None)  # it is read as the field `solid`
+        notes += _notes_on_unfit(unfit, {grid.name for grid in copied})
     named = {"density": reference} | {word: _filled(scalars[name])[0] for word, name in chosen.others.items()}
     if len(chosen.velocity) == 1:
         named["velocity"] = _filled(vectors[chosen.velocity[0]])[0]
     elif chosen.velocity:
         named["velocity"] = _filled(scalars[chosen.velocity[0]])[0]
     named |= {word: _filled(vectors[name])[0] for word, name in chosen.vectors.items()}
-    return Layout(reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, kept)
+    return Layout(
+        reference, part(of_density), flow, others, further, list(dict.fromkeys(notes)), named, copied
+    )
 
 
 def _by_rank(
     file: VdbFile, density: str | None, velocity: str | None
 ) -> tuple[dict[str, list[Grid]], dict[str, list[Grid]], dict[str, str]]:
-    """The scalar and the vector grids by name, and the reasons why others cannot be fields."""
+    """The scalar and the vector grids by name, and the reasons why the other grids cannot be fields."""
     scalars: dict[str, list[Grid]] = {}
     vectors: dict[str, list[Grid]] = {}
     unfit: dict[str, str] = {}
@@ -308,7 +333,9 @@ def _by_rank(
 
 
 def _notes_on_unfit(unfit: Mapping[str, str], copied: Collection[str]) -> Iterator[str]:
-    """Sentences for the user on grids that are no fields, those that a VDB gets unchanged apart from the others."""
+    """Sentences for the user about grids that are not fields; the grids that a VDB receives unchanged have their own
+    sentence.
+    """
     copies = {name: reason for name, reason in unfit.items() if name in copied}
     rest = {name: reason for name, reason in unfit.items() if name not in copied}
     unchanged = "not smoke, copied unchanged to .vdb and left out of other formats"
@@ -318,12 +345,14 @@ def _notes_on_unfit(unfit: Mapping[str, str], copied: Collection[str]) -> Iterat
 
 
 def copied_grids(file: VdbFile, density: str | None = None) -> list[Grid]:
-    """The grids that can be read and are no fields of smoke: level sets, and grids of bools. None of a cache of
-    Blender's, whose grids lie elsewhere than their transforms say (`volumes/blender.py`)."""
-    own = [grid for grid in file.grids if grid.where == str(file.path)]
+    """The readable grids that are not fields of smoke: level sets and grids of bools.
+
+    Empty for a cache of Blender, whose grids lie elsewhere than their transforms say (`volumes/blender.py`).
+    """
+    in_file = [grid for grid in file.grids if grid.where == str(file.path)]
     if _of_blender(file):
         return []
-    return [grid for grid in own if grid.supported and _unfit(grid, density)]
+    return [grid for grid in in_file if grid.supported and _unfit(grid, density)]
 
 
 def _of_blender(file: VdbFile) -> bool:
@@ -331,7 +360,7 @@ def _of_blender(file: VdbFile) -> bool:
 
 
 def _unfit(grid: Grid, density: str | None) -> str | None:
-    """Why a grid cannot be a field of smoke; None where it can."""
+    """The reason why a grid cannot be a field of smoke; None if it can."""
     if grid.frustum:
         return "in a frustum, the view of a camera"
     if not grid.supported:
@@ -351,7 +380,7 @@ def _is_beyond_float32(grid: Grid) -> bool:
 
 
 def _number(grids: dict[str, list[Grid]], requested: str | None) -> None:
-    """Let `name[1]` name the second grid of that name."""
+    """Make `name[1]` the name of the second grid called `name`, if it is requested."""
     match = _NUMBERED.fullmatch(requested or "")
     if requested is None or match is None or requested in grids:
         return
@@ -362,7 +391,7 @@ def _number(grids: dict[str, list[Grid]], requested: str | None) -> None:
 
 
 def _filled(grids: list[Grid]) -> list[Grid]:
-    """Those with active voxels; the first where none has."""
+    """The grids with active voxels; only the first grid if none has any."""
     return [grid for grid in grids if len(grids) == 1 or grid.bounds is not None] or grids[:1]
 
 
@@ -375,15 +404,15 @@ def _joined(parts: list[Part], notes: list[str]) -> Part:
     first = parts[0]
     assert isinstance(first, Placed | Resampled)
     name = first.grid.name
-    why = "lie in the same place" if len(placed) == len(parts) else "have different voxels"
+    reason = "lie in the same place" if len(placed) == len(parts) else "have different voxels"
     notes.append(
-        f"{len(parts)} grids are called {name!r} and {why}: the first is read; the name '{name}[1]' takes the second"
+        f"{len(parts)} grids are called {name!r} and {reason}: the first is read; the name '{name}[1]' takes the second"
     )
     return first
 
 
 def _overlap(a: Placed, b: Placed) -> bool:
-    """Whether two grids have an active voxel in common, or may have one."""
+    """Whether two grids share an active voxel; also True if the overlap is too large to compare."""
     of_a, of_b = a.bounds(), b.bounds()
     if of_a is None or of_b is None:
         return False
@@ -399,7 +428,10 @@ def _overlap(a: Placed, b: Placed) -> bool:
 def _placed(
     grid: Grid, reference: Grid, notes: list[str], *, component: int | None = None, sparse: bool = False
 ) -> Part:
-    """Where `grid` lies. `component` says that it is one of a velocity, which may lie on faces."""
+    """The position of `grid` on the cells of `reference`; `notes` gets a sentence if it must be resampled.
+
+    `component`: the axis of a velocity component, which may lie on faces. `sparse`: see `Resampled`.
+    """
     axes = _axes(grid)
     size, size0 = axes.cell_size, _axes(reference).cell_size
     translation, translation0 = np.array(_transform(grid).translation), _transform(reference).translation
@@ -416,7 +448,7 @@ def _placed(
         if component is not None:
             half = exact[component] - np.floor(exact[component])
             if abs(half - 0.5) <= tolerance[component]:
-                exact[component] += 0.5  # the lower face of cell i is half a voxel before its centre
+                exact[component] += 0.5  # the lower face of cell i lies half a voxel before its center
                 faces = component
         whole = np.rint(exact)
         if (np.abs(exact - whole) <= tolerance).all():
@@ -456,18 +488,20 @@ def _axes(grid: Grid) -> Axes:
 
 
 def _bounds(grid: Grid, axes: Axes) -> tuple[Index, Index] | None:
-    """The bounds of its active voxels, in turned indices."""
+    """The bounds of the active voxels, in turned indices."""
     return None if grid.bounds is None else axes.turned(*grid.bounds)
 
 
 def _dense(grid: Grid, axes: Axes, low: Index, high: Index) -> np.ndarray:
-    """float32 values of the box from `low` to `high` of turned indices; vectors turn with their grid where it says
-    that they are of its own axes."""
+    """float32 values of the box from `low` to `high` (exclusive) of turned indices.
+
+    Vectors turn with their grid if it says that they are relative to its own axes.
+    """
     return _as_float32(_turned(grid.dense(*axes.of_file(low, high)), grid, axes))
 
 
 def _turned(values: np.ndarray, grid: Grid, axes: Axes) -> np.ndarray:
-    """Values of a box of the file's indices, in the order of the turned ones; and so are local vectors."""
+    """Values of a box of the file's indices, in the order of the turned indices; local vectors turn, too."""
     values = axes.turn(values)
     if grid.value_type.channels == 3 and not axes.straight and grid.metadata.get("is_local_space"):
         signs = np.array(axes.signs, values.dtype).reshape(3, 1, 1, 1)
@@ -476,7 +510,8 @@ def _turned(values: np.ndarray, grid: Grid, axes: Axes) -> np.ndarray:
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
+    # A double beyond the range of float32 becomes infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32, copy=False)
 
 
@@ -484,9 +519,10 @@ def _mask(grid: Grid, axes: Axes, low: Index, high: Index) -> np.ndarray:
     return axes.turn(grid.dense_mask(*axes.of_file(low, high)))
 
 
-def _centre(values: np.ndarray, stored: np.ndarray | None, axis: int) -> np.ndarray:
-    """Mean of the lower and the upper face along `axis`; the arrays reach one face beyond the cells on each
-    axis.
+def _center(values: np.ndarray, stored: np.ndarray | None, axis: int) -> np.ndarray:
+    """The mean of the lower and the upper face along `axis`.
+
+    The arrays reach one face beyond the cells on each axis. Faces that are not `stored` (None: all are) are left out.
     """
     lower: list[slice] = [slice(0, -1)] * 3
     upper = list(lower)

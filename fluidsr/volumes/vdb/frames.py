@@ -1,4 +1,4 @@
-"""Frames out of VDB files."""
+"""Frames from VDB files."""
 
 from __future__ import annotations
 
@@ -33,21 +33,24 @@ from fluidsr.volumes.vdb.metadata import (
     triple,
 )
 from fluidsr.volumes.vdb.reader import VdbFile, open_file
-from fluidsr.volumes.vdb.stream import first_centre, three
+from fluidsr.volumes.vdb.stream import first_center, three
 from fluidsr.volumes.vdb.topology import count_on
 from fluidsr.volumes.vdb.tree import LEAF, Index, leaf_bounds
 
-# Metadata that follows from what is written. `file_base_resolution` (Blender) is no longer true of finer grids.
-_SAID_ANEW = ("file_", "fluidsr_", "name", "is_saved_as_half_float")
-_FILE_TIME = "time"  # what the file itself may say, s
-_LARGE = 1 << 26  # bytes as arrays: a smaller box costs little, however empty it is
-_WORTH_TELLING = 4  # times the box of the smoke
+# Metadata that a writer sets anew. `file_base_resolution` (Blender) would be wrong for finer grids.
+_REWRITTEN = ("file_", "fluidsr_", "name", "is_saved_as_half_float")
+_FILE_TIME = "time"  # metadata of the file itself, s
+_LARGE = 1 << 26  # bytes as dense arrays; a smaller box is cheap even if it is mostly empty
+_WORTH_TELLING = 4  # times as large as the box of the smoke
 NO_GRIDS = "it holds no grids: an empty frame"
 
 
 @contextmanager
 def open_frame(path: str | os.PathLike[str], max_bytes: int | None = None) -> Iterator[VdbFile]:
-    """Open the file of a frame, with the grids of those beside it that hold further fields of it."""
+    """Open the file of a frame, together with the grids of the files beside it that hold further fields of the frame.
+
+    Raises VolumeError for a file that is missing, damaged or unsupported.
+    """
     with ExitStack() as stack:
         file = stack.enter_context(open_file(path, max_bytes))
         names = {grid.name for grid in file.grids}
@@ -61,7 +64,7 @@ def open_frame(path: str | os.PathLike[str], max_bytes: int | None = None) -> It
 
 
 def read_frame(path: str | os.PathLike[str], **options: Any) -> Frame:
-    """Read a Frame; `options` as of `fluidsr.volumes.read`."""
+    """Read a Frame; `options` are those of `take_frame`."""
     return take_frame(path, **options).frame
 
 
@@ -75,7 +78,7 @@ def take_frame(
     crop: tuple[Sequence[float], Sequence[float]] | str | None = None,
     faces: bool = False,
 ) -> Taken:
-    """Read a Frame, and what is to be said about it; see `fluidsr.volumes.take`."""
+    """Read a Frame, with notes about it; see `fluidsr.volumes.take`."""
     with open_frame(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return _nothing(file, fields)
@@ -90,8 +93,11 @@ def read_box(
     fields: Sequence[str] | None = None,
     max_bytes: int | None = None,
 ) -> FrameGrid | None:
-    """The box of the frame that `read_frame` would give, from the grids' topology, without their values; None where
-    no voxel is active."""
+    """The box of the frame that `read_frame` would give; None if no voxel is active.
+
+    It follows from the topology of the grids; their values are not read. Parameters and errors as of
+    `fluidsr.volumes.take`.
+    """
     with open_frame(path, max_bytes) as file:
         if not file.grids and density_grid is None:
             return None
@@ -126,7 +132,7 @@ def _read(
     layout = find(file, density_grid, velocity_grid, fields)
     density, notes = layout.reference, list(layout.notes)
     size, translation = place(density)
-    own = _own_box(density)
+    recorded_box = _recorded_box(density)
     box = box_of(layout)
     low, high = box or ((0, 0, 0), (1, 1, 1))
     flow = bool(layout.velocity) + (faces and bool(layout.faces))
@@ -137,12 +143,14 @@ def _read(
 
     if isinstance(crop, tuple):
         low, high = _cut(low, high, crop, size, translation)
-    elif crop == "auto" or (own is None and needed() > (memory.limit() if max_bytes is None else max_bytes)):
+    elif crop == "auto" or (
+        recorded_box is None and needed() > (memory.limit() if max_bytes is None else max_bytes)
+    ):
         bulk = without_strays(layout)
         if bulk is not None:
             (low, high), left = bulk
             notes.append(f"{_voxels(left)} far from the smoke left out")
-    elif crop is None and own is None and needed() > _LARGE:
+    elif crop is None and recorded_box is None and needed() > _LARGE:
         bulk = without_strays(layout)
         if bulk is not None:
             share = _cells(low, high) / _cells(*bulk[0])
@@ -155,8 +163,8 @@ def _read(
     values_by_field = _values(layout, low, high, faces)
 
     origin = tuple(t + (n - 0.5) * size for t, n in zip(translation, low, strict=True))
-    if own and low == own[0]:
-        origin = density.metadata[ORIGIN]  # the same, without the rounding of the way there and back
+    if recorded_box and low == recorded_box[0]:
+        origin = density.metadata[ORIGIN]  # the same position, without rounding errors
     layer = None
     if _is_flat(density, low, high):
         values_by_field = {name: values[..., 0] for name, values in values_by_field.items()}
@@ -167,7 +175,7 @@ def _read(
     values_by_field = {name: np.ascontiguousarray(values) for name, values in values_by_field.items()}
     frame = Frame(values_by_field["density"], cell_size=size, origin=origin)
     frame = frame.with_fields(values_by_field, **_times(file, density))
-    tight = own is None and SHAPE not in density.metadata
+    tight = recorded_box is None and SHAPE not in density.metadata
     return Taken(
         frame,
         tight=tight,
@@ -181,7 +189,7 @@ def _read(
 
 
 def _cells(low: Index, high: Index) -> int:
-    """Of the box from `low` to `high` (exclusive)."""
+    """The number of cells in the box from `low` to `high` (exclusive)."""
     return math.prod(b - a for a, b in zip(low, high, strict=True))
 
 
@@ -190,7 +198,7 @@ def _voxels(count: int) -> str:
 
 
 def _times(file: VdbFile, density: Grid) -> dict[str, float]:
-    """Time and time step (s), as far as the file has them."""
+    """Time and time step (s), if the file states them."""
     time = number(density.metadata, TIME)
     times = {
         "time": number(file.metadata, _FILE_TIME) if time is None else time,
@@ -200,8 +208,10 @@ def _times(file: VdbFile, density: Grid) -> dict[str, float]:
 
 
 def time_of(path: str | os.PathLike[str]) -> float | None:
-    """The time (s) that the file states, or its first grid of ours; None where neither does. Raises VolumeError for a
-    file that cannot be read."""
+    """The time (s) that the first grid of this package or the file itself states; None if neither does.
+
+    Raises VolumeError for a file that cannot be read.
+    """
     with open_file(path) as file:
         stated = [number(grid.metadata, TIME) for grid in file.grids]
         known = [time for time in stated if time is not None]
@@ -209,7 +219,7 @@ def time_of(path: str | os.PathLike[str]) -> float | None:
 
 
 def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, np.ndarray]:
-    """The fields in the reference's cells from `low` to `high` (exclusive); with `faces`, velocity on faces, too."""
+    """The fields in the reference's cells from `low` to `high` (exclusive); with `faces` also velocity on faces."""
     values_by_field = {"density": layout.density.read(low, high)}
     values_by_field |= {name: part.read(low, high) for name, part in layout.others.items()}
     for name, flow in (("velocity", layout.velocity), (FACES, layout.faces if faces else [])):
@@ -220,8 +230,10 @@ def _values(layout: Layout, low: Index, high: Index, faces: bool) -> dict[str, n
 
 
 def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken:
-    """The reference's cells from `low` to `high` (exclusive) as a frame of their own, in its place; a velocity on faces
-    is there on faces, too."""
+    """The reference's cells from `low` to `high` (exclusive) as a separate frame at its position.
+
+    A velocity on faces is also given on faces, as the field `staggered.FACES`.
+    """
     density = layout.reference
     size, translation = place(density)
     fields_read = {
@@ -236,7 +248,9 @@ def take_window(file: VdbFile, layout: Layout, low: Index, high: Index) -> Taken
 
 
 def _style(file: VdbFile, layout: Layout) -> Style:
-    """The properties of the file that a VDB made from the frame keeps. Place, time and statistics are written again."""
+    """The properties of the file that a VDB made from the frame keeps. Position, time and statistics are written
+    anew.
+    """
     size, translation = place(layout.reference)
     return Style(
         {name: _grid_style(name, grid) for name, grid in layout.grids.items()},
@@ -248,12 +262,12 @@ def _style(file: VdbFile, layout: Layout) -> Style:
 
 def _grid_style(field: str, grid: Grid) -> GridStyle:
     name, kind = grid.name.strip(), grid.value_type
-    metadata = {key: value for key, value in grid.metadata.items() if not key.startswith(_SAID_ANEW)}
-    if field == "velocity":  # always in m/s; the class follows from where it lies in the cells
+    metadata = {key: value for key, value in grid.metadata.items() if not key.startswith(_REWRITTEN)}
+    if field == "velocity":  # written in m/s; the class follows from its position in the cells
         metadata = {key: value for key, value in metadata.items() if key not in ("class", "units")}
-        if kind.channels == 1:  # one of three grids becomes one grid
+        if kind.channels == 1:  # three grids become one
             name, metadata = grid_names.of_component(name), {}
-    elif metadata.get("class") == "level set":  # read as smoke, outside of which there is nothing
+    elif metadata.get("class") == "level set":  # it is read as smoke, with nothing outside
         metadata["class"] = "fog volume"
     codec = "blosc" if grid.flags & compression.BLOSC else "zip" if grid.flags & compression.ZIP else "none"
     smooth = kind.name == "half" or (kind.dtype.kind == "i" and moves_with_smoke(field))
@@ -268,8 +282,10 @@ def _cut(
     size: float,
     translation: Sequence[float],
 ) -> tuple[Index, Index]:
-    """The voxels of the box from `low` to `high` that the box `crop` (m) touches. Raises InputError where there are
-    none."""
+    """The voxels of the box from `low` to `high` (exclusive) that the box `crop` (two corners, m) touches.
+
+    Raises InputError if it touches none.
+    """
     first = np.floor((np.array(three(crop[0], -np.inf)) - translation) / size + 0.5 + 1e-3)
     last = np.ceil((np.array(three(crop[1], np.inf)) - translation) / size + 0.5 - 1e-3)
     a, b = np.maximum(first, low), np.minimum(last, high)
@@ -279,7 +295,9 @@ def _cut(
 
 
 def _is_flat(density: Grid, low: Index, high: Index) -> bool:
-    """Whether the box is that of a 2-D frame: one of ours, or one voxel thick. Blender's domains are never flat."""
+    """Whether the box is that of a 2-D frame: as recorded by this package, or one voxel thick. Blender's domains are
+    never flat.
+    """
     if high[2] - low[2] != 1:
         return False
     if DIM in density.metadata:
@@ -287,8 +305,8 @@ def _is_flat(density: Grid, low: Index, high: Index) -> bool:
     return high[0] - low[0] > 1 and high[1] - low[1] > 1 and BASE_RESOLUTION not in density.metadata
 
 
-def _own_box(density: Grid) -> tuple[Index, Index] | None:
-    """The box a frame of ours was written with, unless the grid has been moved or resampled since."""
+def _recorded_box(density: Grid) -> tuple[Index, Index] | None:
+    """The box that this package recorded when it wrote the frame; None if the grid was moved or resampled since."""
     shape, origin = triple(density.metadata, SHAPE), triple(density.metadata, ORIGIN)
     if shape is None or origin is None or not all(isinstance(n, int) and n > 0 for n in shape):
         return None
@@ -296,21 +314,22 @@ def _own_box(density: Grid) -> tuple[Index, Index] | None:
     low = triple(density.metadata, LOW) or (0, 0, 0)
     if not all(isinstance(n, int) for n in low):
         return None
-    recorded, transformed = np.array(first_centre(origin, size)), np.add(translation, np.multiply(low, size))
+    recorded, transformed = np.array(first_center(origin, size)), np.add(translation, np.multiply(low, size))
     if (np.abs(recorded - transformed) > 1e-6 * size + 1e-12 * np.abs(transformed)).any():
         return None
     return low, three([a + n for a, n in zip(low, shape, strict=True)], 0)
 
 
 def box_of(layout: Layout) -> tuple[Index, Index] | None:
-    """The cells that the density's own box and the active voxels of all parts on its voxels cover together; None if
-    there are none."""
-    own = _own_box(layout.reference)
+    """The smallest box around the recorded box of the density and the active voxels of all parts on its voxels; None if
+    there are none.
+    """
+    recorded_box = _recorded_box(layout.reference)
     parts = [layout.density, *layout.others.values(), *layout.velocity, *layout.vectors.values()]
     boxes = [(part, bounds) for part in parts if (bounds := part.bounds()) is not None]
-    # What is resampled does not make the box larger than the density's.
+    # Resampled parts do not enlarge the box of the density.
     counted = [bounds for part, bounds in boxes if not isinstance(part, Resampled)]
-    corners = [np.array(own)] if own else []
+    corners = [np.array(recorded_box)] if recorded_box else []
     corners += [np.array(bounds) for bounds in counted or [bounds for _, bounds in boxes]]
     if not corners:
         return None
@@ -319,15 +338,18 @@ def box_of(layout: Layout) -> tuple[Index, Index] | None:
     return three(low, 0), three(high, 0)
 
 
-_STRAY = 1e-3  # of the active voxels; less than that, apart from the rest, is no smoke
-_SINGLE = 9  # voxels; so few are none of a small smoke either
-_STRAYS = 1e-2  # of the active voxels; more of them together are a smoke in pieces
+_STRAY = 1e-3  # of the active voxels; a smaller, separate group is not smoke
+_SINGLE = 9  # voxels; so small a group is not smoke even in a small frame
+_STRAYS = 1e-2  # of the active voxels; if all groups together have more, the smoke is in pieces
 _MOST_BLOCKS = 1 << 22  # into which a box is divided to find connected parts
 
 
 def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
-    """The box of the density's active voxels without those few that lie far away from all others, and how many those
-    are; None where there are no such."""
+    """The box of the density's active voxels without the few that lie far away from all others, and the number of
+    those.
+
+    None if there are no such voxels.
+    """
     from scipy.ndimage import label
 
     if not isinstance(layout.density, Placed) or not layout.density.axes.straight:
@@ -355,6 +377,6 @@ def without_strays(layout: Layout) -> tuple[tuple[Index, Index], int] | None:
     if keep.all() or counts[~keep].sum() > max(_STRAYS * counts.sum(), _SINGLE):
         return None
     kept_bounds = leaf_bounds(origins[keep], topology.packed_masks[filled][keep])
-    assert kept_bounds is not None  # every group that stays has voxels
+    assert kept_bounds is not None  # every remaining group has voxels
     low, high = (three(corner.tolist(), 0) for corner in kept_bounds)
     return (low, high), int(counts[~keep].sum())

@@ -1,4 +1,4 @@
-"""One grid of an open VDB file: what it is, its tree (parsed once, however many grids share it), and its voxels as
+"""One grid of an open VDB file: its properties, its tree (parsed once, however many grids share it), and its voxels as
 windows, leaves or tiles.
 """
 
@@ -25,8 +25,10 @@ from fluidsr.volumes.vdb.values import ValueType, scalar_or_vector
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where a tree is: its topology at byte `start`, its buffers at `buffers` (None: right behind it), all
-    before `end`. `kind` is None for values that are not read.
+    """The position of a tree in the file.
+
+    Its topology begins at byte `start`, its buffers at `buffers` (None: directly after the topology); both end before
+    `end`. `kind` is None for values that this package does not read.
     """
 
     where: str
@@ -41,17 +43,17 @@ class Source:
 
     @cached_property
     def topology(self) -> Topology:
-        """The shape of the tree. Raises VolumeError where it is damaged."""
+        """The shape of the tree. Raises VolumeError if it is damaged."""
         cursor = self.cursor(self.start)
         return read_topology(cursor, self.version, self.flags, self._kind(), self.buffers, self.max_bytes)
 
     @cached_property
     def blocks(self) -> Blocks:
-        """Where the values of each leaf are. Raises VolumeError where buffers are damaged."""
+        """The positions of the values of each leaf. Raises VolumeError if the buffers are damaged."""
         return self._scan(self.cursor(self.topology.buffers))
 
     def end_of_tree(self) -> int:
-        """Where the tree ends that was written as a stream: found by walking all of it."""
+        """The end of a tree that was written as a stream, found by walking through all of it."""
         cursor = self.cursor(self.topology.buffers)
         self._scan(cursor)
         return cursor.position
@@ -78,8 +80,8 @@ class LeafBatch:
     """Some leaves of a grid, decoded.
 
     `origins [n, 3]` int64: index of each leaf's first voxel. `values [n, 8, 8, 8]`, for vector grids
-    `[n, 8, 8, 8, 3]`, in the grid's own type (halves as float32), inactive voxels included.
-    `masks [n, 8, 8, 8]` bool: which voxels are active.
+    `[n, 8, 8, 8, 3]`, in the grid's own type (halves as float32), including inactive voxels. `masks [n, 8, 8, 8]`
+    bool: which voxels are active.
     """
 
     origins: np.ndarray
@@ -91,13 +93,13 @@ class LeafBatch:
 class Grid:
     """One grid of an open file.
 
-    `name` as shown to users, `unique_name` and `type` as in the file (`Tree_float_5_4_3_HalfFloat`), `flags`
-    its compression, `size` its bytes in the file. `transform` is None, and `supported` False, where values or
-    place are of a kind that is not read (`frustum`: in the view of a camera); `parent` names the grid whose tree an
-    instance shares.
+    `name` is shown to users; `unique_name` and `type` (`Tree_float_5_4_3_HalfFloat`) are as in the file. `flags`: its
+    compression. `size`: its bytes in the file. `parent`: for an instance, the name of the grid whose tree it shares.
+    `transform` is None, and `supported` False, for values or transforms that this package does not read (`frustum`:
+    the view of a camera).
 
-    Nothing is decoded before it is asked for. Everything that decodes raises VolumeError for a damaged file
-    and where more memory is needed than `max_bytes` of `vdb.open` allows.
+    Nothing is decoded before it is requested. Everything that decodes raises VolumeError for a damaged file, and if
+    it needs more memory than the `max_bytes` of `vdb.open`.
     """
 
     where: str
@@ -114,9 +116,9 @@ class Grid:
 
     @property
     def supported(self) -> bool:
-        """Whether values can be read: a tree of a known type and of the standard shape, not in a frustum.
+        """Whether values can be read: a tree of a known type and the standard shape, not in a frustum.
 
-        The same must hold for the parent of an instance, whose place says where the tree begins.
+        For an instance this must also hold for its parent, from which the beginning of the tree is known.
         """
         return self.transform is not None and self._source.kind is not None
 
@@ -130,19 +132,17 @@ class Grid:
 
     @property
     def background(self) -> Any:
-        """The value of every voxel that the file does not hold: a number, or a tuple of three."""
+        """The value of every voxel that the file does not store: a number, or a tuple of three."""
         return scalar_or_vector(self.topology.background).tolist()
 
     @property
     def topology(self) -> Topology:
-        """The shape of the tree; parsed once, for all instances of it."""
+        """The shape of the tree; parsed once for all of its instances."""
         return self._source.topology
 
     @cached_property
     def bounds(self) -> tuple[Index, Index] | None:
-        """Lower corner and upper corner (exclusive) of the active voxels and tiles, or None for an empty
-        grid.
-        """
+        """Lower and upper corner (exclusive) of the active voxels and tiles; None for an empty grid."""
         topology, tiles = self.topology, self.topology.tiles
         corners = []
         of_leaves = tree.leaf_bounds(topology.leaf_origins, topology.packed_masks)
@@ -159,7 +159,7 @@ class Grid:
 
     @property
     def active_voxels(self) -> int:
-        """How many voxels are active, those in active tiles included."""
+        """How many voxels are active, including those in active tiles."""
         tiles = self.topology.tiles
         in_tiles = sum(int(edge) ** 3 for edge in tiles.edges[tiles.active])
         return int(count_on(self.topology.packed_masks).sum()) + in_tiles
@@ -172,9 +172,9 @@ class Grid:
     def dense(self, low: Index, high: Index) -> np.ndarray:
         """Values in the index box from `low` to `high` (exclusive): `[x, y, z]`, or `[3, x, y, z]` for vectors.
 
-        The dtype is the grid's own, with halves as float32. Inactive voxels have the values that OpenVDB gives
-        them, voxels that the file does not hold the background's. Only the leaves that the box touches are
-        decoded.
+        The dtype is the grid's own; halves become float32. Inactive voxels have the values that OpenVDB gives them;
+        voxels that the file does not store have the background value. Only the leaves that the box touches are
+        decoded. Raises VolumeError for a damaged file, and for a box that needs too much memory.
         """
         kind, topology = self.value_type, self.topology
         chosen = self._touched(low, high)
@@ -192,7 +192,9 @@ class Grid:
         return out if kind.channels > 1 else out[0]
 
     def dense_mask(self, low: Index, high: Index) -> np.ndarray:
-        """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`."""
+        """Which voxels are active in the box from `low` to `high` (exclusive): bool `[x, y, z]`. Raises VolumeError as
+        `dense` does.
+        """
         topology = self.topology
         chosen = self._touched(low, high)
         out = self._box(low, high, 1, np.dtype(bool), 1)
@@ -210,8 +212,10 @@ class Grid:
     def leaves(
         self, low: Index | None = None, high: Index | None = None, *, batch: int = 4096
     ) -> Iterator[LeafBatch]:
-        """The leaves in the order of the file, at most `batch` at a time: all of them, or those that touch the
-        box from `low` to `high` (exclusive). Memory is that of one batch.
+        """The leaves in the order of the file, at most `batch` at a time.
+
+        All leaves, or those that touch the box from `low` to `high` (exclusive). Only one batch is in memory. Raises
+        VolumeError for a damaged file.
         """
         kind = self.value_type
         chosen = np.arange(self.leaf_count) if low is None or high is None else self._touched(low, high)
@@ -221,21 +225,21 @@ class Grid:
             yield LeafBatch(some.origins, scalar_or_vector(values), some.masks.reshape(-1, LEAF, LEAF, LEAF))
 
     def tiles(self) -> tree.Tiles:
-        """The constant cubes of the tree: active ones, and inactive ones that are not the background.
+        """The constant cubes of the tree: active ones, and inactive ones whose value is not the background.
 
-        A tile of 4096^3 voxels costs as much as one of 8^3. `values` is `[m]`, or `[m, 3]` for vectors.
+        A tile of 4096^3 voxels takes as much memory as one of 8^3. `values` is `[m]`, or `[m, 3]` for vectors.
         """
         tiles = self.topology.tiles
         return tree.Tiles(tiles.origins, tiles.edges, scalar_or_vector(tiles.values), tiles.active)
 
     def _box(self, low: Index, high: Index, channels: int, dtype: np.dtype[Any], itemsize: int) -> np.ndarray:
-        """An array for the box, if it is allowed to be that large."""
+        """An uninitialized array for the box, if it may be that large."""
         where = f"{self.where}: grid {self.name!r}"
         memory.check(where, tree.window_bytes(low, high, itemsize), self._source.max_bytes)
         return np.empty((channels, *(max(b - a, 0) for a, b in zip(low, high, strict=True))), dtype)
 
     def _touched(self, low: Index, high: Index) -> np.ndarray:
-        """Numbers of the leaves that touch the box."""
+        """The numbers of the leaves that touch the box."""
         if any(a >= b for a, b in zip(low, high, strict=True)):
             return np.empty(0, np.int64)
         origins = self.topology.leaf_origins

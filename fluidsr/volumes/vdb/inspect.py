@@ -1,4 +1,4 @@
-"""Inspection of VDB files."""
+"""The contents of VDB files, for `fluidsr.volumes.inspect`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _Range = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 
 
 def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> VolumeInfo:
-    """The contents of the file; see `fluidsr.volumes.inspect`. Time and step are those of the first grid that
-    has them.
+    """The contents of the file; see `fluidsr.volumes.inspect`. Time and `dt` are those of the first grid that has
+    them.
     """
     with open_file(path, max_bytes) as file:
         return _describe_file(file)
@@ -26,7 +26,7 @@ def inspect(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Vo
 
 def _describe_file(file: VdbFile) -> VolumeInfo:
     notes = [grid.metadata for grid in file.grids]
-    ranges: dict[Source, _Range] = {}  # of trees: instances share them
+    ranges: dict[Source, _Range] = {}  # by tree, since instances share trees
 
     def first(key: str) -> float | None:
         return next((value for note in notes if (value := number(note, key)) is not None), None)
@@ -74,7 +74,7 @@ def _describe(grid: Grid, ranges: dict[Source, _Range]) -> GridInfo:
 
 
 def value_range(grid: Grid) -> _Range:
-    """Least and greatest active value of each component."""
+    """Smallest and largest active value of each component; (None, None) if no voxel is active."""
     tiles = grid.tiles()
     parts = [tiles.values[tiles.active]]
     with np.errstate(invalid="ignore"):  # NaNs show in the range

@@ -1,4 +1,4 @@
-"""Boxes of a dense array, in any order, gathered into leaves."""
+"""Boxes of a dense array, in any order, collected into leaves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fluidsr.volumes.vdb.topology import unpack_masks
 from fluidsr.volumes.vdb.tree import LEAF, Index, Tiles
 from fluidsr.volumes.vdb.values import ValueType
 
-_SMALLEST_HALF = 2.0**-25  # what is not above this rounds to zero as a half
+_SMALLEST_HALF = 2.0**-25  # values up to this round to zero as halves
 _Key = tuple[int, int, int]
 
 
 class Collector:
-    """One grid with a zero background, made from boxes of the domain from `low` to `high` (exclusive).
+    """Builds one grid with a zero background from boxes of the domain from `low` to `high` (exclusive).
 
-    A leaf is compressed as soon as all of its voxels have come; what is empty is not kept. Leaves whose
-    voxels are all active and equal become tiles. Boxes that begin and end on multiples of 8 are fastest: the
-    leaves that others cut wait, uncompressed, for their remaining voxels.
+    A leaf is compressed as soon as all of its voxels have been written; empty leaves are not kept. Leaves whose
+    voxels are all active and equal become tiles. Boxes that begin and end on multiples of 8 are fastest: leaves that
+    other boxes cut are kept, uncompressed, until their remaining voxels are written.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class Collector:
         self._complete = [
             _overlaps(a, b, f, n) for a, b, f, n in zip(low, high, self._first, count, strict=True)
         ]
-        self._come = np.zeros(count, np.uint16)  # voxels of each block that have come
+        self._received = np.zeros(count, np.uint16)  # voxels of each block that have been written
         # block -> active [512], values [512, channels]
         self._waiting: dict[_Key, tuple[np.ndarray, np.ndarray]] = {}
         self._tiles: list[tuple[np.ndarray, np.ndarray]] = []
 
     def put(self, low: Sequence[int], values: np.ndarray) -> None:
-        """Take `values [x, y, z]` (or `[3, x, y, z]`) of the box that begins at voxel `low`.
+        """Write `values [x, y, z]` (or `[3, x, y, z]`) of the box that begins at voxel `low`.
 
-        Raises InputError for a box that reaches out of the domain or over voxels that have come already, and
-        for values that are not finite or, in half precision, too large.
+        Raises InputError for a box that reaches beyond the domain or overlaps an earlier one, and for values that are
+        not finite or, in half precision, too large.
         """
         box = values if self.kind.channels > 1 else values[None]
         if box.ndim != 4 or len(box) != self.kind.channels:
@@ -80,7 +80,7 @@ class Collector:
             self._layer(np.add(blocks, (layer, 0, 0)), thickness, spans, slab)
 
     def finish(self) -> tuple[LeafStore, Tiles]:
-        """The leaves and tiles of all that has come; what has not is empty."""
+        """The leaves and tiles of all boxes; voxels that were not written are empty."""
         self._release(list(self._waiting))
         self._waiting.clear()
         empty = (np.empty((0, 3), np.int64), np.empty((0, self.kind.channels), self.kind.memory))
@@ -89,9 +89,9 @@ class Collector:
         return self.store, Tiles(origins, edges, values, np.ones(len(origins), bool))
 
     def _layer(self, at: np.ndarray, thickness: int, spans: list[np.ndarray], slab: leaf_writer.Slab) -> None:
-        """One layer of blocks that begins at block `at` of space."""
+        """Add one layer of blocks; its first block is block `at` of index space."""
         x, y, z = (at - self._first).tolist()
-        received = self._come[x, y : y + len(spans[1]), z : z + len(spans[2])]
+        received = self._received[x, y : y + len(spans[1]), z : z + len(spans[2])]
         new = (thickness * spans[1][:, None] * spans[2]).astype(np.uint16)
         complete = self._complete[1][y : y + len(spans[1]), None] * self._complete[2][z : z + len(spans[2])]
         complete = complete * self._complete[0][x]
@@ -126,12 +126,12 @@ class Collector:
             self._add(np.array(keys, np.int64) * LEAF, masks, np.stack([values for _, values in parts]))
 
     def _add(self, origins: np.ndarray, masks: np.ndarray, values: np.ndarray) -> None:
-        """Complete leaves, and among them those that are tiles."""
+        """Add complete leaves; those that are constant become tiles."""
         if not len(origins):
             return
         equal = (masks == 255).all(1)
         full = np.flatnonzero(equal)
-        equal[full] = (values[full, 0] == values[full, -1]).all(1)  # few pass this, and need a closer look
+        equal[full] = (values[full, 0] == values[full, -1]).all(1)  # a cheap test first; few blocks pass it
         full = np.flatnonzero(equal)
         equal[full] = (values[full] == values[full, :1]).all((1, 2))
         if equal.any():
@@ -147,6 +147,6 @@ class Collector:
 
 
 def _overlaps(start: int, stop: int, first: int, count: int) -> np.ndarray:
-    """How much of `[start, stop)` lies in each of `count` blocks from block `first` on."""
+    """The length of `[start, stop)` in each of `count` blocks, beginning with block `first`."""
     edges = (first + np.arange(count + 1)) * LEAF
     return np.diff(np.clip(edges, start, stop))

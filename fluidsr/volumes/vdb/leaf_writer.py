@@ -1,5 +1,5 @@
-"""Leaves on their way from dense arrays into a file: which 8^3 blocks of a slab hold anything; compressed as they
-come, in any order, and sorted at the end.
+"""Leaves between dense arrays and the file: find the 8^3 blocks of a slab that are not empty, compress them in any
+order, and sort them at the end.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fluidsr.volumes.vdb.topology import count_on, unpack_masks
 from fluidsr.volumes.vdb.tree import BRANCH, LEAF, NODE
 from fluidsr.volumes.vdb.values import ValueType
 
-_BATCH = 512  # leaves that one thread packs at a time
+_BATCH = 512  # leaves that a thread packs at a time
 
 
 class LeafStore:
-    """The leaves of one grid as they will lie in the file's buffers.
+    """The leaves of one grid, in the form that the file's buffers hold.
 
-    Memory is that of the compressed leaves. `background [channels]` is the grid's.
+    Memory is that of the compressed leaves. `background [channels]` is the grid's background value.
     """
 
     def __init__(self, kind: ValueType, flags: int, background: np.ndarray) -> None:
@@ -36,8 +36,10 @@ class LeafStore:
         self.active = 0
 
     def add(self, origins: np.ndarray, masks: np.ndarray, values: np.ndarray) -> None:
-        """Add leaves whose inactive voxels have the background's value: `origins [n, 3]`, packed
-        `masks [n, 64]`, and the active values `[k, channels]` of all of them in a row, in the stored dtype.
+        """Add leaves whose inactive voxels have the background value.
+
+        `origins [n, 3]`; packed `masks [n, 64]`; `values [k, channels]`: the active values of all leaves in a row, in
+        the stored dtype.
         """
         counts = count_on(masks)
         ends = (np.cumsum(counts) * self.kind.stored_size).tolist()
@@ -52,7 +54,7 @@ class LeafStore:
         )
 
     def add_whole(self, origins: np.ndarray, masks: np.ndarray, values: np.ndarray) -> None:
-        """Add leaves whose inactive voxels have values too: `values [n, 512, channels]`, in full."""
+        """Add leaves whose inactive voxels also have values: `values [n, 512, channels]`, in full."""
         on = unpack_masks(masks)
         if self.kind.in_bits:
             self._keep(origins, masks, self._bit_records(origins, masks, values), int(on.sum()))
@@ -67,8 +69,8 @@ class LeafStore:
         self._keep(origins[~plain], masks[~plain], records, int(on[~plain].sum()))
 
     def sorted(self) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
-        """Origins, packed masks and buffers of all leaves, in the order that a file lists them: by branch of
-        the root, then by node in it, then by leaf in that.
+        """Origins, packed masks and buffers of all leaves, in the order of a file: by branch of the root, then by node
+        within it, then by leaf.
         """
         origins = np.concatenate([np.empty((0, 3), np.int64), *self._origins])
         masks = np.concatenate([np.empty((0, 64), np.uint8), *self._masks])
@@ -86,7 +88,7 @@ class LeafStore:
         return np.ascontiguousarray(values, self.kind.stored)
 
     def _chunks(self, raws: list[bytes]) -> list[bytes]:
-        # zlib takes ten times as long as a thread's turn and lets go of the interpreter; LZ4 does neither.
+        # Threads pay for zlib only: it is slow, and releases the interpreter lock; LZ4 does neither.
         if not self.flags & compression.ZIP or len(raws) <= _BATCH:
             return list(map(self.chunk, raws))
         batches = [raws[i : i + _BATCH] for i in range(0, len(raws), _BATCH)]
@@ -95,7 +97,7 @@ class LeafStore:
             return [body for batch in packed for body in batch]
 
     def _with_inactive(self, on: np.ndarray, values: np.ndarray) -> tuple[bytes, np.ndarray]:
-        """The block's mode and what it names, and the values that its chunk holds."""
+        """The block's mode and the inactive values that it names, and the values in its chunk."""
         full = self.kind.dtype
         off = values[~on].astype(full)
         distinct = np.unique(off, axis=0)
@@ -108,7 +110,7 @@ class LeafStore:
 
     def _bit_records(self, origins: np.ndarray, masks: np.ndarray, values: np.ndarray) -> list[bytes]:
         bits = np.packbits(values[..., 0] != 0, axis=1, bitorder="little")
-        own_values = self.kind.name == "bool"  # in a mask tree the mask is the value
+        own_values = self.kind.name == "bool"  # in a mask tree the mask is also the value
         return [
             mask.tobytes() + struct.pack("<3i", *origin.tolist()) + bit.tobytes() * own_values
             for origin, mask, bit in zip(origins, masks, bits, strict=True)
@@ -116,26 +118,26 @@ class LeafStore:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Lower corner and upper corner (exclusive) of the active voxels, or None if there are none."""
+        """Lower and upper corner (exclusive) of the active voxels; None if there are none."""
         if not self._origins:
             return None
         return tree.leaf_bounds(np.concatenate(self._origins), np.concatenate(self._masks))
 
 
 def chunker(flags: int, kind: ValueType) -> Callable[[bytes], bytes]:
-    """The function that turns stored values into a block's chunk."""
+    """The function that converts stored values to a block's chunk."""
     pack = compression.packer(flags, kind.stored.itemsize)
     if not kind.half:
         return pack
-    return lambda raw: pack(raw) if raw else b""  # OpenVDB writes, and expects, nothing at all for no halves
+    return lambda raw: pack(raw) if raw else b""  # OpenVDB writes no chunk at all for zero halves
 
 
 @dataclass(frozen=True)
 class Slab:
     """The leaves of one layer of blocks, in ascending order of (y, z).
 
-    `blocks [n, 2]`: y and z, in leaves; `masks [n, 64]` uint8; `values [n, 512, channels]`, inactive voxels
-    included as they were.
+    `blocks [n, 2]`: y and z, in leaves. `masks [n, 64]` uint8. `values [n, 512, channels]`, including the original
+    values of inactive voxels.
     """
 
     blocks: np.ndarray
@@ -144,11 +146,11 @@ class Slab:
 
 
 def cut(values: np.ndarray, before: tuple[int, int, int], threshold: float) -> Slab:
-    """The leaves of `values [channels, x, y, z]`, whose voxel 0 is voxel `before` of its block on each axis.
+    """The leaves of `values [channels, x, y, z]`, whose first voxel is voxel `before` of its block on each axis.
 
-    It reaches over one block along x. A voxel is active if a component's magnitude is above `threshold` (or
-    is not a number); leaves without active voxels are left out. Masks are made from whole rows of bits, so
-    that nothing empty is copied.
+    The values span one block along x. A voxel is active if the magnitude of a component exceeds `threshold` (or is
+    not a number); leaves without active voxels are left out. Masks are computed for whole rows of bits, so that empty
+    blocks are not copied.
     """
     channels, *shape = values.shape
     after = [-(a + n) % LEAF for a, n in zip(before, shape, strict=True)]
@@ -167,12 +169,12 @@ def cut(values: np.ndarray, before: tuple[int, int, int], threshold: float) -> S
 
 
 def active_values(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The active ones of `values [n, 512, channels]` in a row: `[k, channels]`."""
+    """The active ones of `values [n, 512, channels]`, in a row: `[k, channels]`."""
     on = unpack_masks(masks)
     return values[..., 0][on][:, None] if values.shape[-1] == 1 else values[on]
 
 
 def _active(values: np.ndarray, threshold: float) -> np.ndarray:
     if threshold == 0:
-        return values != 0  # true for a NaN, so that the caller meets it
+        return values != 0  # true for a NaN, so that it reaches the check for finite values
     return ~(np.abs(values) <= threshold)

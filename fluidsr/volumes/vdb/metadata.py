@@ -1,4 +1,4 @@
-"""The metadata maps of a VDB file: named, typed, small values."""
+"""The metadata maps of a VDB file: small values with names and types."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from fluidsr.errors import InputError
 from fluidsr.volumes.vdb.binary import Cursor, pack_string
 
-# What a transform and a sparse tree cannot say of a frame is kept in each grid's metadata under these names.
+# Each grid's metadata holds the properties of a frame that a transform and a sparse tree cannot express.
 TIME, DT, DIM = "fluidsr_time", "fluidsr_dt", "fluidsr_dim"
 SHAPE, ORIGIN, UP = "fluidsr_shape", "fluidsr_origin", "fluidsr_up"
-BASE_RESOLUTION = "file_base_resolution"  # only grids of Blender's caches have it
-LOW = "fluidsr_low"  # index of the box's first voxel, where that is not (0, 0, 0)
+BASE_RESOLUTION = "file_base_resolution"  # only in caches of Blender
+LOW = "fluidsr_low"  # index of the box's first voxel, if it is not (0, 0, 0)
 
 _MAX_ENTRIES = 10_000
 
@@ -42,8 +42,9 @@ _LAYOUTS = {
 
 
 def read_metadata(cursor: Cursor) -> dict[str, Any]:
-    """The map at the cursor: strings, numbers, and tuples of numbers; entries of unknown types are left
-    out.
+    """The map at the cursor: strings, numbers, and tuples of numbers. Entries of unknown types are left out.
+
+    Raises VolumeError for a damaged map.
     """
     count = cursor.one("I")
     if count > _MAX_ENTRIES:
@@ -64,11 +65,11 @@ def read_metadata(cursor: Cursor) -> dict[str, Any]:
 
 
 def pack_metadata(entries: Mapping[str, Any]) -> bytes:
-    """The map's bytes, in the order given.
+    """The map's bytes, in the given order.
 
-    Values are strings, bools, ints (`int32`, or `int64` where that is too small), floats (`double`), NumPy
-    scalars (their own type), and tuples of 2 to 4 ints or floats (`vec3i`, `vec3d`) or of 16 floats
-    (`mat4d`). Raises InputError for anything else.
+    Values are strings, bools, ints (`int32`, or `int64` if that is too small), floats (`double`), NumPy scalars
+    (their own type), and tuples of 2 to 4 ints or floats (`vec3i`, `vec3d`) or of 16 floats (`mat4d`). Raises
+    InputError for any other value.
     """
     parts = [struct.pack("<I", len(entries))]
     for key, value in entries.items():

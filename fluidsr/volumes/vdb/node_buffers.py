@@ -1,12 +1,12 @@
-"""Value blocks: how the values of a VDB node lie in the file.
+"""Value blocks: how a file stores the values of a VDB node (OpenVDB, io/Compression.h).
 
-A block is a mode byte, up to two inactive values, perhaps a selection mask, and one chunk of data. Under
-active-mask compression the chunk holds active values only, and the mode says what the inactive ones are:
+A block is a mode byte, up to two inactive values, a selection mask in some modes, and one chunk of data. Under
+active-mask compression the chunk holds active values only, and the mode gives the inactive values:
 
-0 the background; 1 minus the background; 2 one value v0; 3 plus or minus the background, by the selection
-mask; 4 the background or v0; 5 v1 or v0; 6 stored like the others.
+0 the background; 1 minus the background; 2 one value v0; 3 plus or minus the background, by the selection mask; 4 the
+background or v0; 5 v1 or v0; 6 stored like the active values.
 
-Before version 222 there was no mode: all values are stored, and a leaf has an origin and a count of buffers.
+Before version 222 there was no mode: all values are stored, and a leaf has an origin and a number of buffers.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ _NAMES_VALUES = {2: 1, 4: 1, 5: 2}  # mode -> inactive values that the block nam
 _SELECTS = (3, 4, 5)
 _LEAF_VALUES = 512
 _MASK = _LEAF_VALUES // 8
-_BIT_LEAF = {
-    "bool": 12 + _MASK,
-    "mask": 12,
-}  # bytes after the mask: origin, and the values unless they are it
+# Bytes after the mask: the origin, and the values; in a mask tree the mask is also the value.
+_BIT_LEAF = {"bool": 12 + _MASK, "mask": 12}
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Where the values of `n` nodes are, without having decoded them; all are arrays `[n]`.
+    """The positions of the values of `n` nodes, not yet decoded; all attributes are arrays `[n]`.
 
-    `count` values are in the chunk of `size` bytes at `start`, `packed` or raw; `named` is the position of
-    the inactive values that the mode brings, `selection` that of the selection mask.
+    The chunk of `size` bytes at `start` holds `count` values, compressed (`packed`) or raw. `named` is the position
+    of the inactive values of the mode, `selection` the position of the selection mask.
     """
 
     mode: np.ndarray
@@ -52,7 +50,7 @@ class Blocks:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, ...]]) -> Blocks:
-        """Made from one tuple per node, in the order of the attributes."""
+        """Blocks from one tuple per node, in the order of the attributes."""
         table = np.array(rows, np.int64).reshape(-1, 7).T
         mode, named, selection, start, size, packed, count = table
         return cls(mode, named, selection, start, size, packed != 0, count)
@@ -63,13 +61,16 @@ class Blocks:
 
 
 def scan_node(cursor: Cursor, version: int, flags: int, kind: ValueType, total: int, active: int) -> Blocks:
-    """Step over the block of one internal node with `total` values, `active` of them on."""
+    """Skip the block of one internal node with `total` values, `active` of them active; the cursor ends after it.
+
+    Raises VolumeError if it is damaged.
+    """
     row = _scan(cursor, version, flags, kind, total, active)
     return Blocks.of([row])
 
 
 def scan_leaves(cursor: Cursor, version: int, flags: int, kind: ValueType, counts: Sequence[int]) -> Blocks:
-    """Step over the buffers of all leaves, which have `counts` active values; the cursor ends behind them.
+    """Skip the buffers of all leaves, which have `counts` active values; the cursor ends after them.
 
     Raises VolumeError for damaged buffers.
     """
@@ -81,7 +82,7 @@ def scan_leaves(cursor: Cursor, version: int, flags: int, kind: ValueType, count
         return Blocks(zero, zero, zero, at, zero + _MASK, zero != 0, zero + _LEAF_VALUES)
     if version < FIRST_WITH_MODES:
         return Blocks.of([_scan_old_leaf(cursor, flags, kind) for _ in counts])
-    # The loop that every voxel's reading waits for: nothing here but what each leaf needs.
+    # This loop dominates the time to open a large file, so it does only what every leaf needs.
     data, end = cursor.data, cursor.end
     position = cursor.position
     masked, compressed = bool(flags & ACTIVE_MASK), bool(flags & (ZIP | BLOSC))
@@ -106,7 +107,7 @@ def scan_leaves(cursor: Cursor, version: int, flags: int, kind: ValueType, count
             count = active if masked and mode != STORED else _LEAF_VALUES
             size = count * item
             packed = False
-            if compressed and (count or not half):  # OpenVDB writes nothing at all for no halves
+            if compressed and (count or not half):  # OpenVDB writes no chunk at all for zero halves
                 (stated,) = chunk_size(data, position)
                 position += 8
                 packed = stated > 0
@@ -128,10 +129,17 @@ def scan_leaves(cursor: Cursor, version: int, flags: int, kind: ValueType, count
 def decode(
     cursor: Cursor, blocks: Blocks, flags: int, kind: ValueType, masks: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    """All values of the nodes: `[n, total, channels]` of `kind.memory`; `masks [n, total]` are the active
-    ones.
+    """All values of the nodes: `[n, total, channels]` of `kind.memory`.
 
-    Raises VolumeError for damaged chunks; `cursor` is only where to read.
+    Args:
+        cursor: gives the data, and the file for messages; its position is not used.
+        blocks: positions of the values, from a scan.
+        flags: compression of the grid.
+        kind: type of the values.
+        masks: `[n, total]` bool: the active values.
+        background: `[channels]`.
+
+    Raises VolumeError for damaged chunks.
     """
     n, total = masks.shape
     data, item = cursor.data, kind.stored_size
@@ -155,7 +163,7 @@ def decode(
     values = np.empty((n, total, kind.channels), kind.memory)
     values[...] = background
     _set_inactive(data, values, blocks, kind, background)
-    # Chunks that hold active values only, and those that hold all of them, follow one another.
+    # Chunks with active values only, and chunks with all values, are mixed.
     filled = masks | whole[:, None]
     if kind.channels == 1:
         values[..., 0][filled] = stored[:, 0]
@@ -174,7 +182,7 @@ def decode_bits(cursor: Cursor, blocks: Blocks) -> np.ndarray:
 def _set_inactive(
     data: Data, values: np.ndarray, blocks: Blocks, kind: ValueType, background: np.ndarray
 ) -> None:
-    """The inactive values by each block's mode; active entries get a value too, and are overwritten."""
+    """Set the inactive values by each block's mode; active entries are set too, and overwritten afterwards."""
     total = values.shape[1]
     for mode in range(1, STORED):
         at = np.flatnonzero((blocks.mode == mode) & (blocks.count < total))
@@ -225,6 +233,6 @@ def _scan_old_leaf(cursor: Cursor, flags: int, kind: ValueType) -> tuple[int, ..
     cursor.skip(_MASK)
     buffers = cursor.unpack("3ib")[3]
     row = _scan(cursor, 0, flags, kind, _LEAF_VALUES, _LEAF_VALUES)
-    for _ in range(buffers - 1):  # further ones, of simulations, were dropped when the format was young
+    for _ in range(buffers - 1):  # early versions stored further buffers for simulations; they are not used
         _scan(cursor, 0, flags, kind, _LEAF_VALUES, _LEAF_VALUES)
     return row

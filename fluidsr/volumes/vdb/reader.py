@@ -1,7 +1,7 @@
-"""Opening a VDB file: its header, and the descriptors of its grids; a box out of one grid.
+"""Opening a VDB file: its header and the descriptors of its grids; and reading a box of one grid.
 
-Opening parses headers only and maps the file into memory: what is never asked for is never read. Everything
-in the file is checked before it is believed.
+Opening parses headers only and maps the file into memory: only requested data is read. Everything in the file is
+checked before it is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fluidsr.volumes.vdb.values import value_type
 
 MAGIC = 0x56444220
 OLDEST, NEWEST = 220, 225
-_FIRST_WITH_OWN_FLAGS = 222  # before it, one byte in the header says whether everything is zipped
+_FIRST_WITH_OWN_FLAGS = 222  # before, one byte in the header says whether all grids use zlib
 _MAX_GRIDS = 10_000
 
 
@@ -37,8 +37,8 @@ _MAX_GRIDS = 10_000
 class VdbFile:
     """An open VDB file: its version, metadata and grids, in the order of the file.
 
-    A context manager that closes the file at its end; what has been read stays. Without it the file is
-    closed when nothing refers to it or its grids any longer.
+    As a context manager it closes the file at its end; arrays that have been read remain valid. Otherwise the file is
+    closed when neither it nor its grids are referenced any longer.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class VdbFile:
     _data: Data = field(repr=False)
 
     def grid(self, name: str) -> Grid:
-        """The grid of that name; the first one, where several have it. Raises VolumeError where none has."""
+        """The grid of that name; if several have it, the first. Raises VolumeError if none has it."""
         for grid in self.grids:
             if name in (grid.name, grid.unique_name):
                 return grid
@@ -58,7 +58,7 @@ class VdbFile:
         raise VolumeError(str(self.path), f"there is no grid {name!r}", f"name one of: {names}")
 
     def close(self) -> None:
-        """Let go of the file; its grids cannot be read any more."""
+        """Close the file; its grids can no longer be read."""
         if isinstance(self._data, mmap.mmap):
             self._data.close()
 
@@ -74,10 +74,10 @@ class VdbFile:
 def open_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> VdbFile:
     """Open a VDB file of version 220 to 225.
 
-    Grids whose values are not read are listed (`Grid.supported`) and stepped over; a file that was written as
-    a stream says nowhere where they end, and is then refused. `max_bytes` bounds every array made from the
-    file (default: half of the machine's memory). The file must not be cut short while it is open. Raises
-    VolumeError for a missing or damaged file and for an unsupported version.
+    Grids whose values are not supported are listed (`Grid.supported`) and skipped. A file that was written as a
+    stream does not say where such grids end, and is refused. `max_bytes` bounds every array made from the file
+    (default: half of the machine's memory). The file must not be truncated while it is open. Raises VolumeError for a
+    missing or damaged file and for an unsupported version.
     """
     path = Path(path)
     where = str(path)
@@ -108,7 +108,7 @@ def _map(path: Path) -> Data:
         check_regular(path)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
-                return b""  # which cannot be mapped
+                return b""  # an empty file cannot be mapped
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or error
@@ -123,9 +123,9 @@ def _read_grid(
     grid_at, buffers_at, end = cursor.unpack("3q")
     name = unique_name.split("\x1e")[0]
     if has_offsets:
-        # Bodies follow their descriptors, so positions only grow: a file cannot send us in circles.
+        # Bodies follow their descriptors, so positions only increase: a file cannot cause an endless loop.
         if parent:
-            buffers_at = grid_at  # an instance has no buffers of its own, and says 0
+            buffers_at = grid_at  # an instance has no buffers of its own; the file says 0
         if not cursor.position <= grid_at <= buffers_at <= end <= cursor.end:
             cursor.fail(f"grid {name!r} claims the bytes {grid_at}, {buffers_at}, {end}")
         cursor.seek(grid_at)
@@ -164,7 +164,7 @@ def _read_grid(
 
 
 def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
-    """The grids, with their parents' trees where they are instances."""
+    """The grids; instances get the trees of their parents."""
     parents: dict[tuple[str, str], Grid] = {}
     for grid in grids:
         if not grid.parent:
@@ -184,13 +184,19 @@ def _with_trees(where: str, grids: list[Grid]) -> Iterator[Grid]:
 def read_window(
     path: str | os.PathLike[str], grid: str, low: Index, high: Index, max_bytes: int | None = None
 ) -> np.ndarray:
-    """The values of one grid in the index box from `low` to `high` (exclusive).
+    """The values of one grid in an index box.
 
-    Returns `[x, y, z]`, or `[3, x, y, z]` for a vector grid, in the grid's own type (halves as float32):
-    inactive voxels as OpenVDB gives them, the background where nothing is stored. Only the leaves that the
-    box touches are read; for many windows of one file, open it once (`vdb.open`) and use `Grid.dense`. Raises
-    VolumeError for a damaged file, an unknown grid, or a box that needs more than `max_bytes` (default:
-    half of the memory).
+    Args:
+        path: the file.
+        grid: name of the grid.
+        low: index of the first voxel.
+        high: upper corner, exclusive.
+        max_bytes: bound of the array; None: half of the machine's memory.
+
+    Returns `[x, y, z]`, or `[3, x, y, z]` for a vector grid, in the grid's own type (halves as float32). Inactive
+    voxels have the values that OpenVDB gives them; voxels that are not stored have the background value. Only the
+    leaves that the box touches are read. To read many windows of one file, open it once (`vdb.open`) and use
+    `Grid.dense`. Raises VolumeError for a damaged file, an unknown grid, and a box that needs more than `max_bytes`.
     """
     with open_file(path, max_bytes) as file:
         return file.grid(grid).dense(low, high)

@@ -25,12 +25,12 @@ from fluidsr.volumes.vdb.metadata import DIM, DT, LOW, ORIGIN, SHAPE, TIME, UP
 from fluidsr.volumes.vdb.transform import Transform, Vector
 from fluidsr.volumes.vdb.tree import Index
 
-_WHOLE = 1e-3  # cells; how far from a whole number the place of a box on a lattice may be
+_WHOLE = 1e-3  # cells; how far from a whole number the position of a box on a lattice may be
 _UNITS = {"density": "1", "velocity": "m/s", "temperature": "K", "flame": "1", "fuel": "1", "color": "1"}
 
 
 class FrameStream:
-    """A frame that is being written; see `fluidsr.volumes.stream`."""
+    """A frame that is being written; see `fluidsr.volumes.stream` for the parameters and errors."""
 
     def __init__(
         self,
@@ -85,7 +85,9 @@ class FrameStream:
         }
 
     def _grid(self, name: str, half: bool, naming: str) -> GridStyle:
-        """How the field is stored: as in the file that it comes from, else as the density there."""
+        """How the field is stored: as in the file that it comes from; otherwise with the codec of that file, or
+        Blosc.
+        """
         word = "velocity" if name == FACES else name
         kept = self._style.grids.get(word)
         if kept is not None:
@@ -95,19 +97,19 @@ class FrameStream:
         return GridStyle(grid_names.grid_name(word, naming), half=half, compression=codec)
 
     def put(self, name: str, low: Sequence[int], values: Any) -> None:
-        """Take the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
+        """Write the box of field `name` that begins at cell `low`; see `fluidsr.volumes.stream`."""
         vector = name in self._vectors
         box = checked_box(name, low, values, self._collectors, self._dim, vector)
         at = [a + n for a, n in zip(self._low, three(low, 0), strict=True)]
         self._collectors[name].put(at, as_3d(box, self._dim, vector))
 
     def finish(self, file: BinaryIO) -> None:
-        """Write all that has come into `file`."""
+        """Write the complete frame into `file`."""
         trees = []
         for field, collector in self._collectors.items():
             word = "velocity" if field == FACES else field
             notes: dict[str, Any] = {"class": "fog volume"}
-            if word == "velocity":  # centred, unless it is on faces: components share their voxel's centre
+            if word == "velocity":  # at cell centers, unless it is on faces
                 notes["class"] = "staggered" if field == FACES else "unknown"
                 notes["vector_type"] = "contravariant relative"
             elif field in self._vectors or self._grids[field].whole:
@@ -126,7 +128,7 @@ class FrameStream:
 
 
 def _copies(path: str, up: str | None) -> list[writer.Tree]:
-    """The grids of a file that are no fields of smoke, as they are, turned to where `up` is up."""
+    """The grids of a file that are not fields of smoke, unchanged, turned so that `up` points up."""
     from fluidsr.volumes.vdb.fields import copied_grids
     from fluidsr.volumes.vdb.reader import open_file
 
@@ -186,30 +188,33 @@ def write_frame(
 def _lattice(
     cell_size: float, origin: Vector, shape: tuple[int, int, int], style: Style
 ) -> tuple[Index, Transform]:
-    """The index of the first cell of a box at `origin` (m), and the transform: those of the lattice of `style`, or of
-    one whose cells divide its own, where the box lies on it."""
-    first = first_centre(origin, cell_size)
-    own = (0, 0, 0), Transform.uniform(cell_size, first)
+    """The index of the first cell of a box at `origin` (m), and the transform.
+
+    They are on the lattice of `style`, or on one with smaller cells that divide its cells, if the box lies on it;
+    otherwise on a new lattice with index 0 at the box's first cell.
+    """
+    first = first_center(origin, cell_size)
+    new_lattice = (0, 0, 0), Transform.uniform(cell_size, first)
     if style.lattice is None:
-        return own
-    size, centre = style.lattice
-    if cell_size != size:  # the lower corner of the voxel 0 stays where it is
-        centre = three([at + (cell_size - size) / 2 for at in centre], 0.0)
-    exact = np.subtract(first, centre) / cell_size
+        return new_lattice
+    size, center = style.lattice
+    if cell_size != size:  # the lower corner of voxel 0 does not move
+        center = three([at + (cell_size - size) / 2 for at in center], 0.0)
+    exact = np.subtract(first, center) / cell_size
     low = np.rint(exact)
     reach = np.abs(low).max() + max(shape)
     if not (np.abs(exact - low) <= _WHOLE).all() or reach > writer.REACH:
-        return own
-    return three([int(n) for n in low], 0), Transform.uniform(cell_size, centre)
+        return new_lattice
+    return three([int(n) for n in low], 0), Transform.uniform(cell_size, center)
 
 
-def first_centre(origin: Sequence[float], cell_size: float) -> Vector:
-    """The centre of cell 0 of a box whose lower corner is `origin`, m."""
+def first_center(origin: Sequence[float], cell_size: float) -> Vector:
+    """The center (m) of cell 0 of a box whose lower corner is `origin`."""
     x, y, z = (corner + cell_size / 2 for corner in origin)
     return x, y, z
 
 
 def three(values: Any, filler: Any) -> tuple[Any, Any, Any]:
-    """Two or three numbers, one per axis, as three."""
+    """Two or three values, one per axis, as three; `filler` is the third."""
     x, y, z = (*values, filler)[:3]
     return x, y, z

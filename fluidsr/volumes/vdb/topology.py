@@ -1,4 +1,4 @@
-"""The shape of a VDB tree as it stands in the file: leaves, masks, tiles, and where the values are."""
+"""The shape of a VDB tree in the file: leaves, masks, tiles, and the positions of the values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from fluidsr.volumes.vdb.binary import Cursor
 from fluidsr.volumes.vdb.tree import BRANCH, Index
 from fluidsr.volumes.vdb.values import ValueType
 
-_TILE_BYTES = 64  # what a tile takes in memory, arrays and temporaries: a few bytes of zlib can claim 32768
+# Memory per tile, with temporaries; bounded because a few bytes of zlib can claim 32768 tiles.
+_TILE_BYTES = 64
 _NODES = {5: (32, 128), 4: (16, 8)}  # log2-edge level -> children per edge, voxels per child edge
 
 
 @dataclass(frozen=True)
 class Topology:
-    """The tree's shape: `leaf_origins [n, 3]` int64, `packed_masks [n, 64]` uint8 in buffer order, constant
-    tiles, and the position in the file where the buffers begin.
+    """The shape of a tree.
+
+    `leaf_origins [n, 3]` int64; `packed_masks [n, 64]` uint8, in the order of the buffers; the constant tiles; and
+    `buffers`, the position in the file at which the buffers begin.
     """
 
     background: np.ndarray
@@ -33,10 +36,17 @@ class Topology:
 def read_topology(
     cursor: Cursor, version: int, flags: int, kind: ValueType, buffers_at: int | None, max_bytes: int | None
 ) -> Topology:
-    """The tree at the cursor, which ends behind it. `buffers_at` is where its buffers begin, or
-    None if that is right there.
+    """The topology of the tree at the cursor; the cursor ends after it, at the buffers.
 
-    Raises VolumeError where the tree is damaged, or where it has more tiles than fit in `max_bytes`.
+    Args:
+        cursor: at the beginning of the tree.
+        version: of the file.
+        flags: compression of the grid.
+        kind: type of the values.
+        buffers_at: position of the buffers; None: directly after the topology.
+        max_bytes: bound of the memory of the tiles; None: see `memory.limit`.
+
+    Raises VolumeError if the tree is damaged, or has more tiles than fit in `max_bytes`.
     """
     parser = _TreeParser(cursor, version, flags, kind, max_bytes)
     parser.root()
@@ -55,7 +65,7 @@ def read_topology(
 
 
 class _TreeParser:
-    """Gathers leaves and tiles while walking the topology."""
+    """Collects leaves and tiles while walking through the topology."""
 
     def __init__(
         self, cursor: Cursor, version: int, flags: int, kind: ValueType, max_bytes: int | None
@@ -90,7 +100,7 @@ class _TreeParser:
             or (places % BRANCH).any()
         ):
             cursor.fail("two entries of the root are at one place, or one is between places")
-        # Whatever the order here, the buffers follow in ascending order of the branches' origins.
+        # Whatever the order in the topology, the buffers are in ascending order of the branches' origins.
         for origin in sorted(branches):
             self.leaves += branches[origin]
 
@@ -117,10 +127,10 @@ class _TreeParser:
     def entries(
         self, origin: np.ndarray, edge: int, step: int, children: np.ndarray, active: np.ndarray
     ) -> None:
-        """The values block of a node, whose entries that are no children become tiles."""
+        """Read the value block of a node; entries that are not children become tiles."""
         cursor, kind = self.cursor, self.kind
         total = len(children)
-        dense = children  # entries without a value of their own
+        dense = children  # entries without a stored value
         if self.version < node_buffers.FIRST_WITH_MODES:
             total -= int(children.sum())
         else:
@@ -128,7 +138,7 @@ class _TreeParser:
         block = node_buffers.scan_node(cursor, self.version, self.flags, kind, total, int(active.sum()))
         after = cursor.position
         mode, count = int(block.mode[0]), int(block.count[0])
-        if count == 0 and mode == 0:  # by far the most frequent: only children
+        if count == 0 and mode == 0:  # only children: by far the most frequent case
             return
         stored = node_buffers.decode(cursor, block, self.flags, kind, active[None, ~dense], self.background)[
             0
@@ -137,7 +147,7 @@ class _TreeParser:
         values = np.empty((len(children), kind.channels), kind.memory)
         values[...] = self.background
         values[~dense] = stored
-        # Entries that are neither active nor different from the background are not tiles but emptiness.
+        # Inactive entries with the background value are empty space, not tiles.
         tiles = np.flatnonzero(~children & (active | _differ(values, self.background)))
         offsets = _child_offsets(edge, step)
         self.add_tiles(origin + offsets[tiles], step, values[tiles], active[tiles])
@@ -150,13 +160,13 @@ class _TreeParser:
 
 
 def _differ(values: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Which of `values [n, channels]` are not the background; a NaN is equal to a NaN here."""
+    """Which of `values [n, channels]` differ from the background; two NaNs count as equal."""
     return ((values != background) & ((values == values) | (background == background))).any(1)
 
 
 @cache
 def _child_offsets(edge: int, step: int) -> np.ndarray:
-    """Where the children of a node are, relative to it: `[edge ** 3, 3]` voxels."""
+    """The positions of a node's children relative to the node: `[edge ** 3, 3]` voxels."""
     return np.stack(np.unravel_index(np.arange(edge**3), (edge,) * 3), axis=1) * step
 
 
@@ -164,10 +174,10 @@ _BITS_ON = np.array([value.bit_count() for value in range(256)], np.uint8)
 
 
 def count_on(packed: np.ndarray) -> np.ndarray:
-    """Bits that are on in each row of `packed [n, 64]`: int64 `[n]`."""
+    """The number of set bits in each row of `packed [n, 64]`: int64 `[n]`."""
     return _BITS_ON[packed].sum(1, dtype=np.int64)
 
 
 def unpack_masks(packed: np.ndarray) -> np.ndarray:
-    """`[n, 64]` uint8 as bool `[n, 512]`."""
+    """`packed [n, 64]` uint8 as bool `[n, 512]`."""
     return np.unpackbits(packed, axis=1, bitorder="little").view(bool)

@@ -1,4 +1,4 @@
-"""The topology of a tree as a file holds it: root and internal nodes around leaves and constant tiles."""
+"""The topology of a tree as a file stores it: root and internal nodes around leaves and constant tiles."""
 
 from __future__ import annotations
 
@@ -26,9 +26,17 @@ def topology(
     masks: np.ndarray,
     tiles: Tiles,
 ) -> list[bytes]:
-    """The bytes of a tree with these leaves, which are sorted (`LeafStore.sorted`), and tiles.
+    """The bytes of a tree's topology.
 
-    No two of them may overlap; `values` of `tiles` are `[m, channels]`.
+    Args:
+        kind: type of the values.
+        chunk: converts stored values to a chunk.
+        background: `[channels]`.
+        origins: `[n, 3]`: the leaves, sorted as by `LeafStore.sorted`.
+        masks: `[n, 64]`: their packed masks.
+        tiles: constant tiles, `values [m, channels]`.
+
+    Leaves and tiles must not overlap.
     """
     tiles = _merged(_merged(tiles, LEAF, NODE), NODE, BRANCH)
     top, large, small = (_some(tiles, tiles.edges == edge) for edge in (BRANCH, NODE, LEAF))
@@ -97,7 +105,7 @@ def _node(
 
 
 def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
-    """The tiles with each complete set of equal tiles of `edge` voxels replaced by one of `parent`."""
+    """The tiles, with each complete set of equal tiles of `edge` voxels replaced by one tile of `parent` voxels."""
     at = np.flatnonzero(tiles.edges == edge)
     whole = (parent // edge) ** 3
     if len(at) < whole:
@@ -108,19 +116,19 @@ def _merged(tiles: Tiles, edge: int, parent: int) -> Tiles:
     by_group = at[np.argsort(groups.reshape(-1), kind="stable")]
     ends = np.cumsum(counts)
     keep = np.ones(len(tiles.edges), bool)
-    made: list[tuple[np.ndarray, np.ndarray, np.bool_]] = []
+    merged: list[tuple[np.ndarray, np.ndarray, np.bool_]] = []
     for group in np.flatnonzero(counts == whole):
         members = by_group[ends[group] - whole : ends[group]]
         values, active = tiles.values[members], tiles.active[members]
         if (values == values[0]).all() and (active == active[0]).all():
             keep[members] = False
-            made.append((keys[group] * parent, values[0], active[0]))
-    if not made:
+            merged.append((keys[group] * parent, values[0], active[0]))
+    if not merged:
         return tiles
-    origins, values, active = map(np.array, zip(*made, strict=True))
+    origins, values, active = map(np.array, zip(*merged, strict=True))
     return Tiles(
         np.concatenate([tiles.origins[keep], origins]),
-        np.concatenate([tiles.edges[keep], np.full(len(made), parent)]),
+        np.concatenate([tiles.edges[keep], np.full(len(merged), parent)]),
         np.concatenate([tiles.values[keep], values]),
         np.concatenate([tiles.active[keep], active]),
     )

@@ -1,7 +1,7 @@
-"""The sparse tree of one grid as flat arrays, and its way from and to dense arrays.
+"""The sparse tree of one grid as flat arrays, and its conversion from and to dense arrays.
 
-A VDB tree (Museth 2013) holds 8^3 leaves under 16^3 and 32^3 internal nodes. Nothing here needs the internal
-nodes: a leaf knows its place, and a constant region (a tile) knows its place and edge.
+A VDB tree (Museth 2013) holds 8^3 leaves under 16^3 and 32^3 internal nodes. Nothing in this module needs the
+internal nodes: a leaf has its origin, and a constant region (a tile) has its origin and edge.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ def index_of(values: Iterable[Any]) -> Index:
     return x, y, z
 
 
-LEAF, NODE, BRANCH = 8, 128, 4096  # voxels along the edge of a leaf, of its node, of a child of the root
+# Voxels along the edge of a leaf, of its parent node, and of a child of the root.
+LEAF, NODE, BRANCH = 8, 128, 4096
 
 
 @dataclass(frozen=True)
 class Leaves:
     """`n` decoded leaves: `origins [n, 3]` int64, `masks [n, 512]` bool, `values [n, 512, channels]`.
 
-    Voxels of a leaf are in the order `x * 64 + y * 8 + z`.
+    The voxels of a leaf are in the order `x * 64 + y * 8 + z`.
     """
 
     origins: np.ndarray
@@ -49,9 +50,9 @@ class Tiles:
 
 
 def leaf_bounds(origins: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper corner (exclusive) of the active voxels of leaves, or None if there are none.
+    """Lower and upper corner (exclusive) of the active voxels of leaves; None if there are none.
 
-    `packed [n, 64]` uint8 are the value masks as they stand in the file: byte `x * 8 + y`, bit `z`.
+    `packed [n, 64]` uint8 are the value masks as in the file: byte `x * 8 + y`, bit `z`.
     """
     rows = packed.reshape(-1, LEAF, LEAF)
     some = rows.any((1, 2))
@@ -69,7 +70,9 @@ def leaf_bounds(origins: np.ndarray, packed: np.ndarray) -> tuple[np.ndarray, np
 
 
 def window_bytes(low: Index, high: Index, itemsize: int) -> int:
-    """The cells that `fill` needs for the box from `low` to `high`: the box, and one layer of whole leaves."""
+    """The bytes that `fill` needs for the box from `low` to `high` (exclusive): the box, and one layer of whole
+    leaves.
+    """
     edges = [max(b - a, 0) for a, b in zip(low, high, strict=True)]
     whole = [-(-b // LEAF) * LEAF - a // LEAF * LEAF for a, b in zip(low, high, strict=True)]
     box = edges[0] * edges[1] * edges[2]
@@ -85,17 +88,25 @@ def fill(
     origins: np.ndarray,
     read: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Fill the box `out [channels, x, y, z]`, which begins at `low`, from leaves and tiles.
+    """Fill a box from leaves and tiles.
 
-    `origins [n, 3]` are those of all leaves that touch the box, and `read(numbers)` gives the values
-    `[k, 512, channels]` of some of them: one layer of leaves at a time, so that little is decoded at once.
+    Args:
+        out: `[channels, x, y, z]`, the box.
+        low: index of its first voxel.
+        background: `[channels]`.
+        tiles: the tiles of the grid.
+        tile_values: `[m, channels]`: the value to write for each tile.
+        origins: `[n, 3]`: all leaves that touch the box.
+        read: gives the values `[k, 512, channels]` of the leaves with these numbers.
+
+    Leaves are read one layer at a time, so that few are decoded at once.
     """
     channels, *shape = out.shape
     if 0 in shape:
         return
     first = np.array(low) // LEAF
     blocks = -(-(np.array(low) + shape) // LEAF) - first
-    # Where the box consists of whole leaves they go straight into it, else by way of a layer that does.
+    # If the box consists of whole leaves, write them directly into it; otherwise into a buffer that does.
     whole = not (np.array(low) % LEAF).any() and not (np.array(shape) % LEAF).any()
     layer_shape = (channels, LEAF, *(blocks[1:] * LEAF))
     buffer = np.empty(0 if whole else layer_shape, out.dtype)
@@ -124,20 +135,22 @@ def fill(
 
 
 def _by_layer(at: np.ndarray, blocks: np.ndarray) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """For each layer of blocks along x: (y, z) of the entries of `at [n, 3]` in it, and their numbers."""
+    """A function that gives, for each layer of blocks along x, (y, z) of the entries of `at [n, 3]` in it, and their
+    numbers.
+    """
     inside = np.flatnonzero(((at >= 0) & (at < blocks)).all(1))
     order = inside[np.argsort(at[inside, 0], kind="stable")]
     ends = np.searchsorted(at[order, 0], np.arange(blocks[0] + 1))
 
-    def of(layer: int) -> tuple[np.ndarray, np.ndarray]:
+    def in_layer(layer: int) -> tuple[np.ndarray, np.ndarray]:
         numbers = order[ends[layer] : ends[layer + 1]]
         return at[numbers, 1:], numbers
 
-    return of
+    return in_layer
 
 
 def _place(slab: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
-    """Put leaves `values [n, 512, channels]` into `slab [channels, 8, y, z]` at the blocks `at [n, 2]`."""
+    """Write leaves `values [n, 512, channels]` into `slab [channels, 8, y, z]` at the blocks `at [n, 2]`."""
     y, z = at.T
     for channel, part in enumerate(slab):
         blocks = part.reshape(LEAF, part.shape[1] // LEAF, LEAF, part.shape[2] // LEAF, LEAF)

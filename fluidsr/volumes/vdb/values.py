@@ -27,10 +27,10 @@ _TYPE = re.compile(rf"Tree_({'|'.join(_KINDS)})_5_4_3({_HALF})?$")
 
 @dataclass(frozen=True)
 class ValueType:
-    """The values of one grid: `name` as OpenVDB calls them, `dtype` of a component, `channels` 1 or 3.
+    """The type of the values of one grid: `name` as in OpenVDB, `dtype` of a component, `channels` 1 or 3.
 
-    With `half`, the leaves and internal nodes hold IEEE halves; the background, the tiles of the root and
-    the inactive values that a block names are full size in any case.
+    With `half`, leaves and internal nodes hold IEEE halves; the background, the tiles of the root and the inactive
+    values that a block names always have full size.
     """
 
     name: str
@@ -50,30 +50,30 @@ class ValueType:
 
     @property
     def full_size(self) -> int:
-        """Bytes of a background, tile or inactive value, which are never shortened."""
+        """Bytes of a background, tile or inactive value; these are never stored as halves."""
         return self.channels * self.dtype.itemsize
 
     @property
     def memory(self) -> np.dtype[Any]:
-        """The dtype of what is read: halves become float32, everything else stays what it is."""
+        """The dtype of the values that are read: halves become float32, all others keep their type."""
         return np.dtype(np.float32) if self.dtype == np.float16 else self.dtype.newbyteorder("=")
 
     @property
     def in_bits(self) -> bool:
-        """Leaves are bit masks without compression: `bool` and `mask` trees."""
+        """Whether leaves are uncompressed bit masks: `bool` and `mask` trees."""
         return self.dtype.kind == "b"
 
     @property
     def tree(self) -> str:
-        """The type of the grid in a descriptor: `Tree_float_5_4_3_HalfFloat`."""
+        """The type of the grid as in its descriptor: `Tree_float_5_4_3_HalfFloat`."""
         return f"Tree_{self.name}_5_4_3" + _HALF * self.half
 
     def decode(self, raw: bytes, *, full: bool = False) -> np.ndarray:
-        """Stored (or `full` size) values as `[n, channels]` of `memory`."""
+        """Stored (or, with `full`, full-size) values as `[n, channels]` of type `memory`."""
         dtype = self.dtype if full else self.stored
         if dtype.kind == "b":  # a damaged file may hold other bytes than 0 and 1
             return (np.frombuffer(raw, np.uint8) != 0).reshape(-1, self.channels)
-        with np.errstate(invalid="ignore"):  # nor need its floats be quiet NaNs
+        with np.errstate(invalid="ignore"):  # it may also hold signaling NaNs
             return np.frombuffer(raw, dtype).astype(self.memory).reshape(-1, self.channels)
 
     def negative(self, value: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ class ValueType:
 
 
 def value_type(tree: str) -> ValueType | None:
-    """The values of a grid whose type is called `tree` in the file, or None where we cannot read them."""
+    """The type of the values of a grid whose type in the file is `tree`; None if it is not supported."""
     match = _TYPE.match(tree)
     if match is None:
         return None

@@ -1,4 +1,6 @@
-"""A frame of a VDB file that is mostly empty, block by block: memory by what is filled, not by the box around it."""
+"""A mostly empty frame of a VDB file, read block by block: memory depends on the filled part, not on the box
+around it.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +38,22 @@ class Windows:
 
     @property
     def components(self) -> int:
-        """Numbers in a cell."""
+        """How many numbers a cell holds."""
         layout = self.layout
         return 1 + len(layout.others) + 3 * (bool(layout.velocity) + len(layout.vectors))
 
     @property
     def dense_bytes(self) -> int:
-        """The bytes of the frame as arrays, without a velocity on faces."""
+        """The bytes of the frame as dense arrays, without a velocity on faces."""
         return 4 * self.components * math.prod(self.place.shape)
 
     def take(self, low: Sequence[int], high: Sequence[int]) -> Taken:
-        """The cells from `low` to `high` (exclusive) as a frame of their own."""
+        """The cells from `low` to `high` (exclusive) as a separate frame. Raises VolumeError for damaged data."""
         a, b = (index_of(np.add(corner, self.low)) for corner in (low, high))
         return take_window(self.file, self.layout, a, b)
 
     def ranges(self) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-        """Least and greatest value of each component of each field but velocity, of all of the frame."""
+        """Smallest and largest value of each component of each field except velocity, over the whole frame."""
         ranges = {}
         for name, grid in self.layout.grids.items():
             if name == "velocity":
@@ -65,12 +67,12 @@ class Windows:
         return ranges
 
     def typical_density(self) -> float:
-        """The mean of the density weighted by itself, of all of the frame; 0 of air."""
+        """The mean of the density weighted by itself, over the whole frame; 0 if there is no smoke."""
         grid, total, squares = self.layout.grids["density"], 0.0, 0.0
         tiles = grid.tiles()
         parts = itertools.chain(
             [(tiles.values, tiles.edges.astype(np.float64) ** 3)],
-            ((each.values, 1.0) for each in grid.leaves()),
+            ((leaves.values, 1.0) for leaves in grid.leaves()),
         )
         for values, voxels in parts:
             smoke = np.maximum(values, 0).astype(np.float64)
@@ -79,7 +81,7 @@ class Windows:
         return squares / total if total > 0 else 0.0
 
     def is_whole(self, name: str) -> bool:
-        """Whether it is a scalar field beside the density whose values are all whole numbers."""
+        """Whether `name` is a scalar field other than the density whose values are all whole numbers."""
         if name not in self.layout.others:
             return False
         grid = self.layout.grids[name]
@@ -87,7 +89,9 @@ class Windows:
         return all(bool((part == np.round(part)).all()) for part in values)
 
     def blocks(self, edge: int, reach: int) -> list[tuple[Index, Index]]:
-        """The blocks of `edge` cells (a multiple of 8) within `reach` cells of an active voxel, in order."""
+        """The blocks of `edge` cells (a multiple of 8) within `reach` cells of an active voxel, in order: (low,
+        high).
+        """
         blocks: set[tuple[int, ...]] = set()
         for part in _parts(self.layout):
             for placed in _placed(part):
@@ -118,8 +122,19 @@ def open_windows(
     margin: int = 0,
     max_bytes: int | None = None,
 ) -> Iterator[Windows | None]:
-    """Open a file to read it block by block; None for one that only makes sense as a whole: empty, flat, turned,
-    Blender's. `margin` as in `frame_reading.read`."""
+    """Open a file to read it block by block.
+
+    Args:
+        path: the file.
+        density_grid: as of `fluidsr.volumes.read`.
+        velocity_grid: as of `fluidsr.volumes.read`.
+        fields: as of `fluidsr.volumes.read`.
+        margin: empty cells around the box, as in `frame_reading.read`.
+        max_bytes: bound of each window; None: see `memory.limit`.
+
+    Gives None for a file that must be read as a whole: empty, flat, turned, with huge tiles, or from a cache of
+    Blender. Raises VolumeError for a damaged file.
+    """
     with open_frame(path, max_bytes) as file:
         if not file.grids:
             yield None
@@ -134,7 +149,7 @@ def open_windows(
             return
         low, high = np.array(box[0]), np.array(box[1])
         if triple(layout.reference.metadata, SHAPE) is None:
-            # On multiples of 8, so that blocks hold whole leaves.
+            # Begin on a multiple of 8, so that blocks hold whole leaves.
             low, high = (low - margin) // LEAF * LEAF, high + margin
         size, translation = place_of(layout.reference)
         shape = tuple((high - low).tolist())
@@ -147,7 +162,7 @@ def _parts(layout: Layout) -> list[Part]:
 
 
 def _placed(part: Part) -> Sequence[Placed]:
-    """The grids on the density's voxels that make up a part; none of what is resampled, which follows the others."""
+    """The grids on the density's voxels that form a part; none for a resampled part, which depends on the others."""
     if isinstance(part, Joined):
         return part.parts
     return [part] if isinstance(part, Placed) else []

@@ -1,4 +1,4 @@
-"""Writing VDB files: version 224, active-mask compression, the same bytes for the same grids."""
+"""Writing VDB files: version 224, active-mask compression; equal grids give equal bytes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from fluidsr.volumes.vdb.tree import BRANCH, LEAF, NODE, Index, Tiles
 from fluidsr.volumes.vdb.values import ValueType, value_type
 
 _VERSION, _LIBRARY = 224, (10, 0)
-_UUID = b"f1d5c0de-0000-4000-8000-000000000000"  # fixed, so that the same frame gives the same bytes
-_EMPTY_BOX = ((2**31 - 1,) * 3, (-(2**31),) * 3)  # OpenVDB's own sign for "no voxels"
+_UUID = b"f1d5c0de-0000-4000-8000-000000000000"  # fixed, so that equal frames give equal bytes
+_EMPTY_BOX = ((2**31 - 1,) * 3, (-(2**31),) * 3)  # how OpenVDB marks a grid without voxels
 REACH = 2**31 - BRANCH  # indices are 32-bit
 
 
 @dataclass(frozen=True)
 class DenseGrid:
-    """A dense array to be written as a sparse grid with a zero background: float32 `[x, y, z]`, or
-    `[3, x, y, z]` for vectors.
+    """A dense array that is written as a sparse grid with a zero background: float32 `[x, y, z]`, or `[3, x, y, z]` for
+    vectors.
 
-    Voxel 0 has the index `low`. A voxel is stored where a component's magnitude is above `threshold`. `half`
-    stores IEEE halves. `metadata` are further entries: `class` (`fog volume`, `level set`, `staggered`),
-    `vector_type` and whatever else (`metadata.pack_metadata` has the types).
+    Voxel 0 has the index `low`. A voxel is stored if the magnitude of a component exceeds `threshold`. `half` stores
+    IEEE halves. `metadata` are further entries: `class` (`fog volume`, `level set`, `staggered`), `vector_type` and
+    others (for their types see `metadata.pack_metadata`).
     """
 
     name: str
@@ -50,12 +50,12 @@ class DenseGrid:
 
 @dataclass(frozen=True)
 class SparseGrid:
-    """A tree to be written as it is: leaves, constant tiles, and the background everywhere else.
+    """A tree that is written unchanged: leaves, constant tiles, and the background everywhere else.
 
-    `origins [n, 3]`: index of each leaf's first voxel, multiples of 8; `values [n, 8, 8, 8]` (or with 3
-    components last) and `masks` (bool, active voxels) alike. `tiles` have edges of 8, 128 or 4096 voxels at
-    multiples of them. `type` is OpenVDB's name of the values: float, double, half, int32, int64, bool, mask,
-    vec3s, vec3d, vec3i. Inactive voxels keep their values.
+    `origins [n, 3]`: index of each leaf's first voxel, multiples of 8. `values [n, 8, 8, 8]` (vectors: 3 components
+    last) and `masks` (bool, active voxels) of the same shape. `tiles` have edges of 8, 128 or 4096 voxels at
+    multiples of them. `type` is OpenVDB's name of the values: float, double, half, int32, int64, bool, mask, vec3s,
+    vec3d, vec3i. Inactive voxels keep their values.
     """
 
     name: str
@@ -89,9 +89,9 @@ def write_grids(
 ) -> None:
     """Write grids, and the file's own `metadata`, as a VDB file that every program with OpenVDB reads.
 
-    Equal grids give equal bytes. On return the file is complete under its name; on any failure what stood
-    there before still does. Raises InputError for arrays that are no grid and for values that are not finite
-    (in a dense grid) or do not fit a half, RunError for a full disk.
+    Equal grids give equal bytes. On return the file is complete under its name; after any failure an earlier file of
+    that name is unchanged. Raises InputError for arrays that do not form a grid, and for values that are not finite
+    (in a dense grid) or do not fit a half; RunError if the disk is full.
     """
     with atomic.replacing(path) as temporary, temporary.open("wb") as file:
         trees = [_of_dense(grid) if isinstance(grid, DenseGrid) else _of_sparse(grid) for grid in grids]
@@ -123,14 +123,16 @@ def write_trees(file: BinaryIO, trees: Sequence[Tree], metadata: Mapping[str, An
 
 
 def copy_of(grid: Grid) -> Tree:
-    """A grid of an open file, ready to be written: the same tree, values, place and metadata."""
-    kind, tiles, none = grid.value_type, grid.tiles(), np.empty((0, 3), np.int64)
+    """A grid of an open file, ready to be written: the same tree, values, transform and metadata. Raises VolumeError
+    for damaged data.
+    """
+    kind, tiles, no_origins = grid.value_type, grid.tiles(), np.empty((0, 3), np.int64)
     batches = list(grid.leaves())
     shape = (0, LEAF, LEAF, LEAF, *((kind.channels,) if kind.channels > 1 else ()))
     return _of_sparse(
         SparseGrid(
             grid.name,
-            np.concatenate([none, *(leaves.origins for leaves in batches)]),
+            np.concatenate([no_origins, *(leaves.origins for leaves in batches)]),
             np.concatenate([np.empty(shape, kind.memory), *(leaves.values for leaves in batches)]),
             np.concatenate([np.empty((0, LEAF, LEAF, LEAF), bool), *(leaves.masks for leaves in batches)]),
             tiles,
@@ -144,8 +146,11 @@ def copy_of(grid: Grid) -> Tree:
 
 
 def dense_type(channels: int, half: bool, like: str = "float") -> ValueType:
-    """The type of a grid made from a dense array: `like` (OpenVDB's name) where that has as many channels, else float
-    or vec3s. Raises InputError for other channels."""
+    """The type of a grid made from a dense array: `like` (OpenVDB's name) if it has as many channels, otherwise float
+    or vec3s.
+
+    Raises InputError for numbers of channels other than 1 and 3.
+    """
     name = like if value_type(f"Tree_{like}_5_4_3") is not None else "float"
     if name.startswith("vec") != (channels == 3):
         name = {1: "float", 3: "vec3s"}.get(channels, "")
@@ -217,7 +222,9 @@ def _checked(where: str, tiles: Tiles | None, kind: ValueType) -> Tiles:
 
 
 def _check_places(where: str, origins: np.ndarray, tiles: Tiles) -> None:
-    """Raise InputError unless all leaves and tiles lie on their multiples, in reach, and none on another."""
+    """Raise InputError unless all leaves and tiles lie on multiples of their edges, within 32-bit indices, without
+    overlap.
+    """
     edges = np.concatenate([np.full(len(origins), LEAF), tiles.edges])
     places = np.concatenate([origins, tiles.origins])
     if not np.isin(edges, (LEAF, NODE, BRANCH)).all() or (places % edges[:, None]).any():
