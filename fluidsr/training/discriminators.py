@@ -71,7 +71,7 @@ class DiscriminatorTrainer:
         fake_logits = self.network(fake_input)[0].float()
         value = total = self.objective.discriminator_loss(real_logits, fake_logits)
         accuracy = self.objective.accuracy(real_logits, fake_logits)
-        parts = {"critic": value.item(), "accuracy": accuracy}
+        parts = {"discriminator": value.item(), "accuracy": accuracy}
         if self.gate.figure == "balance":
             parts["balance"] = (F.logsigmoid(real_logits).mean() - F.logsigmoid(fake_logits).mean()).item()
         if self.mismatched:
