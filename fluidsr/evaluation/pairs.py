@@ -40,7 +40,7 @@ class Recording(Protocol):
     def fine(self, index: int) -> Frame: ...
 
 
-# Of a simulation and its first coarse frame.
+# Starts a run, given a simulation and its first coarse frame.
 StartRun = Callable[[Any, Frame], Run]
 
 
@@ -106,7 +106,7 @@ def pairs_of(
     if stride < 1:
         raise InputError("stride", f"{stride} is out of range", "give 1 or more")
     for simulation in simulations:
-        before: deque[Frame] = deque(maxlen=past)
+        earlier: deque[Frame] = deque(maxlen=past)
         made: dict[str, TimedRun] = {}
         beginning = int(first * simulation.frames)
         solids = getattr(simulation, "fine_solid", lambda index: None)
@@ -121,9 +121,9 @@ def pairs_of(
                     made[name].advance(coarse)
             if evaluated:
                 fine = simulation.fine(index)
-                yield Pair(simulation.name, index, coarse, fine, tuple(before), made, solids(index))
+                yield Pair(simulation.name, index, coarse, fine, tuple(earlier), made, solids(index))
             if past:
-                before.append(coarse)
+                earlier.append(coarse)
 
 
 def is_evaluated(index: int, beginning: int, stride: int) -> bool:

@@ -171,7 +171,7 @@ class AdversarialStep:
     def _update_lazily(
         self, discriminator: DiscriminatorTrainer, micro_batches: Sequence[MicroBatch]
     ) -> float:
-        """The update of lazy R1 regularisation, which compensates for the `every` updates without it. Returns R1,
+        """The update of lazy R1 regularization, which compensates for the `every` updates without it. Returns R1,
         unweighted."""
         assert discriminator.r1 is not None
         weight = discriminator.r1.every * discriminator.r1.weight / 2
