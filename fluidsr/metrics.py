@@ -224,12 +224,12 @@ def border_share(field: np.ndarray, factor: int) -> float:
     Differences are absolute, and summed over all axes. It is about `1 / factor` if detail is evenly distributed, 1 for
     nearest upsampling, and 0 for a constant field.
     """
-    across = whole = 0.0
+    across = total = 0.0
     for axis in range(field.ndim):
         steps = np.moveaxis(np.abs(np.diff(np.asarray(field, dtype=np.float64), axis=axis)), axis, 0)
         across += float(steps[factor - 1 :: factor].sum())
-        whole += float(steps.sum())
-    return across / whole if whole else 0.0
+        total += float(steps.sum())
+    return across / total if total else 0.0
 
 
 def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:
@@ -244,8 +244,8 @@ def zigzag(field: np.ndarray, axes: Sequence[int] | None = None) -> float:
     for axis in range(field.ndim) if axes is None else axes:
         steps = np.moveaxis(np.diff(np.asarray(field, dtype=np.float64), axis=axis), axis, 0)
         products = steps[:-1] * steps[1:]
-        whole = float(np.abs(products).sum())
-        values.append(-float(products[products < 0].sum()) / whole if whole > 0 else 0.0)
+        total = float(np.abs(products).sum())
+        values.append(-float(products[products < 0].sum()) / total if total > 0 else 0.0)
     return float(np.mean(values))
 
 
@@ -261,8 +261,8 @@ def isosurface_area(field: np.ndarray, level: float) -> float:
     if field.ndim == 2:
         from contourpy import contour_generator
 
-        made = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
-        lines = [np.asarray(line, dtype=np.float64) for line in made]
+        contours = contour_generator(z=np.asarray(field, dtype=np.float64)).lines(level)
+        lines = [np.asarray(line, dtype=np.float64) for line in contours]
         return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines))
     from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonDataModel import vtkImageData

@@ -133,13 +133,13 @@ class History:
         shape = self.earlier.shape[1:]
         start = [max(0, a - _FILTERED) for a in low]
         end = [min(n, b + _FILTERED) for b, n in zip(high, shape, strict=True)]
-        made = math.prod(b - a + 2 * _INTERPOLATED for a, b in zip(start, end, strict=True))
+        cells = math.prod(b - a + 2 * _INTERPOLATED for a, b in zip(start, end, strict=True))
         read = [
             math.prod(b - a for a, b in zip(*_source(displacement, start, end), strict=True))
             for displacement in self.displacement
             if not displacement.isnan().any()
         ]
-        numbers = (2 * len(shape) + 2) * made + _PER_READ * max(read, default=0)
+        numbers = (2 * len(shape) + 2) * cells + _PER_READ * max(read, default=0)
         return 4 * factor ** len(shape) * numbers
 
     def _add_detail(self, detail: Tensor, low: Sequence[int], high: Sequence[int], factor: int) -> None:
@@ -155,9 +155,9 @@ class History:
             if displacement.isnan().any():
                 continue
             carried = _carried(earlier, displacement, start, end, factor)[None, None]
-            shown = downsample(carried, factor)
-            trust = upsample(_trust(shown, self.present[box][None, None]), factor, "linear")
-            values.copy_((trust * (carried - upsample(shown, factor, "cubic")))[0, 0][inner])
+            downsampled = downsample(carried, factor)
+            trust = upsample(_trust(downsampled, self.present[box][None, None]), factor, "linear")
+            values.copy_((trust * (carried - upsample(downsampled, factor, "cubic")))[0, 0][inner])
 
 
 def _trust(carried: Tensor, present: Tensor) -> Tensor:

@@ -107,13 +107,13 @@ class MultiPass(CroppingGenerator):
             self.second = SecondPass(stages, options.second_width, residual=options.residual == "both")
 
     def _forward(self, coarse: Tensor, cropped: CroppedSides | None, detail: Tensor | float | None) -> Tensor:
-        kept = self.consistency_radius
+        margin = self.consistency_radius
         fine = self._first_pass(coarse, cropped)
         if self.second is not None:
             fine = self._second_pass(self.second, fine, coarse, cropped)
         if self.options.gated:
-            cubic = self._interpolated(coarse[:, :1], cropped, kept)
-            density = trim(coarse[:, :1], cropped, self.receptive_radius - kept - DETAIL_RADIUS)
+            cubic = self._interpolated(coarse[:, :1], cropped, margin)
+            density = trim(coarse[:, :1], cropped, self.receptive_radius - margin - DETAIL_RADIUS)
             gate = trim(detail_mask(density, self.factor), cropped, DETAIL_RADIUS * self.factor)
             fine = torch.lerp(cubic, fine, gate)
         return self.finish(fine.relu(), coarse, detail, cropped)
@@ -143,9 +143,9 @@ class MultiPass(CroppingGenerator):
     ) -> Tensor:
         """The density after the second pass, with the halo that `finish` reads. `first`: the density after the first
         pass, as `_first_pass` returns it."""
-        factor, available, kept = self.factor, self.receptive_radius, self.consistency_radius
+        factor, available, margin = self.factor, self.receptive_radius, self.consistency_radius
         along = available - self._first_halo[1] - 1
-        raised = upsample_along(trim(coarse, cropped, (available - kept - 1, along, along)), 2, factor)
+        raised = upsample_along(trim(coarse, cropped, (available - margin - 1, along, along)), 2, factor)
         raised = trim(raised, cropped, (factor, 0, 0)).movedim(2, 1).flatten(0, 1)
         first = first.movedim(2, 1).flatten(0, 1)
         sides = None if cropped is None else cropped[1:]
@@ -168,9 +168,9 @@ class MultiPass(CroppingGenerator):
     @property
     def _first_halo(self) -> tuple[int, int, int]:
         """The halo of the first pass's density that the next step reads, in coarse cells along x, y and z."""
-        kept = self.consistency_radius
-        along = kept + (0 if self.second is None else self.second.radius(self.factor))
-        return kept, along, along
+        margin = self.consistency_radius
+        along = margin + (0 if self.second is None else self.second.radius(self.factor))
+        return margin, along, along
 
     @property
     def _grown(self) -> float:

@@ -64,8 +64,8 @@ class Objective:
             return float((real > fake).float().mean() + 0.5 * (real == fake).float().mean())
         if self.boundary is None:
             return auc(real, fake)
-        right = (real > self.boundary).float().mean() + (fake < self.boundary).float().mean()
-        return float(right / 2)
+        correct = (real > self.boundary).float().mean() + (fake < self.boundary).float().mean()
+        return float(correct / 2)
 
 
 def auc(high: Tensor, low: Tensor) -> float:

@@ -50,9 +50,9 @@ def upsample_along(x: Tensor, axis: int, factor: int, order: str = "linear") -> 
 def upsample_faces(x: Tensor, factor: int) -> Tensor:
     """Upsample a staggered velocity `x [B, d, *S]` linearly to `[B, d, *(S * factor)]`.
 
-    Component c is at the center of the lower face of each cell along axis c. Where coarse and fine faces coincide,
-    values along axis c do not change, so the flow through a coarse face is preserved if the velocity is linear across
-    it. Raises ValueError for a factor below 1.
+    Component c is at the center of the lower face of each cell along axis c. Faces of fine cells that are part of a
+    coarse face depend only on coarse faces in the same plane, so the flow through a coarse face is preserved if the
+    velocity varies linearly across it. Raises ValueError for a factor below 1.
     """
     _check(x, factor)
     if factor == 1:

@@ -138,8 +138,8 @@ class TrainingBatch:
         """`losses.diversity` between the generator's output and its output for other random content, with the same
         motion and noise."""
         assert self.style is not None, "a loss on styles, and a generator without any"
-        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
-        other = generator(*given, style=with_content(self.style, self._other)).float()
+        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        other = generator(*inputs, style=with_content(self.style, self._other)).float()
         # Two random contents are 2 apart in the mean square of each number.
         distance = (self._other - self.style.content).square().mean(1).div(2).sqrt()
         detail = self.fine.flatten(0, 1) - upsample(self.density.flatten(0, 1), self.factor, "cubic")
@@ -148,24 +148,24 @@ class TrainingBatch:
     def path_lengths(self, generator: nn.Module, random: torch.Generator) -> Tensor:
         """`losses.path_lengths` of the generator's frames, `[B T]`, with `random` for its noise."""
         assert self.style is not None, "a penalty on a latent code, and a generator without any"
-        given = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
+        inputs = [x.flatten(0, 1) for x in (self.coarse, self.history) if x is not None]
         content = self.style.content.detach().requires_grad_(True)
         with torch.autocast(content.device.type, enabled=False):
-            output = generator(*given, style=with_content(self.style, content)).float()
+            output = generator(*inputs, style=with_content(self.style, content)).float()
             return losses.path_lengths(output, content, random)
 
     def _run(self, generator: nn.Module, *, cache: bool) -> tuple[Tensor, Tensor | None]:
         if self._output is not None:
             return self._output, self._mask
-        given = [x for x in (self.coarse, self.history) if x is not None]
+        inputs = [x for x in (self.coarse, self.history) if x is not None]
         if getattr(generator, "reads_previous", False):
             outputs: list[Tensor] = []
             for frame in range(self.coarse.shape[1]):
                 previous = self._carried(outputs[-1], frame) if outputs else None
-                outputs.append(_call_generator(generator, [x[:, frame] for x in given], previous))
+                outputs.append(_call_generator(generator, [x[:, frame] for x in inputs], previous))
             output = torch.stack(outputs, 1).flatten(0, 1)
         else:
-            output = _call_generator(generator, [x.flatten(0, 1) for x in given], style=self.style)
+            output = _call_generator(generator, [x.flatten(0, 1) for x in inputs], style=self.style)
         frames, mask = output.split(1, 1) if output.shape[1] == 2 else (output, None)
         if cache:
             self._output, self._mask = frames, mask
@@ -175,11 +175,11 @@ class TrainingBatch:
         """The output of a generator that reads its own last frame, unrolled backwards from the last frame:
         `[B, T - 1, 1, *(S * factor)]`, all frames but the last. Only the advection runs backwards; the coarse frames
         and their velocity are the same."""
-        given = [x for x in (self.coarse, self.history) if x is not None]
+        inputs = [x for x in (self.coarse, self.history) if x is not None]
         outputs = [self.unflatten(self.output(generator, cache=True))[:, -1]]
         for frame in reversed(range(self.coarse.shape[1] - 1)):
             previous = self._carried(outputs[-1], frame, -FRAME_STEP)
-            outputs.append(_call_generator(generator, [x[:, frame] for x in given], previous)[:, :1])
+            outputs.append(_call_generator(generator, [x[:, frame] for x in inputs], previous)[:, :1])
         return torch.stack(outputs[:0:-1], 1)
 
     def _carried(self, output: Tensor, frame: int, dt: float = FRAME_STEP) -> Tensor:

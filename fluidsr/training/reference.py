@@ -50,8 +50,8 @@ def page(text: str) -> str:
     lines += table("The recipe of a corrector", corrector, corrector["$defs"], None)
     for title, name in _CORRECTOR_SECTIONS.items():
         lines += table(f"corrector: {title}", corrector["$defs"][name], corrector["$defs"], None)
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, _, remainder = text.partition(BEGIN)
+    _, _, after = remainder.partition(END)
     return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{after}"
 
 

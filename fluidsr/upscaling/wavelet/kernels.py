@@ -193,10 +193,10 @@ def potential(
         rows = ti.Vector([(a0 * ny + b0) * nz, (a0 * ny + b1) * nz, (a1 * ny + b0) * nz, (a1 * ny + b1) * nz])
         for k in range(z0, z1 + 1):
             c0, c1 = beside(k, fz, nz)
-            wanted = 0
+            is_needed = 0
             for r in ti.static(range(4)):
-                wanted |= ti.cast(need[rows[r] + c0] | need[rows[r] + c1], ti.i32)
-            if wanted != 0:
+                is_needed |= ti.cast(need[rows[r] + c0] | need[rows[r] + c1], ti.i32)
+            if is_needed != 0:
                 p = ti.Vector([i / ti.cast(f, ti.f32), j / ti.cast(f, ti.f32), k / ti.cast(fz, ti.f32)])
                 strength = sample_scalar(amplitude, p, nx, ny, nz, wraps)
                 strength *= clear_of(i, nx * f, f, closed & 1, closed & 2)
